@@ -1,0 +1,66 @@
+# Everything runs from .venv; `make setup` makes it, and every other target calls that when it is stale.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The Python that .venv is made with: make setup PYTHON=python3.12
+PYTHON ?= python3
+# Only `make lock` needs uv; nothing else does.
+UV ?= uv
+LOCK_FLAGS ?=
+PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.setup-done
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
+
+.PHONY: help setup demo test lint format bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the project and all that its tests need, pinned
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "make setup needs Python 3.11 or newer, and '$(PYTHON)' is not: make setup PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	    { echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, install the python3-venv package" >&2; rm -rf .venv; exit 1; }
+	@echo "Installing the pinned packages into .venv (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+	    --only-binary :all: --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
+	    --no-index --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: setup ## Watch 1,000 orders being reconciled on embedded parts (needs no service)
+	@$(BIN)/reconciler demo
+
+test: setup ## Run the tests with their coverage gates (needs no service)
+	@$(BIN)/coverage erase
+	@$(BIN)/pytest --cov --cov-report=term $(PYTEST_FLAGS)
+	@echo "The domain, every branch of it:"
+	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+
+lint: setup ## Check style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup ## Mend style where a tool can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure, and print medians
+	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+lock: ## Compile the requirements again (needs uv; LOCK_FLAGS=--upgrade for newer versions)
+	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
+
+clean: ## Remove .venv and everything that was made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

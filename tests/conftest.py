@@ -1,0 +1,177 @@
+"""Servers, databases and brokers for every test.
+
+A test that asks for `database_url`, `migrated_database_url` or `broker_url` runs once for each server there is: SQLite,
+those that RECONCILER_TEST_... variables name, and a PostgreSQL and a Valkey that the tests start where these name none.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support import services
+from tests.support.brokers import remove_queues
+from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+
+Kinds = Mapping[str, str | None]
+
+DATABASES: Kinds = {"sqlite": None, "postgresql": services.POSTGRES, "mariadb": services.MARIADB}
+"""Each database, and the variable that names a server of its kind."""
+BROKERS: Kinds = {"redis": services.REDIS, "rabbitmq": services.RABBITMQ}
+ALWAYS_THERE = {"sqlite", "postgresql", "redis"}
+"""The tests bring their own of these."""
+
+# A busy machine is slow, not wrong; CI tries the same examples each time, so that it fails for the change alone.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure() -> None:
+    """Forget the settings of whoever runs the tests, for the programs that tests start as well."""
+    for name in list(os.environ):
+        if name.startswith("RECONCILER_") and not name.startswith("RECONCILER_TEST_"):
+            del os.environ[name]
+
+
+def pytest_report_header() -> list[str]:
+    """Which servers the tests use, without passwords."""
+    own = {"sqlite": "files", "postgresql": "started from a wheel", "redis": "Valkey started from a wheel"}
+    lines = []
+    for title, kinds in (("databases", DATABASES), ("brokers", BROKERS)):
+        where = [f"{name} ({_given_to(kinds, name) or own[name]})" for name in kinds if _is_there(kinds, name)]
+        lines.append(f"{title}: {', '.join(where)}")
+    return lines
+
+
+def _given_to(kinds: Kinds, name: str) -> str | None:
+    variable = kinds[name]
+    url = services.given(variable) if variable else None
+    return services.shown(url) if url else None
+
+
+def _is_there(kinds: Kinds, name: str) -> bool:
+    return name in ALWAYS_THERE or _given_to(kinds, name) is not None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each server there is, or for those that its marker names."""
+    for fixture, kinds, marker in (
+        ("database_server", DATABASES, "databases"),
+        ("broker_kind", BROKERS, "brokers"),
+    ):
+        if fixture in metafunc.fixturenames:
+            named = metafunc.definition.get_closest_marker(marker)
+            names = named.args if named else tuple(name for name in kinds if _is_there(kinds, name))
+            metafunc.parametrize(fixture, [_parameter(kinds, name) for name in names], indirect=True)
+
+
+def _parameter(kinds: Kinds, name: str) -> object:
+    variable = kinds[name]
+    marks = [pytest.mark.service] if variable else []
+    if not _is_there(kinds, name):
+        marks.append(pytest.mark.skip(reason=f"{variable} names no server"))
+    return pytest.param(name, marks=marks)
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads the checkout's .env, or leaves files in it."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
+    """A folder for SQLite's files."""
+    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Postgresql]:
+    """The PostgreSQL that was given, or one of the tests' own."""
+    given = services.given(services.POSTGRES)
+    if given:
+        server = Postgresql(given)
+        yield server
+        server.close()
+    else:
+        with EmbeddedPostgres() as embedded:
+            yield Postgresql(embedded.url)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Mariadb]:
+    """The MariaDB that was given."""
+    given = services.given(services.MARIADB)
+    assert given, f"{services.MARIADB} names no server"
+    server = Mariadb(given)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each database server there is, one after the other; for tests that need several databases of one server."""
+    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    return server
+
+
+@pytest.fixture
+def database_url(database_server: DatabaseServer) -> Iterator[str]:
+    """URL of an empty database of this test's own."""
+    with database_server.empty() as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_database_url(database_server: DatabaseServer) -> Iterator[str]:
+    """URL of a database of this test's own, at Alembic's head."""
+    # Here, so that the tests that need no database run without the database's code.
+    from worker.adapters.database.migrations import upgrade
+
+    with database_server.migrated(upgrade) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The Redis that was given, or a Valkey of the tests' own. Others may use it: flush `own_valkey` instead."""
+    given = services.given(services.REDIS)
+    if given:
+        yield given
+    else:
+        with EmbeddedValkey() as valkey:
+            yield valkey.url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """The RabbitMQ that was given."""
+    given = services.given(services.RABBITMQ)
+    assert given, f"{services.RABBITMQ} names no server"
+    return given
+
+
+@pytest.fixture
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    """`redis`, and `rabbitmq` where there is one: the kind of `broker_url`."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def broker_url(broker_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a broker whose two queues of ours are empty, before and after."""
+    url: str = request.getfixturevalue(f"{broker_kind}_url")
+    remove_queues(url)
+    yield url
+    remove_queues(url)
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[EmbeddedValkey]:
+    """A running Valkey of this test's own, to be killed, stopped or flushed."""
+    with EmbeddedValkey() as valkey:
+        yield valkey

@@ -1,0 +1,167 @@
+"""Databases of one test each, on the servers that the tests were given or started.
+
+A migrated database is copied from one that was migrated once per session: migrating each anew would cost far more.
+"""
+
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+Migrate = Callable[[str], None]
+
+
+class DatabaseServer(ABC):
+    """Makes and drops databases with random names. URLs are SQLAlchemy's, with the password in them."""
+
+    def __init__(self) -> None:
+        self._migrated: str | None = None
+
+    @abstractmethod
+    def create(self, like: str | None = None) -> str:
+        """Make a database, empty or with the tables and rows of the database at the URL `like`; return its URL."""
+
+    @abstractmethod
+    def drop(self, url: str) -> None:
+        """Drop the database, whoever is still connected to it."""
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """An empty database, for as long as the context lasts."""
+        url = self.create()
+        try:
+            yield url
+        finally:
+            self.drop(url)
+
+    @contextmanager
+    def migrated(self, migrate: Migrate) -> Iterator[str]:
+        """A database at Alembic's head. `migrate` brings an empty one there; it is called once per server."""
+        if self._migrated is None:
+            fresh = self.create()
+            try:
+                migrate(fresh)
+            except BaseException:
+                self.drop(fresh)
+                raise
+            self._migrated = fresh
+        url = self.create(like=self._migrated)
+        try:
+            yield url
+        finally:
+            self.drop(url)
+
+    def close(self) -> None:
+        """Drop what was kept for the session."""
+        if self._migrated is not None:
+            self.drop(self._migrated)
+            self._migrated = None
+
+
+class Sqlite(DatabaseServer):
+    """Files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def create(self, like: str | None = None) -> str:
+        """A file of its own; an empty database has none yet."""
+        file = self._folder / f"{_name()}.db"
+        if like is not None:
+            shutil.copyfile(_file(like), file)
+        return f"sqlite:///{file}"
+
+    def drop(self, url: str) -> None:
+        """Remove the file and what SQLite put beside it."""
+        for suffix in ("", "-journal", "-shm", "-wal"):
+            Path(f"{_file(url)}{suffix}").unlink(missing_ok=True)
+
+
+class _NetworkServer(DatabaseServer):
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = sqlalchemy.make_url(url)
+        self._engine = sqlalchemy.create_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+    def _execute(self, statement: str) -> None:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+    def _url_of(self, name: str) -> str:
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+
+class Postgresql(_NetworkServer):
+    """A PostgreSQL server; its user may create databases."""
+
+    def create(self, like: str | None = None) -> str:
+        """PostgreSQL copies a database itself."""
+        name = _name()
+        template = "template1" if like is None else _database(like)
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._url_of(name)
+
+    def drop(self, url: str) -> None:
+        """FORCE ends the connections that a test left open."""
+        self._execute(f"DROP DATABASE {_database(url)} WITH (FORCE)")
+
+
+class Mariadb(_NetworkServer):
+    """A MariaDB or MySQL server; its user may create databases."""
+
+    def create(self, like: str | None = None) -> str:
+        """MariaDB copies no databases: tables are made from their definitions, then filled."""
+        name = _name()
+        self._execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        if like is not None:
+            self._copy_tables(_database(like), name)
+        return self._url_of(name)
+
+    def _copy_tables(self, source: str, target: str) -> None:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(f"USE {target}")
+            # Definitions come in the alphabet's order, not in that of the foreign keys.
+            connection.exec_driver_sql("SET foreign_key_checks = 0")
+            for table in list(connection.exec_driver_sql(f"SHOW TABLES FROM {source}").scalars()):
+                definition = connection.exec_driver_sql(f"SHOW CREATE TABLE {source}.{table}").one()[1]
+                # PyMySQL reads a percent sign, in a comment or a default, as the start of a parameter.
+                connection.exec_driver_sql(definition.replace("%", "%%"))
+                connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM {source}.{table}")
+
+    def drop(self, url: str) -> None:
+        """Connections that a test left open are killed: their locks would hold the drop up."""
+        name = _database(url)
+        find = sqlalchemy.text("SELECT id FROM information_schema.processlist WHERE db = :name")
+        with self._engine.connect() as connection:
+            for thread in list(connection.scalars(find, {"name": name})):
+                _kill(connection, thread)
+            connection.exec_driver_sql("SET lock_wait_timeout = 30")
+            connection.exec_driver_sql(f"DROP DATABASE {name}")
+
+
+def _kill(connection: sqlalchemy.Connection, thread: int) -> None:
+    no_such_thread = 1094
+    try:
+        connection.exec_driver_sql(f"KILL {thread}")
+    except sqlalchemy.exc.DBAPIError as error:
+        # It ended by itself meanwhile: nothing is left to kill.
+        if error.orig is None or error.orig.args[0] != no_such_thread:
+            raise
+
+
+def _name() -> str:
+    return f"reconciler_test_{secrets.token_hex(6)}"
+
+
+def _database(url: str) -> str:
+    return str(sqlalchemy.make_url(url).database)
+
+
+def _file(url: str) -> Path:
+    return Path(_database(url))

@@ -1,0 +1,174 @@
+"""The database's part of the worker on a database of the test's own, with a boot clock that the test moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, text, update
+
+from worker.adapters.clock import HostClock
+from worker.adapters.database.account_rows import lock_states, save_state
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.models import OrderEventRow, PlatformQuery, QueryBudget, RechargeOrder, table_of
+from worker.adapters.database.order_rows import ORDER_COLUMNS, to_order
+from worker.adapters.database.write_back import WriteBack
+from worker.domain.accounts import AccountState
+from worker.domain.orders import Order
+from worker.domain.queries import Query
+from worker.domain.reports import Answer, Report
+from worker.domain.rules import Rules
+from worker.intake import Intake
+
+ORDERS = table_of(RechargeOrder)
+QUERIES = table_of(PlatformQuery)
+EVENTS = table_of(OrderEventRow)
+BUDGETS = table_of(QueryBudget)
+
+APP_IDS = {"default": "app-1"}
+SID = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass
+class ManualClock:
+    """A boot clock that stands still until the test moves it."""
+
+    boot_id: str = "boot-1"
+    seconds: float = 1_000.0
+
+    def boot(self) -> float:
+        """Seconds since the boot that the test plays."""
+        return self.seconds
+
+    def now(self) -> datetime:
+        """The host's own wall clock."""
+        return HostClock().now()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on this host."""
+        self.seconds += seconds
+
+
+@dataclass
+class Workbench:
+    """One process's parts."""
+
+    url: str
+    rules: Rules = field(default_factory=lambda: Rules(grace_seconds=1.0))
+    app_ids: Mapping[str, str] = field(default_factory=lambda: dict(APP_IDS))
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def __post_init__(self) -> None:
+        self.database = Database(self.url, idle_transaction_seconds=self.rules.deadline_seconds)
+        self.grants = Grants(self.database, self.clock, self.rules)
+        self.write_back = WriteBack(self.database, self.clock, self.rules)
+        self.intake = Intake(self.database, self.rules, self.app_ids)
+        self.slots = [
+            SlotKey(account_sid=SID, number=number, app_ids=self.app_ids) for number in range(self.rules.slots)
+        ]
+
+    @property
+    def slot(self) -> SlotKey:
+        """The first slot."""
+        return self.slots[0]
+
+    def open(self) -> "Workbench":
+        """Begin the slots' rows, and let their first reservation pass."""
+        self.grants.prepare(self.slots)
+        self.clock.advance(self.rules.reservation_seconds)
+        return self
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def add(self, *request_ids: str, age_seconds: float = 3600.0, **fields: Any) -> list[Order]:
+        """Enqueue orders that are due."""
+        return self.enqueue(*({"request_id": name, **fields} for name in request_ids), age_seconds=age_seconds)
+
+    def enqueue(self, *orders: dict[str, Any], age_seconds: float = 3600.0) -> list[Order]:
+        """Enqueue orders as they are given, submitted so long ago; returns all orders there are."""
+        with self.database.read() as connection:
+            submitted_at = (self.database.now(connection) - timedelta(seconds=age_seconds)).isoformat()
+        for start in range(0, len(orders), 1000):
+            listed = [{"submitted_at": submitted_at, **order} for order in orders[start : start + 1000]]
+            answer = self.intake.enqueue_orders(listed)
+            assert answer["rejected"] == []
+        return self.orders()
+
+    def make_due(self) -> None:
+        """Let every pending order be due: the database's clock cannot be moved."""
+        with self.database.write() as connection:
+            past = self.database.now(connection) - timedelta(seconds=1)
+            connection.execute(update(ORDERS).where(ORDERS.c.lease_token.is_(None)).values(due_at=past))
+
+    def take(self) -> Query:
+        """Take the first slot; it is to be had."""
+        query = self.grants.take(self.slot)
+        assert query is not None, "no query was granted"
+        return query
+
+    def ask(self, answer: "Sequence[Report]") -> Query:
+        """One whole pass, with these items for an answer; afterwards the window has passed."""
+        query = self.take()
+        self.write_back.answered(query, answer_to(query, answer))
+        self.clock.advance(self.rules.spacing_seconds)
+        return query
+
+    def orders(self) -> list[Order]:
+        """All orders, by id."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(*ORDER_COLUMNS).order_by(ORDERS.c.id)).mappings()
+            return [to_order(row) for row in rows]
+
+    def order(self, name: str) -> Order:
+        """The order that has this id of either kind."""
+        return next(order for order in self.orders() if name in (order.request_id, order.custom_parm))
+
+    def rows(self, table: Any) -> list[dict[str, Any]]:
+        """All rows of a table, by id."""
+        with self.database.read() as connection:
+            return [dict(row) for row in connection.execute(select(table).order_by(table.c.id)).mappings()]
+
+    def state(self, account: str = "default") -> AccountState:
+        """What is known of an account."""
+        with self.database.write() as connection:
+            return lock_states(connection, [account])[account]
+
+    def put_state(self, state: AccountState) -> None:
+        """Set what is known of an account."""
+        with self.database.write() as connection:
+            save_state(connection, state)
+
+    def events_of(self, name: str) -> list[dict[str, Any]]:
+        """What happened to an order."""
+        order_id = self.order(name).id
+        return [row for row in self.rows(EVENTS) if row["order_id"] == order_id]
+
+    def run(self, statement: str, **values: Any) -> None:
+        """Change the database from outside."""
+        with self.database.write() as connection:
+            connection.execute(text(statement), values)
+
+
+def item(request_id: str | None = None, status: str = "1", amount: str | None = "2.94", **fields: Any) -> Report:
+    """One item of an answer; the words tell it apart."""
+    report = Report(
+        request_id=request_id, traffic_sts=status, ori_amount=amount, has_amount_field=amount is not None, **fields
+    )
+    return report
+
+
+def answer_to(query: Query, items: Sequence[Report]) -> Answer:
+    """The answer that the client would make of these items, by the ids that the query asked about."""
+    said: dict[str, tuple[Report, ...]] = {}
+    added: list[Report] = []
+    for report in items:
+        name = report.request_id if query.id_kind.value == "requestId" else report.custom_parm
+        if name in query.ids:
+            said[str(name)] = (*said.get(str(name), ()), report)
+        else:
+            added.append(report)
+    absent = tuple(name for name in query.ids if name not in said)
+    return Answer(said=said, absent=absent, added=tuple(added), excerpt="{}")

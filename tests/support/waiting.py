@@ -1,0 +1,76 @@
+"""Waiting for what will hold soon, instead of sleeping for as long as it may take."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.03
+
+
+def eventually(look: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
+    """Look again and again until something true is seen; returns it.
+
+    Raises:
+        AssertionError: it was not seen in time; with `what` was waited for, and what was seen last.
+    """
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {seen!r}")
+        time.sleep(_POLL_SECONDS)
+    return seen
+
+
+class TableLock:
+    """A table of one database that nobody else can write to: whoever tries waits until it is released."""
+
+    def __init__(self, url: str, connection: sqlalchemy.Connection) -> None:
+        self._url = sqlalchemy.make_url(url)
+        self._connection = connection
+        self._is_postgresql = self._url.get_backend_name() == "postgresql"
+
+    def waiting(self) -> int:
+        """How many sessions wait for a lock in this database."""
+        if self._is_postgresql:
+            statement = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        else:
+            statement = (
+                "SELECT count(*) FROM information_schema.processlist"
+                " WHERE db = database() AND state LIKE 'Waiting for table%%'"
+            )
+        # By a connection of its own: inside a transaction PostgreSQL shows the sessions as they once were.
+        with self._connection.engine.connect() as onlooker:
+            return int(onlooker.exec_driver_sql(statement).scalar_one())
+
+    def wait_for_waiting(self, count: int = 1) -> None:
+        """Return once so many sessions wait."""
+        eventually(lambda: self.waiting() >= count, f"{count} sessions that wait for the locked table")
+
+    def release(self) -> None:
+        """Let those who wait go on."""
+        self._connection.exec_driver_sql("COMMIT" if self._is_postgresql else "UNLOCK TABLES")
+
+
+@contextmanager
+def locked_table(url: str, table: str) -> Iterator[TableLock]:
+    """Lock a table on PostgreSQL or MariaDB; it is released at the latest when the context ends."""
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        lock = TableLock(url, connection)
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        else:
+            connection.exec_driver_sql(f"LOCK TABLES {table} WRITE")
+        try:
+            yield lock
+        finally:
+            lock.release()

@@ -1,0 +1,31 @@
+"""What import-linter cannot say: the domain imports the standard library, whatever else may be installed one day."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import worker.domain
+
+DOMAIN = Path(worker.domain.__file__).parent
+
+
+def imported(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # Relative imports are refused by ruff, so a module is always named.
+            yield str(node.module)
+
+
+def test_the_domain_imports_the_standard_library_and_itself_only() -> None:
+    foreign = {
+        (module.name, name)
+        for module in DOMAIN.rglob("*.py")
+        for name in imported(module)
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and name != "worker.domain"
+        and not name.startswith("worker.domain.")
+    }
+    assert not foreign
