@@ -1,0 +1,148 @@
+"""Small builders of the domain's values: a test names only what it is about."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from worker.domain.accounts import AccountState
+from worker.domain.answered import after_answer
+from worker.domain.bad_ends import after_bad_end
+from worker.domain.choice import Candidate
+from worker.domain.orders import Lane, Order
+from worker.domain.queries import Aftermath, Query
+from worker.domain.query_errors import QueryError
+from worker.domain.reports import Answer, IdKind, Report
+from worker.domain.rules import Rules
+from worker.domain.turns import Work
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+"""When the end of a query is decided upon."""
+SENT_AT = NOW - timedelta(seconds=1)
+RULES = Rules()
+WINDOW = RULES.windows(1)
+APP_ID = "app"
+MOBILE = "18812340804"
+MASKED = "188****0804"
+TOKEN = "token"
+
+
+def make_order(order_id: int = 1, /, **fields: Any) -> Order:
+    """A pending order of an hour's age, known by its request_id."""
+    defaults: dict[str, Any] = {
+        "account": "default",
+        "request_id": f"R{order_id}",
+        "mobile": MOBILE,
+        "submitted_at": NOW - timedelta(hours=1),
+        "due_at": NOW - timedelta(minutes=1),
+    }
+    return Order(id=order_id, **{**defaults, **fields})
+
+
+def make_blind_order(order_id: int = 1, /, **fields: Any) -> Order:
+    """An order known by its custom_parm alone."""
+    return make_order(order_id, **{"request_id": None, "custom_parm": f"C{order_id}", **fields})
+
+
+def make_report(order_id: int = 1, /, **fields: Any) -> Report:
+    """What the platform says about a recharged order, by its requestId."""
+    defaults: dict[str, Any] = {
+        "request_id": f"R{order_id}",
+        "app_id": APP_ID,
+        "mobile": MASKED,
+        "traffic_sts": "1",
+        "remark": "成功",
+        "ori_amount": "2.94",
+        "has_amount_field": True,
+        "words": f'{{"requestId":"R{order_id}"}}',
+    }
+    return Report(**{**defaults, **fields})
+
+
+def make_state(**fields: Any) -> AccountState:
+    return AccountState(**{"account": "default", **fields})
+
+
+def make_query(orders: Sequence[Order], **fields: Any) -> Query:
+    """A query under way for orders as they were before their lease."""
+    defaults: dict[str, Any] = {
+        "id": 7,
+        "account": "default",
+        "app_id": APP_ID,
+        "account_sid": "sid",
+        "slot": 0,
+        "sid_accounts": ("default",),
+        "token": TOKEN,
+        "id_kind": orders[0].id_kind,
+        "work": Work.BATCH,
+        "sent_at": SENT_AT,
+    }
+    return Query(orders=tuple(orders), **{**defaults, **fields})
+
+
+def make_candidate(order_id: int = 1, /, **fields: Any) -> Candidate:
+    """A due order that no answered query has asked about yet; the lower its id, the longer it is due."""
+    defaults: dict[str, Any] = {
+        "id_kind": IdKind.REQUEST_ID,
+        "lane": Lane.BATCH,
+        "due_at": NOW - timedelta(hours=1) + timedelta(seconds=order_id),
+        "was_asked": False,
+    }
+    return Candidate(order_id=order_id, **{**defaults, **fields})
+
+
+def leased(order: Order) -> Order:
+    """The order's row while the query is under way."""
+    return replace(order, lease_token=TOKEN, due_at=SENT_AT + timedelta(seconds=RULES.reservation_seconds))
+
+
+def make_answer(query: Query, reports: Sequence[Report]) -> Answer:
+    """An answer that holds these items, matched by id."""
+    named = [(r.request_id if query.id_kind is IdKind.REQUEST_ID else r.custom_parm, r) for r in reports]
+    said = {name: tuple(r for other, r in named if other == name) for name in query.ids}
+    return Answer(
+        said={name: items for name, items in said.items() if items},
+        absent=tuple(name for name, items in said.items() if not items),
+        added=tuple(report for name, report in named if name not in said),
+    )
+
+
+def answered(
+    orders: Sequence[Order],
+    reports: Sequence[Report] = (),
+    *,
+    state: AccountState | None = None,
+    rows: Sequence[Order] | None = None,
+    others: Sequence[Order] = (),
+    now: datetime = NOW,
+    **query_fields: Any,
+) -> Aftermath:
+    """What an answer with these items does. `rows` are the orders as they stand now: leased, unless given."""
+    query = make_query(orders, **query_fields)
+    stand = [*([leased(order) for order in orders] if rows is None else rows), *others]
+    return after_answer(query, make_answer(query, reports), stand, state or make_state(), now=now, rules=RULES)
+
+
+def failed(
+    orders: Sequence[Order],
+    error: QueryError,
+    *,
+    state: AccountState | None = None,
+    rows: Sequence[Order] | None = None,
+    jitter: float = 0.0,
+    **query_fields: Any,
+) -> Aftermath:
+    """What a bad end does, likewise."""
+    query = make_query(orders, **query_fields)
+    stand = [leased(order) for order in orders] if rows is None else rows
+    return after_bad_end(query, error, stand, state or make_state(), now=NOW, rules=RULES, jitter=jitter)
+
+
+def after(aftermath: Aftermath, order_id: int = 1) -> Order:
+    """An order as a query's end leaves it."""
+    return next(change.after for change in aftermath.changes if change.after.id == order_id)
+
+
+def kinds(aftermath: Aftermath, order_id: int = 1) -> list[str]:
+    """The kinds of the events that a query's end leaves for an order."""
+    return [event.kind for change in aftermath.changes for event in change.events if event.order_id == order_id]

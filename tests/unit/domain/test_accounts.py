@@ -1,0 +1,73 @@
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.domain.builders import NOW, RULES, WINDOW, make_state
+from worker.domain.accounts import back_off, bring_back_off_back, wait_for_configuration
+from worker.domain.reports import IdKind
+
+
+def test_a_back_off_is_1_window_doubling_to_15() -> None:
+    state, waits = make_state(), []
+    for _ in range(7):
+        state = back_off(state, RULES, NOW if state.backoff_until is None else state.backoff_until, jitter=0.0)
+        waits.append(state.backoff_seconds / RULES.window_seconds)
+    assert waits == [1, 2, 4, 8, 15, 15, 15]
+
+
+@given(st.integers(0, 100), st.floats(0, 1), st.floats(0, 1e9))
+def test_jitter_lengthens_a_back_off_by_a_tenth_at_most_and_never_beyond_15_windows(
+    level: int, jitter: float, at_least: float
+) -> None:
+    plain = back_off(make_state(backoff_level=min(level, 10)), RULES, NOW, jitter=0.0).backoff_seconds
+    jittered = back_off(make_state(backoff_level=min(level, 10)), RULES, NOW, jitter=jitter).backoff_seconds
+    assert plain <= jittered <= min(plain * 1.1 + 1e-6, 15 * RULES.window_seconds)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "seconds"),
+    [(0.0, 60.0), (59.0, 60.0), (300.0, 300.0), (3600.0, 3600.0), (9e9, 3600.0), (float("inf"), 3600.0)],
+)
+def test_retry_after_only_lengthens_the_wait_and_counts_up_to_60_windows(asked_for: float, seconds: float) -> None:
+    assert back_off(make_state(), RULES, NOW, jitter=0.0, at_least=asked_for).backoff_seconds == seconds
+
+
+def test_a_back_off_never_shortens_a_wait() -> None:
+    state = back_off(make_state(), RULES, NOW, jitter=0.0, at_least=3600.0)
+    assert back_off(state, RULES, NOW, jitter=0.0).backoff_until == NOW + timedelta(hours=1)
+
+
+def test_after_a_configuration_error_an_account_waits_15_windows() -> None:
+    state = wait_for_configuration(make_state(), RULES, NOW)
+    assert state.configuration_refused
+    assert state.backoff_until == NOW + 15 * WINDOW
+
+
+def test_an_account_with_a_configuration_error_never_waits_less_than_15_windows() -> None:
+    state = make_state(configuration_refused=True)
+    assert back_off(state, RULES, NOW, jitter=0.0).backoff_until == NOW + 15 * WINDOW
+
+
+def test_an_account_is_backed_off_until_its_time_has_come() -> None:
+    state = back_off(make_state(), RULES, NOW, jitter=0.0)
+    assert not make_state().is_backed_off(NOW)
+    assert state.is_backed_off(NOW + 0.99 * WINDOW)
+    assert not state.is_backed_off(NOW + WINDOW)
+
+
+def test_a_back_off_beyond_its_length_is_brought_back() -> None:
+    state = back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0)
+    assert bring_back_off_back(state, NOW).backoff_until == NOW + WINDOW
+
+
+def test_any_other_back_off_stays_as_does_a_pause() -> None:
+    state = back_off(make_state(paused_at=NOW + timedelta(days=9)), RULES, NOW, jitter=0.5)
+    assert bring_back_off_back(state, NOW) == state
+    assert bring_back_off_back(make_state(), NOW) == make_state()
+
+
+def test_successes_are_counted_by_id_kind() -> None:
+    state = make_state(answered_by_request_id=3, answered_by_custom_parm=5)
+    assert (state.answered(IdKind.REQUEST_ID), state.answered(IdKind.CUSTOM_PARM)) == (3, 5)

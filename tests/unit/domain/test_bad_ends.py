@@ -1,0 +1,244 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.domain.builders import (
+    NOW,
+    RULES,
+    WINDOW,
+    after,
+    answered,
+    failed,
+    kinds,
+    leased,
+    make_blind_order,
+    make_order,
+    make_report,
+    make_state,
+)
+from worker.domain.accounts import AccountState
+from worker.domain.bad_ends import End, end_of
+from worker.domain.orders import Attention, Lane, Order, OrderState
+from worker.domain.query_errors import (
+    DeadlineExceeded,
+    HttpError,
+    Malformed,
+    NotSent,
+    QueryError,
+    Refused,
+    Unreachable,
+)
+from worker.domain.turns import Work
+
+REFUSED = Refused("-2", "缺少必要参数")
+TOO_FREQUENT = Refused("-9", "查询过于频繁")
+CONFIGURATION = Refused("-205", "应用校验失败")
+MALFORMED, TIMEOUT, HTTP_500 = Malformed("not JSON"), DeadlineExceeded("no answer"), HttpError(500)
+UNREACHABLE, NOT_SENT, HTTP_503 = Unreachable("no route"), NotSent("too late"), HttpError(503)
+
+UNREADABLE = [MALFORMED, TIMEOUT, HTTP_500]
+BLAMELESS = [TOO_FREQUENT, CONFIGURATION, UNREACHABLE, NOT_SENT, HTTP_503, HttpError(429), HttpError(302)]
+ALL = [REFUSED, *UNREADABLE, *BLAMELESS]
+
+BATCH = [make_order(order_id, due_at=NOW - timedelta(seconds=100 - order_id)) for order_id in range(1, 6)]
+LONE = make_order(lane=Lane.SUSPECT, suspect_group=3)
+
+
+def names(error: QueryError) -> str:
+    return f"{error.outcome}-{error.status_code or error.http_status}"
+
+
+# ---- which end it is
+
+
+@pytest.mark.parametrize(
+    "message", ["查询过于频繁", "请求频率过高", "Too Frequent", "too many requests", "RATE LIMIT exceeded"]
+)
+@pytest.mark.parametrize("code", ["-9", "-205"])
+def test_a_refusal_that_speaks_of_frequency_is_too_fast(message: str, code: str) -> None:
+    assert end_of(Refused(code, message)) is End.TOO_FREQUENT
+
+
+def test_minus_205_is_a_configuration_error_and_any_other_code_a_refusal() -> None:
+    assert (end_of(CONFIGURATION), end_of(REFUSED), end_of(Refused("-1", ""))) == (
+        End.CONFIGURATION,
+        End.REFUSED,
+        End.REFUSED,
+    )
+
+
+def test_of_the_http_statuses_only_500_may_be_the_batchs_fault() -> None:
+    assert end_of(HTTP_500) is End.UNREADABLE
+    assert {end_of(HttpError(status)) for status in (301, 401, 404, 429, 501, 502, 503)} == {End.UNAVAILABLE}
+
+
+# ---- the slot
+
+
+@pytest.mark.parametrize("error", ALL, ids=names)
+def test_only_a_refusal_that_is_not_about_frequency_opens_the_slot_before_the_reservation_ends(
+    error: QueryError,
+) -> None:
+    assert failed(BATCH, error).tightens_slot is (error in (REFUSED, CONFIGURATION))
+
+
+# ---- the account
+
+
+@pytest.mark.parametrize("error", [*UNREADABLE, UNREACHABLE, HTTP_503, TOO_FREQUENT], ids=names)
+def test_the_account_backs_off(error: QueryError) -> None:
+    state = failed(BATCH, error, state=make_state(refusals_in_row=2)).state
+    assert (state.backoff_until, state.backoff_level, state.refusals_in_row) == (NOW + WINDOW, 1, 0)
+
+
+def test_refusals_back_off_from_the_third_in_a_row() -> None:
+    state, waits = make_state(), []
+    for _ in range(4):
+        state = failed(BATCH, REFUSED, state=replace(state, backoff_until=None)).state
+        waits.append(state.backoff_until)
+    assert waits == [None, None, NOW + WINDOW, NOW + 2 * WINDOW]
+
+
+def test_a_query_that_was_not_sent_says_nothing_of_the_account() -> None:
+    state = make_state(refusals_in_row=2, backoff_level=1, configuration_refused=True)
+    assert failed(BATCH, NOT_SENT, state=state).state == state
+
+
+def test_too_fast_backs_off_every_account_of_the_sid() -> None:
+    assert [error for error in ALL if failed(BATCH, error).backs_off_whole_sid] == [TOO_FREQUENT]
+
+
+def test_other_statuses_back_off_at_least_for_retry_after_at_most_60_windows() -> None:
+    assert failed(BATCH, HttpError(429, retry_after=300.0)).state.backoff_seconds == 300
+    assert failed(BATCH, HttpError(429, retry_after=1e7)).state.backoff_seconds == 3600
+    assert failed(BATCH, HttpError(429, retry_after=1.0), jitter=1.0).state.backoff_seconds == pytest.approx(66)
+
+
+def test_after_a_configuration_error_one_order_is_asked_every_15_windows_until_a_success() -> None:
+    state = failed(BATCH, CONFIGURATION).state
+    for error in (CONFIGURATION, REFUSED, *UNREADABLE, UNREACHABLE, HTTP_503, TOO_FREQUENT):
+        later = failed(BATCH, error, state=replace(state, backoff_until=None)).state
+        assert (later.configuration_refused, later.backoff_until) == (True, NOW + 15 * WINDOW)
+    assert not answered(BATCH, [], state=state).state.configuration_refused
+
+
+# ---- the orders
+
+
+@pytest.mark.parametrize("error", BLAMELESS, ids=names)
+@pytest.mark.parametrize("bad_ends", [0, 1])
+def test_after_an_end_that_is_not_the_batchs_fault_its_orders_are_due_as_before(
+    error: QueryError, bad_ends: int
+) -> None:
+    asked = [replace(order, bad_ends=bad_ends) for order in BATCH]
+    assert [change.after for change in failed(asked, error).changes] == asked
+
+
+@pytest.mark.parametrize("error", ALL, ids=names)
+def test_no_bad_end_counts_as_an_attempt(error: QueryError) -> None:
+    for asked in (BATCH, [LONE]):
+        for change in failed(asked, error).changes:
+            assert (change.after.queried_at, change.after.query_count) == (None, 0)
+            assert change.after.lease_token is None
+
+
+@pytest.mark.parametrize("error", UNREADABLE, ids=names)
+def test_the_second_unreadable_end_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
+    once = [change.after for change in failed(BATCH, error).changes]
+    assert once == [replace(order, bad_ends=1) for order in BATCH]
+    end = failed([replace(BATCH[0], bad_ends=1), BATCH[1]], error)
+    assert (after(end, 1).lane, after(end, 2).lane) == (Lane.SUSPECT, Lane.BATCH)
+    assert (kinds(end, 1), kinds(end, 2)) == (["suspected"], [])
+
+
+def test_an_answer_between_two_unreadable_ends_breaks_the_row() -> None:
+    asked = replace(BATCH[0], bad_ends=1)
+    assert after(answered([asked], [make_report(1, traffic_sts="0")])).bad_ends == 0
+
+
+def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:
+    end = failed(BATCH, REFUSED)
+    orders = [change.after for change in end.changes]
+    assert {order.lane for order in orders} == {Lane.SUSPECT}
+    assert len({order.suspect_group for order in orders}) == 1
+    assert [order.due_at for order in orders] == [order.due_at for order in BATCH]
+
+
+@pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
+def test_a_group_that_ends_in_such_a_way_again_is_split_in_halves(error: QueryError) -> None:
+    group = [replace(order, lane=Lane.SUSPECT, suspect_group=3) for order in BATCH]
+    end = failed(group, error, work=Work.SUSPECTS)
+    halves = [change.after.suspect_group for change in end.changes]
+    assert halves[0] == halves[1] == halves[2] != halves[3] == halves[4]
+    assert 3 not in halves
+    assert all(kinds(end, order.id) == [] for order in group)
+
+
+def test_no_two_queries_make_the_same_group() -> None:
+    group = [replace(order, lane=Lane.SUSPECT, suspect_group=3) for order in BATCH]
+    groups = [{change.after.suspect_group for change in failed(group, REFUSED, id=i).changes} for i in range(1, 6)]
+    assert len(set().union(*groups)) == 10
+
+
+def test_an_order_that_the_query_no_longer_holds_stays_as_it_is() -> None:
+    rows = [leased(BATCH[0]), replace(BATCH[1], state=OrderState.SUCCEEDED), replace(leased(BATCH[2]), lease_token="x")]
+    end = failed(BATCH[:3], REFUSED, rows=rows)
+    assert [change.after.id for change in end.changes] == [1]
+
+
+# ---- lone suspects
+
+
+def fail_alone(order: Order, error: QueryError, state: AccountState) -> Order:
+    return after(failed([order], error, state=state, work=Work.SUSPECTS))
+
+
+@pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
+def test_a_lone_suspect_that_failed_waits_like_any_re_query_and_joins_no_batch(error: QueryError) -> None:
+    order = fail_alone(replace(LONE, submitted_at=NOW - RULES.windows(100)), error, make_state())
+    assert (order.lane, order.due_at) == (Lane.SUSPECT, NOW + 10 * WINDOW)
+    assert order.suspect_group is not None
+
+
+@pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
+def test_a_lone_suspect_that_failed_three_times_with_a_success_between_each_is_unresolved(error: QueryError) -> None:
+    order = LONE
+    for successes in (10, 11):
+        order = fail_alone(order, error, make_state(answered_by_request_id=successes))
+        assert order.state is OrderState.PENDING
+    order = fail_alone(order, error, make_state(answered_by_request_id=12))
+    assert (order.state, order.attention) == (OrderState.UNRESOLVED, Attention.REJECTED_BY_PLATFORM)
+    assert (order.lane, order.suspect_group) == (Lane.BATCH, None)
+
+
+def test_a_platform_that_refuses_everything_sets_nothing_aside() -> None:
+    order = LONE
+    for _ in range(9):
+        order = fail_alone(order, REFUSED, make_state(answered_by_request_id=10))
+    assert (order.state, order.failures_alone) == (OrderState.PENDING, 1)
+
+
+def test_an_account_that_may_not_use_custom_parm_sets_nothing_aside() -> None:
+    order = make_blind_order()
+    for successes in range(9):
+        order = fail_alone(order, REFUSED, make_state(answered_by_request_id=successes))
+    assert (order.state, order.failures_alone, order.lane) == (OrderState.PENDING, 1, Lane.SUSPECT)
+
+
+def test_a_failure_by_another_id_kind_than_the_orders_own_by_now_does_not_count() -> None:
+    row = leased(make_blind_order()).with_request_id("R1")
+    assert after(failed([make_blind_order()], REFUSED, rows=[row])).failures_alone == 0
+
+
+def test_an_answer_breaks_the_row_of_failures() -> None:
+    order = replace(LONE, failures_alone=2, failure_mark=5)
+    cleared = after(answered([order], [make_report(traffic_sts="0")], work=Work.SUSPECTS))
+    assert (cleared.failures_alone, cleared.failure_mark, cleared.lane) == (0, 0, Lane.BATCH)
+
+
+def test_a_single_that_fails_is_a_lone_suspect() -> None:
+    end = failed([make_order()], REFUSED, work=Work.SINGLE)
+    assert (after(end).lane, after(end).failures_alone, kinds(end)) == (Lane.SUSPECT, 1, ["suspected"])
+    unread = failed([make_order()], TIMEOUT, work=Work.SINGLE)
+    assert (after(unread).lane, after(unread).failures_alone) == (Lane.BATCH, 0)

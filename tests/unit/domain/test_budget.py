@@ -1,0 +1,109 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from worker.domain.budget import Permission, Reading, Slot, bring_back, is_too_late_to_send, may_ask, reserve, tighten
+from worker.domain.rules import Rules
+
+RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
+START = Reading(boot_id="here", boot=1000.0, database=datetime(2026, 1, 31, 12, tzinfo=UTC))
+
+seconds = st.floats(0.01, 100_000)
+any_rules = st.builds(
+    Rules,
+    window_seconds=st.floats(0.05, 3600),
+    margin_seconds=st.floats(0.05, 10),
+    deadline_seconds=st.floats(0.05, 600),
+)
+any_database_time = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive, the zone is added
+
+
+def later(reading: Reading, passed: float, *, boot_id: str = "here", step: float = 0.0) -> Reading:
+    """Both clocks after some seconds, the database's stepped besides."""
+    database = reading.database + timedelta(seconds=passed + step)
+    return Reading(boot_id=boot_id, boot=reading.boot + passed, database=database)
+
+
+@given(any_rules, st.floats(0, 1_000_000), seconds, any_database_time, any_database_time)
+def test_on_the_boot_that_wrote_the_row_the_databases_clock_has_no_say(
+    rules: Rules, boot: float, passed: float, one_time: datetime, another_time: datetime
+) -> None:
+    slot = reserve(replace(START, boot=boot), rules, "token")
+    now = Reading(boot_id="here", boot=boot + passed, database=one_time)
+    assert may_ask(slot, now, rules) is may_ask(slot, replace(now, database=another_time), rules)
+    assert may_ask(slot, now, rules) is not Permission.BRING_BACK
+
+
+@given(any_rules, st.floats(0, 1), st.sampled_from(["here", "elsewhere"]))
+def test_after_a_reservation_nobody_asks_before_deadline_window_and_margin_are_over(
+    rules: Rules, part: float, boot_id: str
+) -> None:
+    passed = part * rules.reservation_seconds
+    assume(passed < rules.reservation_seconds - 0.001)
+    slot = reserve(START, rules, "token")
+    assert may_ask(slot, later(START, passed, boot_id=boot_id), rules) is not Permission.ASK
+
+
+@given(any_rules, seconds, st.sampled_from(["here", "elsewhere"]))
+def test_after_a_reservation_anybody_may_ask(rules: Rules, more: float, boot_id: str) -> None:
+    now = later(START, rules.reservation_seconds + more, boot_id=boot_id)
+    assert may_ask(reserve(START, rules, "token"), now, rules) is Permission.ASK
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_on_one_host_no_step_of_the_databases_clock_opens_or_blocks_the_limit(step: float) -> None:
+    slot = reserve(START, RULES, "token")
+    assert may_ask(slot, later(START, 90.4, step=step), RULES) is Permission.WAIT
+    assert may_ask(slot, later(START, 90.6, step=step), RULES) is Permission.ASK
+
+
+def test_a_row_written_at_a_reading_ahead_of_ours_is_of_another_boot_whatever_its_id() -> None:
+    slot = reserve(START, RULES, "token")
+    rebooted = replace(later(START, 91), boot=3.0)
+    assert may_ask(slot, rebooted, RULES) is Permission.ASK
+    assert may_ask(slot, replace(rebooted, database=START.database), RULES) is Permission.WAIT
+
+
+def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_brought_back() -> None:
+    slot = reserve(START, RULES, "token")
+    now = later(START, 1, boot_id="elsewhere", step=-3600)
+    assert may_ask(slot, now, RULES) is Permission.BRING_BACK
+    brought_back = bring_back(slot, now, RULES)
+    assert brought_back.due_at == now.database + timedelta(seconds=90.5)
+    assert may_ask(brought_back, now, RULES) is Permission.WAIT
+
+
+def test_bringing_back_changes_the_databases_time_and_the_length_only() -> None:
+    slot = Slot(due_at=START.database, boot_id="there", boot_due=17.0, wait_seconds=5.0, token="token")
+    brought_back = bring_back(slot, START, RULES)
+    assert replace(brought_back, due_at=slot.due_at, wait_seconds=slot.wait_seconds) == slot
+
+
+@pytest.mark.parametrize(("written_with", "length"), [(300.0, 300.0), (5.0, 90.5)])
+def test_the_length_is_that_of_the_row_or_ours_if_that_is_longer(written_with: float, length: float) -> None:
+    due_at = START.database + timedelta(seconds=1000)
+    slot = Slot(due_at=due_at, boot_id="there", boot_due=17.0, wait_seconds=written_with, token="token")
+    assert bring_back(slot, START, RULES).wait_seconds == length
+    at_length = replace(slot, due_at=START.database + timedelta(seconds=length))
+    assert may_ask(at_length, START, RULES) is Permission.WAIT
+    beyond = replace(slot, due_at=START.database + timedelta(seconds=length + 0.001))
+    assert may_ask(beyond, START, RULES) is Permission.BRING_BACK
+
+
+def test_after_a_whole_answer_the_slot_opens_a_window_and_the_margin_from_now() -> None:
+    granted = reserve(START, RULES, "token")
+    answered = later(START, 2)
+    slot = tighten(granted, answered, RULES)
+    assert (slot.token, slot.wait_seconds, slot.boot_due) == ("token", 60.5, 1062.5)
+    assert may_ask(slot, later(answered, 60.4), RULES) is Permission.WAIT
+    assert may_ask(slot, later(answered, 60.6), RULES) is Permission.ASK
+    assert may_ask(slot, later(answered, 60.4, boot_id="elsewhere"), RULES) is Permission.WAIT
+    assert may_ask(slot, later(answered, 60.6, boot_id="elsewhere"), RULES) is Permission.ASK
+
+
+@pytest.mark.parametrize(("boot", "is_late"), [(0.0, False), (20.0, False), (20.001, True), (30.0, True), (99.0, True)])
+def test_with_less_than_a_third_of_the_deadline_left_nothing_is_sent(boot: float, is_late: bool) -> None:
+    assert is_too_late_to_send(started=0.0, boot=boot, deadline_seconds=30.0) is is_late

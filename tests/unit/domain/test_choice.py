@@ -1,0 +1,257 @@
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.domain.builders import NOW, RULES, WINDOW, make_candidate, make_order, make_state
+from worker.domain.accounts import AccountState
+from worker.domain.choice import Candidate, Choice, choose, choose_batch, choose_id_kind, first_due, next_due, spend
+from worker.domain.orders import Lane
+from worker.domain.reports import IdKind
+from worker.domain.rules import Rules
+from worker.domain.turns import Work
+
+times = st.integers(0, 100_000).map(lambda age: NOW - timedelta(seconds=age))
+candidates = st.builds(
+    Candidate,
+    order_id=st.integers(1, 300),
+    id_kind=st.sampled_from(IdKind),
+    lane=st.sampled_from(Lane),
+    due_at=times,
+    was_asked=st.booleans(),
+    check_requested_at=st.none() | times,
+    suspect_group=st.integers(1, 3),
+)
+
+
+def batch_of(count: int, **fields: object) -> list[Candidate]:
+    return [make_candidate(order_id, **fields) for order_id in range(1, count + 1)]
+
+
+def chosen(waiting: list[Candidate], state: AccountState | None = None, rules: Rules = RULES) -> Choice:
+    choice = choose(waiting, state or make_state(), NOW, rules)
+    assert choice is not None
+    return choice
+
+
+# ---- when an order is due
+
+
+@pytest.mark.parametrize(("age_windows", "wait_windows"), [(-5, 2), (0, 2), (4, 2), (9, 3), (100, 10), (4320, 65.727)])
+def test_the_next_query_comes_after_the_root_of_the_age_in_windows_at_least_2(
+    age_windows: float, wait_windows: float
+) -> None:
+    order = make_order(submitted_at=NOW - RULES.windows(age_windows))
+    assert (next_due(order, NOW, RULES) - NOW) / WINDOW == pytest.approx(wait_windows, rel=1e-4)
+
+
+def test_the_first_query_waits_for_the_callbacks_grace() -> None:
+    assert first_due(NOW, Rules(grace_seconds=600)) == NOW + timedelta(minutes=10)
+
+
+# ---- the batch
+
+
+@given(st.lists(candidates), st.integers(1, 100), st.integers(0, 50))
+def test_a_batch_holds_no_more_than_its_limit_no_double_and_nothing_that_does_not_wait(
+    waiting: list[Candidate], limit: int, batch_number: int
+) -> None:
+    batch = choose_batch(waiting, limit, batch_number=batch_number)
+    ids = {candidate.order_id for candidate in waiting}
+    assert len(batch) == len(set(batch)) == min(limit, len(ids))
+    assert set(batch) <= ids
+
+
+def test_first_queries_go_before_re_queries_and_the_oldest_due_goes_first() -> None:
+    asked = [make_candidate(order_id, was_asked=True) for order_id in (1, 2)]
+    new = [make_candidate(order_id) for order_id in (5, 4, 3)]
+    assert choose_batch([*asked, *new], 5, batch_number=0) == (3, 4, 5, 1, 2)
+
+
+@pytest.mark.parametrize(("limit", "share"), [(100, 20), (99, 20), (10, 2), (5, 1)])
+def test_at_least_a_fifth_of_a_batch_is_for_due_re_queries(limit: int, share: int) -> None:
+    waiting = [*batch_of(200), *(make_candidate(i, was_asked=True) for i in range(201, 401))]
+    batch = choose_batch(waiting, limit, batch_number=0)
+    assert sum(order_id > 200 for order_id in batch) == share
+
+
+def test_re_queries_take_what_first_queries_leave_and_the_other_way_round() -> None:
+    few_new = [*batch_of(3), *(make_candidate(i, was_asked=True) for i in range(11, 31))]
+    assert set(choose_batch(few_new, 10, batch_number=0)) == {1, 2, 3, *range(11, 18)}
+    few_old = [*batch_of(30), make_candidate(99, was_asked=True)]
+    assert set(choose_batch(few_old, 10, batch_number=0)) == {*range(1, 10), 99}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_of_batches_under_five_every_fifth_is_for_re_queries(limit: int) -> None:
+    waiting = [*batch_of(10), *(make_candidate(i, was_asked=True) for i in range(11, 21))]
+    batches = [choose_batch(waiting, limit, batch_number=number) for number in range(10)]
+    assert [number for number, batch in enumerate(batches) if batch[0] > 10] == [4, 9]
+
+
+@pytest.mark.parametrize(("limit", "half"), [(100, 50), (5, 2), (2, 1)])
+def test_requested_checks_go_first_and_fill_at_most_half_a_batch_while_others_wait(limit: int, half: int) -> None:
+    checked = [make_candidate(i, due_at=NOW, check_requested_at=NOW - timedelta(seconds=i)) for i in range(1001, 1201)]
+    batch = choose_batch([*batch_of(200), *checked], limit, batch_number=0)
+    assert batch[:half] == tuple(range(1200, 1200 - half, -1))
+    assert all(order_id <= 200 for order_id in batch[half:])
+
+
+def test_of_batches_of_one_every_second_is_for_checks() -> None:
+    waiting = [make_candidate(1), make_candidate(2, due_at=NOW, check_requested_at=NOW)]
+    assert [choose_batch(waiting, 1, batch_number=number) for number in range(4)] == [(1,), (2,), (1,), (2,)]
+
+
+def test_a_batch_is_of_the_id_kind_of_the_oldest_due_order() -> None:
+    waiting = [make_candidate(1, id_kind=IdKind.CUSTOM_PARM), make_candidate(2), make_candidate(3)]
+    choice = chosen(waiting, make_state(echoes_custom_parm=True))
+    assert (choice.work, choice.id_kind, choice.order_ids) == (Work.BATCH, IdKind.CUSTOM_PARM, (1,))
+
+
+@pytest.mark.parametrize("older", IdKind)
+def test_each_id_kind_gets_at_least_every_fifth_batch_while_it_waits(older: IdKind) -> None:
+    younger = next(kind for kind in IdKind if kind is not older)
+    waiting = [make_candidate(1, id_kind=older), make_candidate(2, id_kind=younger)]
+    state, given_to = make_state(echoes_custom_parm=True), []
+    for _ in range(15):
+        choice = chosen(waiting, state)
+        given_to.append(choice.id_kind)
+        state = spend(state, choice, NOW, RULES)
+    for start in range(11):
+        assert Counter(given_to[start : start + 5]) == {older: 4, younger: 1}
+
+
+def test_the_kind_that_was_passed_over_longest_goes_first() -> None:
+    state = make_state(batches_without_request_id=4, batches_without_custom_parm=9)
+    waiting = [make_candidate(1), make_candidate(2, id_kind=IdKind.CUSTOM_PARM)]
+    assert choose_id_kind(waiting, state) is IdKind.CUSTOM_PARM
+
+
+# ---- whose turn it is
+
+
+@given(
+    st.lists(candidates),
+    st.integers(0, 100),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.integers(1, 300),
+)
+def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
+    waiting: list[Candidate], turn: int, echoes: bool, one_item: bool, refused: bool, probe: int | None
+) -> None:
+    state = make_state(
+        turn=turn,
+        echoes_custom_parm=echoes,
+        one_item_mode=one_item,
+        configuration_refused=refused,
+        one_item_probe=probe,
+    )
+    unique = list({candidate.order_id: candidate for candidate in waiting}.values())
+    choice = choose(unique, state, NOW, replace(RULES, batch_size=10))
+    assert (choice is None) == (not unique)
+    if choice is None or choice.work is Work.SUSPECTS:
+        return
+    named = [candidate for candidate in unique if candidate.order_id in choice.order_ids]
+    assert 1 <= len(choice.order_ids) == len(named) <= (1 if refused or choice.work is Work.SINGLE else 10)
+    assert {candidate.id_kind for candidate in named} == {choice.id_kind}
+    if choice.work is Work.BATCH:
+        assert {candidate.lane for candidate in named} == {Lane.BATCH}
+
+
+@given(st.integers(0, 10_000), st.none() | st.just(3))
+def test_out_of_any_ten_slots_singles_get_one_suspects_five_and_batches_the_rest(turn: int, probe: int | None) -> None:
+    waiting = [
+        make_candidate(1),
+        make_candidate(2, lane=Lane.SUSPECT, suspect_group=5),
+        make_candidate(3, lane=Lane.BATCH if probe else Lane.ALONE),
+    ]
+    state, given_to = make_state(turn=turn, one_item_probe=probe), []
+    for _ in range(10):
+        choice = chosen(waiting, state)
+        given_to.append(choice.work)
+        state = spend(state, choice, NOW, RULES)
+    assert Counter(given_to) == {Work.SINGLE: 1, Work.SUSPECTS: 5, Work.BATCH: 4}
+
+
+def test_a_group_of_suspects_is_asked_as_it_stands_the_longest_due_first() -> None:
+    waiting = [make_candidate(i, lane=Lane.SUSPECT, suspect_group=group) for i, group in ((3, 8), (2, 9), (1, 9))]
+    choice = chosen(waiting)
+    assert (choice.work, choice.suspect_group, choice.order_ids) == (Work.SUSPECTS, 9, ())
+
+
+def test_without_echo_orders_known_by_custom_parm_alone_are_asked_one_by_one() -> None:
+    waiting = [make_candidate(i, id_kind=IdKind.CUSTOM_PARM) for i in (2, 1, 3)]
+    choice = chosen(waiting)
+    assert (choice.work, choice.id_kind, choice.order_ids) == (Work.SINGLE, IdKind.CUSTOM_PARM, (1,))
+    assert chosen(waiting, make_state(echoes_custom_parm=True)).order_ids == (1, 2, 3)
+
+
+def test_of_singles_every_second_may_be_a_requested_check() -> None:
+    waiting = [make_candidate(1, lane=Lane.ALONE), make_candidate(2, lane=Lane.ALONE, check_requested_at=NOW)]
+    waiting.append(make_candidate(3))
+    owned = [chosen(waiting, make_state(turn=turn)) for turn in (4, 14, 24, 34)]
+    assert [choice.order_ids for choice in owned] == [(2,), (1,), (2,), (1,)]
+
+
+def test_the_order_that_is_to_tell_about_one_item_platforms_goes_before_other_singles() -> None:
+    waiting = [make_candidate(1, lane=Lane.ALONE), make_candidate(2), make_candidate(3)]
+    assert chosen(waiting, make_state(turn=4, one_item_probe=3)).order_ids == (3,)
+    assert chosen(waiting, make_state(turn=0, one_item_probe=3)).order_ids == (2,)
+
+
+def test_after_a_configuration_error_one_order_is_asked() -> None:
+    state = make_state(configuration_refused=True)
+    assert chosen(batch_of(50), state).order_ids == (1,)
+    suspects = [make_candidate(i, lane=Lane.SUSPECT, suspect_group=9) for i in (1, 2)]
+    choice = chosen(suspects, state)
+    assert (choice.order_ids, choice.suspect_group) == ((1,), None)
+
+
+# ---- platforms that answer one order a query
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_in_one_item_mode_all_is_singles(lane: Lane) -> None:
+    state = make_state(one_item_mode=True, batch_retry_at=NOW + WINDOW)
+    for turn in range(10):
+        choice = chosen(batch_of(50, lane=lane), replace(state, turn=turn))
+        assert (choice.work, choice.order_ids) == (Work.SINGLE, (1,))
+
+
+@pytest.mark.parametrize("turn", range(10))
+def test_in_one_item_mode_a_batch_is_tried_every_60_windows(turn: int) -> None:
+    waiting = [*batch_of(50), make_candidate(99, lane=Lane.SUSPECT, suspect_group=1)]
+    state = make_state(one_item_mode=True, batch_retry_at=NOW, turn=turn)
+    choice = chosen(waiting, state)
+    assert (choice.work, len(choice.order_ids), choice.is_batch_retry) == (Work.BATCH, 50, True)
+    state = spend(state, choice, NOW, RULES)
+    assert state.batch_retry_at == NOW + 60 * WINDOW
+    assert chosen(waiting, state).work is Work.SINGLE
+
+
+def test_one_order_is_no_batch_to_try() -> None:
+    choice = chosen(batch_of(1), make_state(one_item_mode=True))
+    assert (choice.work, choice.is_batch_retry) == (Work.SINGLE, False)
+
+
+# ---- what a grant costs
+
+
+def test_a_granted_batch_counts_for_its_id_kind() -> None:
+    state = make_state(turn=8, batches=3, batches_without_request_id=2, batches_without_custom_parm=1)
+    by_request_id = spend(state, Choice(work=Work.BATCH, id_kind=IdKind.REQUEST_ID), NOW, RULES)
+    assert (by_request_id.turn, by_request_id.batches) == (9, 4)
+    assert (by_request_id.batches_without_request_id, by_request_id.batches_without_custom_parm) == (0, 2)
+    by_custom_parm = spend(state, Choice(work=Work.BATCH, id_kind=IdKind.CUSTOM_PARM), NOW, RULES)
+    assert (by_custom_parm.batches_without_request_id, by_custom_parm.batches_without_custom_parm) == (3, 0)
+
+
+@pytest.mark.parametrize("work", [Work.SUSPECTS, Work.SINGLE])
+def test_any_other_grant_costs_a_turn_only(work: Work) -> None:
+    choice = Choice(work=work, id_kind=IdKind.REQUEST_ID)
+    assert spend(make_state(turn=8), choice, NOW, RULES) == make_state(turn=9)

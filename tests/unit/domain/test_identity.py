@@ -1,0 +1,127 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.identity import OrderKey, id_fault, json_type, masked_mobile_may_be, normalise_mobile
+from worker.domain.reports import IdKind
+
+mobiles = st.from_regex(r"1[0-9]{10}", fullmatch=True)
+
+
+@pytest.mark.parametrize("identity", ["2016010000000219", "a", "a" * 64, "订单-1_x.y/z:#"], ids=ascii)
+def test_an_id_is_1_to_64_characters(identity: str) -> None:
+    assert id_fault(identity) is None
+
+
+@pytest.mark.parametrize(
+    ("identity", "fault"),
+    [
+        ("", "is empty"),
+        ("a" * 65, "has 65 characters"),
+        *((f"a{character}b", "contains") for character in ",'\"`[](){}<> \t\n\x00\x1b\x7f\xa0\u3000\u200b\ud800"),
+        (2016, "must be a string, not a number"),
+        (None, "must be a string, not null"),
+    ],
+    ids=ascii,
+)
+def test_an_id_holds_no_comma_quote_bracket_white_space_or_control_character(identity: object, fault: str) -> None:
+    found = id_fault(identity)
+    assert found is not None
+    assert found.startswith(fault)
+    assert "accepted: 1 to 64 characters" in found
+
+
+@given(st.text())
+def test_what_is_wrong_with_an_id_can_be_stored_and_shown(identity: str) -> None:
+    fault = id_fault(identity) or ""
+    assert fault.isascii()
+    assert fault.isprintable()
+
+
+def test_ids_compare_byte_by_byte() -> None:
+    assert OrderKey(account="a", request_id="r1") != OrderKey(account="a", request_id="R1")
+    assert OrderKey(account="a", request_id="e\u0301") != OrderKey(account="a", request_id="\u00e9")
+
+
+def test_a_key_names_its_order_by_either_id() -> None:
+    key = OrderKey(account="north", request_id="R1", custom_parm="C1")
+    assert (key.name(IdKind.REQUEST_ID), key.name(IdKind.CUSTOM_PARM)) == ("R1", "C1")
+    assert (str(key), str(OrderKey(account="north", custom_parm="C1"))) == ("north:R1", "north:C1")
+
+
+@pytest.mark.parametrize(
+    "text", ["18812340804", "188 1234 0804", "188-1234-0804", "+8618812340804", "8618812340804", "+86 188-1234 0804"]
+)
+def test_blanks_dashes_and_a_leading_86_are_taken_off_a_mobile(text: str) -> None:
+    assert normalise_mobile(text) == "18812340804"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1881234080",
+        "188123408040",
+        "188****0804",
+        "1881234080x",
+        "１８８１２３４０８０４",
+        "+18812340804",
+        "86123456789",
+    ],
+)
+def test_a_mobile_is_11_digits_then(text: str) -> None:
+    assert normalise_mobile(text) is None
+
+
+@given(st.text(alphabet="0123456789+- 86", max_size=20))
+def test_normalising_a_mobile_twice_changes_nothing(text: str) -> None:
+    mobile = normalise_mobile(text)
+    assert mobile is None or normalise_mobile(mobile) == mobile
+
+
+@given(mobiles, st.integers(0, 10), st.integers(1, 11), st.sampled_from(["", "86", "+86 "]))
+def test_a_masked_number_of_a_mobile_always_matches_it(mobile: str, start: int, length: int, code: str) -> None:
+    end = min(start + length, 11)
+    assert masked_mobile_may_be(code + mobile[:start] + "*" * (end - start) + mobile[end:], mobile)
+    assert masked_mobile_may_be(code + mobile[:start] + "*" + mobile[end:], mobile)
+    assert masked_mobile_may_be(code + mobile, mobile)
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        "188****0805",
+        "189****0804",
+        "1881235*804",
+        "18812340805",
+        "1881234*0804",
+        "188*9**0804",
+        "188*12*04",
+        "abc*",
+        "188",
+    ],
+)
+def test_a_masked_number_that_differs_in_any_place_that_it_shows_cannot_be_the_orders(masked: str) -> None:
+    assert not masked_mobile_may_be(masked, "18812340804")
+
+
+def test_places_between_stars_are_compared_too() -> None:
+    assert masked_mobile_may_be("188*2**0804", "18812340804")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "null"),
+        ("", "a string"),
+        (True, "a boolean"),
+        (1, "a number"),
+        (1.5, "a number"),
+        ([], "a list"),
+        ({}, "an object"),
+        (b"", "bytes"),
+    ],
+    ids=repr,
+)
+def test_messages_call_types_by_their_json_names(value: object, name: str) -> None:
+    assert json_type(value) == name

@@ -1,0 +1,249 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
+from worker.domain.identity import OrderKey
+from worker.domain.submissions import (
+    Rejection,
+    Submission,
+    differences,
+    fill_in,
+    read_list,
+    read_order,
+    read_reference,
+)
+
+ACCOUNTS = ("default", "north")
+FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount"]
+
+
+def nested(levels: int) -> object:
+    value: object = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.text(st.characters(categories=["Cs", "Cc", "Nd"]))
+    | st.sampled_from(["default", "R1", MOBILE, "2.94", "2026-01-31T12:00:00Z"])
+    | st.datetimes().map(str)
+    | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
+)
+json_values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner, max_size=6),
+    max_leaves=12,
+)
+
+
+def read(**fields: Any) -> Submission:
+    submission = read_order({"request_id": "R1", **fields}, ACCOUNTS, NOW)
+    assert isinstance(submission, Submission), submission
+    return submission
+
+
+def faults(**fields: Any) -> tuple[str, ...]:
+    refused = read_order({"request_id": "R1", **fields}, ACCOUNTS, NOW)
+    assert isinstance(refused, tuple), refused
+    return refused
+
+
+@given(json_values)
+@example({"request_id": "R1", "submitted_at": "9999-12-31T23:59:59-23:59"})
+@example({"request_id": "R1", "submitted_at": "0001-01-01T00:00:00+23:59"})
+@example({"request_id": "R1", "submitted_at": "\ud800"})
+def test_reading_an_order_never_raises_and_names_every_fault_in_storable_words(item: object) -> None:
+    found = read_order(item, ACCOUNTS, NOW)
+    if isinstance(found, tuple):
+        assert found
+        assert all("\x00" not in fault and fault.encode() for fault in found)
+    else:
+        assert found.key.request_id or (found.key.custom_parm and found.mobile)
+        assert found.submitted_at.astimezone(UTC) <= NOW + timedelta(minutes=5)
+    assert isinstance(read_reference(item, ACCOUNTS), OrderKey | tuple)
+
+
+@pytest.mark.parametrize("value", [10**5000, nested(100_000)], ids=["huge", "deep"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_python_itself_cannot_write_is_a_fault_like_any_other(field: str, value: object) -> None:
+    (fault,) = faults(**{field: value})
+    assert fault.startswith(f"{field}: ")
+
+
+def test_an_order_is_read() -> None:
+    submission = read_order(
+        {
+            "account": "north",
+            "request_id": "R1",
+            "custom_parm": "C1",
+            "mobile": "+86 188-1234-0804",
+            "submitted_at": "2026-01-31T18:05:00+08:00",
+            "expected_amount": "2.94",
+        },
+        ACCOUNTS,
+        NOW,
+    )
+    assert submission == Submission(
+        key=OrderKey(account="north", request_id="R1", custom_parm="C1"),
+        mobile=MOBILE,
+        expected_amount=Decimal("2.94"),
+        submitted_at=datetime(2026, 1, 31, 18, 5, tzinfo=timezone(timedelta(hours=8))),
+    )
+
+
+def test_what_an_order_leaves_out_has_its_default() -> None:
+    for nothing in ({}, dict.fromkeys(["custom_parm", "mobile", "account", "submitted_at", "expected_amount"])):
+        submission = read(**nothing)
+        assert submission.key == OrderKey(account="default", request_id="R1")
+        assert (submission.mobile, submission.expected_amount, submission.submitted_at) == (None, None, NOW)
+
+
+@pytest.mark.parametrize("item", [None, "R1", 5, ["R1"]], ids=repr)
+def test_an_order_is_an_object(item: object) -> None:
+    found = read_order(item, ACCOUNTS, NOW)
+    assert isinstance(found, tuple)
+    assert "must be an object, not" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("request_id", "1,2", "contains ','"),
+        ("request_id", 17, "must be a string, not a number"),
+        ("request_id", "", "is empty"),
+        ("custom_parm", "a b", "contains ' '"),
+        ("account", "a\x00", "contains '\\x00'"),
+        ("account", "south", "south is not configured; accepted: default, north"),
+        ("account", 5, "must be a string, not a number"),
+        ("mobile", "1881234", "'1881234' is no mobile number; accepted: 11 digits"),
+        ("mobile", 18812340804, "a number is no mobile number"),
+        ("expected_amount", "2,94", "'2,94' is no amount"),
+        ("expected_amount", 2.94, "a number is no amount; accepted: a string"),
+        ("expected_amount", "-1", "'-1' is no amount"),
+        ("submitted_at", "2026-01-31T12:00:00", "is no time with an offset"),
+        ("submitted_at", "2026-01-31", "is no time with an offset"),
+        ("submitted_at", "yesterday", "is no time with an offset"),
+        ("submitted_at", 1769860800, "a number is no time with an offset"),
+        ("submitted_at", "1999-12-31T12:00:00Z", "is too long ago"),
+        ("note", "x", "is not a known field; accepted: request_id"),
+    ],
+)
+def test_a_fault_names_the_field_what_is_wrong_and_what_is_accepted(field: str, value: object, fault: str) -> None:
+    (found,) = faults(**{field: value})
+    assert found.startswith((f"{field}: ", f"'{field}': "))
+    assert fault in found
+    assert "accepted: " in found
+
+
+def test_every_fault_of_an_order_is_told() -> None:
+    assert len(faults(request_id="", mobile="1", expected_amount="x", submitted_at="y", account="south", note=1)) == 6
+
+
+def test_where_no_account_is_configured_the_fault_says_so() -> None:
+    assert read_reference({"request_id": "R1"}, ()) == ("account: default is not configured; accepted: none",)
+
+
+def test_an_order_has_at_least_one_id() -> None:
+    assert faults(request_id=None) == ("request_id: is missing; accepted: request_id, custom_parm, or both",)
+
+
+def test_an_order_known_by_custom_parm_alone_must_give_its_mobile() -> None:
+    (fault,) = faults(request_id=None, custom_parm="C1")
+    assert fault.startswith("mobile: is missing")
+    assert read(request_id=None, custom_parm="C1", mobile=MOBILE).key.custom_parm == "C1"
+    assert read(custom_parm="C1").mobile is None
+
+
+def test_a_time_more_than_5_minutes_ahead_is_refused() -> None:
+    assert read(submitted_at="2026-01-31T12:05:00Z").submitted_at == NOW + timedelta(minutes=5)
+    (fault,) = faults(submitted_at="2026-01-31T12:05:00.000001z")
+    assert "more than 5 minutes ahead" in fault
+    (fault,) = faults(submitted_at="2026-01-31T20:00:00+00:00")
+    assert "more than 5 minutes ahead" in fault
+
+
+# ---- lists
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_list_of_1_to_1000_is_taken(count: int) -> None:
+    assert read_list([{}] * count, "orders") == ([{}] * count, ())
+
+
+def test_what_is_no_list_is_refused_as_a_whole() -> None:
+    items, (rejection,) = read_list({"request_id": "R1"}, "orders")
+    assert items == []
+    assert rejection.index is None
+    assert rejection.as_answer() == {"index": None, "errors": ["orders: must be a list, not an object"]}
+
+
+def test_a_list_that_is_too_long_is_refused_item_by_item_so_that_none_is_lost() -> None:
+    items, rejections = read_list(list(range(1001)), "orders")
+    assert items == []
+    assert [(rejection.index, rejection.payload) for rejection in rejections] == [(i, i) for i in range(1001)]
+
+
+def test_an_empty_list_is_refused() -> None:
+    error = "orders: the list has 0 items; accepted: 1 to 1000, send more in parts"
+    assert read_list([], "orders") == ([], (Rejection(index=None, payload=[], errors=(error,)),))
+
+
+# ---- references
+
+
+def test_a_reference_names_an_order_by_account_and_id() -> None:
+    assert read_reference({"custom_parm": "C1"}, ACCOUNTS) == OrderKey(account="default", custom_parm="C1")
+    both = {"account": "north", "request_id": "R1", "custom_parm": "C1"}
+    assert read_reference(both, ACCOUNTS) == OrderKey(account="north", request_id="R1", custom_parm="C1")
+
+
+def test_a_bad_reference_is_refused_with_every_fault() -> None:
+    assert read_reference("R1", ACCOUNTS) == ("reference: must be an object, not a string",)
+    found = read_reference({"mobile": MOBILE, "account": "south"}, ACCOUNTS)
+    assert isinstance(found, tuple)
+    assert len(found) == 3
+
+
+# ---- duplicates
+
+
+def test_an_order_that_agrees_in_every_field_given_is_a_duplicate() -> None:
+    order = make_order(custom_parm="C1", expected_amount=Decimal("2.9400"))
+    assert differences(order, read()) == ()
+    assert differences(order, read(custom_parm="C1", mobile=MOBILE, expected_amount="2.94")) == ()
+    assert fill_in(order, read()) == order
+
+
+def test_submitted_at_is_never_compared() -> None:
+    assert differences(make_order(), read(submitted_at="2026-01-01T00:00:00Z")) == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("request_id", "R2"), ("custom_parm", "C2"), ("mobile", "18812340805"), ("expected_amount", "2.95")],
+)
+def test_an_order_that_differs_in_a_field_that_the_row_has_is_refused(field: str, value: str) -> None:
+    order = make_order(custom_parm="C1", expected_amount=Decimal("2.94"))
+    (fault,) = differences(order, read(**{field: value}))
+    assert fault.startswith(f"{field}: {value} differs")
+
+
+def test_a_duplicate_fills_in_what_the_row_lacks_and_overwrites_nothing() -> None:
+    bare = make_blind_order(mobile=None, expected_amount=None)
+    full = read(custom_parm="C9", mobile=MOBILE, expected_amount="0")
+    filled = fill_in(bare, full)
+    assert filled == replace(bare, request_id="R1", mobile=MOBILE, expected_amount=Decimal(0))
+    assert fill_in(filled, read(request_id="R2", mobile="18812340805", expected_amount="9")) == filled
+    assert fill_in(make_order(), full).custom_parm == "C9"

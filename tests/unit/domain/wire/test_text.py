@@ -1,0 +1,19 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.domain.wire.text import storable
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("成功", "成功"), ("a\x00b", "a\ufffdb"), ("a\ud800b\udfff", "a\ufffdb\ufffd"), ("😀", "😀")]
+)
+def test_nul_and_lone_surrogates_are_replaced(text: str, kept: str) -> None:
+    assert storable(text, 10) == kept
+
+
+@given(st.text(st.characters(), max_size=40), st.integers(0, 20))
+def test_storable_text_is_bounded_and_can_be_encoded(text: str, limit: int) -> None:
+    kept = storable(text, limit)
+    assert len(kept) <= limit
+    assert b"\x00" not in kept.encode()

@@ -1,0 +1,1 @@
+"""Learns the final state of recharge orders whose callback never came."""

@@ -1,0 +1,97 @@
+"""What is known of one account: its back-off, its turns, and what was learned of its platform."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from worker.domain.reports import IdKind
+from worker.domain.rules import Rules
+
+LONGEST_BACKOFF_WINDOWS = 15
+LONGEST_RETRY_AFTER_WINDOWS = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountState:
+    """One row of `account_states`. Times are by the database's clock."""
+
+    account: str
+    backoff_level: int = 0
+    """Ends in a row that called for a back-off."""
+    backoff_until: datetime | None = None
+    backoff_seconds: float = 0.0
+    """The length of that back-off."""
+    refusals_in_row: int = 0
+    configuration_refused: bool = False
+    """The platform said -205: one order is asked every 15 windows until a success."""
+    paused_at: datetime | None = None
+    """An operator's pause; only an operator ends it."""
+
+    echoes_custom_parm: bool = False
+    """An answer was seen to name its order by customParm: batches by customParm are safe."""
+    answered_with_items: int = 0
+    """Queries answered with at least one item."""
+    answered_by_request_id: int = 0
+    """Answered queries of that id kind."""
+    answered_by_custom_parm: int = 0
+
+    turn: int = 0
+    """Slots granted."""
+    batches: int = 0
+    """Batches granted."""
+    batches_without_request_id: int = 0
+    """Batches granted since the last one of that id kind."""
+    batches_without_custom_parm: int = 0
+
+    one_item_streak: int = 0
+    """Batches in a row, of five or more ids, that were answered with exactly one item."""
+    one_item_since: int | None = None
+    """The first query of that streak."""
+    one_item_probe: int | None = None
+    """The order that is to be asked alone, to learn whether this platform answers one order a query."""
+    one_item_mode: bool = False
+    batch_retry_at: datetime | None = None
+    """In one-item mode: when a batch is tried again."""
+
+    def answered(self, kind: IdKind) -> int:
+        """How many queries of an id kind were answered."""
+        return self.answered_by_request_id if kind is IdKind.REQUEST_ID else self.answered_by_custom_parm
+
+    def is_backed_off(self, now: datetime) -> bool:
+        """Whether the account waits."""
+        return self.backoff_until is not None and self.backoff_until > now
+
+
+def back_off(state: AccountState, rules: Rules, now: datetime, *, jitter: float, at_least: float = 0.0) -> AccountState:
+    """Back off for 1 window, doubling to 15; a longer wait stays.
+
+    `jitter` (0 to 1) adds up to a tenth; `at_least` is in seconds, and counts up to 60 windows.
+    """
+    windows = min(2**state.backoff_level * (1 + jitter / 10), LONGEST_BACKOFF_WINDOWS)
+    if state.configuration_refused:
+        windows = LONGEST_BACKOFF_WINDOWS
+    asked_for = min(at_least, LONGEST_RETRY_AFTER_WINDOWS * rules.window_seconds)
+    state = replace(state, backoff_level=min(state.backoff_level + 1, 10))
+    return _wait_at_least(state, max(windows * rules.window_seconds, asked_for), now)
+
+
+def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> AccountState:
+    """After -205: ask for one order, every 15 windows, until a success. A longer wait stays."""
+    state = replace(state, configuration_refused=True)
+    return _wait_at_least(state, LONGEST_BACKOFF_WINDOWS * rules.window_seconds, now)
+
+
+def bring_back_off_back(state: AccountState, now: datetime) -> AccountState:
+    """A back-off that lies further ahead than its own length is the mark of a stepped clock: count it anew."""
+    if state.backoff_until is None or state.backoff_until - now <= timedelta(seconds=state.backoff_seconds):
+        return state
+    return _wait(state, state.backoff_seconds, now)
+
+
+def _wait_at_least(state: AccountState, seconds: float, now: datetime) -> AccountState:
+    if state.backoff_until is not None and state.backoff_until >= now + timedelta(seconds=seconds):
+        return state
+    return _wait(state, seconds, now)
+
+
+def _wait(state: AccountState, seconds: float, now: datetime) -> AccountState:
+    return replace(state, backoff_until=now + timedelta(seconds=seconds), backoff_seconds=seconds)

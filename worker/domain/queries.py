@@ -1,0 +1,80 @@
+"""One query to the platform, from its grant on, and what its end leads to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.domain.accounts import AccountState
+from worker.domain.orders import Change, EventKind, Order, OrderEvent, Source
+from worker.domain.reports import IdKind
+from worker.domain.turns import Work
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A query that was granted: its slot is reserved, its orders are leased, its row is committed."""
+
+    id: int
+    account: str
+    app_id: str
+    account_sid: str
+    slot: int
+    sid_accounts: tuple[str, ...]
+    """All accounts that share the SID, this one included."""
+    token: str
+    """Whoever holds it may tighten the slot and settle the orders."""
+    id_kind: IdKind
+    work: Work
+    sent_at: datetime
+    """The grant's time by the database's clock."""
+    orders: tuple[Order, ...]
+    """As they were before the lease."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that the query carries."""
+        return tuple(order.asked_id for order in self.orders)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it asks about one order only."""
+        return len(self.orders) == 1
+
+    def holds(self, order: Order) -> bool:
+        """Whether an order, as it stands now, may still be changed by this query's end."""
+        return order.lease_token == self.token and order.state.may_settle
+
+    def event(self, before: Order, after: Order, kind: EventKind, now: datetime, detail: str) -> OrderEvent:
+        """The record of what this query's end did to an order, beside what the platform said."""
+        return OrderEvent(
+            order_id=before.id,
+            at=now,
+            kind=kind,
+            source=Source.QUERY,
+            query_id=self.id,
+            from_state=before.state,
+            to_state=after.state,
+            detail=detail,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aftermath:
+    """What the end of a query changes."""
+
+    state: AccountState
+    changes: tuple[Change, ...] = ()
+    tightens_slot: bool = False
+    """Whether the slot opens a window from now, rather than when the reservation ends."""
+    backs_off_whole_sid: bool = False
+    """Whether every account of the account SID backs off."""
+    forgive_since: int | None = None
+    """From this query on, what one-item answers of the account left out was not absent, and is due at once."""
+    absent: int = 0
+    """How many asked orders the answer left out."""
+    pending: int = 0
+    """How many asked orders it spoke of that are not final afterwards."""
+
+    @property
+    def settled(self) -> int:
+        """How many orders became final."""
+        return sum(change.settles for change in self.changes)

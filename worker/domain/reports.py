@@ -1,0 +1,56 @@
+"""What the platform said about one order, in an answer or in a callback.
+
+A report is kept as it was said: text, not yet believed. `worker.domain.verdicts` decides what it is worth.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class IdKind(StrEnum):
+    """The two names by which the platform knows an order; the values are the request's field names."""
+
+    REQUEST_ID = "requestId"
+    CUSTOM_PARM = "customParm"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """One item of an answer, or one callback. Text as it was said; None where a field is absent, null or empty."""
+
+    request_id: str | None = None
+    custom_parm: str | None = None
+    app_id: str | None = None
+    mobile: str | None = None
+    """The number, masked (`188****0804`)."""
+    traffic_sts: str | None = None
+    remark: str | None = None
+    ori_amount: str | None = None
+    """The amount charged in yuan, as text that may not be a number."""
+    has_amount_field: bool = False
+    """Whether the field was there at all, even if empty."""
+    fault: str | None = None
+    """Why the item cannot be believed whatever it says (keys that collide, a value of the wrong type), else None."""
+    words: str = "{}"
+    """The item's own words: compact JSON, at most 2,000 characters, free of NUL and lone surrogates."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A readable answer to one query, matched to the ids that were asked."""
+
+    said: Mapping[str, tuple[Report, ...]]
+    """For each asked id that the answer speaks of: its items, in order. Identical items are kept once."""
+    absent: tuple[str, ...]
+    """The asked ids that the answer left out, in the order asked."""
+    added: tuple[Report, ...] = ()
+    """Items that name no id that was asked."""
+    excerpt: str = ""
+    """The start of the body, at most 2,000 characters, storable."""
+    http_status: int = field(default=200)
+
+    @property
+    def item_count(self) -> int:
+        """How many items the answer holds, asked for or not."""
+        return sum(len(reports) for reports in self.said.values()) + len(self.added)

@@ -1,0 +1,37 @@
+"""The durations and sizes by which the worker asks. Everything that is given in windows scales with the window."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """The settings that decisions depend on. Durations are seconds; fractions count."""
+
+    window_seconds: float = 60.0
+    """In any window the platform may see `slots` queries of one account SID."""
+    margin_seconds: float = 0.5
+    """Added to the window, for what clocks and wires may disagree about."""
+    deadline_seconds: float = 30.0
+    """For one whole exchange, counted from before the grant."""
+    slots: int = 1
+    """Queries per window, per account SID; each has a row of its own."""
+    batch_size: int = 100
+    grace_seconds: float = 600.0
+    """How long an order waits for its callback before the first query."""
+    unresolved_after_seconds: float = 259_200.0
+    """The order age at which asking stops."""
+
+    @property
+    def reservation_seconds(self) -> float:
+        """How long a slot is closed from its grant: no query of ours can reach the platform after the deadline."""
+        return self.deadline_seconds + self.window_seconds + self.margin_seconds
+
+    @property
+    def spacing_seconds(self) -> float:
+        """How long a slot is closed from a whole answer."""
+        return self.window_seconds + self.margin_seconds
+
+    def windows(self, count: float) -> timedelta:
+        """The duration of so many windows."""
+        return timedelta(seconds=count * self.window_seconds)

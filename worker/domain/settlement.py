@@ -1,0 +1,138 @@
+"""What a verdict does to its order: the only place where an order becomes final."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.domain.identity import id_fault
+from worker.domain.orders import (
+    Attention,
+    Change,
+    EventKind,
+    Lane,
+    Order,
+    OrderEvent,
+    OrderState,
+    Source,
+    TrafficStatus,
+    gravest,
+)
+from worker.domain.verdicts import Effect, Verdict
+
+_STATUS = {
+    Effect.PENDING: TrafficStatus.RECHARGING,
+    Effect.SUCCEEDED: TrafficStatus.RECHARGED,
+    Effect.FAILED: TrafficStatus.FAILED,
+}
+_STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}
+
+# What a result explains: each of these says only that a result was missing so far.
+_EXPLAINED_BY_A_RESULT = frozenset(
+    {Attention.UNKNOWN_STATUS, Attention.UNKNOWN_TO_PLATFORM, Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Hearing:
+    """A verdict, with where it came from and when."""
+
+    verdict: Verdict
+    source: Source
+    now: datetime
+    query_id: int | None
+
+    def change(self, before: Order, after: Order, kind: EventKind) -> Change:
+        """The change of an order, with the item's own words."""
+        report, reason = self.verdict.report, self.verdict.reason
+        event = OrderEvent(
+            order_id=before.id,
+            at=self.now,
+            kind=kind,
+            source=self.source,
+            query_id=self.query_id,
+            from_state=before.state,
+            to_state=after.state,
+            traffic_sts=report.traffic_sts,
+            remark=report.remark,
+            ori_amount=report.ori_amount,
+            detail=f"{reason}: {report.words}" if reason else report.words,
+        )
+        return Change(before=before, after=after, events=(event,))
+
+
+def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, query_id: int | None = None) -> Change:
+    """Apply a verdict. A final or cancelled order never changes its state, traffic_sts, remark or ori_amount."""
+    hearing = _Hearing(verdict=verdict, source=source, now=now, query_id=query_id)
+    if verdict.effect is Effect.NONE:
+        return hearing.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
+    if not order.state.may_settle:
+        return _compare_with_final(order, hearing)
+    if verdict.effect is Effect.DUE_NOW:
+        change = hearing.change(order, order, EventKind.NOT_BELIEVED)
+        return ask_again_now(change, now) if order.state is OrderState.PENDING else change
+    heard = replace(
+        order.with_request_id(_storable_id(verdict.report.request_id)),
+        traffic_sts=int(_STATUS[verdict.effect]),
+        remark=verdict.report.remark,
+        ori_amount=verdict.amount,
+    )
+    if verdict.effect is Effect.PENDING:
+        is_news = heard != order
+        return hearing.change(order, heard, EventKind.REPORTED) if is_news else Change(before=order, after=order)
+    return hearing.change(order, _final(heard, verdict, source, now), EventKind.SETTLED)
+
+
+def ask_again_now(change: Change, now: datetime) -> Change:
+    """Make an order due now. Where a query for it is under way, have it asked about again afterwards."""
+    order = change.after
+    if order.is_leased(now):
+        return change.then(replace(order, check_requested_at=now))
+    return change.then(replace(order, due_at=min(order.due_at, now)))
+
+
+def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Order:
+    return replace(
+        order,
+        state=_STATE[verdict.effect],
+        settled_by=source,
+        settled_at=now,
+        attention=gravest(_attention_left(order, verdict), verdict.attention),
+        lane=Lane.BATCH,
+        suspect_group=None,
+        lease_token=None,
+        check_requested_at=None,
+    )
+
+
+def _storable_id(request_id: str | None) -> str | None:
+    return None if request_id is None or id_fault(request_id) else request_id
+
+
+def _shown_to_a_person(order: Order, attention: Attention | None) -> Order:
+    return replace(order, attention=gravest(order.attention, attention))
+
+
+def _compare_with_final(order: Order, hearing: _Hearing) -> Change:
+    if not _contradicts(order, hearing.verdict):
+        return hearing.change(order, order, EventKind.IGNORED)
+    return hearing.change(order, _shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
+
+
+def _contradicts(order: Order, verdict: Verdict) -> bool:
+    if verdict.effect is Effect.PENDING:
+        return False
+    # A success whose amount is still to be asked for is a result, too.
+    result = OrderState.SUCCEEDED if verdict.effect is Effect.DUE_NOW else _STATE[verdict.effect]
+    if order.state is not result:
+        return True
+    # A failed order may be told without its amount: then nothing was charged.
+    return verdict.amount is not None and verdict.amount != (order.ori_amount or 0)
+
+
+def _attention_left(order: Order, verdict: Verdict) -> Attention | None:
+    """What an earlier reason to look leaves, once the order settles."""
+    if order.attention in _EXPLAINED_BY_A_RESULT:
+        return None
+    if order.attention is Attention.MOBILE_MISMATCH and verdict.report.mobile:
+        # The verdict found that this item's number is the order's.
+        return None
+    return order.attention

@@ -1,0 +1,171 @@
+"""What the billing system sends: orders and references, checked field by field."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from worker.domain.amounts import AMOUNT_RULE, read_amount
+from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile
+from worker.domain.orders import Order
+
+DEFAULT_ACCOUNT = "default"
+MAX_LIST = 1000
+AHEAD_ALLOWED = timedelta(minutes=5)
+
+_FIRST_YEAR = 2000
+_TIME_RULE = (
+    "ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00, at most 5 minutes ahead and not before the year 2000"
+)
+ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
+_REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """An order as it was sent, with every field checked."""
+
+    key: OrderKey
+    mobile: str | None
+    expected_amount: Decimal | None
+    submitted_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """One item of a list that was refused."""
+
+    index: int | None
+    """Its place in the list; None where the list itself was refused."""
+    payload: object
+    errors: tuple[str, ...]
+
+    def as_answer(self) -> dict[str, object]:
+        """The form in which a task tells its caller."""
+        return {"index": self.index, "errors": list(self.errors)}
+
+
+def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
+    """The items of a task's argument; or, where it is no list of 1 to 1000, its refusal: one for each item it has."""
+    if not isinstance(items, list):
+        return [], (Rejection(index=None, payload=items, errors=(f"{what}: must be a list, not {json_type(items)}",)),)
+    if not 1 <= len(items) <= MAX_LIST:
+        error = f"{what}: the list has {len(items)} items; accepted: 1 to {MAX_LIST}, send more in parts"
+        refused = [Rejection(index=index, payload=item, errors=(error,)) for index, item in enumerate(items)]
+        return [], tuple(refused) or (Rejection(index=None, payload=items, errors=(error,)),)
+    return items, ()
+
+
+def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:
+    """Check one order; returns it, or every fault that it has, each naming its field and what is accepted."""
+    if not isinstance(item, Mapping):
+        return (f"order: must be an object, not {json_type(item)}",)
+    faults: list[str] = _unknown_fields(item, ORDER_FIELDS)
+    key = _read_key(item, accounts, faults)
+    mobile = _read_mobile(item.get("mobile"), faults)
+    amount = _read_expected_amount(item.get("expected_amount"), faults)
+    submitted_at = _read_time(item.get("submitted_at"), now, faults)
+    if item.get("request_id") is None and item.get("custom_parm") is not None and item.get("mobile") is None:
+        faults.append("mobile: is missing; an order known by custom_parm alone needs it, as the only witness")
+    if faults:
+        return tuple(faults)
+    return Submission(key=key, mobile=mobile, expected_amount=amount, submitted_at=submitted_at)
+
+
+def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[str, ...]:
+    """Check one reference to an order; returns its key, or every fault that it has."""
+    if not isinstance(item, Mapping):
+        return (f"reference: must be an object, not {json_type(item)}",)
+    faults: list[str] = _unknown_fields(item, _REFERENCE_FIELDS)
+    key = _read_key(item, accounts, faults)
+    return tuple(faults) or key
+
+
+def differences(order: Order, submission: Submission) -> tuple[str, ...]:
+    """The fields in which a submission differs from what the order's row has; amounts compare by value."""
+    pairs = (
+        ("request_id", order.request_id, submission.key.request_id),
+        ("custom_parm", order.custom_parm, submission.key.custom_parm),
+        ("mobile", order.mobile, submission.mobile),
+        ("expected_amount", order.expected_amount, submission.expected_amount),
+    )
+    return tuple(
+        f"{field}: {sent} differs from the known order's {known}; send a new order under ids of its own"
+        for field, known, sent in pairs
+        if known is not None and sent is not None and known != sent
+    )
+
+
+def fill_in(order: Order, submission: Submission) -> Order:
+    """The order with what its row lacked and a submission gives; nothing is overwritten."""
+    return replace(
+        order.with_request_id(submission.key.request_id),
+        custom_parm=order.custom_parm or submission.key.custom_parm,
+        mobile=order.mobile or submission.mobile,
+        expected_amount=submission.expected_amount if order.expected_amount is None else order.expected_amount,
+    )
+
+
+def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:
+    return [f"{_shown(name)}: is not a known field; accepted: {', '.join(known)}" for name in item if name not in known]
+
+
+def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[str]) -> OrderKey:
+    account = item.get("account")
+    account = DEFAULT_ACCOUNT if account is None else account
+    request_id, custom_parm = item.get("request_id"), item.get("custom_parm")
+    for field, value in (("account", account), ("request_id", request_id), ("custom_parm", custom_parm)):
+        if value is not None and (fault := id_fault(value)):
+            faults.append(f"{field}: {fault}")
+    if isinstance(account, str) and not id_fault(account) and account not in accounts:
+        faults.append(f"account: {account} is not configured; accepted: {', '.join(sorted(accounts)) or 'none'}")
+    if request_id is None and custom_parm is None:
+        faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")
+    return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
+
+
+def _read_mobile(value: object, faults: list[str]) -> str | None:
+    if value is None:
+        return None
+    mobile = normalise_mobile(value) if isinstance(value, str) else None
+    if mobile is None:
+        faults.append(f"mobile: {_shown(value)} is no mobile number; accepted: {MOBILE_RULE}")
+    return mobile
+
+
+def _read_expected_amount(value: object, faults: list[str]) -> Decimal | None:
+    if value is None:
+        return None
+    amount = read_amount(value) if isinstance(value, str) else None
+    if amount is None:
+        faults.append(f"expected_amount: {_shown(value)} is no amount; accepted: a string that holds {AMOUNT_RULE}")
+    return amount
+
+
+def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
+    if value is None:
+        return now
+    try:
+        # A small "z" is ISO 8601, but Python does not read it.
+        time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value)) if isinstance(value, str) else None
+    except ValueError:
+        time = None
+    if time is None or time.utcoffset() is None:
+        faults.append(f"submitted_at: {_shown(value)} is no time with an offset; accepted: {_TIME_RULE}")
+        return now
+    is_ahead = time - now > AHEAD_ALLOWED
+    if is_ahead or time.year < _FIRST_YEAR:
+        fault = "more than 5 minutes ahead" if is_ahead else "too long ago"
+        faults.append(f"submitted_at: {_shown(value)} is {fault}; accepted: {_TIME_RULE}")
+        return now
+    return time
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _shown(value: object) -> str:
+    # Only text is quoted: Python cannot write every number (the very long) nor every list (the very deep).
+    return ascii(value[:60]) if isinstance(value, str) else json_type(value)

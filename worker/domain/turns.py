@@ -1,0 +1,42 @@
+"""Whose turn a slot is: batches, suspects, or orders that are asked one by one."""
+
+from collections.abc import Collection
+from enum import StrEnum
+
+
+class Work(StrEnum):
+    """The kinds of query that compete for an account's slots."""
+
+    BATCH = "batch"
+    SUSPECTS = "suspects"
+    SINGLE = "single"
+
+
+# Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
+# up to 99 innocent orders from their batches, so it gets all that the rule allows.
+_PATTERN = (
+    Work.BATCH,
+    Work.SUSPECTS,
+    Work.BATCH,
+    Work.SUSPECTS,
+    Work.SINGLE,
+    Work.SUSPECTS,
+    Work.BATCH,
+    Work.SUSPECTS,
+    Work.BATCH,
+    Work.SUSPECTS,
+)
+
+# Who takes a slot whose owner has no work. Batches take first, and suspects take none while a single waits: five of ten
+# are the most they get.
+_HEIRS = {
+    Work.BATCH: (Work.SINGLE, Work.SUSPECTS),
+    Work.SUSPECTS: (Work.BATCH, Work.SINGLE),
+    Work.SINGLE: (Work.BATCH, Work.SUSPECTS),
+}
+
+
+def next_work(turn: int, waiting: Collection[Work]) -> Work:
+    """The kind of work, out of those that wait (at least one), that an account's slot number `turn` goes to."""
+    owner = _PATTERN[turn % len(_PATTERN)]
+    return next(work for work in (owner, *_HEIRS[owner]) if work in waiting)

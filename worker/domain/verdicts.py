@@ -1,0 +1,124 @@
+"""What one item is worth, for answers and callbacks alike: a final state only ever follows from positive evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+from worker.domain.amounts import read_amount
+from worker.domain.identity import masked_mobile_may_be
+from worker.domain.orders import Attention, Order
+from worker.domain.reports import Report
+
+
+class Effect(Enum):
+    """What an item does to its order, before the order's own state is looked at."""
+
+    NONE = "settles nothing"
+    PENDING = "still recharging"
+    DUE_NOW = "ask now: a success without an amount field"
+    SUCCEEDED = "recharged"
+    FAILED = "not recharged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The judgement on what was said about one order."""
+
+    effect: Effect
+    report: Report
+    """The item that the judgement rests on."""
+    amount: Decimal | None = None
+    attention: Attention | None = None
+    reason: str = ""
+    """Why nothing was believed, or what a person should look at; empty where all is plain."""
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the item's status, remark and amount are taken over."""
+        return self.effect in (Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED)
+
+
+# Of several items for one id: how many are recorded beside the first.
+_OTHERS_SHOWN = 4
+_NO_SUCH_ORDER = ("不存在", "未找到", "not found")
+
+
+def judge(
+    order: Order, reports: Sequence[Report], *, app_id: str, contradiction: str | None = None, is_callback: bool = False
+) -> Verdict:
+    """Judge the items (one or more) that name an order.
+
+    `app_id` is the account's own; `contradiction` is a reason that only the caller can see (an id that belongs to
+    another row). The first finding that applies decides.
+    """
+    report = reports[0]
+    conflict = contradiction or _conflict(order, reports, app_id)
+    if conflict:
+        return _nothing(report, Attention.CONFLICTING_ANSWER, conflict + _words_of_others(reports))
+    if report.mobile and order.mobile and not masked_mobile_may_be(report.mobile, order.mobile):
+        return _nothing(report, Attention.MOBILE_MISMATCH, f"mobile {report.mobile} cannot be the order's")
+    match report.traffic_sts:
+        case "0":
+            return Verdict(effect=Effect.PENDING, report=report, amount=read_amount(report.ori_amount))
+        case "1":
+            return _success(order, report, is_callback)
+        case "-1":
+            return _failure(report)
+        case _:
+            return _nothing(
+                report, Attention.UNKNOWN_STATUS, f"trafficSts {report.traffic_sts!r} is neither 1, 0 nor -1"
+            )
+
+
+def _conflict(order: Order, reports: Sequence[Report], app_id: str) -> str | None:
+    if len(reports) > 1:
+        return f"{len(reports)} items for one id that differ"
+    report = reports[0]
+    if report.fault:
+        return f"unreadable item: {report.fault}"
+    if report.app_id is not None and report.app_id != app_id:
+        return f"appid {report.app_id} is not the account's"
+    if None not in (report.custom_parm, order.custom_parm) and report.custom_parm != order.custom_parm:
+        return f"customParm {report.custom_parm} is not the order's"
+    if None not in (report.request_id, order.request_id) and report.request_id != order.request_id:
+        return f"requestId {report.request_id} is not the order's"
+    return None
+
+
+def _words_of_others(reports: Sequence[Report]) -> str:
+    others = [report.words for report in reports[1 : 1 + _OTHERS_SHOWN]]
+    return f", beside the first {', '.join(others)}" if others else ""
+
+
+def _success(order: Order, report: Report, is_callback: bool) -> Verdict:
+    amount = read_amount(report.ori_amount)
+    if amount is None:
+        if is_callback and not report.has_amount_field:
+            return Verdict(effect=Effect.DUE_NOW, report=report, reason="a success without an amount: ask for it")
+        return _nothing(report, Attention.CONFLICTING_ANSWER, f"1 without a readable oriAmount ({report.ori_amount!r})")
+    if order.expected_amount is not None and order.expected_amount != amount:
+        reason = f"charged {amount}, expected {order.expected_amount}"
+        return Verdict(
+            effect=Effect.SUCCEEDED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
+        )
+    return Verdict(effect=Effect.SUCCEEDED, report=report, amount=amount)
+
+
+def _failure(report: Report) -> Verdict:
+    amount = read_amount(report.ori_amount)
+    if report.mobile is None and amount is None:
+        return _nothing(report, Attention.UNKNOWN_TO_PLATFORM, "-1 with neither mobile nor amount")
+    remark = (report.remark or "").casefold()
+    if any(words in remark for words in _NO_SUCH_ORDER):
+        return _nothing(report, Attention.UNKNOWN_TO_PLATFORM, "-1 that says there is no such order")
+    if amount != 0 and report.ori_amount is not None:
+        reason = f"charged {report.ori_amount} for a failed order"
+        return Verdict(
+            effect=Effect.FAILED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
+        )
+    return Verdict(effect=Effect.FAILED, report=report, amount=amount)
+
+
+def _nothing(report: Report, attention: Attention, reason: str) -> Verdict:
+    return Verdict(effect=Effect.NONE, report=report, attention=attention, reason=reason)

@@ -1,0 +1,1 @@
+"""The platform's wire format: the request as bytes, the answer from bytes. Pure; the standard library only."""

@@ -1,0 +1,125 @@
+"""The platform's answer, from bytes to what it says about each id asked.
+
+The page documents one sample, a single object, for an id that its own request did not ask for. So every plausible
+shape is understood (`worker.domain.wire.shapes`), and items are matched by id, never by position.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from worker.domain.query_errors import EXCERPT_LIMIT, Malformed, Refused
+from worker.domain.reports import Answer, IdKind, Report
+from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, read_report
+from worker.domain.wire.shapes import Item, ShapeFault, items_in
+from worker.domain.wire.strict_json import JsonFault, parse
+from worker.domain.wire.text import storable
+
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of a body, decoded; a hundred items need about 20,000."""
+
+_CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
+_GB_CHARSETS = frozenset({"gb18030", "gbk", "gb2312"})
+
+
+def read_answer(
+    body: bytes, content_type: str | None, id_kind: IdKind, asked: Sequence[str], http_status: int = 200
+) -> Answer:
+    """Read the body of an HTTP 200 answer to a query for `asked`, ids of one kind.
+
+    `content_type` is the header's value. Raises Refused for the platform's error object and Malformed for what cannot
+    be read, and nothing else.
+    """
+    excerpt = excerpt_of(body, content_type)
+    try:
+        if len(body) > BODY_LIMIT:
+            raise JsonFault(f"longer than {BODY_LIMIT} bytes")
+        value = parse(_decoded(body, content_type))
+        accepted = _accepted(value, http_status, excerpt) if isinstance(value, dict) else False
+        items = items_in(value, frozenset(asked))
+        if items is None and not accepted:
+            raise ShapeFault("neither an item nor a list of items is there")
+    except (JsonFault, FieldFault, ShapeFault) as fault:
+        raise Malformed(f"unreadable answer: {fault}", excerpt=excerpt, http_status=http_status) from None
+    reports = [_read(item, id_kind, asked) for item in items or ()]
+    return _matched(reports, id_kind, asked, excerpt, http_status)
+
+
+def excerpt_of(body: bytes, content_type: str | None) -> str:
+    """The start of a body as text that may be stored, at most 2,000 characters; what does not decode becomes U+FFFD."""
+    # Four bytes are the longest character of either encoding.
+    return storable(body[: 4 * EXCERPT_LIMIT].decode(_encoding(body, content_type), "replace"), EXCERPT_LIMIT)
+
+
+def _encoding(body: bytes, content_type: str | None) -> str:
+    charset = _CHARSET.search(content_type or "")
+    # A byte order mark is the body's own word, and outranks the header.
+    if charset and charset[1].casefold() in _GB_CHARSETS and not body.startswith(b"\xef\xbb\xbf"):
+        return "gb18030"
+    return "utf-8"
+
+
+def _decoded(body: bytes, content_type: str | None) -> str:
+    encoding = _encoding(body, content_type)
+    try:
+        return body.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise JsonFault(f"not {encoding}, at byte {error.start}") from None
+
+
+def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bool:
+    """Whether the object says that all is well (True) or says nothing (False). Raises Refused where it is an error."""
+    code = field_text(field_named(value, "statusCode"))
+    if code is None or code in GOOD_CODES:
+        return code is not None
+    try:
+        message = field_text(field_named(value, "statusMsg"))
+    except FieldFault:
+        message = None
+    raise Refused(code, message or "", http_status=http_status, excerpt=excerpt)
+
+
+def _read(item: Item, id_kind: IdKind, asked: Sequence[str]) -> Report:
+    report = read_report(item.fields)
+    own = named_id(report, id_kind)
+    if item.key is None or own == item.key:
+        return report
+    if own is None:
+        return _with_id(report, id_kind, item.key)
+    if item.key in asked:
+        fault = report.fault or f"it stands under {item.key} and calls itself {own}"
+        return replace(_with_id(report, id_kind, item.key), fault=fault)
+    return report
+
+
+def named_id(report: Report, id_kind: IdKind) -> str | None:
+    """The report's id of one kind, None where it names none."""
+    return report.request_id if id_kind is IdKind.REQUEST_ID else report.custom_parm
+
+
+def _with_id(report: Report, id_kind: IdKind, identity: str) -> Report:
+    if id_kind is IdKind.REQUEST_ID:
+        return replace(report, request_id=identity)
+    return replace(report, custom_parm=identity)
+
+
+def _matched(
+    reports: Sequence[Report], id_kind: IdKind, asked: Sequence[str], excerpt: str, http_status: int
+) -> Answer:
+    # Items that say the same are one item, whatever the order of their keys: so the words are left out of the
+    # comparison.
+    said: dict[str, dict[Report, Report]] = {identity: {} for identity in asked}
+    added: list[Report] = []
+    for report in reports:
+        identity = named_id(report, id_kind)
+        if identity in said:
+            said[identity].setdefault(replace(report, words=""), report)
+        else:
+            added.append(report)
+    return Answer(
+        said={identity: tuple(items.values()) for identity, items in said.items() if items},
+        absent=tuple(identity for identity, items in said.items() if not items),
+        added=tuple(added),
+        excerpt=excerpt,
+        http_status=http_status,
+    )

@@ -1,0 +1,72 @@
+"""The request of one query: URL, headers and body (`POST {base}/{version}/sid/{accountSID}/traffic/Traffic.wx`)."""
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from worker.domain.reports import IdKind
+from worker.domain.wire.signature import Credentials, authorization, sign
+
+MAX_IDS = 100
+"""The platform's limit of orders in one query."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireRequest:
+    """One POST, complete. URL and headers hold credentials, so the representation leaves them out."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes
+
+
+def build_request(
+    *,
+    base_url: str,
+    version: str,
+    credentials: Credentials,
+    timestamp: str,
+    id_kind: IdKind,
+    ids: Sequence[str],
+    bracketed: bool = False,
+) -> WireRequest:
+    """The signed request for 1 to 100 ids of one kind. `timestamp` is `yyyyMMddHHmmss` in the platform's time.
+
+    `bracketed` writes the ids as `[a,b]`, as the platform's .NET sample does. Raises ValueError for ids that would
+    change the meaning of the whole batch; they are refused when an order is taken in, so here it is a programming
+    error.
+    """
+    _check(ids)
+    joined = ",".join(ids)
+    content = {
+        "action": "getTrafficResult",
+        id_kind.value: f"[{joined}]" if bracketed else joined,
+        "appid": credentials.app_id,
+    }
+    path = f"/{quote(version, safe='')}/sid/{quote(credentials.account_sid, safe='')}/traffic/Traffic.wx"
+    return WireRequest(
+        url=f"{base_url.rstrip('/')}{path}?Sign={sign(credentials, timestamp)}",
+        headers={
+            "Accept": "application/json",
+            "Content-Type": "application/json;charset=utf-8",
+            "Authorization": authorization(credentials, timestamp),
+        },
+        body=json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(),
+    )
+
+
+def _check(ids: Sequence[str]) -> None:
+    if not 1 <= len(ids) <= MAX_IDS:
+        raise ValueError(f"a query carries 1 to {MAX_IDS} ids, not {len(ids)}")
+    if len(set(ids)) != len(ids):
+        raise ValueError("a query carries each id once")
+    for identity in ids:
+        if not identity or any(_spoils_a_batch(character) for character in identity):
+            raise ValueError(f"an id that is empty, or holds a separator, quote or control character: {identity!r}")
+
+
+def _spoils_a_batch(character: str) -> bool:
+    # Cc are control characters; Cs are lone surrogates, which cannot be sent as UTF-8.
+    return character in ",\"'[]" or character.isspace() or unicodedata.category(character) in ("Cc", "Cs")
