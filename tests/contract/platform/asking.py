@@ -1,0 +1,67 @@
+"""A client that asks a server on loopback, and what its errors may never show."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from worker.adapters.clock import Clock, HostClock
+from worker.adapters.platform.client import PlatformClient
+from worker.domain.query_errors import QueryError
+from worker.domain.reports import Answer, IdKind
+from worker.domain.wire.signature import Credentials
+
+CREDENTIALS = Credentials(
+    account_sid="abcdefghijklmnopqrstuvwxyz012345", auth_token="0123456789abcdef0123456789abcdef", app_id="app-1"
+)
+SIGN = "698CD6F76DB3CAE8E9875C1F8F298B2C"
+AUTHORIZATION = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDV8MjAxNDA0MTYxNDIwMzA="
+NOW = datetime(2014, 4, 16, 6, 20, 30, tzinfo=UTC)
+DEADLINE = 0.4
+"""Seconds."""
+
+
+class FixedNow(HostClock):
+    """The host's boot clock, with a wall clock that stands still, so that the signature is known."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
+def client_of(
+    url: str, *, deadline: float = 5.0, connect_timeout: float = 2.0, clock: Clock | None = None
+) -> PlatformClient:
+    """A client of the server at `url`; times are in seconds."""
+    return PlatformClient(
+        base_url=url,
+        version="201512",
+        bracketed_ids=False,
+        timezone=timezone(timedelta(hours=8)),
+        connect_timeout=connect_timeout,
+        deadline=deadline,
+        clock=clock or FixedNow(),
+    )
+
+
+def ask(url: str, *, deadline: float = 5.0, ago: float = 0.0, kind: IdKind = IdKind.REQUEST_ID) -> Answer:
+    """Ask about the ids 1 and 2 in an exchange that started `ago` seconds before."""
+    started = FixedNow().boot() - ago
+    return client_of(url, deadline=deadline).query(
+        credentials=CREDENTIALS, id_kind=kind, ids=["1", "2"], started=started
+    )
+
+
+def failure(url: str, *, deadline: float = 5.0, ago: float = 0.0) -> QueryError:
+    """The error that asking ends with; it shows no credential, and leads to none."""
+    with pytest.raises(QueryError) as caught:
+        ask(url, deadline=deadline, ago=ago)
+    error = caught.value
+    assert_shows_no_credential(f"{error!s} {error!r} {error.args} {vars(error)}")
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error
+
+
+def assert_shows_no_credential(text: str) -> None:
+    """No token, signature or Authorization value is in the text, in either case."""
+    for secret in (CREDENTIALS.auth_token, SIGN, AUTHORIZATION, AUTHORIZATION.replace("/", "\\/")):
+        assert secret.casefold() not in text.casefold()

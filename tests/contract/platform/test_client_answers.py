@@ -1,0 +1,330 @@
+import gzip
+import json
+import logging
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tests.contract.platform.asking import AUTHORIZATION, CREDENTIALS, SIGN, ask, assert_shows_no_credential, failure
+from tests.contract.platform.raw_server import Peer, RawServer, http
+from worker.domain.query_errors import HttpError, Malformed, Refused
+from worker.domain.reports import IdKind
+from worker.domain.wire.answers import BODY_LIMIT
+
+BODY = '[{"requestId":"1","trafficSts":"1","remark":"成功","oriAmount":2.94}]'.encode()
+MEGABYTE = 1024 * 1024
+
+
+def test_the_request_is_the_documented_one() -> None:
+    with RawServer(http(BODY)) as server:
+        ask(server.url, kind=IdKind.CUSTOM_PARM)
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    first, *headers = head.decode("ascii").split("\r\n")
+    assert first == f"POST /201512/sid/{CREDENTIALS.account_sid}/traffic/Traffic.wx?Sign={SIGN} HTTP/1.1"
+    assert sorted(headers) == sorted(
+        [
+            f"Host: {server.url.removeprefix('http://')}",
+            "User-Agent: recharge-reconciler",
+            "Accept: application/json",
+            "Accept-Encoding: identity",
+            "Content-Type: application/json;charset=utf-8",
+            f"Authorization: {AUTHORIZATION}",
+            "Connection: close",
+            f"Content-Length: {len(body)}",
+        ]
+    )
+    assert json.loads(body) == {"action": "getTrafficResult", "customParm": "1,2", "appid": "app-1"}
+
+
+def test_an_answer_is_what_the_platform_said_about_each_id() -> None:
+    with RawServer(http(BODY)) as server:
+        answer = ask(server.url)
+    assert [(report.traffic_sts, report.remark, report.ori_amount) for report in answer.said["1"]] == [
+        ("1", "成功", "2.94")
+    ]
+    assert (answer.absent, answer.http_status) == (("2",), 200)
+
+
+def test_each_query_has_a_connection_of_its_own() -> None:
+    with RawServer(http(BODY)) as server:
+        ask(server.url)
+        ask(server.url)
+    assert server.connections == 2
+
+
+def test_the_documented_error_is_refused() -> None:
+    with RawServer(http('{"statusCode":"-2","statusMsg":"缺少必要参数","requestId":""}'.encode())) as server:
+        error = failure(server.url)
+    assert isinstance(error, Refused)
+    assert (error.status_code, error.status_msg, error.http_status) == ("-2", "缺少必要参数", 200)
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+def test_a_redirect_is_an_http_error_and_is_not_followed(status: str) -> None:
+    with RawServer(http(BODY)) as other, RawServer(http(b"moved", f"Location: {other.url}/", status=status)) as server:
+        error = failure(server.url)
+    assert isinstance(error, HttpError)
+    assert (error.http_status, error.excerpt) == (int(status[:3]), "moved")
+    assert (server.connections, other.connections) == (1, 0)
+
+
+def test_a_redirect_without_end_is_not_read_to_its_end() -> None:
+    head = b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
+
+    def reply(peer: Peer) -> None:
+        peer.send(head)
+        peer.flood(b"x" * 65536)
+
+    with RawServer(reply) as server:
+        error = failure(server.url)
+    assert error.http_status == 301
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Retry-After: 120", 120.0),
+        ("Retry-After: Wed, 16 Apr 2014 06:21:00 GMT", 30.0),
+        ("Retry-After: Wed, 16 Apr 2014 06:20:00 GMT", 0.0),
+        ("Retry-After: soon", None),
+        ("X-Other: 1", None),
+    ],
+)
+def test_a_status_other_than_200_tells_the_wait_asked_for(header: str, seconds: float | None) -> None:
+    with RawServer(http("慢".encode(), header, status="429 Too Many Requests")) as server:
+        error = failure(server.url)
+    assert isinstance(error, HttpError)
+    assert (error.http_status, error.retry_after, error.excerpt) == (429, seconds, "慢")
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [201, 204, 304, 400, 401, 404, 500, 503, 599])
+def test_any_other_status_is_an_http_error(status: int) -> None:
+    with RawServer(http(b"" if status in (204, 304) else BODY, status=f"{status} X")) as server:
+        error = failure(server.url)
+    assert isinstance(error, HttpError)
+    assert error.http_status == status
+    assert server.connections == 1
+
+
+def test_an_http_error_whose_body_breaks_is_still_one() -> None:
+    with RawServer(http(b"half", status="500 X", length=100)) as server:
+        error = failure(server.url)
+    assert isinstance(error, HttpError)
+    assert error.excerpt == "half"
+
+
+@pytest.mark.parametrize("content_type", ["application/json;charset=GBK", "application/json; charset=gb18030"])
+def test_gb18030_is_read_where_the_header_says_so(content_type: str) -> None:
+    with RawServer(http(BODY.decode().encode("gb18030"), f"Content-Type: {content_type}")) as server:
+        assert ask(server.url).said["1"][0].remark == "成功"
+
+
+def test_gb18030_is_malformed_where_the_header_does_not_say_so() -> None:
+    with RawServer(http(BODY.decode().encode("gb18030"), "Content-Type: application/json")) as server:
+        assert isinstance(failure(server.url), Malformed)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity", "raw deflate"])
+def test_a_compressed_answer_is_read_though_none_was_asked_for(coding: str) -> None:
+    raw = zlib.compressobj(wbits=-15)
+    bodies = {
+        "gzip": gzip.compress(BODY),
+        "x-gzip": gzip.compress(BODY),
+        "deflate": zlib.compress(BODY),
+        "raw deflate": raw.compress(BODY) + raw.flush(),
+        "identity": BODY,
+    }
+    with RawServer(http(bodies[coding], f"Content-Encoding: {coding.removeprefix('raw ')}")) as server:
+        assert ask(server.url).said["1"][0].traffic_sts == "1"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(BODY)[:-4]),
+        ("gzip", gzip.compress(BODY) + b"more"),
+        ("gzip", BODY),
+        ("deflate", b"\xff\xff"),
+        ("br", BODY),
+        ("gzip, gzip", BODY),
+        (",".join(["gzip"] * 9), BODY),
+    ],
+)
+def test_a_damaged_or_unknown_encoding_is_malformed(coding: str, body: bytes) -> None:
+    with RawServer(http(body, f"Content-Encoding: {coding}")) as server:
+        assert isinstance(failure(server.url), Malformed)
+
+
+def peak_of_failure(reply: bytes | None, flood: bytes = b"", head: bytes = b"") -> tuple[Malformed, int]:
+    def endless(peer: Peer) -> None:
+        peer.send(head)
+        peer.flood(flood)
+
+    with RawServer(reply or endless) as server:
+        tracemalloc.start()
+        try:
+            error = failure(server.url, deadline=20)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert isinstance(error, Malformed)
+    return error, peak
+
+
+def test_a_gzip_bomb_costs_no_more_than_the_limit() -> None:
+    bomb = zlib.compressobj(9, wbits=31)
+    body = b"".join(bomb.compress(b" " * MEGABYTE) for _ in range(64)) + bomb.flush()
+    error, peak = peak_of_failure(http(body, "Content-Encoding: gzip"))
+    assert "longer than" in str(error)
+    assert peak < 40 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("head", "flood"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536, id="a body without a length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", b" " * 65536, id="a huge length"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b" " * 65536, id="a negative chunk"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10\r\n" + b" " * 16 + b"\r\n", id="tiny chunks"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"fffffff\r\n" + b" " * 65536, id="huge chunk"
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 9999, id="headers without end"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"X" * 65536, id="a header without end"),
+        pytest.param(b"HTTP/1.1 ", b"2" * 65536, id="a status line without end"),
+        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 999, id="interim answers without end"),
+    ],
+)
+def test_an_answer_without_end_is_malformed_and_costs_no_more_than_the_limit(head: bytes, flood: bytes) -> None:
+    _, peak = peak_of_failure(None, flood, head)
+    assert peak < 40 * MEGABYTE
+
+
+def test_a_body_at_the_limit_is_read_and_one_beyond_it_is_not() -> None:
+    with RawServer(http(BODY.ljust(BODY_LIMIT))) as server:
+        assert ask(server.url, deadline=20).said["1"][0].traffic_sts == "1"
+    with RawServer(http(BODY.ljust(BODY_LIMIT + 1))) as server:
+        assert isinstance(failure(server.url, deadline=20), Malformed)
+
+
+@pytest.mark.parametrize("length", [len(BODY) - 1, len(BODY) + 1])
+def test_a_wrong_content_length_is_malformed(length: int) -> None:
+    with RawServer(http(BODY, length=length)) as server:
+        error = failure(server.url)
+    assert isinstance(error, Malformed)
+    assert error.excerpt.startswith('[{"requestId":"1"')
+
+
+def test_an_http_1_0_answer_without_a_length_is_read_to_its_end() -> None:
+    with RawServer(b"HTTP/1.0 200 OK\r\n\r\n" + BODY) as server:
+        assert ask(server.url).said["1"][0].traffic_sts == "1"
+
+
+def test_a_chunked_answer_is_read() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:9], BODY[9:]))
+    with RawServer(head + chunks + b"0\r\n\r\n") as server:
+        assert ask(server.url).said["1"][0].traffic_sts == "1"
+    with RawServer(head + chunks) as server:
+        assert isinstance(failure(server.url), Malformed)
+    with RawServer(head + b"zz\r\n" + BODY) as server:
+        assert isinstance(failure(server.url), Malformed)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        b"junk\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nx",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"\x16\x03\x01",
+        http(b"<html>502</html>", "Content-Type: text/html"),
+        http(b""),
+    ],
+)
+def test_what_is_no_readable_answer_is_malformed(answer: bytes) -> None:
+    with RawServer(answer) as server:
+        assert isinstance(failure(server.url), Malformed)
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-", http(BODY)[:-9]])
+def test_a_connection_that_is_reset_after_the_first_byte_is_malformed(sent: bytes) -> None:
+    def reply(peer: Peer) -> None:
+        peer.send(sent)
+        peer.reset()
+
+    with RawServer(reply) as server:
+        assert isinstance(failure(server.url), Malformed)
+    assert server.connections == 1
+
+
+def test_the_environments_proxies_and_netrc_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\ndefault login somebody password else\n")
+    with RawServer(http(b"proxied")) as proxy, RawServer(http(BODY)) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NETRC", str(netrc))
+        assert ask(server.url).said["1"][0].traffic_sts == "1"
+    assert proxy.connections == 0
+    assert f"Authorization: {AUTHORIZATION}\r\n".encode() in server.requests[0]
+
+
+def test_cookies_are_not_kept() -> None:
+    with RawServer(http(BODY, "Set-Cookie: a=b")) as server:
+        ask(server.url)
+        ask(server.url)
+    assert b"cookie" not in server.requests[1].lower()
+
+
+ECHO = json.dumps({"token": CREDENTIALS.auth_token, "sign": SIGN.lower(), "seen": f"{AUTHORIZATION} {SIGN}"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(ECHO.encode()),
+        http(ECHO.encode(), status="400 Bad Request"),
+        http(json.dumps({"statusCode": "-9", "statusMsg": ECHO}).encode()),
+        http(f'{{"statusCode": "{CREDENTIALS.auth_token}"}}'.encode()),
+        http(ECHO.encode(), length=9999),
+        http(("x" * (2000 - 20) + SIGN).encode(), status="400 Bad Request"),
+    ],
+)
+def test_an_error_shows_no_credential_though_the_platform_echoes_them(answer: bytes) -> None:
+    with RawServer(answer) as server:
+        error = failure(server.url)
+    assert SIGN[:12] not in error.excerpt
+    assert "***" in f"{error} {error.excerpt}"
+
+
+def test_an_answer_shows_no_credential_though_the_platform_echoes_them() -> None:
+    items = [{"requestId": "1", "trafficSts": "1", "remark": ECHO, "sign": SIGN}, {"requestId": "9", "remark": ECHO}]
+    with RawServer(http(json.dumps(items).encode())) as server:
+        answer = ask(server.url)
+    assert_shows_no_credential(repr(answer))
+    assert answer.said["1"][0].traffic_sts == "1"
+
+
+def test_the_log_shows_no_credential(caplog: pytest.LogCaptureFixture) -> None:
+    damaged = b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n" + BODY
+    for reply in (http(BODY), damaged, http(b"x", "Transfer-Encoding: chunked"), b""):
+        with RawServer(reply) as server:
+            try:
+                ask(server.url)
+            except Malformed:
+                logging.getLogger(__name__).debug("that one failed")
+    assert_shows_no_credential(caplog.text)
+    assert "Sign=" not in caplog.text

@@ -1,0 +1,242 @@
+import socket
+import threading
+import time
+from datetime import datetime
+
+import pytest
+
+from tests.contract.platform.asking import CREDENTIALS, DEADLINE, NOW, ask, client_of, failure
+from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Reply, http
+from worker.adapters.platform.exchange import Exchange
+from worker.domain.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
+from worker.domain.reports import IdKind
+
+BODY = b'{"requestId":"1","trafficSts":"1"}'
+SLACK = 0.5
+"""Seconds beyond the deadline that a busy machine may take."""
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(lambda peer: peer.hold(), id="no answer"),
+        pytest.param(lambda peer: peer.drip(http(BODY)), id="dripping head"),
+        pytest.param(lambda peer: (peer.send(http(BODY, length=9999)), peer.drip(b" " * 9999)), id="dripping body"),
+        pytest.param(
+            lambda peer: (peer.send(b"HTTP/1.1 200 OK\r\n\r\n" + BODY), peer.hold()), id="a body that does not end"
+        ),
+        pytest.param(lambda peer: (peer.send(b"HTTP/1.1 200 OK\r\nX-"), peer.hold()), id="half a head"),
+        pytest.param(lambda peer: peer.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 99), id="interim answers"),
+        pytest.param(lambda peer: (peer.send(http(b"", length=9, status="500 X")), peer.hold()), id="an error's body"),
+    ],
+)
+def test_an_exchange_ends_at_its_deadline_whatever_is_read(reply: Reply) -> None:
+    with RawServer(reply) as server:
+        started = time.monotonic()
+        error = failure(server.url, deadline=DEADLINE)
+        took = time.monotonic() - started
+    assert isinstance(error, DeadlineExceeded)
+    assert DEADLINE - 0.05 <= took <= DEADLINE + SLACK
+    assert server.connections == 1
+
+
+def test_the_cut_is_a_reset_so_that_nothing_is_delivered_later() -> None:
+    seen: list[bool] = []
+    with RawServer(lambda peer: seen.append(peer.wait_for_reset())) as server:
+        failure(server.url, deadline=DEADLINE)
+    assert seen == [True]
+
+
+def test_the_deadline_counts_from_the_start_of_the_grant() -> None:
+    with RawServer(lambda peer: peer.hold()) as server:
+        started = time.monotonic()
+        error = failure(server.url, deadline=3 * DEADLINE, ago=1.5 * DEADLINE)
+        took = time.monotonic() - started
+    assert isinstance(error, DeadlineExceeded)
+    assert took <= 1.5 * DEADLINE + SLACK
+
+
+@pytest.mark.parametrize("ago", [0.7, 1.0, 100.0])
+def test_nothing_arrives_where_less_than_a_third_of_the_deadline_is_left(ago: float) -> None:
+    with RawServer(http(BODY)) as server:
+        error = failure(server.url, deadline=1.0, ago=ago)
+    assert isinstance(error, NotSent)
+    assert (server.connections, server.requests) == (0, [])
+
+
+class JumpingClock:
+    """Stands still until a moment has come, and then has jumped ahead: a process that was stopped meanwhile."""
+
+    boot_id = "test"
+
+    def __init__(self, come: threading.Event, jump: float) -> None:
+        self._come = come
+        self._jump = jump
+
+    def boot(self) -> float:
+        # While a connection is being made the server accepts it; before that there is nothing to wait for.
+        return self._jump if self._come.wait(0.03) else 0.0
+
+    def now(self) -> datetime:
+        return NOW
+
+
+@pytest.mark.parametrize("jump", [7.0, 100.0])
+def test_nothing_is_sent_where_the_time_ran_out_while_connecting(jump: float) -> None:
+    with RawServer(http(BODY)) as server:
+        client = client_of(server.url, deadline=10.0, clock=JumpingClock(server.accepted, jump))
+        with pytest.raises(NotSent):
+            client.query(credentials=CREDENTIALS, id_kind=IdKind.REQUEST_ID, ids=["1"], started=0.0)
+    assert (server.connections, server.requests) == (1, [])
+
+
+def test_an_answer_that_was_complete_after_the_deadline_is_none() -> None:
+    replied = threading.Event()
+
+    def reply(peer: Peer) -> None:
+        peer.send(http(BODY))
+        replied.set()
+
+    with RawServer(reply) as server:
+        client = client_of(server.url, deadline=10.0, clock=JumpingClock(replied, 11.0))
+        with pytest.raises(DeadlineExceeded):
+            client.query(credentials=CREDENTIALS, id_kind=IdKind.REQUEST_ID, ids=["1"], started=0.0)
+    assert len(server.requests) == 1
+
+
+class SteppedClock:
+    """A clock that a test sets."""
+
+    boot_id = "test"
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def boot(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return NOW
+
+
+def test_the_rest_of_a_request_is_not_written_after_the_deadline() -> None:
+    clock = SteppedClock()
+    exchange = Exchange(clock=clock, started=0.0, deadline=3.0, connect_timeout=1.0)
+    clock.seconds = 2.0
+    exchange.before_write()
+    clock.seconds = 2.9
+    exchange.before_write()
+    clock.seconds = 3.0
+    with pytest.raises(DeadlineExceeded):
+        exchange.before_write()
+
+
+def test_a_first_byte_needs_a_third_of_the_deadline() -> None:
+    clock = SteppedClock()
+    exchange = Exchange(clock=clock, started=0.0, deadline=3.0, connect_timeout=1.0)
+    clock.seconds = 2.001
+    with pytest.raises(NotSent):
+        exchange.before_write()
+    assert not exchange.sent
+
+
+def test_without_a_thread_to_watch_the_deadline_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with RawServer(http(BODY)) as server:
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        error = failure(server.url)
+        monkeypatch.undo()
+    assert isinstance(error, NotSent)
+    assert server.connections == 0
+
+
+def test_a_refused_connection_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    error = failure(f"http://127.0.0.1:{port}")
+    assert isinstance(error, Unreachable)
+    assert "Connection refused" in str(error)
+
+
+def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert isinstance(failure("http://platform.invalid"), Unreachable)
+
+
+def test_a_name_without_an_address_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    assert isinstance(failure("http://platform.invalid"), Unreachable)
+
+
+def test_all_addresses_together_have_one_time_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A listener whose queue is full answers no further connection.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            entry = (socket.AF_INET, socket.SOCK_STREAM, 0, "", address)
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry] * 5)
+            started = time.monotonic()
+            error = failure(f"http://127.0.0.1:{address[1]}", deadline=DEADLINE)
+            took = time.monotonic() - started
+    assert isinstance(error, Unreachable)
+    assert took <= DEADLINE + SLACK
+
+
+def test_a_second_address_is_tried_where_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        refusing = closed.getsockname()
+    with RawServer(http(BODY)) as server:
+        there = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (refusing, there)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+        assert ask("http://platform.invalid").said["1"][0].traffic_sts == "1"
+    assert server.connections == 1
+
+
+def test_a_certificate_that_nobody_vouches_for_is_unreachable() -> None:
+    with RawServer(http(BODY), tls=True) as server:
+        error = failure(server.url)
+    assert isinstance(error, Unreachable)
+    assert "self-signed certificate" in str(error)
+    assert server.requests == []
+
+
+def test_a_certificate_that_is_trusted_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(CERTIFICATE))
+    with RawServer(http(BODY), tls=True) as server:
+        assert ask(server.url).said["1"][0].traffic_sts == "1"
+    with RawServer(lambda peer: peer.drip(http(BODY)), tls=True) as server:
+        assert isinstance(failure(server.url, deadline=DEADLINE), DeadlineExceeded)
+    with RawServer(lambda peer: peer.reset(), tls=True) as server:
+        assert isinstance(failure(server.url), Malformed)
+    with RawServer(http(b"", status="503 X"), tls=True) as server:
+        assert isinstance(failure(server.url), HttpError)
+
+
+def test_a_handshake_that_is_not_answered_ends_with_the_time_for_connecting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        started = time.monotonic()
+        error = failure(f"https://127.0.0.1:{listener.getsockname()[1]}", deadline=DEADLINE)
+        took = time.monotonic() - started
+    assert isinstance(error, Unreachable)
+    assert took <= DEADLINE + SLACK
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://h", "h", "http://", "http://user:word@h", "http://h/?a=b", "http://h/#f", "", "http://user@h"]
+)
+def test_a_base_url_that_would_change_the_request_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="the platform's URL"):
+        client_of(url)
+
+
+def test_a_host_that_cannot_be_one_is_unreachable() -> None:
+    assert isinstance(failure("http://a..b"), Unreachable)
+    assert isinstance(failure("http://h:99999"), Unreachable)

@@ -1,0 +1,34 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from worker.adapters.platform.retry_after import LONGEST, wait_asked
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("1.5", 1.5),
+        ("-5", None),
+        ("1e9", None),
+        ("١٢", None),
+        ("9" * 5000, LONGEST),
+        ("Fri, 02 Jan 2026 03:05:05 GMT", 60.0),
+        ("Fri, 02 Jan 2026 11:05:05 +0800", 60.0),
+        ("Fri, 02 Jan 2026 03:05:05 -0000", 60.0),
+        ("Fri, 02 Jan 2026 03:04:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST),
+        ("Fri, 99 Jan 2026 03:05:05 GMT", None),
+        ("Fri, 02 Jan 99999999999999999999 03:05:05 GMT", None),
+        ("soon", None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_wait_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
+    assert wait_asked(header, NOW) == seconds

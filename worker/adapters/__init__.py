@@ -1,0 +1,1 @@
+"""Thin edges: each speaks to one outside library, and decides nothing."""

@@ -1,0 +1,150 @@
+"""Logging: one form for our records and those of the libraries, for people (`console`) or machines (`json`).
+
+Our records are written as `log.info("query answered", action="query_answered", ...)`: the words may change, the
+`action` never does, so dashboards and alerts stand on it. A library's record has the action `library_log`.
+"""
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from worker.adapters.redaction import CONTROLS, Redactor, escape_controls
+
+LIBRARY_ACTION = "library_log"
+UNNAMED_ACTION = "unnamed"
+
+# These say too much below WARNING whatever level is asked for: urllib3 logs each URL with its signature, SQLAlchemy
+# each statement with its parameters, which are people's phone numbers.
+_QUIET_LOGGERS = ("urllib3", "requests", "sqlalchemy")
+
+_FIRST_KEYS = ("timestamp", "level", "logger", "action", "event")
+
+# No record starts with this, and no line of a traceback starts without it: a message that contains line ends cannot
+# pass for a record.
+_CONTINUATION = "  | "
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A handler that tells of a record it could not write without repeating it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        # The inherited method prints the raw record and its arguments, past the redaction. A full disk or a closed
+        # pipe may be the fault, so this line may fail as well, and a log must never stop the work.
+        with contextlib.suppress(Exception):
+            kind = sys.exc_info()[0]
+            name = escape_controls(record.name)
+            self.stream.write(f"a record of {name} could not be logged: {kind.__name__ if kind else 'unknown'}\n")
+            self.flush()
+
+
+def configure_logging(
+    level: str, log_format: str, *, secrets: Sequence[str] = (), stream: TextIO | None = None
+) -> None:
+    """Set up structlog and the standard library's logging for this process; calling it again replaces the set-up.
+
+    `level` is a level's name; `log_format` is `console` or `json`; `secrets` are texts that no record may show.
+    Records go to `stream`, by default standard error, so that a command's data on standard output stays clean.
+    Within Celery call it from the `setup_logging` signal: with a receiver there, Celery adds no handlers of its own.
+    Raises ValueError for another level or format.
+    """
+    if log_format not in {"console", "json"}:
+        raise ValueError(f"log_format is {log_format!r}; accepted: console, json")
+    target = stream if stream is not None else sys.stderr
+    # Made before anything is replaced: a wrong level must not leave the process without logs.
+    handler = _Handler(target)
+    handler.setLevel(level)
+    handler.setFormatter(_formatter(log_format, Redactor(secrets), colors=target.isatty()))
+
+    root = logging.getLogger()
+    # A handler that is left would write each record twice, the second time without redaction.
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(max(handler.level, logging.WARNING))
+    # Otherwise a warning is printed past the formatter: two lines that are no JSON.
+    logging.captureWarnings(True)
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_common(),
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        # A cached logger would keep the set-up of its first record, from before this call or from another test.
+        cache_logger_on_first_use=False,
+    )
+
+
+def _common() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _formatter(log_format: str, redactor: Redactor, *, colors: bool) -> logging.Formatter:
+    def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {redactor.text(str(key)): redactor.value(value, key=str(key)) for key, value in event.items()}
+
+    renderer: list[Processor]
+    if log_format == "json":
+        renderer = [_render_json]
+    else:
+        # The plain formatter is named because the default one draws local variables, and credentials are among them.
+        plain = structlog.dev.plain_traceback
+        console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, sort_keys=False)
+        renderer = [_escape_for_console, console]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_common(),
+        processors=[
+            _add_action,
+            # Without `dict_tracebacks`, which stores local variables.
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redact,
+            _order_keys,
+            *renderer,
+        ],
+    )
+
+
+def _add_action(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.setdefault("action", UNNAMED_ACTION if event["_from_structlog"] else LIBRARY_ACTION)
+    return event
+
+
+def _order_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    first = {key: event[key] for key in _FIRST_KEYS if key in event}
+    return first | {key: value for key, value in event.items() if key not in first}
+
+
+def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
+    text = json.dumps(event, ensure_ascii=False, default=str)
+    # Chinese stays readable. What json leaves as it is and a terminal obeys can only stand inside a string here, where
+    # JSON's own escape means the same.
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escape_for_console(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {escape_controls(key): _escaped(key, value) for key, value in event.items()}
+
+
+def _escaped(key: str, value: object) -> object:
+    if key in {"exception", "stack"} and isinstance(value, str):
+        return "\n".join(_CONTINUATION + escape_controls(line) for line in value.split("\n"))
+    if isinstance(value, str):
+        return escape_controls(value)
+    # Numbers stay as they are; lists and mappings are drawn by repr(), which escapes.
+    return value

@@ -1,0 +1,43 @@
+"""A body's Content-Encoding, taken off within a bound.
+
+We ask for `identity`; a platform or a proxy may compress all the same. The standard library's zlib is used rather
+than the HTTP library's decoder: it is bounded in one call, and it tells a stream that was cut short from one that
+ended.
+"""
+
+import zlib
+
+from worker.domain.query_errors import Malformed
+from worker.domain.wire.answers import BODY_LIMIT
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def decoded(body: bytes, content_encoding: str | None) -> bytes:
+    """The body without its encoding: identity, gzip or deflate; at most 4 MiB. Raises Malformed for the rest."""
+    names = [name.strip().lower() for name in (content_encoding or "").split(",")]
+    codings = [name for name in names if name not in ("", "identity")]
+    if not codings:
+        return body
+    if codings in (["gzip"], ["x-gzip"]):
+        return _inflated(body, _GZIP)
+    if codings == ["deflate"]:
+        try:
+            return _inflated(body, zlib.MAX_WBITS)
+        except Malformed:
+            # Some servers send the bare stream, without zlib's frame.
+            return _inflated(body, -zlib.MAX_WBITS)
+    raise Malformed("the answer's Content-Encoding is neither gzip nor deflate")
+
+
+def _inflated(body: bytes, window_bits: int) -> bytes:
+    stream = zlib.decompressobj(window_bits)
+    try:
+        plain = stream.decompress(body, BODY_LIMIT + 1)
+    except zlib.error:
+        raise Malformed("the answer's compressed body is damaged") from None
+    if len(plain) > BODY_LIMIT:
+        raise Malformed(f"the answer's body is longer than {BODY_LIMIT} bytes when decompressed")
+    if not stream.eof or stream.unused_data:
+        raise Malformed("the answer's compressed body ends too early, or goes on past its end")
+    return plain

@@ -1,0 +1,215 @@
+"""requests, narrowed to what one query may do: connect once, write once, read an answer that is bounded."""
+
+import http.client
+import io
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Retry
+
+from worker.adapters.platform.errors import describe
+from worker.adapters.platform.exchange import Exchange
+from worker.domain.query_errors import Malformed, Unreachable
+from worker.domain.wire.answers import BODY_LIMIT
+from worker.domain.wire.requests import WireRequest
+
+WIRE_LIMIT = 2 * BODY_LIMIT
+"""Bytes that are taken from the network for one answer, headers and framing included."""
+ERROR_BODY_LIMIT = 8192
+"""Bytes that are read of the body of an answer other than 200: enough for an excerpt."""
+_CHUNK = 65536
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+@dataclass(kw_only=True, slots=True)
+class Received:
+    """What has come of the answer so far; an exchange that breaks leaves here what it had read."""
+
+    status: int | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    retry_after: str | None = None
+    body: bytearray = field(default_factory=bytearray)
+    """As it came: still compressed, where it is."""
+
+
+def exchange_once(request: WireRequest, exchange: Exchange, received: Received) -> None:
+    """Send the request and read the answer into `received`.
+
+    Raises NotSent, Unreachable, DeadlineExceeded or Malformed where it is known which it is, and otherwise whatever
+    requests, urllib3, http.client or the operating system raise (`worker.adapters.platform.errors` maps them).
+    """
+    prepared = requests.Request(
+        "POST",
+        request.url,
+        headers={
+            "User-Agent": "recharge-reconciler",
+            **request.headers,
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        },
+        data=request.body,
+    ).prepare()
+    # The adapter without a session: a session reads proxies and .netrc from the environment (trust_env; a .netrc was
+    # seen to replace our Authorization header), follows redirects, and reads a redirect's body without any bound even
+    # when told not to follow it. The adapter does none of this, and a fresh one has no connection to reuse.
+    adapter = _OneQueryAdapter(exchange)
+    try:
+        timeouts = (max(exchange.connect_rest, 0.001), max(exchange.rest, 0.001))
+        response = adapter.send(prepared, stream=True, timeout=timeouts, verify=True)
+        try:
+            _read(response, received)
+        finally:
+            response.close()
+    finally:
+        adapter.close()
+        # A connection that the platform left open goes back to urllib3's pool, which closes it when the pool is
+        # collected: too late for a cut.
+        for connection in adapter.made:
+            connection.close()
+
+
+def _read(response: requests.Response, received: Received) -> None:
+    received.status = response.status_code
+    received.content_type = response.headers.get("Content-Type")
+    received.content_encoding = response.headers.get("Content-Encoding")
+    received.retry_after = response.headers.get("Retry-After")
+    limit = BODY_LIMIT if response.status_code == 200 else ERROR_BODY_LIMIT
+    while len(received.body) <= limit:
+        # Not decoded here: `worker.adapters.platform.encoding` does that, bounded, and notices a stream that was cut
+        # short.
+        chunk = response.raw.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
+        if not chunk:
+            return
+        received.body += chunk
+    if response.status_code == 200:
+        raise Malformed(f"the answer's body is longer than {BODY_LIMIT} bytes")
+
+
+class _OneQueryAdapter(HTTPAdapter):
+    """requests' adapter whose connections are watched by one exchange. Never retries."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        # False, not 0: with 0, urllib3 wraps each error in "max retries exceeded", which names the signed URL.
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=Retry(total=False))
+        self.made: list[HTTPConnection] = []
+        self.poolmanager.pool_classes_by_scheme = _watched_pools(exchange, self.made)
+
+
+def _watched_pools(watch: Exchange, made_here: list[HTTPConnection]) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3 makes its own connections, from a class: so the exchange reaches them as a class's attribute."""
+
+    class Plain(_WatchedConnection):
+        exchange = watch
+        made = made_here
+
+    class Tls(_WatchedConnection, HTTPSConnection):
+        exchange = watch
+        made = made_here
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}
+
+
+class _CappedReader(io.RawIOBase):
+    """A socket's raw reader that stops at WIRE_LIMIT.
+
+    http.client reads "-1" as a chunk's length, and then reads without end; so the bound stands beneath it.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._left = WIRE_LIMIT
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        count = self._raw.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise Malformed(f"the answer is longer than {WIRE_LIMIT} bytes")
+        return count
+
+    def close(self) -> None:
+        try:
+            self._raw.close()
+        finally:
+            super().close()
+
+
+class _CappedResponse(http.client.HTTPResponse):
+    """http.client's response, reading from a capped reader."""
+
+    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
+        super().__init__(sock, debuglevel, method)
+        self.fp = io.BufferedReader(_CappedReader(self.fp.detach()))
+
+
+class _WatchedConnection(HTTPConnection):
+    """urllib3's connection: made within the exchange's time, handed to its watch, asked for leave before each write."""
+
+    exchange: Exchange
+    made: list[HTTPConnection]
+    response_class = _CappedResponse
+    # http.client would connect again for the rest of a request whose connection is gone.
+    auto_open = 0
+
+    def _new_conn(self) -> socket.socket:
+        self.made.append(self)
+        try:
+            line = _dial(self._dns_host, self.port, self.exchange)
+        except OSError as error:
+            unreachable = Unreachable(f"no connection: {describe(error)}")
+        else:
+            return self._watched(line)
+        raise unreachable
+
+    def _watched(self, line: socket.socket) -> socket.socket:
+        try:
+            self.exchange.watch(line)
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    def send(self, data: bytes) -> None:  # type: ignore[override]  # urllib3 hands over bytes only, for a body of bytes
+        if self.sock is None and not self.exchange.sent:
+            self.connect()
+        self.exchange.before_write()
+        if self.sock is not None:
+            # Until here the time for connecting held, TLS included.
+            self.sock.settimeout(max(self.exchange.rest, 0.001))
+        super().send(data)
+
+
+def _dial(host: str, port: int, exchange: Exchange) -> socket.socket:
+    """A TCP connection to the first address that accepts one. The timeout is for all addresses together."""
+    last: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        line = socket.socket(family, kind, protocol)
+        try:
+            exchange.prepare(line)
+            rest = exchange.connect_rest
+            if rest <= 0:
+                raise TimeoutError("timed out")
+            line.settimeout(rest)
+            line.connect(address)
+            return line
+        except OSError as error:
+            line.close()
+            # Without its frame, which would hold the error in a circle.
+            last = error.with_traceback(None)
+    raise last

@@ -1,0 +1,79 @@
+"""Making a value fit for a log: no secret in it, and nothing that a terminal or a log reader would obey.
+
+Remarks, ids and error texts come from outside. A newline in one of them could forge a record, an escape sequence could
+rewrite what an operator sees, a lone surrogate makes the write itself fail.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+MASK = "***"
+
+_SECRET_KEYS = frozenset({"authorization", "sign", "auth_token", "authtoken", "password", "passwd"})
+
+# What stands before a secret is kept, so that a reader still sees which part of a URL or a header was masked.
+_SECRET_PATTERNS = (
+    re.compile(r"(\bsign['\"]?\s*[=:]\s*['\"]?)[0-9a-f]{32}", re.IGNORECASE),
+    re.compile(r"(\bauthorization['\"]?\s*[=:]\s*['\"]?)(?:Basic |Bearer )?[A-Za-z0-9+/=_-]+", re.IGNORECASE),
+    re.compile(r"(\b(?:auth_?token|password|passwd)['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;)}]+", re.IGNORECASE),
+    re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+(?=@)", re.IGNORECASE),
+)
+
+# Shorter ones are ordinary words ("test", "guest") whose masking would make logs unreadable; inside a URL or beside a
+# key the patterns above still mask them.
+_SHORTEST_SECRET = 6
+_DEEPEST = 6
+
+# C0 and C1 controls, the line separators that some readers obey, marks that reorder text on a terminal, surrogates.
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+class Redactor:
+    """Masks the secrets it was given, and whatever looks like one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _written_forms(secret)}
+        # Longest first: a secret that begins with another one must not leave its end behind.
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def text(self, text: str) -> str:
+        """The text without its secrets."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        for pattern in _SECRET_PATTERNS:
+            text = pattern.sub(rf"\g<1>{MASK}", text)
+        return text
+
+    def value(self, value: object, *, key: str = "", depth: int = 0) -> object:
+        """The value without its secrets, as JSON's types; anything else becomes its text."""
+        if key.lower().replace("-", "_") in _SECRET_KEYS and value is not None:
+            return MASK
+        if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+            return value
+        if isinstance(value, str):
+            return self.text(str(value))
+        if depth < _DEEPEST and isinstance(value, Mapping):
+            return {self.text(str(k)): self.value(v, key=str(k), depth=depth + 1) for k, v in value.items()}
+        if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+            return [self.value(item, depth=depth + 1) for item in value]
+        return self.text(_text_of(value))
+
+
+def escape_controls(text: str, *, keep: str = "") -> str:
+    r"""The text with each control character written out (`\n`, `\x1b`, `\u202e`), but for those in `keep`."""
+    return CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def _written_forms(secret: str) -> set[str]:
+    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+
+
+def _text_of(value: object) -> str:
+    try:
+        return repr(value) if isinstance(value, BaseException | bytes) else str(value)
+    except Exception as error:  # a value that cannot be shown must not cost the record
+        return f"<{type(value).__name__} whose text failed: {type(error).__name__}>"
