@@ -1,0 +1,521 @@
+"""What the settings accept, and what a person is told where they do not."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import worker
+from worker.domain.wire.signature import Credentials
+from worker.settings import PREFIX, AccountsFile, Settings, SettingsError, load_settings
+
+ROOT = Path(worker.__file__).parents[1]
+TOKEN = "0123456789abcdef0123456789abcdef"
+LOOPBACK = "http://127.0.0.1:8080"
+ACCOUNT = {"ACCOUNT_SID": "abcdef", "AUTH_TOKEN": TOKEN, "APP_ID": "app1"}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> "Given":
+    return Given(monkeypatch)
+
+
+class Given:
+    """Sets variables, without their prefix, and loads the settings from them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def settings(self, variables: Mapping[str, str] | None = None, **more: str) -> Settings:
+        for name, value in {**(variables or {}), **more}.items():
+            self._monkeypatch.setenv(PREFIX + name, value)
+        return load_settings()
+
+    def faults(self, variables: Mapping[str, str] | None = None, **more: str) -> tuple[str, ...]:
+        with pytest.raises(SettingsError) as caught:
+            self.settings(variables, **more)
+        assert str(caught.value) == "\n".join(caught.value.faults)
+        return caught.value.faults
+
+    def fault(self, variables: Mapping[str, str] | None = None, **more: str) -> str:
+        (only,) = self.faults(variables, **more)
+        return only
+
+
+def accounts_file(text: str, mode: int = 0o600) -> str:
+    path = Path("accounts.toml")
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return str(path)
+
+
+def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
+    settings = given.settings()
+    plain = {
+        name: value.get_secret_value() if hasattr(value, "get_secret_value") else value for name, value in settings
+    }
+    assert plain == {
+        "database_url": "sqlite:///reconciler.db",
+        "broker_url": "redis://127.0.0.1:6379/0",
+        "result_backend": None,
+        "platform_url": "http://api.ytx.net",
+        "platform_version": "201512",
+        "platform_bracketed_ids": False,
+        "platform_timezone": "Asia/Shanghai",
+        "account_sid": None,
+        "auth_token": None,
+        "app_id": None,
+        "accounts_file": None,
+        "query_window_seconds": 60.0,
+        "queries_per_window": 1,
+        "query_margin_seconds": 0.5,
+        "batch_size": 100,
+        "callback_grace_seconds": 600.0,
+        "unresolved_after_seconds": 259_200.0,
+        "connect_timeout_seconds": 5.0,
+        "request_deadline_seconds": 30.0,
+        "tick_seconds": 1.0,
+        "log_level": "INFO",
+        "log_format": "console",
+    }
+
+
+def test_dot_env_is_read_and_the_environment_wins(given: Given) -> None:
+    Path(".env").write_text("RECONCILER_BATCH_SIZE=7\nRECONCILER_LOG_LEVEL=debug\nOTHER=1\n")
+    settings = given.settings(BATCH_SIZE="8")
+    assert settings.batch_size == 8
+    assert settings.log_level == "DEBUG"
+
+
+def test_empty_variable_counts_as_not_set(given: Given) -> None:
+    assert given.settings(BATCH_SIZE="", ACCOUNT_SID="", RESULT_BACKEND="").batch_size == 100
+
+
+def test_keyword_arguments_read_neither_environment_nor_dot_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONCILER_BATCH_SIZE", "0")
+    Path(".env").write_text("RECONCILER_TICK_SECONDS=never\n")
+    assert Settings(_env_file=None, batch_size=3).batch_size == 3
+    with pytest.raises(ValidationError):
+        Settings(no_such_setting=1)
+
+
+def test_nothing_is_read_at_import() -> None:
+    environment = {**os.environ, "RECONCILER_BATCH_SIZE": "0"}
+    subprocess.run([sys.executable, "-c", "import worker.settings"], check=True, env=environment, cwd=ROOT)
+
+
+def test_dot_env_that_is_no_text_is_told() -> None:
+    Path(".env").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"\.env cannot be read"):
+        load_settings()
+
+
+DURATIONS = [name.upper() for name in Settings.model_fields if name.endswith("_seconds")]
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_fractions_of_a_second_are_accepted_down_to_a_twentieth(given: Given, name: str) -> None:
+    settings = given.settings({"PLATFORM_URL": LOOPBACK, name: "0.05"})
+    assert getattr(settings, name.lower()) == 0.05
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+@pytest.mark.parametrize("value", ["0", "0.049", "-1", "nan", "inf", "60s", "31536001", "1e999"])
+def test_wrong_duration_is_refused_with_name_value_and_range(given: Given, name: str, value: str) -> None:
+    message = given.fault({"PLATFORM_URL": LOOPBACK, name: value})
+    assert message.startswith(f"RECONCILER_{name} is ")
+    assert f"('{value}'); accepted: seconds from 0.05 to 31536000" in message
+
+
+def test_deadline_may_exceed_the_window(given: Given) -> None:
+    assert given.settings(REQUEST_DEADLINE_SECONDS="90").request_deadline_seconds == 90
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("BATCH_SIZE", "0", "is too small ('0'); accepted: a whole number from 1 to 100"),
+        ("BATCH_SIZE", "101", "is too large ('101'); accepted: a whole number from 1 to 100"),
+        ("BATCH_SIZE", "1.5", "is not a whole number ('1.5'); accepted: a whole number from 1 to 100"),
+        ("BATCH_SIZE", "many", "is not a whole number ('many'); accepted: a whole number from 1 to 100"),
+        ("QUERIES_PER_WINDOW", "0", "is too small ('0'); accepted: a whole number from 1 to 1000"),
+        ("PLATFORM_BRACKETED_IDS", "maybe", "is neither true nor false ('maybe'); accepted: true or false"),
+        ("LOG_FORMAT", "xml", "is none of the accepted words ('xml'); accepted: console or json"),
+        (
+            "LOG_LEVEL",
+            "LOUD",
+            "is none of the accepted words ('LOUD'); accepted: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+        ),
+        ("PLATFORM_TIMEZONE", "Asia/Nowhere", "is not a known time zone ('Asia/Nowhere'); accepted: an IANA time zone"),
+        ("PLATFORM_TIMEZONE", "Asia", "is not a known time zone ('Asia'); accepted: an IANA time zone"),
+        ("PLATFORM_TIMEZONE", "../etc/passwd", "is not a known time zone"),
+        (
+            "PLATFORM_VERSION",
+            "2015/12",
+            "has characters that are not accepted, or too many ('2015/12'); accepted: 1 to",
+        ),
+        ("PLATFORM_VERSION", "..", "has characters that are not accepted"),
+    ],
+)
+def test_wrong_value_is_told_with_its_fault_and_the_accepted_range(
+    given: Given, name: str, value: str, fault: str
+) -> None:
+    assert given.fault({name: value}).startswith(f"RECONCILER_{name} {fault}")
+
+
+def test_several_faults_stand_in_one_message_a_line_each(given: Given) -> None:
+    faults = given.faults(
+        BATCH_SIZE="0", TICK_SECONDS="x", DATABASE_URL="oracle://h/d", ACCOUNTS_FILE="missing.toml", APP_ID="a"
+    )
+    assert [fault.split()[0] for fault in faults] == [
+        "RECONCILER_DATABASE_URL",
+        "RECONCILER_APP_ID",
+        "RECONCILER_ACCOUNTS_FILE",
+        "RECONCILER_BATCH_SIZE",
+        "RECONCILER_TICK_SECONDS",
+    ]
+
+
+def test_long_value_is_cut_and_control_characters_are_escaped(given: Given) -> None:
+    message = given.fault(BATCH_SIZE="\x1b[2J\n" + "9" * 5000 + "x")
+    assert len(message) < 250
+    assert message.isprintable()
+
+
+# ---------------------------------------------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    ("value", "normal"),
+    [
+        ("postgresql://u:p@h:5432/d", "postgresql+psycopg://u:p@h:5432/d"),
+        ("postgresql+psycopg:///d?host=/run/postgresql", "postgresql+psycopg:///d?host=/run/postgresql"),
+        ("postgresql://[::1]:5432/d", "postgresql+psycopg://[::1]:5432/d"),
+        ("postgresql://u:p/a#s?s%40@h/d", "postgresql+psycopg://u:p/a#s?s%40@h/d"),
+        ("mysql://u:p@h/d", "mysql+pymysql://u:p@h/d?charset=utf8mb4"),
+        ("mariadb://u:p@h/d?ssl_ca=x", "mariadb+pymysql://u:p@h/d?ssl_ca=x&charset=utf8mb4"),
+        ("mariadb+pymysql://u@h/d?charset=utf8mb4", "mariadb+pymysql://u@h/d?charset=utf8mb4"),
+        ("sqlite:///reconciler.db", "sqlite:///reconciler.db"),
+        ("sqlite+pysqlite:////var/lib/a b.db", "sqlite:////var/lib/a b.db"),
+    ],
+)
+def test_database_url_names_its_driver(given: Given, value: str, normal: str) -> None:
+    assert given.settings(DATABASE_URL=value).database_dsn == normal
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2secret",
+        "oracle://u:hunter2secret@h/d",
+        "postgresql+psycopg2://u:hunter2secret@h/d",
+        "postgresql://u:hunter2secret@h:port/d",
+        "postgresql://u:hunter2secret@h@h/d",
+        "mysql://u:hunter2secret@h",
+        "mysql://u:hunter2secret@h/d?charset=latin1",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?mode=memory&uri=true",
+        "postgresql://u:hunter2secret@h/d\n",
+    ],
+)
+def test_wrong_database_url_is_refused_without_being_shown(given: Given, value: str) -> None:
+    message = given.fault(DATABASE_URL=value)
+    assert message.startswith("RECONCILER_DATABASE_URL ")
+    assert "; accepted: postgresql://" in message
+    assert "hunter2secret" not in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["redis://h", "rediss://:p@h:6380/1", "redis+socket:///run/r.sock", "amqp://u:p@h//", "amqps://h;amqps://g"],
+)
+def test_brokers_of_the_contract_are_accepted(given: Given, value: str) -> None:
+    assert given.settings(BROKER_URL=value).broker_dsn == value
+
+
+@pytest.mark.parametrize(
+    "value", ["hunter2secret", "sqs://hunter2secret@h", "redis://h:hunter2secret/0", "redis:h", "redis://h 1"]
+)
+def test_wrong_broker_is_refused_without_being_shown(given: Given, value: str) -> None:
+    message = given.fault(BROKER_URL=value)
+    assert message.startswith("RECONCILER_BROKER_URL ")
+    assert "hunter2secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("value", "normal"),
+    [
+        ("redis://:p@h/1", "redis://:p@h/1"),
+        ("rpc://", "rpc://"),
+        ("db+postgresql://u:p@h/d", "db+postgresql+psycopg://u:p@h/d"),
+    ],
+)
+def test_result_backends_are_accepted(given: Given, value: str, normal: str) -> None:
+    assert given.settings(RESULT_BACKEND=value).result_dsn == normal
+
+
+def test_wrong_result_backend_is_refused(given: Given) -> None:
+    assert "result backend that is not supported" in given.fault(RESULT_BACKEND="s3://bucket")
+
+
+@pytest.mark.parametrize(
+    ("value", "normal"),
+    [
+        ("http://sandbox.ytx.net/", "http://sandbox.ytx.net"),
+        ("https://proxy.example:8443/ytx/", "https://proxy.example:8443/ytx"),
+        ("http://[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_platform_url_is_accepted_without_its_last_slash(given: Given, value: str, normal: str) -> None:
+    assert given.settings(PLATFORM_URL=value).platform_url == normal
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "api.ytx.net",
+        "ftp://api.ytx.net",
+        "http://",
+        "http://user:hunter2secret@api.ytx.net",
+        "http://api.ytx.net?key=hunter2secret",
+        "http://api.ytx.net/#hunter2secret",
+        "http://api.ytx.net:99999",
+        "http://api.ytx.net/a b",
+        "http://127.0.0.1\\@api.ytx.net",
+        "http://[::1",
+        "http://a,b",
+        "http://h/é",
+        "http://h/a;b",
+    ],
+)
+def test_wrong_platform_url_is_refused_without_being_shown(given: Given, value: str) -> None:
+    message = given.fault(PLATFORM_URL=value)
+    assert message.startswith("RECONCILER_PLATFORM_URL ")
+    assert "; accepted: http://HOST or https://HOST" in message
+    assert "hunter2secret" not in message
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.200.3.4", "[::1]"])
+def test_window_under_a_minute_is_accepted_on_loopback(given: Given, host: str) -> None:
+    settings = given.settings(PLATFORM_URL=f"http://{host}:8080", QUERY_WINDOW_SECONDS="0.5")
+    assert settings.query_window_seconds == 0.5
+
+
+@pytest.mark.parametrize(
+    "host", ["api.ytx.net", "10.0.0.1", "0.0.0.0", "127.1", "localhost.example.com", "[::2]", "[::ffff:127.0.0.1]"]
+)
+def test_window_under_a_minute_is_refused_elsewhere(given: Given, host: str) -> None:
+    message = given.fault(PLATFORM_URL=f"http://{host}", QUERY_WINDOW_SECONDS="59.9")
+    assert message.startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60 while the host of RECONCILER_PLATFORM_URL")
+
+
+def test_window_of_a_minute_is_accepted_everywhere(given: Given) -> None:
+    assert given.settings(QUERY_WINDOW_SECONDS="60").query_window_seconds == 60
+
+
+# ------------------------------------------------------------------------------------------------------------ secrets
+
+
+def test_no_secret_is_shown_by_repr_str_or_dump(given: Given) -> None:
+    settings = given.settings(
+        ACCOUNT,
+        DATABASE_URL="postgresql://u:database-pw@h/d",
+        BROKER_URL="redis://:broker-pw@h/0",
+        RESULT_BACKEND="redis://:result%20pw@h/1",
+        ACCOUNTS_FILE=accounts_file('[north]\naccount_sid="s"\nauth_token="north-token"\napp_id="a"\n'),
+    )
+    for text in (repr(settings), str(settings), repr(settings.accounts), repr(settings.model_dump())):
+        for secret in (TOKEN, "database-pw", "broker-pw", "result%20pw", "north-token"):
+            assert secret not in text
+    assert set(settings.secrets) == {TOKEN, "north-token", "database-pw", "broker-pw", "result%20pw", "result pw"}
+
+
+@pytest.mark.parametrize("token", ["with space " + TOKEN, TOKEN * 9, "é" + TOKEN, TOKEN + "\n"])
+def test_wrong_token_is_refused_without_being_shown(given: Given, token: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        given.settings({**ACCOUNT, "AUTH_TOKEN": token})
+    assert str(caught.value).startswith("RECONCILER_AUTH_TOKEN has characters that are not accepted, or too many;")
+    assert TOKEN not in str(caught.value)
+    assert caught.value.__context__ is None, "a traceback must not carry the value along"
+
+
+# ----------------------------------------------------------------------------------------------------------- accounts
+
+
+def test_account_of_the_environment_is_the_default(given: Given) -> None:
+    settings = given.settings(ACCOUNT)
+    assert dict(settings.accounts) == {
+        "default": Credentials(account_sid="abcdef", auth_token=TOKEN, app_id="app1"),
+    }
+    assert settings.require_accounts() == settings.accounts
+
+
+def test_no_account_is_told_where_one_is_needed(given: Given) -> None:
+    settings = given.settings()
+    assert not settings.accounts
+    with pytest.raises(SettingsError, match="no account is configured: set RECONCILER_ACCOUNT_SID"):
+        settings.require_accounts()
+
+
+@pytest.mark.parametrize("missing", ACCOUNT)
+def test_the_three_credentials_go_together(given: Given, missing: str) -> None:
+    faults = given.faults({name: value for name, value in ACCOUNT.items() if name != missing})
+    assert any(missing in fault and "RECONCILER_ACCOUNT_SID" in fault for fault in faults)
+    assert all("all of RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID" in f for f in faults)
+
+
+@pytest.mark.parametrize("sid", ["a|b", "a/b", "a?b", "a%2Fb", "a b", "..", "a" * 65, "账户"])
+def test_sid_that_would_change_the_request_is_refused(given: Given, sid: str) -> None:
+    message = given.fault({**ACCOUNT, "ACCOUNT_SID": sid})
+    assert message.startswith(
+        "RECONCILER_ACCOUNT_SID has characters that are not accepted, or too many; accepted: 1 to 64"
+    )
+
+
+def test_wrong_app_id_is_refused(given: Given) -> None:
+    assert given.fault({**ACCOUNT, "APP_ID": "a b"}).startswith("RECONCILER_APP_ID contains ' '; accepted: 1 to 64")
+
+
+def test_accounts_of_the_file_follow_the_default_in_the_file_s_order(given: Given) -> None:
+    text = "".join(
+        f'["{name}"]\naccount_sid="abcdef"\nauth_token="{TOKEN}"\napp_id="{name}"\n' for name in ("z", "北", "a")
+    )
+    settings = given.settings(ACCOUNT, ACCOUNTS_FILE=accounts_file(text))
+    assert list(settings.accounts) == ["default", "z", "北", "a"]
+    assert settings.accounts["北"] == Credentials(account_sid="abcdef", auth_token=TOKEN, app_id="北")
+    assert settings.warnings == ()
+    assert isinstance(settings.accounts_file, AccountsFile)
+
+
+def test_default_account_may_stand_in_the_file_alone(given: Given) -> None:
+    text = f'[default]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\n'
+    assert list(given.settings(ACCOUNTS_FILE=accounts_file(text)).accounts) == ["default"]
+
+
+def test_default_account_in_both_places_is_refused(given: Given) -> None:
+    text = f'[default]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\n'
+    message = given.fault(ACCOUNT, ACCOUNTS_FILE=accounts_file(text))
+    assert "has an account 'default', which RECONCILER_ACCOUNT_SID configures already" in message
+
+
+@pytest.mark.parametrize("own", [ACCOUNT, {}])
+def test_two_accounts_with_the_same_sid_and_app_id_are_refused(given: Given, own: Mapping[str, str]) -> None:
+    names = ("north",) if own else ("north", "south")
+    text = "".join(f'[{name}]\naccount_sid="abcdef"\nauth_token="{TOKEN}"\napp_id="app1"\n' for name in names)
+    message = given.fault(own, ACCOUNTS_FILE=accounts_file(text))
+    assert "the same: they share the account SID and the app id" in message
+    assert TOKEN not in message
+
+
+def test_two_accounts_may_share_a_sid_and_different_tokens_are_a_warning(given: Given) -> None:
+    text = '[north]\naccount_sid="abcdef"\nauth_token="another-token"\napp_id="app2"\n'
+    settings = given.settings(ACCOUNT, ACCOUNTS_FILE=accounts_file(text))
+    assert len(settings.accounts) == 2
+    (warning,) = settings.warnings
+    assert "'default' and 'north' share an account SID but have different auth tokens" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('[north]\naccount_sid="s"\napp_id="a"', "has an account 'north' that lacks auth_token"),
+        (
+            '[north]\naccount_sid=1\nauth_token="t"\napp_id="a"',
+            "has an account 'north' whose account_sid is not a string",
+        ),
+        (
+            '[north]\naccount_sid="s|"\nauth_token="t"\napp_id="a"',
+            "has an account 'north' whose account_sid has characters",
+        ),
+        ('[north]\naccount_sid="s"\nauth_token=""\napp_id="a"', "has an account 'north' whose auth_token is empty"),
+        ('[north]\naccount_sid="s"\nauth_token="t"\napp_id="a,b"', "has an account 'north' whose app_id contains ','"),
+        (
+            '[north]\naccount_sid="s"\nauth_token="t"\napp_id="a"\nurl="x"',
+            "has an account 'north' with the unknown key 'url'",
+        ),
+        ('["a b"]\naccount_sid="s"\nauth_token="t"\napp_id="a"', "has an account 'a b' whose name contains ' '"),
+        (f'auth_token="{TOKEN}"', "has the key 'auth_token' outside of any account's table"),
+        (f"auth_token={TOKEN}\n", "names a file that is not valid TOML (at line 1"),
+        ("[a]\n[a]\n", "names a file that is not valid TOML (at line 2"),
+    ],
+)
+def test_wrong_accounts_file_is_told_without_showing_a_value(given: Given, text: str, fault: str) -> None:
+    message = given.fault(ACCOUNTS_FILE=accounts_file(text))
+    assert message.startswith(f"RECONCILER_ACCOUNTS_FILE {fault}")
+    assert "('accounts.toml'); accepted: a TOML file with one table per account" in message
+    assert TOKEN not in message
+
+
+def test_several_faults_of_the_accounts_file_are_a_line_each(given: Given) -> None:
+    assert len(given.faults(ACCOUNTS_FILE=accounts_file("[north]\n[south]\n"))) == 6
+
+
+def test_accounts_file_that_cannot_be_read_is_told(given: Given) -> None:
+    assert "cannot be read (No such file or directory)" in given.fault(ACCOUNTS_FILE="missing.toml")
+    assert "cannot be read (Is a directory)" in given.fault(ACCOUNTS_FILE=".")
+    Path("binary.toml").write_bytes(b"\xff")
+    assert "is not UTF-8 text" in given.fault(ACCOUNTS_FILE="binary.toml")
+    Path("large.toml").write_bytes(b"#" * (1 << 20) + b"\n")
+    assert "more than 1 MiB" in given.fault(ACCOUNTS_FILE="large.toml")
+
+
+def test_accounts_file_that_everybody_can_read_is_a_warning(given: Given) -> None:
+    settings = given.settings(ACCOUNTS_FILE=accounts_file("", mode=0o644))
+    assert settings.warnings == (
+        "accounts.toml holds auth tokens and can be read by every user of this machine: chmod 600 accounts.toml",
+    )
+
+
+def test_unknown_variable_is_a_warning_that_names_the_nearest(given: Given) -> None:
+    Path(".env").write_text("RECONCILER_TICK_SECOND=2\n")
+    settings = given.settings(BATCHSIZE="5", TEST_POSTGRES_URL="postgresql://h/d")
+    assert settings.warnings == (
+        "RECONCILER_BATCHSIZE is set, but there is no such setting; did you mean RECONCILER_BATCH_SIZE?",
+        "RECONCILER_TICK_SECOND is set, but there is no such setting; did you mean RECONCILER_TICK_SECONDS?",
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- .env.example
+
+
+def test_env_example_lists_exactly_the_settings_with_their_defaults() -> None:
+    text = (ROOT / ".env.example").read_text("utf-8")
+    listed = dict(re.findall(r"^#?(RECONCILER_[A-Z_]+)=(.*)$", text, re.MULTILINE))
+    defaults = Settings()
+    assert list(listed) == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for name, value in listed.items():
+        default = getattr(defaults, name.removeprefix(PREFIX).lower())
+        if default is None:
+            assert f"\n#{name}=" in text, f"{name} has no default, so it is commented out"
+        else:
+            assert f"\n{name}=" in text
+            assert (
+                getattr(Settings(**{name.removeprefix(PREFIX).lower(): value}), name.removeprefix(PREFIX).lower())
+                == default
+            )
+
+
+def test_env_example_works_as_it_stands() -> None:
+    settings = load_settings(ROOT / ".env.example")
+    assert dict(settings) == dict(Settings())
+    assert settings.warnings == ()
+
+
+def test_env_example_gives_the_unit_of_every_duration() -> None:
+    text = (ROOT / ".env.example").read_text("utf-8")
+    for block in text.split("\n\n"):
+        if re.search(r"^#?RECONCILER_\w+_SECONDS=", block, re.MULTILINE):
+            assert "Seconds" in block

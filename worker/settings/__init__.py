@@ -1,0 +1,11 @@
+"""The settings, from the environment and from `.env` in the working directory.
+
+Nothing is read at import. `load_settings()` reads, once, at start; `Settings(...)` takes keyword arguments and reads
+neither the environment nor `.env`. `.env.example` says what each setting is for.
+"""
+
+from worker.settings.accounts import DEFAULT_ACCOUNT, AccountsFile
+from worker.settings.model import PREFIX, Settings, SettingsError
+from worker.settings.reading import load_settings
+
+__all__ = ["DEFAULT_ACCOUNT", "PREFIX", "AccountsFile", "Settings", "SettingsError", "load_settings"]

@@ -1,0 +1,154 @@
+"""The accounts at the platform: the credentials' form, and the file that names them.
+
+Faults are told as in `worker.settings.addresses`: ValueError, a fault a line, each completing the sentence
+"RECONCILER_... ", and no value of a credential in them.
+"""
+
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.domain.identity import ID_RULE, id_fault
+from worker.domain.wire.signature import Credentials
+
+DEFAULT_ACCOUNT = "default"
+"""The name of the account that is configured by variables, and of an order that names none."""
+
+SID_RULE = "1 to 64 ASCII letters, digits, dots, dashes and underscores"
+TOKEN_RULE = "1 to 256 printable ASCII characters, no white space"
+FILE_RULE = (
+    'a TOML file with one table per account: [NAME] and exactly account_sid, auth_token and app_id, each a "string";'
+    f" NAME: {ID_RULE}"
+)
+
+# The SID stands in the URL's path and before the `|` of the Authorization header, where other characters would change
+# the request's meaning. Those that the platform issues are 32 letters and digits.
+_SID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
+_TOKEN = re.compile(r"[!-~]{1,256}")
+_KEYS = ("account_sid", "auth_token", "app_id")
+_MAX_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountsFile:
+    """A file of named accounts that was read and found to be in order."""
+
+    path: Path
+    accounts: Mapping[str, Credentials]
+    """In the file's order; may be empty."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know although the file can be used."""
+
+    @classmethod
+    def read(cls, path: Path) -> "AccountsFile":
+        """Read a file. Raises ValueError, a fault a line, where it cannot be read or an entry is wrong."""
+        tables = _read_toml(path)
+        faults = [fault for name, table in tables.items() for fault in _table_faults(name, table)]
+        if faults:
+            raise ValueError("\n".join(faults))
+        accounts = {name: Credentials(**table) for name, table in tables.items()}
+        return cls(path=path, accounts=accounts, warnings=tuple(_mode_warnings(path)))
+
+
+def sid_fault(value: str) -> str | None:
+    """Why a text cannot be an account SID, or None where it can."""
+    return None if _SID.fullmatch(value) else _form_fault(value)
+
+
+def token_fault(value: str) -> str | None:
+    """Why a text cannot be an auth token, or None where it can."""
+    return None if _TOKEN.fullmatch(value) else _form_fault(value)
+
+
+def checked_token(value: str) -> str:
+    """The token itself. Raises ValueError where it cannot be one."""
+    if fault := token_fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def app_id_fault(value: str) -> str | None:
+    """Why a text cannot be an application's id, or None where it can."""
+    fault = id_fault(value)
+    return fault and fault.partition("; accepted")[0]
+
+
+def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[str]:
+    """A fault for each account that has the SID and the app id of one before it.
+
+    The two could not be told apart in a callback, which names its application and nothing else.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for name, credentials in accounts.items():
+        first = seen.setdefault((credentials.account_sid, credentials.app_id), name)
+        if first != name:
+            yield f"makes the accounts {first!r} and {name!r} the same: they share the account SID and the app id"
+
+
+def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[str]:
+    """A warning for each account whose token differs from that of another account of the same SID.
+
+    The platform shows one token per SID, so one of the two is probably out of date. It is a warning only: nothing
+    says that two tokens are never valid at once, say while one is being replaced.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for name, credentials in accounts.items():
+        first, token = seen.setdefault(credentials.account_sid, (name, credentials.auth_token))
+        if token != credentials.auth_token:
+            yield f"the accounts {first!r} and {name!r} share an account SID but have different auth tokens"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"names a file that cannot be read ({error.strerror or type(error).__name__})") from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError("names a file of more than 1 MiB")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError("names a file that is not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        # Only the place is told: the parser's own words may quote the line, and with it a token.
+        place = re.search(r"\(at [^()]*\)", str(error))
+        raise ValueError(f"names a file that is not valid TOML {place[0] if place else ''}".rstrip()) from None
+
+
+def _table_faults(name: str, table: object) -> Iterator[str]:
+    fault = id_fault(name)
+    if not isinstance(table, dict):
+        yield f"has the key {_short(name)} outside of any account's table"
+        return
+    if fault:
+        yield f"has an account {_short(name)} whose name {fault.partition('; accepted')[0]}"
+    for key in _KEYS:
+        if key not in table:
+            yield f"has an account {_short(name)} that lacks {key}"
+        elif not isinstance(table[key], str):
+            yield f"has an account {_short(name)} whose {key} is not a string"
+        elif value_fault := _FAULTS[key](table[key]):
+            yield f"has an account {_short(name)} whose {key} {value_fault}"
+    for key in table.keys() - set(_KEYS):
+        yield f"has an account {_short(name)} with the unknown key {_short(key)}"
+
+
+_FAULTS = {"account_sid": sid_fault, "auth_token": token_fault, "app_id": app_id_fault}
+
+
+def _form_fault(value: str) -> str:
+    return "has characters that are not accepted, or too many" if value else "is empty"
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 64 else name[:64] + "...")
+
+
+def _mode_warnings(path: Path) -> Iterator[str]:
+    if path.stat().st_mode & stat.S_IROTH:
+        yield f"{path} holds auth tokens and can be read by every user of this machine: chmod 600 {path}"

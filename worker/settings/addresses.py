@@ -1,0 +1,157 @@
+"""The settings that are URLs: checked, and brought into the one form that the rest of the program expects.
+
+Every function takes the text of a setting, returns it normalised, and raises ValueError. The message of the error
+completes the sentence "RECONCILER_... "; it never repeats any part of the URL, since a password may stand anywhere in a
+URL that was written wrongly.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Address, ip_address
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+DATABASE_RULE = (
+    "postgresql://USER:PASSWORD@HOST/NAME, mariadb://... or mysql://... (utf8mb4), sqlite:///FILE;"
+    " special characters in the password percent-encoded"
+)
+BROKER_RULE = "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, amqp://USER:PASSWORD@HOST/VHOST or amqps://..."
+RESULT_RULE = "redis://HOST:PORT/DB, rediss://..., redis+socket://PATH, rpc:// or db+ before a database URL; or not set"
+PLATFORM_RULE = "http://HOST or https://HOST, with a port and a path where needed; no user, password, query or fragment"
+
+# The drivers that this project installs. psycopg2 or mysqlclient behind the same names would behave differently.
+_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "mariadb+pymysql": "mariadb+pymysql",
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+}
+_BROKERS = frozenset({"redis", "rediss", "redis+socket", "amqp", "amqps"})
+_RESULT_BACKENDS = frozenset({"redis", "rediss", "redis+socket", "rpc"})
+
+# As SQLAlchemy reads a URL (only its own room may import it): a password may hold anything but an `@`.
+_DATABASE_URL = re.compile(
+    r"(?P<scheme>[a-z0-9+]+)://(?:[^:/@]*(?::[^@]*)?@)?(?:\[[^\]/?]+\]|[^/:?@\[\]]*)(?::[0-9]+)?"
+    r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
+)
+_PASSWORD = re.compile(r"[a-z0-9+]+://[^:/@]*:([^@]*)@")
+_NEXT_URL = re.compile(r";(?=[a-z0-9+]+://)")
+_CONTROLS = re.compile("[\x00-\x1f\x7f]")
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_PATH = re.compile(r"(/[A-Za-z0-9._~%-]*)*")
+_LOOPBACK = IPv4Network("127.0.0.0/8")
+
+
+def database_url(text: str) -> str:
+    """A SQLAlchemy URL with its driver named: psycopg 3, PyMySQL (always utf8mb4) or SQLite's own."""
+    parts = _DATABASE_URL.fullmatch(text)
+    if parts is None or _CONTROLS.search(text):
+        raise ValueError("is not a database URL")
+    driver = _DRIVERS.get(parts["scheme"])
+    if driver is None:
+        raise ValueError("names a database or a driver that is not supported")
+    query = parse_qs(parts["query"] or "", keep_blank_values=True)
+    url = driver + text.removeprefix(parts["scheme"])
+    if driver == "sqlite":
+        _refuse_memory(parts["name"] or "", query)
+    elif driver.endswith("+pymysql"):
+        return _with_full_unicode(url, parts["name"] or "", query)
+    return url
+
+
+def broker_url(text: str) -> str:
+    """A broker's URL, or several joined by semicolons, which kombu tries in turn."""
+    for part in _NEXT_URL.split(text):
+        if _split(part).scheme not in _BROKERS:
+            raise ValueError("names a broker that is not supported")
+    return text
+
+
+def result_backend(text: str) -> str:
+    """A Celery result backend's URL."""
+    if text.startswith("db+"):
+        return "db+" + database_url(text.removeprefix("db+"))
+    if _split(text).scheme not in _RESULT_BACKENDS:
+        raise ValueError("names a result backend that is not supported")
+    return text
+
+
+def platform_url(text: str) -> str:
+    """The platform's base URL without a slash at its end."""
+    parts = _split(text)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("is neither an http nor an https URL")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user name or a password")
+    if "?" in text or "#" in text:
+        raise ValueError("holds a query or a fragment")
+    if not parts.hostname or not (_HOST_NAME.fullmatch(parts.hostname) or _is_ipv6(parts.hostname)):
+        raise ValueError("has no valid host")
+    if not _PATH.fullmatch(parts.path):
+        raise ValueError("has a path with characters that do not belong in one")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host is this machine beyond doubt: `localhost`, 127.0.0.0/8 or ::1.
+
+    Other spellings (`127.1`, a name that resolves to loopback today) count as outside: being wrong in that direction
+    costs a refused start, in the other it costs the platform's limit.
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address == IPv6Address("::1") or address in _LOOPBACK
+
+
+def passwords(url: str) -> Iterator[str]:
+    """Each password inside a URL (or several joined by semicolons), as it stands there and percent-decoded."""
+    for part in _NEXT_URL.split(url):
+        found = _PASSWORD.match(part)
+        if found and found[1]:
+            yield found[1]
+            yield unquote(found[1])
+
+
+def _split(text: str) -> SplitResult:
+    # urlsplit drops line ends and tabs in silence, so what was checked would differ from what is used.
+    if not text.isascii() or any(character <= " " or character in '\\"<>\x7f' for character in text):
+        raise ValueError("contains white space or a character that does not belong in a URL")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises ValueError where the port is no number
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if "://" not in text:
+        raise ValueError("is not a URL")
+    return parts
+
+
+def _refuse_memory(name: str, query: dict[str, list[str]]) -> None:
+    if name in {"", ":memory:"} or name.startswith("file::memory:") or "memory" in query.get("mode", []):
+        # Every process would see a database of its own, and a restart would forget when the last query was sent.
+        raise ValueError("is a database in memory, which no two processes share and which is lost with its process")
+
+
+def _with_full_unicode(url: str, name: str, query: dict[str, list[str]]) -> str:
+    if not name:
+        raise ValueError("names no database after the host")
+    if query.get("charset", ["utf8mb4"]) != ["utf8mb4"]:
+        raise ValueError("asks for a charset other than utf8mb4, which cannot hold every remark of the platform")
+    if "charset" in query:
+        return url
+    return f"{url}{'&' if query else '?'}charset=utf8mb4"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return isinstance(ip_address(host), IPv6Address)
+    except ValueError:
+        return False

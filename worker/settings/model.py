@@ -1,0 +1,203 @@
+"""What the settings are: their names, defaults and accepted ranges."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker.domain.identity import ID_RULE
+from worker.domain.wire.signature import Credentials
+from worker.settings import accounts as account_rules
+from worker.settings import addresses
+from worker.settings.fields import LogFormat, LogLevel, NamedAccounts, Seconds, ZoneName, free_of, secretly
+
+PREFIX = "RECONCILER_"
+_LIMIT_WINDOW_SECONDS = 60.0
+_TRIO = f"{PREFIX}ACCOUNT_SID, {PREFIX}AUTH_TOKEN and {PREFIX}APP_ID"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class Settings(BaseSettings):
+    """Every setting, checked. A field's description is the accepted range that a fault's message tells.
+
+    URLs that may hold a password are `SecretStr`; the properties `database_dsn`, `broker_dsn` and `result_dsn` give
+    their text. Raises pydantic's ValidationError, which hides all values, where an argument is wrong.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,  # `NAME=` in .env or in a compose file means "not set"
+        enable_decoding=False,  # values are words and numbers, never JSON
+    )
+
+    database_url: Annotated[SecretStr, secretly(addresses.database_url)] = Field(
+        default=SecretStr("sqlite:///reconciler.db"), description=addresses.DATABASE_RULE
+    )
+    broker_url: Annotated[SecretStr, secretly(addresses.broker_url)] = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"), description=addresses.BROKER_RULE
+    )
+    result_backend: Annotated[SecretStr, secretly(addresses.result_backend)] | None = Field(
+        default=None, description=addresses.RESULT_RULE
+    )
+
+    # Before the window, whose least value depends on it: pydantic checks fields in this order.
+    platform_url: Annotated[str, AfterValidator(addresses.platform_url)] = Field(
+        default="http://api.ytx.net", description=addresses.PLATFORM_RULE
+    )
+    platform_version: str = Field(
+        default="201512",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",
+        description="1 to 32 ASCII letters, digits, dots, dashes and underscores, such as 201512 or 201612",
+    )
+    platform_bracketed_ids: bool = Field(default=False, description="true or false")
+    platform_timezone: ZoneName = Field(
+        default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai"
+    )
+
+    # Before the file, whose accounts must differ from the one made of these three.
+    account_sid: Annotated[str, free_of(account_rules.sid_fault)] | None = Field(
+        default=None, description=f"{account_rules.SID_RULE}; all of {_TRIO}, or none"
+    )
+    auth_token: Annotated[SecretStr, secretly(account_rules.checked_token)] | None = Field(
+        default=None, description=f"{account_rules.TOKEN_RULE}; all of {_TRIO}, or none"
+    )
+    app_id: Annotated[str, free_of(account_rules.app_id_fault)] | None = Field(
+        default=None, description=f"{ID_RULE}; all of {_TRIO}, or none"
+    )
+    accounts_file: NamedAccounts | None = Field(default=None, description=account_rules.FILE_RULE)
+
+    query_window_seconds: Seconds = 60.0
+    queries_per_window: int = Field(default=1, ge=1, le=1000, description="a whole number from 1 to 1000")
+    query_margin_seconds: Seconds = 0.5
+    batch_size: int = Field(default=100, ge=1, le=100, description="a whole number from 1 to 100")
+    callback_grace_seconds: Seconds = 600.0
+    unresolved_after_seconds: Seconds = 259_200.0
+    connect_timeout_seconds: Seconds = 5.0
+    request_deadline_seconds: Seconds = 30.0
+    tick_seconds: Seconds = 1.0
+    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    log_format: LogFormat = Field(default="console", description="console or json")
+
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    # Plain arguments, which the fields check: a type checker would ask for SecretStr where text is as good.
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+    @field_validator("auth_token", "app_id")
+    @classmethod
+    def _three_or_none(cls, value: Any, info: ValidationInfo) -> Any:
+        # A SID that is itself wrong is absent from `data`, and has its own line in the message.
+        if "account_sid" in info.data and (info.data["account_sid"] is None) is not (value is None):
+            stands, other = ("is not set", "is") if value is None else ("is set", "is not")
+            raise ValueError(f"{stands}, though {PREFIX}ACCOUNT_SID {other}")
+        return value
+
+    @field_validator("accounts_file")
+    @classmethod
+    def _accounts_differ(
+        cls, value: account_rules.AccountsFile | None, info: ValidationInfo
+    ) -> account_rules.AccountsFile | None:
+        own = _default_account(info.data)
+        named = value.accounts if value is not None else {}
+        if own.keys() & named.keys():
+            raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already,")
+        if faults := "\n".join(account_rules.conflicts({**own, **named})):
+            raise ValueError(faults)
+        return value
+
+    @field_validator("query_window_seconds")
+    @classmethod
+    def _no_short_window_outside(cls, value: float, info: ValidationInfo) -> float:
+        # A window scaled down for a test must never reach the real platform, which allows one query a minute.
+        url = info.data.get("platform_url")
+        if value < _LIMIT_WINDOW_SECONDS and url is not None and not addresses.is_loopback(url):
+            raise ValueError(
+                f"is under 60 while the host of {PREFIX}PLATFORM_URL is not loopback"
+                " (localhost, 127.0.0.0/8 or ::1), so that 60 is the least"
+            )
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keyword arguments only: a test's settings must not depend on the machine it runs on."""
+        return (init_settings,)
+
+    @property
+    def database_dsn(self) -> str:
+        """The database's URL in plain text, its driver named. It may hold a password."""
+        return self.database_url.get_secret_value()
+
+    @property
+    def broker_dsn(self) -> str:
+        """The broker's URL in plain text. It may hold a password."""
+        return self.broker_url.get_secret_value()
+
+    @property
+    def result_dsn(self) -> str | None:
+        """The result backend's URL in plain text, or None where callers get no answers. It may hold a password."""
+        return self.result_backend.get_secret_value() if self.result_backend is not None else None
+
+    @property
+    def platform_zone(self) -> ZoneInfo:
+        """The time zone of the signature's timestamp."""
+        return ZoneInfo(self.platform_timezone)
+
+    @property
+    def accounts(self) -> Mapping[str, Credentials]:
+        """Every configured account by its name: `default` first, then in the file's order. May be empty."""
+        named = self.accounts_file.accounts if self.accounts_file is not None else {}
+        return MappingProxyType({**_default_account(dict(self)), **named})
+
+    def require_accounts(self) -> Mapping[str, Credentials]:
+        """`accounts`, for a program that is of no use without one. Raises SettingsError where there is none."""
+        if not self.accounts:
+            raise SettingsError((f"no account is configured: set {_TRIO}, or {PREFIX}ACCOUNTS_FILE",))
+        return self.accounts
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that no log may show: each account's token, and the passwords inside the URLs."""
+        tokens = [credentials.auth_token for credentials in self.accounts.values()]
+        urls = (self.database_dsn, self.broker_dsn, self.result_dsn or "")
+        return tuple(dict.fromkeys([*tokens, *(word for url in urls for word in addresses.passwords(url))]))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should be told at start although the program can run: a line each, no secret in it."""
+        of_file = self.accounts_file.warnings if self.accounts_file is not None else ()
+        return (*self._warnings, *of_file, *account_rules.token_warnings(self.accounts))
+
+    def with_warnings(self, warnings: tuple[str, ...]) -> Self:
+        """A copy with warnings of the reader's own, such as unknown variables."""
+        copy = self.model_copy()
+        copy._warnings = warnings
+        return copy
+
+
+def _default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
+    sid, token, app_id = (fields.get(name) for name in ("account_sid", "auth_token", "app_id"))
+    if sid is None or token is None or app_id is None:
+        return {}
+    credentials = Credentials(account_sid=sid, auth_token=token.get_secret_value(), app_id=app_id)
+    return {account_rules.DEFAULT_ACCOUNT: credentials}

@@ -1,0 +1,96 @@
+"""Reading the settings at start, and telling a person what is wrong with them."""
+
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker.settings.model import PREFIX, Settings, SettingsError
+
+# Variables that the test suite reads; no concern of a running program.
+_TEST_PREFIX = f"{PREFIX}TEST_"
+
+# A password may stand anywhere in a URL that was written wrongly, and a token in the wrong one of the three.
+_NEVER_SHOWN = frozenset(
+    {"database_url", "broker_url", "result_backend", "platform_url", "account_sid", "auth_token", "app_id"}
+)
+_LONGEST_SHOWN = 60
+
+# Pydantic's kinds of fault, in words that complete "RECONCILER_... ".
+_WORDS = {
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "finite_number": "is not a finite number",
+    "float_parsing": "is not a number",
+    "int_parsing": "is not a whole number",
+    "int_parsing_size": "is too large",
+    "int_from_float": "is not a whole number",
+    "bool_parsing": "is neither true nor false",
+    "literal_error": "is none of the accepted words",
+    "string_pattern_mismatch": "has characters that are not accepted, or too many",
+}
+
+
+class _FromEnvironment(Settings):
+    """The same settings, read from outside. Variables of other programs in a shared `.env` are not our business."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    def __init__(self, env_file: str | Path | None) -> None:
+        super().__init__(_env_file=env_file)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then `.env`: what an operator sets for one run wins over what stands in a file."""
+        return (env_settings, dotenv_settings)
+
+
+def load_settings(env_file: str | Path | None = ".env") -> Settings:
+    """Read and check the settings.
+
+    `env_file` is read where it exists; the environment wins over it, and an empty variable counts as not set.
+    Raises SettingsError, with all faults in its one message.
+    """
+    try:
+        settings = _FromEnvironment(env_file)
+        return settings.with_warnings(tuple(_unknown_variables(env_file)))
+    except ValidationError as error:
+        faults = tuple(line for detail in error.errors() for line in _fault_lines(detail))
+    except (OSError, UnicodeDecodeError) as error:
+        faults = (f"{env_file} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line",)
+    # Raised out here so that no traceback carries the original error, which holds the values, along.
+    raise SettingsError(faults)
+
+
+def _fault_lines(detail: ErrorDetails) -> Iterator[str]:
+    field = str(detail["loc"][0])
+    accepted = Settings.model_fields[field].description
+    own = detail.get("ctx", {}).get("error")
+    for fault in str(own).splitlines() if own else [_WORDS.get(detail["type"], "has a value of the wrong kind")]:
+        shown = "" if field in _NEVER_SHOWN else f" ({_shown(detail['input'])})"
+        yield f"{PREFIX}{field.upper()} {fault}{shown}; accepted: {accepted}"
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+
+
+def _unknown_variables(env_file: str | Path | None) -> Iterator[str]:
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
+    for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
+        if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX) and name not in known:
+            close = get_close_matches(name, known, n=1)
+            yield f"{name} is set, but there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
