@@ -1,0 +1,277 @@
+"""Faults of the simulated platform, its callbacks and its control endpoint, over real sockets."""
+
+import gzip
+import http.client
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, look, tell
+from worker.simulator import Account, Delay, Faults, NewOrder, Simulator, SimulatorConfig, http_sink
+from worker.simulator.control import is_loopback
+
+ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
+OTHER = Account(sid="other", auth_token="t2", app_id="a2")
+ASK_OTHER = RawQuery(sid="other", token="t2", app_id="a2")
+
+
+def config(**options: Any) -> SimulatorConfig:
+    defaults: dict[str, Any] = {
+        "accounts": (ACCOUNT,),
+        "queries_per_window": 1000,
+        "adopt": True,
+        "delay": Delay.parse("0"),
+    }
+    return SimulatorConfig(**defaults | {"failed_share": 0.0} | options)
+
+
+@pytest.fixture
+def troubled() -> Iterator[Callable[..., Simulator]]:
+    running: list[Simulator] = []
+
+    def start(shares: dict[str, float] | None = None, **options: Any) -> Simulator:
+        simulator = Simulator(config(faults=Faults(shares=shares or {}, **options), accounts=(ACCOUNT, OTHER)))
+        simulator.start()
+        running.append(simulator)
+        return simulator
+
+    yield start
+    for simulator in running:
+        simulator.stop()
+
+
+Troubled = Callable[..., Simulator]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_an_http_error_comes_with_its_retry_after(troubled: Troubled, status: int) -> None:
+    answered = RawQuery().send(troubled({f"http-{status}": 1}, retry_after=7).url)
+    assert (answered.status, answered.headers["Retry-After"]) == (status, "7")
+
+
+def test_a_redirect_points_back_at_the_query(troubled: Troubled) -> None:
+    answered = RawQuery().send(troubled({"http-307": 1}).url)
+    assert answered.headers["Location"].startswith(f"/201512/sid/{SID}/traffic/Traffic.wx?Sign=")
+
+
+def test_a_refusal_has_the_code_that_was_chosen(troubled: Troubled) -> None:
+    simulator = troubled({"refuse": 1}, refuse_code="-205", refuse_message="应用验证失败")
+    assert RawQuery().send(simulator.url).json == {"statusCode": "-205", "statusMsg": "应用验证失败", "requestId": ""}
+    (arrival,) = simulator.record.arrivals()
+    assert (arrival.outcome, arrival.detail, arrival.status_code) == ("fault", "refuse", "-205")
+
+
+@pytest.mark.parametrize("kind", ["html", "empty", "blank", "cut", "trailing", "gbk", "deep"])
+def test_garbage_is_no_json(troubled: Troubled, kind: str) -> None:
+    answered = RawQuery().send(troubled({f"garbage-{kind}": 1}).url)
+    assert answered.status == 200
+    with pytest.raises((ValueError, RecursionError)):
+        json.loads(answered.body.decode())
+
+
+@pytest.mark.parametrize("kind", ["null", "text", "nan", "huge-number", "wrong-types", "doubled-keys"])
+def test_garbage_may_look_like_json(troubled: Troubled, kind: str) -> None:
+    answered = RawQuery().send(troubled({f"garbage-{kind}": 1}).url)
+    json.loads(answered.body)
+
+
+def test_a_byte_order_mark_precedes_a_readable_answer(troubled: Troubled) -> None:
+    answered = RawQuery().send(troubled({"garbage-bom": 1}).url)
+    assert answered.body.startswith(b"\xef\xbb\xbf{")
+
+
+def test_a_gzip_bomb_is_small_until_it_is_decoded(troubled: Troubled) -> None:
+    answered = RawQuery().send(troubled({"garbage-gzip-bomb": 1}).url)
+    assert answered.headers["Content-Encoding"] == "gzip"
+    assert len(answered.body) < 1_000_000
+    assert len(gzip.decompress(answered.body)) == 64 * 1024 * 1024
+
+
+def test_a_reset_breaks_the_connection(troubled: Troubled) -> None:
+    with pytest.raises(ConnectionResetError):
+        RawQuery().send(troubled({"reset": 1}).url)
+    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+        RawQuery().send(troubled({"reset-midway": 1}).url)
+
+
+def test_a_silent_platform_never_answers(troubled: Troubled) -> None:
+    simulator = troubled({"silent": 1})
+    with pytest.raises(TimeoutError):
+        RawQuery().send(simulator.url, timeout=0.3)
+    assert [one.detail for one in simulator.record.arrivals()] == ["silent"]
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_a_dripping_answer_comes_whole_in_the_end(troubled: Troubled, part: str) -> None:
+    simulator = troubled({f"drip-{part}": 1}, drip_seconds=0.001)
+    assert RawQuery(ids="5").send(simulator.url).json["requestId"] == "5"
+
+
+def test_latency_delays_the_answer_and_not_the_arrival(troubled: Troubled) -> None:
+    simulator = troubled(latency=Delay.parse("alternate:0,0.3"))
+    durations = []
+    for _ in range(2):
+        started = time.monotonic()
+        RawQuery().send(simulator.url)
+        durations.append(time.monotonic() - started)
+        assert simulator.record.arrivals()[-1].monotonic - started < 0.25
+    assert durations[0] < 0.3 <= durations[1]
+
+
+def items_of(simulator: Simulator) -> list[dict[str, str]]:
+    items: list[dict[str, str]] = RawQuery(ids="5,6").send(simulator.url).json
+    return sorted((item for item in items), key=lambda item: item["requestId"])
+
+
+def test_items_are_spoilt_as_the_fault_says(troubled: Troubled) -> None:
+    assert items_of(troubled({"absent": 1})) == []
+    assert [item["requestId"] for item in items_of(troubled({"duplicate": 1}))] == ["5", "5", "6", "6"]
+    assert [item["trafficSts"] for item in items_of(troubled({"conflict": 1}))].count("-1") == 2
+    assert len({item["requestId"] for item in items_of(troubled({"foreign": 1}))}) == 4
+    assert {item["appid"] for item in items_of(troubled({"wrong-appid": 1}))} == {"0" * 32}
+    assert {item["oriAmount"] for item in items_of(troubled({"wrong-amount": 1}))} == {"9999.99"}
+    assert {item["mobile"] for item in items_of(troubled({"wrong-mobile": 1}))} == {"100****0000"}
+    assert {item["trafficSts"] for item in items_of(troubled({"unknown-status": 1}))} == {"2"}
+    assert all("TRAFFICSTS" in item for item in items_of(troubled({"colliding-keys": 1})))
+    assert {item["customParm"] for item in items_of(troubled({"wrong-custom-parm": 1}))} == {"somebody-elses"}
+
+
+def test_an_id_may_be_left_out_of_every_answer(troubled: Troubled) -> None:
+    assert [item["requestId"] for item in items_of(troubled(absent_ids=frozenset({"5"})))] == ["6"]
+
+
+def test_an_id_may_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
+    refusing = troubled(poison_ids=frozenset({"5"}))
+    assert RawQuery(ids="5,6").send(refusing.url).code == "-9999"
+    assert RawQuery(ids="6").send(refusing.url).json["requestId"] == "6"
+    failing = troubled(poison_ids=frozenset({"5"}), poison_effect="http-500")
+    assert RawQuery(ids="5,6").send(failing.url).status == 500
+
+
+def test_faults_end_after_so_many_queries(troubled: Troubled) -> None:
+    simulator = troubled({"http-500": 1}, queries=2)
+    assert [RawQuery().send(simulator.url).status for _ in range(3)] == [500, 500, 200]
+
+
+def test_faults_may_trouble_one_account_only(troubled: Troubled) -> None:
+    simulator = troubled({"http-500": 1}, sids=frozenset({SID}))
+    assert (RawQuery().send(simulator.url).status, ASK_OTHER.send(simulator.url).status) == (500, 200)
+
+
+def test_faults_are_the_same_for_the_same_seed(troubled: Troubled) -> None:
+    def statuses() -> list[int]:
+        simulator = troubled({"http-500": 0.5})
+        return [RawQuery().send(simulator.url).status for _ in range(12)]
+
+    first = statuses()
+    assert first == statuses()
+    assert set(first) == {200, 500}
+
+
+def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> None:
+    simulator = troubled(latency=Delay.parse("60"))
+
+    def ask() -> None:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            RawQuery().send(simulator.url)
+
+    caller = threading.Thread(target=ask)
+    caller.start()
+    while not simulator.record.arrivals():
+        time.sleep(0.01)
+    simulator.stop()
+    caller.join(10)
+    assert not caller.is_alive()
+
+
+def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> None:
+    url = troubled().url
+    orders = [{"request_id": str(n), "app_id": APP_ID, "mobile": "18812340804", "outcome": "-1"} for n in range(3000)]
+    registered = tell(url, "orders", {"orders": orders}).json
+    assert (registered["registered"], registered["request_ids"][:2]) == (3000, ["0", "1"])
+    assert RawQuery(ids="7").send(url).json["trafficSts"] == "-1"
+    assert tell(url, "answers", {"shape": "array", "numbers": True}).json == {"status": "ok"}
+    assert RawQuery(ids="7").send(url).json[0]["trafficSts"] == -1
+    assert tell(url, "faults", {"shares": {"http-503": 1}, "retry_after": 2, "latency": "0.01"}).status == 200
+    assert RawQuery(ids="7").send(url).status == 503
+    assert tell(url, "faults", {}).status == 200
+    assert RawQuery(ids="7").send(url).status == 200
+    assert len(look(url, "truth")["orders"]) == 3000
+    assert [one["number"] for one in look(url, "record?after=3")["arrivals"]] == [4]
+    assert look(url, "health") == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("orders", {"orders": [{"app_id": APP_ID}]}, "request_id or custom_parm is needed"),
+        ("orders", {"orders": [{"request_id": "1"}]}, "app_id must be one of"),
+        ("orders", {"orders": {}}, "expected a list of orders"),
+        ("orders", [], "expected an object"),
+        ("faults", {"shares": {"flood": 1}}, "'flood' is no fault"),
+        ("answers", {"shape": "heap"}, "expected one of auto"),
+    ],
+)
+def test_wrong_words_are_answered_with_what_is_accepted(
+    troubled: Troubled, path: str, value: Any, message: str
+) -> None:
+    answered = tell(troubled().url, path, value)
+    assert answered.status == 400
+    assert message in answered.json["error"]
+
+
+def test_the_control_endpoint_names_its_routes_and_reads_json_only(troubled: Troubled) -> None:
+    url = troubled().url
+    assert tell(url, "record", {}).status == 404
+    assert exchange(url, "POST", "/simulator/faults", b"{", {}).status == 400
+    assert exchange(url, "GET", "/simulator/record?after=x", None, {}).status == 400
+
+
+def test_only_this_machine_may_look_and_change() -> None:
+    mine = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
+    assert [is_loopback(address) for address in [*mine, "10.0.0.2", "fe80::1%eth0"]] == [True, True, True, False, False]
+
+
+def test_callbacks_are_pushed_to_a_callable() -> None:
+    pushed: queue.Queue[Any] = queue.Queue()
+    with Simulator(config(delay=Delay.parse("0.05")), on_callback=pushed.put) as simulator:
+        simulator.register([NewOrder(request_id="1"), NewOrder(request_id="2", callback_lost=True)])
+        assert [body["requestId"] for body in pushed.get(timeout=10)] == ["1"]
+    assert pushed.empty()
+
+
+def test_callbacks_are_pushed_to_a_url() -> None:
+    received: queue.Queue[Any] = queue.Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        serving = threading.Thread(target=receiver.serve_forever, args=(0.05,))
+        serving.start()
+        sink = http_sink(f"http://127.0.0.1:{receiver.server_port}/callback?a=b")
+        with Simulator(config(), on_callback=sink) as simulator:
+            simulator.register([NewOrder(request_id="1", mobile="18812340804", amount="2.94")])
+            path, body = received.get(timeout=10)
+        receiver.shutdown()
+        serving.join()
+    assert path == "/callback?a=b"
+    assert (body["requestId"], body["trafficSts"], body["mobile"]) == ("1", "1", "188****0804")
+
+
+def test_callbacks_need_a_url_that_can_be_posted_to() -> None:
+    with pytest.raises(ValueError, match="no http:// or https:// URL"):
+        http_sink("ftp://127.0.0.1/")

@@ -1,0 +1,119 @@
+"""`reconciler platform` as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+import worker.simulator
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, look, tell
+
+ROOT = Path(worker.simulator.__file__).parents[2]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import typer; from worker.simulator.command import platform; typer.run(platform)",
+]
+HOME = {"PYTHONPATH": str(ROOT)}
+ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
+
+
+@contextmanager
+def running(*options: str, environment: Mapping[str, str] = ACCOUNT) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [*COMMAND, "--port", "0", "--json", *options]
+    with subprocess.Popen(
+        command, env={**os.environ, **HOME, **environment}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            ready = json.loads(process.stdout.readline())
+            assert ready["pid"] == process.pid
+            yield process, ready["url"]
+        finally:
+            process.kill()
+
+
+def refused(*options: str, environment: Mapping[str, str] = ACCOUNT) -> tuple[int, str]:
+    done = subprocess.run(
+        [*COMMAND, "--port", "0", *options],
+        env={**os.environ, **HOME, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_the_account_of_the_environment_until_it_is_told_to_end(number: signal.Signals) -> None:
+    with running("--delay", "fixed:0", "--failed-share", "0") as (process, url):
+        assert RawQuery(ids="5").send(url).json["trafficSts"] == "1"
+        process.send_signal(number)
+        assert process.wait(20) == 0
+
+
+def test_its_options_reach_the_platform(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    options = ["--account", "s:t:a", "--window", "0.05", "--shape", "object-list", "--numbers", "--delay", "0"]
+    options += ["--failed-share", "1", "--fault", "absent=0", "--poison-id", "9", "--record", str(path)]
+    with running(*options, environment={}) as (_, url):
+        query = RawQuery(sid="s", token="t", app_id="a", ids="5")
+        assert query.send(url).json["list"][0]["trafficSts"] == -1
+        assert look(url, "record")["window_seconds"] == 0.05
+    assert json.loads(path.read_text(encoding="utf-8"))["ids"] == ["5"]
+
+
+def test_the_window_is_read_from_the_environment() -> None:
+    with running(environment=ACCOUNT | {"RECONCILER_QUERY_WINDOW_SECONDS": "2"}) as (_, url):
+        assert look(url, "record")["window_seconds"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--delay", "soon"], "'soon' is not a duration"),
+        (["--fault", "flood=1"], "'flood' is no fault"),
+        (["--fault", "reset=often"], "expected NAME=SHARE"),
+        (["--window", "0"], "the window must be longer"),
+        (["--account", "s:t"], "SID:TOKEN:APPID"),
+        (["--callback-url", "ftp://a"], "no http:// or https:// URL"),
+        (["--callback-url", "http://a", "--callback-broker", "memory://"], "not both"),
+        (["--record", "/nowhere/record.jsonl"], "/nowhere/record.jsonl"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(options: list[str], message: str) -> None:
+    status, shown = refused(*options)
+    assert (status, shown.count("\n")) == (2, 1)
+    assert message in shown
+
+
+def test_it_needs_an_account() -> None:
+    status, shown = refused(environment={})
+    assert (status, shown.startswith("Error: no account is configured: set RECONCILER_ACCOUNT_SID")) == (2, True)
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    with running() as (_, url):
+        status, shown = refused("--port", url.rpartition(":")[2])
+    assert status == 1
+    assert shown == "Error: cannot listen: Address already in use; choose another --host or --port\n"
+
+
+@pytest.mark.brokers("redis")
+def test_callbacks_are_sent_as_tasks_on_the_queue_of_orders(broker_url: str) -> None:
+    with running("--callback-broker", broker_url, "--delay", "0", "--failed-share", "0") as (_, url):
+        assert tell(url, "orders", {"orders": [{"request_id": "1", "mobile": "18812340804"}]}).status == 200
+        with redis.Redis.from_url(broker_url) as broker:
+            taken = broker.blpop(["reconciler.orders"], timeout=20)
+    assert isinstance(taken, tuple | list)
+    message = json.loads(taken[1])
+    assert message["headers"]["task"] == "reconciler.record_callbacks"
+    assert '"requestId": "1"' in message["headers"]["argsrepr"].replace("'", '"')

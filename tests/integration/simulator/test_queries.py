@@ -1,0 +1,310 @@
+"""The simulated platform over real sockets, asked by queries that are built by hand."""
+
+import base64
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, look, platform_stamp
+from worker.simulator import Account, AnswerStyle, Delay, KeyCase, NewOrder, Outcome, Shape, Simulator, SimulatorConfig
+from worker.simulator import UnknownAnswer as Unknown
+
+ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
+WIDE_OPEN = 1_000_000
+"""Queries per window where a test is not about the limit."""
+
+
+def config(**options: Any) -> SimulatorConfig:
+    defaults: dict[str, Any] = {"accounts": (ACCOUNT,), "queries_per_window": WIDE_OPEN, "delay": Delay.parse("0")}
+    return SimulatorConfig(**defaults | {"failed_share": 0.0} | options)
+
+
+def simulator(**options: Any) -> Simulator:
+    return Simulator(config(**options))
+
+
+@pytest.fixture
+def platform() -> Iterator[Simulator]:
+    with simulator() as running:
+        running.register(
+            [
+                NewOrder(request_id="1000", custom_parm="c-1000", mobile="18812340804", amount="2.94"),
+                NewOrder(request_id="1001", mobile="18812340805", outcome=Outcome.FAILED),
+                NewOrder(request_id="1002", mobile="18812340806", outcome=Outcome.STUCK),
+                NewOrder(request_id="1003", unknown=True),
+            ]
+        )
+        yield running
+
+
+def test_a_correct_query_is_answered_in_the_words_of_the_page(platform: Simulator) -> None:
+    answered = RawQuery(ids="1000").send(platform.url)
+    assert answered.status == 200
+    assert answered.headers["Content-Type"] == "application/json;charset=utf-8"
+    assert answered.json == {
+        "requestId": "1000",
+        "customParm": "c-1000",
+        "appid": APP_ID,
+        "trafficSts": "1",
+        "remark": "成功",
+        "mobile": "188****0804",
+        "oriAmount": "2.94",
+    }
+
+
+def test_every_state_of_an_order_has_its_words(platform: Simulator) -> None:
+    items = {item["requestId"]: item for item in RawQuery(ids="1000,1001,1002,1003,9999").send(platform.url).json}
+    assert {one: item["trafficSts"] for one, item in items.items()} == {"1000": "1", "1001": "-1", "1002": "0"}
+    assert items["1001"]["oriAmount"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ids": "[1000]"},
+        {"id_kind": "customParm", "ids": "c-1000"},
+        {"headers": (("Accept", "application/json;"), ("Content-Type", "application/json; Charset=UTF-8"))},
+        {"stamp": platform_stamp(ago=timedelta(hours=23))},
+    ],
+)
+def test_every_reading_of_the_page_is_accepted(platform: Simulator, change: dict[str, Any]) -> None:
+    assert RawQuery().but(**change).send(platform.url).json["requestId"] == "1000"
+
+
+def test_the_signature_may_be_of_any_case(platform: Simulator) -> None:
+    stamp = platform_stamp()
+    import hashlib
+
+    sign = hashlib.md5(f"{SID}{TOKEN}{stamp}".encode()).hexdigest()
+    for spelled in (sign.upper(), sign.lower()):
+        assert RawQuery(stamp=stamp, sign=spelled).send(platform.url).json["requestId"] == "1000"
+
+
+def test_a_query_signed_with_other_tools_is_accepted() -> None:
+    # The values come from openssl (md5, base64), for the SID of the page's sample and a made-up token.
+    signed = RawQuery(
+        path=f"/201512/sid/{SID}/traffic/Traffic.wx?Sign=698CD6F76DB3CAE8E9875C1F8F298B2C",
+        headers=(("Authorization", "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDV8MjAxNDA0MTYxNDIwMzA="),),
+    )
+    with Simulator(config(adopt=True), wall_clock=lambda: datetime(2014, 4, 17, 6, 20, 30, tzinfo=UTC)) as running:
+        assert signed.send(running.url).json["trafficSts"] == "1"
+    with Simulator(config(adopt=True), wall_clock=lambda: datetime(2014, 4, 17, 6, 20, 31, tzinfo=UTC)) as running:
+        assert signed.send(running.url).code == "-9004"
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({"action": "getTrafficResult", "appid": APP_ID, "requestId": "1000"} | fields).encode()
+
+
+def authorization(text: str) -> tuple[tuple[str, str], ...]:
+    return (("Authorization", base64.b64encode(text.encode()).decode()),)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"token": "another"}, "-9005"),
+        ({"sign": "0" * 31}, "-9005"),
+        ({"path": f"/201512/sid/{SID}/traffic/Traffic.wx"}, "-9005"),
+        ({"stamp": platform_stamp(ago=timedelta(hours=24, minutes=5))}, "-9004"),
+        ({"stamp": platform_stamp(ago=timedelta(hours=-8))}, "-9004"),
+        ({"stamp": "20261301000000"}, "-9004"),
+        ({"stamp": "2026-01-01"}, "-9004"),
+        ({"sid": "nobody"}, "-9002"),
+        ({"method": "GET"}, "-9001"),
+        ({"path": f"/201612/sid/{SID}/traffic/Traffic.wx?Sign="}, "-9001"),
+        ({"path": f"/201512/sid/{SID}/call/NoticeCall.wx?Sign="}, "-9001"),
+        ({"headers": (("Accept", "*/*"),)}, "-9003"),
+        ({"headers": (("Content-Type", "application/json"),)}, "-9003"),
+        ({"headers": (("Authorization", "Basic abc"),)}, "-9003"),
+        ({"headers": authorization(f"{SID}:{platform_stamp()}")}, "-9003"),
+        ({"headers": authorization(f"another|{platform_stamp()}")}, "-9003"),
+        ({"headers": authorization(f"{SID}|{platform_stamp(ago=timedelta(minutes=1))}")}, "-9005"),
+        ({"app_id": "another"}, "-205"),
+        ({"body": b"{"}, "-9006"),
+        ({"body": b"[]"}, "-9006"),
+        ({"body": b"\xff"}, "-9006"),
+        ({"body": b'{"appid":"a","appid":"b"}'}, "-9006"),
+        ({"body": body(requestId=["1000"])}, "-9007"),
+        ({"body": body(action="gettrafficresult")}, "-9007"),
+        ({"body": body(customParm="c-1000")}, "-9007"),
+        ({"body": body(more="1")}, "-9007"),
+        ({"body": body(action="")}, "-2"),
+        ({"body": b"{}"}, "-2"),
+        ({"id_kind": "requested"}, "-2"),
+        ({"ids": ""}, "-2"),
+        ({"ids": "1000,"}, "-9007"),
+        ({"ids": "1000, 1001"}, "-9007"),
+        ({"ids": ",".join(str(number) for number in range(101))}, "-9008"),
+        ({"ids": "1000,1001,1000"}, "-9009"),
+    ],
+)
+def test_a_query_that_is_wrong_in_one_respect_is_refused(
+    platform: Simulator, change: dict[str, Any], code: str
+) -> None:
+    answered = RawQuery().but(**change).send(platform.url)
+    assert (answered.status, answered.code, answered.json["requestId"]) == (200, code, "")
+    assert [one.outcome for one in platform.record.arrivals()] == ["refused"]
+
+
+def test_a_missing_parameter_is_answered_in_the_words_of_the_page(platform: Simulator) -> None:
+    answered = RawQuery(body=b"{}").send(platform.url)
+    assert answered.body.decode() == '{"statusCode":"-2","statusMsg":"缺少必要参数","requestId":""}'
+
+
+def test_too_many_ids_and_doubled_ids_are_violations(platform: Simulator) -> None:
+    RawQuery(ids=",".join(str(number) for number in range(101))).send(platform.url)
+    RawQuery(ids="1,1").send(platform.url)
+    RawQuery(ids="").send(platform.url)
+    assert [one.kind for one in platform.record.violations()] == ["over_100_ids", "doubled_ids", "no_ids"]
+
+
+def test_a_hundred_ids_are_answered(platform: Simulator) -> None:
+    assert RawQuery(ids=",".join(str(number) for number in range(1000, 1100))).send(platform.url).status == 200
+    assert platform.record.violations() == []
+
+
+def test_a_query_within_the_window_is_refused_counted_and_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    with simulator(queries_per_window=1, window_seconds=60, adopt=True, record_path=path) as running:
+        assert RawQuery(ids="1,2").send(running.url).status == 200
+        second = RawQuery(ids="3").send(running.url)
+        assert "频繁" in second.json["statusMsg"]
+        seen = look(running.url, "record")
+    assert seen["counts"] == {"arrivals": 2, "ids": 3, "answered": 1, "refused": 1, "violations": 1}
+    assert seen["violations"][0]["kind"] == "limit"
+    assert 0 < seen["smallest_spacing"][SID] < 60
+    assert [arrival["ids"] for arrival in seen["arrivals"]] == [["1", "2"], ["3"]]
+    written = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert written == seen["arrivals"]
+
+
+def test_a_refused_signature_counts_for_the_limit_too() -> None:
+    with simulator(queries_per_window=1, adopt=True) as running:
+        RawQuery(token="another").send(running.url)
+        assert RawQuery().send(running.url).code == "-9010"
+
+
+def test_a_request_to_nowhere_is_no_arrival(platform: Simulator) -> None:
+    assert exchange(platform.url, "GET", "/", None, {}).status == 404
+    assert platform.record.arrivals() == []
+
+
+def test_a_body_that_never_comes_whole_is_an_arrival_all_the_same(platform: Simulator) -> None:
+    host, _, port = platform.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            f"POST /201512/sid/{SID}/traffic/Traffic.wx HTTP/1.1\r\nContent-Length: 9\r\n\r\n{{".encode()
+        )
+        connection.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError):
+            connection.recv(100)
+    assert [one.outcome for one in platform.record.arrivals()] == ["broken"]
+
+
+def shaped(style: AnswerStyle, ids: str = "1000,1001", **options: Any) -> Any:
+    with simulator(answers=style, **options) as running:
+        orders = [NewOrder(request_id=one, mobile="18812340804", amount="2.90") for one in ("1000", "1001")]
+        running.register(orders)
+        return RawQuery(ids=ids).send(running.url).json
+
+
+def asked(items: list[dict[str, str]]) -> set[str]:
+    return {item["requestId"] for item in items}
+
+
+def test_an_answer_takes_each_shape() -> None:
+    both = {"1000", "1001"}
+    assert asked(shaped(AnswerStyle(shape=Shape.ARRAY))) == both
+    assert asked(shaped(AnswerStyle(shape=Shape.AUTO))) == both
+    assert asked([shaped(AnswerStyle(shape=Shape.AUTO), ids="1000")]) == {"1000"}
+    listed = shaped(AnswerStyle(shape=Shape.OBJECT_LIST, list_key="results", ok_status="000000"))
+    assert (asked(listed["results"]), listed["statusCode"]) == (both, "000000")
+    keyed = shaped(AnswerStyle(shape=Shape.KEYED))
+    assert {one: item["requestId"] for one, item in keyed.items()} == {"1000": "1000", "1001": "1001"}
+    assert shaped(AnswerStyle(shape=Shape.SINGLE_ONLY))["requestId"] in both
+
+
+def test_the_record_holds_what_was_answered_and_no_more() -> None:
+    with simulator(adopt=True, answers=AnswerStyle(shape=Shape.SINGLE_ONLY)) as running:
+        item = RawQuery(ids="1,2,3").send(running.url).json
+        (arrival,) = running.record.arrivals()
+    assert arrival.answered == ((item["requestId"], item["trafficSts"]),)
+
+
+def test_an_answer_without_items_is_an_answer_in_every_shape() -> None:
+    empty = {shape: shaped(AnswerStyle(shape=shape), ids="77") for shape in Shape}
+    ok = {"statusCode": "000000"}
+    assert empty == {"auto": [], "array": [], "object-list": {"list": []}, "keyed": ok, "single-only": ok}
+
+
+def test_keys_take_each_case() -> None:
+    spelled = {case: set(shaped(AnswerStyle(key_case=case), ids="1000")) for case in KeyCase}
+    assert {"remark", "mobile", "trafficSts"} <= spelled[KeyCase.SAMPLE]
+    assert {"Remark", "Mobile", "trafficSts"} <= spelled[KeyCase.TABLE]
+    assert "trafficsts" in spelled[KeyCase.LOWER]
+    assert "TRAFFICSTS" in spelled[KeyCase.UPPER]
+
+
+def test_numbers_may_be_numbers() -> None:
+    item = shaped(AnswerStyle(numbers=True), ids="1000")
+    assert (item["trafficSts"], item["oriAmount"]) == (1, 2.9)
+
+
+def test_custom_parm_may_be_kept_back() -> None:
+    with simulator(adopt=True, answers=AnswerStyle(echo_custom_parm=False)) as running:
+        item = RawQuery(id_kind="customParm", ids="c-1").send(running.url).json
+    assert "customParm" not in item
+    assert len(item["requestId"]) == 16
+
+
+def test_an_unknown_order_may_be_answered_in_words() -> None:
+    item = shaped(AnswerStyle(unknown=Unknown.NOT_FOUND), ids="77")
+    assert item == {"requestId": "77", "appid": APP_ID, "trafficSts": "-1", "remark": "订单不存在"}
+
+
+def test_the_truth_of_adopted_orders_depends_on_seed_and_id_alone() -> None:
+    def truth(*ids: str, seed: int = 1) -> dict[str, tuple[str, str]]:
+        with simulator(adopt=True, seed=seed, failed_share=0.3, stuck_share=0.2) as running:
+            RawQuery(ids=",".join(ids)).send(running.url)
+            orders = look(running.url, "truth")["orders"]
+            return {order["request_id"]: (order["outcome"], order["amount"]) for order in orders}
+
+    ids = [str(number) for number in range(1, 60)]
+    assert truth(*ids) == truth(*reversed(ids))
+    assert truth(*ids) != truth(*ids, seed=2)
+
+
+def test_an_adopted_order_that_failed_was_charged_nothing_and_has_no_mobile() -> None:
+    with simulator(adopt=True, failed_share=1.0) as running:
+        item = RawQuery(ids="5").send(running.url).json
+    assert (item["trafficSts"], item["oriAmount"]) == ("-1", "0.00")
+    assert "mobile" not in item
+
+
+def test_orders_of_another_application_are_not_known() -> None:
+    other = Account(sid="other", auth_token="t2", app_id="a2")
+    with simulator(accounts=(ACCOUNT, other)) as running:
+        running.register([NewOrder(request_id="1", app_id="a2")])
+        assert RawQuery(ids="1").send(running.url).json == []
+        assert RawQuery(ids="1", sid="other", token="t2", app_id="a2").send(running.url).json["appid"] == "a2"
+
+
+def test_hundreds_of_accounts_are_served_at_once() -> None:
+    accounts = tuple(Account(sid=f"s{n}", auth_token=f"t{n}", app_id=f"a{n}") for n in range(200))
+    with simulator(accounts=accounts, adopt=True, queries_per_window=1) as running:
+
+        def ask(account: Account) -> int:
+            query = RawQuery(ids="1,2", sid=account.sid, token=account.auth_token, app_id=account.app_id)
+            return len(query.send(running.url).json)
+
+        with ThreadPoolExecutor(100) as pool:
+            assert set(pool.map(ask, accounts)) == {2}
+        assert len(running.record.arrivals()) == 200
+        assert running.record.violations() == []

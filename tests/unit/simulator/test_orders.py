@@ -1,0 +1,125 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from worker.simulator import Account, Delay, NewOrder, Outcome, Platform, SimulatorConfig
+
+ACCOUNT = Account(sid="sid", auth_token="token", app_id="app")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def platform(clock: Clock, *, pushed: list[Any] | None = None, **options: Any) -> Platform:
+    defaults: dict[str, Any] = {"accounts": (ACCOUNT,), "delay": Delay.parse("fixed:10"), "failed_share": 0.0}
+    config = SimulatorConfig(**defaults | options)
+
+    def push(bodies: Sequence[dict[str, object]]) -> None:
+        if pushed is not None:
+            pushed.extend(bodies)
+
+    return Platform(config, on_callback=push, clock=clock)
+
+
+def test_an_order_settles_after_its_delay() -> None:
+    clock = Clock()
+    tested = platform(clock)
+    tested.register([NewOrder(request_id="1", outcome=Outcome.FAILED, settle_after=5)])
+    assert [order["status"] for order in tested.truth()] == ["0"]
+    clock.now = 5
+    assert [order["status"] for order in tested.truth()] == ["-1"]
+
+
+def test_an_order_that_is_stuck_or_unknown_never_settles() -> None:
+    clock = Clock()
+    tested = platform(clock)
+    tested.register([NewOrder(request_id="1", outcome=Outcome.STUCK), NewOrder(request_id="2", unknown=True)])
+    clock.now = 1e9
+    assert [order["settled"] for order in tested.truth()] == [False, False]
+
+
+def test_what_is_not_given_is_drawn_from_seed_and_id() -> None:
+    drawn = [NewOrder(request_id=str(number)) for number in range(200)]
+    options: dict[str, Any] = {
+        "failed_share": 0.3,
+        "stuck_share": 0.1,
+        "lost_share": 0.5,
+        "delay": Delay.parse("uniform:0,9"),
+    }
+    first, again = platform(Clock(), **options), platform(Clock(), **options)
+    assert first.register(drawn) == again.register(reversed(drawn))[::-1]
+    assert platform(Clock(), **options, seed=2).register(drawn) != platform(Clock(), **options).register(drawn)
+    failed = sum(order["outcome"] == "-1" for order in first.truth())
+    assert 40 < failed < 80
+
+
+def test_an_order_without_a_request_id_is_given_one() -> None:
+    tested = platform(Clock())
+    (placed,) = tested.register([NewOrder(custom_parm="c-1")])
+    assert len(placed.request_id) == 16
+
+
+def test_a_list_with_a_taken_id_places_nothing() -> None:
+    tested = platform(Clock())
+    with pytest.raises(ValueError, match="order 1: requestId 1 is already taken"):
+        tested.register([NewOrder(request_id="1"), NewOrder(request_id="1")])
+    assert tested.truth() == []
+
+
+def test_an_order_of_an_application_that_is_not_served_is_refused() -> None:
+    with pytest.raises(ValueError, match="app_id must be one of app"):
+        platform(Clock()).register([NewOrder(request_id="1", app_id="another")])
+
+
+def test_an_order_needs_an_id() -> None:
+    with pytest.raises(ValueError, match="request_id or custom_parm"):
+        platform(Clock()).register([NewOrder(mobile="18800000804")])
+
+
+def test_a_callback_follows_the_settling_of_its_order() -> None:
+    clock, pushed = Clock(), list[Any]()
+    tested = platform(clock, pushed=pushed, callback_delay=Delay.parse("fixed:2"))
+    tested.register([NewOrder(request_id="1", custom_parm="c-1", mobile="18812340804", amount="2.94")])
+    clock.now = 11.9
+    assert tested.callbacks.deliver_due() == 0
+    clock.now = 12
+    assert tested.callbacks.deliver_due() == 1
+    assert pushed == [
+        {
+            "requestId": "1",
+            "customParm": "c-1",
+            "appid": "app",
+            "trafficSts": "1",
+            "remark": "成功",
+            "mobile": "188****0804",
+            "oriAmount": "2.94",
+        }
+    ]
+    assert tested.callbacks.counts() == {"sent": 1}
+
+
+def test_a_lost_callback_is_never_pushed() -> None:
+    clock, pushed = Clock(), list[Any]()
+    tested = platform(clock, pushed=pushed)
+    tested.register([NewOrder(request_id="1", callback_lost=True), NewOrder(request_id="2", outcome=Outcome.STUCK)])
+    clock.now = 1e9
+    assert tested.callbacks.deliver_due() == 0
+    assert [order["callback"] for order in tested.truth()] == ["lost", "none"]
+
+
+def test_a_callback_that_its_receiver_does_not_take_is_counted() -> None:
+    def fail(bodies: object) -> None:
+        raise ConnectionError
+
+    clock = Clock()
+    config = SimulatorConfig(accounts=(ACCOUNT,), delay=Delay.parse("0"))
+    tested = Platform(config, on_callback=fail, clock=clock)
+    tested.register([NewOrder(request_id="1")])
+    tested.callbacks.deliver_due()
+    assert tested.callbacks.counts() == {"failed": 1}

@@ -1,0 +1,133 @@
+"""Callbacks: what the platform pushes by itself once an order has settled, unless it is lost on the way."""
+
+import heapq
+import http.client
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from urllib.parse import urlsplit
+
+from worker.simulator.answers import Item, item_of
+from worker.simulator.delays import Delay
+from worker.simulator.orders import PlacedOrder
+
+CallbackSink = Callable[[Sequence[Item]], None]
+"""Takes the bodies of callbacks that are due together; an exception means that none of them arrived."""
+
+_LARGEST_PUSH = 100
+_PUSH_SECONDS = 5.0
+_LONGEST_SLEEP = 1.0
+
+
+class CallbackQueue:
+    """The callbacks that are still to come, in the order of their times. Safe to use from several threads."""
+
+    def __init__(self, sink: CallbackSink | None, *, delay: Delay, seed: int, clock: Callable[[], float]) -> None:
+        self._sink = sink
+        self._delay = delay
+        self._seed = seed
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[float, int, PlacedOrder]] = []
+        self._states: dict[tuple[str, str], str] = {}
+        self._stopped = False
+
+    def add(self, order: PlacedOrder) -> None:
+        """An order was placed: its callback will follow its settling, by the configured delay."""
+        if self._sink is None or order.settles_at == float("inf"):
+            return
+        due = order.settles_at + self._delay.draw(Random(f"{self._seed}:callback:{order.request_id}"))
+        with self._changed:
+            if order.callback_lost:
+                self._states[_key(order)] = "lost"
+                return
+            self._states[_key(order)] = "waiting"
+            heapq.heappush(self._waiting, (due, len(self._states), order))
+            self._changed.notify()
+
+    def deliver_due(self) -> int:
+        """Push the callbacks that are due by now, at most 100 of them. How many were taken."""
+        with self._changed:
+            due: list[PlacedOrder] = []
+            while self._waiting and self._waiting[0][0] <= self._clock() and len(due) < _LARGEST_PUSH:
+                due.append(heapq.heappop(self._waiting)[2])
+        if not due or self._sink is None:
+            return 0
+        state = "sent"
+        try:
+            self._sink([item_of(order, self._clock()) for order in due])
+        except Exception:  # a receiver may fail in any way; the platform only counts it
+            state = "failed"
+        with self._changed:
+            self._states |= {_key(order): state for order in due}
+        return len(due)
+
+    def run(self) -> None:
+        """Push callbacks as they become due, until `stop`. Meant for a thread of its own."""
+        while not self._stopped:
+            if self.deliver_due():
+                continue
+            with self._changed:
+                next_due = self._waiting[0][0] - self._clock() if self._waiting else _LONGEST_SLEEP
+                if next_due > 0:
+                    self._changed.wait(min(next_due, _LONGEST_SLEEP))
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def state_of(self, order: PlacedOrder) -> str:
+        """`none` (there will be none), `waiting`, `sent`, `failed` (the receiver did not take it) or `lost`."""
+        with self._changed:
+            return self._states.get(_key(order), "none")
+
+    def counts(self) -> dict[str, int]:
+        """How many callbacks are in each state."""
+        with self._changed:
+            return dict(Counter(self._states.values()))
+
+
+def http_sink(url: str) -> CallbackSink:
+    """Push each callback as one HTTP POST of JSON. Raises ValueError where the URL is none that can be posted to."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no http:// or https:// URL to push callbacks to")
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = {"Content-Type": "application/json;charset=utf-8"}
+
+    def push(bodies: Sequence[Item]) -> None:
+        for body in bodies:
+            connection = connect(parts.hostname or "", parts.port, timeout=_PUSH_SECONDS)
+            try:
+                connection.request("POST", target, json.dumps(body, ensure_ascii=False).encode(), headers)
+                if connection.getresponse().status >= 300:
+                    raise ConnectionError("the receiver did not take the callback")
+            finally:
+                connection.close()
+
+    return push
+
+
+def celery_sink(broker_url: str) -> CallbackSink:
+    """Send callbacks as tasks, by name: `reconciler.record_callbacks` on the queue `reconciler.orders`."""
+    # Here and not above: the simulator needs nothing but the standard library where callbacks do not go this way.
+    from celery import Celery
+
+    app = Celery("simulated-platform", broker=broker_url, set_as_current=False)
+    # Without time limits a broker that is away would hold up all later callbacks for good.
+    limits = {"socket_timeout": _PUSH_SECONDS, "socket_connect_timeout": _PUSH_SECONDS}
+    app.conf.update(broker_transport_options=limits if broker_url.startswith("redis") else {})
+
+    def send(bodies: Sequence[Item]) -> None:
+        app.send_task("reconciler.record_callbacks", args=[list(bodies)], queue="reconciler.orders", ignore_result=True)
+
+    return send
+
+
+def _key(order: PlacedOrder) -> tuple[str, str]:
+    return order.app_id, order.request_id

@@ -1,0 +1,168 @@
+"""What goes wrong at the platform, how often, and for whom. Everything is drawn from the seed and the arrival.
+
+Faults of a whole answer, by name: `http-NNN` (any status; 3xx points back at the same address), `garbage-KIND`
+(`worker.simulator.garbage`), `refuse` (the error object with a chosen code), `reset` and `reset-midway` (before the
+first byte of the answer, and in mid-body), `silent` (no answer until the caller goes), `drip-headers` and `drip-body`
+(one byte at a time).
+
+Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` (a second item that differs), `foreign`
+(one more item, of an order that nobody asked for), `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`,
+`unknown-status`, `colliding-keys`.
+"""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from worker.simulator import fields
+from worker.simulator.answers import Item
+from worker.simulator.delays import Delay
+from worker.simulator.garbage import GARBAGE
+
+_ITEM_FAULTS = frozenset(
+    {
+        *("absent", "duplicate", "conflict", "foreign", "wrong-appid", "wrong-mobile", "wrong-amount"),
+        *("wrong-custom-parm", "unknown-status", "colliding-keys"),
+    }
+)
+_ANSWER_FAULTS = frozenset({"refuse", "reset", "reset-midway", "silent", "drip-headers", "drip-body"})
+_NO_DELAY = Delay.parse("fixed:0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Faults:
+    """The faults in force. Without arguments: none."""
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """By the fault's name: of all answers, or of all items. The shares of each of the two add up to 1 at most."""
+    latency: Delay = _NO_DELAY
+    """Between an answer's being settled on and its first byte, in seconds: a slow answer is also an old one."""
+    retry_after: float | None = None
+    """The `Retry-After` of HTTP errors, in seconds."""
+    refuse_code: str = "-9999"
+    refuse_message: str = "系统错误"
+    absent_ids: frozenset[str] = frozenset()
+    """Ids that no answer ever holds."""
+    poison_ids: frozenset[str] = frozenset()
+    """Ids that spoil every batch they are in."""
+    poison_effect: str = "refuse"
+    """What becomes of such a batch: the name of an answer's fault."""
+    drip_seconds: float = 0.1
+    """Between two bytes of a dripping answer."""
+    sids: frozenset[str] = frozenset()
+    """Only these account SIDs are troubled; all of them where this is empty."""
+    queries: int | None = None
+    """After so many queries the faults are over; None: never."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that is no fault, or shares that add up to more than 1."""
+        totals = {True: 0.0, False: 0.0}
+        for name, share in self.shares.items():
+            of_item = name in _ITEM_FAULTS
+            if not of_item:
+                check_answer_fault(name)
+            totals[of_item] += share
+        # Asked this way round, what is no number fails too; sums of shares may miss 1 by a rounding.
+        if not (min(self.shares.values(), default=0) >= 0 and max(totals.values()) <= 1 + 1e-9):
+            raise ValueError("the shares of faults must be zero or more, and add up to 1 at most")
+        check_answer_fault(self.poison_effect)
+
+    @staticmethod
+    def from_json(raw: object) -> "Faults":
+        """Read the faults of the control endpoint; what is left out takes its default. Raises ValueError."""
+        return Faults(**fields.read_object(raw, _READERS, what="faults"))
+
+    def of_answer(self, ids: tuple[str, ...], rng: Random) -> str | None:
+        """The fault of one whole answer, by name."""
+        drawn = _draw({name: share for name, share in self.shares.items() if name not in _ITEM_FAULTS}, rng)
+        return self.poison_effect if self.poison_ids.intersection(ids) else drawn
+
+    def of_item(self, one: str, rng: Random) -> str | None:
+        """The fault of the item that answers this id, by name."""
+        drawn = _draw({name: share for name, share in self.shares.items() if name in _ITEM_FAULTS}, rng)
+        return "absent" if one in self.absent_ids else drawn
+
+
+class FaultPlan:
+    """The faults in force now; they may be changed while the platform runs."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._lock = threading.Lock()
+        self._faults = faults
+
+    def set(self, faults: Faults) -> None:
+        """From now on, these and no others."""
+        with self._lock:
+            self._faults = faults
+
+    def take(self, sid: str) -> Faults:
+        """The faults for one query of this SID; it counts as one of `queries`."""
+        with self._lock:
+            faults = self._faults
+            if (faults.sids and sid not in faults.sids) or faults.queries == 0:
+                return Faults()
+            if faults.queries is not None:
+                self._faults = replace(faults, queries=faults.queries - 1)
+            return faults
+
+
+def check_answer_fault(name: str) -> None:
+    """Raise ValueError where this is not the name of an answer's fault."""
+    kind = name.removeprefix("garbage-")
+    known = name in _ANSWER_FAULTS or (kind != name and kind in GARBAGE)
+    if not known and not re.fullmatch(r"http-[2-5][0-9]{2}", name):
+        names = [*sorted(_ANSWER_FAULTS), "http-NNN", *(f"garbage-{kind}" for kind in GARBAGE), *sorted(_ITEM_FAULTS)]
+        raise ValueError(f"{name!r} is no fault; known are {', '.join(names)}")
+
+
+def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:
+    """The items that stand for this one once the fault has had its way."""
+    match fault:
+        case None:
+            return [item]
+        case "absent":
+            return []
+        case "duplicate":
+            return [item, dict(item)]
+        case "conflict":
+            other = "-1" if item["trafficSts"] == "1" else "1"
+            return [item, item | {"trafficSts": other, "remark": "冲突", "oriAmount": "1.00"}]
+        case "foreign":
+            return [item, item | {"requestId": f"9{rng.randrange(10**15):015d}", "customParm": "nobody-asked"}]
+        case "colliding-keys":
+            return [item | {"TRAFFICSTS": "-1" if item["trafficSts"] == "1" else "1"}]
+        case _:
+            return [item | _WRONG[fault]]
+
+
+def _draw(shares: Mapping[str, float], rng: Random) -> str | None:
+    point = rng.random()
+    for name in sorted(shares):
+        if point < shares[name]:
+            return name
+        point -= shares[name]
+    return None
+
+
+_WRONG: dict[str, Item] = {
+    "wrong-appid": {"appid": "00000000000000000000000000000000"},
+    "wrong-mobile": {"mobile": "100****0000"},
+    "wrong-amount": {"oriAmount": "9999.99"},
+    "wrong-custom-parm": {"customParm": "somebody-elses"},
+    "unknown-status": {"trafficSts": "2", "remark": "未知"},
+}
+_READERS: dict[str, fields.FieldReader] = {
+    "shares": fields.shares,
+    "latency": lambda value: Delay.parse(fields.text(value)),
+    "retry_after": fields.seconds,
+    "refuse_code": fields.text,
+    "refuse_message": fields.text,
+    "absent_ids": lambda value: frozenset(fields.texts(value)),
+    "poison_ids": lambda value: frozenset(fields.texts(value)),
+    "poison_effect": fields.text,
+    "drip_seconds": fields.seconds,
+    "sids": lambda value: frozenset(fields.texts(value)),
+    "queries": fields.whole_number,
+}

@@ -1,0 +1,176 @@
+"""The orders that the platform holds, and the truth about each."""
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from worker.simulator import fields
+from worker.simulator.truth import Draws, Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewOrder:
+    """An order to register. What is None is drawn from the seed and the order's id."""
+
+    request_id: str | None = None
+    custom_parm: str | None = None
+    app_id: str | None = None
+    """Needed where the platform serves more than one application."""
+    mobile: str | None = None
+    """All digits; answers mask it. Without it they have no `mobile`."""
+    amount: str | None = None
+    """What was charged, in yuan. Failed orders are charged `0.00` unless it is given."""
+    outcome: Outcome | None = None
+    settle_after: float | None = None
+    """Seconds from now."""
+    callback_lost: bool | None = None
+    unknown: bool = False
+    """The platform does not know this order: it was never placed."""
+
+    @staticmethod
+    def from_json(raw: object) -> "NewOrder":
+        """Read one order of the control endpoint. Raises FieldError."""
+        return NewOrder(**fields.read_object(raw, _READERS, what="order"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedOrder:
+    """An order at the platform. Times are seconds on the platform's monotonic clock."""
+
+    request_id: str
+    custom_parm: str | None
+    app_id: str
+    mobile: str | None
+    amount: str
+    outcome: Outcome
+    placed_at: float
+    settles_at: float
+    """Infinite for an order that never settles."""
+    callback_lost: bool
+    unknown: bool
+    adopted: bool
+    """Whether it was first heard of in a query."""
+
+    def status_at(self, now: float) -> str:
+        """The `trafficSts` that is true at this moment."""
+        return self.outcome.value if self.settles_at <= now else "0"
+
+    def truth_at(self, now: float) -> dict[str, object]:
+        """All that is true of it at this moment, as JSON values; times are relative to now, in seconds."""
+        truth = asdict(self)
+        for name in ("placed_at", "settles_at"):
+            moment = truth.pop(name)
+            truth[name.replace("_at", "_in")] = moment - now if math.isfinite(moment) else None
+        return truth | {"outcome": self.outcome.value, "status": self.status_at(now), "settled": self.settles_at <= now}
+
+
+class OrderBook:
+    """The orders by application and id. Safe to use from several threads."""
+
+    def __init__(self, draws: Draws, *, adopt: bool, on_placed: Callable[[PlacedOrder], None]) -> None:
+        self._draws = draws
+        self._adopt = adopt
+        self._on_placed = on_placed
+        self._lock = threading.Lock()
+        self._by_id: dict[tuple[str, str, str], PlacedOrder] = {}
+
+    def register(self, orders: Iterable[NewOrder], *, app_ids: Sequence[str], now: float) -> list[PlacedOrder]:
+        """Place these orders now: all of them, or none.
+
+        Raises ValueError where one has no id, an id that is taken, an application that is not served, or none where
+        there are several.
+        """
+        with self._lock:
+            placed: dict[tuple[str, str, str], PlacedOrder] = {}
+            listed = []
+            for index, order in enumerate(orders):
+                app_id = order.app_id or (app_ids[0] if len(app_ids) == 1 else None)
+                if app_id is None or app_id not in app_ids:
+                    raise ValueError(f"order {index}: app_id must be one of {', '.join(app_ids)}")
+                one = self._placed(order, app_id, now, index=index, taken=placed)
+                placed |= dict.fromkeys(_keys(one), one)
+                listed.append(one)
+            self._by_id |= placed
+        for one in listed:
+            self._on_placed(one)
+        return listed
+
+    def find(self, app_id: str, id_kind: str, ids: Iterable[str], *, now: float) -> dict[str, PlacedOrder | None]:
+        """The orders asked for; None where the platform knows none. Unheard-of ids are adopted, if so configured."""
+        found: dict[str, PlacedOrder | None] = {}
+        adopted = []
+        with self._lock:
+            for one in ids:
+                order = self._by_id.get((app_id, id_kind, one))
+                if order is None and self._adopt:
+                    order = self._adopted(app_id, id_kind, one, now)
+                    adopted.append(order)
+                found[one] = order if order and not order.unknown else None
+        for order in adopted:
+            self._on_placed(order)
+        return found
+
+    def all(self) -> list[PlacedOrder]:
+        """Every order, each once, oldest first."""
+        with self._lock:
+            return list(dict.fromkeys(self._by_id.values()))
+
+    def _adopted(self, app_id: str, id_kind: str, one: str, now: float) -> PlacedOrder:
+        new = NewOrder(request_id=one) if id_kind == "requestId" else NewOrder(custom_parm=one)
+        order = self._placed(new, app_id, now, adopted=True)
+        self._by_id |= dict.fromkeys(_keys(order), order)
+        return order
+
+    def _placed(
+        self,
+        order: NewOrder,
+        app_id: str,
+        now: float,
+        *,
+        index: int = 0,
+        taken: dict[tuple[str, str, str], PlacedOrder] | None = None,
+        adopted: bool = False,
+    ) -> PlacedOrder:
+        name = order.request_id or order.custom_parm
+        if not name:
+            raise ValueError(f"order {index}: request_id or custom_parm is needed")
+        drawn = self._draws.draw(name)
+        outcome = order.outcome or drawn.outcome
+        after = drawn.settle_after if order.settle_after is None else order.settle_after
+        never = order.unknown or outcome is Outcome.STUCK
+        one = PlacedOrder(
+            request_id=order.request_id or drawn.request_id,
+            custom_parm=order.custom_parm,
+            app_id=app_id,
+            mobile=order.mobile,
+            amount=order.amount or ("0.00" if outcome is Outcome.FAILED else drawn.amount),
+            outcome=outcome,
+            placed_at=now,
+            settles_at=math.inf if never else now + after,
+            callback_lost=drawn.callback_lost if order.callback_lost is None else order.callback_lost,
+            unknown=order.unknown,
+            adopted=adopted,
+        )
+        for key in _keys(one):
+            if key in self._by_id or key in (taken or {}):
+                raise ValueError(f"order {index}: {key[1]} {key[2]} is already taken")
+        return one
+
+
+def _keys(order: PlacedOrder) -> list[tuple[str, str, str]]:
+    keys = [(order.app_id, "requestId", order.request_id)]
+    return keys if order.custom_parm is None else [*keys, (order.app_id, "customParm", order.custom_parm)]
+
+
+_READERS: dict[str, fields.FieldReader] = {
+    "request_id": fields.text,
+    "custom_parm": fields.text,
+    "app_id": fields.text,
+    "mobile": fields.text,
+    "amount": fields.text,
+    "outcome": fields.choice(Outcome),
+    "settle_after": fields.seconds,
+    "callback_lost": fields.boolean,
+    "unknown": fields.boolean,
+}

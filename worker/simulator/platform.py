@@ -1,0 +1,160 @@
+"""The platform itself, without its sockets: a request goes in, what is to be sent comes out."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TextIO
+
+from worker.simulator.accounts import registry
+from worker.simulator.answers import AnswerStyle, Item, UnknownAnswer, arranged, compose, item_of, not_found_item
+from worker.simulator.callbacks import CallbackQueue, CallbackSink
+from worker.simulator.config import SimulatorConfig
+from worker.simulator.faults import FaultPlan, Faults, spoil
+from worker.simulator.garbage import GARBAGE
+from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
+from worker.simulator.protocol import Head, Query, check_body, check_head
+from worker.simulator.record import Arrival, Record
+from worker.simulator.refusals import Asked, Code, Refusal, error_body
+
+_JSON = (("Content-Type", "application/json;charset=utf-8"),)
+Items = list[tuple[str, Item]]
+
+
+def utc_now() -> datetime:
+    """The time of day, aware."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What is to be sent, and how badly."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = _JSON
+    wait_seconds: float = 0.0
+    """Before the first byte."""
+    manner: str = "whole"
+    """`whole`, or the fault of `worker.simulator.faults` that concerns the sending."""
+    drip_seconds: float = 0.0
+
+
+class Platform:
+    """Accounts, orders, limit and faults of one simulated platform. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        *,
+        on_callback: CallbackSink | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], datetime] = utc_now,
+        lines: TextIO | None = None,
+    ) -> None:
+        self.config = config
+        self.answers: AnswerStyle = config.answers
+        self.faults = FaultPlan(config.faults)
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._accounts = registry(config.accounts)
+        self.callbacks = CallbackQueue(on_callback, delay=config.callback_delay, seed=config.seed, clock=clock)
+        self._orders = OrderBook(config.draws, adopt=config.adopt, on_placed=self.callbacks.add)
+        self.record = Record(
+            window_seconds=config.window_seconds,
+            queries_per_window=config.queries_per_window,
+            clock=clock,
+            wall_clock=wall_clock,
+            lines=lines,
+        )
+        self.stopping = threading.Event()
+        """Set once the platform closes: whatever waits for its time to send stops waiting."""
+
+    def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
+        """Place orders now, all or none. Raises ValueError (see `OrderBook.register`)."""
+        app_ids = sorted(app_id for account in self._accounts.values() for app_id in account.app_ids)
+        return self._orders.register(orders, app_ids=app_ids, now=self._clock())
+
+    def truth(self) -> list[dict[str, object]]:
+        """All orders as they truly stand now, as JSON values."""
+        now = self._clock()
+        return [order.truth_at(now) | {"callback": self.callbacks.state_of(order)} for order in self._orders.all()]
+
+    def answer(self, arrival: Arrival, head: Head, body: bytes | None) -> Reply:
+        """Decide what to send to a request that has arrived; None where its body never came whole."""
+        if body is None:
+            self.record.close(replace(arrival, outcome="broken", detail="the body never came whole"))
+            return Reply(body=b"", status=400, manner="reset")
+        try:
+            query = self._checked(arrival, head, body)
+        except Refusal as refusal:
+            return self._refused(arrival, refusal)
+        return self._answered(_noting(arrival, query.id_kind, query.ids), query)
+
+    def _checked(self, arrival: Arrival, head: Head, body: bytes) -> Query:
+        ahead = timedelta(seconds=self.config.timestamp_ahead_seconds)
+        now = self._wall_clock()
+        account = check_head(head, self._accounts, version=self.config.version, now=now, ahead=ahead)
+        try:
+            query = check_body(body, account)
+        except Refusal as refusal:
+            if not arrival.over_limit:
+                raise
+            raise Refusal(Code.TOO_FREQUENT, str(refusal), asked=refusal.asked) from refusal
+        if arrival.over_limit:
+            asked = Asked(id_kind=query.id_kind, ids=query.ids)
+            raise Refusal(Code.TOO_FREQUENT, f"{arrival.window_spacing:.3f} s after the one before", asked=asked)
+        return query
+
+    def _refused(self, arrival: Arrival, refusal: Refusal) -> Reply:
+        noted = _noting(arrival, refusal.asked.id_kind, refusal.asked.ids)
+        noted = replace(noted, violations=arrival.violations + refusal.asked.violations)
+        code = refusal.code
+        self.record.close(replace(noted, outcome="refused", detail=refusal.detail, status_code=code.status_code))
+        return Reply(body=error_body(code.status_code, code.message))
+
+    def _answered(self, arrival: Arrival, query: Query) -> Reply:
+        faults = self.faults.take(arrival.sid)
+        rng = Random(f"{self.config.seed}:{arrival.sid}:{arrival.turn}")
+        wait = faults.latency.draw(rng, turn=arrival.turn)
+        fault = faults.of_answer(query.ids, rng)
+        items = arranged(self._items(query, faults, rng), self.answers, rng)
+        body = compose(items, asked=len(query.ids), style=self.answers)
+        if fault is None:
+            answered = tuple((one, str(item["trafficSts"])) for one, item in items)
+            self.record.close(replace(arrival, outcome="answered", answered=answered))
+            return Reply(body=body, wait_seconds=wait)
+        code = faults.refuse_code if fault == "refuse" else None
+        self.record.close(replace(arrival, outcome="fault", detail=fault, status_code=code))
+        return replace(_faulty(fault, faults, body), wait_seconds=wait)
+
+    def _items(self, query: Query, faults: Faults, rng: Random) -> Items:
+        now = self._clock()
+        found = self._orders.find(query.app_id, query.id_kind, query.ids, now=now)
+        items: Items = []
+        for one, order in found.items():
+            fault = faults.of_item(one, rng)
+            if order:
+                items += [(one, item) for item in spoil(item_of(order, now), fault, rng)]
+            elif self.answers.unknown is UnknownAnswer.NOT_FOUND:
+                items += [(one, item) for item in spoil(not_found_item(query.id_kind, one, query.app_id), fault, rng)]
+        return items
+
+
+def _noting(arrival: Arrival, id_kind: str | None, ids: tuple[str, ...]) -> Arrival:
+    return replace(arrival, id_kind=id_kind, ids=ids, id_count=len(ids))
+
+
+def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
+    """What an answer becomes by a fault."""
+    if fault == "refuse":
+        return Reply(body=error_body(faults.refuse_code, faults.refuse_message))
+    if fault.startswith("http-"):
+        retry_after = () if faults.retry_after is None else (("Retry-After", f"{faults.retry_after:g}"),)
+        return Reply(body=b"", status=int(fault.removeprefix("http-")), headers=retry_after)
+    if fault.startswith("garbage-"):
+        encoding = (("Content-Encoding", "gzip"),) if fault == "garbage-gzip-bomb" else ()
+        return Reply(body=GARBAGE[fault.removeprefix("garbage-")](body), headers=_JSON + encoding)
+    return Reply(body=body, manner=fault, drip_seconds=faults.drip_seconds)

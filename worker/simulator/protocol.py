@@ -1,0 +1,181 @@
+"""Whether a request is a query as the platform's page describes it, as strictly as our reading of that page allows."""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from worker.simulator.accounts import Registered
+from worker.simulator.refusals import Asked, Code, Refusal
+
+MAX_IDS = 100
+ID_KINDS = ("requestId", "customParm")
+PLATFORM_ZONE = timezone(timedelta(hours=8))
+"""The platform's local time (China has no daylight saving time)."""
+_TIMESTAMP_LIFE = timedelta(hours=24)
+_TARGET = re.compile(r"/(?P<version>[^/?]+)/sid/(?P<sid>[^/?]+)/(?P<function>[^?]*)(?:\?(?P<query>.*))?")
+_SIGN = re.compile(r"Sign=([0-9A-Fa-f]{32})")
+_ID = re.compile(r"[^\s,\"'\[\]\x00-\x1f\x7f]{1,64}")
+_HEADER_NAMES = ("Authorization", "Accept", "Content-Type")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """A request up to its body, as it was received."""
+
+    method: str
+    target: str
+    headers: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A query that was found correct."""
+
+    app_id: str
+    id_kind: str
+    ids: tuple[str, ...]
+
+
+def sid_of(target: str) -> str | None:
+    """The account SID that a request target names, or None where it is no request to the platform's API."""
+    found = _TARGET.fullmatch(target)
+    return found["sid"] if found else None
+
+
+def check_head(
+    head: Head, accounts: Mapping[str, Registered], *, version: str, now: datetime, ahead: timedelta
+) -> Registered:
+    """The account that sent this request. Raises Refusal where any part before the body is not as documented.
+
+    `now` is an aware time; a timestamp may lie `ahead` of it by that much and behind it by 24 hours.
+    """
+    found = _TARGET.fullmatch(head.target)
+    if not found or head.method != "POST":
+        raise Refusal(Code.NO_SUCH_INTERFACE, f"{head.method} {head.target.partition('?')[0]}")
+    if found["version"] != version or found["function"] != "traffic/Traffic.wx":
+        raise Refusal(Code.NO_SUCH_INTERFACE, f"version {found['version']}, function {found['function']}")
+    account = accounts.get(found["sid"])
+    if account is None:
+        raise Refusal(Code.NO_SUCH_ACCOUNT, found["sid"])
+    authorization, accept, content_type = (_only(head.headers, name) for name in _HEADER_NAMES)
+    _check_media_types(accept, content_type)
+    stamp = _stamp_of(authorization, account.sid)
+    _check_stamp(stamp, now, ahead)
+    _check_sign(found["query"] or "", account, stamp)
+    return account
+
+
+def check_body(body: bytes, account: Registered) -> Query:
+    """What the body asks. Raises Refusal, with the ids where they could be read."""
+    fields = _object_of(body)
+    kinds = [kind for kind in ID_KINDS if kind in fields]
+    asked = _asked(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Asked()
+    for name in ("action", "appid"):
+        if not fields.get(name):
+            raise Refusal(Code.MISSING_PARAMETER, name, asked=asked)
+    if not kinds:
+        raise Refusal(Code.MISSING_PARAMETER, "requestId or customParm", asked=asked)
+    if unknown := sorted(set(fields) - {"action", "appid", *ID_KINDS}):
+        raise Refusal(Code.BAD_PARAMETER, f"unknown field {', '.join(unknown)}", asked=asked)
+    if len(kinds) > 1:
+        raise Refusal(Code.BAD_PARAMETER, "both requestId and customParm", asked=asked)
+    if fields["action"] != "getTrafficResult":
+        raise Refusal(Code.BAD_PARAMETER, f"action {fields['action']}", asked=asked)
+    if fields["appid"] not in account.app_ids:
+        raise Refusal(Code.APPLICATION_CHECK, f"appid {fields['appid']}", asked=asked)
+    _check_ids(asked)
+    return Query(app_id=fields["appid"], id_kind=kinds[0], ids=asked.ids)
+
+
+def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
+    values = [value.strip() for key, value in headers if key.lower() == name.lower()]
+    if len(values) != 1:
+        raise Refusal(Code.BAD_HEADER, f"{name} is there {len(values)} times")
+    return values[0]
+
+
+def _check_media_types(accept: str, content_type: str) -> None:
+    # The page writes `application/json;`, with a semicolon that ends nothing: it is allowed, and so are blanks.
+    if _parts(accept) != ["application/json"]:
+        raise Refusal(Code.BAD_HEADER, f"Accept: {accept}")
+    if _parts(content_type) != ["application/json", "charset=utf-8"]:
+        raise Refusal(Code.BAD_HEADER, f"Content-Type: {content_type}")
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip().lower() for part in value.split(";") if part.strip()]
+
+
+def _stamp_of(authorization: str, sid: str) -> str:
+    try:
+        decoded = base64.b64decode(authorization, validate=True).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise Refusal(Code.BAD_HEADER, "Authorization is not base64") from error
+    named, separator, stamp = decoded.partition("|")
+    if not separator or named != sid:
+        raise Refusal(Code.BAD_HEADER, "Authorization is not the account SID, | and the timestamp")
+    return stamp
+
+
+def _check_stamp(stamp: str, now: datetime, ahead: timedelta) -> None:
+    if not re.fullmatch(r"[0-9]{14}", stamp):
+        raise Refusal(Code.BAD_TIMESTAMP, f"{stamp!r} is not yyyyMMddHHmmss")
+    try:
+        signed_at = datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=PLATFORM_ZONE)
+    except ValueError as error:
+        raise Refusal(Code.BAD_TIMESTAMP, f"{stamp} is no time") from error
+    age = now - signed_at
+    if age > _TIMESTAMP_LIFE or age < -ahead:
+        raise Refusal(Code.BAD_TIMESTAMP, f"{stamp} is {age.total_seconds():.0f} s old")
+
+
+def _check_sign(query: str, account: Registered, stamp: str) -> None:
+    found = _SIGN.fullmatch(query)
+    expected = hashlib.md5(f"{account.sid}{account.auth_token}{stamp}".encode(), usedforsecurity=False).hexdigest()
+    if not found or found[1].lower() != expected:
+        raise Refusal(Code.BAD_SIGNATURE, "Sign is not the MD5 of account SID, token and timestamp")
+
+
+def _object_of(body: bytes) -> dict[str, str]:
+    try:
+        fields = json.loads(body.decode("utf-8"), object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(Code.BAD_BODY, f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise Refusal(Code.BAD_BODY, "not an object")
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            raise Refusal(Code.BAD_PARAMETER, f"{name} is not a string")
+    return fields
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
+
+
+def _asked(id_kind: str, value: str) -> Asked:
+    if value.startswith("[") and value.endswith("]"):
+        value = value[1:-1]
+    ids = tuple(value.split(",")) if value else ()
+    breaches = {"no_ids": not ids, "over_100_ids": len(ids) > MAX_IDS, "doubled_ids": len(set(ids)) != len(ids)}
+    return Asked(id_kind=id_kind, ids=ids, violations=tuple(name for name, is_so in breaches.items() if is_so))
+
+
+def _check_ids(asked: Asked) -> None:
+    if not asked.ids:
+        raise Refusal(Code.MISSING_PARAMETER, f"{asked.id_kind} is empty", asked=asked)
+    if "over_100_ids" in asked.violations:
+        raise Refusal(Code.TOO_MANY_IDS, f"{len(asked.ids)} ids", asked=asked)
+    if "doubled_ids" in asked.violations:
+        raise Refusal(Code.DOUBLED_IDS, "an id is there twice", asked=asked)
+    for one in asked.ids:
+        if not _ID.fullmatch(one):
+            raise Refusal(Code.BAD_PARAMETER, f"{one!r} is no id", asked=asked)

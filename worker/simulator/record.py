@@ -1,0 +1,159 @@
+"""The platform's own record: every arrival, and whether it kept the limit.
+
+An arrival is the moment at which a request's line and headers have been read in full, before its body; a request that
+is cut earlier never arrived. The clock is read under the record's lock, so arrivals stand in the order of their times.
+Every request that names the account SID in its path counts, whatever becomes of it: one with a wrong signature, one
+that is refused, one whose body never comes. The limit is judged from arrival to arrival, per SID: in any window at most
+N, a window being half open, so that two arrivals exactly a window apart are in order.
+"""
+
+import json
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TextIO
+
+LIMIT = "limit"
+"""The violation's name; the others are named in `worker.simulator.protocol`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """One request, and what became of it."""
+
+    number: int
+    """Counts all arrivals, from 1."""
+    sid: str
+    turn: int
+    """Counts the arrivals of this SID, from 0."""
+    monotonic: float
+    """Seconds on the platform's monotonic clock."""
+    wall: str
+    """ISO 8601, UTC. For people: nothing is judged by it."""
+    method: str
+    spacing: float | None
+    """Seconds since the SID's previous arrival."""
+    window_spacing: float | None
+    """Seconds since the SID's N-th arrival before this one, N being the queries allowed in a window."""
+    over_limit: bool
+    id_kind: str | None = None
+    id_count: int = 0
+    ids: tuple[str, ...] = ()
+    outcome: str = "open"
+    """`open`, `answered`, `refused`, `fault` or `broken` (the body never came whole)."""
+    detail: str = ""
+    """Why it was refused, or the fault's name. Not sent."""
+    status_code: str | None = None
+    """The error code that was answered."""
+    answered: tuple[tuple[str, str], ...] = ()
+    """The items that were answered: id asked for, and `trafficSts`."""
+    violations: tuple[str, ...] = ()
+    """`limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """One rule that one arrival broke."""
+
+    number: int
+    sid: str
+    kind: str
+    monotonic: float
+    spacing: float | None
+
+
+class Record:
+    """The arrivals so far. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        window_seconds: float,
+        queries_per_window: int,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], datetime],
+        lines: TextIO | None = None,
+    ) -> None:
+        self._window = window_seconds
+        self._allowed = queries_per_window
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._lines = lines
+        self._lock = threading.Lock()
+        self._arrivals: list[Arrival] = []
+        self._recent: dict[str, deque[float]] = {}
+        self._turns: Counter[str] = Counter()
+
+    def arrive(self, sid: str, method: str = "POST") -> Arrival:
+        """A request for this SID arrives now."""
+        with self._lock:
+            now = self._clock()
+            recent = self._recent.setdefault(sid, deque(maxlen=self._allowed))
+            window_spacing = now - recent[0] if len(recent) == self._allowed else None
+            over_limit = window_spacing is not None and window_spacing < self._window
+            arrival = Arrival(
+                number=len(self._arrivals) + 1,
+                sid=sid,
+                turn=self._turns[sid],
+                monotonic=now,
+                wall=self._wall_clock().isoformat(),
+                method=method,
+                spacing=now - recent[-1] if recent else None,
+                window_spacing=window_spacing,
+                over_limit=over_limit,
+                violations=(LIMIT,) if over_limit else (),
+            )
+            recent.append(now)
+            self._turns[sid] += 1
+            self._arrivals.append(arrival)
+            return arrival
+
+    def close(self, closed: Arrival) -> None:
+        """What becomes of an arrival is decided: `closed` is the arrival with its last fields filled in."""
+        with self._lock:
+            self._arrivals[closed.number - 1] = closed
+            if self._lines:
+                self._lines.write(json.dumps(asdict(closed), ensure_ascii=False) + "\n")
+                self._lines.flush()
+
+    def arrivals(self, *, after: int = 0) -> list[Arrival]:
+        """The arrivals with a higher number than `after`, in order."""
+        with self._lock:
+            return self._arrivals[after:]
+
+    def violations(self) -> list[Violation]:
+        """Every rule that any arrival broke, in order."""
+        return [
+            Violation(number=one.number, sid=one.sid, kind=kind, monotonic=one.monotonic, spacing=one.spacing)
+            for one in self.arrivals()
+            for kind in one.violations
+        ]
+
+    def smallest_spacings(self) -> dict[str, float | None]:
+        """Per SID, the least `window_spacing` of all arrivals: the limit was kept if it is a window or more."""
+        least: dict[str, float | None] = {}
+        for one in self.arrivals():
+            spacings = [one.window_spacing, least.get(one.sid)]
+            least[one.sid] = min((spacing for spacing in spacings if spacing is not None), default=None)
+        return least
+
+    def summary(self, *, after: int = 0) -> dict[str, object]:
+        """All of it as JSON values; `arrivals` only from the one after number `after`."""
+        arrivals = self.arrivals()
+        violations = self.violations()
+        return {
+            "window_seconds": self._window,
+            "queries_per_window": self._allowed,
+            "monotonic": self._clock(),
+            "arrivals": [asdict(one) for one in arrivals[after:]],
+            "violations": [asdict(one) for one in violations],
+            "smallest_spacing": self.smallest_spacings(),
+            "counts": {
+                "arrivals": len(arrivals),
+                "ids": sum(one.id_count for one in arrivals),
+                "violations": len(violations),
+                **Counter(one.outcome for one in arrivals),
+            },
+        }

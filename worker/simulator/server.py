@@ -1,0 +1,186 @@
+"""The simulated platform on a socket: one thread per connection, so that a slow answer holds up nobody else."""
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from types import TracebackType
+from typing import Any, TextIO
+
+from worker.simulator.callbacks import CallbackSink
+from worker.simulator.config import SimulatorConfig
+from worker.simulator.control import PREFIX, control
+from worker.simulator.orders import NewOrder, PlacedOrder
+from worker.simulator.platform import Platform, Reply, utc_now
+from worker.simulator.protocol import Head, sid_of
+from worker.simulator.record import Record
+from worker.simulator.sending import send
+
+_IDLE_SECONDS = 60.0
+_LARGEST_QUERY = 1024 * 1024
+_LARGEST_CONTROL = 64 * 1024 * 1024
+_JOIN_SECONDS = 10.0
+
+
+class Simulator:
+    """A running simulated platform: a context manager, or `start` and `stop`.
+
+    `on_callback` takes the callbacks that are due (see `worker.simulator.callbacks`). With a `clock` of your own
+    (monotonic seconds) orders settle by that clock, and callbacks are pushed within a second of real time after it.
+    """
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        *,
+        on_callback: CallbackSink | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._resources = ExitStack()
+        self._lines: TextIO | None = None
+        if config.record_path:
+            self._lines = self._resources.enter_context(config.record_path.open("a", encoding="utf-8"))
+        self.platform = Platform(config, on_callback=on_callback, clock=clock, wall_clock=wall_clock, lines=self._lines)
+        self._threads: list[threading.Thread] = []
+        self._server: _Server | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, e.g. `http://127.0.0.1:40123`. Raises RuntimeError before `start`."""
+        if self._server is None:
+            raise RuntimeError("the simulated platform was not started")
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    @property
+    def record(self) -> Record:
+        """The arrivals so far."""
+        return self.platform.record
+
+    def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
+        """Place orders now, all or none. Raises ValueError (see `OrderBook.register`)."""
+        return self.platform.register(orders)
+
+    def start(self) -> None:
+        """Listen and serve, in threads of its own. Raises OSError where the address cannot be had."""
+        config = self.platform.config
+        self._server = _Server((config.host, config.port), _handler_for(self.platform))
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="simulator-server", daemon=True),
+            threading.Thread(target=self.platform.callbacks.run, name="simulator-callbacks", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Close every connection and end every thread; what the record holds stays readable."""
+        self.platform.stopping.set()
+        self.platform.callbacks.stop()
+        if self._server:
+            self._server.shutdown()
+            self._server.close_connections()
+            self._server.server_close()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+        self._resources.close()
+
+    def __enter__(self) -> "Simulator":
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+class _Server(ThreadingTCPServer):
+    """Several hundred accounts may connect in the same moment, hence the long queue of the socket."""
+
+    allow_reuse_address = True
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """Wake every thread that reads from a caller."""
+        with self._lock:
+            for connection in self._connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # the caller was faster
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leave callers that went away in the middle unmentioned; anything else is a fault of ours and is shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = _IDLE_SECONDS
+        disable_nagle_algorithm = True
+
+        def serve(self) -> None:
+            """Called once the request's line and headers have been read in full."""
+            if self.path.startswith(PREFIX):
+                body = self._body(_LARGEST_CONTROL) or b""
+                client = str(self.client_address[0])
+                reply = control(platform, client=client, method=self.command, target=self.path, body=body)
+            elif (sid := sid_of(self.path)) is None:
+                self._body(_LARGEST_QUERY)
+                reply = Reply(status=404, body=b"")
+            else:
+                arrival = platform.record.arrive(sid, self.command)
+                head = Head(method=self.command, target=self.path, headers=self.headers.items())
+                reply = platform.answer(arrival, head, self._body(_LARGEST_QUERY))
+            send(self, reply, platform.stopping)
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the record tells more."""
+
+        def _body(self, largest: int) -> bytes | None:
+            """The whole body, or None where it does not come whole or has no honest length."""
+            body = self._read(largest)
+            # What was not read would be taken for the next request.
+            self.close_connection = self.close_connection or body is None
+            return body
+
+        def _read(self, largest: int) -> bytes | None:
+            length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
+            if not length.isascii() or not length.isdigit() or int(length) > largest:
+                return None
+            try:
+                body = self.rfile.read(int(length))
+            except OSError:
+                return None
+            return body if len(body) == int(length) else None
+
+    return Handler
