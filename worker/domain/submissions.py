@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from worker.domain.amounts import AMOUNT_RULE, read_amount
 from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile
-from worker.domain.orders import Order
+from worker.domain.orders import Attention, Order, OrderState, gravest
 
 DEFAULT_ACCOUNT = "default"
 MAX_LIST = 1000
@@ -98,13 +98,20 @@ def differences(order: Order, submission: Submission) -> tuple[str, ...]:
 
 
 def fill_in(order: Order, submission: Submission) -> Order:
-    """The order with what its row lacked and a submission gives; nothing is overwritten."""
-    return replace(
+    """The order with what its row lacked and a submission gives; nothing is overwritten.
+
+    An amount that is expected only now is compared with what was charged meanwhile, as it would have been before.
+    """
+    filled = replace(
         order.with_request_id(submission.key.request_id),
         custom_parm=order.custom_parm or submission.key.custom_parm,
         mobile=order.mobile or submission.mobile,
         expected_amount=submission.expected_amount if order.expected_amount is None else order.expected_amount,
     )
+    is_settled = filled.state is OrderState.SUCCEEDED and filled.expected_amount is not None
+    if is_settled and order.expected_amount is None and filled.expected_amount != filled.ori_amount:
+        return replace(filled, attention=gravest(filled.attention, Attention.AMOUNT_MISMATCH))
+    return filled
 
 
 def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:

@@ -33,11 +33,6 @@ class Verdict:
     reason: str = ""
     """Why nothing was believed, or what a person should look at; empty where all is plain."""
 
-    @property
-    def is_accepted(self) -> bool:
-        """Whether the item's status, remark and amount are taken over."""
-        return self.effect in (Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED)
-
 
 # Of several items for one id: how many are recorded beside the first.
 _OTHERS_SHOWN = 4

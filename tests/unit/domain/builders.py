@@ -15,6 +15,7 @@ from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer, IdKind, Report
 from worker.domain.rules import Rules
 from worker.domain.turns import Work
+from worker.domain.verdicts import Effect
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """When the end of a query is decided upon."""
@@ -25,6 +26,8 @@ APP_ID = "app"
 MOBILE = "18812340804"
 MASKED = "188****0804"
 TOKEN = "token"
+ACCEPTED = {Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED}
+"""The effects by which status, remark and amount are taken over."""
 
 
 def make_order(order_id: int = 1, /, **fields: Any) -> Order:

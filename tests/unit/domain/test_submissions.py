@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
 from worker.domain.identity import OrderKey
+from worker.domain.orders import Attention, OrderState
 from worker.domain.submissions import (
     Rejection,
     Submission,
@@ -247,3 +248,15 @@ def test_a_duplicate_fills_in_what_the_row_lacks_and_overwrites_nothing() -> Non
     assert filled == replace(bare, request_id="R1", mobile=MOBILE, expected_amount=Decimal(0))
     assert fill_in(filled, read(request_id="R2", mobile="18812340805", expected_amount="9")) == filled
     assert fill_in(make_order(), full).custom_parm == "C9"
+
+
+@pytest.mark.parametrize(
+    ("expected", "attention"), [("2.94", None), ("2.9400", None), ("3.00", Attention.AMOUNT_MISMATCH)]
+)
+def test_an_amount_that_is_expected_after_the_order_succeeded_is_compared_all_the_same(
+    expected: str, attention: Attention | None
+) -> None:
+    order = make_order(state=OrderState.SUCCEEDED, ori_amount=Decimal("2.94"), settled_at=NOW)
+    filled = fill_in(order, read(expected_amount=expected))
+    assert filled.expected_amount == Decimal(expected)
+    assert (filled.state, filled.attention) == (OrderState.SUCCEEDED, attention)

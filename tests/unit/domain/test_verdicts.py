@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.domain.builders import APP_ID, make_blind_order, make_order, make_report
+from tests.unit.domain.builders import ACCEPTED, APP_ID, make_blind_order, make_order, make_report
 from worker.domain.orders import Attention, Order
 from worker.domain.reports import Report
 from worker.domain.verdicts import Effect, Verdict, judge
@@ -25,7 +25,7 @@ def judged(*reports: Report, order: Order | None = None, is_callback: bool = Fal
 def test_an_item_that_contradicts_what_we_know_is_a_conflicting_answer(fields: dict[str, str]) -> None:
     verdict = judged(make_report(**fields), order=make_order(custom_parm="C1"))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.CONFLICTING_ANSWER)
-    assert not verdict.is_accepted
+    assert verdict.effect not in ACCEPTED
 
 
 def test_two_items_for_one_id_that_differ_are_a_conflicting_answer_and_all_are_recorded() -> None:
@@ -70,7 +70,7 @@ def test_a_status_other_than_1_0_or_minus_1_is_unknown(status: str | None) -> No
 def test_0_is_still_pending() -> None:
     verdict = judged(make_report(traffic_sts="0"))
     assert (verdict.effect, verdict.amount, verdict.attention) == (Effect.PENDING, Decimal("2.94"), None)
-    assert verdict.is_accepted
+    assert verdict.effect in ACCEPTED
 
 
 @pytest.mark.parametrize("amount", [None, "", "free", "-2.94", "2.94001"])

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from worker.adapters.clock import Clock
+from worker.domain.budget import is_too_late_to_send
 from worker.domain.query_errors import DeadlineExceeded, NotSent
 
 # After a suspend a thread's wait resumes where it stood, while the boot clock has moved on: so the wait is cut into
@@ -30,9 +31,11 @@ class Exchange:
 
     def __init__(self, *, clock: Clock, started: float, deadline: float, connect_timeout: float) -> None:
         self._clock = clock
+        self._started = started
+        self._deadline = deadline
         self._ends = started + deadline
-        self._least = deadline / 3
-        self._connect_ends = min(clock.boot() + connect_timeout, self._ends - self._least)
+        # A connection that comes later than this could not be used: see `is_too_late_to_send`.
+        self._connect_ends = min(clock.boot() + connect_timeout, self._ends - deadline / 3)
         self._done = threading.Event()
         self._guard = threading.Lock()
         self._line: socket.socket | None = None
@@ -77,9 +80,10 @@ class Exchange:
 
     def check_may_begin(self) -> None:
         """Raise NotSent where less than a third of the deadline is left."""
-        rest = self.rest
-        if rest < self._least:
-            raise NotSent(f"{max(rest, 0):.3f} s were left before the deadline, less than the third that a query needs")
+        boot = self._clock.boot()
+        if is_too_late_to_send(started=self._started, boot=boot, deadline_seconds=self._deadline):
+            rest = max(self._ends - boot, 0)
+            raise NotSent(f"{rest:.3f} s were left before the deadline, less than the third that a query needs")
 
     def before_write(self) -> None:
         """Stand before each write: raises NotSent ahead of the first one, DeadlineExceeded ahead of a later one."""
