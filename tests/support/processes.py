@@ -108,7 +108,8 @@ def celery(*arguments: str, env: Mapping[str, str], log: Path) -> Program:
 def running_worker(env: Mapping[str, str], folder: Path, *arguments: str, name: str = "worker") -> Iterator[Program]:
     """A worker of two processes that is ready for tasks. Its node has a name of its own on the shared broker."""
     with celery(
-        *("worker", "--concurrency", "2", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
+        # To mingle is to wait a second for other workers' answers.
+        *("worker", "--concurrency", "2", "--without-mingle", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
         env=env,
         log=folder / f"{name}.log",
     ) as worker:
@@ -118,9 +119,9 @@ def running_worker(env: Mapping[str, str], folder: Path, *arguments: str, name: 
 
 @contextmanager
 def running_beat(env: Mapping[str, str], folder: Path, name: str = "beat") -> Iterator[Program]:
-    """A beat that has sent a tick."""
+    """A beat that starts to tick: of its ticks it says nothing."""
     with celery("beat", env=env, log=folder / f"{name}.log") as beat:
-        beat.wait_for("Sending due task")
+        beat.wait_for("is starting")
         yield beat
 
 
@@ -142,7 +143,7 @@ app = Celery(broker=sys.argv[1], backend=sys.argv[2] or None)
 for name, args in json.load(sys.stdin):
     result = app.send_task(name, args, queue="reconciler.orders")
     if sys.argv[2]:
-        print(json.dumps(result.get(timeout=60)))
+        print(json.dumps(result.get(timeout=20)))
 """
 
 
@@ -154,7 +155,7 @@ def send_tasks(broker: str, *tasks: tuple[str, list[Any]], backend: str = "") ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,43 @@
+"""What Alembic runs a migration against, and with which guards.
+
+`worker.adapters.database.migrations` hands its session over. The plain `alembic` command gets one on the database that
+our settings name, so that no URL stands in any configuration file.
+"""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from worker.adapters.database.migrations import migration_session, refuse_newer
+from worker.adapters.database.models import Base
+from worker.settings import load_settings
+
+
+def _run_on(connection: Connection) -> None:
+    refuse_newer(connection, context.script)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        compare_server_default=True,
+        # A revision that is done stays done when a later one fails; and one that needs it may leave its transaction
+        # (CREATE INDEX CONCURRENTLY).
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _print_sql() -> None:
+    """`alembic upgrade head --sql`: the statements for the kind of database that the settings name."""
+    context.configure(url=load_settings().database_dsn, target_metadata=Base.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    _print_sql()
+elif (handed_over := context.config.attributes.get("connection")) is not None:
+    _run_on(handed_over)
+else:
+    with migration_session(load_settings().database_dsn) as own:
+        _run_on(own)

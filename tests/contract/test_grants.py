@@ -1,0 +1,284 @@
+"""The budget, on every database: when a query may be sent, by which clock, and with which orders."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
+from worker.adapters.database.engine import Database
+from worker.domain.query_errors import DeadlineExceeded, Refused
+from worker.domain.rules import Rules
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    bench = Workbench(migrated_database_url).open()
+    yield bench
+    bench.close()
+
+
+def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url)
+    bench.grants.prepare(bench.slots)
+    bench.add("a")
+
+    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(0.001)
+    assert bench.take().ids == ("a",)
+    bench.close()
+
+
+def test_a_grant_reserves_the_deadline_the_window_and_the_margin(bench: Workbench) -> None:
+    bench.add("a", "b")
+    bench.take()
+    bench.make_due()
+
+    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
+    bench.add("c")
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(0.001)
+    assert bench.take().ids == ("c",)
+
+
+def test_a_whole_answer_opens_the_slot_a_window_and_the_margin_later(bench: Workbench) -> None:
+    bench.add("a")
+    query = bench.take()
+    bench.clock.advance(0.3)
+    bench.write_back.answered(query, answer_to(query, [item("a")]))
+    bench.add("b")
+
+    bench.clock.advance(bench.rules.spacing_seconds - 0.001)
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(0.001)
+    assert bench.take().ids == ("b",)
+
+
+def test_without_a_readable_answer_the_reservation_stands(bench: Workbench) -> None:
+    bench.add("a")
+    bench.write_back.failed(bench.take(), DeadlineExceeded("no answer"))
+    bench.run("UPDATE account_states SET backoff_until = NULL")
+
+    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(0.001)
+    assert bench.take().ids == ("a",)
+
+
+def test_a_refusal_that_parsed_opens_the_slot_a_window_later(bench: Workbench) -> None:
+    bench.add("a")
+    bench.write_back.failed(bench.take(), Refused("-2", "缺少必要参数"))
+    bench.add("b")
+    bench.clock.advance(bench.rules.spacing_seconds)
+    assert bench.grants.take(bench.slot) is not None
+
+
+def test_an_empty_claim_leaves_the_slot_unspent(bench: Workbench) -> None:
+    before = bench.rows(BUDGETS)
+    assert bench.grants.take(bench.slot) is None
+    assert bench.rows(BUDGETS) == before
+    bench.add("a")
+    assert bench.take().ids == ("a",)
+
+
+def test_two_passes_at_once_on_one_slot_make_one_query(bench: Workbench) -> None:
+    bench.add(*(f"r{number}" for number in range(300)))
+    barrier = threading.Barrier(8)
+
+    def take() -> object:
+        barrier.wait()
+        return bench.grants.take(bench.slot)
+
+    with ThreadPoolExecutor(8) as threads:
+        granted = [query for query in threads.map(lambda _: take(), range(8)) if query is not None]
+    assert len(granted) == 1
+    assert len(bench.rows(QUERIES)) == 1
+
+
+def test_claims_of_two_slots_do_not_overlap(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=50)).open()
+    bench.add(*(f"r{number}" for number in range(500)))
+    barrier = threading.Barrier(4)
+
+    def take(number: int) -> tuple[str, ...]:
+        barrier.wait()
+        # The slots share the account's row: who does not get it at once gets it a moment later.
+        query = bench.grants.take(bench.slots[number])
+        return query.ids if query else ()
+
+    with ThreadPoolExecutor(4) as threads:
+        batches = list(threads.map(take, range(4)))
+    asked = [name for batch in batches for name in batch]
+    assert len(asked) == len(set(asked)) == 200
+    bench.close()
+
+
+def test_a_slot_that_somebody_else_holds_is_left_at_once(bench: Workbench) -> None:
+    if bench.database.kind == "sqlite":
+        pytest.skip("SQLite has one writer: a grant waits for it, and reads its clocks after the wait")
+    bench.add("a")
+    other = Database(bench.url)
+    with other.write() as connection:
+        connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
+        assert bench.grants.take(bench.slot) is None
+    other.close()
+    assert bench.take().ids == ("a",)
+
+
+def test_on_the_boot_that_wrote_the_row_the_boot_clock_decides_alone(bench: Workbench) -> None:
+    bench.add("a", "b")
+    bench.ask([item("a")])
+    bench.make_due()
+    for hours in (-1, 1):
+        _step_slot(bench, timedelta(hours=hours))
+        bench.clock.advance(-0.001)
+        assert bench.grants.take(bench.slot) is None, "a stepped database clock opened the limit"
+        bench.clock.advance(0.001)
+    assert bench.grants.take(bench.slot) is not None, "a stepped database clock blocked the limit"
+
+
+def test_another_boot_goes_by_the_databases_clock(bench: Workbench) -> None:
+    bench.add("a")
+    bench.take()
+    bench.add("b")
+    other = _other_host(bench)
+    other.clock.advance(1_000_000)
+    assert other.grants.take(other.slot) is None
+    _step_slot(bench, -timedelta(seconds=bench.rules.reservation_seconds))
+    assert other.take().ids == ("b",)
+    other.close()
+
+
+def test_the_same_boot_id_with_a_reading_ahead_of_ours_goes_by_the_databases_clock(bench: Workbench) -> None:
+    bench.add("a")
+    bench.take()
+    bench.add("b")
+    bench.clock.advance(-500)
+    _step_slot(bench, -timedelta(seconds=bench.rules.reservation_seconds))
+    assert bench.take().ids == ("b",)
+
+
+def test_a_wait_beyond_its_own_length_is_brought_back_and_nothing_else_changes(bench: Workbench) -> None:
+    bench.add("a")
+    bench.take()
+    bench.add("b")
+    _step_slot(bench, timedelta(hours=1))
+    before = bench.rows(BUDGETS)[0]
+    other = _other_host(bench)
+
+    assert other.grants.take(other.slot) is None
+    after = bench.rows(BUDGETS)[0]
+    ahead = (after["due_at"] - _now(bench)).total_seconds()
+    assert ahead == pytest.approx(bench.rules.reservation_seconds, abs=5)
+    for column in ("boot_id", "boot_due_us", "token", "in_flight_query_id"):
+        assert after[column] == before[column]
+    other.close()
+
+
+def test_a_query_still_in_flight_when_its_slot_is_granted_anew_becomes_lost(bench: Workbench) -> None:
+    bench.add("a", "b")
+    bench.take()
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.run("UPDATE recharge_orders SET due_at = submitted_at")
+    bench.take()
+    assert [row["outcome"] for row in bench.rows(QUERIES)] == ["lost", "in_flight"]
+
+
+def test_a_lease_keeps_its_orders_from_other_batches_until_it_runs_out(bench: Workbench) -> None:
+    bench.add("a")
+    query = bench.take()
+    order = bench.order("a")
+    assert order.lease_token == query.token
+    leased_for = (order.due_at - query.sent_at).total_seconds()
+    assert leased_for == pytest.approx(bench.rules.reservation_seconds)
+    bench.clock.advance(bench.rules.reservation_seconds)
+    assert bench.grants.take(bench.slot) is None
+
+
+def test_a_backed_off_account_is_left_and_a_pause_never_ends_by_itself(bench: Workbench) -> None:
+    bench.add("a")
+    now = _now(bench)
+    bench.put_state(replace(bench.state(), backoff_until=now + timedelta(seconds=50), backoff_seconds=60.0))
+    assert bench.grants.take(bench.slot) is None
+    bench.put_state(replace(bench.state(), backoff_until=None, paused_at=now - timedelta(days=400)))
+    assert bench.grants.take(bench.slot) is None
+    bench.put_state(replace(bench.state(), paused_at=None))
+    assert bench.take().ids == ("a",)
+
+
+def test_a_back_off_further_ahead_than_its_length_is_brought_back(bench: Workbench) -> None:
+    bench.add("a")
+    far = _now(bench) + timedelta(hours=2)
+    bench.put_state(replace(bench.state(), backoff_until=far, backoff_seconds=60.0))
+    assert bench.grants.take(bench.slot) is None
+    until = bench.state().backoff_until
+    assert until is not None
+    assert (until - _now(bench)).total_seconds() == pytest.approx(60, abs=5)
+
+
+def test_accounts_that_share_a_sid_share_its_slots_and_take_turns(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
+    for account in ("a", "b"):
+        bench.enqueue(*({"request_id": f"{account}{number}", "account": account} for number in range(400)))
+    asked = [bench.ask([]).account for _ in range(4)]
+    assert sorted(asked[:2]) == sorted(asked[2:]) == ["a", "b"]
+    bench.close()
+
+
+def test_as_many_slots_as_queries_per_window_and_surplus_rows_are_ignored(migrated_database_url: str) -> None:
+    many = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=3)).open()
+    many.add(*(f"r{number}" for number in range(400)))
+    assert [many.grants.take(slot) is not None for slot in many.slots] == [True, True, True]
+
+    few = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=1), clock=many.clock)
+    assert [slot.number for slot in few.grants.open_slots(few.slots)] == []
+    many.clock.advance(many.rules.reservation_seconds)
+    assert [slot.number for slot in few.grants.open_slots(few.slots)] == [0]
+    many.close()
+    few.close()
+
+
+def test_a_quiet_tick_finds_the_slot_shut_without_a_lock(bench: Workbench) -> None:
+    bench.add("a")
+    assert bench.grants.open_slots(bench.slots) == bench.slots
+    bench.take()
+    assert bench.grants.open_slots(bench.slots) == []
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_session_that_stays_idle_in_a_transaction_is_ended_by_the_database(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, deadline_seconds=1.0)).open()
+    bench.add("a")
+    holder = Database(migrated_database_url, idle_transaction_seconds=1.0)
+    connection = holder.engine.connect()
+    connection.begin()
+    connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
+
+    # The lock ends with the session: this waits for the row, and gets it.
+    with bench.database.write() as waiting:
+        waiting.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
+    assert bench.take().ids == ("a",)
+    connection.invalidate()
+    connection.close()
+    holder.close()
+    bench.close()
+
+
+def _now(bench: Workbench) -> datetime:
+    with bench.database.read() as connection:
+        return bench.database.now(connection)
+
+
+def _step_slot(bench: Workbench, step: timedelta) -> None:
+    """Move the slot's due time by the database's clock: what a step of that clock the other way looks like."""
+    due_at = bench.rows(BUDGETS)[0]["due_at"] + step
+    with bench.database.write() as connection:
+        connection.execute(BUDGETS.update().values(due_at=due_at))
+
+
+def _other_host(bench: Workbench) -> Workbench:
+    return Workbench(bench.url, bench.rules, clock=ManualClock(boot_id="boot-2", seconds=5.0))

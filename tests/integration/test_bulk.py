@@ -1,0 +1,114 @@
+"""Many rows in one statement: the same values are kept, however the database is handed them."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from worker.adapters.database.bulk import insert_rows, one_of
+from worker.adapters.database.engine import Database, RaceLost
+from worker.adapters.database.order_rows import ORDERS, lock_by_ids, save_changes, to_values
+from worker.domain.orders import Attention, Change, Order, OrderState
+
+NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
+TEXTS = ("成功", "😀", 'a "quote", a \\ and a \' and %s', "{1,NULL}", "NULL", "", "a line\nand\tanother", "\\u0041")
+
+
+@pytest.fixture
+def database(migrated_database_url: str) -> Iterator[Database]:
+    opened = Database(migrated_database_url)
+    yield opened
+    opened.close()
+
+
+def order(number: int, **changes: Any) -> Order:
+    plain = Order(id=-1, account="default", request_id=f"{number:04d}", submitted_at=NOON, due_at=NOON)
+    return replace(plain, **changes)
+
+
+def put(database: Database, *orders: Order) -> None:
+    with database.write() as connection:
+        insert_rows(connection, ORDERS, [{**to_values(one, NOON), "created_at": NOON} for one in orders])
+
+
+def kept(database: Database) -> list[Order]:
+    with database.read() as connection:
+        ids = list(connection.scalars(select(ORDERS.c.id).order_by(ORDERS.c.request_id)))
+        return sorted(lock_by_ids(connection, ids), key=lambda one: one.request_id or "")
+
+
+def without_id(orders: list[Order]) -> list[dict[str, object]]:
+    return [{field.name: getattr(one, field.name) for field in fields(one) if field.name != "id"} for one in orders]
+
+
+def full(number: int, remark: str) -> Order:
+    return order(
+        number,
+        custom_parm=f"bill-{number}",
+        mobile="18812340804",
+        expected_amount=Decimal("9999999999.9999"),
+        remark=remark,
+        attention=Attention.AMOUNT_MISMATCH,
+        traffic_sts=-1,
+        submitted_at=NOON.astimezone(timezone(timedelta(hours=8))),
+        lease_token="f" * 32,
+        absence_mark=2**60,
+    )
+
+
+def test_rows_are_inserted_as_they_are(database: Database) -> None:
+    orders = [full(number, remark) for number, remark in enumerate(TEXTS)] + [order(100)]
+    put(database, *orders)
+    assert without_id(kept(database)) == without_id(orders)
+
+
+def test_rows_are_changed_each_to_values_of_its_own(database: Database) -> None:
+    put(database, *(order(number) for number in range(len(TEXTS) + 1)))
+    before = kept(database)
+    after = [replace(full(number, remark), id=before[number].id) for number, remark in enumerate(TEXTS)]
+    with database.write() as connection:
+        save_changes(connection, [Change(before=a, after=b) for a, b in zip(before, after, strict=False)], NOON)
+    assert without_id(kept(database)) == without_id([*after, before[-1]])
+
+
+def test_a_row_that_does_not_stand_as_it_was_read_undoes_all(database: Database) -> None:
+    put(database, order(1), order(2, state=OrderState.CANCELLED))
+    known = kept(database)
+    read = [known[0], replace(known[1], state=OrderState.PENDING)]
+    changes = [Change(before=one, after=replace(one, remark="new")) for one in read]
+    with pytest.raises(RaceLost), database.write() as connection:
+        save_changes(connection, changes, NOON)
+    assert kept(database) == known
+
+
+def test_one_row_that_is_there_already_keeps_all_out(database: Database) -> None:
+    put(database, order(1))
+    with pytest.raises(IntegrityError):
+        put(database, order(2), order(1))
+    assert [one.request_id for one in kept(database)] == ["0001"]
+
+
+def test_a_naive_time_is_refused(database: Database) -> None:
+    with pytest.raises((ValueError, StatementError), match="a naive time has no place in the database"):
+        put(database, order(1, due_at=datetime(2026, 1, 2)))  # noqa: DTZ001 - the fault under test
+
+
+@pytest.mark.databases("postgresql")
+def test_a_list_is_one_statement(database: Database) -> None:
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda _c, _u, statement, *_: statements.append(statement))
+    put(database, *(order(number) for number in range(500)))
+    assert len(statements) == 1
+
+
+def test_rows_are_found_by_any_of_several_values(database: Database) -> None:
+    put(database, *(order(number) for number in range(5)))
+    with database.read() as connection:
+        named = one_of(connection, ORDERS.c.request_id, ["0001", "0003", "9999"])
+        assert sorted(connection.scalars(select(ORDERS.c.request_id).where(named))) == ["0001", "0003"]
+        assert not list(connection.scalars(select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, []))))

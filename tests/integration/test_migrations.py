@@ -1,0 +1,274 @@
+"""The migrations themselves: up, down, guarded, and no difference from the models."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy.pool import NullPool
+
+from tests.support.databases import DatabaseServer
+from worker.adapters.database.migrations import (
+    MigrationError,
+    NotAtHead,
+    check_at_head,
+    downgrade,
+    migration_session,
+    script_location,
+    upgrade,
+)
+from worker.adapters.database.models import Base
+
+ROOT = Path(__file__).parents[2]
+
+UPGRADE_ON_SIGNAL = """
+import sys
+from worker.adapters.database.migrations import upgrade
+print("ready", flush=True)
+sys.stdin.readline()
+upgrade(sys.argv[1])
+"""
+
+
+def engine_of(url: str) -> Engine:
+    return create_engine(url, poolclass=NullPool)
+
+
+def execute(url: str, *statements: str) -> None:
+    with engine_of(url).begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def our_tables(url: str) -> set[str]:
+    return set(inspect(engine_of(url)).get_table_names()) - {"alembic_version"}
+
+
+def plain(index: Any) -> dict[str, Any]:
+    """An index as values that compare: its conditions are objects otherwise."""
+    return {**index, "dialect_options": {name: str(value) for name, value in index.get("dialect_options", {}).items()}}
+
+
+def structure(url: str) -> dict[str, Any]:
+    """All that the database itself tells of our tables."""
+    inspector = inspect(engine_of(url))
+    return {
+        table: {
+            "columns": [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
+            "primary key": inspector.get_pk_constraint(table),
+            "unique": sorted(inspector.get_unique_constraints(table), key=lambda found: str(found["name"])),
+            "checks": sorted(inspector.get_check_constraints(table), key=lambda found: str(found["name"])),
+            "indexes": sorted(
+                (plain(index) for index in inspector.get_indexes(table)), key=lambda found: found["name"]
+            ),
+            "options": inspector.get_table_options(table),
+        }
+        for table in sorted(our_tables(url))
+    }
+
+
+def test_up_down_and_up_again(database_url: str) -> None:
+    upgrade(database_url)
+    assert our_tables(database_url) == set(Base.metadata.tables)
+    check_at_head(database_url)
+
+    downgrade(database_url, "base")
+    assert our_tables(database_url) == set()
+
+    upgrade(database_url)
+    assert our_tables(database_url) == set(Base.metadata.tables)
+    check_at_head(database_url)
+
+
+def test_migrated_tables_do_not_differ_from_the_models(migrated_database_url: str) -> None:
+    with engine_of(migrated_database_url).connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "target_metadata": Base.metadata}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_migrated_tables_are_those_that_the_models_would_make(database_server: DatabaseServer) -> None:
+    # Alembic compares neither check constraints, nor the conditions of indexes, nor collations.
+    with database_server.empty() as migrated, database_server.empty() as made:
+        upgrade(migrated)
+        Base.metadata.create_all(engine_of(made))
+        assert structure(migrated) == structure(made)
+
+
+def test_every_constraint_has_a_name(migrated_database_url: str) -> None:
+    for table, found in structure(migrated_database_url).items():
+        if not migrated_database_url.startswith("mysql"):  # where every primary key is called PRIMARY
+            assert found["primary key"]["name"] == f"pk_{table}"
+        for kind, prefix in (("unique", "uq"), ("checks", "ck"), ("indexes", "ix")):
+            for constraint in found[kind]:
+                if not constraint.get("duplicates_constraint") and not constraint.get("unique", False):
+                    assert str(constraint["name"]).startswith(f"{prefix}_{table}_"), constraint
+
+
+def test_upgrading_what_is_at_head_changes_nothing(migrated_database_url: str) -> None:
+    before = structure(migrated_database_url)
+    upgrade(migrated_database_url)
+    assert structure(migrated_database_url) == before
+
+
+def test_two_upgrades_at_once_are_harmless(database_url: str) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE_ON_SIGNAL, database_url],
+            env={"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+    errors = []
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("\n")
+        program.stdin.flush()
+    for program in programs:
+        errors.append(program.communicate(timeout=60)[1])
+    assert [program.returncode for program in programs] == [0, 0], errors
+    check_at_head(database_url)
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_migration_waits_for_another_one_and_gives_up(database_url: str) -> None:
+    with (
+        migration_session(database_url),
+        pytest.raises(MigrationError, match="another migration is under way"),
+        migration_session(database_url, patience_seconds=0.2),
+    ):
+        pass
+    with migration_session(database_url, patience_seconds=0):
+        pass
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_migrations_of_two_databases_of_one_server_do_not_wait_for_each_other(database_server: DatabaseServer) -> None:
+    with (
+        database_server.empty() as one,
+        database_server.empty() as other,
+        migration_session(one),
+        migration_session(other, patience_seconds=0),
+    ):
+        pass
+
+
+def change_orders(url: str, *settings: str) -> None:
+    with migration_session(url) as connection:
+        for setting in settings:
+            connection.execute(text(setting))
+        connection.execute(text("ALTER TABLE recharge_orders ADD COLUMN more INTEGER"))
+
+
+LOCK_TIMEOUTS = {
+    "postgresql": ("SHOW lock_timeout", "SET lock_timeout = '50ms'"),
+    "mariadb": ("SELECT @@lock_wait_timeout", "SET SESSION lock_wait_timeout = 1"),
+}
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_table_in_use_is_not_waited_for_long(migrated_database_url: str) -> None:
+    shown, shorter = LOCK_TIMEOUTS["postgresql" if migrated_database_url.startswith("postgresql") else "mariadb"]
+    with migration_session(migrated_database_url) as connection:
+        assert str(connection.scalar(text(shown))).removesuffix("s") == "5"
+    with engine_of(migrated_database_url).connect() as reader:
+        reader.execute(text("SELECT id FROM recharge_orders"))
+        with pytest.raises(MigrationError, match="a table is in use by another session"):
+            change_orders(migrated_database_url, shorter)
+
+
+@pytest.mark.databases("mariadb")
+def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: str) -> None:
+    upgrade(database_url)
+    whole = structure(database_url)
+    execute(
+        database_url,
+        "DROP TABLE unmatched_callbacks",
+        "DROP INDEX ix_rejected_orders_received_at ON rejected_orders",
+        "DELETE FROM alembic_version",
+    )
+
+    upgrade(database_url)
+
+    assert structure(database_url) == whole
+    check_at_head(database_url)
+
+    execute(database_url, "DROP TABLE unmatched_callbacks")
+    downgrade(database_url, "base")
+    assert our_tables(database_url) == set()
+
+
+def to_base(url: str) -> None:
+    downgrade(url, "base")
+
+
+@pytest.mark.parametrize("operation", [upgrade, to_base, check_at_head])
+def test_a_database_newer_than_the_code_is_refused(
+    operation: Callable[[str], None], migrated_database_url: str
+) -> None:
+    execute(migrated_database_url, "UPDATE alembic_version SET version_num = '9999'")
+    before = structure(migrated_database_url)
+
+    with pytest.raises(NotAtHead) as raised:
+        operation(migrated_database_url)
+
+    assert str(raised.value) == (
+        "the database is newer than this release, which does not know its revision 9999:"
+        " install the release that migrated it, or a newer one"
+    )
+    assert structure(migrated_database_url) == before
+
+
+def test_a_database_that_was_never_migrated_is_refused(database_url: str) -> None:
+    with pytest.raises(NotAtHead, match=r"has not been migrated yet: run `reconciler migrate`"):
+        check_at_head(database_url)
+
+
+def test_a_database_that_was_migrated_down_is_refused(migrated_database_url: str) -> None:
+    downgrade(migrated_database_url, "base")
+    with pytest.raises(NotAtHead, match=r"has not been migrated yet: run `reconciler migrate`"):
+        check_at_head(migrated_database_url)
+
+
+def test_a_revision_that_does_not_exist_is_refused(migrated_database_url: str) -> None:
+    with pytest.raises(CommandError, match="Can't locate revision identified by 'nonsense'"):
+        downgrade(migrated_database_url, "nonsense")
+    check_at_head(migrated_database_url)
+
+
+def test_the_migrations_of_a_checkout_lie_beside_the_package() -> None:
+    assert script_location() == ROOT / "migrations"
+
+
+def test_the_plain_alembic_command_takes_the_database_from_our_settings(database_url: str) -> None:
+    def alembic(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=ROOT,
+            env={"RECONCILER_DATABASE_URL": database_url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert alembic("upgrade", "head").returncode == 0
+    check_at_head(database_url)
+
+    execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    refused = alembic("check")
+    assert refused.returncode != 0
+    assert refused.stdout.startswith("FAILED: the database is newer than this release"), refused.stderr

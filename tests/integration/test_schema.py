@@ -1,0 +1,240 @@
+"""What the migrated tables keep: amounts, texts, ids and times, the same on every database; and how they are read."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, insert, inspect, literal_column, select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from worker.adapters.database.candidates import read_candidates
+from worker.adapters.database.engine import Database
+from worker.adapters.database.models import RechargeOrder, table_of
+from worker.domain.accounts import AccountState
+from worker.domain.orders import Lane, OrderState
+from worker.domain.reports import IdKind
+
+ORDERS = table_of(RechargeOrder)
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(migrated_database_url: str) -> Iterator[Database]:
+    opened = Database(migrated_database_url)
+    yield opened
+    opened.close()
+
+
+def row(request_id: str, **changes: object) -> dict[str, object]:
+    return {
+        "account": "default",
+        "request_id": request_id,
+        "custom_parm": None,
+        "settled_at": None,
+        "state": OrderState.PENDING,
+        "submitted_at": NOON,
+        "due_at": NOON,
+        "created_at": NOON,
+        "updated_at": NOON,
+        "id_kind": IdKind.REQUEST_ID,
+        "lane": Lane.BATCH,
+        **dict.fromkeys(("query_count", "look_group", "absences", "absence_mark"), 0),
+        **dict.fromkeys(("bad_ends", "failures_alone", "failure_mark"), 0),
+        **changes,
+    }
+
+
+def add(database: Database, *rows: dict[str, object]) -> None:
+    with database.write() as connection:
+        connection.execute(insert(ORDERS), rows)
+
+
+def kept(database: Database, column: str) -> Any:
+    """What a column of the only row holds."""
+    with database.read() as connection:
+        return connection.execute(select(ORDERS.c[column])).scalar_one()
+
+
+@pytest.mark.parametrize("amount", ["2.94", "0.0001", "9999999999.9999", "0", "0.1"])
+def test_amounts_are_exact(database: Database, amount: str) -> None:
+    add(database, row("1", expected_amount=Decimal(amount)))
+
+    value = kept(database, "expected_amount")
+    assert isinstance(value, Decimal)
+    assert value == Decimal(amount)
+
+
+@pytest.mark.databases("sqlite")
+def test_amounts_are_decimal_text_on_sqlite(database: Database) -> None:
+    add(database, row("1", expected_amount=Decimal("2.94")))
+    with database.read() as connection:
+        found = connection.exec_driver_sql("SELECT typeof(expected_amount), expected_amount FROM recharge_orders")
+        assert found.one() == ("text", "2.94")
+
+
+@pytest.mark.parametrize("remark", ["成功", "余额不足 😀👨‍👩‍👧", "𠮷野家 𪚥 龘", "é e\u0301 \u202eabc", "字" * 60_000])
+def test_remarks_are_full_unicode(database: Database, remark: str) -> None:
+    add(database, row("1", remark=remark))
+    assert kept(database, "remark") == remark
+
+
+DIFFERENT = [
+    "a",
+    "A",
+    "à",
+    "a\u0301",
+    "á",
+    "ａ",
+    "a.",
+    "a-",
+    "a\u034f",
+    "ß",
+    "ss",
+    "ﬁ",
+    "fi",
+    "1",
+    "１",
+    "01",
+    "𠮷",
+    "吉",
+]
+
+
+def test_ids_compare_byte_by_byte(database: Database) -> None:
+    add(database, *(row(name, custom_parm=name) for name in DIFFERENT))
+    add(database, *(row("a", account=account) for account in ("Default", "dèfault")))
+
+    with database.read() as connection:
+        for column in (ORDERS.c.request_id, ORDERS.c.custom_parm):
+            for name in DIFFERENT:
+                same = select(column).where(ORDERS.c.account == "default", column == name)
+                assert connection.scalars(same).all() == [name]
+
+
+@pytest.mark.parametrize("column", ["request_id", "custom_parm"])
+def test_an_id_names_one_order_of_an_account(database: Database, column: str) -> None:
+    add(database, row("1", custom_parm="1"))
+    with pytest.raises(IntegrityError):
+        add(database, row("2", custom_parm="2") | {column: "1"})
+    add(database, row("1", custom_parm="1", account="other"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "constraint"),
+    [
+        ({"request_id": None}, "has_an_id"),
+        ({"traffic_sts": 2}, "traffic_sts_known"),
+        ({"state": OrderState.SUCCEEDED}, "settled_has_time"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused(database: Database, broken: dict[str, object], constraint: str) -> None:
+    # MariaDB reports a broken check as an OperationalError.
+    with pytest.raises(StatementError, match=f"ck_recharge_orders_{constraint}"):
+        add(database, row("1") | broken)
+
+
+def test_times_keep_microseconds_and_come_back_in_utc(database: Database) -> None:
+    local = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=8)))
+    add(database, row("1", settled_at=local))
+
+    value = kept(database, "settled_at")
+    assert value == local
+    assert value.tzinfo is UTC
+
+
+def test_naive_times_are_refused(database: Database) -> None:
+    with pytest.raises(StatementError, match="a naive time has no place in the database"):
+        add(database, row("1", settled_at=datetime(2026, 1, 2)))  # noqa: DTZ001 - the fault under test
+
+
+@pytest.mark.databases("postgresql", "sqlite")
+def test_indexes_that_few_rows_need_are_partial(migrated_database_url: str) -> None:
+    database = Database(migrated_database_url)
+    conditions = {
+        str(index["name"]): str(index.get("dialect_options", {}).get(f"{database.kind}_where", ""))
+        for index in inspect(database.engine).get_indexes("recharge_orders")
+    }
+    database.close()
+
+    assert "state" in conditions["ix_recharge_orders_due"]
+    assert "<>" in conditions["ix_recharge_orders_changed"]
+    assert "check_requested_at IS NOT NULL" in conditions["ix_recharge_orders_checked"]
+    assert "suspect_group IS NOT NULL" in conditions["ix_recharge_orders_suspect_group"]
+
+
+ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE recharge_orders", "mysql": "ANALYZE TABLE recharge_orders"}
+
+
+def plan(database: Database, connection: Connection, statement: str, parameters: Any) -> str:
+    """How the database would run a statement, in its own words, a step a line."""
+    explain = "EXPLAIN QUERY PLAN" if database.kind == "sqlite" else "EXPLAIN"
+    steps = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+    return "\n".join(" ".join(str(value) for value in step) for step in steps)
+
+
+def steps_of_reading_candidates(database: Database) -> str:
+    statements: list[tuple[str, Any]] = []
+    with database.read() as connection:
+        event.listen(
+            connection,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, parameters, *_: statements.append((statement, parameters)),
+        )
+        assert len(read_candidates(connection, AccountState(account="default"), NOON, 100)) == 100
+        return plan(database, connection, *statements[0])
+
+
+def test_due_orders_are_read_by_their_index(database: Database) -> None:
+    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
+    rows = [row(str(number), **({} if number % 50 == 0 else settled)) for number in range(5000)]
+    add(database, *rows)
+    with database.write() as connection:
+        connection.execute(text(ANALYZE[database.kind])).close()
+    steps = steps_of_reading_candidates(database)
+
+    assert "ix_recharge_orders_due" in steps
+    for whole_table in ("Seq Scan on recharge_orders", "SCAN recharge_orders", "recharge_orders ALL"):
+        assert whole_table not in steps, steps
+
+
+@pytest.mark.databases("postgresql")
+def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Database) -> None:
+    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
+    add(database, *(row(str(number), **({} if number % 50 == 0 else settled)) for number in range(5000)))
+    with database.write() as connection:
+        connection.execute(text(ANALYZE[database.kind])).close()
+    steps = steps_of_reading_candidates(database)
+
+    searches = [step for step in steps.splitlines() if "Index Cond" in step and "look_group" in step]
+    assert searches
+    for search in searches:
+        assert "state" in search, steps
+
+
+def test_due_orders_come_in_the_order_of_their_index(database: Database) -> None:
+    add(database, *(row(str(number), due_at=NOON + timedelta(seconds=number % 7)) for number in range(500)))
+    with database.write() as connection:
+        connection.execute(text(ANALYZE[database.kind])).close()
+    oldest_due = (
+        select(ORDERS.c.due_at)
+        .where(
+            ORDERS.c.account == "default",
+            ORDERS.c.state == literal_column("'pending'"),
+            ORDERS.c.lane == Lane.BATCH,
+            ORDERS.c.id_kind == IdKind.REQUEST_ID,
+            ORDERS.c.look_group == 0,
+            ORDERS.c.due_at <= NOON + timedelta(seconds=3),
+        )
+        .order_by(ORDERS.c.due_at)
+        .limit(100)
+    )
+    compiled = oldest_due.compile(database.engine, compile_kwargs={"literal_binds": True})
+    with database.read() as connection:
+        times = connection.scalars(oldest_due).all()
+        steps = plan(database, connection, str(compiled).replace("%", "%%"), ())
+
+    assert times == sorted(times)
+    for sorting in ("Sort", "TEMP B-TREE", "filesort"):
+        assert sorting not in steps, steps

@@ -1,0 +1,79 @@
+"""An installed wheel migrates a database, and the release after it is told from this one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.adapters.database.migrations import NotAtHead, check_at_head
+
+ROOT = Path(__file__).parents[2]
+
+LATER_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = depends_on = None
+
+
+def upgrade():
+    op.add_column("rejected_orders", sa.Column("more", sa.Integer()))
+
+
+def downgrade():
+    op.drop_column("rejected_orders", "more")
+"""
+
+
+def run(*command: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    # A bare environment: coverage would measure the installed copy, and report on files that are gone by then.
+    environment = {"PATH": os.environ["PATH"], **({"PYTHONPATH": str(path)} if path else {})}
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=100)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nothing but this project, installed from its wheel."""
+    wheels = tmp_path_factory.mktemp("wheels")
+    target = tmp_path_factory.mktemp("installed")
+    pip = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+    built = run(*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", wheels, ROOT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = wheels.glob("*.whl")
+    done = run(*pip, "install", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def call(installed: Path, function: str, url: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; from worker.adapters.database import migrations; migrations.{function}(sys.argv[1])"
+    return run("-c", code, url, path=installed)
+
+
+@pytest.mark.databases("sqlite")
+def test_an_installed_wheel_migrates_and_knows_the_release_after_it(installed: Path, database_url: str) -> None:
+    folder = run(
+        "-c",
+        "from worker.adapters.database.migrations import script_location; print(script_location())",
+        path=installed,
+    )
+    assert Path(folder.stdout.strip()) == installed / "worker" / "migrations", folder.stderr
+
+    migrated = call(installed, "upgrade", database_url)
+    assert migrated.returncode == 0, migrated.stderr
+    check_at_head(database_url)
+
+    (installed / "worker" / "migrations" / "versions" / "0002_more.py").write_text(LATER_REVISION)
+    behind = call(installed, "check_at_head", database_url)
+    assert behind.stderr.rstrip().endswith(
+        "NotAtHead: the database is at revision 0001, but this release needs 0002: run `reconciler migrate`"
+    )
+
+    migrated = call(installed, "upgrade", database_url)
+    assert migrated.returncode == 0, migrated.stderr
+    with pytest.raises(NotAtHead, match="does not know its revision 0002"):
+        check_at_head(database_url)

@@ -1,0 +1,1 @@
+"""The database, the only truth: orders, budget and query log commit together."""

@@ -1,0 +1,173 @@
+"""Callbacks: matched to their orders, or kept until the order is known."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from worker.adapters.database.bulk import insert_rows, one_of
+from worker.adapters.database.models import UnmatchedCallback, table_of
+from worker.adapters.database.order_rows import ORDERS, lock_by_keys, save_changes
+from worker.domain.callbacks import Callback, account_of, key_in, read_callback
+from worker.domain.identity import OrderKey
+from worker.domain.orders import Change, Order, Source
+from worker.domain.reports import IdKind
+from worker.domain.settlement import settle
+from worker.domain.submissions import Rejection
+from worker.domain.verdicts import judge
+
+UNMATCHED = table_of(UnmatchedCallback)
+
+_TWO_ORDERS = "its requestId and customParm belong to different orders"
+
+
+@dataclass(kw_only=True, slots=True)
+class Recorded:
+    """What became of a list of callbacks."""
+
+    settled: int = 0
+    unchanged: int = 0
+    kept: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    keys: list[OrderKey] = field(default_factory=list)
+    """Of the callbacks that were kept, and of orders that learned an id: to be matched again after the commit."""
+
+
+def record(
+    connection: Connection, callbacks: Sequence[tuple[int, Callback]], app_ids: Mapping[str, str], now: datetime
+) -> Recorded:
+    """Settle what the callbacks settle, keep those whose order is not known yet.
+
+    `callbacks` are (place in the list, callback); `app_ids` are the configured accounts.
+    """
+    keys = [key_in(account, callback) for _, callback in callbacks for account in callback.accounts(app_ids)]
+    desk = _Desk(lock_by_keys(connection, keys), app_ids)
+    recorded, unmatched = Recorded(), []
+    for index, callback in callbacks:
+        account = account_of(callback, app_ids, desk.accounts_of(callback))
+        if account is None:
+            error = (
+                "appid: is missing or unknown, and no single account can be told from the ids; send it with its appid"
+            )
+            recorded.rejections.append(Rejection(index=index, payload=callback.payload, errors=(error,)))
+            continue
+        rows = desk.orders_of(account, callback)
+        if not rows:
+            unmatched.append(_unmatched_row(account, callback, now))
+            recorded.kept += 1
+            recorded.keys.append(key_in(account, callback))
+        elif desk.apply(rows, callback, now):
+            recorded.settled += 1
+        else:
+            recorded.unchanged += 1
+    save_changes(connection, desk.changes.values(), now)
+    insert_rows(connection, UNMATCHED, unmatched)
+    recorded.keys.extend(_learned(desk.changes.values()))
+    return recorded
+
+
+def waiting_for(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
+    """The kept callbacks that name any of these orders."""
+    found: list[int] = []
+    for account in sorted({key.account for key in keys}):
+        for kind, column in (
+            (IdKind.REQUEST_ID, UNMATCHED.c.request_id),
+            (IdKind.CUSTOM_PARM, UNMATCHED.c.custom_parm),
+        ):
+            names = [name for key in keys if key.account == account and (name := key.name(kind))]
+            if names:
+                named = (UNMATCHED.c.account == account) & one_of(connection, column, names)
+                found.extend(connection.scalars(select(UNMATCHED.c.id).where(named)))
+    return sorted(set(found))
+
+
+def matching_after(connection: Connection, last_id: int, limit: int) -> tuple[list[int], int]:
+    """Of the next `limit` kept callbacks after `last_id`: those whose order is known by now, and where to go on from.
+
+    The place to go on from is 0 where the end of the table was reached.
+    """
+    page = select(UNMATCHED).where(UNMATCHED.c.id > last_id).order_by(UNMATCHED.c.id).limit(limit).subquery()
+    ids = list(connection.scalars(select(page.c.id).order_by(page.c.id)))
+    if not ids:
+        return [], 0
+    same_account = ORDERS.c.account == page.c.account
+    found: set[int] = set()
+    for names in (ORDERS.c.request_id == page.c.request_id, ORDERS.c.custom_parm == page.c.custom_parm):
+        found.update(connection.scalars(select(page.c.id).join(ORDERS, same_account & names)))
+    return sorted(found), ids[-1] if len(ids) == limit else 0
+
+
+def match_kept(
+    connection: Connection, unmatched_ids: Sequence[int], app_ids: Mapping[str, str], now: datetime
+) -> list[OrderKey]:
+    """Settle orders from callbacks that came before them; returns the keys of orders that learned an id by this."""
+    chosen = select(UNMATCHED).where(UNMATCHED.c.id.in_(unmatched_ids)).order_by(UNMATCHED.c.id)
+    rows = connection.execute(chosen.with_for_update(skip_locked=True)).mappings().all()
+    kept = [(row, read_callback(json.loads(row["payload"]))) for row in rows]
+    readable = [(row, callback) for row, callback in kept if isinstance(callback, Callback)]
+    desk = _Desk(lock_by_keys(connection, [key_in(row["account"], callback) for row, callback in readable]), app_ids)
+    done = []
+    for row, callback in readable:
+        orders = desk.orders_of(row["account"], callback)
+        if orders and row["account"] in app_ids:
+            desk.apply(orders, callback, now)
+            done.append(row["id"])
+    save_changes(connection, desk.changes.values(), now)
+    if done:
+        connection.execute(delete(UNMATCHED).where(UNMATCHED.c.id.in_(done)))
+    return _learned(desk.changes.values())
+
+
+class _Desk:
+    """The locked orders that a list of callbacks can touch, as the list is worked through."""
+
+    def __init__(self, orders: Sequence[Order], app_ids: Mapping[str, str]) -> None:
+        self.changes = {order.id: Change(before=order, after=order) for order in orders}
+        self._app_ids = app_ids
+        self._by_name: dict[tuple[str, IdKind, str | None], int] = {}
+        for order in orders:
+            self._index(order)
+
+    def accounts_of(self, callback: Callback) -> set[str]:
+        """The accounts in which an order is known that the callback names."""
+        return {a for a in callback.accounts(self._app_ids) if self.orders_of(a, callback)}
+
+    def orders_of(self, account: str, callback: Callback) -> list[Order]:
+        """The orders of an account that the callback names: one, none, or two that its ids confuse."""
+        key = key_in(account, callback)
+        named = {self._by_name.get((account, kind, key.name(kind))) for kind in IdKind}
+        return [self.changes[order_id].after for order_id in sorted(found for found in named if found is not None)]
+
+    def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
+        """Judge the callback and change the orders; returns whether one was settled by it."""
+        contradiction = _TWO_ORDERS if len(orders) > 1 else None
+        settled = False
+        for order in orders:
+            app_id = self._app_ids[order.account]
+            verdict = judge(order, [callback.report], app_id=app_id, contradiction=contradiction, is_callback=True)
+            change = settle(order, verdict, source=Source.CALLBACK, now=now)
+            settled = settled or change.settles
+            self.changes[order.id] = self.changes[order.id].then(change.after, change.events)
+            self._index(change.after)
+        return settled
+
+    def _index(self, order: Order) -> None:
+        for kind in IdKind:
+            if (name := order.key.name(kind)) is not None:
+                self._by_name[order.account, kind, name] = order.id
+
+
+def _learned(changes: Iterable[Change]) -> list[OrderKey]:
+    return [change.after.key for change in changes if change.after.key != change.before.key]
+
+
+def _unmatched_row(account: str, callback: Callback, now: datetime) -> dict[str, object]:
+    return {
+        "account": account,
+        "request_id": callback.report.request_id,
+        "custom_parm": callback.report.custom_parm,
+        "received_at": now,
+        "payload": callback.payload_text,
+    }

@@ -1,0 +1,174 @@
+"""Connections and transactions, made so that they mean the same on PostgreSQL, MariaDB and SQLite."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+T = TypeVar("T")
+
+# A transaction that waits longer for a row than this gives up, and is tried again.
+_LOCK_WAIT_SECONDS = 10
+_CLOCKS = {
+    # now() is the transaction's start: behind a lock wait it would be stale.
+    "postgresql": "SELECT clock_timestamp()",
+    "mysql": "SELECT sysdate(6)",
+    "mariadb": "SELECT sysdate(6)",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+}
+# PostgreSQL: serialization failure, deadlock, lock not available. MariaDB: lock wait timeout, deadlock, and 1020, which
+# 11.6.2 and newer raise for a locking read after a plain read of a row that was changed in between.
+_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+_TRANSIENT_MYSQL_CODES = frozenset({1020, 1205, 1213})
+
+
+class RaceLost(Exception):
+    """A row changed between the moment it was read and the moment it was written: the transaction is to be repeated."""
+
+
+class Database:
+    """One process's way to the database. Make it after the fork, close it at the end.
+
+    `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
+    which loses its power cannot keep a budget's row locked.
+    """
+
+    def __init__(self, url: str, *, idle_transaction_seconds: float = 30.0, pool_size: int = 10) -> None:
+        self.kind = make_url(url).get_backend_name()
+        self._engine = _make_engine(url, max(1.0, idle_transaction_seconds), pool_size)
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations and command-line reads."""
+        return self._engine
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end, rolled back by an exception."""
+        with self._engine.connect().execution_options(reconciler_writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock at this moment, in UTC."""
+        value = connection.exec_driver_sql(_CLOCKS[self.kind]).scalar_one()
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+    def retrying(self, attempt: Callable[[], T], *, attempts: int = 5) -> T:
+        """Repeat a transaction that lost a race or a deadlock, a few times. Nothing else is repeated."""
+        return Retrying(
+            retry=retry_if_exception(is_contention),
+            stop=stop_after_attempt(attempts),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            reraise=True,
+        )(attempt)
+
+    def insisting(self, attempt: Callable[[], T], *, seconds: float) -> T:
+        """Repeat a transaction while the database is away or contended, for so many seconds."""
+        return Retrying(
+            retry=retry_if_exception(lambda error: is_contention(error) or is_unavailable(error)),
+            stop=stop_after_delay(seconds),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            reraise=True,
+        )(attempt)
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
+    if isinstance(error, (RaceLost, IntegrityError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    cause = error.orig
+    if getattr(cause, "sqlstate", None) in _TRANSIENT_SQLSTATES:
+        return True
+    code = cause.args[0] if cause is not None and cause.args else None
+    return code in _TRANSIENT_MYSQL_CODES or "database is locked" in str(cause)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the database could not be reached, or went away."""
+    return isinstance(error, (OperationalError, InterfaceError)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def _make_engine(url: str, idle_transaction_seconds: float, pool_size: int) -> Engine:
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    engine = create_engine(
+        url,
+        # On both servers: a decision must see what others committed before it took its locks.
+        isolation_level="READ COMMITTED",
+        # A connection that the server has closed meanwhile is replaced, instead of failing a tick.
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_recycle=1800,
+    )
+    statements = _SESSION_SETTINGS["postgresql" if kind == "postgresql" else "mysql"]
+    figures = {
+        "lock_wait_s": _LOCK_WAIT_SECONDS,
+        "idle_ms": math.ceil(idle_transaction_seconds * 1000),
+        "idle_s": math.ceil(idle_transaction_seconds),
+    }
+    event.listen(engine, "connect", _session_set_up([statement.format(**figures) for statement in statements]))
+    return engine
+
+
+_SESSION_SETTINGS = {
+    "postgresql": (
+        "SET TIME ZONE 'UTC'",
+        "SET idle_in_transaction_session_timeout = {idle_ms}",
+        "SET lock_timeout = '{lock_wait_s}s'",
+    ),
+    "mysql": (
+        # Times are stored without a zone: sysdate() must give UTC. Only MariaDB reads what /*M! holds: MySQL has no
+        # such setting.
+        "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_wait_s}"
+        " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
+    ),
+}
+
+
+def _session_set_up(statements: Sequence[str]) -> Callable[[Any, object], None]:
+    def set_up(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connection.commit()
+
+    return set_up
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by itself, and deferred: one that turns to writing fails at once where another
+    # writes, whatever the busy timeout.
+    connection.isolation_level = None
+    # Readers are not kept out by the writer, and a commit survives a power loss.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("reconciler_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

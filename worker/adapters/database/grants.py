@@ -1,0 +1,185 @@
+"""The grant: one short transaction that takes a slot, leases the orders and commits the query's row; then we may send.
+
+The order of its steps is the point; `worker.domain.budget` says why. A clock that is read before a lock wait is stale
+after it; a deadline that starts after the commit would let a slow grant eat into the next window.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, update
+
+from worker.adapters.clock import Clock
+from worker.adapters.database.account_rows import add_state, lock_states, read_states, save_state
+from worker.adapters.database.budget_rows import (
+    SlotRow,
+    add_slot,
+    lock_free_slot,
+    mark_in_flight,
+    read_slots,
+    save_slot,
+)
+from worker.adapters.database.bulk import one_of
+from worker.adapters.database.candidates import claim, read_candidates
+from worker.adapters.database.engine import Database
+from worker.adapters.database.order_rows import ORDERS
+from worker.adapters.database.query_rows import add_query, mark_lost
+from worker.domain.accounts import AccountState, bring_back_off_back
+from worker.domain.budget import Permission, Reading, bring_back, may_ask, reserve
+from worker.domain.choice import Choice, choose, spend
+from worker.domain.orders import Order
+from worker.domain.queries import Query
+from worker.domain.rules import Rules
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotKey:
+    """A slot of an account SID, with the accounts that share it."""
+
+    account_sid: str
+    number: int
+    app_ids: Mapping[str, str]
+    """Account name to app id, in the order of the names."""
+
+
+class Grants:
+    """The budget as the database keeps it."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+
+    def prepare(self, slots: Sequence[SlotKey]) -> None:
+        """Begin the rows of slots and accounts that are seen for the first time."""
+        self._database.retrying(lambda: self._prepare(slots))
+
+    def open_slots(self, slots: Sequence[SlotKey]) -> list[SlotKey]:
+        """The slots that may carry a query as far as one look without a lock can tell: the quiet tick."""
+        with self._database.read() as connection:
+            rows = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
+            now = self._read_clocks(connection)
+        shut = {(row.account_sid, row.number) for row in rows if may_ask(row.slot, now, self._rules) is Permission.WAIT}
+        return [slot for slot in slots if (slot.account_sid, slot.number) not in shut]
+
+    def take(self, slot: SlotKey) -> Query | None:
+        """Take a slot for the orders that are most worth it.
+
+        None where the slot is not to be had, not yet due, or nothing is worth asking. A deadlock is retried:
+        nothing was sent yet. Once this returns a query, its reservation is committed.
+        """
+        return self._database.retrying(lambda: self._take(slot))
+
+    def _take(self, slot: SlotKey) -> Query | None:
+        with self._database.write() as connection:
+            row = lock_free_slot(connection, slot.account_sid, slot.number)
+            if row is None:
+                return None
+            now = self._read_clocks(connection)
+            match may_ask(row.slot, now, self._rules):
+                case Permission.BRING_BACK:
+                    save_slot(connection, row.id, bring_back(row.slot, now, self._rules), now.database)
+                    return None
+                case Permission.WAIT:
+                    return None
+            states = lock_states(connection, slot.app_ids)
+            for account in _in_turn(tuple(slot.app_ids), row.last_account):
+                if account not in states or not _may_be_asked(connection, states[account], now):
+                    continue
+                query = self._ask_about(connection, slot, row, states[account], now)
+                if query is not None:
+                    return query
+            return None
+
+    def _ask_about(
+        self, connection: Connection, slot: SlotKey, row: SlotRow, state: AccountState, now: Reading
+    ) -> Query | None:
+        candidates = read_candidates(connection, state, now.database, self._rules.batch_size)
+        choice = choose(candidates, state, now.database, self._rules)
+        if choice is None:
+            return None
+        orders = claim(connection, state.account, choice, now.database, self._rules.batch_size)
+        if not orders:
+            return None
+        return self._reserve(connection, slot, row, state, choice, orders, now)
+
+    def _reserve(
+        self,
+        connection: Connection,
+        slot: SlotKey,
+        row: SlotRow,
+        state: AccountState,
+        choice: Choice,
+        orders: tuple[Order, ...],
+        now: Reading,
+    ) -> Query:
+        token = uuid.uuid4().hex
+        mark_lost(connection, row.in_flight_query_id)
+        query_id = add_query(
+            connection,
+            {
+                "account": state.account,
+                "account_sid": slot.account_sid,
+                "slot": slot.number,
+                "work": choice.work.value,
+                "id_kind": choice.id_kind,
+                "order_count": len(orders),
+                "sent_at": now.database,
+                "asked_ids": ",".join(order.asked_id for order in orders),
+            },
+        )
+        self._lease(connection, orders, token, now)
+        save_slot(connection, row.id, reserve(now, self._rules, token), now.database)
+        mark_in_flight(connection, row.id, query_id, state.account)
+        save_state(connection, spend(state, choice, now.database, self._rules))
+        return Query(
+            id=query_id,
+            account=state.account,
+            app_id=slot.app_ids[state.account],
+            account_sid=slot.account_sid,
+            slot=slot.number,
+            sid_accounts=tuple(slot.app_ids),
+            token=token,
+            id_kind=choice.id_kind,
+            work=choice.work,
+            sent_at=now.database,
+            orders=orders,
+        )
+
+    def _lease(self, connection: Connection, orders: Sequence[Order], token: str, now: Reading) -> None:
+        """Push the orders past the deadline: a crash needs no sweeper, the lease runs out."""
+        until = now.database + timedelta(seconds=self._rules.reservation_seconds)
+        leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
+        connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
+
+    def _prepare(self, slots: Sequence[SlotKey]) -> None:
+        with self._database.write() as connection:
+            known = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
+            known_slots = {(row.account_sid, row.number) for row in known}
+            now = self._read_clocks(connection)
+            for slot in slots:
+                if (slot.account_sid, slot.number) not in known_slots:
+                    add_slot(connection, slot.account_sid, slot.number, now, self._rules)
+            accounts = {account for slot in slots for account in slot.app_ids}
+            for account in sorted(accounts - read_states(connection, accounts).keys()):
+                add_state(connection, account)
+
+    def _read_clocks(self, connection: Connection) -> Reading:
+        boot = self._clock.boot()
+        return Reading(boot_id=self._clock.boot_id, boot=boot, database=self._database.now(connection))
+
+
+def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:
+    brought_back = bring_back_off_back(state, now.database)
+    if brought_back != state:
+        save_state(connection, brought_back)
+    return state.paused_at is None and not brought_back.is_backed_off(now.database)
+
+
+def _in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]:
+    """Accounts that share a SID take turns: the one after the last goes first."""
+    start = accounts.index(last) + 1 if last in accounts else 0
+    yield from accounts[start:]
+    yield from accounts[:start]

@@ -1,0 +1,93 @@
+"""Cancelling orders, and asking for a look at them, by reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from worker.adapters.database.order_rows import lock_by_keys, save_changes
+from worker.domain.identity import OrderKey
+from worker.domain.orders import Change, EventKind, Lane, Order, OrderEvent, OrderState, Source
+from worker.domain.settlement import ask_again_now
+from worker.domain.submissions import Rejection
+
+
+@dataclass(kw_only=True, slots=True)
+class Handled:
+    """What became of a list of references."""
+
+    changed: int = 0
+    unchanged: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+Reference = tuple[int, object, OrderKey]
+"""Place in the list, payload, key."""
+
+
+def cancel(connection: Connection, references: Sequence[Reference], now: datetime) -> Handled:
+    """Stop asking about orders that the billing system has dealt with. Final and cancelled ones stay as they are."""
+    handled, changes = Handled(), {}
+    for order, _ in _named(connection, references, handled):
+        if order.state.may_settle and order.id not in changes:
+            after = replace(
+                order,
+                state=OrderState.CANCELLED,
+                lane=Lane.BATCH,
+                suspect_group=None,
+                lease_token=None,
+                check_requested_at=None,
+            )
+            changes[order.id] = _change(order, after, EventKind.CANCELLED, now)
+            handled.changed += 1
+        else:
+            handled.unchanged += 1
+    save_changes(connection, changes.values(), now)
+    return handled
+
+
+def check(connection: Connection, references: Sequence[Reference], now: datetime) -> Handled:
+    """Ask about pending orders next. Other states are refused: whoever wants them asked about reopens them first."""
+    handled, changes = Handled(), {}
+    for order, (index, payload, key) in _named(connection, references, handled):
+        if order.state is not OrderState.PENDING:
+            error = f"order {key}: is {order.state.value}, not pending; reopen it first"
+            handled.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
+            continue
+        marked = ask_again_now(Change(before=order, after=order), now).after
+        after = replace(marked, check_requested_at=now)
+        changes[order.id] = _change(order, after, EventKind.CHECK_REQUESTED, now)
+        handled.changed += 1
+    save_changes(connection, changes.values(), now)
+    return handled
+
+
+def _named(connection: Connection, references: Sequence[Reference], handled: Handled) -> list[tuple[Order, Reference]]:
+    """The locked orders that references name, one each; what names none or two is refused."""
+    rows = lock_by_keys(connection, [key for _, _, key in references])
+    by_name: dict[tuple[str, str, str], Order] = {}
+    for order in rows:
+        for name, value in (("request_id", order.request_id), ("custom_parm", order.custom_parm)):
+            if value is not None:
+                by_name[order.account, name, value] = order
+    found = []
+    for index, payload, key in references:
+        given = [(n, v) for n, v in (("request_id", key.request_id), ("custom_parm", key.custom_parm)) if v is not None]
+        named = [by_name.get((key.account, n, v)) for n, v in given]
+        orders = {order.id: order for order in named if order is not None}
+        if len(orders) == 1:
+            found.append((next(iter(orders.values())), (index, payload, key)))
+            continue
+        error = f"order {key}: " + (
+            "its ids belong to two different orders" if orders else "is not known; enqueue it first"
+        )
+        handled.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
+    return found
+
+
+def _change(before: Order, after: Order, kind: EventKind, now: datetime) -> Change:
+    event = OrderEvent(
+        order_id=before.id, at=now, kind=kind, source=Source.BILLING, from_state=before.state, to_state=after.state
+    )
+    return Change(before=before, after=after, events=(event,))

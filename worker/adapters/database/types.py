@@ -1,0 +1,78 @@
+"""Column types that mean the same on PostgreSQL, MariaDB and SQLite."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, Numeric, String, Text, TypeDecorator
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+_MYSQL = ("mysql", "mariadb")
+
+#: SQLite counts rows by itself only in a column of type INTEGER.
+RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+#: A text that may be longer than MariaDB's TEXT (64 KiB).
+LongText = Text().with_variant(mysql.MEDIUMTEXT(), *_MYSQL)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC, to the microsecond. Naive times are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """MariaDB keeps fractions of a second only where it is told so."""
+        if dialect.name in _MYSQL:
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time; hand the others over in UTC, without a zone where the database has none."""
+        if value is None:
+            return None
+        if value.utcoffset() is None:
+            raise ValueError(f"a naive time has no place in the database: {value!r}")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Amount(TypeDecorator[Decimal]):
+    """An exact amount in yuan. SQLite has no decimals: there it is text, such as `2.94`."""
+
+    impl = Numeric(14, 4)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """A decimal where the database has one."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(20))
+        return dialect.type_descriptor(Numeric(14, 4))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | str | None:
+        """Write plain digits, never an exponent."""
+        return format(value, "f") if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
+        """Read both forms back."""
+        return None if value is None else Decimal(value)
+
+
+def text_enum(values: type[StrEnum], length: int) -> Enum:
+    """A column that holds a member of an enumeration as its text; a value that the code does not know is refused."""
+    return Enum(
+        values,
+        native_enum=False,
+        length=length,
+        values_callable=lambda enumeration: [member.value for member in enumeration],
+        validate_strings=True,
+    )

@@ -1,0 +1,112 @@
+"""The write-back: what a query's end changes, in one guarded transaction that may be repeated; the query never is."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import Connection, update
+
+from worker.adapters.clock import Clock
+from worker.adapters.database.account_rows import lock_states, save_state
+from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, save_slot
+from worker.adapters.database.engine import Database
+from worker.adapters.database.order_rows import ORDERS, find_ids, lock_by_ids, save_changes
+from worker.adapters.database.query_rows import absent_ids_since, end_with_answer, end_with_error
+from worker.domain.accounts import AccountState, back_off
+from worker.domain.answered import after_answer
+from worker.domain.bad_ends import after_bad_end
+from worker.domain.budget import Reading, tighten
+from worker.domain.identity import OrderKey
+from worker.domain.orders import Lane, OrderState
+from worker.domain.queries import Aftermath, Query
+from worker.domain.query_errors import QueryError
+from worker.domain.reports import Answer, IdKind
+from worker.domain.rules import Rules
+
+_MOST_NAMED = 10
+
+
+class WriteBack:
+    """Writes the ends of queries into the database."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        """Write what an answer said. Repeated while the database is away, until the lease has run out."""
+
+        def attempt(connection: Connection, now: Reading, holder: Query, state: AccountState) -> Aftermath:
+            rows = lock_by_ids(connection, self._concerned(connection, query, answer))
+            aftermath = after_answer(holder, answer, rows, state, now=now.database, rules=self._rules)
+            end_with_answer(connection, query, answer, aftermath, now.database)
+            if aftermath.forgive_since is not None:
+                self._forgive(connection, query, aftermath.forgive_since, now)
+            return aftermath
+
+        return self._insist(query, attempt)
+
+    def failed(self, query: Query, error: QueryError) -> Aftermath:
+        """Write how a query failed, likewise."""
+
+        def attempt(connection: Connection, now: Reading, holder: Query, state: AccountState) -> Aftermath:
+            rows = lock_by_ids(connection, [order.id for order in query.orders])
+            aftermath = after_bad_end(
+                holder, error, rows, state, now=now.database, rules=self._rules, jitter=random.random()
+            )
+            end_with_error(connection, query, error, now.database)
+            return aftermath
+
+        return self._insist(query, attempt)
+
+    def _insist(
+        self, query: Query, attempt: Callable[[Connection, Reading, Query, AccountState], Aftermath]
+    ) -> Aftermath:
+        return self._database.insisting(lambda: self._write(query, attempt), seconds=self._rules.reservation_seconds)
+
+    def _write(
+        self, query: Query, attempt: Callable[[Connection, Reading, Query, AccountState], Aftermath]
+    ) -> Aftermath:
+        with self._database.write() as connection:
+            row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
+            # Read after the answer and under the row's lock.
+            now = Reading(boot_id=self._clock.boot_id, boot=self._clock.boot(), database=self._database.now(connection))
+            # A stale token settles nothing and moves no slot: what was said is recorded only.
+            holder = query if row is not None else replace(query, token="")
+            states = lock_states(connection, query.sid_accounts)
+            aftermath = attempt(connection, now, holder, states[query.account])
+            save_changes(connection, aftermath.changes, now.database)
+            save_state(connection, aftermath.state)
+            if aftermath.backs_off_whole_sid:
+                for account in states.keys() - {query.account}:
+                    other = back_off(states[account], self._rules, now.database, jitter=random.random())
+                    save_state(connection, other)
+            if row is not None:
+                if aftermath.tightens_slot:
+                    save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
+                mark_in_flight(connection, row.id, None, query.account)
+            return aftermath
+
+    def _concerned(self, connection: Connection, query: Query, answer: Answer) -> set[int]:
+        """The rows that were asked about, and the others that an item names besides."""
+        # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
+        spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
+        if query.is_alone:
+            spoken_of.extend(answer.added[:_MOST_NAMED])
+        named = {(IdKind.REQUEST_ID, report.request_id) for report in spoken_of}
+        named |= {(IdKind.CUSTOM_PARM, report.custom_parm) for report in spoken_of}
+        named -= {(kind, order.key.name(kind)) for order in query.orders for kind in IdKind}
+        keys = [OrderKey(account=query.account).with_name(kind, name) for kind, name in named if name is not None]
+        return {order.id for order in query.orders} | find_ids(connection, keys)
+
+    def _forgive(self, connection: Connection, query: Query, since: int, now: Reading) -> None:
+        """What one-item answers left out was not absent: it is due at once, and asked like any other again."""
+        names = absent_ids_since(connection, query, since)
+        column = ORDERS.c.request_id if query.id_kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm
+        forgiven = (ORDERS.c.account == query.account) & column.in_(names) & ORDERS.c.lease_token.is_(None)
+        connection.execute(
+            update(ORDERS)
+            .where(forgiven, ORDERS.c.state == OrderState.PENDING, ORDERS.c.lane != Lane.SUSPECT)
+            .values(absences=0, absence_mark=0, lane=Lane.BATCH, due_at=now.database, updated_at=now.database)
+        )
