@@ -1,0 +1,392 @@
+"""The platform's callbacks, in its own words: settled once, whatever comes first."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.support.reconciling import ORDERS, Workbench, item
+from tests.support.waiting import locked_table
+from worker.adapters.database.callbacks import record
+from worker.adapters.database.models import RejectedOrder, UnmatchedCallback, table_of
+from worker.domain.callbacks import Callback, read_callback
+
+UNMATCHED = table_of(UnmatchedCallback)
+REJECTED = table_of(RejectedOrder)
+MOBILE = "18812340804"
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url)
+    yield workbench
+    workbench.close()
+
+
+def body(request_id: object = "r1", **fields: object) -> dict[str, object]:
+    """A callback body as the platform sends it."""
+    said: dict[str, object] = {
+        "requestId": request_id,
+        "appid": "app-1",
+        "trafficSts": "1",
+        "remark": "成功",
+        "mobile": "188****0804",
+        "oriAmount": "2.94",
+        **fields,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def answer_of(settled: int = 0, unchanged: int = 0, kept: int = 0) -> dict[str, object]:
+    return {"settled": settled, "unchanged": unchanged, "kept": kept, "rejected": []}
+
+
+def record_all(bench: Workbench, *callbacks: object) -> dict[str, Any]:
+    return bench.intake.record_callbacks(list(callbacks))
+
+
+def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
+    return {one["index"]: one["errors"] for one in answer["rejected"]}
+
+
+def verdict_on(bench: Workbench, name: str) -> tuple[object, ...]:
+    order = bench.order(name)
+    return (order.state, order.traffic_sts, order.ori_amount, order.settled_by, order.attention)
+
+
+SUCCESS = ("succeeded", 1, Decimal("2.94"), "callback", None)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        body(),
+        {name.upper(): value for name, value in body().items()},
+        {name.lower(): value for name, value in body().items()},
+        {name.capitalize(): value for name, value in body().items()},
+        body(trafficSts=1, oriAmount=2.94),
+        body(oriAmount="2.9400"),
+        body(statusCode="000000", another={"field": [1]}),
+        body(mobile=None, remark=None),
+        body(mobile=MOBILE),
+    ],
+)
+@pytest.mark.databases("sqlite")
+def test_a_callback_settles_its_order_in_whatever_case_and_type_it_comes(
+    bench: Workbench, callback: dict[str, object]
+) -> None:
+    bench.add("r1", mobile=MOBILE)
+    assert record_all(bench, callback) == answer_of(settled=1)
+    assert verdict_on(bench, "r1") == SUCCESS
+
+
+def test_a_settled_order_tells_when_by_whom_and_in_which_words(bench: Workbench) -> None:
+    bench.add("r1", "r2", expected_amount="2.94")
+    assert record_all(bench, body(), body("r2", trafficSts="-1", oriAmount="0.00", remark="号码😀错误")) == answer_of(2)
+    assert verdict_on(bench, "r1") == SUCCESS
+    assert verdict_on(bench, "r2") == ("failed", -1, Decimal(0), "callback", None)
+    order = bench.order("r2")
+    assert order.remark == "号码😀错误"
+    assert order.settled_at is not None
+    assert abs(order.settled_at - datetime.now(UTC)) < timedelta(minutes=1)
+    (settled,) = bench.events_of("r2")
+    assert (settled["kind"], settled["source"], settled["from_state"], settled["to_state"]) == (
+        "settled",
+        "callback",
+        "pending",
+        "failed",
+    )
+    assert json.loads(settled["detail"])["remark"] == "号码😀错误"
+
+
+def test_a_number_as_an_id_is_the_id_that_it_spells(bench: Workbench) -> None:
+    bench.add("2016010000000219")
+    assert record_all(bench, body(2016010000000219)) == answer_of(settled=1)
+
+
+def test_the_same_callback_again_changes_nothing(bench: Workbench) -> None:
+    bench.add("r1")
+    assert record_all(bench, body(), body()) == answer_of(settled=1, unchanged=1)
+    before = bench.rows(ORDERS)
+    assert record_all(bench, body()) == answer_of(unchanged=1)
+    assert bench.rows(ORDERS) == before
+    assert [row["kind"] for row in bench.events_of("r1")].count("settled") == 1
+
+
+def test_a_callback_that_comes_before_its_order_is_kept_and_then_settles_it(bench: Workbench) -> None:
+    assert record_all(bench, body()) == answer_of(kept=1)
+    (kept,) = bench.rows(UNMATCHED)
+    assert (kept["account"], kept["request_id"], json.loads(kept["payload"])) == ("default", "r1", body())
+    bench.add("r1")
+    assert verdict_on(bench, "r1") == SUCCESS
+    assert bench.rows(UNMATCHED) == []
+
+
+def test_an_order_known_by_its_custom_parm_is_settled_and_learns_its_number(bench: Workbench) -> None:
+    bench.enqueue({"custom_parm": "c1", "mobile": MOBILE}, {"custom_parm": "c2", "mobile": MOBILE})
+    assert record_all(bench, body("r1", customParm="c1"), body(None, customParm="c2")) == answer_of(settled=2)
+    assert (bench.order("c1").request_id, bench.order("c2").request_id) == ("r1", None)
+
+
+def test_a_row_that_learns_its_number_by_enqueue_is_settled_by_the_callback_that_waits(bench: Workbench) -> None:
+    bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
+    assert record_all(bench, body("r1")) == answer_of(kept=1)
+    assert bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "r1"}])["duplicates"] == 1
+    assert verdict_on(bench, "c1") == SUCCESS
+
+
+def test_a_row_that_learns_its_number_by_a_callback_is_settled_by_the_one_that_waits(bench: Workbench) -> None:
+    bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
+    recharging = body("r1", customParm="c1", trafficSts="0", oriAmount=None)
+    assert record_all(bench, body("r1")) == answer_of(kept=1)
+    assert record_all(bench, recharging) == answer_of(unchanged=1)
+    assert verdict_on(bench, "c1") == SUCCESS
+    assert bench.rows(UNMATCHED) == []
+
+
+def test_a_row_that_learns_its_number_by_a_query_is_settled_on_a_tick(bench: Workbench) -> None:
+    bench.open()
+    bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
+    assert record_all(bench, body("r1")) == answer_of(kept=1)
+    bench.ask([item("r1", "0", None, custom_parm="c1", mobile="188****0804")])
+    bench.intake.match_some_callbacks()
+    assert verdict_on(bench, "c1") == SUCCESS
+
+
+def test_ticks_look_through_all_kept_callbacks_a_part_at_a_time(bench: Workbench) -> None:
+    for start in (0, 1000):
+        record_all(bench, *(body(f"r{number:04}") for number in range(start, start + 500)))
+    model = bench_row(bench)
+    with bench.database.write() as connection:
+        # As a process leaves it that was killed between its commit and its match.
+        connection.execute(ORDERS.insert(), [{**model, "request_id": name} for name in ("r0001", "r1499")])
+    for _ in range(8):
+        bench.intake.match_some_callbacks()
+    assert [verdict_on(bench, name) for name in ("r0001", "r1499")] == [SUCCESS] * 2
+    assert len(bench.rows(UNMATCHED)) == 998
+
+
+def bench_row(bench: Workbench) -> dict[str, Any]:
+    """A pending order as a row, without its ids."""
+    bench.add("model")
+    (model,) = bench.rows(ORDERS)
+    return {name: value for name, value in model.items() if name not in ("id", "request_id", "custom_parm")}
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("first", ["callback", "order"])
+def test_a_callback_and_its_order_that_commit_at_the_same_moment_find_each_other(bench: Workbench, first: str) -> None:
+    # What is refused is written last: behind the locked table, a transaction has done its work and is not committed.
+    def callback() -> object:
+        return record_all(bench, body(), *([5] if first == "callback" else []))
+
+    def order() -> object:
+        return bench.intake.enqueue_orders([{"request_id": "r1"}, *([5] if first == "order" else [])])
+
+    held, other = (callback, order) if first == "callback" else (order, callback)
+    with ThreadPoolExecutor(1) as threads, locked_table(bench.url, "rejected_orders") as lock:
+        running = threads.submit(held)
+        lock.wait_for_waiting()
+        other()
+        assert not running.done()
+        lock.release()
+        running.result(30)
+    assert verdict_on(bench, "r1") == SUCCESS
+    assert bench.rows(UNMATCHED) == []
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_callback_whose_process_died_at_that_moment_is_matched_on_a_tick(bench: Workbench) -> None:
+    callback = read_callback(body())
+    assert isinstance(callback, Callback)
+    with bench.database.write() as connection:
+        record(connection, [(0, callback)], bench.app_ids, bench.database.now(connection))
+        bench.add("r1")
+        assert verdict_on(bench, "r1")[0] == "pending"
+    bench.intake.match_some_callbacks()
+    assert verdict_on(bench, "r1") == SUCCESS
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_callbacks_and_their_orders_in_a_crowd_all_find_each_other(bench: Workbench) -> None:
+    names = [f"r{number}" for number in range(80)]
+
+    def work(turn: int) -> None:
+        for start in range(0, 80, 10):
+            part = names[start : start + 10]
+            if turn % 2:
+                bench.intake.enqueue_orders([{"request_id": name} for name in part])
+            else:
+                record_all(bench, *map(body, reversed(part)))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert {verdict_on(bench, name) for name in names} == {SUCCESS}
+    assert bench.rows(UNMATCHED) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "attention"),
+    [
+        ({"trafficSts": "-1", "oriAmount": "0"}, "late_conflict"),
+        ({"oriAmount": "2.95"}, "late_conflict"),
+        ({"trafficSts": "0", "oriAmount": None}, None),
+        ({"appid": "app-9"}, "conflicting_answer"),
+    ],
+)
+def test_a_final_state_never_changes_whatever_is_said_later(
+    bench: Workbench, fields: dict[str, object], attention: str | None
+) -> None:
+    bench.add("r1")
+    record_all(bench, body())
+    assert record_all(bench, body(**fields)) == answer_of(unchanged=1)
+    assert verdict_on(bench, "r1") == (*SUCCESS[:-1], attention)
+    told = {"late_conflict": "contradicted", "conflicting_answer": "not_believed", None: "ignored"}
+    assert [row["kind"] for row in bench.events_of("r1")] == ["settled", told[attention]]
+
+
+def test_an_unresolved_order_is_settled_by_its_callback_and_a_cancelled_one_never(bench: Workbench) -> None:
+    bench.add("r1", "r2")
+    bench.run("UPDATE recharge_orders SET state = 'unresolved', attention = 'too_old' WHERE request_id = 'r1'")
+    bench.intake.cancel_orders([{"request_id": "r2"}])
+    assert record_all(bench, body("r1"), body("r2")) == answer_of(settled=1, unchanged=1)
+    assert verdict_on(bench, "r1") == SUCCESS
+    assert verdict_on(bench, "r2") == ("cancelled", None, None, None, "late_conflict")
+
+
+def test_a_success_without_an_amount_field_makes_the_order_due_now(bench: Workbench) -> None:
+    bench.add("r1", "r2", age_seconds=0)
+    bench.run("UPDATE recharge_orders SET due_at = '2099-01-01 00:00:00'")
+    assert record_all(bench, body(oriAmount=None), body("r2", oriAmount="a lot")) == answer_of(unchanged=2)
+    assert verdict_on(bench, "r1") == ("pending", None, None, None, None)
+    assert bench.order("r1").due_at <= datetime.now(UTC)
+    assert verdict_on(bench, "r2") == ("pending", None, None, None, "conflicting_answer")
+    assert bench.order("r2").due_at.year == 2099
+
+
+@pytest.mark.parametrize(
+    ("fields", "attention"),
+    [
+        ({"mobile": "139****0804"}, "mobile_mismatch"),
+        ({"trafficSts": "2"}, "unknown_status"),
+        ({"trafficSts": None}, "unknown_status"),
+        ({"trafficSts": "-1", "mobile": None, "oriAmount": None}, "unknown_to_platform"),
+        ({"trafficSts": "-1", "remark": "订单不存在"}, "unknown_to_platform"),
+        ({"TrafficSts": "-1"}, "conflicting_answer"),
+        ({"customParm": "another"}, "conflicting_answer"),
+        ({"appid": "app-9"}, "conflicting_answer"),
+        ({"statusCode": "-2"}, "conflicting_answer"),
+        ({"trafficSts": ["1"]}, "conflicting_answer"),
+    ],
+)
+@pytest.mark.databases("sqlite")
+def test_what_cannot_be_believed_settles_nothing_and_is_told(
+    bench: Workbench, fields: dict[str, object], attention: str
+) -> None:
+    bench.add("r1", mobile=MOBILE, custom_parm="c1")
+    assert record_all(bench, body(**fields)) == answer_of(unchanged=1)
+    assert verdict_on(bench, "r1") == ("pending", None, None, None, attention)
+    assert [row["kind"] for row in bench.events_of("r1")] == ["not_believed"]
+
+
+def test_a_callback_that_names_two_orders_settles_neither(bench: Workbench) -> None:
+    bench.enqueue({"request_id": "r1"}, {"custom_parm": "c2", "mobile": MOBILE})
+    assert record_all(bench, body("r1", customParm="c2")) == answer_of(unchanged=1)
+    assert [verdict_on(bench, name)[::4] for name in ("r1", "c2")] == [("pending", "conflicting_answer")] * 2
+
+
+def test_a_number_that_a_callback_just_taught_one_order_is_not_taught_another(bench: Workbench) -> None:
+    bench.enqueue({"custom_parm": "c1", "mobile": MOBILE}, {"custom_parm": "c2", "mobile": MOBILE})
+    record_all(bench, body("r1", customParm="c1"), body("r1", customParm="c2"))
+    assert [bench.order(name).request_id for name in ("c1", "c2")] == ["r1", None]
+    assert verdict_on(bench, "c2")[::4] == ("pending", "conflicting_answer")
+    assert verdict_on(bench, "c1")[0] == "succeeded"
+
+
+class TestSeveralAccounts:
+    @pytest.fixture
+    def bench(self, migrated_database_url: str) -> Iterator[Workbench]:
+        workbench = Workbench(migrated_database_url, app_ids={"default": "app-1", "second": "app-2", "third": "app-2"})
+        yield workbench
+        workbench.close()
+
+    def test_the_appid_tells_the_account(self, bench: Workbench) -> None:
+        bench.enqueue({"request_id": "r1"}, {"request_id": "r1", "account": "second"})
+        assert record_all(bench, body("r1")) == answer_of(settled=1)
+        assert {(order.account, order.state) for order in bench.orders()} == {
+            ("default", "succeeded"),
+            ("second", "pending"),
+        }
+
+    @pytest.mark.parametrize("app_id", [None, "app-2", ""])
+    def test_else_the_only_row_that_matches_tells_it(self, bench: Workbench, app_id: str | None) -> None:
+        bench.enqueue({"request_id": "r1", "account": "second"})
+        assert record_all(bench, body("r1", appid=app_id)) == answer_of(settled=1)
+
+    @pytest.mark.parametrize("app_id", [None, "app-2", "app-9"])
+    def test_where_nothing_tells_it_the_callback_is_rejected_and_kept(
+        self, bench: Workbench, app_id: str | None
+    ) -> None:
+        bench.enqueue({"request_id": "r1", "account": "second"}, {"request_id": "r1", "account": "third"})
+        answer = record_all(bench, body("r1", appid=app_id), body("unknown", appid=app_id))
+        assert (answer["settled"], answer["unchanged"], answer["kept"]) == (0, 0, 0)
+        assert [errors[0].startswith("appid: ") for errors in errors_of(answer).values()] == [True, True]
+        kept = bench.rows(REJECTED)
+        assert [json.loads(row["payload"])["requestId"] for row in kept] == ["r1", "unknown"]
+        assert {row["source"] for row in kept} == {"reconciler.record_callbacks"}
+
+    def test_an_order_is_never_settled_by_the_callback_of_another_application(self, bench: Workbench) -> None:
+        bench.enqueue({"request_id": "r1", "account": "second"})
+        assert record_all(bench, body("r1", appid="app-9")) == answer_of(unchanged=1)
+        assert bench.order("r1").attention == "conflicting_answer"
+
+
+@pytest.mark.parametrize(
+    ("callback", "error"),
+    [
+        (None, "callback: must be an object, not null"),
+        ("requestId=1", "callback: must be an object, not a string"),
+        ({}, "requestId: is missing"),
+        ({"requestId": "", "customParm": None}, "requestId: is missing"),
+        (body("a,b"), "requestId: contains ','"),
+        (body("x" * 65), "requestId: has 65 characters"),
+        (body(customParm="a b"), "customParm: contains ' '"),
+        (body(another="x" * 16_000), "callback: is longer than 16000 characters"),
+    ],
+)
+@pytest.mark.databases("sqlite")
+def test_what_is_no_callback_is_rejected_and_kept_while_the_others_go_through(
+    bench: Workbench, callback: object, error: str
+) -> None:
+    bench.add("good")
+    answer = record_all(bench, callback, body("good"))
+    assert answer["settled"] == 1
+    ((index, errors),) = errors_of(answer).items()
+    assert index == 0
+    assert errors[0].startswith(error)
+    (kept,) = bench.rows(REJECTED)
+    assert json.loads(kept["payload"]) == callback
+
+
+def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbench) -> None:
+    def statements(first: int, last: int) -> int:
+        told: list[str] = []
+
+        def tell(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
+            if not statement.startswith("BEGIN"):
+                told.append(statement)
+
+        listed = [body(f"{kind}{number}") for number in range(first, last) for kind in ("known", "unknown")]
+        event.listen(bench.database.engine, "before_cursor_execute", tell)
+        answer = record_all(bench, *listed)
+        event.remove(bench.database.engine, "before_cursor_execute", tell)
+        assert answer == answer_of(settled=last - first, kept=last - first)
+        return len(told)
+
+    bench.add(*(f"known{number}" for number in range(301)))
+    assert statements(0, 1) == statements(1, 301) <= 12

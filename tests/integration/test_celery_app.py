@@ -1,0 +1,279 @@
+"""The Celery app as its users start it: what it refuses, what it answers, and which queues it touches."""
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from kombu import Connection
+from sqlalchemy.pool import NullPool
+
+from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
+from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.waiting import eventually
+from worker.adapters.database.migrations import upgrade
+
+
+@dataclass
+class Deployment:
+    worker: Program
+    env: dict[str, str]
+    broker: EmbeddedValkey
+    database_url: str
+
+    def rows(self, statement: str) -> list[Any]:
+        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return list(connection.exec_driver_sql(statement).all())
+
+    def call(self, name: str, *args: object) -> Any:
+        """Send a task from a program that knows nothing of ours, and wait for its answer."""
+        assert "Unrecoverable" not in self.worker.output, self.worker.output
+        (answer,) = send_tasks(self.broker.url, (name, list(args)), backend=self.broker.url)
+        return answer
+
+    def publish(self, body: bytes, task: str, content_type: str = "application/json", **forged: Any) -> None:
+        """Put a message on the queue as anybody could who reaches the broker."""
+        headers = {"task": task, "id": "forged", "lang": "py", "argsrepr": "", "kwargsrepr": "", **forged}
+        with Connection(self.broker.url) as connection, connection.Producer() as producer:
+            producer.publish(
+                body,
+                routing_key="reconciler.orders",
+                headers=headers,
+                content_type=content_type,
+                content_encoding="utf-8",
+            )
+
+    def celery(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
+        return subprocess.run(
+            command, env=self.env, cwd=Path("/"), capture_output=True, text=True, check=False, timeout=60
+        )
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deployment")
+    url = f"sqlite:///{folder / 'orders.db'}"
+    upgrade(url)
+    with EmbeddedValkey() as broker:
+        env = environment(database_url=url, broker_url=broker.url, result_backend=broker.url)
+        with running_worker(env, folder) as worker:
+            yield Deployment(worker=worker, env=env, broker=broker, database_url=url)
+
+
+def test_a_caller_that_imports_nothing_of_ours_is_answered_by_the_contract(deployment: Deployment) -> None:
+    listed = [{"request_id": "a1"}, {"request_id": "a1"}, {"request_id": "a2"}, {"request_id": "a,3"}]
+    answer = deployment.call("reconciler.enqueue_orders", listed)
+    assert (answer["accepted"], answer["duplicates"]) == (2, 1)
+    assert [one["index"] for one in answer["rejected"]] == [3]
+    one = deployment.call("reconciler.enqueue_order", {"custom_parm": "c1", "mobile": "18812340804"})
+    assert one == {"accepted": 1, "duplicates": 0, "rejected": []}
+    checked = deployment.call("reconciler.check_orders", [{"request_id": "a1"}])
+    assert checked == {"queued": 1, "rejected": []}
+    callback = {"requestId": "a1", "trafficSts": "1", "oriAmount": "2.94"}
+    recorded = deployment.call("reconciler.record_callbacks", [callback, {"requestId": "a9"}])
+    assert recorded == {"settled": 1, "unchanged": 0, "kept": 1, "rejected": []}
+    cancelled = deployment.call("reconciler.cancel_orders", [{"request_id": "a1"}, {"request_id": "a2"}])
+    assert cancelled == {"cancelled": 1, "unchanged": 1, "rejected": []}
+
+
+def test_a_message_that_is_not_json_is_refused_and_harms_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+
+    class Attack:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (open, (str(touched), "w"))
+
+    before = deployment.worker.output.count("Refusing to deserialize")
+    deployment.publish(
+        pickle.dumps(((Attack(),), {}, {})), "reconciler.enqueue_orders", content_type="application/x-python-serialize"
+    )
+    deployment.publish(
+        b"!!python/object/apply:os.getcwd []", "reconciler.enqueue_orders", content_type="application/x-yaml"
+    )
+    deployment.worker.wait_for("efusing to deserialize", times=before + 2)
+    assert deployment.call("reconciler.enqueue_order", {"request_id": "after-attack"})["accepted"] == 1
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"id": None},
+        {"id": [1]},
+        {"eta": "soon"},
+        {"eta": 5},
+        {"expires": []},
+        {"retries": "many"},
+        {"timelimit": 5},
+        {"compression": "zlib"},
+        {"compression": "no such compression"},
+        {"timelimit": [0.001, 0.001]},
+        {"retries": -1},
+    ],
+)
+def test_a_message_with_forged_headers_stops_nothing(deployment: Deployment, header: dict[str, Any]) -> None:
+    deployment.publish(b"[[[]], {}, {}]", "reconciler.enqueue_orders", **header)
+    name = f"after-{next(iter(header))}-{len(json.dumps(header))}"
+    assert deployment.call("reconciler.enqueue_order", {"request_id": name})["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[1, 2]",
+        b"null",
+        b"[[], {}]",
+        b"[{}, [], 5]",
+        b"[5, 5, 5]",
+        b"[[], {}, 5]",
+        b'{"args": 5}',
+        b'"abc"',
+        b"\xff\xfe",
+    ],
+)
+def test_a_message_that_cannot_be_read_stops_nothing(deployment: Deployment, body: bytes) -> None:
+    deployment.publish(body, "reconciler.enqueue_orders")
+    deployment.publish(body, "reconciler.no_such_task")
+    name = f"after-{body.hex()}"
+    assert deployment.call("reconciler.enqueue_order", {"request_id": name})["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "body", "kept"),
+    [
+        ("reconciler.enqueue_orders", [[], {}, {}], None),
+        ("reconciler.enqueue_orders", [[{"junk": 1}, 2], {}, {}], {"args": [{"junk": 1}, 2], "kwargs": {}}),
+        ("reconciler.enqueue_orders", [[[]], {"more": 3}, {}], {"args": [[]], "kwargs": {"more": 3}}),
+        ("reconciler.enqueue_order", [["junk-4"], {}, {}], "junk-4"),
+        ("reconciler.record_callbacks", [["junk-5"], {}, {}], "junk-5"),
+        ("reconciler.cancel_orders", [[{"junk": 6}], {}, {}], {"junk": 6}),
+        ("reconciler.check_orders", [[[{"junk": 7}]], {}, {}], {"junk": 7}),
+        ("reconciler.enqueue_orders", [[], {"orders": [{"junk": 8}]}, {}], {"junk": 8}),
+    ],
+)
+def test_junk_arguments_are_kept_once_and_loop_nowhere(
+    deployment: Deployment, task: str, body: list[Any], kept: object
+) -> None:
+    deployment.publish(json.dumps(body).encode(), task)
+
+    def rejected() -> list[Any]:
+        rows = deployment.rows("SELECT source, payload FROM rejected_orders ORDER BY id")
+        return [row[0] for row in rows if json.loads(row[1]) == kept]
+
+    assert eventually(rejected, f"the record of {kept}") == [task]
+    assert "Retry in" not in deployment.worker.output
+
+
+@pytest.mark.parametrize("depth", [50, 90, 200, 300, 500, 700, 900, 940, 5000])
+def test_a_nesting_of_whatever_depth_stops_nothing_and_loops_nowhere(deployment: Deployment, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    deployment.publish(f"[[[{nested}]], {{}}, {{}}]".encode(), "reconciler.enqueue_orders")
+    assert deployment.call("reconciler.enqueue_order", {"request_id": f"after-nesting-{depth}"})["accepted"] == 1
+    assert "Retry in" not in deployment.worker.output
+
+
+def test_only_the_two_queues_are_consumed(deployment: Deployment) -> None:
+    done = deployment.celery("inspect", "active_queues", "--json")
+    (queues,) = json.loads(done.stdout).values()
+    assert {queue["name"] for queue in queues} == {"reconciler.orders", "reconciler.ticks"}
+    with deployment.broker.client() as client:
+        # Celery's default queue, as another program on a shared broker uses it.
+        client.lpush("celery", "another program's task")
+        deployment.call("reconciler.enqueue_order", {"request_id": "after-default-queue"})
+        assert client.llen("celery") == 1
+
+
+def test_the_worker_answers_to_inspect_ping(deployment: Deployment) -> None:
+    done = deployment.celery("inspect", "ping")
+    assert (done.returncode, "pong" in done.stdout) == (0, True)
+
+
+def test_ticks_are_taken_whatever_they_carry_and_leave_no_file(deployment: Deployment, tmp_path: Path) -> None:
+    def ticks() -> int:
+        (stats,) = json.loads(deployment.celery("inspect", "stats", "--json").stdout).values()
+        return int(stats["total"].get("reconciler.reconcile", 0))
+
+    for body in (b"[[], {}, {}]", b'[[1, "junk", null], {"a": [1]}, {}]'):
+        deployment.publish(body, "reconciler.reconcile")
+    with running_beat(deployment.env, tmp_path) as beat:
+        eventually(lambda: ticks() >= 4, "two forged ticks, and two of beat's")
+        assert beat.stop() == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["beat.log"]
+    assert "Traceback" not in beat.output
+
+
+def started(*arguments: str, env: dict[str, str], folder: Path) -> tuple[int, list[str]]:
+    """Start `celery -A worker ...`, which is to end by itself; its exit status and what it told."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", *arguments],
+        env={**env, "C_FORCE_ROOT": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, (done.stdout + done.stderr).strip().splitlines()
+
+
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_wrong_settings_end_the_start_with_one_message(program: str, tmp_path: Path) -> None:
+    env = environment(tick_seconds="soon")
+    status, told = started(program, env=env, folder=tmp_path)
+    assert (status, len(told)) == (1, 1)
+    assert told[0].startswith("RECONCILER_TICK_SECONDS is not a number ('soon')")
+
+
+def test_a_worker_refuses_a_database_that_is_not_migrated_and_says_what_to_run(tmp_path: Path) -> None:
+    status, told = started("worker", env=environment(database_url=f"sqlite:///{tmp_path}/new.db"), folder=tmp_path)
+    assert (status, len(told)) == (1, 1)
+    assert "run `reconciler migrate`" in told[0]
+
+
+def test_a_worker_refuses_a_database_that_is_away_in_one_line_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql://somebody:secret-word@127.0.0.1:{free_port()}/orders"
+    status, told = started("worker", env=environment(database_url=url), folder=tmp_path)
+    assert (status, len(told)) == (1, 1)
+    assert told[0].startswith("the worker does not start: RECONCILER_DATABASE_URL: ")
+    assert "secret-word" not in told[0]
+
+
+def test_a_worker_without_an_account_does_not_start(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    upgrade(url)
+    env = {
+        name: value
+        for name, value in environment(database_url=url).items()
+        if name not in ("RECONCILER_ACCOUNT_SID", "RECONCILER_AUTH_TOKEN", "RECONCILER_APP_ID")
+    }
+    status, told = started("worker", env=env, folder=tmp_path)
+    assert (status, len(told)) == (1, 1)
+    assert "no account is configured" in told[0]
+
+
+_RETRY = """
+from celery.exceptions import Reject
+from worker.tasks import enqueue_orders
+enqueue_orders.push_request(args=[[]], kwargs={}, called_directly=False, retries=0, is_eager=False, id="1")
+try:
+    enqueue_orders.retry(exc=OSError("the database is away"), countdown=0)
+except Reject as error:
+    print("requeue" if error.requeue else "drop")
+"""
+
+
+def test_a_retry_that_the_broker_does_not_take_puts_the_message_back(tmp_path: Path) -> None:
+    env = environment(broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    done = subprocess.run(
+        [sys.executable, "-c", _RETRY], env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "requeue\n", done.stderr

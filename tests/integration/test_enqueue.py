@@ -1,0 +1,333 @@
+"""Taking in orders: answers by the contract, on every database there is."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from tests.support.databases import Sqlite
+from tests.support.reconciling import ORDERS, Workbench
+from worker.adapters.database.migrations import upgrade
+from worker.adapters.database.models import RejectedOrder, table_of
+from worker.domain.rules import Rules
+
+REJECTED = table_of(RejectedOrder)
+MOBILE = "18812340804"
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url, app_ids={"default": "app-1", "second": "app-2"})
+    yield workbench
+    workbench.close()
+
+
+def answer_of(accepted: int = 0, duplicates: int = 0, rejected: object = ()) -> dict[str, object]:
+    return {"accepted": accepted, "duplicates": duplicates, "rejected": [*rejected]}  # type: ignore[misc]  # any list
+
+
+def enqueue(bench: Workbench, *orders: object) -> dict[str, Any]:
+    return bench.intake.enqueue_orders(list(orders))
+
+
+def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
+    return {one["index"]: one["errors"] for one in answer["rejected"]}
+
+
+def test_orders_are_accepted_with_everything_that_was_said(bench: Workbench) -> None:
+    full = {
+        "request_id": "r1",
+        "custom_parm": "c1",
+        "mobile": "+86 188-1234-0804",
+        "account": "second",
+        "submitted_at": "2024-01-31T18:05:00.123456+08:00",
+        "expected_amount": "2.94",
+    }
+    assert enqueue(bench, full, {"request_id": "r2"}, {"custom_parm": "c3", "mobile": MOBILE}) == answer_of(accepted=3)
+    first, second, third = bench.order("r1"), bench.order("r2"), bench.order("c3")
+    assert (first.request_id, first.custom_parm, first.mobile, first.account) == ("r1", "c1", MOBILE, "second")
+    assert first.expected_amount == Decimal("2.94")
+    assert first.submitted_at == datetime(2024, 1, 31, 10, 5, 0, 123456, tzinfo=UTC)
+    assert first.due_at == first.submitted_at + timedelta(seconds=bench.rules.grace_seconds)
+    assert (first.state, first.query_count, first.attention) == ("pending", 0, None)
+    assert (second.account, second.custom_parm, third.request_id, third.mobile) == ("default", None, None, MOBILE)
+    rows = bench.rows(ORDERS)
+    assert [row["id_kind"] for row in rows] == ["requestId" if row["request_id"] else "customParm" for row in rows]
+    assert all(row["created_at"] == row["updated_at"] == rows[0]["created_at"] for row in rows)
+    assert abs(second.submitted_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_a_caller_is_answered_in_json(bench: Workbench) -> None:
+    answer = enqueue(bench, {"request_id": "r1"}, {"request_id": ""}, 5)
+    assert json.loads(json.dumps(answer)) == answer
+
+
+def test_the_same_order_again_is_a_duplicate_and_changes_nothing(bench: Workbench) -> None:
+    order = {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE, "expected_amount": "2.94"}
+    enqueue(bench, order)
+    before = bench.rows(ORDERS)
+    assert enqueue(bench, order) == answer_of(duplicates=1)
+    assert enqueue(bench, {"custom_parm": "c1", "mobile": MOBILE}) == answer_of(duplicates=1)
+    assert enqueue(bench, {"request_id": "r1", "expected_amount": "2.9400"}) == answer_of(duplicates=1)
+    assert bench.rows(ORDERS) == before
+    assert bench.rows(REJECTED) == []
+
+
+def test_a_later_order_fills_in_what_was_missing_and_overwrites_nothing(bench: Workbench) -> None:
+    enqueue(bench, {"custom_parm": "c1", "mobile": MOBILE, "submitted_at": "2024-01-31T10:05:00Z"})
+    later = {"custom_parm": "c1", "request_id": "r1", "expected_amount": "2.94", "submitted_at": "2024-02-01T10:05:00Z"}
+    assert enqueue(bench, later) == answer_of(duplicates=1)
+    order = bench.order("c1")
+    assert (order.request_id, order.expected_amount, order.mobile) == ("r1", Decimal("2.94"), MOBILE)
+    assert order.submitted_at == datetime(2024, 1, 31, 10, 5, tzinfo=UTC)
+    assert bench.rows(ORDERS)[0]["id_kind"] == "requestId"
+    assert [row["kind"] for row in bench.events_of("r1")] == ["filled_in"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("custom_parm", "c2"), ("mobile", "18812340805"), ("expected_amount", "0")],
+)
+def test_an_order_that_differs_is_refused_and_kept(bench: Workbench, field: str, value: str) -> None:
+    order = {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE, "expected_amount": "2.94"}
+    enqueue(bench, order)
+    before = bench.rows(ORDERS)
+    other = {**order, field: value}
+    answer = enqueue(bench, other, {"request_id": "r2"})
+    assert (answer["accepted"], answer["duplicates"]) == (1, 0)
+    ((index, (error,)),) = errors_of(answer).items()
+    assert (index, error.startswith(f"{field}: {value} differs from the known order's {order[field]}")) == (0, True)
+    assert bench.rows(ORDERS)[:1] == before
+    (kept,) = bench.rows(REJECTED)
+    assert (kept["source"], json.loads(kept["payload"])) == ("reconciler.enqueue_orders", other)
+    assert kept["errors"].startswith(f"{field}: {value} differs")
+    assert abs(kept["received_at"] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_two_known_orders_never_become_one(bench: Workbench) -> None:
+    enqueue(bench, {"request_id": "r1"}, {"custom_parm": "c1", "mobile": MOBILE})
+    answer = enqueue(bench, {"request_id": "r1", "custom_parm": "c1"})
+    assert list(errors_of(answer)) == [0]
+    assert {(order.request_id, order.custom_parm) for order in bench.orders()} == {("r1", None), (None, "c1")}
+
+
+def test_a_new_order_under_the_custom_parm_of_another_is_refused(bench: Workbench) -> None:
+    enqueue(bench, {"request_id": "r1", "custom_parm": "c1"})
+    answer = enqueue(bench, {"request_id": "r2", "custom_parm": "c1"})
+    assert errors_of(answer)[0][0].startswith("request_id: r2 differs")
+
+
+def test_a_list_that_names_an_order_twice_holds_a_duplicate(bench: Workbench) -> None:
+    listed = [
+        {"request_id": "r1"},
+        {"request_id": "r1", "custom_parm": "c1"},  # fills in
+        {"custom_parm": "c1", "mobile": MOBILE},  # by the id that was filled in just now
+        {"request_id": "r1", "custom_parm": "c2"},  # differs from that
+        {"request_id": "r1", "mobile": "18812340805"},
+    ]
+    answer = enqueue(bench, *listed)
+    assert (answer["accepted"], answer["duplicates"], list(errors_of(answer))) == (1, 2, [3, 4])
+    (order,) = bench.orders()
+    assert (order.request_id, order.custom_parm, order.mobile) == ("r1", "c1", MOBILE)
+
+
+def test_accounts_do_not_share_their_ids(bench: Workbench) -> None:
+    answer = enqueue(bench, {"request_id": "r1"}, {"request_id": "r1", "account": "second"})
+    assert answer == answer_of(accepted=2)
+
+
+def test_ids_compare_byte_by_byte(bench: Workbench) -> None:
+    names = ["abc", "ABC", "äbc", "Äbc", "a\u0308bc", "ａbc", "𝒶bc", "straße", "strasse"]
+    assert enqueue(bench, *({"request_id": name} for name in names)) == answer_of(accepted=len(names))
+    assert {order.request_id for order in bench.orders()} == set(names)
+    assert enqueue(bench, *({"request_id": name} for name in names)) == answer_of(duplicates=len(names))
+
+
+BAD: list[tuple[object, str]] = [
+    (None, "order: must be an object, not null"),
+    ("r1", "order: must be an object, not a string"),
+    ([], "order: must be an object, not a list"),
+    ({}, "request_id: is missing"),
+    ({"request_id": 5}, "request_id: must be a string, not a number"),
+    ({"request_id": "a,b"}, "request_id: contains ','"),
+    ({"request_id": "x" * 65}, "request_id: has 65 characters"),
+    ({"request_id": "nul\x00"}, "request_id: contains"),
+    ({"request_id": "lone\ud800"}, "request_id: contains"),
+    ({"custom_parm": "c1"}, "mobile: is missing"),
+    ({"custom_parm": "c1", "mobile": "1881234"}, "mobile: "),
+    ({"request_id": "r1", "mobile": 18812340804}, "mobile: "),
+    ({"request_id": "r1", "account": "nobody"}, "account: nobody is not configured; accepted: default, second"),
+    ({"request_id": "r1", "account": "DEFAULT"}, "account: DEFAULT is not configured"),
+    ({"request_id": "r1", "account": True}, "account: must be a string, not a boolean"),
+    ({"request_id": "r1", "expected_amount": 2.94}, "expected_amount: "),
+    ({"request_id": "r1", "expected_amount": "-1"}, "expected_amount: "),
+    ({"request_id": "r1", "expected_amount": "1e3"}, "expected_amount: "),
+    ({"request_id": "r1", "expected_amount": "0.12345"}, "expected_amount: "),
+    ({"request_id": "r1", "expected_amount": "NaN"}, "expected_amount: "),
+    ({"request_id": "r1", "submitted_at": "2024-01-31T18:05:00"}, "submitted_at: "),
+    ({"request_id": "r1", "submitted_at": "yesterday"}, "submitted_at: "),
+    ({"request_id": "r1", "submitted_at": 1706695500}, "submitted_at: "),
+    ({"request_id": "r1", "submitted_at": "0001-01-01T00:00:00+14:00"}, "submitted_at: "),
+    ({"request_id": "r1", "submitted_at": "9999-12-31T23:59:59-14:00"}, "submitted_at: "),
+    ({"request_id": "r1", "state": "succeeded"}, "'state': is not a known field"),
+]
+
+
+def test_every_bad_order_is_refused_by_name_and_kept_while_the_good_ones_go_through(bench: Workbench) -> None:
+    listed = [{"request_id": "good-1"}, *(order for order, _ in BAD), {"request_id": "good-2"}]
+    answer = enqueue(bench, *listed)
+    assert (answer["accepted"], answer["duplicates"]) == (2, 0)
+    errors = errors_of(answer)
+    assert list(errors) == list(range(1, len(BAD) + 1))
+    for index, (_, expected) in enumerate(BAD, start=1):
+        assert errors[index][0].startswith(expected)
+        assert len(errors[index]) == 1
+    kept = bench.rows(REJECTED)
+    assert [row["errors"].split("\n") for row in kept] == list(errors.values())
+    # No database of ours can hold half a surrogate pair.
+    as_kept = [{"request_id": "lone\ufffd"} if order == {"request_id": "lone\ud800"} else order for order, _ in BAD]
+    assert [json.loads(row["payload"]) for row in kept] == as_kept
+    assert {order.request_id for order in bench.orders()} == {"good-1", "good-2"}
+
+
+@pytest.mark.databases("sqlite")
+def test_every_fault_of_an_order_is_told(bench: Workbench) -> None:
+    answer = enqueue(bench, {"request_id": "", "mobile": "1", "expected_amount": "x", "submitted_at": "x", "a": 1})
+    assert [error.split(":")[0] for error in errors_of(answer)[0]] == [
+        "'a'",
+        "request_id",
+        "mobile",
+        "expected_amount",
+        "submitted_at",
+    ]
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("minutes", "accepted"), [(4.8, 1), (5.2, 0), (8 * 60, 0), (-3 * 24 * 60, 1)])
+def test_a_time_more_than_five_minutes_ahead_is_refused(bench: Workbench, minutes: float, accepted: int) -> None:
+    time = datetime.now(UTC) + timedelta(minutes=minutes)
+    answer = enqueue(bench, {"request_id": "r1", "submitted_at": time.isoformat()})
+    assert answer["accepted"] == accepted
+    assert [error[0].startswith("submitted_at: ") for error in errors_of(answer).values()] == [True] * (1 - accepted)
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("listed", [None, {}, "r1", 5, [], {"args": [], "kwargs": {}}])
+def test_what_is_no_list_of_orders_is_refused_and_kept(bench: Workbench, listed: object) -> None:
+    answer = bench.intake.enqueue_orders(listed)
+    assert (answer["accepted"], answer["duplicates"]) == (0, 0)
+    assert list(errors_of(answer)) == [None]
+    (kept,) = bench.rows(REJECTED)
+    assert json.loads(kept["payload"]) == listed
+
+
+def test_a_thousand_orders_are_taken_and_one_more_is_refused_whole(bench: Workbench) -> None:
+    listed: list[object] = [{"request_id": f"r{number}"} for number in range(1001)]
+    answer = bench.intake.enqueue_orders(listed)
+    assert (answer["accepted"], list(errors_of(answer))) == (0, list(range(1001)))
+    assert [json.loads(row["payload"]) for row in bench.rows(REJECTED)] == listed
+    assert bench.intake.enqueue_orders(listed[:1000]) == answer_of(accepted=1000)
+
+
+def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbench) -> None:
+    def statements(first: int, last: int) -> int:
+        told: list[str] = []
+
+        def tell(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
+            if not statement.startswith("BEGIN"):
+                told.append(statement)
+
+        numbers = range(first, last)
+        listed = [
+            *({"request_id": f"known{number}"} for number in numbers),
+            *({"request_id": f"known{number}", "mobile": MOBILE} for number in numbers),  # fills in
+            *({"request_id": f"new{number}", "custom_parm": f"c{number}"} for number in numbers),
+            *({"custom_parm": f"alone{number}", "mobile": MOBILE} for number in numbers),
+            *({"request_id": f"bad,{number}"} for number in numbers),
+        ]
+        event.listen(bench.database.engine, "before_cursor_execute", tell)
+        answer = bench.intake.enqueue_orders(listed)
+        event.remove(bench.database.engine, "before_cursor_execute", tell)
+        count = last - first
+        assert (answer["accepted"], answer["duplicates"]) == (2 * count, 2 * count)
+        return len(told)
+
+    enqueue(bench, *({"request_id": f"known{number}"} for number in range(101)))
+    assert statements(0, 1) == statements(1, 101) <= 12
+
+
+def test_lists_of_the_same_orders_at_once_lose_nothing_and_double_nothing(bench: Workbench) -> None:
+    lists = 6
+    barrier = threading.Barrier(lists)
+
+    def send(turn: int) -> dict[str, Any]:
+        # Each begins elsewhere and goes the other way round than its neighbour; a third of the orders is its own.
+        shared = [{"request_id": f"r{n}", "custom_parm": f"c{(n * 37) % 60}"} for n in range(60)]
+        own = [{"request_id": f"own{turn}-{n}"} for n in range(20)]
+        listed = (shared + own)[:: 1 if turn % 2 else -1]
+        barrier.wait()
+        return bench.intake.enqueue_orders(listed)
+
+    with ThreadPoolExecutor(lists) as threads:
+        answers = list(threads.map(send, range(lists)))
+    assert sum(answer["accepted"] for answer in answers) == 60 + 20 * lists
+    assert sum(answer["duplicates"] for answer in answers) == 60 * (lists - 1)
+    assert all(answer["rejected"] == [] for answer in answers)
+    assert len(bench.orders()) == 60 + 20 * lists
+
+
+def test_two_lists_that_fill_in_the_same_order_at_once_both_count(bench: Workbench) -> None:
+    enqueue(bench, *({"request_id": f"r{number}"} for number in range(50)))
+    barrier = threading.Barrier(2)
+
+    def fill(fields: dict[str, str]) -> dict[str, Any]:
+        barrier.wait()
+        return bench.intake.enqueue_orders([{"request_id": f"r{number}", **fields} for number in range(50)])
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(fill, [{"mobile": MOBILE}, {"expected_amount": "2.94"}]))
+    assert answers == [answer_of(duplicates=50)] * 2
+    assert {(order.mobile, order.expected_amount) for order in bench.orders()} == {(MOBILE, Decimal("2.94"))}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount", "requestId"]
+)
+
+
+@pytest.fixture(scope="module")
+def junk_bench(request: pytest.FixtureRequest) -> Iterator[Workbench]:
+    server: Sqlite = request.getfixturevalue("sqlite_server")
+    with server.empty() as url:
+        upgrade(url)
+        workbench = Workbench(url, rules=Rules())
+        yield workbench
+        workbench.close()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(listed=JSON | st.lists(JSON | st.dictionaries(FIELDS, JSON, max_size=4), max_size=4))
+def test_whatever_json_arrives_is_answered_and_what_is_refused_is_kept(junk_bench: Workbench, listed: object) -> None:
+    intake = junk_bench.intake
+    for operation in (intake.enqueue_orders, intake.record_callbacks, intake.cancel_orders, intake.check_orders):
+        before = len(junk_bench.rows(REJECTED))
+        answer: dict[str, Any] = operation(listed)
+        assert len(junk_bench.rows(REJECTED)) - before == len(answer["rejected"])
+        items = len(listed) if isinstance(listed, list) and listed else 1
+        counted = sum(value for value in answer.values() if isinstance(value, int))
+        assert counted + len(answer["rejected"]) == items

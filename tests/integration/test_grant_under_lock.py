@@ -1,0 +1,201 @@
+"""The budget's row is locked from outside for ten windows: on release the platform still sees a window between queries.
+
+The same test catches a grant that waits for the row, reads its clocks before the wait and starts its deadline after it.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+
+import pytest
+from sqlalchemy import select
+
+from tests.support.reconciling import BUDGETS, SID, Workbench
+from tests.support.waiting import eventually
+from worker.adapters.clock import HostClock
+from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, save_slot
+from worker.adapters.database.candidates import claim, read_candidates
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.query_rows import add_query
+from worker.adapters.database.write_back import WriteBack
+from worker.adapters.platform.client import PlatformClient
+from worker.domain.accounts import AccountState
+from worker.domain.budget import Permission, Reading, may_ask, reserve
+from worker.domain.choice import choose
+from worker.domain.queries import Query
+from worker.domain.query_errors import QueryError
+from worker.domain.rules import Rules
+from worker.domain.wire.signature import Credentials
+from worker.reconcile import Reconciler
+from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
+
+RULES = Rules(window_seconds=0.2, margin_seconds=0.05, deadline_seconds=0.2, grace_seconds=0.05, batch_size=5)
+CREDENTIALS = Credentials(account_sid=SID, auth_token="fedcba9876543210fedcba9876543210", app_id="app-1")
+
+
+@dataclass
+class WaitingGrants:
+    """The broken grant: it waits for the row, and decides by clocks that it read before."""
+
+    database: Database
+    clock: HostClock
+    rules: Rules
+
+    def take(self, slot: SlotKey) -> Query | None:
+        """Take the slot by stale clocks."""
+        with self.database.write() as connection:
+            now = Reading(
+                boot_id=self.clock.boot_id,
+                boot=self.clock.boot(),
+                database=self.database.now(connection).astimezone(UTC),
+            )
+            token = connection.execute(select(BUDGETS.c.token)).scalar_one()
+            row = lock_slot_of_token(connection, slot.account_sid, slot.number, token)
+            if row is None or may_ask(row.slot, now, self.rules) is not Permission.ASK:
+                return None
+            state = AccountState(account="default")
+            candidates = read_candidates(connection, state, now.database, self.rules.batch_size)
+            choice = choose(candidates, state, now.database, self.rules)
+            orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
+            if choice is None or not orders:
+                return None
+            query_id = add_query(
+                connection,
+                {
+                    "account": "default",
+                    "account_sid": slot.account_sid,
+                    "slot": slot.number,
+                    "work": choice.work.value,
+                    "id_kind": choice.id_kind,
+                    "order_count": len(orders),
+                    "sent_at": now.database,
+                    "asked_ids": ",".join(order.asked_id for order in orders),
+                },
+            )
+            reserved = reserve(now, self.rules, uuid.uuid4().hex)
+            save_slot(connection, row.id, reserved, now.database)
+            mark_in_flight(connection, row.id, query_id, "default")
+            return Query(
+                id=query_id,
+                account="default",
+                app_id="app-1",
+                account_sid=slot.account_sid,
+                slot=slot.number,
+                sid_accounts=("default",),
+                token=reserved.token,
+                id_kind=choice.id_kind,
+                work=choice.work,
+                sent_at=now.database,
+                orders=orders,
+            )
+
+
+class LateReconciler(Reconciler):
+    """Its deadline starts after the grant."""
+
+    def reconcile(self, slot: SlotKey) -> Query | None:
+        """One pass, with a deadline that a slow grant does not count against."""
+        query = self._grants.take(slot)
+        if query is not None:
+            with suppress(QueryError):
+                answer = self._client.query(
+                    credentials=CREDENTIALS, id_kind=query.id_kind, ids=query.ids, started=self._clock.boot()
+                )
+                self._settle(query, answer)
+        return query
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    config = SimulatorConfig(
+        accounts=(Account(sid=SID, auth_token=CREDENTIALS.auth_token, app_id=CREDENTIALS.app_id),),
+        window_seconds=RULES.window_seconds,
+        adopt=True,
+        faults=Faults(latency=Delay.parse("fixed:0.1")),
+    )
+    with Simulator(config) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    bench = Workbench(migrated_database_url, RULES)
+    clock = HostClock()
+    bench.grants = Grants(bench.database, clock, RULES)
+    bench.write_back = WriteBack(bench.database, clock, RULES)
+    bench.grants.prepare(bench.slots)
+    bench.add(*(f"r{number}" for number in range(400)))
+    yield bench
+    bench.close()
+
+
+def reconciler(bench: Workbench, simulator: Simulator, *, broken: bool = False) -> Reconciler:
+    """A pass over the workbench's database and the simulated platform."""
+    clock = HostClock()
+    client = PlatformClient(
+        base_url=simulator.url,
+        version="201512",
+        bracketed_ids=False,
+        timezone=UTC,
+        connect_timeout=RULES.deadline_seconds,
+        deadline=RULES.deadline_seconds,
+        clock=clock,
+    )
+    kind = LateReconciler if broken else Reconciler
+    grants = WaitingGrants(bench.database, clock, RULES) if broken else bench.grants
+    return kind(
+        grants=grants,  # type: ignore[arg-type]  # the broken one is not the real one: that is the point
+        client=client,
+        write_back=bench.write_back,
+        clock=clock,
+        credentials={"default": CREDENTIALS},
+    )
+
+
+def ask_while_the_row_is_locked_for_ten_windows(passes: Reconciler, bench: Workbench, simulator: Simulator) -> None:
+    """Three loops ask whenever they may, while an open slot's row is held from outside, and for six queries more."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            passes.reconcile(bench.slot)
+            stop.wait(0.01)
+
+    holder = Database(bench.url)
+    with ThreadPoolExecutor(3) as threads:
+        with holder.write() as connection:
+            if bench.database.kind != "sqlite":
+                connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
+            # The first reservation passes: whoever now reads its clocks before the row finds the slot open.
+            threading.Event().wait(RULES.reservation_seconds)
+            loops = [threads.submit(loop) for _ in range(3)]
+            threading.Event().wait(10 * RULES.window_seconds)
+        try:
+            eventually(lambda: len(simulator.record.arrivals()) >= 6, "six queries")
+        finally:
+            stop.set()
+        for one in loops:
+            one.result()
+    holder.close()
+
+
+def test_a_row_that_was_locked_for_ten_windows_opens_no_limit(bench: Workbench, simulator: Simulator) -> None:
+    ask_while_the_row_is_locked_for_ten_windows(reconciler(bench, simulator), bench, simulator)
+    assert simulator.record.violations() == []
+    smallest = simulator.record.smallest_spacings()[SID]
+    assert smallest is not None
+    assert smallest >= RULES.window_seconds
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_this_test_catches_a_grant_that_waits_for_the_row_with_clocks_read_before(
+    bench: Workbench, simulator: Simulator
+) -> None:
+    passes = reconciler(bench, simulator, broken=True)
+    ask_while_the_row_is_locked_for_ten_windows(passes, bench, simulator)
+    assert simulator.record.violations() != []

@@ -1,0 +1,194 @@
+"""Cancelling orders, and asking about some of them next."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.support.reconciling import ORDERS, Workbench, answer_to, item
+from worker.adapters.database.models import RejectedOrder, table_of
+from worker.domain.rules import Rules
+
+REJECTED = table_of(RejectedOrder)
+MOBILE = "18812340804"
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    rules = Rules(grace_seconds=1.0, batch_size=4)
+    workbench = Workbench(migrated_database_url, rules=rules).open()
+    yield workbench
+    workbench.close()
+
+
+def references(*names: str) -> list[object]:
+    return [{"request_id": name} for name in names]
+
+
+def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
+    return {one["index"]: one["errors"] for one in answer["rejected"]}
+
+
+def states_of(bench: Workbench) -> dict[str | None, str]:
+    return {order.request_id or order.custom_parm: order.state.value for order in bench.orders()}
+
+
+def settle_three(bench: Workbench) -> None:
+    """One order in each state."""
+    bench.add("pending", "succeeded", "failed", "unresolved", "cancelled")
+    for state, more in (("succeeded", ", settled_at = created_at"), ("failed", ", settled_at = created_at")):
+        bench.run(f"UPDATE recharge_orders SET state = '{state}'{more} WHERE request_id = '{state}'")
+    for state in ("unresolved", "cancelled"):
+        bench.run(f"UPDATE recharge_orders SET state = '{state}' WHERE request_id = '{state}'")
+
+
+def test_orders_that_may_still_settle_are_cancelled_and_final_ones_stay(bench: Workbench) -> None:
+    settle_three(bench)
+    listed = references("pending", "succeeded", "failed", "unresolved", "cancelled", "pending")
+    assert bench.intake.cancel_orders(listed) == {"cancelled": 2, "unchanged": 4, "rejected": []}
+    assert states_of(bench) == {
+        "pending": "cancelled",
+        "succeeded": "succeeded",
+        "failed": "failed",
+        "unresolved": "cancelled",
+        "cancelled": "cancelled",
+    }
+    (told,) = bench.events_of("pending")
+    assert (told["kind"], told["source"], told["from_state"], told["to_state"]) == (
+        "cancelled",
+        "billing",
+        "pending",
+        "cancelled",
+    )
+    assert bench.intake.cancel_orders(listed) == {"cancelled": 0, "unchanged": 6, "rejected": []}
+
+
+def test_a_cancelled_order_is_not_asked_about_and_a_late_result_is_only_told(bench: Workbench) -> None:
+    bench.add("r1", "r2")
+    query = bench.take()
+    assert bench.intake.cancel_orders(references("r1")) == {"cancelled": 1, "unchanged": 0, "rejected": []}
+    bench.write_back.answered(query, answer_to(query, [item("r1"), item("r2")]))
+    assert states_of(bench) == {"r1": "cancelled", "r2": "succeeded"}
+    bench.make_due()
+    bench.clock.advance(bench.rules.spacing_seconds)
+    assert bench.grants.take(bench.slot) is None
+
+
+def test_an_order_is_named_by_either_id_within_its_account(bench: Workbench) -> None:
+    bench.enqueue({"request_id": "r1", "custom_parm": "c1"}, {"custom_parm": "c2", "mobile": MOBILE})
+    listed: list[object] = [{"custom_parm": "c1"}, {"custom_parm": "c2", "account": "default"}]
+    assert bench.intake.cancel_orders(listed)["cancelled"] == 2
+
+
+@pytest.mark.parametrize("operation", ["cancel_orders", "check_orders"])
+def test_a_reference_that_names_no_order_is_refused_and_kept(bench: Workbench, operation: str) -> None:
+    bench.enqueue({"request_id": "r1", "custom_parm": "c1"}, {"custom_parm": "c2", "mobile": MOBILE})
+    listed: list[object] = [
+        {"request_id": "R1"},
+        {"request_id": "c1"},
+        {"request_id": "r1", "account": "nobody"},
+        {"request_id": "r1", "custom_parm": "c2"},
+        {"account": "default"},
+        {"request_id": "r1", "mobile": MOBILE},
+        "r1",
+        None,
+        {"request_id": "r1"},
+    ]
+    answer = getattr(bench.intake, operation)(listed)
+    assert list(errors_of(answer)) == list(range(8))
+    kept = bench.rows(REJECTED)
+    assert sorted(row["payload"] for row in kept) == sorted(map(json.dumps, listed[:8]))
+    assert {row["source"] for row in kept} == {f"reconciler.{operation}"}
+    assert answer["cancelled" if operation == "cancel_orders" else "queued"] == 1
+
+
+@pytest.mark.parametrize("operation", ["cancel_orders", "check_orders"])
+@pytest.mark.parametrize("listed", [None, {}, [], 5])
+@pytest.mark.databases("sqlite")
+def test_what_is_no_list_of_references_is_refused_and_kept(bench: Workbench, operation: str, listed: object) -> None:
+    answer = getattr(bench.intake, operation)(listed)
+    assert list(errors_of(answer)) == [None]
+    assert json.loads(bench.rows(REJECTED)[0]["payload"]) == listed
+
+
+def test_a_check_is_refused_where_the_order_is_not_pending(bench: Workbench) -> None:
+    settle_three(bench)
+    listed = references("succeeded", "pending", "failed", "unresolved", "cancelled", "succeeded")
+    before = bench.rows(ORDERS)
+    answer = bench.intake.check_orders(listed)
+    assert answer["queued"] == 1
+    errors = errors_of(answer)
+    assert list(errors) == [0, 2, 3, 4, 5]
+    assert all("not pending" in error and "reopen" in error for (error,) in errors.values())
+    assert [row["state"] for row in bench.rows(ORDERS)] == [row["state"] for row in before]
+    assert [row["kind"] for row in bench.events_of("pending")] == ["check_requested"]
+
+
+def test_a_checked_order_is_due_now_and_goes_before_older_ones(bench: Workbench) -> None:
+    bench.add("old1", "old2", "old3", "old4", age_seconds=7200)
+    bench.add("new1", "new2", age_seconds=0)
+    assert bench.intake.check_orders(references("new2")) == {"queued": 1, "rejected": []}
+    order = bench.order("new2")
+    assert order.due_at <= datetime.now(UTC)
+    assert order.check_requested_at is not None
+    assert bench.order("new1").check_requested_at is None
+    query = bench.take()
+    assert query.ids[0] == "new2"
+    assert set(query.ids) == {"new2", "old1", "old2", "old3"}
+
+
+def test_checks_fill_half_a_batch_at_most(bench: Workbench) -> None:
+    bench.add("old1", "old2", "old3", "old4", age_seconds=7200)
+    bench.add("new1", "new2", "new3", age_seconds=0)
+    assert bench.intake.check_orders(references("new1", "new2", "new3"))["queued"] == 3
+    assert set(bench.take().ids) == {"new1", "new2", "old1", "old2"}
+
+
+def test_a_check_costs_no_slot_of_its_own_and_is_done_once_answered(bench: Workbench) -> None:
+    bench.add("r1", age_seconds=0)
+    bench.intake.check_orders(references("r1"))
+    bench.ask([item("r1", "0", None)])
+    assert bench.order("r1").check_requested_at is None
+    bench.intake.check_orders(references("r1"))
+    bench.ask([item("r1")])
+    assert states_of(bench) == {"r1": "succeeded"}
+
+
+def test_a_check_while_a_query_is_under_way_has_the_order_asked_about_again(bench: Workbench) -> None:
+    bench.add("r1")
+    query = bench.take()
+    assert bench.intake.check_orders(references("r1"))["queued"] == 1
+    assert bench.order("r1").due_at == query_lease(bench)
+    bench.write_back.answered(query, answer_to(query, [item("r1", "0", None)]))
+    bench.clock.advance(bench.rules.spacing_seconds)
+    assert bench.take().ids == ("r1",)
+
+
+def query_lease(bench: Workbench) -> datetime:
+    """When the only order's lease runs out: a check must not make it due before."""
+    due: datetime = bench.rows(ORDERS)[0]["due_at"]
+    assert due > datetime.now(UTC)
+    return due
+
+
+@pytest.mark.parametrize("operation", ["cancel_orders", "check_orders"])
+def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbench, operation: str) -> None:
+    def statements(first: int, last: int) -> int:
+        told: list[str] = []
+
+        def tell(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
+            if not statement.startswith("BEGIN"):
+                told.append(statement)
+
+        listed = references(*(f"{kind}{number}" for number in range(first, last) for kind in ("known", "unknown")))
+        event.listen(bench.database.engine, "before_cursor_execute", tell)
+        answer = getattr(bench.intake, operation)(listed)
+        event.remove(bench.database.engine, "before_cursor_execute", tell)
+        assert len(answer["rejected"]) == last - first
+        return len(told)
+
+    bench.add(*(f"known{number}" for number in range(301)))
+    assert statements(0, 1) == statements(1, 301) <= 8

@@ -1,0 +1,146 @@
+"""Ticks: what they start, what they leave alone, and what happens where none comes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.reconciling import ORDERS, QUERIES, Workbench
+from tests.support.waiting import eventually
+from worker.domain.orders import OrderState
+from worker.runtime import Runtime
+from worker.settings import Settings
+from worker.simulator import Account, Faults, Simulator, SimulatorConfig
+from worker.simulator.delays import Delay
+
+WINDOW = 0.3
+SETTLED = {OrderState.SUCCEEDED, OrderState.FAILED}
+TOKEN = "fedcba9876543210fedcba9876543210"
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    accounts = tuple(Account(sid=f"sid-{name}", auth_token=TOKEN, app_id=f"app-{name}") for name in ("a", "b"))
+    config = SimulatorConfig(accounts=accounts, window_seconds=WINDOW, adopt=True, delay=Delay.parse("fixed:0"))
+    with Simulator(config) as simulator:
+        yield simulator
+
+
+@contextmanager
+def running(
+    database_url: str, simulator: Simulator, tmp_path: Path, *, deadline_seconds: float = 0.5
+) -> Iterator[Runtime]:
+    """One process's parts, with two accounts that share nothing."""
+    accounts = "".join(
+        f'[{name}]\naccount_sid = "sid-{name}"\nauth_token = "{TOKEN}"\napp_id = "app-{name}"\n' for name in ("a", "b")
+    )
+    path = tmp_path / "accounts.toml"
+    path.write_text(accounts, encoding="utf-8")
+    settings = Settings(
+        database_url=database_url,
+        platform_url=simulator.url,
+        accounts_file=str(path),
+        query_window_seconds=WINDOW,
+        query_margin_seconds=0.05,
+        request_deadline_seconds=deadline_seconds,
+        callback_grace_seconds=0.05,
+        tick_seconds=0.05,
+    )
+    runtime = Runtime(settings)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def enqueue(runtime: Runtime, account: str, count: int = 3) -> None:
+    """Orders of one account that are due at once."""
+    orders = [
+        {"request_id": f"{account}{number}", "account": account, "submitted_at": "2020-01-01T00:00:00+08:00"}
+        for number in range(count)
+    ]
+    assert runtime.intake.enqueue_orders(orders)["accepted"] == count
+
+
+def states(bench: Workbench, account: str) -> set[OrderState]:
+    return {row["state"] for row in bench.rows(ORDERS) if row["account"] == account}
+
+
+def test_an_account_whose_platform_hangs_delays_no_other(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.platform.faults.set(Faults(shares={"silent": 1.0}, sids=frozenset({"sid-a"})))
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=3.0) as runtime:
+        enqueue(runtime, "a")
+
+        def is_hanging() -> bool:
+            runtime.ticks.tick()
+            return any(row["account"] == "a" for row in bench.rows(QUERIES))
+
+        eventually(is_hanging, "a query of account a")
+        enqueue(runtime, "b")
+
+        def is_settled() -> bool:
+            runtime.ticks.tick()
+            return states(bench, "b") <= SETTLED
+
+        eventually(is_settled, "the orders of account b")
+        assert [row["outcome"] for row in bench.rows(QUERIES) if row["account"] == "a"] == ["in_flight"]
+        assert states(bench, "a") == {OrderState.PENDING}
+    bench.close()
+
+
+def test_where_no_tick_comes_the_process_ticks_by_itself(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path) as runtime:
+        enqueue(runtime, "a")
+        eventually(lambda: states(bench, "a") <= SETTLED, "orders asked about by itself")
+    assert simulator.record.violations() == []
+    bench.close()
+
+
+def test_a_storm_of_ticks_from_two_processes_keeps_the_limit(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    with (
+        running(migrated_database_url, simulator, tmp_path) as one,
+        running(migrated_database_url, simulator, tmp_path) as other,
+    ):
+        for account in ("a", "b"):
+            enqueue(one, account, 1000)
+
+        def has_asked() -> bool:
+            for runtime in (one, other):
+                runtime.ticks.tick()
+            return len(simulator.record.arrivals()) >= 12
+
+        eventually(has_asked, "twelve queries")
+    assert simulator.record.violations() == []
+
+
+def test_a_tick_while_the_database_is_away_is_harmless(simulator: Simulator, tmp_path: Path) -> None:
+    away = "postgresql://postgres@127.0.0.1:1/nowhere"
+    with running(away, simulator, tmp_path) as runtime:
+        runtime.ticks.tick()
+    assert simulator.record.arrivals() == []
+
+
+def test_closing_waits_for_the_query_that_is_under_way(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.platform.faults.set(Faults(latency=Delay.parse("fixed:0.3")))
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path) as runtime:
+        enqueue(runtime, "a")
+
+        def is_asking() -> bool:
+            runtime.ticks.tick()
+            return bool(simulator.record.arrivals())
+
+        eventually(is_asking, "a query")
+    assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
+    bench.close()

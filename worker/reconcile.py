@@ -1,0 +1,127 @@
+"""One reconciliation pass: take a slot, ask the platform, write back. No transaction is open while it asks."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from worker.adapters.clock import Clock
+from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.write_back import WriteBack
+from worker.adapters.platform.client import PlatformClient
+from worker.domain.bad_ends import End, end_of
+from worker.domain.queries import Aftermath, Query
+from worker.domain.query_errors import QueryError
+from worker.domain.reports import Answer
+from worker.domain.wire.signature import Credentials
+
+log = structlog.stdlib.get_logger(__name__)
+
+_CONFIGURATION_HELP = (
+    "check that the app id belongs to this environment (sandbox or production), that this host's address is in the "
+    "application's allowlist, and that the application is live and has the traffic function"
+)
+
+
+class Reconciler:
+    """Asks about the orders of one slot at a time; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        grants: Grants,
+        client: PlatformClient,
+        write_back: WriteBack,
+        clock: Clock,
+        credentials: Mapping[str, Credentials],
+    ) -> None:
+        self._grants = grants
+        self._client = client
+        self._write_back = write_back
+        self._clock = clock
+        self._credentials = credentials
+
+    def reconcile(self, slot: SlotKey) -> Query | None:
+        """Run one pass over a slot; returns the query that was made of it, None where there was none to make."""
+        # The deadline runs from before the grant: however long that takes, nothing is sent after the reservation.
+        started = self._clock.boot()
+        query = self._grants.take(slot)
+        if query is None:
+            return None
+        log.info(
+            "asking the platform",
+            action="query_granted",
+            account=query.account,
+            query_id=query.id,
+            orders=len(query.orders),
+            work=query.work.value,
+            id_kind=query.id_kind.value,
+        )
+        try:
+            answer = self._client.query(
+                credentials=self._credentials[query.account], id_kind=query.id_kind, ids=query.ids, started=started
+            )
+        except QueryError as error:
+            self._fail(query, error)
+        else:
+            self._settle(query, answer)
+        return query
+
+    def _settle(self, query: Query, answer: Answer) -> None:
+        aftermath = self._write_back.answered(query, answer)
+        log.info(
+            "the platform answered",
+            action="query_answered",
+            account=query.account,
+            query_id=query.id,
+            settled=aftermath.settled,
+            pending=aftermath.pending,
+            absent=aftermath.absent,
+        )
+        if aftermath.forgive_since is not None:
+            log.warning(
+                "this platform answers one order a query, whatever is asked: its orders are now asked one by one",
+                action="one_item_platform",
+                account=query.account,
+            )
+        _tell_attention(query, aftermath)
+
+    def _fail(self, query: Query, error: QueryError) -> None:
+        aftermath = self._write_back.failed(query, error)
+        report = log.error if end_of(error) in (End.TOO_FREQUENT, End.CONFIGURATION) else log.warning
+        report(
+            f"the query failed: {error}",
+            action="query_failed",
+            account=query.account,
+            query_id=query.id,
+            outcome=error.outcome,
+            status_code=error.status_code,
+            status_msg=error.status_msg,
+            backed_off_until=_iso(aftermath),
+            **({"help": _CONFIGURATION_HELP} if end_of(error) is End.CONFIGURATION else {}),
+        )
+        if end_of(error) is End.TOO_FREQUENT:
+            log.error(
+                "the platform says that it is asked too often: does another program or deployment use this SID?",
+                action="too_frequent",
+                account=query.account,
+            )
+        _tell_attention(query, aftermath)
+
+
+def _tell_attention(query: Query, aftermath: Aftermath) -> None:
+    for change in aftermath.changes:
+        if change.after.attention is not None and change.after.attention is not change.before.attention:
+            log.warning(
+                "a person should look at this order",
+                action="attention",
+                query_id=query.id,
+                order=str(change.after.key),
+                order_id=change.after.id,
+                reason=change.after.attention.value,
+                state=change.after.state.value,
+            )
+
+
+def _iso(aftermath: Aftermath) -> str | None:
+    until = aftermath.state.backoff_until
+    return until.isoformat() if until else None
