@@ -1,0 +1,200 @@
+"""`orders`, `order`, `check` and `status` on every database there is."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.reconciling import Workbench, item
+from worker.domain.query_errors import Unreachable
+
+MOBILE = "18812340804"
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url).open()
+    yield workbench
+    workbench.close()
+
+
+@pytest.fixture
+def cli(migrated_database_url: str) -> CommandLine:
+    return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})
+
+
+def names(rows: Any) -> list[str]:
+    return [row["request_id"] or row["custom_parm"] for row in rows]
+
+
+def test_orders_are_shown_newest_first_with_exact_amounts_and_times(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", expected_amount="2.5", mobile=MOBILE)
+    bench.add("2", expected_amount="100")
+    bench.ask([item("1", amount="2.94"), item("2", status="-1", amount=None, mobile="188****0804")])
+    newest, oldest = cli.json("orders")
+    assert (newest["request_id"], newest["state"], newest["expected_amount"]) == ("2", "failed", "100.00")
+    assert (oldest["ori_amount"], oldest["expected_amount"], oldest["attention"]) == ("2.94", "2.50", "amount_mismatch")
+    for name in ("submitted_at", "queried_at", "settled_at", "created_at"):
+        assert datetime.fromisoformat(oldest[name]).utcoffset() is not None
+    assert "lease_token" not in oldest
+
+
+def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2", expected_amount="2.94")
+    bench.add("3", expected_amount="1")
+    bench.ask([item("1"), item("3")])
+    assert names(cli.json("orders")) == ["3", "2", "1"]
+    assert names(cli.json("orders", "--limit", "2")) == ["3", "2"]
+    assert names(cli.json("orders", "--state", "pending")) == ["2"]
+    assert names(cli.json("orders", "--state", "pending", "--state", "succeeded")) == ["3", "2", "1"]
+    assert names(cli.json("orders", "--attention", "any")) == ["3"]
+    assert names(cli.json("orders", "--attention", "amount_mismatch")) == ["3"]
+    assert names(cli.json("orders", "--attention", "too_old")) == []
+    assert names(cli.json("orders", "--account", "default")) == ["3", "2", "1"]
+    assert names(cli.json("orders", "--account", "other")) == []
+
+
+def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2", "3", expected_amount="2.94")
+    bench.ask([item("1"), item("2", amount="9")])
+    assert cli.json("orders", "--summary") == {
+        "total": 3,
+        "counts": [
+            {"account": "default", "state": "pending", "attention": None, "orders": 1},
+            {"account": "default", "state": "succeeded", "attention": None, "orders": 1},
+            {"account": "default", "state": "succeeded", "attention": "amount_mismatch", "orders": 1},
+        ],
+    }
+    assert cli.json("orders", "--summary", "--account", "other") == {"total": 0, "counts": []}
+    assert "3 orders." in cli.run("orders", "--summary").stdout
+
+
+def test_the_table_fits_the_terminal_and_keeps_whole_ids(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("2016010000000219", "x" * 64, expected_amount="2.94")
+    shown = cli.run("orders", width=80).stdout
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert "2016010000000219" in shown
+    assert "(2.94)" in shown
+    wide = cli.run("orders", width=200).stdout
+    assert "submitted at" in wide
+    assert "x" * 64 in wide
+
+
+def test_without_orders_that_is_said(cli: CommandLine) -> None:
+    assert cli.run("orders").stdout == "No such orders.\n"
+    assert cli.run("orders", "--summary").stdout == "No orders.\n"
+    assert cli.json("orders") == []
+
+
+def test_an_order_is_shown_with_its_events_and_the_queries_that_asked(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("earlier")
+    bench.ask([item("earlier")])
+    bench.add("1", "10", custom_parm=None)
+    bench.ask([item("10")])
+    bench.make_due()
+    bench.ask([item("1", remark="成功")])
+    bench.add("later")
+    bench.ask([item("later")])
+    shown = cli.json("order", "1")
+    assert shown["order"]["state"] == "succeeded"
+    (settled,) = [event for event in shown["events"] if event["kind"] == "settled"]
+    assert (settled["from_state"], settled["to_state"], settled["remark"]) == ("pending", "succeeded", "成功")
+    assert [(query["outcome"], query["absent"]) for query in shown["queries"]] == [
+        ("answered", True),
+        ("answered", False),
+    ]
+    assert settled["query_id"] == shown["queries"][-1]["id"]
+    table = cli.run("order", "1").stdout
+    assert "pending > succeeded" in table
+    assert "left out" in table
+    assert "成功" in table
+
+
+def test_of_ids_that_differ_in_case_only_the_right_one_is_meant(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("ab")
+    bench.ask([item("ab")])
+    bench.add("AB", "a%", "a_")
+    bench.ask([item("AB")])
+    assert cli.json("order", "AB")["order"]["request_id"] == "AB"
+    assert len(cli.json("order", "AB")["queries"]) == 1
+    assert len(cli.json("order", "ab")["queries"]) == 1
+    assert len(cli.json("order", "a%")["queries"]) == 1
+
+
+def test_a_query_that_failed_is_among_an_orders_queries(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.write_back.failed(bench.take(), Unreachable("no route"))
+    (query,) = cli.json("order", "1")["queries"]
+    assert (query["outcome"], query["absent"]) == ("unreachable", False)
+    assert "unreachable" in cli.run("order", "1").stdout
+
+
+def test_an_order_is_named_by_either_id_or_by_its_row(cli: CommandLine, bench: Workbench) -> None:
+    (order,) = bench.add("1", custom_parm="A-1", mobile=MOBILE)
+    for reference in ("1", "A-1", f"id:{order.id}"):
+        assert cli.json("order", reference)["order"]["id"] == order.id
+
+
+def test_a_name_that_means_two_orders_or_none_is_told_in_a_line(cli: CommandLine, bench: Workbench) -> None:
+    first, second = bench.enqueue({"request_id": "1"}, {"request_id": "2", "custom_parm": "1"})
+    assert cli.error("order", "1") == f"1 names two orders, id:{first.id} and id:{second.id}: use one of these"
+    assert cli.error("order", "3").startswith("there is no order 3 in the account default; enqueue it first")
+    assert cli.error("order", "1", "--account", "other").startswith("there is no order 1 in the account other")
+    assert cli.error("order", "id:999").startswith("there is no order id:999; `reconciler orders` lists")
+
+
+def test_a_check_marks_orders_to_be_asked_about_next(cli: CommandLine, bench: Workbench) -> None:
+    first, second, _ = bench.enqueue(
+        {"request_id": "1"}, {"custom_parm": "A", "mobile": MOBILE}, {"request_id": "3"}, age_seconds=0
+    )
+    # Each order once, whatever it is called by.
+    assert cli.json("check", "1", "A", f"id:{first.id}", f"id:{second.id}") == {"queued": 2, "rejected": []}
+    assert [order.check_requested_at is not None for order in bench.orders()] == [True, True, False]
+    assert cli.run("check", "3").stdout == "1 order will be asked about next.\n"
+
+
+def test_a_check_refuses_what_is_unknown_or_not_pending_and_takes_the_rest(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2")
+    bench.ask([item("1")])
+    answer = cli.json("check", "1", "2", "4", status=1)
+    assert answer["queued"] == 1
+    errors = {one["ref"]: one["errors"] for one in answer["rejected"]}
+    assert errors["1"] == ["order default:1: is succeeded, not pending; reopen it first"]
+    assert errors["4"][0].startswith("there is no order 4 in the account default")
+    result = cli.run("check", "4", status=1)
+    assert result.stderr.startswith("Refused: 4: there is no order 4")
+
+
+def test_the_status_tells_when_the_next_query_may_be_sent(cli: CommandLine, bench: Workbench) -> None:
+    cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
+    bench.add("1")
+    bench.ask([item("1")])
+    state = cli.json("status")
+    (slot,) = state["slots"]
+    assert (slot["accounts"], slot["slot"], slot["in_flight_query_id"]) == (["default"], 0, None)
+    assert 0 < slot["due_in_seconds"] <= bench.rules.spacing_seconds
+    assert datetime.fromisoformat(slot["due_at"]) > datetime.fromisoformat(state["now"])
+    (account,) = state["accounts"]
+    assert (account["account"], account["backoff_until"], account["last_query"]["outcome"]) == (
+        "default",
+        None,
+        "answered",
+    )
+    shown = cli.run("status").stdout
+    assert "batches" in shown
+    assert "answered" in shown
+
+
+def test_the_status_tells_who_waits_and_why(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.write_back.failed(bench.take(), Unreachable("no route"))
+    assert "backs off: " in cli.run("status").stdout
+    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
+    assert "paused by an operator since 2016-01-31 10:00:00Z" in cli.run("status").stdout
+
+
+def test_before_the_first_start_the_status_says_what_to_do(cli: CommandLine) -> None:
+    assert "start the worker with `reconciler run`" in cli.run("status").stdout
+    assert cli.json("status")["slots"] == []

@@ -1,0 +1,112 @@
+"""`reconciler run`: worker and beat start together and end together."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from tests.support.reconciling import BUDGETS, Workbench
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.databases("sqlite")
+
+
+@contextmanager
+def running(settings: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`reconciler run`, and the file that holds what it and its children write."""
+    log = Path("log")
+    command = [*PROGRAM, "run", "--concurrency", "1"]
+    with log.open("wb") as out, subprocess.Popen(command, env=environment(settings), stdout=out, stderr=out) as process:
+        try:
+            yield process, log
+        finally:
+            # Twice, so that a test that failed leaves nothing either.
+            process.terminate()
+            process.terminate()
+            process.wait(60)
+
+
+@pytest.fixture
+def settings(migrated_database_url: str, own_valkey: EmbeddedValkey) -> dict[str, str]:
+    return {
+        **ACCOUNT,
+        "RECONCILER_DATABASE_URL": migrated_database_url,
+        "RECONCILER_BROKER_URL": own_valkey.url,
+        # Nobody is asked: there are no orders.
+        "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9",
+        "RECONCILER_TICK_SECONDS": "0.2",
+    }
+
+
+def wait_until_it_works(settings: dict[str, str], log: Path) -> None:
+    """The worker says that it is ready, beat that it starts, and a tick has begun the budget."""
+    bench = Workbench(settings["RECONCILER_DATABASE_URL"])
+    try:
+        eventually(lambda: {"ready.", "beat"} <= set(log.read_text("utf-8", "replace").split()), "both have started")
+        eventually(lambda: bench.rows(BUDGETS), "a slot of the budget")
+    finally:
+        bench.close()
+
+
+def children_of(log: Path) -> dict[str, int]:
+    (line,) = [line for line in log.read_text("utf-8").splitlines() if line.startswith("Started ")]
+    words = line.replace("(process ", "").replace(")", "").replace(",", "").replace(".", "").split()
+    return {"worker": int(words[words.index("worker") + 1]), "beat": int(words[words.index("beat") + 1])}
+
+
+def is_group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_runs_a_worker_that_gets_beats_ticks_and_a_signal_leaves_nothing(
+    settings: dict[str, str], number: signal.Signals
+) -> None:
+    with running(settings) as (process, log):
+        wait_until_it_works(settings, log)
+        children = children_of(log)
+        assert {os.getpgid(child) for child in children.values()} == {children["worker"]}
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        assert "Stopping: a query that is under way is finished first" in log.read_text("utf-8")
+        # Its name for a stop in order, so that a query would have been finished.
+        assert "Warm shutdown" in log.read_text("utf-8")
+        assert not is_group_alive(children["worker"])
+
+
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_when_one_of_them_dies_the_other_is_stopped_and_it_says_so(settings: dict[str, str], name: str) -> None:
+    with running(settings) as (process, log):
+        wait_until_it_works(settings, log)
+        children = children_of(log)
+        os.kill(children[name], signal.SIGKILL)
+        assert process.wait(60) == 1
+        last = log.read_text("utf-8").splitlines()[-1]
+        assert last == f"Error: {name} ended with signal 9, so both are stopped; what it wrote above says why"
+        eventually(lambda: not is_group_alive(children["worker"]), "nothing is left of them")
+
+
+def test_without_an_account_nothing_is_started(migrated_database_url: str) -> None:
+    cli = CommandLine({"RECONCILER_DATABASE_URL": migrated_database_url})
+    assert cli.error("run").startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child")
+def test_when_it_is_killed_its_children_end_by_themselves(settings: dict[str, str]) -> None:
+    with running(settings) as (process, log):
+        wait_until_it_works(settings, log)
+        children = children_of(log)
+        process.kill()
+        process.wait()
+        eventually(lambda: not is_group_alive(children["worker"]), "nothing is left of them")

@@ -1,0 +1,144 @@
+"""Programs that run together end together, and leave nothing running."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually
+from worker.cli.children import Ended, run_together
+
+FOREVER = "import time; time.sleep(600)"
+WAITS = "pathlib.Path(sys.argv[1]).touch(); " + FOREVER
+STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WAITS
+COUNTS = "signal.signal(signal.SIGTERM, lambda *_: open(sys.argv[1], 'a').write('T')); signal.pause(); time.sleep(0.2)"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stage:
+    """Runs programs that touch a file of theirs when they are ready."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: dict[str, int] = {}
+        self.told = 0
+
+    def program(self, name: str, code: str) -> list[str]:
+        return [
+            sys.executable,
+            "-c",
+            f"import os, pathlib, signal, subprocess, sys, time; {code}",
+            str(self.folder / name),
+        ]
+
+    def ready(self, *names: str) -> None:
+        for name in names:
+            eventually((self.folder / name).exists, f"{name} is ready")
+
+    def run(self, *, then: Callable[[], None] = lambda: None, patience: float = 60.0, **programs: str) -> Ended | None:
+        """Run them; `then` is done when all were started."""
+
+        def started(processes: Mapping[str, int]) -> None:
+            self.processes.update(processes)
+            then()
+
+        def stopping() -> None:
+            self.told += 1
+
+        commands = {name: self.program(name, code) for name, code in programs.items()}
+        return run_together(commands, patience_seconds=patience, started=started, stopping=stopping)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    made = Stage(tmp_path)
+    yield made
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert not any(is_running(process) for process in made.processes.values())
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # Its parent is gone, and not every container has somebody who reaps.
+    return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8") if os.path.isdir("/proc/self") else True
+
+
+def test_when_one_ends_by_itself_the_others_are_stopped_and_it_is_named(stage: Stage) -> None:
+    ended = stage.run(worker="sys.exit(3)", beat=FOREVER)
+    assert ended == Ended(name="worker", status=3)
+    assert str(ended) == "worker ended with status 3"
+    assert stage.told == 1
+
+
+def test_one_that_was_killed_is_told_by_its_signal(stage: Stage) -> None:
+    ended = stage.run(worker=FOREVER, beat="os.kill(os.getpid(), signal.SIGKILL)")
+    assert str(ended) == "beat ended with signal 9"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_passed_on_once_and_all_end_in_order(stage: Stage, number: signal.Signals) -> None:
+    ready = "pathlib.Path(sys.argv[1] + '.ready').touch(); "
+    handler, rest = COUNTS.split("; ", 1)
+
+    def then() -> None:
+        stage.ready("worker.ready", "beat.ready")
+        os.kill(os.getpid(), number)
+
+    code = f"{handler}; {ready}{rest}"
+    assert stage.run(then=then, worker=code, beat=code) is None
+    assert (stage.folder / "worker").read_text("utf-8") == "T"
+    assert (stage.folder / "beat").read_text("utf-8") == "T"
+
+
+def test_a_second_signal_ends_those_that_do_not_listen(stage: Stage) -> None:
+    def then() -> None:
+        stage.ready("worker", "beat")
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    assert stage.run(then=then, worker=STUBBORN, beat=WAITS) is None
+
+
+def test_whoever_does_not_end_in_time_is_killed(stage: Stage) -> None:
+    def then() -> None:
+        stage.ready("worker")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert stage.run(then=then, patience=0.05, worker=STUBBORN, beat=FOREVER) is None
+
+
+def test_what_a_killed_program_had_started_does_not_stay(stage: Stage) -> None:
+    child = "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    note = "pathlib.Path(sys.argv[1]).write_text(str(child.pid)); os.kill(os.getpid(), signal.SIGKILL)"
+    stage.run(worker=child + note, beat=FOREVER)
+    grandchild = int((stage.folder / "worker").read_text("utf-8"))
+    eventually(lambda: not is_running(grandchild), "the child of the killed program is gone")
+
+
+def test_where_one_cannot_be_started_the_other_does_not_stay(tmp_path: Path) -> None:
+    pid_file = tmp_path / "worker"
+    write = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    programs = {"worker": [sys.executable, "-c", write], "beat": [str(tmp_path / "nowhere")]}
+    with pytest.raises(FileNotFoundError):
+        run_together(programs, patience_seconds=1, started=lambda _: None, stopping=lambda: None)
+    if pid_file.exists():
+        assert not is_running(int(pid_file.read_text("utf-8")))
+
+
+def test_a_signal_that_is_ignored_stays_ignored(stage: Stage) -> None:
+    def then() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        ended = stage.run(then=then, worker="sys.exit(0)", beat=FOREVER)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended == Ended(name="worker", status=0)

@@ -1,0 +1,113 @@
+"""How commands end: with one line on standard error, and the right status."""
+
+import subprocess
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.support.command_line import PROGRAM, CommandLine, environment
+from worker.adapters.database.migrations import NotAtHead
+from worker.cli.app import app
+from worker.cli.errors import CommandError
+from worker.cli.group import OneLineGroup
+from worker.settings import SettingsError
+
+COMMANDS = ("migrate", "run", "enqueue", "orders", "order", "check", "status", "platform", "demo")
+
+
+def raising(error: BaseException) -> typer.Typer:
+    made = typer.Typer(cls=OneLineGroup)
+
+    def fail() -> None:
+        raise error
+
+    made.command()(fail)
+    # A second command makes it a group.
+    made.command()(reconciler)
+    return made
+
+
+def reconciler() -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (CommandError("no such thing: make one"), 1, "Error: no such thing: make one\n"),
+        (CommandError("used\nwrongly", status=2), 2, "Error: used wrongly\n"),
+        (NotAtHead("run `reconciler migrate`"), 1, "Error: run `reconciler migrate`\n"),
+        (SettingsError(("A is wrong", "B is wrong")), 1, "Error: A is wrong\nError: B is wrong\n"),
+        (typer.BadParameter("no"), 2, "Error: Invalid value: no; see: reconciler fail --help\n"),
+        (typer.Exit(3), 3, ""),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            ZeroDivisionError("by\nzero"),
+            1,
+            "Error: this should not happen (ZeroDivisionError: by); please report it\n",
+        ),
+    ],
+)
+def test_whatever_a_command_raises_is_told_without_a_traceback(error: BaseException, status: int, said: str) -> None:
+    result = CliRunner().invoke(raising(error), ["fail"], prog_name="reconciler")
+    assert (result.exit_code, result.stdout, result.stderr) == (status, "", said)
+
+
+def test_a_command_that_ends_well_has_status_zero() -> None:
+    assert CliRunner().invoke(raising(ValueError()), ["reconciler"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("enqeue",), "No such command 'enqeue'. Did you mean 'enqueue'"),
+        (("orders", "--stat", "pending"), "No such option: --stat"),
+        (("orders", "--state", "lost"), "'lost' is not one of 'pending'"),
+        (("orders", "--attention", "lost"), "'lost' is not one of: any, late_conflict"),
+        (("orders", "--limit", "0"), "--limit"),
+        (("orders", "--summary", "--state", "pending"), "leave --state and --attention out"),
+        (("order",), "Missing argument 'REF'"),
+        (("enqueue", "nowhere.csv"), "there is no file nowhere.csv"),
+        (("enqueue", "-"), "give --format csv or --format jsonl"),
+        (("demo", "--nope"), "No such option: --nope; see: reconciler demo --help"),
+    ],
+)
+def test_a_command_that_is_used_wrongly_says_so_in_one_line(arguments: tuple[str, ...], said: str) -> None:
+    assert said in CommandLine().error(*arguments, status=2)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command: str) -> None:
+    shown = CommandLine().run(command, "--help").stdout
+    assert "Examples:" in shown
+    assert f"reconciler {command}" in shown
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = CommandLine().run(status=2)
+    shown = result.stdout + result.stderr
+    assert all(f" {command} " in shown for command in COMMANDS)
+
+
+def test_every_command_is_tested_for_its_help() -> None:
+    assert {info.callback.__name__ for info in app.registered_commands if info.callback} == set(COMMANDS)
+
+
+def test_the_version_is_told() -> None:
+    assert CommandLine().run("--version").stdout.startswith("reconciler 0.")
+
+
+def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
+    heavy = ("sqlalchemy", "celery", "kombu", "pydantic", "requests", "alembic")
+    look = f"import sys; import worker.cli.app; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([*PROGRAM[:-1], look], env=environment({}), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = subprocess.list2cmdline([*PROGRAM, "platform", "--help"])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} | head -1"], env=environment({}), capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""

@@ -1,0 +1,95 @@
+"""What data looks like: exact, complete, and nothing in it that a terminal or a table would obey."""
+
+import io
+import json
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.cli.errors import first_line, one_line
+from worker.cli.output import amount_text, console, print_fields, print_json, print_table
+
+CHINA = timezone(timedelta(hours=8))
+NOON = datetime(2016, 1, 31, 12, 0, 30, tzinfo=CHINA)
+
+
+def printed_json(value: object, capsys: pytest.CaptureFixture[str]) -> str:
+    print_json(value)
+    return capsys.readouterr().out
+
+
+def test_amounts_are_strings_and_times_have_an_offset(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed_json({"amount": Decimal("2.9400"), "at": NOON, "none": None}, capsys)
+    assert json.loads(text) == {"amount": "2.94", "at": "2016-01-31T12:00:30+08:00", "none": None}
+
+
+@given(value=st.dictionaries(st.text(), st.text()))
+def test_json_means_what_was_put_in_and_holds_no_control_character(value: dict[str, str]) -> None:
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", out)
+        print_json(value)
+    assert json.loads(out.getvalue()) == value
+    assert not set(out.getvalue()) & {chr(code) for code in [*range(10), *range(11, 32), 127, 0x9B, 0x202E]}
+
+
+def test_chinese_stays_readable_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert '"成功"' in printed_json({"remark": "成功"}, capsys)
+
+
+def test_what_has_no_form_in_json_is_a_fault_of_ours() -> None:
+    with pytest.raises(TypeError, match="set has no form"):
+        print_json({1})
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("2.9400", "2.94"), ("100", "100.00"), ("0.1234", "0.1234"), ("1E+2", "100.00"), ("0", "0.00")]
+)
+def test_an_amount_is_written_the_same_whatever_database_it_came_from(amount: str, text: str) -> None:
+    assert amount_text(Decimal(amount)) == text
+
+
+def table(row: dict[str, Any], width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(console(), tuple(row), [row])
+    print_fields(console(), row)
+    return capsys.readouterr().out
+
+
+def test_texts_from_outside_are_no_markup_and_no_escape_sequences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = table({"remark": "[red]:boom:[/red]\x1b[31m\u202e", "at": NOON, "yes": True}, 100, capsys, monkeypatch)
+    assert shown.count("[red]:boom:[/red]\\x1b[31m\\u202e") == 2
+    assert "\x1b" not in shown
+    assert shown.count("2016-01-31 04:00:30Z") == 2
+
+
+def test_a_long_id_is_folded_not_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = table({"order": "0123456789" * 6, "state": "pending"}, 40, capsys, monkeypatch)
+    assert max(map(len, shown.splitlines())) <= 40
+    digits = "".join(character for character in shown if character.isdigit())
+    assert digits == "0123456789" * 12
+
+
+def test_without_a_terminal_lines_are_not_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(console(), ("remark",), [{"remark": "x" * 200}])
+    assert "x" * 200 in capsys.readouterr().out
+
+
+def test_a_message_is_one_line_without_secrets_whatever_it_quotes() -> None:
+    assert one_line("a\n b\tc  d\x1b[0m") == "a b c d\\x1b[0m"
+    assert one_line("see postgresql://app:geheim@db/x") == "see postgresql://app:***@db/x"
+    assert len(one_line("x" * 1000)) == 500
+
+
+def test_of_an_error_the_first_line_is_told() -> None:
+    assert first_line(ValueError("no connection\n  Is the server running?")) == "no connection"
+    assert first_line(KeyError()) == "KeyError"

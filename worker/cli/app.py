@@ -1,0 +1,86 @@
+"""The commands, by name. What a command needs is imported when it runs: `reconciler --help` is quick."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from worker.cli.check import check
+from worker.cli.demo import demo
+from worker.cli.enqueue import enqueue
+from worker.cli.group import OneLineGroup, flowing, listed
+from worker.cli.migrate import migrate
+from worker.cli.order import order
+from worker.cli.orders import orders
+from worker.cli.run import run
+from worker.cli.status import status
+from worker.simulator.command import platform
+
+app = typer.Typer(
+    name="reconciler",
+    cls=OneLineGroup,
+    # Installing completion writes to a person's shell set-up; the two options would stand in every help.
+    add_completion=False,
+    # A traceback is never shown, least of all one with local variables: credentials are among them.
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"reconciler {version('recharge-reconciler')}")
+        raise typer.Exit()
+
+
+def reconciler(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find the final state of recharge orders whose callback never came, within the platform's query limit.
+
+    Settings are environment variables, RECONCILER_..., also read from .env in the working directory. Data goes to
+    standard output, everything else to standard error. Exit status: 0 done, 1 could not, 2 used wrongly.
+    """
+
+
+def _add(command: Callable[..., None], *examples: str) -> None:
+    app.command(help=flowing(command.__doc__), epilog=listed(*examples))(command)
+
+
+app.callback(
+    help=flowing(reconciler.__doc__),
+    epilog=listed(
+        "reconciler migrate",
+        "reconciler run",
+        "reconciler enqueue orders.csv",
+        "reconciler orders --state unresolved",
+        "reconciler order 2016010000000219",
+    ),
+)(reconciler)
+_add(migrate, "reconciler migrate")
+_add(run, "reconciler run", "reconciler run --concurrency 2")
+_add(
+    enqueue,
+    "reconciler enqueue orders.csv",
+    "reconciler enqueue --format jsonl --rejected refused.jsonl - < orders.txt",
+)
+_add(
+    orders,
+    "reconciler orders",
+    "reconciler orders --state pending --account shop --limit 50",
+    "reconciler orders --attention any --json",
+    "reconciler orders --summary",
+)
+_add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")
+_add(check, "reconciler check 2016010000000219 2016010000000220", "reconciler check id:42 --json")
+_add(status, "reconciler status", "reconciler status --json")
+_add(platform, "reconciler platform", "reconciler platform --window 2 --lost-callbacks 0.5 --json")
+app.command(
+    # Its options are the demo's own, its help among them.
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)(demo)

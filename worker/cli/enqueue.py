@@ -1,0 +1,139 @@
+"""`reconciler enqueue`: orders from a file."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from worker.cli.errors import CommandError
+from worker.cli.options import AsJson
+from worker.cli.order_lines import Format, Line, read_lines
+from worker.cli.refused_lines import RefusedLines
+
+if TYPE_CHECKING:
+    from worker.intake import Intake
+
+LIST_LENGTH = 500
+_STDIN = Path("-")
+_BY_EXTENSION = {".csv": Format.CSV, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL}
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="CSV (.csv) or JSON Lines (.jsonl, .ndjson), UTF-8; - is standard input.",
+    ),
+]
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="What FILE holds, where its name does not say so.", show_default=False)
+]
+Rejected = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        dir_okay=False,
+        show_default=False,
+        help="Where refused lines go; by default FILE.rejected.jsonl, of standard input enqueue.rejected.jsonl.",
+    ),
+]
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What became of the lines so far."""
+
+    lines: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None, as_json: AsJson = False) -> None:
+    """Take in orders from a file, of any size: CSV with a header, or JSON Lines, one order a line.
+
+    Columns of the header, or keys of the objects: request_id and/or custom_parm, mobile (needed with custom_parm
+    alone), account, submitted_at (ISO 8601 with an offset), expected_amount (yuan). An empty cell is an absent field.
+    The same order again is a duplicate and does no harm, so a run that was interrupted is simply repeated.
+
+    The orders go straight into the database, in lists of 500, not through the broker: only so can the answer be exact.
+
+    Refused lines go to a file of JSON Lines with their reasons, and exit status 1 says that there are some.
+    """
+    if file != _STDIN and (not file.exists() or file.is_dir()):
+        raise typer.BadParameter(f"there is no file {file}")
+    kind = format_ or _BY_EXTENSION.get(file.suffix.lower())
+    if kind is None:
+        raise typer.BadParameter("FILE's name does not say what it holds: give --format csv or --format jsonl")
+    place = rejected or Path("enqueue.rejected.jsonl" if file == _STDIN else f"{file}.rejected.jsonl")
+    started, tally = time.monotonic(), Tally()
+    refused = RefusedLines(place)
+    try:
+        _take_in(file, kind, refused, tally)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read ({error.strerror})") from None
+    except CommandError as error:
+        taken = f"{tally.lines:,} lines were dealt with before that; run it again, what is in already does no harm"
+        raise CommandError(f"{error} ({taken})" if tally.lines else str(error), status=error.status) from None
+    _show(tally, refused, time.monotonic() - started, as_json)
+    raise typer.Exit(1 if tally.rejected else 0)
+
+
+def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> None:
+    from worker.cli.progress import Progress
+    from worker.cli.session import session
+    from worker.intake import Intake
+    from worker.runtime import app_ids_of, rules_of
+
+    with ExitStack() as stack:
+        opened = stack.enter_context(session(needs_accounts=True))
+        intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
+        stream: BinaryIO = sys.stdin.buffer if file == _STDIN else stack.enter_context(file.open("rb"))
+        # Of a pipe nobody knows the size.
+        size = file.stat().st_size if file.is_file() else None
+        progress = stack.enter_context(Progress(size))
+        stack.enter_context(refused)
+        for lines in _lists(read_lines(stream, kind)):
+            _enqueue_list(intake, lines, refused, tally)
+            progress.show(lines[-1].end, tally)
+
+
+def _lists(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    while listed := list(islice(lines, LIST_LENGTH)):
+        yield listed
+
+
+def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
+    errors = {line.number: [line.error] for line in lines if line.error is not None}
+    readable = [line for line in lines if line.error is None]
+    if readable:
+        answer: Any = intake.enqueue_orders([line.order for line in readable], source="reconciler enqueue")
+        tally.accepted += answer["accepted"]
+        tally.duplicates += answer["duplicates"]
+        errors.update((readable[one["index"]].number, one["errors"]) for one in answer["rejected"])
+    for line in lines:
+        if line.number in errors:
+            refused.add(line, errors[line.number])
+    tally.rejected += len(errors)
+    tally.lines += len(lines)
+
+
+def _show(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
+    from worker.cli.output import print_json
+
+    if as_json:
+        place = str(refused.path) if refused.count else None
+        counts = {"accepted": tally.accepted, "duplicates": tally.duplicates, "rejected": tally.rejected}
+        print_json({"lines": tally.lines, **counts, "rejected_file": place, "seconds": round(seconds, 3)})
+        return
+    typer.echo(
+        f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally.accepted:,} accepted,"
+        f" {tally.duplicates:,} duplicates, {tally.rejected:,} refused."
+    )
+    if refused.count:
+        typer.echo(f"Refused lines, with reasons: {refused.path}")

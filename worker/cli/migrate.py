@@ -1,0 +1,42 @@
+"""`reconciler migrate`."""
+
+import typer
+
+from worker.cli.options import AsJson
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to this release's tables; harmless where they are there.
+
+    Run it before the first start, and with each new release before its worker. Several at once wait for each other.
+    """
+    from worker.adapters.database.migrations import upgrade
+    from worker.adapters.database.reads import missing_file, shown_url
+    from worker.adapters.redaction import Redactor
+    from worker.cli.output import print_json
+    from worker.cli.session import read_settings, told_in_a_line
+
+    settings = read_settings()
+    url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
+    with told_in_a_line(settings):
+        before = None if missing_file(url) else _revision(url)
+        upgrade(url)
+        after = _revision(url)
+    if as_json:
+        print_json({"database": shown, "from": before, "to": after})
+    elif before == after:
+        typer.echo(f"{shown} is at revision {after} already.")
+    else:
+        typer.echo(f"{shown}: from {before or 'an empty database'} to revision {after}.")
+
+
+def _revision(url: str) -> str | None:
+    from worker.adapters.database.engine import Database
+    from worker.adapters.database.reads import revision_of
+
+    database = Database(url, pool_size=1)
+    try:
+        with database.read() as connection:
+            return revision_of(connection)
+    finally:
+        database.close()

@@ -1,0 +1,101 @@
+"""Data on standard output: tables for people, JSON for programs.
+
+Texts come from outside: a table draws them as they are, never as markup; both write control characters out.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import typer
+
+from worker.adapters.redaction import CONTROLS, escape_controls
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+# Without a terminal there is nothing to fit: lines are not cut.
+_WIDTH_WITHOUT_TERMINAL = 250
+_STYLES = {"succeeded": "green", "failed": "red", "unresolved": "yellow", "cancelled": "dim"}
+
+
+def print_json(value: object) -> None:
+    """Print JSON: amounts are strings, times ISO 8601 with an offset."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, ensure_ascii=not is_unicode, indent=2, default=_to_json)
+    # Line ends can only be json's own here; everything else stands inside a string, where this escape means the same.
+    typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
+
+
+def amount_text(amount: Decimal) -> str:
+    """An amount in yuan with at least two decimals, whatever the database made of it."""
+    whole, _, fraction = format(amount, "f").partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def cell(value: object) -> "Text":
+    """A value as a table shows it; times are UTC, to the second."""
+    from rich.text import Text
+
+    return Text(_shown(value), style=_STYLES.get(str(value), ""))
+
+
+def console() -> "Console":
+    """Standard output for tables."""
+    from rich.console import Console
+
+    out = Console(highlight=False, markup=False, emoji=False)
+    if not out.is_terminal and "COLUMNS" not in out._environ:
+        out.width = _WIDTH_WITHOUT_TERMINAL
+    return out
+
+
+def print_table(
+    out: "Console", columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, title: str | None = None
+) -> None:
+    """Print rows under these columns, each named by its key in the rows."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for name in columns:
+        # Folded, not cut: what cannot be read in full cannot be looked up either.
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(row[name]) for name in columns))
+    out.print(table)
+
+
+def print_fields(out: "Console", fields: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line, without those that are empty."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in fields.items():
+        if value is not None:
+            grid.add_row(name.replace("_", " "), cell(value))
+    out.print(grid)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return amount_text(value) if isinstance(value, Decimal) else escape_controls(str(value))
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return amount_text(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -1,0 +1,39 @@
+"""Orders as a person names them: by request_id, by custom_parm, or by the row's id."""
+
+import re
+from collections.abc import Sequence
+
+from worker.adapters.database.engine import Database
+from worker.adapters.database.reads import Row, order_by_id, orders_named
+from worker.cli.errors import one_line
+
+_ROW_ID = re.compile(r"id:([0-9]{1,18})")
+
+
+def find_orders(database: Database, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+    """For each reference the order that it names; or why it names none, as a line that says what to do."""
+    names = [reference for reference in references if not _ROW_ID.fullmatch(reference)]
+    with database.read() as connection:
+        rows = orders_named(connection, account, names) if names else []
+        by_id = {
+            reference: order_by_id(connection, int(found[1]))
+            for reference in references
+            if (found := _ROW_ID.fullmatch(reference))
+        }
+    return {
+        reference: (by_id[reference] or f"there is no order {reference}; `reconciler orders` lists the newest ones")
+        if reference in by_id
+        else _only(reference, account, rows)
+        for reference in references
+    }
+
+
+def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
+    named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
+    shown = one_line(reference)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        listed = " and ".join(f"id:{row['id']}" for row in named)
+        return f"{shown} names two orders, {listed}: use one of these"
+    return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"

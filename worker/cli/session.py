@@ -1,0 +1,79 @@
+"""The settings and the database, as a command uses them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+
+from worker.adapters.database.engine import Database, is_contention, is_unavailable
+from worker.adapters.database.migrations import NotAtHead, check_at_head
+from worker.adapters.database.reads import missing_file, shown_url
+from worker.adapters.log import configure_logging
+from worker.adapters.redaction import Redactor
+from worker.cli.errors import CommandError, first_line, one_line
+from worker.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What a command works with."""
+
+    settings: Settings
+    database: Database
+
+
+def read_settings(*, needs_accounts: bool = False) -> Settings:
+    """The settings, their warnings said. Raises SettingsError."""
+    settings = load_settings()
+    if needs_accounts:
+        settings.require_accounts()
+    # What a command says, it says itself: the operations' own records would stand between the lines of a table.
+    configure_logging(logging.getLevelName(logging.WARNING), settings.log_format, secrets=settings.secrets)
+    for warning in settings.warnings:
+        typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
+    return settings
+
+
+def check_database(settings: Settings) -> None:
+    """Raise CommandError where the database cannot be used as it is."""
+    redactor = Redactor(settings.secrets)
+    shown = redactor.text(shown_url(settings.database_dsn))
+    with told_in_a_line(settings):
+        missing = missing_file(settings.database_dsn)
+        if missing is not None:
+            raise CommandError(f"there is no database at {missing} ({shown}) yet: run `reconciler migrate`")
+        try:
+            check_at_head(settings.database_dsn)
+        except NotAtHead as error:
+            raise CommandError(f"{error} (RECONCILER_DATABASE_URL is {shown})") from None
+
+
+@contextmanager
+def told_in_a_line(settings: Settings) -> Iterator[None]:
+    """Turn errors of the database into CommandError."""
+    try:
+        yield
+    except Exception as error:
+        if is_contention(error):
+            why, remedy = "is busy", "try again"
+        elif is_unavailable(error):
+            why, remedy = "cannot be used", "see that it runs, and that RECONCILER_DATABASE_URL is right"
+        else:
+            raise
+        words = first_line(error, Redactor(settings.secrets))
+        raise CommandError(f"the database {why} ({words}): {remedy}") from None
+
+
+@contextmanager
+def session(*, needs_accounts: bool = False) -> Iterator[Session]:
+    """The settings, and the database at head. Raises SettingsError and CommandError."""
+    settings = read_settings(needs_accounts=needs_accounts)
+    check_database(settings)
+    with told_in_a_line(settings):
+        database = Database(settings.database_dsn, pool_size=1)
+        try:
+            yield Session(settings=settings, database=database)
+        finally:
+            database.close()
