@@ -1,0 +1,155 @@
+"""`reconciler demo` as a person's first look: real processes, no terminal."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+import worker
+from tests.support.servers import EmbeddedValkey
+
+ROOT = Path(worker.__file__).parents[1]
+COMMAND = [sys.executable, "-c", "from worker.cli import main; main()", "demo"]
+SMALL = ("--orders", "120", "--window", "0.5")
+
+
+@contextmanager
+def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+    # A session of its own: whatever the demo starts can be found by it, and is ended with the test.
+    # Not pytest's folder: the path of a Unix socket may not exceed about 100 bytes.
+    with (
+        tempfile.TemporaryDirectory(prefix="demo-test-", dir="/tmp") as folder,
+        subprocess.Popen(
+            [*COMMAND, *options],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            for pid in session_of(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def session_of(leader: int) -> list[int]:
+    """The living processes of a session."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    living = [int(pid) for pid, state in map(str.split, listed.splitlines()) if not state.startswith("Z")]
+    return [pid for pid in living if session_is(pid, leader)]
+
+
+def session_is(pid: int, leader: int) -> bool:
+    with suppress(ProcessLookupError, PermissionError):
+        return os.getsid(pid) == leader
+    return False
+
+
+def wait_until_playing(process: subprocess.Popen[str]) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        if "queries:" in line:
+            return
+    raise AssertionError(f"the demo ended early: {process.stderr.read() if process.stderr else ''}")
+
+
+def seconds_until_gone(leader: int, *, patience: float = 15.0) -> float:
+    start = time.monotonic()
+    while session_of(leader):
+        assert time.monotonic() - start < patience, f"still running: {session_of(leader)}"
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
+def test_it_settles_every_order_and_leaves_nothing_running() -> None:
+    with demo(*SMALL) as process:
+        said, errors = process.communicate(timeout=90)
+        assert (process.returncode, errors) == (0, "")
+        assert session_of(process.pid) == []
+    assert "\x1b" not in said
+    assert "120 recharge orders" in said.splitlines()[2]
+    assert re.search(r"^ +116  settled, and the platform agrees", said, re.MULTILINE)
+    assert re.search(r"^ +3  still pending, and the platform is still recharging them", said, re.MULTILINE)
+    assert re.search(r"^ +1  unknown to the platform: unresolved", said, re.MULTILINE)
+    assert re.search(r"^ +0  wrong", said, re.MULTILINE)
+    assert re.search(r"succeeded, amount_mismatch: expected [0-9.]+, the platform charged 98.00", said)
+    assert "the least possible is 1" in said
+    spacing = re.search(r"smallest spacing of two queries: ([0-9.]+) s; the window: 0.5 s", said)
+    assert spacing
+    assert float(spacing[1]) >= 0.5
+    assert "violations: 0" in said
+    assert "export RECONCILER_DATABASE_URL=sqlite:////" in said
+    assert said.rstrip().splitlines()[-1].startswith("Result: all is well")
+
+
+def test_with_servers_that_were_given_it_uses_them_and_tells_the_summary_as_json(
+    migrated_database_url: str, own_valkey: EmbeddedValkey
+) -> None:
+    given = ("--database-url", migrated_database_url, "--broker-url", own_valkey.url)
+    with demo(*SMALL, "--json", *given) as process:
+        said, told = process.communicate(timeout=90)
+        assert process.returncode == 0, said + told
+    summary = json.loads(said)
+    assert summary["good"]
+    assert (summary["agreed"], summary["both_pending"], summary["given_up"], summary["wrong"]) == (116, 3, 1, 0)
+    assert summary["violations"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_all_that_it_started(number: signal.Signals) -> None:
+    with demo(*SMALL) as process:
+        wait_until_playing(process)
+        process.send_signal(number)
+        said, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (128 + number, "")
+        assert "Stopped: nothing is left running." in said
+        assert session_of(process.pid) == []
+
+
+def test_killed_hard_it_leaves_nothing_running() -> None:
+    with demo(*SMALL) as process:
+        wait_until_playing(process)
+        assert len(session_of(process.pid)) > 5
+        process.kill()
+        process.wait(10)
+        assert seconds_until_gone(process.pid) < 10
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (("--database-url", "oracle://host/name"), "RECONCILER_DATABASE_URL names a database or a driver that is not"),
+        (("--broker-url", "redis://127.0.0.1:1/0"), "the broker of --broker-url does not answer"),
+        (("--database-url", "postgresql://127.0.0.1:1/none"), "the database does not answer"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(options: tuple[str, str], fault: str) -> None:
+    with demo(*options) as process:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert errors.startswith(f"Error: {fault}")
+        assert errors.count("\n") == 1
+        assert session_of(process.pid) == []
+
+
+def test_a_broker_whose_orders_another_worker_takes_is_refused(own_valkey: EmbeddedValkey) -> None:
+    with demo(*SMALL, "--broker-url", own_valkey.url) as first:
+        wait_until_playing(first)
+        with demo(*SMALL, "--broker-url", own_valkey.url) as second:
+            _, errors = second.communicate(timeout=60)
+            assert second.returncode == 1
+            assert "consumes reconciler.orders of this broker" in errors

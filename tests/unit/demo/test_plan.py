@@ -1,0 +1,70 @@
+import pytest
+
+from worker.demo.plan import FEWEST_ORDERS, MOST_ORDERS, Fate, Pace, Plan, make_plan
+
+PACE = Pace(window=2.0)
+
+
+def plan_of(orders: int, *, run: str = "demo-1", seed: int = 1) -> Plan:
+    return make_plan(run=run, orders=orders, pace=PACE, seed=seed)
+
+
+@pytest.mark.parametrize("orders", [FEWEST_ORDERS, 120, 1000, MOST_ORDERS])
+def test_every_order_is_in_one_list_and_every_fate_is_played(orders: int) -> None:
+    plan = plan_of(orders)
+    assert len(plan.orders) == orders
+    assert len({order.request_id for order in plan.orders}) == orders
+    assert all(1 <= len(listed) <= 1000 for listed in plan.lists)
+    assert plan.count(Fate.UNKNOWN) == plan.count(Fate.WRONG_AMOUNT) == 1
+    assert plan.count(Fate.CALLBACK) > plan.count(Fate.CALLBACK_LOST) > 0
+    assert plan.settling == orders - plan.count(Fate.STUCK) - 1
+
+
+def test_a_thousand_orders_need_several_batches() -> None:
+    assert plan_of(1000).count(Fate.CALLBACK_LOST) == 400
+
+
+@pytest.mark.parametrize("orders", [FEWEST_ORDERS - 1, MOST_ORDERS + 1])
+def test_a_number_of_orders_that_cannot_be_played_is_refused(orders: int) -> None:
+    with pytest.raises(ValueError, match=f"not {orders}"):
+        plan_of(orders)
+
+
+def test_the_fates_depend_on_the_seed_and_the_ids_on_the_run() -> None:
+    def fates(plan: Plan) -> list[tuple[Fate, bool, float]]:
+        return [(order.fate, order.fails, order.settle_after) for order in plan.orders]
+
+    assert fates(plan_of(100, run="demo-1")) == fates(plan_of(100, run="demo-2"))
+    assert fates(plan_of(100, seed=1)) != fates(plan_of(100, seed=2))
+    first, second = (plan_of(100, run=run).orders for run in ("demo-1", "demo-2"))
+    assert not {order.request_id for order in first} & {order.request_id for order in second}
+
+
+def test_the_platform_charges_what_is_expected_but_for_one_order() -> None:
+    different = [
+        order
+        for order in plan_of(200).orders
+        if "amount" in order.placing() and order.placing()["amount"] != order.expected_amount
+    ]
+    assert [order.fate for order in different] == [Fate.WRONG_AMOUNT]
+
+
+def test_what_settles_in_silence_is_placed_with_a_lost_callback() -> None:
+    for order in plan_of(200).orders:
+        assert order.placing()["callback_lost"] is (order.fate is not Fate.CALLBACK)
+        assert order.placing()["unknown"] is (order.fate is Fate.UNKNOWN)
+        assert (order.placing()["outcome"] == "stuck") is (order.fate is Fate.STUCK)
+
+
+def test_a_submission_names_the_account_of_the_run_and_tells_no_fate() -> None:
+    plan = plan_of(100, run="demo-7")
+    for order in plan.orders:
+        submission = order.submission(plan.account)
+        assert submission.keys() == {"account", "request_id", "mobile", "expected_amount"}
+        assert submission["account"] == "demo-7"
+        assert len(submission["mobile"]) == 11
+
+
+def test_durations_scale_with_the_window_as_far_as_settings_and_machines_allow() -> None:
+    assert (PACE.margin, PACE.deadline, PACE.tick) == (0.1, 1.0, 0.2)
+    assert (Pace(window=0.5).margin, Pace(window=0.5).deadline) == (0.05, 1.0)

@@ -1,0 +1,77 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import StringIO
+
+from rich.console import Console
+
+from worker.adapters.database.demo_reads import Progress, QueryLine
+from worker.demo.view import Moment, line_of, view_for
+from worker.domain.orders import OrderState, Source
+
+ANSWERED = QueryLine(
+    id=1,
+    sent_at=datetime(2026, 1, 1, tzinfo=UTC),
+    work="batch",
+    order_count=100,
+    outcome="answered",
+    settled=88,
+    pending=11,
+    absent=1,
+)
+IN_FLIGHT = replace(ANSWERED, id=2, outcome="in_flight", settled=None, pending=None, absent=None)
+PROGRESS = Progress(
+    states={OrderState.PENDING: 400, OrderState.SUCCEEDED: 90},
+    settled_by={Source.QUERY: 88, Source.CALLBACK: 2},
+    attention=0,
+    next_query_in=1.25,
+    queries=1,
+    latest=(ANSWERED,),
+)
+MOMENT = Moment(seconds=12.0, orders=1000, placed=490, progress=PROGRESS, callbacks={"sent": 2, "lost": 9}, window=2.0)
+
+
+def shown(*moments: Moment, terminal: bool) -> str:
+    out = StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, _environ={"TERM": "xterm"})
+    with view_for(console) as view:
+        for moment in moments:
+            view.show(moment)
+    return out.getvalue()
+
+
+def test_a_line_tells_states_budget_callbacks_and_the_last_answer() -> None:
+    assert line_of(MOMENT) == (
+        " 12 s  400 pending, 90 succeeded | queries: 1, next in 1.2 s at the earliest | callbacks: 2"
+        " | last answer: 100 asked, 88 settled, 11 pending, 1 absent"
+    )
+
+
+def test_a_query_under_way_is_told_beside_the_answer_before_it() -> None:
+    line = line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(IN_FLIGHT, ANSWERED))))
+    assert "asking now" in line
+    assert "88 settled" in line
+
+
+def test_a_query_that_failed_is_told_by_its_outcome() -> None:
+    failed = replace(IN_FLIGHT, outcome="timeout")
+    assert "last answer: 100 asked, timeout" in line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(failed,))))
+
+
+def test_an_open_budget_and_one_that_has_not_begun_are_told_apart() -> None:
+    def with_budget(seconds: float | None) -> str:
+        return line_of(replace(MOMENT, progress=replace(PROGRESS, next_query_in=seconds)))
+
+    assert "next as soon as an order is due" in with_budget(-3.0)
+    assert "has not begun" in with_budget(None)
+
+
+def test_without_a_terminal_a_line_comes_every_few_seconds_and_no_escape_code() -> None:
+    text = shown(*(replace(MOMENT, seconds=float(second)) for second in range(10)), terminal=False)
+    assert text.count("\n") == 3
+    assert "\x1b" not in text
+
+
+def test_in_a_terminal_the_picture_shows_states_budget_and_answers() -> None:
+    text = shown(MOMENT, terminal=True)
+    for word in ("pending", "succeeded", "400", "Budget: one query per 2 s", "answered", "Ctrl-C"):
+        assert word in text

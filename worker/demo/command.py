@@ -1,0 +1,166 @@
+"""`reconciler demo`: the command."""
+
+import json
+import re
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+from rich.console import Console
+from typer import Exit, Option
+
+from worker.demo.control import PlatformControl
+from worker.demo.plan import (
+    FEWEST_ORDERS,
+    LONGEST_WINDOW_SECONDS,
+    MOST_ORDERS,
+    SHORTEST_WINDOW_SECONDS,
+    Pace,
+    make_plan,
+)
+from worker.demo.play import Play
+from worker.demo.processes import DemoError, Processes
+from worker.demo.report import as_json as to_json
+from worker.demo.report import closing, opening, verdict, where_next
+from worker.demo.stage import Stage
+from worker.demo.summary import Summary
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_DATABASE_HELP = "SQLAlchemy URL of a database that is empty or migrated; without it, SQLite in the work folder."
+_BROKER_HELP = "URL of a Redis, Valkey or RabbitMQ that no worker of ours uses; without it, Valkey from its wheel."
+_WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life 60."
+
+
+class _Interrupted(Exception):
+    """A signal asked the demo to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def demo(
+    database_url: Annotated[str | None, Option(help=_DATABASE_HELP, metavar="URL")] = None,
+    broker_url: Annotated[str | None, Option(help=_BROKER_HELP, metavar="URL")] = None,
+    orders: Annotated[int, Option(help="How many orders.", min=FEWEST_ORDERS, max=MOST_ORDERS)] = 1000,
+    window: Annotated[float, Option(help=_WINDOW_HELP, min=SHORTEST_WINDOW_SECONDS, max=LONGEST_WINDOW_SECONDS)] = 2.0,
+    seed: Annotated[int, Option(help="What becomes of each order is drawn from it.")] = 1,
+    as_json: Annotated[
+        bool, Option("--json", help="The summary as one JSON object; all else on standard error.")
+    ] = False,
+) -> None:
+    """Watch orders being reconciled: a simulated platform, a real worker and beat, and a summary to check.
+
+    It needs no service, takes about a minute and leaves nothing running. Status 0: every order agrees with the
+    platform's truth, and the platform saw no violation of its limit.
+    """
+    began = time.monotonic()
+    console = Console(stderr=as_json)
+    folder = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
+    try:
+        with _signals_raise():
+            summary = _run(console, folder, database_url, broker_url, orders, Pace(window=window), seed, began)
+    except _Interrupted as interrupted:
+        _say(console, f"\nStopped: nothing is left running. What there was is in {folder}")
+        raise Exit(128 + interrupted.number) from None
+    except DemoError as error:
+        if not any(folder.glob("*.log")):
+            shutil.rmtree(folder)
+        _leave(str(error))
+    if as_json:
+        sys.stdout.write(json.dumps(to_json(summary), ensure_ascii=False) + "\n")
+    raise Exit(0 if summary.is_good else 1)
+
+
+def _run(
+    console: Console,
+    folder: Path,
+    database_url: str | None,
+    broker_url: str | None,
+    orders: int,
+    pace: Pace,
+    seed: int,
+    began: float,
+) -> Summary:
+    run = f"demo-{secrets.token_hex(3)}"
+    plan = make_plan(run=run, orders=orders, pace=pace, seed=seed)
+    broker = _without_password(broker_url) if broker_url else "Valkey, from its wheel"
+    database = _without_password(database_url) if database_url else f"SQLite, in {folder}"
+    _say(console, opening(plan, pace, broker=broker, database=database))
+    with Processes(folder) as processes:
+        stage = Stage(processes, folder=folder, run=run, pace=pace, seed=seed)
+        settings = stage.configure(database_url, broker_url)
+        with console.status("Starting broker, database, platform, worker and beat ..."):
+            if broker_url:
+                stage.use_broker(settings)
+            else:
+                stage.start_broker(settings)
+            stage.migrate(settings, is_own=database_url is None)
+            platform = PlatformControl(stage.start_platform())
+            stage.start_worker_and_beat(settings)
+        play = Play(plan=plan, pace=pace, stage=stage, settings=settings, platform=platform, began=began)
+        try:
+            is_done = play.watch(console, processes)
+            # Whatever they do now comes to its end first, so that both sides of the comparison stand still.
+            processes.stop("beat", "worker")
+            summary = play.compare(timed_out=not is_done)
+        finally:
+            play.close()
+    _say(console, closing(summary))
+    example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id
+    shown = _without_password(settings.database_dsn)
+    next_steps = where_next(
+        folder,
+        database=shown,
+        reconciler=_called_as(),
+        account=plan.account,
+        example=example,
+        own_database=database_url is None,
+    )
+    _say(console, "\n" + next_steps)
+    _say(console, verdict(summary, folder))
+    return summary
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1PASSWORD@", url)
+
+
+def _called_as() -> str:
+    return sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Within, the first signal ends the demo by an exception; later ones do not disturb its cleaning up."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for one in heard:
+            signal.signal(one, signal.SIG_IGN)
+        raise _Interrupted(number)
+
+    # What the caller has ignored (nohup, a script's background job) stays ignored.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(message: str) -> NoReturn:
+    print(f"Error: {message}", file=sys.stderr)
+    raise Exit(1)

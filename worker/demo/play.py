@@ -1,0 +1,112 @@
+"""The play itself: orders are placed and enqueued, the worker does its work, and someone watches until all is done."""
+
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from worker.adapters.database.demo_reads import Progress, read_orders, read_progress
+from worker.adapters.database.engine import Database
+from worker.demo.control import PlatformControl
+from worker.demo.plan import Pace, Plan, PlannedOrder
+from worker.demo.processes import Processes
+from worker.demo.stage import ORDERS_QUEUE, Stage
+from worker.demo.summary import Summary, summarise
+from worker.demo.view import Moment, view_for
+from worker.domain.orders import OrderState
+from worker.settings import Settings
+
+LIMIT_SECONDS = 83.0
+"""From the demo's begin. What follows - an orderly stop, the comparison - fits into the rest of 90 s."""
+
+_LOOK_SECONDS = 0.4
+
+
+class Play:
+    """Feeds the orders and watches them. `began` is the demo's begin on the monotonic clock."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        pace: Pace,
+        stage: Stage,
+        settings: Settings,
+        platform: PlatformControl,
+        began: float,
+    ) -> None:
+        self._plan = plan
+        self._pace = pace
+        self._stage = stage
+        self._platform = platform
+        self._began = began
+        self._celery = stage.celery(settings)
+        self._database = Database(settings.database_dsn, pool_size=1)
+        self._placed = 0
+
+    def watch(self, console: Console, processes: Processes) -> bool:
+        """Place, enqueue and watch. Returns whether all was done before the time was up."""
+        lists = self._lists_in_time()
+        with view_for(console) as view:
+            while True:
+                for orders in next(lists, ()):
+                    self._hand_over(orders)
+                moment = self._look()
+                view.show(moment)
+                if self._is_done(moment):
+                    return True
+                if moment.seconds > LIMIT_SECONDS:
+                    return False
+                processes.check()
+                time.sleep(_LOOK_SECONDS)
+
+    def compare(self, *, timed_out: bool) -> Summary:
+        """Compare every order with the platform's truth."""
+        return summarise(
+            self._platform.truth(),
+            read_orders(self._database, self._plan.account),
+            self._platform.record(),
+            window=self._pace.window,
+            seconds=time.monotonic() - self._began,
+            timed_out=timed_out,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+        self._celery.close()
+
+    def _lists_in_time(self) -> Iterator[list[tuple[PlannedOrder, ...]]]:
+        """At each call, the lists whose time has come since the call before."""
+        start, lists = time.monotonic(), list(self._plan.lists)
+        handed = 0
+        while handed < len(lists):
+            due = min(len(lists), int((time.monotonic() - start) / self._pace.between_lists) + 1)
+            yield lists[handed:due]
+            handed = due
+
+    def _hand_over(self, orders: tuple[PlannedOrder, ...]) -> None:
+        """Place orders at the platform, and enqueue them by the task's name: nothing of ours is imported for that."""
+        self._platform.place(orders)
+        submissions = [order.submission(self._plan.account) for order in orders]
+        self._celery.send_task("reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True)
+        self._placed += len(orders)
+
+    def _look(self) -> Moment:
+        return Moment(
+            seconds=time.monotonic() - self._began,
+            orders=len(self._plan.orders),
+            placed=self._placed,
+            progress=read_progress(self._database, self._plan.account, self._stage.account.sid),
+            callbacks=self._platform.callbacks(),
+            window=self._pace.window,
+        )
+
+    def _is_done(self, moment: Moment) -> bool:
+        progress: Progress = moment.progress
+        return (
+            progress.orders == len(self._plan.orders)
+            and progress.final == self._plan.settling
+            and progress.states.get(OrderState.UNRESOLVED, 0) > 0
+            and not moment.callbacks.get("waiting", 0)
+        )
