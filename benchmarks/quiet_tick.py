@@ -1,0 +1,37 @@
+"""A tick that may not ask: what every worker does every second, nearly always."""
+
+import time
+
+from benchmarks.bench import Bench, settings
+from benchmarks.figures import Figure, milliseconds
+from worker.runtime import Runtime
+
+_WARM_UP = 100
+_RUNS = 1000
+
+
+def run(bench: Bench) -> list[Figure]:
+    """Time the tick itself, as the task runs it: the look at the slots, and the look through kept callbacks."""
+    # A slot that is seen for the first time starts with a reservation of 90 s: no tick here may ask.
+    runtime = Runtime(settings(bench.large_database, tick_seconds=3600))
+    try:
+        for _ in range(_WARM_UP):
+            runtime.ticks.tick()
+        seconds = [_timed(runtime) for _ in range(_RUNS)]
+    finally:
+        runtime.close()
+    return [
+        Figure(
+            what="a tick that may not ask, 1,000,000 orders",
+            unit="ms",
+            values=milliseconds(seconds),
+            target=3,
+            bound_by="round trips to PostgreSQL: two short reads, with BEGIN, ping and ROLLBACK around each",
+        )
+    ]
+
+
+def _timed(runtime: Runtime) -> float:
+    start = time.perf_counter()
+    runtime.ticks.tick()
+    return time.perf_counter() - start

@@ -1,0 +1,84 @@
+"""Databases of the benchmarks' own, migrated and filled."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from worker.adapters.database.migrations import upgrade
+
+LARGE = 1_000_000
+
+_ONE_IN = 10
+_KEPT_CALLBACKS = 1000
+
+# One order in `every` is pending: all of these are due, in turns first queries and re-queries. The others are settled.
+_FILL = """
+INSERT INTO recharge_orders (
+    account, request_id, custom_parm, mobile, expected_amount, state, traffic_sts, remark, ori_amount, settled_by,
+    submitted_at, due_at, queried_at, query_count, settled_at, created_at, updated_at,
+    id_kind, lane, look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark
+)
+SELECT
+    'default', to_char(2016010000000000 + n, 'FM0000000000000000'), 'order-' || n,
+    '188' || to_char(n % 100000000, 'FM00000000'),
+    2.94,
+    CASE WHEN waits THEN 'pending' WHEN n % 20 = 7 THEN 'failed' ELSE 'succeeded' END,
+    CASE WHEN NOT waits THEN CASE WHEN n % 20 = 7 THEN -1 ELSE 1 END WHEN asked THEN 0 END,
+    CASE WHEN NOT waits THEN '成功' END, CASE WHEN NOT waits THEN 2.94 END, CASE WHEN NOT waits THEN 'callback' END,
+    submitted, CASE WHEN waits THEN submitted + interval '10 minutes' ELSE submitted END,
+    CASE WHEN asked THEN submitted + interval '11 minutes' END, asked::int, CASE WHEN NOT waits THEN submitted END,
+    submitted, submitted, 'requestId', 'batch', asked::int, 0, 0, 0, 0, 0
+FROM (
+    SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS asked,
+        clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / :orders) AS submitted
+    FROM generate_series(1, :orders) AS n
+) AS series
+"""
+# Callbacks of orders that nobody has enqueued: each tick looks through some of them.
+_FILL_CALLBACKS = """
+INSERT INTO unmatched_callbacks (account, request_id, received_at, payload)
+SELECT 'default', 'unknown-' || n, clock_timestamp(), '{"requestId":"unknown-' || n || '","trafficSts":"1"}'
+FROM generate_series(1, :callbacks) AS n
+"""
+
+
+@contextmanager
+def database(server_url: str, *, orders: int, pending_one_in: int = _ONE_IN) -> Iterator[str]:
+    """A migrated database with so many orders, one in so many of them pending; dropped afterwards. Gives its URL."""
+    name = f"reconciler_bench_{secrets.token_hex(4)}"
+    server = sqlalchemy.create_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    url = server.url.set(database=name).render_as_string(hide_password=False)
+    _execute(server, f"CREATE DATABASE {name}")
+    try:
+        upgrade(url)
+        _fill(url, orders, pending_one_in)
+        yield url
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def request_ids(url: str) -> list[str]:
+    """The request ids of the pending orders."""
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        pending = "SELECT request_id FROM recharge_orders WHERE state = 'pending'"
+        return [str(name) for name in connection.scalars(sqlalchemy.text(pending))]
+
+
+def _fill(url: str, orders: int, every: int) -> None:
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(_FILL), {"orders": orders, "every": every})
+        connection.execute(sqlalchemy.text(_FILL_CALLBACKS), {"callbacks": _KEPT_CALLBACKS})
+    maintenance = engine.execution_options(isolation_level="AUTOCOMMIT")
+    # What autovacuum and a checkpoint would do soon; left undone, they would fall into the measuring.
+    _execute(maintenance, "VACUUM ANALYZE")
+    _execute(maintenance, "CHECKPOINT")
+
+
+def _execute(engine: sqlalchemy.Engine, statement: str) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
