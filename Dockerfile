@@ -1,0 +1,31 @@
+# The image of the worker, of beat and of the command line: the same image, another command.
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# The pinned packages first: this layer is made again only when a pin changes.
+COPY requirements/build.txt requirements/runtime.txt requirements/
+RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt \
+    && python -m venv /opt/reconciler \
+    && /opt/reconciler/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY worker worker
+COPY migrations migrations
+RUN pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheels . \
+    && /opt/reconciler/bin/pip install --no-deps --no-index /wheels/*.whl
+
+FROM python:3.13-slim
+# Fixed ids, so that the owner of a mounted file can be named.
+RUN groupadd --system --gid 10001 reconciler \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /app --shell /usr/sbin/nologin reconciler \
+    && install --directory --owner=10001 --group=10001 /app
+COPY --from=build /opt/reconciler /opt/reconciler
+ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1 RECONCILER_LOG_FORMAT=json
+WORKDIR /app
+USER 10001:10001
+# Asks this container's worker through the broker. Beat, the command line and the simulated platform have no worker to
+# ask: docker-compose.yml says what holds for them.
+HEALTHCHECK --interval=60s --timeout=30s --start-period=30s --retries=3 \
+    CMD celery -A worker inspect ping --destination "celery@$HOSTNAME" --timeout 10 || exit 1
+# On SIGTERM Celery finishes the query that is under way: stop it with a patience above the request's deadline
+# (docker stop --time 75).
+CMD ["celery", "-A", "worker", "worker"]

@@ -1,0 +1,158 @@
+"""The README's SQL runs as it is printed, and its readers miss no change, however late it commits."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+import worker
+from tests.support.reconciling import Workbench
+from worker.adapters.database.references import cancel
+from worker.domain.identity import OrderKey
+
+README = (Path(worker.__file__).parents[1] / "README.md").read_text("utf-8")
+KINDS = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}
+NAIVE = "-- neither\nSELECT max(updated_at) AS upto FROM recharge_orders WHERE state <> 'pending'"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One ```sql block: its first line names the databases that it is for."""
+
+    text: str
+
+    @property
+    def databases(self) -> list[str]:
+        first_line = self.text.splitlines()[0].removeprefix("-- ")
+        return [name.strip() for name in first_line.removesuffix(", strict").split(",")]
+
+    @property
+    def statements(self) -> list[str]:
+        without_comment = self.text.split("\n", 1)[1]
+        return [one.strip() for one in without_comment.split(";") if one.strip()]
+
+
+BLOCKS = [Block(text) for text in re.findall(r"^```sql\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+FOLLOWING = {block.text.splitlines()[0]: block for block in BLOCKS if ":since" in block.text}
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url).open()
+    yield workbench
+    workbench.close()
+
+
+@dataclass
+class Reader:
+    """A billing system that follows the changes by a block of the README, with autocommit."""
+
+    connection: sqlalchemy.Connection
+    block: Block
+    since: Any
+    seen: list[str] = field(default_factory=list)
+
+    def poll(self) -> list[str]:
+        """The orders that this poll shows."""
+        look, rows = self.block.statements
+        upto = self.connection.execute(sqlalchemy.text(look)).scalar_one()
+        found = self.connection.execute(sqlalchemy.text(rows), {"since": self.since, "upto": upto}).mappings()
+        names = [row["request_id"] for row in found]
+        self.since = upto
+        self.seen.extend(names)
+        return names
+
+
+@pytest.fixture
+def reader_of(migrated_database_url: str) -> Iterator[Callable[[Block], Reader]]:
+    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        since: Any = datetime(2000, 1, 1, tzinfo=UTC)
+        if engine.dialect.name != "postgresql":
+            since = since.replace(tzinfo=None)
+        yield lambda block: Reader(connection, block, since)
+
+
+def commit_late(bench: Workbench, reader: Reader) -> None:
+    """Change `late` in a transaction that commits only after `early`, changed later, was read."""
+    bench.add("late", "early")
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        cancel(connection, [(0, {}, OrderKey(account="default", request_id="late"))], now)
+        bench.intake.cancel_orders([{"request_id": "early"}])
+        assert "late" not in reader.poll()
+    reader.poll()
+
+
+def test_every_block_names_databases_that_are_supported() -> None:
+    assert len(BLOCKS) >= 10
+    assert {name for block in BLOCKS for name in block.databases} == set(KINDS.values())
+
+
+def fill(bench: Workbench) -> None:
+    """Something for every statement to show."""
+    bench.add("asked")
+    bench.take()
+    bench.add("2016010000000219", "2016010000000220", "due")
+    bench.intake.cancel_orders([{"request_id": "2016010000000219"}])
+    bench.intake.enqueue_orders([{"request_id": "2016010000000221", "mobile": "none"}])
+    kept = {"requestId": "too-early", "trafficSts": "0"}
+    bench.intake.record_callbacks([{"requestId": "2016010000000220", "trafficSts": "9"}, kept])
+
+
+def test_the_sql_runs_as_it_is_printed_and_shows_what_it_says(bench: Workbench) -> None:
+    fill(bench)
+    kind = KINDS[bench.database.kind]
+    values: dict[str, Any] = {"since": datetime(2000, 1, 1, tzinfo=UTC), "upto": datetime(2100, 1, 1, tzinfo=UTC)}
+    if kind != "PostgreSQL":
+        values = {name: value.replace(tzinfo=None) for name, value in values.items()}
+    for statement in (one for block in BLOCKS if kind in block.databases for one in block.statements):
+        used = {name: value for name, value in values.items() if f":{name}" in statement}
+        with bench.database.write() as connection:
+            result = connection.execute(sqlalchemy.text(statement), used)
+            assert result.all() if result.returns_rows else result.rowcount == 1, statement
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_cursor_with_an_overlap_misses_no_late_commit(bench: Workbench, reader_of: Callable[[Block], Reader]) -> None:
+    reader = reader_of(FOLLOWING[f"-- {KINDS[bench.database.kind]}"])
+    commit_late(bench, reader)
+    assert set(reader.seen) == {"late", "early"}
+
+
+@pytest.mark.databases("postgresql")
+def test_a_strict_cursor_misses_no_late_commit_and_reads_nothing_twice(
+    bench: Workbench, reader_of: Callable[[Block], Reader]
+) -> None:
+    reader = reader_of(FOLLOWING["-- PostgreSQL, strict"])
+    commit_late(bench, reader)
+    assert sorted(reader.seen) == ["early", "late"]
+    assert reader.poll() == []
+
+
+@pytest.mark.databases("postgresql")
+def test_a_strict_cursor_without_the_right_to_look_reads_nothing(
+    bench: Workbench, reader_of: Callable[[Block], Reader]
+) -> None:
+    bench.add("1")
+    look = FOLLOWING["-- PostgreSQL, strict"].statements[0]
+    with bench.database.write() as connection:
+        # A role that every server has, and that may do less than the test's own.
+        connection.exec_driver_sql("SET LOCAL ROLE pg_signal_backend")
+        assert connection.exec_driver_sql(look).all() == []
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_cursor_at_the_greatest_time_seen_would_miss_it(
+    bench: Workbench, reader_of: Callable[[Block], Reader]
+) -> None:
+    rows = "SELECT request_id FROM recharge_orders WHERE state <> 'pending' AND updated_at > :since AND :upto = :upto"
+    reader = reader_of(Block(f"{NAIVE};\n{rows}"))
+    commit_late(bench, reader)
+    assert reader.seen == ["early"]
