@@ -19,8 +19,9 @@ from worker.adapters.platform.client import PlatformClient
 from worker.domain.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signature import Credentials
+from worker.intake import Intake
 from worker.reconcile import Reconciler
-from worker.runtime import rules_of, slots_of
+from worker.runtime import app_ids_of, rules_of, slots_of
 
 _WARM_UP = 10
 _RUNS = 60
@@ -110,6 +111,7 @@ def _measure(database_url: str) -> list[_Moments]:
         write_back=WriteBack(database, clock, rules),
         clock=clock,
         credentials=chosen.accounts,
+        match_callbacks=Intake(database, rules, app_ids_of(chosen)).match_callbacks,
     )
     (slot,) = slots_of(chosen)
 

@@ -16,9 +16,11 @@ from worker.domain.rules import Rules
 from worker.domain.submissions import Rejection, Submission, read_list, read_order, read_reference
 
 Read = TypeVar("Read", Submission, Callback, OrderKey)
+Result = TypeVar("Result")
 Answer = dict[str, object]
 
 _MATCHED_AT_ONCE = 200
+_PATIENCE_SECONDS = 30.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,7 +48,7 @@ class Intake:
             answer: Answer = {"accepted": taken.accepted, "duplicates": taken.duplicates, "rejected": _told(refused)}
             return answer, taken.keys
 
-        answer, keys = self._database.retrying(attempt)
+        answer, keys = self._insist(attempt)
         self.match_callbacks(keys)
         log.info("orders enqueued", action="orders_enqueued", **_counts(answer))
         return answer
@@ -70,7 +72,7 @@ class Intake:
             }
             return answer, recorded.keys
 
-        answer, keys = self._database.retrying(attempt)
+        answer, keys = self._insist(attempt)
         self.match_callbacks(keys)
         log.info("callbacks recorded", action="callbacks_recorded", **_counts(answer))
         return answer
@@ -112,13 +114,21 @@ class Intake:
         if matching:
             self.match_callbacks(self._match(matching))
 
+    def _insist(self, attempt: Callable[[], Result]) -> Result:
+        """Repeat a transaction while the database is away, for a while.
+
+        To wait here keeps the rest of the queue at the broker. What a task gives up at once is held in memory as a
+        retry: in a long outage that would become the whole queue.
+        """
+        return self._database.insisting(attempt, seconds=_PATIENCE_SECONDS)
+
     def _match(self, unmatched_ids: Sequence[int]) -> list[OrderKey]:
         def attempt() -> list[OrderKey]:
             with self._database.write() as connection:
                 return match_kept(connection, unmatched_ids, self._app_ids, self._database.now(connection))
 
         log.info("kept callbacks matched", action="callbacks_matched", count=len(unmatched_ids))
-        return self._database.retrying(attempt)
+        return self._insist(attempt)
 
     def _handle(
         self, orders: object, operation: Callable[..., Handled], source: str
@@ -132,7 +142,7 @@ class Intake:
                 keep(connection, refused, source, now)
             return handled, refused
 
-        return self._database.retrying(attempt)
+        return self._insist(attempt)
 
 
 def _read_all(

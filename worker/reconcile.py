@@ -1,6 +1,6 @@
 """One reconciliation pass: take a slot, ask the platform, write back. No transaction is open while it asks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -9,6 +9,7 @@ from worker.adapters.database.grants import Grants, SlotKey
 from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.bad_ends import End, end_of
+from worker.domain.identity import OrderKey
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer
@@ -33,12 +34,15 @@ class Reconciler:
         write_back: WriteBack,
         clock: Clock,
         credentials: Mapping[str, Credentials],
+        match_callbacks: Callable[[Sequence[OrderKey]], None],
     ) -> None:
+        """`match_callbacks` settles orders from callbacks that came before these ids were known."""
         self._grants = grants
         self._client = client
         self._write_back = write_back
         self._clock = clock
         self._credentials = credentials
+        self._match_callbacks = match_callbacks
 
     def reconcile(self, slot: SlotKey) -> Query | None:
         """Run one pass over a slot; returns the query that was made of it, None where there was none to make."""
@@ -84,6 +88,7 @@ class Reconciler:
                 account=query.account,
             )
         _tell_attention(query, aftermath)
+        self._match_callbacks([c.after.key for c in aftermath.changes if c.after.key != c.before.key])
 
     def _fail(self, query: Query, error: QueryError) -> None:
         aftermath = self._write_back.failed(query, error)

@@ -72,6 +72,7 @@ class Runtime:
             write_back=WriteBack(self.database, clock, rules),
             clock=clock,
             credentials=settings.accounts,
+            match_callbacks=self.intake.match_callbacks,
         )
         self.ticks = Ticks(
             grants=grants,

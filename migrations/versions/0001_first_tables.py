@@ -210,7 +210,6 @@ def _create_account_states() -> None:
         sa.Column("batches_without_custom_parm", sa.BigInteger(), nullable=False),
         sa.Column("one_item_streak", sa.Integer(), nullable=False),
         sa.Column("one_item_since", sa.BigInteger()),
-        sa.Column("one_item_probe", sa.BigInteger()),
         sa.Column("one_item_mode", sa.Boolean(), nullable=False),
         sa.Column("batch_retry_at", UtcDateTime()),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_account_states")),

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
+from worker.adapters.database.candidates import claim, read_candidates
 from worker.adapters.database.engine import Database
+from worker.domain.choice import choose
 from worker.domain.query_errors import DeadlineExceeded, Refused
 from worker.domain.rules import Rules
 
@@ -282,3 +284,17 @@ def _step_slot(bench: Workbench, step: timedelta) -> None:
 
 def _other_host(bench: Workbench) -> Workbench:
     return Workbench(bench.url, bench.rules, clock=ManualClock(boot_id="boot-2", seconds=5.0))
+
+
+def test_an_order_that_learns_its_request_id_while_it_is_chosen_is_left_for_the_next_query(bench: Workbench) -> None:
+    bench.put_state(replace(bench.state(), echoes_custom_parm=True))
+    bench.enqueue(*({"custom_parm": f"c{number}", "mobile": "18812340804"} for number in range(3)))
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+        candidates = read_candidates(connection, bench.state(), now, 100)
+    choice = choose(candidates, bench.state(), now, bench.rules)
+    assert choice is not None
+    bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "c2"}])
+    with bench.database.write() as connection:
+        claimed = claim(connection, "default", choice, now, 100)
+    assert [order.asked_id for order in claimed] == ["c0", "c2"]

@@ -114,8 +114,17 @@ def test_the_same_answer_written_twice_has_one_effect(bench: Workbench) -> None:
     query = bench.take()
     for _ in range(2):
         bench.write_back.answered(query, answer_to(query, [item("a")]))
-    assert [event["kind"] for event in bench.events_of("a")] == ["settled", "ignored"]
+    assert [event["kind"] for event in bench.events_of("a")] == ["settled"]
     assert bench.order("a").query_count == 1
+    assert bench.state().answered_with_items == 1
+
+
+def test_the_same_refusal_written_twice_counts_once(bench: Workbench) -> None:
+    bench.add("a")
+    query = bench.take()
+    for _ in range(2):
+        bench.write_back.failed(query, Refused("-7", "系统错误"))
+    assert bench.state().refusals_in_row == 1
 
 
 def test_an_amount_that_differs_from_the_expected_one_settles_and_is_shown(bench: Workbench) -> None:

@@ -154,6 +154,7 @@ def reconciler(bench: Workbench, simulator: Simulator, *, broken: bool = False) 
         write_back=bench.write_back,
         clock=clock,
         credentials={"default": CREDENTIALS},
+        match_callbacks=bench.intake.match_callbacks,
     )
 
 

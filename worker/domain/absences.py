@@ -17,8 +17,9 @@ ABSENCES_ALONE_BEFORE_GIVING_UP = 3
 def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
     """What it does to an asked order that an answer leaves out. `state` is the account's, before the answer."""
     if is_excused(state, query, answer):
-        return change.then(replace(change.after, due_at=now))
-    if change.before.lane is Lane.ALONE:
+        # Nor was a check that somebody asked for made in truth.
+        return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
+    if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
         return _absent_alone(change, query, answer, state, now)
     # Only an answer that holds another id shows that the platform looked.
     return _absent_from_batch(change, query, now) if answer.said else change

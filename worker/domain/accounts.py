@@ -46,8 +46,6 @@ class AccountState:
     """Batches in a row, of five or more ids, that were answered with exactly one item."""
     one_item_since: int | None = None
     """The first query of that streak."""
-    one_item_probe: int | None = None
-    """The order that is to be asked alone, to learn whether this platform answers one order a query."""
     one_item_mode: bool = False
     batch_retry_at: datetime | None = None
     """In one-item mode: when a batch is tried again."""
@@ -72,6 +70,18 @@ def back_off(state: AccountState, rules: Rules, now: datetime, *, jitter: float,
     asked_for = min(at_least, LONGEST_RETRY_AFTER_WINDOWS * rules.window_seconds)
     state = replace(state, backoff_level=min(state.backoff_level + 1, 10))
     return _wait_at_least(state, max(windows * rules.window_seconds, asked_for), now)
+
+
+def end_back_off(state: AccountState) -> AccountState:
+    """One success ends it, and what led to it."""
+    return replace(
+        state,
+        backoff_level=0,
+        backoff_until=None,
+        backoff_seconds=0.0,
+        refusals_in_row=0,
+        configuration_refused=False,
+    )
 
 
 def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> AccountState:

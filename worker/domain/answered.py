@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from worker.domain.absences import count_absence
-from worker.domain.accounts import AccountState
+from worker.domain.accounts import AccountState, end_back_off
 from worker.domain.choice import next_due
 from worker.domain.contradictions import Contradiction, find_contradictions
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import masked_mobile_may_be
-from worker.domain.one_item import learn_from_answer
+from worker.domain.one_item import is_one_item_answer, learn_from_answer, with_probe
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
 from worker.domain.queries import Aftermath, Query
 from worker.domain.reports import Answer, IdKind, Report
@@ -31,6 +31,7 @@ def after_answer(
     """
     said = _said_by_order(query, answer, state)
     contradictions = find_contradictions(said, orders)
+    learned, forgive_since = learn_from_answer(_success(state, query, answer, said), query, answer, now, rules)
     changes = []
     for order in orders:
         reports, contradiction = said.get(order.id, ()), contradictions.get(order.id)
@@ -42,11 +43,13 @@ def after_answer(
         else:
             absent = count_absence(_asked(order, query, now, rules), query, answer, state, now)
             change = _blame(absent, contradiction, query, now)
-        changes.append(give_up_if_too_old(change, query, now, rules, "asked past the age limit, without a result"))
-    learned, forgive_since = learn_from_answer(_success(state, query, answer, said), query, answer, now, rules)
+        # A platform that answers one order a query has said nothing of the others, however old they are.
+        if reports or not is_one_item_answer(query, answer):
+            change = give_up_if_too_old(change, query, now, rules, "asked past the age limit, without a result")
+        changes.append(change)
     return Aftermath(
         state=learned,
-        changes=tuple(changes),
+        changes=tuple(with_probe(changes, learned, query, answer, now)),
         tightens_slot=True,
         forgive_since=forgive_since,
         absent=sum(order.id not in said for order in query.orders),
@@ -122,8 +125,8 @@ def _leave_alone(
     change = Change(before=order, after=order)
     if contradiction or not reports:
         return _blame(change, contradiction, query, now)
-    if not order.state.may_settle:
-        verdict = judge(order, reports, app_id=query.app_id)
+    verdict = judge(order, reports, app_id=query.app_id)
+    if not order.state.may_settle and not (verdict.effect is not Effect.NONE and _is_guess(order, reports[0], query)):
         return settle(order, verdict, source=Source.QUERY, now=now, query_id=query.id)
     detail = f"the order is no longer this query's: {', '.join(report.words for report in reports)}"
     return change.then(order, [query.event(order, order, EventKind.IGNORED, now, detail)])
@@ -145,14 +148,16 @@ def _success(state: AccountState, query: Query, answer: Answer, said: _Said) -> 
         for report in said.get(order.id, ())
     )
     return replace(
-        state,
-        backoff_level=0,
-        backoff_until=None,
-        backoff_seconds=0.0,
-        refusals_in_row=0,
-        configuration_refused=False,
+        state if _backed_off_since(state, query) else end_back_off(state),
         echoes_custom_parm=state.echoes_custom_parm or echoed,
         answered_with_items=state.answered_with_items + bool(answer.item_count),
         answered_by_request_id=state.answered_by_request_id + by_request_id,
         answered_by_custom_parm=state.answered_by_custom_parm + (not by_request_id),
     )
+
+
+def _backed_off_since(state: AccountState, query: Query) -> bool:
+    """Whether the back-off began after the query was sent: then its answer is older news, of another slot."""
+    if state.backoff_until is None:
+        return False
+    return state.backoff_until - timedelta(seconds=state.backoff_seconds) > query.sent_at

@@ -20,6 +20,7 @@ EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
 SMALL_BATCH = 5
 """Below this size a fifth of a batch is no order: every fifth batch starts with re-queries instead."""
+RE_QUERIES_EVERY = 5
 SHORTEST_WAIT_WINDOWS = 2
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""
@@ -106,7 +107,9 @@ def choose_batch(candidates: Iterable[Candidate], limit: int, *, batch_number: i
     again = [candidate for candidate in rest if candidate.was_asked]
     room = limit - len(checked)
     if limit < SMALL_BATCH:
-        ordered = again + first if batch_number % EACH_KIND_EVERY == EACH_KIND_EVERY - 1 else first + again
+        # Shifted now and then: otherwise they would all be of the id kind whose turn every fifth batch is.
+        is_for_again = (batch_number + batch_number // 20) % RE_QUERIES_EVERY == RE_QUERIES_EVERY - 1
+        ordered = again + first if is_for_again else first + again
     else:
         kept_for_again = min(len(again), math.ceil(limit / 5), room)
         ordered = first[: room - kept_for_again] + again
@@ -129,7 +132,7 @@ def choose_id_kind(batch: Sequence[Candidate], state: AccountState) -> IdKind:
 
 def _work_of(candidate: Candidate, state: AccountState) -> Work:
     blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.echoes_custom_parm
-    if candidate.lane is Lane.ALONE or candidate.order_id == state.one_item_probe:
+    if candidate.lane is Lane.ALONE:
         return Work.SINGLE
     if candidate.lane is Lane.SUSPECT:
         return Work.SUSPECTS
@@ -165,10 +168,9 @@ def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
     # every tenth turn, so the tens are counted, too.
     checks_first = (state.turn + state.turn // 10) % 2 == 0
 
-    def rank(candidate: Candidate) -> tuple[bool, bool, datetime, int]:
-        is_probe = candidate.order_id == state.one_item_probe
+    def rank(candidate: Candidate) -> tuple[bool, datetime, int]:
         is_checked = checks_first and candidate.check_requested_at is not None
-        return (not is_probe, not is_checked, candidate.due_at, candidate.order_id)
+        return (not is_checked, candidate.due_at, candidate.order_id)
 
     chosen = min(singles, key=rank)
     return Choice(work=Work.SINGLE, id_kind=chosen.id_kind, order_ids=(chosen.order_id,))

@@ -4,11 +4,13 @@ The answer for several orders is not documented. A platform that answers only th
 look absent; three such batches in a row raise the suspicion, one query about an order that was left out decides it.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.accounts import AccountState
 from worker.domain.choice import BATCH_RETRY_WINDOWS
+from worker.domain.orders import Change, EventKind, Lane
 from worker.domain.queries import Query
 from worker.domain.reports import Answer
 from worker.domain.rules import Rules
@@ -16,6 +18,11 @@ from worker.domain.rules import Rules
 TELLING_BATCH = 5
 """A batch of fewer ids that is answered with one item tells nothing."""
 STREAK_BEFORE_PROBE = 3
+
+
+def is_one_item_answer(query: Query, answer: Answer) -> bool:
+    """Whether an answer may be a one-item platform's: one item for a batch that is large enough to tell."""
+    return len(query.orders) >= TELLING_BATCH and answer.item_count == 1
 
 
 def is_excused(state: AccountState, query: Query, answer: Answer) -> bool:
@@ -32,7 +39,7 @@ def learn_from_answer(
     """
     if answer.item_count >= 2:
         return _no_suspicion(replace(state, one_item_mode=False, batch_retry_at=None)), None
-    if query.is_alone and query.orders[0].id == state.one_item_probe:
+    if state.one_item_streak >= STREAK_BEFORE_PROBE and _is_probe(query):
         if not answer.said:
             return _no_suspicion(state), None
         retry_at = now + rules.windows(BATCH_RETRY_WINDOWS)
@@ -41,15 +48,38 @@ def learn_from_answer(
         return state, None
     if answer.item_count == 0:
         return _no_suspicion(state), None
-    streak = state.one_item_streak + 1
-    left_out = [order.id for order in query.orders if order.asked_id in answer.absent]
-    return replace(
-        state,
-        one_item_streak=streak,
-        one_item_since=state.one_item_since or query.id,
-        one_item_probe=left_out[0] if streak >= STREAK_BEFORE_PROBE and left_out else state.one_item_probe,
-    ), None
+    since = state.one_item_since or query.id
+    return replace(state, one_item_streak=state.one_item_streak + 1, one_item_since=since), None
+
+
+def with_probe(
+    changes: Iterable[Change], state: AccountState, query: Query, answer: Answer, now: datetime
+) -> Iterator[Change]:
+    """The changes of a one-item answer, with one of the orders that it left out to be asked alone, soon.
+
+    `state` is the account's after the answer. Every third batch of the streak names another: the first may have been
+    settled by its callback meanwhile.
+    """
+    streak = state.one_item_streak
+    is_wanted = is_one_item_answer(query, answer) and streak > 0 and streak % STREAK_BEFORE_PROBE == 0
+    left_out = {order.id for order in query.orders if order.asked_id in answer.absent}
+    for change in changes:
+        if is_wanted and change.after.id in left_out and query.holds(change.before):
+            is_wanted = False
+            # Marked like a check that somebody asked for: it is not to wait behind all other orders asked one by one.
+            probe = replace(
+                change.after, lane=Lane.ALONE, absences=0, absence_mark=0, due_at=now, check_requested_at=now
+            )
+            detail = f"left out, and the last {streak} batches were answered with one item only"
+            yield change.then(probe, [query.event(change.before, probe, EventKind.ASKED_ALONE, now, detail)])
+        else:
+            yield change
+
+
+def _is_probe(query: Query) -> bool:
+    asked = query.orders[0]
+    return query.is_alone and asked.lane is Lane.ALONE and asked.check_requested_at is not None
 
 
 def _no_suspicion(state: AccountState) -> AccountState:
-    return replace(state, one_item_streak=0, one_item_since=None, one_item_probe=None)
+    return replace(state, one_item_streak=0, one_item_since=None)

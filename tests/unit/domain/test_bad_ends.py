@@ -120,7 +120,16 @@ def test_after_a_configuration_error_one_order_is_asked_every_15_windows_until_a
     for error in (CONFIGURATION, REFUSED, *UNREADABLE, UNREACHABLE, HTTP_503, TOO_FREQUENT):
         later = failed(BATCH, error, state=replace(state, backoff_until=None)).state
         assert (later.configuration_refused, later.backoff_until) == (True, NOW + 15 * WINDOW)
-    assert not answered(BATCH, [], state=state).state.configuration_refused
+    over = replace(state, backoff_until=NOW)
+    assert not answered(BATCH, [], state=over).state.configuration_refused
+
+
+def test_an_answer_to_a_query_that_was_sent_before_the_back_off_began_does_not_end_it() -> None:
+    state = failed(BATCH, TOO_FREQUENT).state
+    older = answered(BATCH, [make_report(1)], state=state).state
+    assert (older.backoff_until, older.backoff_level) == (state.backoff_until, 1)
+    newer = answered(BATCH, [make_report(1)], state=state, sent_at=NOW).state
+    assert (newer.backoff_until, newer.backoff_level) == (None, 0)
 
 
 # ---- the orders

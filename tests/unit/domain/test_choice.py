@@ -1,6 +1,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -139,17 +140,15 @@ def test_the_kind_that_was_passed_over_longest_goes_first() -> None:
     st.booleans(),
     st.booleans(),
     st.booleans(),
-    st.none() | st.integers(1, 300),
 )
 def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
-    waiting: list[Candidate], turn: int, echoes: bool, one_item: bool, refused: bool, probe: int | None
+    waiting: list[Candidate], turn: int, echoes: bool, one_item: bool, refused: bool
 ) -> None:
     state = make_state(
         turn=turn,
         echoes_custom_parm=echoes,
         one_item_mode=one_item,
         configuration_refused=refused,
-        one_item_probe=probe,
     )
     unique = list({candidate.order_id: candidate for candidate in waiting}.values())
     choice = choose(unique, state, NOW, replace(RULES, batch_size=10))
@@ -163,14 +162,14 @@ def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
         assert {candidate.lane for candidate in named} == {Lane.BATCH}
 
 
-@given(st.integers(0, 10_000), st.none() | st.just(3))
-def test_out_of_any_ten_slots_singles_get_one_suspects_five_and_batches_the_rest(turn: int, probe: int | None) -> None:
+@given(st.integers(0, 10_000))
+def test_out_of_any_ten_slots_singles_get_one_suspects_five_and_batches_the_rest(turn: int) -> None:
     waiting = [
         make_candidate(1),
         make_candidate(2, lane=Lane.SUSPECT, suspect_group=5),
-        make_candidate(3, lane=Lane.BATCH if probe else Lane.ALONE),
+        make_candidate(3, lane=Lane.ALONE),
     ]
-    state, given_to = make_state(turn=turn, one_item_probe=probe), []
+    state, given_to = make_state(turn=turn), []
     for _ in range(10):
         choice = chosen(waiting, state)
         given_to.append(choice.work)
@@ -198,10 +197,18 @@ def test_of_singles_every_second_may_be_a_requested_check() -> None:
     assert [choice.order_ids for choice in owned] == [(2,), (1,), (2,), (1,)]
 
 
-def test_the_order_that_is_to_tell_about_one_item_platforms_goes_before_other_singles() -> None:
-    waiting = [make_candidate(1, lane=Lane.ALONE), make_candidate(2), make_candidate(3)]
-    assert chosen(waiting, make_state(turn=4, one_item_probe=3)).order_ids == (3,)
-    assert chosen(waiting, make_state(turn=0, one_item_probe=3)).order_ids == (2,)
+@pytest.mark.parametrize("start", range(5))
+def test_small_batches_of_two_id_kinds_starve_no_group_of_either(start: int) -> None:
+    waiting = [
+        make_candidate(number, id_kind=kind, was_asked=was_asked)
+        for number, (kind, was_asked) in enumerate(product(IdKind, (False, True)), 1)
+    ]
+    state, asked = make_state(batches=start, echoes_custom_parm=True), Counter[int]()
+    for _ in range(120):
+        choice = chosen(waiting, state, replace(RULES, batch_size=1))
+        asked.update(choice.order_ids)
+        state = spend(state, choice, NOW, RULES)
+    assert set(asked) == {1, 2, 3, 4}
 
 
 def test_after_a_configuration_error_one_order_is_asked() -> None:

@@ -125,3 +125,10 @@ def test_places_between_stars_are_compared_too() -> None:
 )
 def test_messages_call_types_by_their_json_names(value: object, name: str) -> None:
     assert json_type(value) == name
+
+
+@pytest.mark.parametrize("kind", IdKind)
+def test_a_key_takes_an_id_of_either_kind(kind: IdKind) -> None:
+    key = OrderKey(account="default").with_name(kind, "N1")
+    assert [key.name(one) for one in IdKind if one is not kind] == [None]
+    assert key.name(kind) == "N1"

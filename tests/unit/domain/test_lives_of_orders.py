@@ -32,7 +32,6 @@ states = st.builds(
     one_item_mode=st.booleans(),
     one_item_streak=st.integers(0, 3),
     one_item_since=st.none() | st.integers(1, 7),
-    one_item_probe=st.none() | ids,
     answered_with_items=st.integers(0, 3),
     answered_by_request_id=st.integers(0, 3),
     configuration_refused=st.booleans(),

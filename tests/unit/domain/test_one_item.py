@@ -1,15 +1,16 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from tests.unit.domain.builders import NOW, RULES, WINDOW, after, answered, make_order, make_report, make_state
+from tests.unit.domain.builders import NOW, RULES, WINDOW, after, answered, kinds, make_order, make_report, make_state
 from worker.domain.accounts import AccountState
-from worker.domain.orders import Lane
+from worker.domain.orders import Lane, Order, OrderState
 from worker.domain.turns import Work
 
 FIVE = [make_order(order_id) for order_id in range(1, 6)]
 MODE = make_state(one_item_mode=True, batch_retry_at=NOW)
-SUSPECTING = make_state(one_item_streak=3, one_item_since=7, one_item_probe=2)
+SUSPECTING = make_state(one_item_streak=3, one_item_since=7)
 
 
 def one_item_answers(count: int, state: AccountState) -> AccountState:
@@ -19,10 +20,26 @@ def one_item_answers(count: int, state: AccountState) -> AccountState:
     return state
 
 
-def test_after_three_batches_in_a_row_with_one_item_an_id_left_out_is_to_be_asked_alone() -> None:
-    assert one_item_answers(2, make_state()).one_item_probe is None
-    state = one_item_answers(3, make_state())
-    assert (state.one_item_probe, state.one_item_since, state.one_item_mode) == (2, 7, False)
+def probe(order_id: int) -> Order:
+    """An order that is asked alone because one-item answers left it out."""
+    return make_order(order_id, lane=Lane.ALONE, check_requested_at=NOW - timedelta(seconds=9))
+
+
+def test_after_three_batches_in_a_row_with_one_item_an_id_left_out_is_asked_alone() -> None:
+    two, three = (answered(FIVE, [make_report(1)], state=one_item_answers(n, make_state()), id=9) for n in (1, 2))
+    assert {after(two, order_id).lane for order_id in range(1, 6)} == {Lane.BATCH}
+    assert [order_id for order_id in range(1, 6) if after(three, order_id).lane is Lane.ALONE] == [2]
+    assert (after(three, 2).due_at, after(three, 2).check_requested_at) == (NOW, NOW)
+    assert kinds(three, 2)[-1] == "asked_alone"
+    assert (three.state.one_item_since, three.state.one_item_mode) == (7, False)
+
+
+def test_every_third_batch_names_another_order_in_case_the_first_was_settled_meanwhile() -> None:
+    ends = [
+        answered(FIVE, [make_report(1)], state=make_state(one_item_streak=streak, one_item_since=7))
+        for streak in (2, 3, 4, 5)
+    ]
+    assert [sum(after(end, order_id).lane is Lane.ALONE for order_id in range(1, 6)) for end in ends] == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -38,30 +55,43 @@ def test_a_batch_of_fewer_than_five_ids_tells_nothing() -> None:
 
 
 def test_an_item_that_nobody_asked_for_is_an_item_and_leaves_all_out() -> None:
-    state = answered(FIVE, [make_report(99)], state=one_item_answers(2, make_state())).state
-    assert state.one_item_probe == 1
-
-
-def test_while_the_probe_waits_a_later_batch_names_another() -> None:
-    state = answered(FIVE, [make_report(2)], state=SUSPECTING).state
-    assert (state.one_item_probe, state.one_item_since, state.one_item_streak) == (1, 7, 4)
+    end = answered(FIVE, [make_report(99)], state=one_item_answers(2, make_state()))
+    assert after(end, 1).lane is Lane.ALONE
 
 
 def test_if_that_answer_holds_it_the_platform_answers_one_order_a_query() -> None:
-    end = answered([make_order(2)], [make_report(2)], state=SUSPECTING, work=Work.SINGLE)
+    end = answered([probe(2)], [make_report(2)], state=SUSPECTING, work=Work.SINGLE)
     assert (end.state.one_item_mode, end.state.batch_retry_at) == (True, NOW + 60 * WINDOW)
-    assert (end.state.one_item_probe, end.state.one_item_streak) == (None, 0)
+    assert end.state.one_item_streak == 0
     assert end.forgive_since == 7
 
 
 def test_if_that_answer_does_not_hold_it_the_suspicion_ends() -> None:
-    end = answered([make_order(2)], [], state=SUSPECTING, work=Work.SINGLE)
-    assert (end.state.one_item_mode, end.state.one_item_probe, end.forgive_since) == (False, None, None)
+    end = answered([probe(2)], [], state=SUSPECTING, work=Work.SINGLE)
+    assert (end.state.one_item_mode, end.state.one_item_streak, end.forgive_since) == (False, 0, None)
 
 
 def test_another_order_asked_alone_tells_nothing() -> None:
     end = answered([make_order(3)], [make_report(3)], state=SUSPECTING, work=Work.SINGLE)
-    assert (end.state.one_item_mode, end.state.one_item_probe) == (False, 2)
+    assert (end.state.one_item_mode, end.state.one_item_streak) == (False, 3)
+
+
+def test_what_a_one_item_answer_left_out_is_not_given_up_however_old_it_is() -> None:
+    old = [replace(order, submitted_at=NOW - timedelta(days=30)) for order in FIVE]
+    end = answered(old, [make_report(1, traffic_sts="0")])
+    assert [after(end, order_id).state for order_id in (1, 2)] == [OrderState.UNRESOLVED, OrderState.PENDING]
+
+
+def test_in_one_item_mode_an_order_that_an_empty_answer_leaves_out_was_absent_alone() -> None:
+    end = answered([make_order(1)], [], state=replace(MODE, answered_with_items=4), work=Work.SINGLE)
+    assert (after(end).absences, after(end).absence_mark) == (1, 4)
+
+
+def test_a_check_asked_for_is_still_to_be_made_after_a_retried_batch_that_left_it_out() -> None:
+    earlier = NOW - timedelta(seconds=9)
+    asked = [replace(order, check_requested_at=earlier) for order in FIVE]
+    end = answered(asked, [make_report(1)], state=MODE)
+    assert [after(end, order_id).check_requested_at for order_id in (1, 2)] == [None, earlier]
 
 
 @pytest.mark.parametrize("size", [2, 5])

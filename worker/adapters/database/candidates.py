@@ -38,7 +38,7 @@ _PENDING: ColumnElement[str] = literal_column(f"'{OrderState.PENDING.value}'")
 
 def read_candidates(connection: Connection, state: AccountState, now: datetime, limit: int) -> list[Candidate]:
     """The due orders that the next query can be about, each once: up to `limit` of each way of asking."""
-    values = {"account": state.account, "now": now, "probe": state.one_item_probe}
+    values = {"account": state.account, "now": now}
     rows = connection.execute(_reading(limit), values).mappings()
     found = {
         row["id"]: Candidate(
@@ -57,11 +57,12 @@ def read_candidates(connection: Connection, state: AccountState, now: datetime, 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
     """Lock what was chosen, as far as nobody else holds it and it is still due. What was locked is the batch."""
-    chosen: ColumnElement[bool]
     if choice.work is Work.SUSPECTS:
-        chosen = (ORDERS.c.suspect_group == choice.suspect_group) & (ORDERS.c.id_kind == choice.id_kind)
+        chosen = ORDERS.c.suspect_group == choice.suspect_group
     else:
         chosen = one_of(connection, ORDERS.c.id, choice.order_ids)
+    # An order may have learned its requestId since it was read: a query carries ids of one kind only.
+    chosen &= ORDERS.c.id_kind == choice.id_kind
     statement = (
         select(*ORDER_COLUMNS)
         .where(_due(account, now) & chosen)
@@ -86,7 +87,6 @@ def _reading(limit: int) -> CompoundSelect[tuple[object, ...]]:
     ]
     checked = ORDERS.c.check_requested_at.is_not(None)
     reads.append(_first(due & checked, ORDERS.c.check_requested_at, limit))
-    reads.append(_first(due & (ORDERS.c.id == bindparam("probe")), ORDERS.c.due_at, 1))
     return union_all(*reads)
 
 

@@ -24,6 +24,7 @@ _CLOCKS = {
 # PostgreSQL: serialization failure, deadlock, lock not available. MariaDB: lock wait timeout, deadlock, and 1020, which
 # 11.6.2 and newer raise for a locking read after a plain read of a row that was changed in between.
 _TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+_READ_ONLY_SQLSTATE = "25006"
 _TRANSIENT_MYSQL_CODES = frozenset({1020, 1205, 1213})
 
 
@@ -102,10 +103,12 @@ def is_contention(error: BaseException) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database could not be reached, or went away."""
-    return isinstance(error, (OperationalError, InterfaceError)) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
+    """Whether the database could not be reached, went away, or does not write yet after a failover."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY_SQLSTATE
 
 
 def _make_engine(url: str, idle_transaction_seconds: float, pool_size: int) -> Engine:
@@ -117,6 +120,7 @@ def _make_engine(url: str, idle_transaction_seconds: float, pool_size: int) -> E
         return engine
     engine = create_engine(
         url,
+        connect_args=_CONNECT_ARGUMENTS["postgresql" if kind == "postgresql" else "mysql"],
         # On both servers: a decision must see what others committed before it took its locks.
         isolation_level="READ COMMITTED",
         # A connection that the server has closed meanwhile is replaced, instead of failing a tick.
@@ -134,6 +138,18 @@ def _make_engine(url: str, idle_transaction_seconds: float, pool_size: int) -> E
     event.listen(engine, "connect", _session_set_up([statement.format(**figures) for statement in statements]))
     return engine
 
+
+# A host that vanishes (power, network) is noticed within half a minute, rather than by the kernel's two hours.
+_CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "postgresql": {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    },
+    "mysql": {"connect_timeout": 5},
+}
 
 _SESSION_SETTINGS = {
     "postgresql": (

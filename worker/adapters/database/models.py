@@ -220,7 +220,6 @@ class AccountStateRow(Base):
     batches_without_custom_parm: Mapped[int] = mapped_column(BigInt)
     one_item_streak: Mapped[int] = mapped_column(Integer)
     one_item_since: Mapped[int | None] = mapped_column(BigInt)
-    one_item_probe: Mapped[int | None] = mapped_column(BigInt)
     one_item_mode: Mapped[bool] = mapped_column(Boolean)
     batch_retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

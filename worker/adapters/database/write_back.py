@@ -1,7 +1,7 @@
 """The write-back: what a query's end changes, in one guarded transaction that may be repeated; the query never is."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection, update
@@ -75,18 +75,30 @@ class WriteBack:
             # A stale token settles nothing and moves no slot: what was said is recorded only.
             holder = query if row is not None else replace(query, token="")
             states = lock_states(connection, query.sid_accounts)
+            if row is not None and row.in_flight_query_id != query.id:
+                # Written already: its COMMIT went through, only the word of it was lost.
+                return Aftermath(state=states[query.account])
             aftermath = attempt(connection, now, holder, states[query.account])
             save_changes(connection, aftermath.changes, now.database)
-            save_state(connection, aftermath.state)
-            if aftermath.backs_off_whole_sid:
-                for account in states.keys() - {query.account}:
-                    other = back_off(states[account], self._rules, now.database, jitter=random.random())
-                    save_state(connection, other)
             if row is not None:
+                self._save_states(connection, query, aftermath, states, now)
                 if aftermath.tightens_slot:
                     save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
                 mark_in_flight(connection, row.id, None, query.account)
             return aftermath
+
+    def _save_states(
+        self,
+        connection: Connection,
+        query: Query,
+        aftermath: Aftermath,
+        states: Mapping[str, AccountState],
+        now: Reading,
+    ) -> None:
+        save_state(connection, aftermath.state)
+        if aftermath.backs_off_whole_sid:
+            for account in states.keys() - {query.account}:
+                save_state(connection, back_off(states[account], self._rules, now.database, jitter=random.random()))
 
     def _concerned(self, connection: Connection, query: Query, answer: Answer) -> set[int]:
         """The rows that were asked about, and the others that an item names besides."""
