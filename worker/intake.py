@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Answer = dict[str, object]
 
 _MATCHED_AT_ONCE = 200
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 20.0
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -127,7 +127,8 @@ def test_tasks_wait_for_a_database_that_is_away(own_valkey: EmbeddedValkey, tmp_
                 ("reconciler.record_callbacks", [[callback]]),
                 ("reconciler.cancel_orders", [[{"request_id": "r2"}]]),
             )
-            worker.wait_for("Retry in", times=5)
+            # Each waits for a while, so that the queue stays at the broker, and is then put off as a retry.
+            worker.wait_for("Retry in", times=1, seconds=60)
             postgres.start()
             expected = {"r1": "succeeded", "r2": "cancelled", "r3": "pending"}
             eventually(lambda: states_in(postgres.url) == expected, "what was sent while the database was away")

@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.reconciling import ORDERS, QUERIES, Workbench
 from tests.support.waiting import eventually
-from worker.domain.orders import OrderState
+from worker.domain.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
-from worker.simulator import Account, Faults, Simulator, SimulatorConfig
+from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
 from worker.simulator.delays import Delay
 
 WINDOW = 0.3
@@ -143,4 +143,26 @@ def test_closing_waits_for_the_query_that_is_under_way(
 
         eventually(is_asking, "a query")
     assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
+    bench.close()
+
+
+def test_an_order_that_learns_its_request_id_by_an_answer_is_settled_by_the_callback_that_waited_for_it(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.register(
+        [NewOrder(request_id="R1", custom_parm="C1", app_id="app-a", mobile="18812340804", outcome=Outcome.STUCK)]
+    )
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path) as runtime:
+        order = {"custom_parm": "C1", "account": "a", "mobile": "18812340804", "submitted_at": "2020-01-01T00:00:00Z"}
+        assert runtime.intake.enqueue_orders([order])["accepted"] == 1
+        callback = {"requestId": "R1", "appid": "app-a", "trafficSts": "1", "oriAmount": "2.94"}
+        assert runtime.intake.record_callbacks([callback])["kept"] == 1
+
+        def is_settled() -> bool:
+            runtime.ticks.tick()
+            return states(bench, "a") == {OrderState.SUCCEEDED}
+
+        eventually(is_settled, "the callback's result")
+    assert (bench.order("C1").request_id, bench.order("C1").settled_by) == ("R1", Source.CALLBACK)
     bench.close()
