@@ -23,7 +23,8 @@ _PATIENCE_SECONDS = 40.0
 def environment(**settings: object) -> dict[str, str]:
     """The environment of a program: an account, and these settings without RECONCILER_ and in lower case."""
     given = {f"RECONCILER_{name.upper()}": str(value) for name, value in settings.items()}
-    return {**os.environ, "PYTHONPATH": str(ROOT), **ACCOUNT, **given}
+    # Unbuffered: the tests wait for what a program writes.
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **ACCOUNT, **given}
 
 
 class Program:
