@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from celery import Task
 from celery.exceptions import InvalidTaskError, Reject
 from celery.worker.request import Request
 from kombu.exceptions import ContentDisallowed, DecodeError
+
+from worker.adapters.database.engine import is_contention, is_unavailable
+
+log = structlog.stdlib.get_logger(__name__)
 
 _DEEPEST_NESTING = 100
 
@@ -91,7 +96,11 @@ class DurableTask(CheckedTask):
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Put the message back where the broker does not take the retry: Celery itself would drop it."""
+        error = kwargs.get("exc")
+        if error is not None and not (is_unavailable(error) or is_contention(error)):
+            # Time mends no mistake of ours. The message is kept all the same: it may be the only word of an order.
+            log.error("a task fails, and not for want of a database", action="task_failed", exc_info=error)
         try:
             return super().retry(*args, **kwargs)
-        except Reject as error:
-            raise Reject(str(error.reason), requeue=True) from error
+        except Reject as refused:
+            raise Reject(str(refused.reason), requeue=True) from refused

@@ -98,8 +98,8 @@ def _create_recharge_orders() -> None:
         sa.Column("failures_alone", sa.Integer(), nullable=False),
         sa.Column("failure_mark", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_recharge_orders")),
-        sa.UniqueConstraint("account", "request_id", name=op.f("uq_recharge_orders_account_request_id")),
-        sa.UniqueConstraint("account", "custom_parm", name=op.f("uq_recharge_orders_account_custom_parm")),
+        sa.UniqueConstraint("request_id", "account", name=op.f("uq_recharge_orders_request_id_account")),
+        sa.UniqueConstraint("custom_parm", "account", name=op.f("uq_recharge_orders_custom_parm_account")),
         sa.CheckConstraint(
             "request_id IS NOT NULL OR custom_parm IS NOT NULL", name=op.f("ck_recharge_orders_has_an_id")
         ),
@@ -241,6 +241,6 @@ def _create_unmatched_callbacks() -> None:
         sa.Column("payload", LongText, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unmatched_callbacks")),
     )
-    _create_index("ix_unmatched_callbacks_request_id", table, "account", "request_id")
-    _create_index("ix_unmatched_callbacks_custom_parm", table, "account", "custom_parm")
+    _create_index("ix_unmatched_callbacks_request_id", table, "request_id", "account")
+    _create_index("ix_unmatched_callbacks_custom_parm", table, "custom_parm", "account")
     _create_index("ix_unmatched_callbacks_received_at", table, "received_at")

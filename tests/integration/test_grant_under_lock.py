@@ -172,7 +172,8 @@ def ask_while_the_row_is_locked_for_ten_windows(passes: Reconciler, bench: Workb
         with holder.write() as connection:
             if bench.database.kind != "sqlite":
                 connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
-            # The first reservation passes: whoever now reads its clocks before the row finds the slot open.
+            # Time itself is tested here, on real databases. First the reservation passes: whoever now reads its clocks
+            # before the row finds the slot open.
             threading.Event().wait(RULES.reservation_seconds)
             loops = [threads.submit(loop) for _ in range(3)]
             threading.Event().wait(10 * RULES.window_seconds)

@@ -1,6 +1,6 @@
 """What the migrated tables keep: amounts, texts, ids and times, the same on every database; and how they are read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,9 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from worker.adapters.database.candidates import read_candidates
 from worker.adapters.database.engine import Database
 from worker.adapters.database.models import RechargeOrder, table_of
+from worker.adapters.database.order_rows import find_ids
 from worker.domain.accounts import AccountState
+from worker.domain.identity import OrderKey
 from worker.domain.orders import Lane, OrderState
 from worker.domain.reports import IdKind
 
@@ -175,6 +177,14 @@ def plan(database: Database, connection: Connection, statement: str, parameters:
 
 
 def steps_of_reading_candidates(database: Database) -> str:
+    def read(connection: Connection) -> None:
+        assert len(read_candidates(connection, AccountState(account="default"), NOON, 100)) == 100
+
+    return steps_of(database, read)
+
+
+def steps_of(database: Database, read: Callable[[Connection], None]) -> str:
+    """How the database runs the first statement of a read."""
     statements: list[tuple[str, Any]] = []
     with database.read() as connection:
         event.listen(
@@ -182,8 +192,25 @@ def steps_of_reading_candidates(database: Database) -> str:
             "before_cursor_execute",
             lambda _connection, _cursor, statement, parameters, *_: statements.append((statement, parameters)),
         )
-        assert len(read_candidates(connection, AccountState(account="default"), NOON, 100)) == 100
+        read(connection)
         return plan(database, connection, *statements[0])
+
+
+@pytest.mark.databases("postgresql")
+def test_orders_are_found_by_their_ids_on_a_table_that_was_never_analysed(database: Database) -> None:
+    """A new deployment, or a restored one: nothing tells the planner that all rows are of one account."""
+    add(database, *(row(str(number)) for number in range(20_000)))
+    keys = [OrderKey(account="default", request_id=str(number)) for number in range(0, 20_000, 40)]
+
+    def read(connection: Connection) -> None:
+        assert len(find_ids(connection, keys)) == 500
+
+    steps = steps_of(database, read)
+    conditions = [step for step in steps.splitlines() if "Index Cond" in step]
+    assert conditions
+    # Each looks for one id: none reads what the account holds, or the whole table.
+    assert all("request_id" in condition for condition in conditions), steps
+    assert "Seq Scan" not in steps
 
 
 def test_due_orders_are_read_by_their_index(database: Database) -> None:

@@ -28,7 +28,7 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json(state)
     elif not state["slots"]:
-        typer.echo("No query was ever prepared for: start the worker with `reconciler run`.")
+        typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
     else:
         out = console()
         print_table(out, _SLOT_COLUMNS, [_slot_row(slot) for slot in state["slots"]], title="Budget")

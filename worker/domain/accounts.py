@@ -90,7 +90,7 @@ def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> 
     return _wait_at_least(state, LONGEST_BACKOFF_WINDOWS * rules.window_seconds, now)
 
 
-def bring_back_off_back(state: AccountState, now: datetime) -> AccountState:
+def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
     """A back-off that lies further ahead than its own length is the mark of a stepped clock: count it anew."""
     if state.backoff_until is None or state.backoff_until - now <= timedelta(seconds=state.backoff_seconds):
         return state

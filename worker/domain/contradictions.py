@@ -36,7 +36,7 @@ def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable
     `said` holds, by order id, the items that speak of an order; `orders` are all rows that the items name.
     """
     rows = list(orders)
-    by_name = {(kind, name): order.id for order in rows for kind in IdKind if (name := order.key.name(kind))}
+    by_name = {(kind, name): order.id for order in rows for kind in IdKind if (name := order.key.id_of(kind))}
     found: dict[int, Contradiction] = {}
     claimed: dict[str, int] = {}
     for order_id, reports in said.items():

@@ -27,15 +27,15 @@ class OrderKey:
     request_id: str | None = None
     custom_parm: str | None = None
 
-    def name(self, kind: IdKind) -> str | None:
+    def id_of(self, kind: IdKind) -> str | None:
         """The id of one kind, or None where the order has none."""
         return self.request_id if kind is IdKind.REQUEST_ID else self.custom_parm
 
-    def with_name(self, kind: IdKind, name: str) -> "OrderKey":
+    def with_id(self, kind: IdKind, value: str) -> "OrderKey":
         """The same key with an id of one kind set."""
         if kind is IdKind.REQUEST_ID:
-            return replace(self, request_id=name)
-        return replace(self, custom_parm=name)
+            return replace(self, request_id=value)
+        return replace(self, custom_parm=value)
 
     def __str__(self) -> str:
         return f"{self.account}:{self.request_id or self.custom_parm}"

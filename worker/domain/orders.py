@@ -160,7 +160,7 @@ class Order:
     @property
     def asked_id(self) -> str:
         """The id that a query carries for it. Raises ValueError where it has none, which no row of the table may."""
-        name = self.key.name(self.id_kind)
+        name = self.key.id_of(self.id_kind)
         if name is None:
             raise ValueError(f"order {self.id} has neither request_id nor custom_parm")
         return name

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         own = _default_account(info.data)
         named = value.accounts if value is not None else {}
         if own.keys() & named.keys():
-            raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already,")
+            raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already: rename one;")
         if faults := "\n".join(account_rules.conflicts({**own, **named})):
             raise ValueError(faults)
         return value

@@ -78,7 +78,9 @@ def test_garbage_is_no_json(troubled: Troubled, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["null", "text", "nan", "huge-number", "wrong-types", "doubled-keys"])
 def test_garbage_may_look_like_json(troubled: Troubled, kind: str) -> None:
     answered = RawQuery().send(troubled({f"garbage-{kind}": 1}).url)
-    json.loads(answered.body)
+    said = json.loads(answered.body)
+    is_plain_item = isinstance(said, dict) and said.get("trafficSts") in ("1", "0", "-1")
+    assert not is_plain_item or kind in ("nan", "huge-number", "doubled-keys")
 
 
 def test_a_byte_order_mark_precedes_a_readable_answer(troubled: Troubled) -> None:

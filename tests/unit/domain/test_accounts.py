@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, make_state
-from worker.domain.accounts import back_off, bring_back_off_back, wait_for_configuration
+from worker.domain.accounts import back_off, restart_stepped_backoff, wait_for_configuration
 from worker.domain.reports import IdKind
 
 
@@ -59,13 +59,13 @@ def test_an_account_is_backed_off_until_its_time_has_come() -> None:
 
 def test_a_back_off_beyond_its_length_is_brought_back() -> None:
     state = back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0)
-    assert bring_back_off_back(state, NOW).backoff_until == NOW + WINDOW
+    assert restart_stepped_backoff(state, NOW).backoff_until == NOW + WINDOW
 
 
 def test_any_other_back_off_stays_as_does_a_pause() -> None:
     state = back_off(make_state(paused_at=NOW + timedelta(days=9)), RULES, NOW, jitter=0.5)
-    assert bring_back_off_back(state, NOW) == state
-    assert bring_back_off_back(make_state(), NOW) == make_state()
+    assert restart_stepped_backoff(state, NOW) == state
+    assert restart_stepped_backoff(make_state(), NOW) == make_state()
 
 
 def test_successes_are_counted_by_id_kind() -> None:

@@ -45,7 +45,7 @@ def test_ids_compare_byte_by_byte() -> None:
 
 def test_a_key_names_its_order_by_either_id() -> None:
     key = OrderKey(account="north", request_id="R1", custom_parm="C1")
-    assert (key.name(IdKind.REQUEST_ID), key.name(IdKind.CUSTOM_PARM)) == ("R1", "C1")
+    assert (key.id_of(IdKind.REQUEST_ID), key.id_of(IdKind.CUSTOM_PARM)) == ("R1", "C1")
     assert (str(key), str(OrderKey(account="north", custom_parm="C1"))) == ("north:R1", "north:C1")
 
 
@@ -129,6 +129,6 @@ def test_messages_call_types_by_their_json_names(value: object, name: str) -> No
 
 @pytest.mark.parametrize("kind", IdKind)
 def test_a_key_takes_an_id_of_either_kind(kind: IdKind) -> None:
-    key = OrderKey(account="default").with_name(kind, "N1")
-    assert [key.name(one) for one in IdKind if one is not kind] == [None]
-    assert key.name(kind) == "N1"
+    key = OrderKey(account="default").with_id(kind, "N1")
+    assert [key.id_of(one) for one in IdKind if one is not kind] == [None]
+    assert key.id_of(kind) == "N1"

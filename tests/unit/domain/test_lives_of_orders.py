@@ -137,7 +137,7 @@ def test_after_an_answer_each_held_order_is_due_settled_or_unresolved_and_no_oth
     else:
         check_the_laws(asked, rows, end)
     taken = [
-        (kind, name) for change in end.changes for kind in IdKind if (name := change.after.key.name(kind)) is not None
+        (kind, name) for change in end.changes for kind in IdKind if (name := change.after.key.id_of(kind)) is not None
     ]
     assert len(taken) == len(set(taken)), "no two rows ever share an id"
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from worker.adapters.database.bulk import insert_rows, one_of
+from worker.adapters.database.bulk import ids_of, insert_rows
 from worker.adapters.database.models import UnmatchedCallback, table_of
-from worker.adapters.database.order_rows import ORDERS, lock_by_keys, save_changes
+from worker.adapters.database.order_rows import ORDERS, by_account_and_column, lock_by_keys, save_changes
 from worker.domain.callbacks import Callback, account_of, key_in, read_callback
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Change, Order, Source
@@ -20,6 +20,8 @@ from worker.domain.verdicts import judge
 
 UNMATCHED = table_of(UnmatchedCallback)
 
+# The others are found by a later tick.
+_MOST_FOR_ONE_ORDER = 100
 _TWO_ORDERS = "its requestId and customParm belong to different orders"
 
 
@@ -70,17 +72,11 @@ def record(
 
 def waiting_for(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
     """The kept callbacks that name any of these orders."""
-    found: list[int] = []
-    for account in sorted({key.account for key in keys}):
-        for kind, column in (
-            (IdKind.REQUEST_ID, UNMATCHED.c.request_id),
-            (IdKind.CUSTOM_PARM, UNMATCHED.c.custom_parm),
-        ):
-            names = [name for key in keys if key.account == account and (name := key.name(kind))]
-            if names:
-                named = (UNMATCHED.c.account == account) & one_of(connection, column, names)
-                found.extend(connection.scalars(select(UNMATCHED.c.id).where(named)))
-    return sorted(set(found))
+    found: set[int] = set()
+    for account, column, ids in by_account_and_column(keys):
+        statement = ids_of(connection, UNMATCHED, column, ids, account=account, most=_MOST_FOR_ONE_ORDER)
+        found.update(connection.scalars(statement))
+    return sorted(found)
 
 
 def matching_after(connection: Connection, last_id: int, limit: int) -> tuple[list[int], int]:
@@ -137,7 +133,7 @@ class _Desk:
     def orders_of(self, account: str, callback: Callback) -> list[Order]:
         """The orders of an account that the callback names: one, none, or two that its ids confuse."""
         key = key_in(account, callback)
-        named = {self._by_name.get((account, kind, key.name(kind))) for kind in IdKind}
+        named = {self._by_name.get((account, kind, key.id_of(kind))) for kind in IdKind}
         return [self.changes[order_id].after for order_id in sorted(found for found in named if found is not None)]
 
     def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
@@ -155,7 +151,7 @@ class _Desk:
 
     def _index(self, order: Order) -> None:
         for kind in IdKind:
-            if (name := order.key.name(kind)) is not None:
+            if (name := order.key.id_of(kind)) is not None:
                 self._by_name[order.account, kind, name] = order.id
 
 

@@ -1,8 +1,9 @@
 """Connections and transactions, made so that they mean the same on PostgreSQL, MariaDB and SQLite."""
 
 import math
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -181,7 +182,9 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # writes, whatever the busy timeout.
     connection.isolation_level = None
     # Readers are not kept out by the writer, and a commit survives a power loss.
-    connection.execute("PRAGMA journal_mode = WAL")
+    with suppress(sqlite3.OperationalError):
+        # The mode is the file's. Where it cannot be set because somebody writes, the next connection sets it.
+        connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
 

@@ -64,7 +64,7 @@ class _Book:
     def enter(self, submission: Submission, now: datetime, rules: Rules, taken: Taken) -> tuple[str, ...]:
         """Enter one submission; returns why it is refused, if it is."""
         key = submission.key
-        named = {self._by_name.get((key.account, kind, key.name(kind) or ""), 0) for kind in IdKind} - {0}
+        named = {self._by_name.get((key.account, kind, key.id_of(kind) or ""), 0) for kind in IdKind} - {0}
         if len(named) > 1:
             return (_TWO_ORDERS,)
         if not named:
@@ -112,7 +112,7 @@ class _Book:
 
     def _index(self, order: Order) -> None:
         for kind in IdKind:
-            if (name := order.key.name(kind)) is not None:
+            if (name := order.key.id_of(kind)) is not None:
                 self._by_name[order.account, kind, name] = order.id
 
 

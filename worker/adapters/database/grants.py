@@ -26,7 +26,7 @@ from worker.adapters.database.candidates import claim, read_candidates
 from worker.adapters.database.engine import Database
 from worker.adapters.database.order_rows import ORDERS
 from worker.adapters.database.query_rows import add_query, mark_lost
-from worker.domain.accounts import AccountState, bring_back_off_back
+from worker.domain.accounts import AccountState, restart_stepped_backoff
 from worker.domain.budget import Permission, Reading, bring_back, may_ask, reserve
 from worker.domain.choice import Choice, choose, spend
 from worker.domain.orders import Order
@@ -172,7 +172,7 @@ class Grants:
 
 
 def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:
-    brought_back = bring_back_off_back(state, now.database)
+    brought_back = restart_stepped_backoff(state, now.database)
     if brought_back != state:
         save_state(connection, brought_back)
     return state.paused_at is None and not brought_back.is_backed_off(now.database)

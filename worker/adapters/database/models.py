@@ -64,8 +64,9 @@ class RechargeOrder(Base):
 
     __tablename__ = "recharge_orders"
     __table_args__ = (
-        UniqueConstraint("account", "request_id"),
-        UniqueConstraint("account", "custom_parm"),
+        # The id goes first: a planner that knows nothing of the table yet might read a whole account otherwise.
+        UniqueConstraint("request_id", "account"),
+        UniqueConstraint("custom_parm", "account"),
         CheckConstraint("request_id IS NOT NULL OR custom_parm IS NOT NULL", name="has_an_id"),
         CheckConstraint("traffic_sts IN (-1, 0, 1)", name="traffic_sts_known"),
         CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
@@ -245,8 +246,8 @@ class UnmatchedCallback(Base):
 
     __tablename__ = "unmatched_callbacks"
     __table_args__ = (
-        Index("ix_unmatched_callbacks_request_id", "account", "request_id"),
-        Index("ix_unmatched_callbacks_custom_parm", "account", "custom_parm"),
+        Index("ix_unmatched_callbacks_request_id", "request_id", "account"),
+        Index("ix_unmatched_callbacks_custom_parm", "custom_parm", "account"),
         Index("ix_unmatched_callbacks_received_at", "received_at"),
         TABLE_OPTIONS,
     )

@@ -7,12 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Update, func, select, update
 
-from worker.adapters.database.bulk import RowUpdate, Value, insert_rows, one_of
+from worker.adapters.database.bulk import RowUpdate, Value, ids_of, insert_rows, one_of
 from worker.adapters.database.engine import RaceLost
 from worker.adapters.database.models import OrderEventRow, RechargeOrder, table_of
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Change, Order, OrderEvent
-from worker.domain.reports import IdKind
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
@@ -70,10 +69,8 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Orde
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
     """The ids of the rows that hold either id of any of these keys. A handful of statements, however many keys."""
     found: set[int] = set()
-    for account, kind, names in _by_account_and_kind(keys):
-        column = ORDERS.c.request_id if kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm
-        named = (ORDERS.c.account == account) & one_of(connection, column, names)
-        found.update(connection.scalars(select(ORDERS.c.id).where(named)))
+    for account, column, ids in by_account_and_column(keys):
+        found.update(connection.scalars(ids_of(connection, ORDERS, column, ids, account=account, most=1)))
     return found
 
 
@@ -110,10 +107,11 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
     insert_rows(connection, EVENTS, [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in events])
 
 
-def _by_account_and_kind(keys: Iterable[OrderKey]) -> list[tuple[str, IdKind, list[str]]]:
-    names: dict[tuple[str, IdKind], list[str]] = {}
+def by_account_and_column(keys: Iterable[OrderKey]) -> list[tuple[str, str, list[str]]]:
+    """The ids of these keys, sorted by where to look for them: (account, column, ids)."""
+    found: dict[tuple[str, str], list[str]] = {}
     for key in keys:
-        for kind in IdKind:
-            if (name := key.name(kind)) is not None:
-                names.setdefault((key.account, kind), []).append(name)
-    return [(account, kind, found) for (account, kind), found in names.items()]
+        for column, value in (("request_id", key.request_id), ("custom_parm", key.custom_parm)):
+            if value is not None:
+                found.setdefault((key.account, column), []).append(value)
+    return [(account, column, ids) for (account, column), ids in found.items()]

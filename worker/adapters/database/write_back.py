@@ -108,8 +108,8 @@ class WriteBack:
             spoken_of.extend(answer.added[:_MOST_NAMED])
         named = {(IdKind.REQUEST_ID, report.request_id) for report in spoken_of}
         named |= {(IdKind.CUSTOM_PARM, report.custom_parm) for report in spoken_of}
-        named -= {(kind, order.key.name(kind)) for order in query.orders for kind in IdKind}
-        keys = [OrderKey(account=query.account).with_name(kind, name) for kind, name in named if name is not None]
+        named -= {(kind, order.key.id_of(kind)) for order in query.orders for kind in IdKind}
+        keys = [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
         return {order.id for order in query.orders} | find_ids(connection, keys)
 
     def _forgive(self, connection: Connection, query: Query, since: int, now: Reading) -> None:
