@@ -1,7 +1,6 @@
 """The budget, on every database: when a query may be sent, by which clock, and with which orders."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,13 +13,6 @@ from worker.adapters.database.engine import Database
 from worker.domain.choice import choose
 from worker.domain.query_errors import DeadlineExceeded, Refused
 from worker.domain.rules import Rules
-
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    bench = Workbench(migrated_database_url).open()
-    yield bench
-    bench.close()
 
 
 def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrated_database_url: str) -> None:

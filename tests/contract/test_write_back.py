@@ -1,6 +1,5 @@
 """The write-back, on every database: what the ends of queries change, and what they must leave alone."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,24 +8,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.support.reconciling import BUDGETS, QUERIES, Workbench, answer_to, item
-from worker.domain.orders import Attention, Lane, OrderState, Source
+from worker.domain.orders import Attention, OrderState, Source
 from worker.domain.query_errors import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.rules import Rules
-
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    bench = Workbench(migrated_database_url).open()
-    yield bench
-    bench.close()
-
-
-def fail(bench: Workbench, error: QueryError) -> None:
-    """One whole pass that ends badly; afterwards the slot is open and no back-off stands."""
-    query = bench.take()
-    bench.write_back.failed(query, error)
-    bench.clock.advance(bench.rules.reservation_seconds)
-    bench.put_state(replace(bench.state(), backoff_until=None))
 
 
 def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Workbench) -> None:
@@ -155,151 +139,6 @@ def test_a_query_that_failed_leaves_its_orders_due_as_before(bench: Workbench, e
     assert bench.rows(QUERIES)[0]["outcome"] == outcome
 
 
-def test_a_refused_batch_is_halved_until_the_culprit_stands_alone_and_the_others_settle(bench: Workbench) -> None:
-    bench.add(*(f"r{number}" for number in range(100)))
-    refused = 0
-    while any(order.state is OrderState.PENDING for order in bench.orders() if order.request_id != "r42"):
-        query = bench.take()
-        if "r42" in query.ids:
-            bench.write_back.failed(query, Refused("-7", "系统错误"))
-            refused += 1
-            bench.put_state(replace(bench.state(), backoff_until=None))
-        else:
-            bench.write_back.answered(query, answer_to(query, [item(name) for name in query.ids]))
-        bench.clock.advance(bench.rules.spacing_seconds)
-    culprit = bench.order("r42")
-    assert (culprit.state, culprit.lane) == (OrderState.PENDING, Lane.SUSPECT)
-    assert refused <= 8
-    assert len(bench.rows(QUERIES)) <= 16
-
-
-def test_a_lone_suspect_refused_three_times_with_a_success_between_each_is_unresolved(bench: Workbench) -> None:
-    bench.add("bad")
-    fail(bench, Refused("-7", "系统错误"))
-    fail_count = 1
-    while bench.order("bad").state is OrderState.PENDING:
-        bench.add(f"good{fail_count}")
-        bench.run("UPDATE recharge_orders SET lane = 'batch' WHERE request_id LIKE 'good%'")
-        bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE request_id LIKE 'good%'")
-        query = bench.take()
-        assert query.ids == (f"good{fail_count}",)
-        bench.write_back.answered(query, answer_to(query, [item(f"good{fail_count}")]))
-        bench.clock.advance(bench.rules.spacing_seconds)
-        bench.make_due()
-        fail(bench, Refused("-7", "系统错误"))
-        fail_count += 1
-    assert fail_count == 3
-    assert bench.order("bad").attention is Attention.REJECTED_BY_PLATFORM
-
-
-def test_a_platform_that_refuses_everything_sets_nothing_aside(bench: Workbench) -> None:
-    bench.add("a", "b")
-    for _ in range(12):
-        bench.make_due()
-        fail(bench, Refused("-7", "系统错误"))
-    assert {order.state for order in bench.orders()} == {OrderState.PENDING}
-
-
-def test_too_frequent_backs_off_every_account_of_the_sid(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
-    bench.add("x", account="a")
-    bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
-    assert bench.state("a").backoff_until is not None
-    assert bench.state("b").backoff_until is not None
-    assert bench.order("x").lane is Lane.BATCH
-    bench.close()
-
-
-def test_a_configuration_error_asks_one_order_every_15_windows_until_a_success(bench: Workbench) -> None:
-    bench.add("a", "b", "c")
-    query = bench.take()
-    bench.write_back.failed(query, Refused("-205", "应用验证失败"))
-    state = bench.state()
-    assert state.backoff_until is not None
-    assert (state.backoff_until - query.sent_at).total_seconds() == pytest.approx(900, abs=5)
-
-    bench.put_state(replace(state, backoff_until=None))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert len(bench.ask([item("a")]).ids) == 1
-    bench.make_due()
-    assert len(bench.take().ids) == 2
-
-
-def test_an_id_left_out_three_times_is_asked_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:
-    bench.add("ghost", "witness")
-    for _ in range(3):
-        bench.ask([item("witness", "0", None)])
-        bench.make_due()
-    assert bench.order("ghost").lane is Lane.ALONE
-    alone = 0
-    while bench.order("ghost").state is OrderState.PENDING:
-        query = bench.take()
-        items = [item("witness", "0", None)] if "witness" in query.ids else []
-        alone += query.ids == ("ghost",)
-        bench.write_back.answered(query, answer_to(query, items))
-        bench.clock.advance(bench.rules.spacing_seconds)
-        bench.make_due()
-    assert alone == 3
-    assert bench.order("ghost").attention is Attention.UNKNOWN_TO_PLATFORM
-    late = {"requestId": "ghost", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}
-    bench.intake.record_callbacks([late])
-    order = bench.order("ghost")
-    assert (order.state, order.attention) == (OrderState.SUCCEEDED, None)
-
-
-def test_a_whole_answer_without_items_makes_nobody_absent(bench: Workbench) -> None:
-    bench.add("a", "b")
-    for _ in range(5):
-        bench.ask([])
-        bench.make_due()
-    assert {(order.lane, order.absences) for order in bench.orders()} == {(Lane.BATCH, 0)}
-
-
-def test_a_platform_that_answers_one_order_a_query_is_asked_one_by_one(bench: Workbench) -> None:
-    names = [f"r{number}" for number in range(8)]
-    bench.add(*names)
-    query = None
-    while not bench.state().one_item_mode:
-        query = bench.take()
-        bench.write_back.answered(query, answer_to(query, [item(query.ids[0], "0", None)]))
-        bench.clock.advance(bench.rules.spacing_seconds)
-        bench.make_due()
-    assert query is not None
-    assert query.is_alone, "only an order that was left out and is then answered alone proves it"
-    assert {(order.absences, order.lane) for order in bench.orders()} == {(0, Lane.BATCH)}
-
-    assert len(bench.ask([]).ids) == 1
-    bench.put_state(replace(bench.state(), batch_retry_at=bench.order("r0").submitted_at))
-    bench.make_due()
-    both = bench.take()
-    assert len(both.ids) == 8
-    bench.write_back.answered(both, answer_to(both, [item(name, "0", None) for name in names[:2]]))
-    assert not bench.state().one_item_mode
-
-
-def test_custom_parm_is_asked_one_by_one_until_the_platform_echoes_it(bench: Workbench) -> None:
-    bench.enqueue(*({"custom_parm": f"c{number}", "mobile": f"1880000080{number}"} for number in range(5)))
-    first = bench.take()
-    assert first.is_alone
-    bench.write_back.answered(first, answer_to(first, [item("p1", custom_parm=first.ids[0], mobile="188****0800")]))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert bench.state().echoes_custom_parm
-    assert len(bench.take().ids) == 4
-
-
-def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_request_id_is_kept(bench: Workbench) -> None:
-    bench.enqueue({"custom_parm": "c1", "mobile": "18812340804"}, {"custom_parm": "c2", "mobile": "13900000001"})
-    bench.ask([item("p1", mobile="188****0804")])
-    bench.ask([item("p2", mobile="188****0804")])
-    won, doubted = bench.order("c1"), bench.order("c2")
-    assert (won.state, won.request_id) == (OrderState.SUCCEEDED, "p1")
-    assert (doubted.state, doubted.attention, doubted.request_id) == (
-        OrderState.PENDING,
-        Attention.MOBILE_MISMATCH,
-        None,
-    )
-
-
 def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_go_on(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), echoes_custom_parm=True))
     bench.enqueue(
@@ -317,42 +156,12 @@ def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_go
     assert (fine.state, fine.request_id) == (OrderState.SUCCEEDED, "p2")
 
 
-def test_a_pending_order_past_the_age_limit_is_unresolved_once_it_was_asked_without_a_result(
-    migrated_database_url: str,
-) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)).open()
-    bench.add("old", age_seconds=3_601.0)
-    bench.add("young", age_seconds=600.0)
-    bench.ask([item("young", "0", None)])
-    assert (bench.order("old").state, bench.order("old").attention) == (OrderState.UNRESOLVED, Attention.TOO_OLD)
-    assert bench.order("young").state is OrderState.PENDING
-    bench.close()
-
-
 def test_items_that_nobody_asked_for_are_recorded_with_the_query_and_touch_no_order(bench: Workbench) -> None:
     bench.add("a", "bystander")
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'bystander'")
     bench.ask([item("a"), item("bystander"), item("stranger")])
     assert bench.order("bystander").state is OrderState.PENDING
     assert bench.rows(QUERIES)[0]["added_items"] is not None
-
-
-def test_a_check_asked_for_while_a_query_is_under_way_is_answered_by_the_next(bench: Workbench) -> None:
-    bench.add("a")
-    query = bench.take()
-    assert bench.intake.check_orders([{"request_id": "a"}])["queued"] == 1
-    bench.write_back.answered(query, answer_to(query, [item("a", "0", None)]))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert bench.take().ids == ("a",)
-
-
-def test_checks_fill_at_most_half_a_batch(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, batch_size=10)).open()
-    bench.add(*(f"r{number}" for number in range(30)))
-    bench.intake.check_orders([{"request_id": f"r{number}"} for number in range(20, 30)])
-    asked = bench.take().ids
-    assert len([name for name in asked if int(name[1:]) >= 20]) == 5
-    bench.close()
 
 
 @pytest.mark.databases("postgresql")
