@@ -196,5 +196,5 @@ def test_the_status_tells_who_waits_and_why(cli: CommandLine, bench: Workbench) 
 
 
 def test_before_the_first_start_the_status_says_what_to_do(cli: CommandLine) -> None:
-    assert "start the worker with `reconciler run`" in cli.run("status").stdout
+    assert "start one with `reconciler run`" in cli.run("status").stdout
     assert cli.json("status")["slots"] == []
