@@ -10,6 +10,7 @@ from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.bad_ends import End, end_of
 from worker.domain.identity import OrderKey
+from worker.domain.orders import learned_keys
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer
@@ -88,7 +89,7 @@ class Reconciler:
                 account=query.account,
             )
         _tell_attention(query, aftermath)
-        self._match_callbacks([c.after.key for c in aftermath.changes if c.after.key != c.before.key])
+        self._match_callbacks(learned_keys(aftermath.changes))
 
     def _fail(self, query: Query, error: QueryError) -> None:
         aftermath = self._write_back.failed(query, error)

@@ -72,9 +72,9 @@ def lose_nothing_by_a_stop(url: str, broker: str, folder: Path) -> None:
         eventually(lambda: ids_in(url) == names, "the orders that the stopped worker had not begun with")
 
 
-@pytest.mark.databases("postgresql")
-@pytest.mark.brokers("redis")
-class TestPostgresqlAndRedis:
+class KilledAndStopped:
+    """What holds on every pair of servers."""
+
     def test_a_task_whose_process_is_killed_is_delivered_again(
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:
@@ -84,21 +84,17 @@ class TestPostgresqlAndRedis:
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:
         lose_nothing_by_a_stop(migrated_database_url, broker_url, tmp_path)
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.brokers("redis")
+class TestPostgresqlAndRedis(KilledAndStopped):
+    pass
 
 
 @pytest.mark.databases("mariadb")
 @pytest.mark.brokers("rabbitmq")
-class TestMariadbAndRabbitmq:
-    def test_a_task_whose_process_is_killed_is_delivered_again(
-        self, migrated_database_url: str, broker_url: str, tmp_path: Path
-    ) -> None:
-        survive_the_death_of_the_process(migrated_database_url, broker_url, tmp_path)
-
-    def test_a_worker_that_is_told_to_stop_ends_its_tasks_and_leaves_the_others_to_the_next(
-        self, migrated_database_url: str, broker_url: str, tmp_path: Path
-    ) -> None:
-        lose_nothing_by_a_stop(migrated_database_url, broker_url, tmp_path)
-
+class TestMariadbAndRabbitmq(KilledAndStopped):
     def test_what_a_killed_worker_held_is_delivered_to_the_next(
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.domain.orders import Attention, Change, EventKind, Lane, OrderState, gravest
+from worker.domain.orders import Attention, Change, EventKind, OrderState, gravest
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
 
@@ -11,15 +11,7 @@ from worker.domain.rules import Rules
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, detail: str) -> Change:
     """Make an order unresolved."""
     order = change.after
-    after = replace(
-        order,
-        state=OrderState.UNRESOLVED,
-        attention=gravest(order.attention, attention),
-        lane=Lane.BATCH,
-        suspect_group=None,
-        lease_token=None,
-        check_requested_at=None,
-    )
+    after = replace(order.no_longer_asked_about(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
     return change.then(after, [query.event(order, after, EventKind.GAVE_UP, now, f"{attention}: {detail}")])
 
 

@@ -41,6 +41,24 @@ class OrderKey:
         return f"{self.account}:{self.request_id or self.custom_parm}"
 
 
+class Directory:
+    """Which orders hold which ids, while a list is worked through."""
+
+    def __init__(self) -> None:
+        self._holders: dict[tuple[str, IdKind, str], int] = {}
+
+    def enter(self, key: OrderKey, order_id: int) -> None:
+        """Note that an order holds the ids of a key."""
+        for kind in IdKind:
+            if (held := key.id_of(kind)) is not None:
+                self._holders[key.account, kind, held] = order_id
+
+    def holders(self, key: OrderKey) -> list[int]:
+        """The orders that hold either id of a key: one, none, or two that its ids confuse."""
+        asked = [(key.account, kind, held) for kind in IdKind if (held := key.id_of(kind)) is not None]
+        return sorted({self._holders[one] for one in asked if one in self._holders})
+
+
 def id_fault(value: object) -> str | None:
     """Why a value cannot be an id or an account name, or None where it can."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):

@@ -172,6 +172,12 @@ class Order:
         # It is asked about by that id from now on: failures under the other kind of id are no failures in a row.
         return replace(self, request_id=request_id, failures_alone=0, failure_mark=0)
 
+    def no_longer_asked_about(self, state: OrderState) -> "Order":
+        """The order in a state in which nobody asks: free of its lane, its group, its lease and its check."""
+        return replace(
+            self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None
+        )
+
     def is_leased(self, now: datetime) -> bool:
         """Whether a query for it is under way."""
         return self.lease_token is not None and self.due_at > now
@@ -212,3 +218,8 @@ class Change:
     def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
         """The same change, taken further."""
         return replace(self, after=order, events=(*self.events, *events))
+
+
+def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
+    """The keys of the orders that learned an id: callbacks may wait for them under it."""
+    return [change.after.key for change in changes if change.after.key != change.before.key]

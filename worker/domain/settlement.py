@@ -8,7 +8,6 @@ from worker.domain.orders import (
     Attention,
     Change,
     EventKind,
-    Lane,
     Order,
     OrderEvent,
     OrderState,
@@ -91,15 +90,10 @@ def ask_again_now(change: Change, now: datetime) -> Change:
 
 def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Order:
     return replace(
-        order,
-        state=_STATE[verdict.effect],
+        order.no_longer_asked_about(_STATE[verdict.effect]),
         settled_by=source,
         settled_at=now,
         attention=gravest(_attention_left(order, verdict), verdict.attention),
-        lane=Lane.BATCH,
-        suspect_group=None,
-        lease_token=None,
-        check_requested_at=None,
     )
 
 

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from worker.adapters.clock import Clock
+from worker.adapters.database.engine import Database
 from worker.adapters.database.models import QueryBudget, table_of
 from worker.domain.budget import Reading, Slot, reserve
 from worker.domain.rules import Rules
@@ -25,6 +27,12 @@ class SlotRow:
     slot: Slot
     in_flight_query_id: int | None
     last_account: str | None
+
+
+def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:
+    """Both clocks at this moment. A decision may rest on them only where the slot's row was locked before."""
+    boot = clock.boot()
+    return Reading(boot_id=clock.boot_id, boot=boot, database=database.now(connection))
 
 
 def read_slots(connection: Connection, sids: Collection[str], rules: Rules) -> list[SlotRow]:

@@ -1,7 +1,7 @@
 """Callbacks: matched to their orders, or kept until the order is known."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,9 +11,8 @@ from worker.adapters.database.bulk import ids_of, insert_rows
 from worker.adapters.database.models import UnmatchedCallback, table_of
 from worker.adapters.database.order_rows import ORDERS, by_account_and_column, lock_by_keys, save_changes
 from worker.domain.callbacks import Callback, account_of, key_in, read_callback
-from worker.domain.identity import OrderKey
-from worker.domain.orders import Change, Order, Source
-from worker.domain.reports import IdKind
+from worker.domain.identity import Directory, OrderKey
+from worker.domain.orders import Change, Order, Source, learned_keys
 from worker.domain.settlement import settle
 from worker.domain.submissions import Rejection
 from worker.domain.verdicts import judge
@@ -66,7 +65,7 @@ def record(
             recorded.unchanged += 1
     save_changes(connection, desk.changes.values(), now)
     insert_rows(connection, UNMATCHED, unmatched)
-    recorded.keys.extend(_learned(desk.changes.values()))
+    recorded.keys.extend(learned_keys(desk.changes.values()))
     return recorded
 
 
@@ -113,7 +112,7 @@ def match_kept(
     save_changes(connection, desk.changes.values(), now)
     if done:
         connection.execute(delete(UNMATCHED).where(UNMATCHED.c.id.in_(done)))
-    return _learned(desk.changes.values())
+    return learned_keys(desk.changes.values())
 
 
 class _Desk:
@@ -122,9 +121,9 @@ class _Desk:
     def __init__(self, orders: Sequence[Order], app_ids: Mapping[str, str]) -> None:
         self.changes = {order.id: Change(before=order, after=order) for order in orders}
         self._app_ids = app_ids
-        self._by_name: dict[tuple[str, IdKind, str | None], int] = {}
+        self._directory = Directory()
         for order in orders:
-            self._index(order)
+            self._directory.enter(order.key, order.id)
 
     def accounts_of(self, callback: Callback) -> set[str]:
         """The accounts in which an order is known that the callback names."""
@@ -132,9 +131,7 @@ class _Desk:
 
     def orders_of(self, account: str, callback: Callback) -> list[Order]:
         """The orders of an account that the callback names: one, none, or two that its ids confuse."""
-        key = key_in(account, callback)
-        named = {self._by_name.get((account, kind, key.id_of(kind))) for kind in IdKind}
-        return [self.changes[order_id].after for order_id in sorted(found for found in named if found is not None)]
+        return [self.changes[order_id].after for order_id in self._directory.holders(key_in(account, callback))]
 
     def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
         """Judge the callback and change the orders; returns whether one was settled by it."""
@@ -146,17 +143,8 @@ class _Desk:
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
             self.changes[order.id] = self.changes[order.id].then(change.after, change.events)
-            self._index(change.after)
+            self._directory.enter(change.after.key, order.id)
         return settled
-
-    def _index(self, order: Order) -> None:
-        for kind in IdKind:
-            if (name := order.key.id_of(kind)) is not None:
-                self._by_name[order.account, kind, name] = order.id
-
-
-def _learned(changes: Iterable[Change]) -> list[OrderKey]:
-    return [change.after.key for change in changes if change.after.key != change.before.key]
 
 
 def _unmatched_row(account: str, callback: Callback, now: datetime) -> dict[str, object]:

@@ -9,9 +9,8 @@ from sqlalchemy import Connection
 from worker.adapters.database.bulk import insert_rows
 from worker.adapters.database.order_rows import ORDERS, lock_by_keys, save_changes, to_values
 from worker.domain.choice import first_due
-from worker.domain.identity import OrderKey
+from worker.domain.identity import Directory, OrderKey
 from worker.domain.orders import Change, EventKind, Order, OrderEvent, Source
-from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
 from worker.domain.submissions import Rejection, Submission, differences, fill_in
 
@@ -56,15 +55,15 @@ class _Book:
     def __init__(self, known: Sequence[Order]) -> None:
         self._known = {order.id: order for order in known}
         self._now = dict(self._known)
-        self._by_name: dict[tuple[str, IdKind, str], int] = {}
+        self._directory = Directory()
         self.new: dict[int, Order] = {}
         for order in known:
-            self._index(order)
+            self._directory.enter(order.key, order.id)
 
     def enter(self, submission: Submission, now: datetime, rules: Rules, taken: Taken) -> tuple[str, ...]:
         """Enter one submission; returns why it is refused, if it is."""
         key = submission.key
-        named = {self._by_name.get((key.account, kind, key.id_of(kind) or ""), 0) for kind in IdKind} - {0}
+        named = self._directory.holders(key)
         if len(named) > 1:
             return (_TWO_ORDERS,)
         if not named:
@@ -72,7 +71,7 @@ class _Book:
             taken.accepted += 1
             taken.keys.append(key)
             return ()
-        order_id = named.pop()
+        (order_id,) = named
         order = self.new.get(order_id) or self._now[order_id]
         errors = differences(order, submission)
         if errors:
@@ -103,17 +102,11 @@ class _Book:
             submitted_at=submission.submitted_at,
             due_at=first_due(submission.submitted_at, rules),
         )
-        self.new[order.id] = order
-        self._index(order)
+        self._put(order)
 
     def _put(self, order: Order) -> None:
-        (self.new if order.id in self.new else self._now)[order.id] = order
-        self._index(order)
-
-    def _index(self, order: Order) -> None:
-        for kind in IdKind:
-            if (name := order.key.id_of(kind)) is not None:
-                self._by_name[order.account, kind, name] = order.id
+        (self._now if order.id in self._known else self.new)[order.id] = order
+        self._directory.enter(order.key, order.id)
 
 
 def _filled_in(order: Order, now: datetime) -> OrderEvent:

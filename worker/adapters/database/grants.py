@@ -18,6 +18,7 @@ from worker.adapters.database.budget_rows import (
     add_slot,
     lock_free_slot,
     mark_in_flight,
+    read_clocks,
     read_slots,
     save_slot,
 )
@@ -60,7 +61,7 @@ class Grants:
         """The slots that may carry a query as far as one look without a lock can tell: the quiet tick."""
         with self._database.read() as connection:
             rows = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
-            now = self._read_clocks(connection)
+            now = read_clocks(self._database, connection, self._clock)
         shut = {(row.account_sid, row.number) for row in rows if may_ask(row.slot, now, self._rules) is Permission.WAIT}
         return [slot for slot in slots if (slot.account_sid, slot.number) not in shut]
 
@@ -77,7 +78,7 @@ class Grants:
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
                 return None
-            now = self._read_clocks(connection)
+            now = read_clocks(self._database, connection, self._clock)
             match may_ask(row.slot, now, self._rules):
                 case Permission.BRING_BACK:
                     save_slot(connection, row.id, bring_back(row.slot, now, self._rules), now.database)
@@ -158,17 +159,13 @@ class Grants:
         with self._database.write() as connection:
             known = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
             known_slots = {(row.account_sid, row.number) for row in known}
-            now = self._read_clocks(connection)
+            now = read_clocks(self._database, connection, self._clock)
             for slot in slots:
                 if (slot.account_sid, slot.number) not in known_slots:
                     add_slot(connection, slot.account_sid, slot.number, now, self._rules)
             accounts = {account for slot in slots for account in slot.app_ids}
             for account in sorted(accounts - read_states(connection, accounts).keys()):
                 add_state(connection, account)
-
-    def _read_clocks(self, connection: Connection) -> Reading:
-        boot = self._clock.boot()
-        return Reading(boot_id=self._clock.boot_id, boot=boot, database=self._database.now(connection))
 
 
 def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:

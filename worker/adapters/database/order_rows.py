@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Update, func, select, update
+from sqlalchemy import Connection, RowMapping, Update, func, select, update
 
 from worker.adapters.database.bulk import RowUpdate, Value, ids_of, insert_rows, one_of
 from worker.adapters.database.engine import RaceLost
@@ -55,15 +55,13 @@ def to_values(order: Order, now: datetime) -> dict[str, Any]:
     return {**values, "id_kind": order.id_kind, "look_group": int(order.query_count > 0), "updated_at": now}
 
 
-def lock_orders(connection: Connection, condition: ColumnElement[bool]) -> list[Order]:
-    """Lock rows in the order of their ids, so that no two transactions wait for each other, and read them."""
-    statement = select(*ORDER_COLUMNS).where(condition).order_by(ORDERS.c.id).with_for_update()
-    return [to_order(row) for row in connection.execute(statement).mappings()]
-
-
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """Lock and read the rows of these ids."""
-    return lock_orders(connection, one_of(connection, ORDERS.c.id, order_ids)) if order_ids else []
+    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them."""
+    if not order_ids:
+        return []
+    chosen = one_of(connection, ORDERS.c.id, order_ids)
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
+    return [to_order(row) for row in connection.execute(statement).mappings()]
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from worker.adapters.database.order_rows import lock_by_keys, save_changes
-from worker.domain.identity import OrderKey
-from worker.domain.orders import Change, EventKind, Lane, Order, OrderEvent, OrderState, Source
+from worker.domain.identity import Directory, OrderKey
+from worker.domain.orders import Change, EventKind, Order, OrderEvent, OrderState, Source
 from worker.domain.settlement import ask_again_now
 from worker.domain.submissions import Rejection
 
@@ -31,14 +31,7 @@ def cancel(connection: Connection, references: Sequence[Reference], now: datetim
     handled, changes = Handled(), {}
     for order, _ in _named(connection, references, handled):
         if order.state.may_settle and order.id not in changes:
-            after = replace(
-                order,
-                state=OrderState.CANCELLED,
-                lane=Lane.BATCH,
-                suspect_group=None,
-                lease_token=None,
-                check_requested_at=None,
-            )
+            after = order.no_longer_asked_about(OrderState.CANCELLED)
             changes[order.id] = _change(order, after, EventKind.CANCELLED, now)
             handled.changed += 1
         else:
@@ -66,21 +59,17 @@ def check(connection: Connection, references: Sequence[Reference], now: datetime
 def _named(connection: Connection, references: Sequence[Reference], handled: Handled) -> list[tuple[Order, Reference]]:
     """The locked orders that references name, one each; what names none or two is refused."""
     rows = lock_by_keys(connection, [key for _, _, key in references])
-    by_name: dict[tuple[str, str, str], Order] = {}
+    orders, directory = {order.id: order for order in rows}, Directory()
     for order in rows:
-        for name, value in (("request_id", order.request_id), ("custom_parm", order.custom_parm)):
-            if value is not None:
-                by_name[order.account, name, value] = order
+        directory.enter(order.key, order.id)
     found = []
     for index, payload, key in references:
-        given = [(n, v) for n, v in (("request_id", key.request_id), ("custom_parm", key.custom_parm)) if v is not None]
-        named = [by_name.get((key.account, n, v)) for n, v in given]
-        orders = {order.id: order for order in named if order is not None}
-        if len(orders) == 1:
-            found.append((next(iter(orders.values())), (index, payload, key)))
+        named = directory.holders(key)
+        if len(named) == 1:
+            found.append((orders[named[0]], (index, payload, key)))
             continue
         error = f"order {key}: " + (
-            "its ids belong to two different orders" if orders else "is not known; enqueue it first"
+            "its ids belong to two different orders" if named else "is not known; enqueue it first"
         )
         handled.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
     return found

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 
 from worker.adapters.clock import Clock
 from worker.adapters.database.account_rows import lock_states, save_state
-from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, save_slot
+from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, read_clocks, save_slot
 from worker.adapters.database.engine import Database
 from worker.adapters.database.order_rows import ORDERS, find_ids, lock_by_ids, save_changes
 from worker.adapters.database.query_rows import absent_ids_since, end_with_answer, end_with_error
@@ -71,7 +71,7 @@ class WriteBack:
         with self._database.write() as connection:
             row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
             # Read after the answer and under the row's lock.
-            now = Reading(boot_id=self._clock.boot_id, boot=self._clock.boot(), database=self._database.now(connection))
+            now = read_clocks(self._database, connection, self._clock)
             # A stale token settles nothing and moves no slot: what was said is recorded only.
             holder = query if row is not None else replace(query, token="")
             states = lock_states(connection, query.sid_accounts)
