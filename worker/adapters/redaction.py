@@ -38,7 +38,8 @@ class Redactor:
         forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _written_forms(secret)}
         # Longest first: a secret that begins with another one must not leave its end behind.
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        # In either case: hexadecimal digits and percent escapes mean the same in both.
+        self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
 
     def text(self, text: str) -> str:
         """The text without its secrets."""
@@ -69,7 +70,9 @@ def escape_controls(text: str, *, keep: str = "") -> str:
 
 
 def _written_forms(secret: str) -> set[str]:
-    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    # Many JSON writers escape the slash.
+    written = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    return written | {form.replace("/", "\\/") for form in written}
 
 
 def _text_of(value: object) -> str:

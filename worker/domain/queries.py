@@ -1,10 +1,11 @@
 """One query to the platform, from its grant on, and what its end leads to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.accounts import AccountState
 from worker.domain.orders import Change, EventKind, Order, OrderEvent, Source
+from worker.domain.pricing.learning import Notes
 from worker.domain.reports import IdKind
 from worker.domain.turns import Work
 
@@ -73,6 +74,8 @@ class Aftermath:
     """How many asked orders the answer left out."""
     pending: int = 0
     """How many asked orders it spoke of that are not final afterwards."""
+    notes: Notes = field(default_factory=Notes)
+    """What the answer teaches about when orders settle."""
 
     @property
     def settled(self) -> int:

@@ -18,15 +18,16 @@ GOOD_CODES = frozenset({"0", "000000"})
 """The values of `statusCode` that mean no error."""
 
 _NAMES = {
-    "requestid": "request_id",
-    "customparm": "custom_parm",
+    "requestId": "request_id",
+    "customParm": "custom_parm",
     "appid": "app_id",
     "mobile": "mobile",
-    "trafficsts": "traffic_sts",
+    "trafficSts": "traffic_sts",
     "remark": "remark",
-    "oriamount": "ori_amount",
-    "statuscode": "status_code",
+    "oriAmount": "ori_amount",
+    "statusCode": "status_code",
 }
+_NAMES_IN_ANY_CASE = {key.casefold(): name for key, name in _NAMES.items()}
 _MAX_INTEGER_BITS = 512
 
 
@@ -43,7 +44,7 @@ def read_report(fields: Mapping[str, object]) -> Report:
     said: dict[str, str | None] = {}
     faults: list[str] = []
     for key, value in fields.items():
-        name = _NAMES.get(str(key).casefold())
+        name = _NAMES.get(key) or _NAMES_IN_ANY_CASE.get(str(key).casefold())
         if name is None:
             continue
         try:

@@ -7,10 +7,13 @@
 - an object with one such object under any key (`{"data": {...}}`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from worker.domain.wire.fields import FieldFault, field_named
+
+MOST_ITEMS = 10_000
+"""A query holds a hundred ids. A body can hold a million empty objects, at a hundred times their size in memory."""
 
 _ID_NAMES = ("requestId", "customParm")
 _STATUS_NAME = "trafficSts"
@@ -32,14 +35,14 @@ def items_in(value: object, asked: Collection[str]) -> list[Item] | None:
     """The items of an answer: empty where it holds an empty list of them, None where an object holds none at all.
 
     `asked` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, and for two lists of
-    items.
+    items, or for more than MOST_ITEMS of them.
     """
     if isinstance(value, Mapping):
         return _in_object(value, asked)
     if isinstance(value, list):
         if value and not _objects(value):
             raise ShapeFault("a list that holds no object")
-        return [Item(fields=entry) for entry in _objects(value)]
+        return _listed(value)
     raise ShapeFault("neither an object nor a list")
 
 
@@ -51,7 +54,7 @@ def _in_object(value: Mapping[str, object], asked: Collection[str]) -> list[Item
     if len(with_items) > 1:
         raise ShapeFault("more than one list of items")
     if with_items:
-        return [Item(fields=entry) for entry in _objects(with_items[0])]
+        return _listed(with_items[0])
     nested = _nested(value, asked)
     if nested is not None:
         return nested
@@ -59,7 +62,7 @@ def _in_object(value: Mapping[str, object], asked: Collection[str]) -> list[Item
         return [Item(fields=value)]
     with_objects = [held for held in lists if _objects(held)]
     if len(with_objects) == 1:
-        return [Item(fields=entry) for entry in _objects(with_objects[0])]
+        return _listed(with_objects[0])
     return [] if any(not held for held in lists) else None
 
 
@@ -70,9 +73,21 @@ def _nested(value: Mapping[str, object], asked: Collection[str]) -> list[Item] |
         # A lone object under a key that is no id of ours: the key is a wrapper's name ("data") as likely as an id.
         return [Item(fields=held) for held in items.values()]
     if items:
+        _check_count(items)
         return [Item(fields=held, key=key) for key, held in items.items()]
     # The reader bounds the depth of an answer, and so this recursion.
     return _in_object(next(iter(objects.values())), asked) if len(objects) == 1 else None
+
+
+def _listed(entries: Sequence[object]) -> list[Item]:
+    objects = _objects(entries)
+    _check_count(objects)
+    return [Item(fields=entry) for entry in objects]
+
+
+def _check_count(items: Sized) -> None:
+    if len(items) > MOST_ITEMS:
+        raise ShapeFault(f"more than {MOST_ITEMS} items")
 
 
 def _objects(entries: Sequence[object]) -> list[Mapping[str, object]]:

@@ -7,6 +7,7 @@ Numbers stay the text they were written as, so an amount is never a float and `1
 import json
 import re
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 
 from worker.domain.wire.text import storable
 
@@ -76,11 +77,17 @@ def _constant(name: str) -> object:
 
 def _written(value: object, levels: int) -> str:
     if isinstance(value, str):
-        return str(value) if isinstance(value, JsonNumber) else json.dumps(value, ensure_ascii=False)
+        # As json.dumps does it, which would make an encoder anew for each text.
+        return str(value) if isinstance(value, JsonNumber) else encode_basestring(value)
     if isinstance(value, Mapping | Sequence) and levels == 0:
         return '"..."'
     if isinstance(value, Mapping):
-        members = (f"{_written(str(key), 0)}:{_written(held, levels - 1)}" for key, held in value.items())
+        # Nearly all that is ever said is plain text: it is written here, without a call for each of it.
+        members = [
+            f"{encode_basestring(str(key))}:"
+            + (encode_basestring(held) if type(held) is str else _written(held, levels - 1))
+            for key, held in value.items()
+        ]
         return "{" + ",".join(members) + "}"
     if isinstance(value, Sequence):
         return "[" + ",".join(_written(held, levels - 1) for held in value) + "]"

@@ -29,7 +29,11 @@ def test_the_libraries_exceptions_are_found() -> None:
     assert len(LIBRARIES) > 40
 
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, id=f"{kind.__module__}.{kind.__name__}") for kind in LIBRARIES])
+# In one order for all processes that the tests run in.
+NAMED = sorted((f"{kind.__module__}.{kind.__name__}", kind) for kind in LIBRARIES)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in NAMED])
 def test_every_exception_of_requests_and_urllib3_is_mapped_by_name(kind: type[Exception]) -> None:
     assert kind in MEANING
 

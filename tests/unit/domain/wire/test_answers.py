@@ -271,6 +271,12 @@ def test_a_body_beyond_the_limit_is_malformed() -> None:
         read(b" " * (BODY_LIMIT + 1))
 
 
+@pytest.mark.parametrize("body", ["[" + "{}," * 10_000 + "{}]", json.dumps({str(n): ONE for n in range(10_001)})])
+def test_more_items_than_any_answer_needs_are_malformed_before_each_is_read(body: str) -> None:
+    with pytest.raises(Malformed, match="more than 10000 items"):
+        read(body)
+
+
 def test_an_excerpt_is_bounded_in_characters() -> None:
     excerpt = read(json.dumps([{"requestId": "1", "remark": "好" * 3000}], ensure_ascii=False)).excerpt
     assert len(excerpt) == 2000
