@@ -7,7 +7,7 @@ first byte of the answer, and in mid-body), `silent` (no answer until the caller
 
 Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` (a second item that differs), `foreign`
 (one more item, of an order that nobody asked for), `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`,
-`unknown-status`, `colliding-keys`.
+`wrong-status` (the contrary, as readable as the truth), `unknown-status`, `colliding-keys`.
 """
 
 import re
@@ -24,7 +24,7 @@ from worker.simulator.garbage import GARBAGE
 _ITEM_FAULTS = frozenset(
     {
         *("absent", "duplicate", "conflict", "foreign", "wrong-appid", "wrong-mobile", "wrong-amount"),
-        *("wrong-custom-parm", "unknown-status", "colliding-keys"),
+        *("wrong-custom-parm", "wrong-status", "unknown-status", "colliding-keys"),
     }
 )
 _ANSWER_FAULTS = frozenset({"refuse", "reset", "reset-midway", "silent", "drip-headers", "drip-body"})
@@ -127,14 +127,19 @@ def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:
         case "duplicate":
             return [item, dict(item)]
         case "conflict":
-            other = "-1" if item["trafficSts"] == "1" else "1"
-            return [item, item | {"trafficSts": other, "remark": "冲突", "oriAmount": "1.00"}]
+            return [item, item | {"trafficSts": _contrary(item), "remark": "冲突", "oriAmount": "1.00"}]
         case "foreign":
             return [item, item | {"requestId": f"9{rng.randrange(10**15):015d}", "customParm": "nobody-asked"}]
         case "colliding-keys":
-            return [item | {"TRAFFICSTS": "-1" if item["trafficSts"] == "1" else "1"}]
+            return [item | {"TRAFFICSTS": _contrary(item)}]
+        case "wrong-status":
+            return [item | {"trafficSts": _contrary(item)}]
         case _:
             return [item | _WRONG[fault]]
+
+
+def _contrary(item: Item) -> str:
+    return "-1" if item["trafficSts"] == "1" else "1"
 
 
 def _draw(shares: Mapping[str, float], rng: Random) -> str | None:

@@ -46,4 +46,6 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "wrong-types": lambda answer: b'{"requestId":[1],"trafficSts":{"a":1},"oriAmount":true}',
     "gzip-bomb": lambda answer: _bomb(),
 }
-"""Each kind makes its body from the answer that would have been given. `bom` is readable, and no more than unusual."""
+"""Each kind makes its body from the answer that would have been given."""
+READABLE = frozenset({"bom"})
+"""Kinds that are no more than unusual: what they say may be believed."""

@@ -13,7 +13,7 @@ from worker.simulator.answers import AnswerStyle, Item, UnknownAnswer, arranged,
 from worker.simulator.callbacks import CallbackQueue, CallbackSink
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.faults import FaultPlan, Faults, spoil
-from worker.simulator.garbage import GARBAGE
+from worker.simulator.garbage import GARBAGE, READABLE
 from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
 from worker.simulator.protocol import Head, Query, check_body, check_head
 from worker.simulator.record import Arrival, Record
@@ -120,27 +120,37 @@ class Platform:
         rng = Random(f"{self.config.seed}:{arrival.sid}:{arrival.turn}")
         wait = faults.latency.draw(rng, turn=arrival.turn)
         fault = faults.of_answer(query.ids, rng)
-        items = arranged(self._items(query, faults, rng), self.answers, rng)
+        items, spoiled = self._items(query, faults, rng)
+        items = arranged(items, self.answers, rng)
         body = compose(items, asked=len(query.ids), style=self.answers)
+        if fault is None or fault.removeprefix("garbage-") in READABLE:
+            told = tuple(_told(one, item) for one, item in items)
+            said = tuple((one, status) for one, status, _, _ in told)
+            arrival = replace(arrival, answered=said, told=told, spoiled=spoiled)
         if fault is None:
-            answered = tuple((one, str(item["trafficSts"])) for one, item in items)
-            self.record.close(replace(arrival, outcome="answered", answered=answered))
+            self.record.close(replace(arrival, outcome="answered"))
             return Reply(body=body, wait_seconds=wait)
         code = faults.refuse_code if fault == "refuse" else None
         self.record.close(replace(arrival, outcome="fault", detail=fault, status_code=code))
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
 
-    def _items(self, query: Query, faults: Faults, rng: Random) -> Items:
+    def _items(self, query: Query, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
+        """The items that answer a query, and which of them (by the id asked for) a fault has spoiled."""
         now = self._clock()
         found = self._orders.find(query.app_id, query.id_kind, query.ids, now=now)
         items: Items = []
+        spoiled = []
         for one, order in found.items():
             fault = faults.of_item(one, rng)
             if order:
-                items += [(one, item) for item in spoil(item_of(order, now), fault, rng)]
+                item = item_of(order, now)
             elif self.answers.unknown is UnknownAnswer.NOT_FOUND:
-                items += [(one, item) for item in spoil(not_found_item(query.id_kind, one, query.app_id), fault, rng)]
-        return items
+                item = not_found_item(query.id_kind, one, query.app_id)
+            else:
+                continue
+            items += [(one, spoilt) for spoilt in spoil(item, fault, rng)]
+            spoiled += [(one, fault)] if fault else []
+        return items, tuple(spoiled)
 
 
 def _noting(arrival: Arrival, id_kind: str | None, ids: tuple[str, ...]) -> Arrival:
@@ -158,3 +168,13 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
         encoding = (("Content-Encoding", "gzip"),) if fault == "garbage-gzip-bomb" else ()
         return Reply(body=GARBAGE[fault.removeprefix("garbage-")](body), headers=_JSON + encoding)
     return Reply(body=body, manner=fault, drip_seconds=faults.drip_seconds)
+
+
+def _told(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
+    amount, remark = item.get("oriAmount"), item.get("remark")
+    return (
+        one,
+        str(item["trafficSts"]),
+        None if amount is None else str(amount),
+        None if remark is None else str(remark),
+    )

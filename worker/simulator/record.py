@@ -49,6 +49,10 @@ class Arrival:
     """The error code that was answered."""
     answered: tuple[tuple[str, str], ...] = ()
     """The items that were answered: id asked for, and `trafficSts`."""
+    told: tuple[tuple[str, str, str | None, str | None], ...] = ()
+    """The same items in full: id asked for, `trafficSts`, `oriAmount`, `remark`."""
+    spoiled: tuple[tuple[str, str], ...] = ()
+    """What an item's fault befell in this answer: id asked for, and the fault's name."""
     violations: tuple[str, ...] = ()
     """`limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
 

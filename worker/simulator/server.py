@@ -45,6 +45,8 @@ class Simulator:
         self._resources = ExitStack()
         self._lines: TextIO | None = None
         if config.record_path:
+            # For its owner alone: it names orders.
+            config.record_path.touch(0o600)
             self._lines = self._resources.enter_context(config.record_path.open("a", encoding="utf-8"))
         self.platform = Platform(config, on_callback=on_callback, clock=clock, wall_clock=wall_clock, lines=self._lines)
         self._threads: list[threading.Thread] = []

@@ -140,8 +140,26 @@ def test_items_are_spoilt_as_the_fault_says(troubled: Troubled) -> None:
     assert {item["oriAmount"] for item in items_of(troubled({"wrong-amount": 1}))} == {"9999.99"}
     assert {item["mobile"] for item in items_of(troubled({"wrong-mobile": 1}))} == {"100****0000"}
     assert {item["trafficSts"] for item in items_of(troubled({"unknown-status": 1}))} == {"2"}
+    assert {item["trafficSts"] for item in items_of(troubled({"wrong-status": 1}))} == {"-1"}
     assert all("TRAFFICSTS" in item for item in items_of(troubled({"colliding-keys": 1})))
     assert {item["customParm"] for item in items_of(troubled({"wrong-custom-parm": 1}))} == {"somebody-elses"}
+
+
+def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None:
+    simulator = troubled({"wrong-amount": 1}, queries=1)
+    items_of(simulator)
+    items_of(simulator)
+    spoilt, clean = simulator.record.arrivals()
+    assert spoilt.spoiled == (("5", "wrong-amount"), ("6", "wrong-amount"))
+    assert clean.spoiled == ()
+
+
+@pytest.mark.parametrize("kind", ["bom", "gbk", "doubled-keys"])
+def test_the_record_holds_what_was_said_where_an_answer_can_be_read(troubled: Troubled, kind: str) -> None:
+    simulator = troubled({f"garbage-{kind}": 1})
+    RawQuery(ids="5").send(simulator.url)
+    (arrival,) = simulator.record.arrivals()
+    assert [one for one, _ in arrival.answered] == (["5"] if kind == "bom" else [])
 
 
 def test_an_id_may_be_left_out_of_every_answer(troubled: Troubled) -> None:
