@@ -2,9 +2,12 @@
 
 A test that asks for `database_url`, `migrated_database_url` or `broker_url` runs once for each server there is: SQLite,
 those that RECONCILER_TEST_... variables name, and a PostgreSQL and a Valkey that the tests start where these name none.
+
+RECONCILER_TEST_EXAMPLES=20 makes the long random tests (tests/histories, tests/fuzz) try twenty times as many examples.
 """
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +16,9 @@ import pytest
 
 from tests.support import services
 from tests.support.brokers import remove_queues
+from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
+from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 
 Kinds = Mapping[str, str | None]
@@ -31,6 +36,9 @@ hypothesis.settings.load_profile("tests")
 
 def pytest_configure() -> None:
     """Forget the settings of whoever runs the tests, for the programs that tests start as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has what it starts in the background ignore it, and the programs that tests start would do so, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith("RECONCILER_") and not name.startswith("RECONCILER_TEST_"):
             del os.environ[name]
@@ -175,3 +183,17 @@ def own_valkey() -> Iterator[EmbeddedValkey]:
     """A running Valkey of this test's own, to be killed, stopped or flushed."""
     with EmbeddedValkey() as valkey:
         yield valkey
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    """One process's parts on a migrated database, with an open slot."""
+    bench = Workbench(migrated_database_url).open()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def cli(migrated_database_url: str) -> CommandLine:
+    """The commands, on the same database."""
+    return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})

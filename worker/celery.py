@@ -14,13 +14,18 @@ import structlog
 from celery import Celery, signals
 from kombu import Exchange, Queue
 
-from worker.adapters.database.migrations import MigrationError, check_at_head
+from worker.adapters.certificates import certified
 from worker.adapters.log import configure_logging
+from worker.doctor import Check, Status, examine_before_start, examine_running
+from worker.messages.together import is_in_batch
+from worker.messages.unpacking import guard_kombu
 from worker.runtime import close_current, current
 from worker.settings import Settings, SettingsError, load_settings
 
 TICKS_QUEUE = "reconciler.ticks"
 ORDERS_QUEUE = "reconciler.orders"
+_REDIS = ("redis", "unix")
+_RECEIVES = "celery.worker.strategy"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,25 +36,42 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker_dsn,
         "result_backend": settings.result_dsn,
-        # JSON only, in and out: a message is never unpickled.
+        # JSON only, in and out, answers and remote control included: a message is never unpickled.
         "accept_content": ["json"],
+        "result_accept_content": ["json"],
         "task_serializer": "json",
         "result_serializer": "json",
+        "event_serializer": "json",
+        # Messages are checked before Celery looks inside: a forged one would end it.
+        "worker_consumer": "worker.messages.checking:CheckedConsumer",
         # Ticks have a queue of their own, so that a flood of orders delays no query. These two and no other: to consume
         # Celery's default queue would swallow other people's tasks on a shared broker.
         "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],
         "task_default_queue": ORDERS_QUEUE,
         "task_create_missing_queues": False,
         "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
-        # A process that holds more than it works on would keep ticks behind lists of orders.
-        "worker_prefetch_multiplier": 1,
+        # What a worker holds beyond what it works on, others cannot take. Single orders are collected all the same
+        # (worker/messages/batching.py); RabbitMQ 4 lets that grow no more once the worker consumes.
+        "worker_prefetch_multiplier": 1 if settings.broker_dsn.startswith(_REDIS) else 16,
+        # Single orders that are collected make room for more. After a lost connection Celery would set that back while
+        # they are counted.
+        "worker_enable_prefetch_count_reduction": False,
         # A broker that is away, at start or later, is waited for without end.
         "broker_connection_retry_on_startup": True,
         "broker_connection_retry": True,
         "broker_connection_max_retries": None,
+        # Errors that belong to one channel (a Redis that is full, a key of the wrong type) would end the worker.
+        "broker_channel_error_retry": True,
         "broker_connection_timeout": 5,
         # RabbitMQ: a connection that is half open is noticed within two heartbeats.
         "broker_heartbeat": 10,
+        # RabbitMQ notices it later than we do, and keeps exclusive queues of the dead connection locked: a worker that
+        # connects anew would end. Durable, because RabbitMQ means to refuse other queues; they expire by themselves.
+        "control_queue_exclusive": False,
+        "control_queue_durable": True,
+        "event_queue_exclusive": False,
+        "event_queue_durable": True,
+        "broker_use_ssl": certified(settings.broker_dsn),
         "broker_transport_options": _transport_options(settings.broker_dsn),
         "redis_socket_timeout": 10,
         "redis_socket_connect_timeout": 5,
@@ -81,9 +103,15 @@ def _queue(name: str) -> Queue:
 
 
 def _transport_options(broker: str) -> dict[str, Any]:
-    if not broker.startswith(("redis", "unix")):
-        # The broker says that it has a message before the caller is told so.
-        return {"confirm_publish": True}
+    if not broker.startswith(_REDIS):
+        return {
+            # The broker says that it has a message before the caller is told so.
+            "confirm_publish": True,
+            # Over a half-open connection it never says so: without these the worker would wait for that without end,
+            # and notice no missing heartbeat.
+            "read_timeout": 10,
+            "write_timeout": 10,
+        }
     return {
         # After this, a message that a killed worker held is delivered again. Longer than any retry's wait, which is a
         # minute.
@@ -109,6 +137,7 @@ def _leave(message: str) -> NoReturn:
     raise SystemExit(1)
 
 
+guard_kombu()
 app = Celery("reconciler", include=["worker.tasks"])
 app.add_defaults(_configuration)
 
@@ -117,7 +146,7 @@ app.add_defaults(_configuration)
 def _set_up_logging(**_: object) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
-    for name in ("celery.worker.strategy", "celery.app.trace"):
+    for name in (_RECEIVES, "celery.app.trace"):
         logging.getLogger(name).addFilter(_is_worth_a_line)
     # Beat says of each tick that it sends it.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
@@ -126,10 +155,15 @@ def _set_up_logging(**_: object) -> None:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Leave out that a tick came and went: it does so every second, and logs what it finds by itself."""
+    """Leave out that a tick or a single order came and went: ticks do so every second, orders in their thousands.
+
+    A tick logs what it finds by itself, and single orders that are taken in together share a line.
+    """
     about = getattr(record, "data", None)
-    is_tick = isinstance(about, dict) and about.get("name") == "reconciler.reconcile"
-    return record.levelno > logging.INFO or not is_tick
+    name = about.get("name") if isinstance(about, dict) else None
+    is_tick = name == "reconciler.reconcile"
+    is_one_of_many = name == "reconciler.enqueue_order" and (record.name == _RECEIVES or is_in_batch())
+    return record.levelno > logging.INFO or not (is_tick or is_one_of_many)
 
 
 @signals.beat_init.connect(weak=False)
@@ -150,18 +184,24 @@ def _let_beat_stop(sender: Any, **_: object) -> None:
         signal.signal(signal.SIGINT, stop)
 
 
+# There is no log yet when these are found.
+_found_before_start: list[Check] = []
+
+
 @signals.worker_init.connect(weak=False)
 def _refuse_to_start(**_: object) -> None:
-    settings = load_settings()
-    try:
-        settings.require_accounts()
-        check_at_head(settings.database_dsn)
-    except (SettingsError, MigrationError) as error:
-        _leave(f"the worker does not start: {error}")
-    except Exception as error:
-        # Most likely the database is away. What it says comes first; drivers add advice and links in further lines.
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        _leave(f"the worker does not start: RECONCILER_DATABASE_URL: the database cannot be used: {why}")
+    _found_before_start[:] = examine_before_start(load_settings())
+    fatal = [check for check in _found_before_start if check.status is Status.FATAL]
+    if fatal:
+        _leave("\n".join(f"the worker does not start: {check}" for check in fatal))
+
+
+@signals.worker_ready.connect(weak=False)
+def _warn_of_unsafe_settings(**_: object) -> None:
+    """Not before the start: there is no log yet, and a broker that is away would be waited for twice."""
+    for check in [*_found_before_start, *examine_running(load_settings())]:
+        if check.status is Status.WARNING:
+            log.warning(str(check), action="unsafe_setting", check=check.name)
 
 
 @signals.worker_process_init.connect(weak=False)

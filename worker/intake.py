@@ -1,13 +1,14 @@
 """What comes in: orders, callbacks, cancellations, checks. One list is one transaction, and nothing refused is lost."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
 from worker.adapters.database.callbacks import match_kept, matching_after, record, waiting_for
 from worker.adapters.database.engine import Database
-from worker.adapters.database.enqueue import enqueue
+from worker.adapters.database.enqueue import Taken, enqueue
 from worker.adapters.database.references import Handled, cancel, check
 from worker.adapters.database.rejections import keep
 from worker.domain.callbacks import Callback, read_callback
@@ -37,21 +38,25 @@ class Intake:
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
+        taken = self._enqueue(orders, source)
+        return {
+            "accepted": len(taken.accepted),
+            "duplicates": len(taken.duplicates),
+            "rejected": _told(taken.rejections),
+        }
 
-        def attempt() -> tuple[Answer, list[OrderKey]]:
-            with self._database.write() as connection:
-                now = self._database.now(connection)
-                read, refused = _read_all(orders, "orders", lambda item: read_order(item, self._app_ids, now))
-                taken = enqueue(connection, read, now, self._rules)
-                refused.extend(taken.rejections)
-                keep(connection, refused, source, now)
-            answer: Answer = {"accepted": taken.accepted, "duplicates": taken.duplicates, "rejected": _told(refused)}
-            return answer, taken.keys
-
-        answer, keys = self._insist(attempt)
-        self.match_callbacks(keys)
-        log.info("orders enqueued", action="orders_enqueued", **_counts(answer))
-        return answer
+    def enqueue_singles(self, orders: Sequence[object], *, source: str = "reconciler.enqueue_order") -> list[Answer]:
+        """Take in 1 to 1000 orders that came each by itself; returns the answer for each, as for a list of one."""
+        taken = self._enqueue(list(orders), source)
+        answers: list[Answer] = [{"accepted": 0, "duplicates": 0, "rejected": []} for _ in orders]
+        for index in taken.accepted:
+            answers[index]["accepted"] = 1
+        for index in taken.duplicates:
+            answers[index]["duplicates"] = 1
+        for rejection in taken.rejections:
+            if rejection.index is not None:
+                answers[rejection.index]["rejected"] = _told([replace(rejection, index=0)])
+        return answers
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
         """Take in a list of callback bodies, as the platform sent them."""
@@ -61,7 +66,7 @@ class Intake:
                 now = self._database.now(connection)
                 read, refused = _read_all(callbacks, "callbacks", read_callback)
                 parsed = [(index, callback) for index, _, callback in read]
-                recorded = record(connection, parsed, self._app_ids, now)
+                recorded = record(connection, parsed, self._app_ids, now, self._rules)
                 refused.extend(recorded.rejections)
                 keep(connection, refused, source, now)
             answer: Answer = {
@@ -114,6 +119,27 @@ class Intake:
         if matching:
             self.match_callbacks(self._match(matching))
 
+    def _enqueue(self, orders: object, source: str) -> Taken:
+        def attempt() -> Taken:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                read, refused = _read_all(orders, "orders", lambda item: read_order(item, self._app_ids, now))
+                taken = enqueue(connection, read, now, self._rules)
+                taken.rejections.extend(refused)
+                keep(connection, taken.rejections, source, now)
+            return taken
+
+        taken = self._insist(attempt)
+        self.match_callbacks(taken.keys)
+        log.info(
+            "orders enqueued",
+            action="orders_enqueued",
+            accepted=len(taken.accepted),
+            duplicates=len(taken.duplicates),
+            rejected=len(taken.rejections),
+        )
+        return taken
+
     def _insist(self, attempt: Callable[[], Result]) -> Result:
         """Repeat a transaction while the database is away, for a while.
 
@@ -125,7 +151,8 @@ class Intake:
     def _match(self, unmatched_ids: Sequence[int]) -> list[OrderKey]:
         def attempt() -> list[OrderKey]:
             with self._database.write() as connection:
-                return match_kept(connection, unmatched_ids, self._app_ids, self._database.now(connection))
+                now = self._database.now(connection)
+                return match_kept(connection, unmatched_ids, self._app_ids, now, self._rules)
 
         log.info("kept callbacks matched", action="callbacks_matched", count=len(unmatched_ids))
         return self._insist(attempt)

@@ -1,6 +1,7 @@
 """One reconciliation pass: take a slot, ask the platform, write back. No transaction is open while it asks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -22,6 +23,15 @@ _CONFIGURATION_HELP = (
     "check that the app id belongs to this environment (sandbox or production), that this host's address is in the "
     "application's allowlist, and that the application is live and has the traffic function"
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Granted:
+    """A query that may be sent."""
+
+    query: Query
+    started: float
+    """The boot clock's reading from which its deadline runs."""
 
 
 class Reconciler:
@@ -47,6 +57,14 @@ class Reconciler:
 
     def reconcile(self, slot: SlotKey) -> Query | None:
         """Run one pass over a slot; returns the query that was made of it, None where there was none to make."""
+        granted = self.take(slot)
+        if granted is None:
+            return None
+        self.ask(granted)
+        return granted.query
+
+    def take(self, slot: SlotKey) -> Granted | None:
+        """The first half of a pass: take the slot, where it is to be had and something is worth asking."""
         # The deadline runs from before the grant: however long that takes, nothing is sent after the reservation.
         started = self._clock.boot()
         query = self._grants.take(slot)
@@ -61,15 +79,22 @@ class Reconciler:
             work=query.work.value,
             id_kind=query.id_kind.value,
         )
+        return Granted(query=query, started=started)
+
+    def ask(self, granted: Granted) -> None:
+        """The second half: ask the platform, and write back what came of it."""
+        query = granted.query
         try:
             answer = self._client.query(
-                credentials=self._credentials[query.account], id_kind=query.id_kind, ids=query.ids, started=started
+                credentials=self._credentials[query.account],
+                id_kind=query.id_kind,
+                ids=query.ids,
+                started=granted.started,
             )
         except QueryError as error:
             self._fail(query, error)
         else:
             self._settle(query, answer)
-        return query
 
     def _settle(self, query: Query, answer: Answer) -> None:
         aftermath = self._write_back.answered(query, answer)

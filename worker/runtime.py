@@ -1,12 +1,16 @@
 """The parts of one process, put together from the settings: made after the fork, closed at its end."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from worker.adapters.clock import Clock, HostClock
-from worker.adapters.database.engine import Database
+from worker.adapters.database.engine import ANSWER_SECONDS, Database
 from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.learning import Learning
+from worker.adapters.database.resting import read_resting
 from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.rules import Rules
@@ -49,18 +53,34 @@ def slots_of(settings: Settings) -> list[SlotKey]:
     ]
 
 
-class Runtime:
-    """What the tasks of one process work with. `clock` is given by a test that plays another host."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a process is made of. An entry point of one's own may replace any part by a kind of it."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
-        clock = clock or HostClock()
+    clock: Callable[[], Clock] = HostClock
+    database: type[Database] = Database
+    grants: type[Grants] = Grants
+    client: type[PlatformClient] = PlatformClient
+    write_back: type[WriteBack] = WriteBack
+
+
+class Runtime:
+    """What the tasks of one process work with."""
+
+    def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
+        parts = parts or Parts()
+        clock = parts.clock()
         rules = rules_of(settings)
-        self.database = Database(settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds)
+        self.database = parts.database(
+            settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds, answer_seconds=ANSWER_SECONDS
+        )
         self.intake = Intake(self.database, rules, app_ids_of(settings))
-        grants = Grants(self.database, clock, rules)
+        self._learning = Learning(self.database, rules)
+        self._accounts = tuple(settings.accounts)
+        grants = parts.grants(self.database, clock, rules)
         self.reconciler = Reconciler(
             grants=grants,
-            client=PlatformClient(
+            client=parts.client(
                 base_url=settings.platform_url,
                 version=settings.platform_version,
                 bracketed_ids=settings.platform_bracketed_ids,
@@ -69,7 +89,7 @@ class Runtime:
                 deadline=settings.request_deadline_seconds,
                 clock=clock,
             ),
-            write_back=WriteBack(self.database, clock, rules),
+            write_back=parts.write_back(self.database, clock, rules),
             clock=clock,
             credentials=settings.accounts,
             match_callbacks=self.intake.match_callbacks,
@@ -77,10 +97,15 @@ class Runtime:
         self.ticks = Ticks(
             grants=grants,
             slots=slots_of(settings),
-            run_pass=self.reconciler.reconcile,
-            each_tick=self.intake.match_some_callbacks,
+            reconciler=self.reconciler,
+            resting=partial(read_resting, self.database),
+            each_tick=self._each_tick,
             patience_seconds=max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * settings.tick_seconds),
         )
+
+    def _each_tick(self) -> None:
+        self.intake.match_some_callbacks()
+        self._learning.reprice(self._accounts)
 
     def close(self) -> None:
         """Wait for the passes that are under way, then close every connection."""
@@ -88,14 +113,21 @@ class Runtime:
         self.database.close()
 
 
+_parts = Parts()
 _current: tuple[int, Runtime] | None = None
+
+
+def compose(parts: Parts) -> None:
+    """Make the runtimes of this process and of its children of these parts. To be called before the first is made."""
+    global _parts
+    _parts = parts
 
 
 def current() -> Runtime:
     """This process's runtime, made on first use: a child that a pool forks later must share no connection with it."""
     global _current
     if _current is None or _current[0] != os.getpid():
-        _current = (os.getpid(), Runtime(load_settings()))
+        _current = (os.getpid(), Runtime(load_settings(), _parts))
     return _current[1]
 
 

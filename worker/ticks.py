@@ -1,21 +1,32 @@
 """Ticks: each starts a pass for every slot that may carry a query, and waits for none of them.
 
-A pass runs in a thread of its own, so that an account whose platform hangs delays no other. Where no tick comes for a
-while (beat is gone, or its clock was set back), the process ticks by itself.
+A pass has two halves. Grants are short and need the database, so a few threads make them, first come first served. An
+exchange may hang for its whole deadline and needs nothing but a thread, so it has one of its own: an account whose
+platform hangs delays no other. Where no tick comes for a while (beat is gone, or its clock was set back), the process
+ticks by itself.
 """
 
+import random
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import structlog
 
 from worker.adapters.database.engine import is_unavailable
 from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.wording import first_words
+from worker.reconcile import Granted, Reconciler
+
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
-MOST_PASSES_AT_ONCE = 64
+GRANTS_AT_ONCE = 8
+"""Fewer than the database's connections, so that write-backs find one however many slots are open."""
+MOST_EXCHANGES_AT_ONCE = 1000
+"""What a thousand accounts need whose platform hangs, all at once. Beyond it a slot waits until an exchange ends."""
 
 
 class Ticks:
@@ -26,22 +37,28 @@ class Ticks:
         *,
         grants: Grants,
         slots: Sequence[SlotKey],
-        run_pass: Callable[[SlotKey], object],
+        reconciler: Reconciler,
+        resting: Callable[[Collection[str]], Collection[str]],
         each_tick: Callable[[], None],
         patience_seconds: float,
     ) -> None:
-        """`each_tick` is what a tick does besides. After `patience_seconds` without one the process ticks by itself."""
+        """`resting` tells which of these accounts need not be tried now: nothing of theirs is due, or they back off.
+
+        `each_tick` is what a tick does besides. After `patience_seconds` without one the process ticks by itself.
+        """
         self._grants = grants
         self._slots = slots
-        self._run_pass = run_pass
+        self._reconciler = reconciler
+        self._resting = resting
         self._each_tick = each_tick
         self._patience = patience_seconds
-        self._passes = ThreadPoolExecutor(MOST_PASSES_AT_ONCE, thread_name_prefix="pass")
-        self._under_way: dict[tuple[str, int], Future[object]] = {}
+        self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
+        self._places = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
+        self._under_way: set[tuple[str, int]] = set()
+        self._exchanges: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._ticked = threading.Event()
         self._closing = False
-        self._is_prepared = False
         self._watchdog = threading.Thread(target=self._watch, name="tick-watchdog", daemon=True)
         self._watchdog.start()
 
@@ -54,7 +71,7 @@ class Ticks:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            why = _first_line(error)
+            why = first_words(error)
             log.warning("the database is away: nothing is asked", action="database_unavailable", error=why)
 
     def close(self) -> None:
@@ -63,34 +80,56 @@ class Ticks:
             # Under the lock: a pass that is just being started is either refused or waited for.
             self._closing = True
         self._ticked.set()
-        self._passes.shutdown(wait=True)
+        self._granting.shutdown(wait=True, cancel_futures=True)
+        # No grant is left that could begin another one.
+        for exchange in self._exchanges.copy():
+            exchange.join()
 
     def _start_passes(self) -> None:
-        if not self._is_prepared:
-            self._grants.prepare(self._slots)
-            self._is_prepared = True
-        for slot in self._grants.open_slots(self._slots):
-            self._start(slot)
+        slots = self._grants.open_slots(self._slots)
+        if not slots:
+            return
+        resting = set(self._resting({account for slot in slots for account in slot.app_ids}))
+        # Each process in an order of its own: two that read the same list would try for the same slots, one after
+        # the other. Nobody is passed over for long, for those that wait are served as they came.
+        for slot in random.sample(slots, len(slots)):
+            if not resting.issuperset(slot.app_ids):
+                self._start(slot)
 
     def _start(self, slot: SlotKey) -> None:
-        key = (slot.account_sid, slot.number)
         with self._lock:
-            if self._closing or key in self._under_way:
+            if self._closing or slot.place in self._under_way:
                 return
-            self._under_way[key] = self._passes.submit(self._run, slot, key)
+            self._under_way.add(slot.place)
+            self._granting.submit(self._grant, slot)
 
-    def _run(self, slot: SlotKey, key: tuple[str, int]) -> None:
+    def _grant(self, slot: SlotKey) -> None:
+        # The place comes first: once a slot is granted, its deadline runs.
+        self._places.acquire()
+        granted = None if self._closing else _guarded(lambda: self._reconciler.take(slot))
+        if granted is None:
+            self._end(slot)
+            return
+        exchange = threading.Thread(target=self._exchange, args=(slot, granted), name="exchange")
+        self._exchanges.add(exchange)
         try:
-            self._run_pass(slot)
-        except Exception as error:
-            # Nobody waits for this thread's result. The lease and the reservation run out by themselves.
-            if is_unavailable(error):
-                log.warning("a pass lost the database", action="pass_failed", error=_first_line(error))
-            else:
-                log.exception("a pass failed", action="pass_failed")
+            exchange.start()
+        except RuntimeError:
+            # Out of threads. The slot is taken, so the query is made here, and holds up other grants.
+            self._exchanges.discard(exchange)
+            self._exchange(slot, granted)
+
+    def _exchange(self, slot: SlotKey, granted: Granted) -> None:
+        try:
+            _guarded(lambda: self._reconciler.ask(granted))
         finally:
-            with self._lock:
-                self._under_way.pop(key, None)
+            self._exchanges.discard(threading.current_thread())
+            self._end(slot)
+
+    def _end(self, slot: SlotKey) -> None:
+        self._places.release()
+        with self._lock:
+            self._under_way.discard(slot.place)
 
     def _watch(self) -> None:
         while not self._closing:
@@ -104,5 +143,13 @@ class Ticks:
                 log.exception("a tick failed", action="tick_failed")
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _guarded(half: Callable[[], T]) -> T | None:
+    """Run half a pass. Nobody waits for its end; the lease and the reservation run out by themselves."""
+    try:
+        return half()
+    except Exception as error:
+        if is_unavailable(error):
+            log.warning("a pass lost the database", action="pass_failed", error=first_words(error))
+        else:
+            log.exception("a pass failed", action="pass_failed")
+    return None

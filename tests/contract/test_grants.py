@@ -11,6 +11,7 @@ from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, 
 from worker.adapters.database.candidates import claim, read_candidates
 from worker.adapters.database.engine import Database
 from worker.domain.choice import choose
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.query_errors import DeadlineExceeded, Refused
 from worker.domain.rules import Rules
 
@@ -24,6 +25,43 @@ def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrate
     assert bench.grants.take(bench.slot) is None
     bench.clock.advance(0.001)
     assert bench.take().ids == ("a",)
+    bench.close()
+
+
+def test_a_slot_whose_row_was_lost_is_begun_again_with_one_full_reservation(bench: Workbench) -> None:
+    bench.add("a")
+    bench.run("DELETE FROM query_budgets")
+    assert bench.grants.open_slots(bench.slots) == []
+
+    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
+    assert bench.grants.open_slots(bench.slots) == []
+    bench.clock.advance(0.001)
+    assert bench.grants.open_slots(bench.slots) == bench.slots
+    assert bench.take().ids == ("a",)
+
+
+def test_one_lost_row_leaves_the_other_slots_as_they_are(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=3)).open()
+    bench.run("DELETE FROM query_budgets WHERE slot = 1")
+    assert bench.grants.open_slots(bench.slots) == [bench.slots[0], bench.slots[2]]
+    bench.clock.advance(bench.rules.reservation_seconds)
+    assert bench.grants.open_slots(bench.slots) == bench.slots
+    bench.close()
+
+
+def test_an_account_whose_row_was_lost_is_begun_again_whoever_comes_first(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=1)).open()
+    bench.add(*(f"r{number}" for number in range(100)))
+    bench.run("DELETE FROM account_states")
+    barrier = threading.Barrier(4)
+
+    def take(number: int) -> object:
+        barrier.wait()
+        return bench.grants.take(bench.slots[number])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert None not in list(threads.map(take, range(4)))
+    assert bench.state().turn == 4
     bench.close()
 
 
@@ -133,6 +171,19 @@ def test_on_the_boot_that_wrote_the_row_the_boot_clock_decides_alone(bench: Work
         assert bench.grants.take(bench.slot) is None, "a stepped database clock opened the limit"
         bench.clock.advance(0.001)
     assert bench.grants.take(bench.slot) is not None, "a stepped database clock blocked the limit"
+
+
+def test_a_row_is_of_this_boot_at_the_very_moment_at_which_it_was_written(bench: Workbench) -> None:
+    """Kept in microseconds, rounded up, it would seem to be written later; and the database's clock was set forward."""
+    for number in range(20):
+        bench.clock.seconds = 1_000_000.7 + number * 1_000.1
+        bench.run("UPDATE query_budgets SET boot_due_us = 0, wait_us = 0")
+        bench.add(f"a{number}", f"b{number}")
+        query = bench.take()
+        bench.write_back.answered(query, answer_to(query, []))
+        _step_slot(bench, -timedelta(hours=1))
+        bench.make_due()
+        assert bench.grants.take(bench.slot) is None
 
 
 def test_another_boot_goes_by_the_databases_clock(bench: Workbench) -> None:
@@ -284,7 +335,7 @@ def test_an_order_that_learns_its_request_id_while_it_is_chosen_is_left_for_the_
     with bench.database.read() as connection:
         now = bench.database.now(connection)
         candidates = read_candidates(connection, bench.state(), now, 100)
-    choice = choose(candidates, bench.state(), now, bench.rules)
+    choice = choose(candidates, bench.state(), prior_prices(bench.rules), now, bench.rules)
     assert choice is not None
     bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "c2"}])
     with bench.database.write() as connection:

@@ -9,6 +9,9 @@ from sqlalchemy.exc import OperationalError
 
 from tests.support.reconciling import BUDGETS, QUERIES, Workbench, answer_to, item
 from worker.domain.orders import Attention, OrderState, Source
+from worker.domain.pricing.ages import group_of
+from worker.domain.pricing.due import next_due
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.query_errors import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.rules import Rules
 
@@ -35,13 +38,26 @@ def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Wor
     assert (row["order_count"], row["asked_ids"], row["http_status"]) == (3, "lost,open,won", 200)
 
 
-def test_the_next_query_about_an_order_waits_the_root_of_its_age_in_windows(bench: Workbench) -> None:
+def test_the_next_query_about_an_order_waits_until_a_look_is_worth_anything(bench: Workbench) -> None:
     bench.add("young", age_seconds=2.0)
     bench.add("old", age_seconds=6_000.0)
     query = bench.ask([item("young", "0", None), item("old", "0", None)])
-    waits = {order.request_id: (order.due_at - query.sent_at).total_seconds() for order in bench.orders()}
-    assert waits["young"] == pytest.approx(120, abs=2)
-    assert waits["old"] == pytest.approx(600, abs=2)
+    prices = prior_prices(bench.rules)
+    for order in bench.orders():
+        expected = next_due(order.submitted_at, prices, query.sent_at, bench.rules)
+        assert (order.due_at - expected).total_seconds() == pytest.approx(0, abs=10)
+        assert order.due_at >= query.sent_at + bench.rules.windows(1)
+
+
+def test_an_order_that_was_asked_about_stands_in_the_group_of_its_age(bench: Workbench) -> None:
+    bench.add("young", age_seconds=2.0)
+    bench.add("old", age_seconds=60_000.0)
+    bench.add("never")
+    bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'never'")
+    bench.ask([item("young", "0", None), item("old", "0", None)])
+    groups = {order.request_id: order.look_group for order in bench.orders()}
+    assert groups == {"young": 1, "old": group_of(60_000.0, bench.rules), "never": 0}
+    assert groups["old"] > 10
 
 
 def test_a_callback_that_comes_first_is_not_changed_by_the_answer(bench: Workbench) -> None:
@@ -100,6 +116,15 @@ def test_the_same_answer_written_twice_has_one_effect(bench: Workbench) -> None:
         bench.write_back.answered(query, answer_to(query, [item("a")]))
     assert [event["kind"] for event in bench.events_of("a")] == ["settled"]
     assert bench.order("a").query_count == 1
+    assert bench.state().answered_with_items == 1
+
+
+def test_an_answer_is_written_where_the_accounts_row_was_lost_meanwhile(bench: Workbench) -> None:
+    bench.add("a")
+    query = bench.take()
+    bench.run("DELETE FROM account_states")
+    bench.write_back.answered(query, answer_to(query, [item("a")]))
+    assert bench.order("a").state is OrderState.SUCCEEDED
     assert bench.state().answered_with_items == 1
 
 

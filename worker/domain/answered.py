@@ -1,17 +1,20 @@
 """What a readable answer does: to each order that was asked about, and to what is known of the account."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.absences import count_absence
 from worker.domain.accounts import AccountState, end_back_off
-from worker.domain.choice import next_due
 from worker.domain.contradictions import Contradiction, find_contradictions
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import masked_mobile_may_be
 from worker.domain.one_item import is_one_item_answer, learn_from_answer, with_probe
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
+from worker.domain.pricing.ages import group_of
+from worker.domain.pricing.due import next_due
+from worker.domain.pricing.noting import note_looks
+from worker.domain.pricing.prices import Prices
 from worker.domain.queries import Aftermath, Query
 from worker.domain.reports import Answer, IdKind, Report
 from worker.domain.rules import Rules
@@ -20,28 +23,50 @@ from worker.domain.verdicts import Effect, Verdict, judge
 
 _Said = Mapping[int, tuple[Report, ...]]
 """By order id: the items that speak of an asked order."""
+_BELIEVED = frozenset({Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """An answered query, when its answer is applied, and by which rules."""
+
+    query: Query
+    prices: Prices
+    now: datetime
+    rules: Rules
 
 
 def after_answer(
-    query: Query, answer: Answer, orders: Sequence[Order], state: AccountState, *, now: datetime, rules: Rules
+    query: Query,
+    answer: Answer,
+    orders: Sequence[Order],
+    state: AccountState,
+    *,
+    prices: Prices,
+    now: datetime,
+    rules: Rules,
 ) -> Aftermath:
     """Decide what an answer does.
 
     `orders` are rows of the account as they stand now: all that were asked about, and all that an item names besides.
+    `prices` say when an order that is still open is due again.
     """
+    asking = _Asking(query, prices, now, rules)
     said = _said_by_order(query, answer, state)
     contradictions = find_contradictions(said, orders)
     learned, forgive_since = learn_from_answer(_success(state, query, answer, said), query, answer, now, rules)
-    changes = []
+    changes, believed = [], []
     for order in orders:
         reports, contradiction = said.get(order.id, ()), contradictions.get(order.id)
         if not query.holds(order):
             changes.append(_leave_alone(order, reports, contradiction, query, now))
             continue
         if reports:
-            change = _apply_said(order, reports, contradiction, query, now, rules)
+            change, is_believed = _apply_said(order, reports, contradiction, asking)
+            if is_believed:
+                believed.append(change)
         else:
-            absent = count_absence(_asked(order, query, now, rules), query, answer, state, now)
+            absent = count_absence(_asked(order, asking), query, answer, state, now)
             change = _blame(absent, contradiction, query, now)
         # A platform that answers one order a query has said nothing of the others, however old they are.
         if reports or not is_one_item_answer(query, answer):
@@ -54,6 +79,7 @@ def after_answer(
         forgive_since=forgive_since,
         absent=sum(order.id not in said for order in query.orders),
         pending=sum(change.after.id in said and not change.after.state.is_final for change in changes),
+        notes=note_looks(believed, query.sent_at, rules),
     )
 
 
@@ -65,15 +91,17 @@ def _said_by_order(query: Query, answer: Answer, state: AccountState) -> _Said:
     return said
 
 
-def _asked(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
+def _asked(order: Order, asking: _Asking) -> Change:
     """The marks that any answered query leaves on an order that it asked about."""
+    query, now, rules = asking.query, asking.now, asking.rules
     asked_again = order.check_requested_at is not None and order.check_requested_at > query.sent_at
     after = replace(
         order,
         lease_token=None,
         queried_at=query.sent_at,
         query_count=order.query_count + 1,
-        due_at=now if asked_again else next_due(order, now, rules),
+        look_group=group_of((query.sent_at - order.submitted_at).total_seconds(), rules),
+        due_at=now if asked_again else next_due(order.submitted_at, asking.prices, now, rules),
         check_requested_at=order.check_requested_at if asked_again else None,
         lane=Lane.BATCH if order.lane is Lane.SUSPECT else order.lane,
         suspect_group=None,
@@ -88,14 +116,11 @@ def _asked(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
 
 
 def _apply_said(
-    order: Order,
-    reports: tuple[Report, ...],
-    contradiction: Contradiction | None,
-    query: Query,
-    now: datetime,
-    rules: Rules,
-) -> Change:
-    change = _asked(order, query, now, rules)
+    order: Order, reports: tuple[Report, ...], contradiction: Contradiction | None, asking: _Asking
+) -> tuple[Change, bool]:
+    """What items do to their order, and whether they were believed."""
+    query = asking.query
+    change = _asked(order, asking)
     heard = replace(change.after, absences=0, absence_mark=0, lane=Lane.BATCH)
     reason = contradiction.beside(reports) if contradiction else None
     verdict = judge(order, reports, app_id=query.app_id, contradiction=reason)
@@ -106,8 +131,8 @@ def _apply_said(
             attention=Attention.CONFLICTING_ANSWER,
             reason="an item without customParm settles a lone order only with the order's mobile",
         )
-    settled = settle(heard, verdict, source=Source.QUERY, now=now, query_id=query.id)
-    return change.then(settled.after, settled.events)
+    settled = settle(heard, verdict, source=Source.QUERY, now=asking.now, query_id=query.id)
+    return change.then(settled.after, settled.events), verdict.effect in _BELIEVED
 
 
 def _is_guess(order: Order, report: Report, query: Query) -> bool:

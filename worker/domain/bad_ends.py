@@ -1,14 +1,15 @@
 """What a query does that ended without an answer: to the account, and to the orders that may be the cause."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
 from worker.domain.accounts import AccountState, back_off, wait_for_configuration
-from worker.domain.choice import next_due
 from worker.domain.giving_up import give_up, give_up_if_too_old
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order
+from worker.domain.pricing.due import next_due
+from worker.domain.pricing.prices import Prices
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
 from worker.domain.rules import Rules
@@ -30,6 +31,18 @@ class End(Enum):
     UNREADABLE = "malformed, timeout or HTTP 500: perhaps the batch's fault"
     UNAVAILABLE = "unreachable, or any other HTTP status: not the batch's fault"
     UNSENT = "nothing was sent"
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """A query that failed, how, and what is known then."""
+
+    query: Query
+    end: End
+    state: AccountState
+    prices: Prices
+    now: datetime
+    rules: Rules
 
 
 def end_of(error: QueryError) -> End:
@@ -56,21 +69,23 @@ def after_bad_end(
     orders: Sequence[Order],
     state: AccountState,
     *,
+    prices: Prices,
     now: datetime,
     rules: Rules,
     jitter: float,
 ) -> Aftermath:
     """Decide what a failed query does. `orders` are the asked rows as they stand now; `jitter` is from 0 to 1."""
-    end = end_of(error)
+    failing = _Failing(query, end_of(error), state, prices, now, rules)
+    end = failing.end
     held = [order for order in orders if query.holds(order)]
     changes = [_as_before(order, query) for order in held]
     if end is End.REFUSED:
-        changes = _suspect(changes, query, end, state, now, rules)
+        changes = _suspect(changes, failing)
     elif end is End.UNREADABLE:
         changes = [change.then(replace(change.after, bad_ends=change.after.bad_ends + 1)) for change in changes]
         suspected = [change for change in changes if _is_suspected(change.after)]
         spared = [change for change in changes if not _is_suspected(change.after)]
-        changes = spared + _suspect(suspected, query, end, state, now, rules)
+        changes = spared + _suspect(suspected, failing)
     return Aftermath(
         state=_account_after(end, error, state, rules, now, jitter),
         changes=tuple(changes),
@@ -108,32 +123,33 @@ def _is_suspected(order: Order) -> bool:
     return order.lane is Lane.SUSPECT or order.bad_ends >= BAD_ENDS_BEFORE_SUSPICION
 
 
-def _suspect(
-    changes: Sequence[Change], query: Query, end: End, state: AccountState, now: datetime, rules: Rules
-) -> list[Change]:
+def _suspect(changes: Sequence[Change], failing: _Failing) -> list[Change]:
     """Make orders a group of suspects; a group that was one already is halved, a lone order counts its failure."""
+    query = failing.query
     if query.is_alone:
-        return [_failed_alone(change, query, end, state, now, rules) for change in changes]
+        return [_failed_alone(change, failing) for change in changes]
     was_group = all(change.before.lane is Lane.SUSPECT for change in changes)
     first_half = (len(changes) + 1) // 2 if was_group else len(changes)
     # Two numbers are set aside for each query: nobody else can make the same group.
     return [
-        _set_aside(change, query.id * 2 + (position >= first_half), query, end, now)
-        for position, change in enumerate(changes)
+        _set_aside(change, query.id * 2 + (position >= first_half), failing) for position, change in enumerate(changes)
     ]
 
 
-def _set_aside(change: Change, group: int, query: Query, end: End, now: datetime) -> Change:
+def _set_aside(change: Change, group: int, failing: _Failing) -> Change:
     after = replace(change.after, lane=Lane.SUSPECT, suspect_group=group, absences=0, absence_mark=0)
     if change.before.lane is Lane.SUSPECT:
         return change.then(after)
-    return change.then(after, [query.event(change.before, after, EventKind.SUSPECTED, now, end.value)])
+    event = failing.query.event(change.before, after, EventKind.SUSPECTED, failing.now, failing.end.value)
+    return change.then(after, [event])
 
 
-def _failed_alone(change: Change, query: Query, end: End, state: AccountState, now: datetime, rules: Rules) -> Change:
-    change = _set_aside(change, query.id * 2, query, end, now)
-    after = replace(change.after, due_at=next_due(change.after, now, rules))
-    answered = state.answered(query.id_kind)
+def _failed_alone(change: Change, failing: _Failing) -> Change:
+    query, end, now, rules = failing.query, failing.end, failing.now, failing.rules
+    change = _set_aside(change, query.id * 2, failing)
+    due_at = next_due(change.after.submitted_at, failing.prices, now, rules)
+    after = replace(change.after, due_at=due_at)
+    answered = failing.state.answered(query.id_kind)
     # Without a success of others in between, the platform refuses everything: that is no order's fault.
     if after.id_kind is query.id_kind and (after.failures_alone == 0 or answered > after.failure_mark):
         after = replace(after, failures_alone=after.failures_alone + 1, failure_mark=answered)

@@ -11,6 +11,9 @@ from enum import Enum
 
 from worker.domain.rules import Rules
 
+# A row keeps microseconds, rounded up: at the moment at which it was written it may seem to be written a little later.
+_ROUNDING_SECONDS = 0.00001
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
@@ -80,7 +83,7 @@ def is_too_late_to_send(*, started: float, boot: float, deadline_seconds: float)
 
 def _boot_clock_decides(slot: Slot, now: Reading) -> bool:
     written_at = slot.boot_due - slot.wait_seconds
-    return slot.boot_id == now.boot_id and written_at <= now.boot
+    return slot.boot_id == now.boot_id and written_at <= now.boot + _ROUNDING_SECONDS
 
 
 def _longest_wait(slot: Slot, rules: Rules) -> float:

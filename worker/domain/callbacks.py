@@ -12,6 +12,8 @@ from worker.domain.wire.text import storable
 LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Callback:
@@ -34,7 +36,7 @@ def read_callback(item: object) -> Callback | tuple[str, ...]:
     if not isinstance(item, Mapping):
         return (f"callback: must be an object, not {json_type(item)}",)
     try:
-        payload_text = storable(json.dumps(item, ensure_ascii=False, default=str), LONGEST_PAYLOAD + 1)
+        payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
     except (TypeError, ValueError, RecursionError):
         # Very long integers and very deep nesting, for instance: Python can read more than it can write.
         return ("callback: cannot be written as JSON; accepted: the platform's own body, parsed",)

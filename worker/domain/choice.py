@@ -1,43 +1,24 @@
-"""Which orders the next query asks about: first version.
+"""What an account's next slot is spent on: which kind of query, and which orders it carries.
 
-First queries go before re-queries and the oldest due goes first, so that an order that has probably settled since its
-grace ended is not kept waiting by orders that were seen still recharging; a fifth of each batch is kept for due
-re-queries, so that a flood of new orders starves none of them.
+The orders of a batch are those whose look is worth most (`worker.domain.pricing`); each says why it was taken.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from worker.domain.accounts import AccountState
-from worker.domain.orders import Lane, Order
+from worker.domain.orders import Lane
+from worker.domain.pricing.batch import Candidate, Pick, Reason, pick_batch, used_up
+from worker.domain.pricing.prices import Prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
 from worker.domain.turns import Work, next_work
 
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
-SMALL_BATCH = 5
-"""Below this size a fifth of a batch is no order: every fifth batch starts with re-queries instead."""
-RE_QUERIES_EVERY = 5
-SHORTEST_WAIT_WINDOWS = 2
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
-    """A pending order that is due, as far as the choice needs to know it."""
-
-    order_id: int
-    id_kind: IdKind
-    lane: Lane
-    due_at: datetime
-    was_asked: bool
-    """Whether an answered query asked about it before."""
-    check_requested_at: datetime | None = None
-    suspect_group: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,25 +27,23 @@ class Choice:
 
     work: Work
     id_kind: IdKind
-    order_ids: tuple[int, ...] = ()
-    """At most a batch, each once; empty for a group of suspects, which is asked as it stands."""
+    picks: tuple[Pick, ...] = ()
+    """At most a batch, each order once; empty for a group of suspects, which is asked as it stands."""
     suspect_group: int | None = None
     is_batch_retry: bool = False
     """Whether a batch is tried although the platform answers one order a query."""
+    used_up: tuple[tuple[IdKind, int], ...] = ()
+    """The id kinds and look groups of which more must be read, if only a helping was, before this choice is made."""
+
+    @property
+    def order_ids(self) -> tuple[int, ...]:
+        """The orders, the most worth first."""
+        return tuple(pick.order_id for pick in self.picks)
 
 
-def next_due(order: Order, now: datetime, rules: Rules) -> datetime:
-    """When an order is to be asked about again: √(age in windows) windows from now, at least 2."""
-    age_windows = max(0.0, (now - order.submitted_at).total_seconds() / rules.window_seconds)
-    return now + rules.windows(max(SHORTEST_WAIT_WINDOWS, math.sqrt(age_windows)))
-
-
-def first_due(submitted_at: datetime, rules: Rules) -> datetime:
-    """When the grace for an order's callback ends."""
-    return submitted_at + timedelta(seconds=rules.grace_seconds)
-
-
-def choose(candidates: Sequence[Candidate], state: AccountState, now: datetime, rules: Rules) -> Choice | None:
+def choose(
+    candidates: Sequence[Candidate], state: AccountState, prices: Prices, now: datetime, rules: Rules
+) -> Choice | None:
     """Choose what the account's next slot is spent on, out of its due orders; None where nothing is due."""
     if not candidates:
         return None
@@ -72,10 +51,10 @@ def choose(candidates: Sequence[Candidate], state: AccountState, now: datetime, 
     for candidate in candidates:
         waiting.setdefault(_work_of(candidate, state), []).append(candidate)
     if state.one_item_mode:
-        return _retry_batch(waiting, state, now, rules) or _choose_single(candidates, state)
+        return _retry_batch(waiting, state, prices, now, rules) or _choose_single(candidates, state)
     work = next_work(state.turn, waiting)
     if work is Work.BATCH:
-        return _choose_batch(waiting[work], state, rules)
+        return _choose_batch(waiting[work], state, prices, now, rules)
     if work is Work.SUSPECTS:
         return _choose_suspects(waiting[work], state)
     return _choose_single(waiting[work], state)
@@ -97,39 +76,6 @@ def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> A
     )
 
 
-def choose_batch(candidates: Iterable[Candidate], limit: int, *, batch_number: int) -> tuple[int, ...]:
-    """The ids of at most `limit` orders out of due ones of one id kind, each once, in the order of their worth."""
-    waiting = list({candidate.order_id: candidate for candidate in candidates}.values())
-    checked = sorted((c for c in waiting if c.check_requested_at), key=_by_request)[: _half(limit, batch_number)]
-    taken = {candidate.order_id for candidate in checked}
-    rest = sorted((c for c in waiting if c.order_id not in taken), key=_by_due)
-    first = [candidate for candidate in rest if not candidate.was_asked]
-    again = [candidate for candidate in rest if candidate.was_asked]
-    room = limit - len(checked)
-    if limit < SMALL_BATCH:
-        # Shifted now and then: otherwise they would all be of the id kind whose turn every fifth batch is.
-        is_for_again = (batch_number + batch_number // 20) % RE_QUERIES_EVERY == RE_QUERIES_EVERY - 1
-        ordered = again + first if is_for_again else first + again
-    else:
-        kept_for_again = min(len(again), math.ceil(limit / 5), room)
-        ordered = first[: room - kept_for_again] + again
-        ordered += first[room - kept_for_again :]
-    return tuple(candidate.order_id for candidate in (checked + ordered)[:limit])
-
-
-def choose_id_kind(batch: Sequence[Candidate], state: AccountState) -> IdKind:
-    """The id kind of the oldest due order; but a kind that waits gets at least every fifth batch."""
-    kinds = {candidate.id_kind for candidate in batch}
-    passed_over = {
-        IdKind.REQUEST_ID: state.batches_without_request_id,
-        IdKind.CUSTOM_PARM: state.batches_without_custom_parm,
-    }
-    overdue = [kind for kind in kinds if passed_over[kind] >= EACH_KIND_EVERY - 1]
-    if overdue:
-        return max(overdue, key=passed_over.__getitem__)
-    return min(batch, key=_by_due).id_kind
-
-
 def _work_of(candidate: Candidate, state: AccountState) -> Work:
     blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.echoes_custom_parm
     if candidate.lane is Lane.ALONE:
@@ -140,26 +86,42 @@ def _work_of(candidate: Candidate, state: AccountState) -> Work:
 
 
 def _retry_batch(
-    waiting: Mapping[Work, Sequence[Candidate]], state: AccountState, now: datetime, rules: Rules
+    waiting: Mapping[Work, Sequence[Candidate]], state: AccountState, prices: Prices, now: datetime, rules: Rules
 ) -> Choice | None:
     """In one-item mode: a batch, where it is time to try one and there are orders enough to learn from it."""
     if Work.BATCH not in waiting or (state.batch_retry_at is not None and state.batch_retry_at > now):
         return None
-    choice = _choose_batch(waiting[Work.BATCH], state, rules)
-    return replace(choice, is_batch_retry=True) if len(choice.order_ids) > 1 else None
+    choice = _choose_batch(waiting[Work.BATCH], state, prices, now, rules)
+    return replace(choice, is_batch_retry=True) if len(choice.picks) > 1 else None
 
 
-def _choose_batch(batch: Sequence[Candidate], state: AccountState, rules: Rules) -> Choice:
-    kind = choose_id_kind(batch, state)
+def _choose_batch(
+    waiting: Sequence[Candidate], state: AccountState, prices: Prices, now: datetime, rules: Rules
+) -> Choice:
+    """The batch of the id kind that is worth most; but a kind that waits gets at least every fifth batch."""
     limit = 1 if state.configuration_refused else rules.batch_size
-    order_ids = choose_batch((c for c in batch if c.id_kind is kind), limit, batch_number=state.batches)
-    return Choice(work=Work.BATCH, id_kind=kind, order_ids=order_ids)
+    of_kind = {kind: [each for each in waiting if each.id_kind is kind] for kind in {each.id_kind for each in waiting}}
+    batches = {
+        kind: pick_batch(of_kind[kind], limit, prices=prices, now=now, batch_number=state.batches) for kind in of_kind
+    }
+    passed_over = {
+        IdKind.REQUEST_ID: state.batches_without_request_id,
+        IdKind.CUSTOM_PARM: state.batches_without_custom_parm,
+    }
+    overdue = [kind for kind in batches if passed_over[kind] >= EACH_KIND_EVERY - 1]
+    if overdue:
+        kind = max(overdue, key=passed_over.__getitem__)
+    else:
+        kind = max(sorted(batches), key=lambda kind: sum(pick.worth for pick in batches[kind]))
+    # More of the other kind might make its batch worth more.
+    more = tuple((kind, group) for kind in sorted(of_kind) for group in used_up(of_kind[kind], batches[kind], limit))
+    return Choice(work=Work.BATCH, id_kind=kind, picks=batches[kind], used_up=more)
 
 
 def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choice:
     oldest = min(suspects, key=_by_due)
     if state.configuration_refused:
-        return Choice(work=Work.SINGLE, id_kind=oldest.id_kind, order_ids=(oldest.order_id,))
+        return Choice(work=Work.SINGLE, id_kind=oldest.id_kind, picks=(_alone(oldest),))
     return Choice(work=Work.SUSPECTS, id_kind=oldest.id_kind, suspect_group=oldest.suspect_group)
 
 
@@ -173,16 +135,12 @@ def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
         return (not is_checked, candidate.due_at, candidate.order_id)
 
     chosen = min(singles, key=rank)
-    return Choice(work=Work.SINGLE, id_kind=chosen.id_kind, order_ids=(chosen.order_id,))
+    return Choice(work=Work.SINGLE, id_kind=chosen.id_kind, picks=(_alone(chosen),))
 
 
-def _half(limit: int, batch_number: int) -> int:
-    return limit // 2 if limit > 1 else batch_number % 2
+def _alone(candidate: Candidate) -> Pick:
+    return Pick(order_id=candidate.order_id, reason=Reason.CHECKED if candidate.check_requested_at else Reason.ALONE)
 
 
 def _by_due(candidate: Candidate) -> tuple[datetime, int]:
     return (candidate.due_at, candidate.order_id)
-
-
-def _by_request(candidate: Candidate) -> tuple[datetime, int]:
-    return (candidate.check_requested_at or candidate.due_at, candidate.order_id)

@@ -16,6 +16,7 @@ _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
 # A comma would split the id in two inside a batch, a quote or a bracket would change the meaning of the request.
 _FORBIDDEN = frozenset(",'\"`[](){}<>")
 
+_BARE = re.compile("1[0-9]{10}")
 _COUNTRY_CODE = re.compile(r"^\+?86")
 
 
@@ -45,18 +46,22 @@ class Directory:
     """Which orders hold which ids, while a list is worked through."""
 
     def __init__(self) -> None:
-        self._holders: dict[tuple[str, IdKind, str], int] = {}
+        # An enumeration takes longer to go through than the ids of both kinds to be looked up.
+        self._by_request_id: dict[tuple[str, str | None], int] = {}
+        self._by_custom_parm: dict[tuple[str, str | None], int] = {}
 
     def enter(self, key: OrderKey, order_id: int) -> None:
         """Note that an order holds the ids of a key."""
-        for kind in IdKind:
-            if (held := key.id_of(kind)) is not None:
-                self._holders[key.account, kind, held] = order_id
+        if key.request_id is not None:
+            self._by_request_id[key.account, key.request_id] = order_id
+        if key.custom_parm is not None:
+            self._by_custom_parm[key.account, key.custom_parm] = order_id
 
     def holders(self, key: OrderKey) -> list[int]:
         """The orders that hold either id of a key: one, none, or two that its ids confuse."""
-        asked = [(key.account, kind, held) for kind in IdKind if (held := key.id_of(kind)) is not None]
-        return sorted({self._holders[one] for one in asked if one in self._holders})
+        one = self._by_request_id.get((key.account, key.request_id))
+        other = self._by_custom_parm.get((key.account, key.custom_parm))
+        return sorted({holder for holder in (one, other) if holder is not None})
 
 
 def id_fault(value: object) -> str | None:
@@ -77,7 +82,8 @@ def id_fault(value: object) -> str | None:
 
 def normalise_mobile(value: str) -> str | None:
     """The 11 digits of a Chinese mobile number, or None where the text holds no such number."""
-    digits = _bare(value)
+    # Nearly every number comes bare.
+    digits = value if _BARE.fullmatch(value) else _bare(value)
     # A mobile number starts with 1. One that started with 86 would lose that when it is read again.
     is_number = len(digits) == 11 and digits.isascii() and digits.isdigit() and not digits.startswith("86")
     return digits if is_number else None

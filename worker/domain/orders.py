@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from worker.domain.identity import OrderKey
 from worker.domain.reports import IdKind
@@ -129,8 +130,12 @@ class Order:
     query_count: int = 0
     """How many queries that asked about it were answered."""
     settled_at: datetime | None = None
+    created_at: datetime | None = None
+    """When its row was made; never changes."""
 
     lane: Lane = Lane.BATCH
+    look_group: int = 0
+    """The group of its age at the last look (`worker.domain.pricing.ages`); 0 before the first."""
     suspect_group: int | None = None
     lease_token: str | None = None
     """The token of the query that is under way for it."""
@@ -172,10 +177,13 @@ class Order:
         # It is asked about by that id from now on: failures under the other kind of id are no failures in a row.
         return replace(self, request_id=request_id, failures_alone=0, failure_mark=0)
 
-    def no_longer_asked_about(self, state: OrderState) -> "Order":
-        """The order in a state in which nobody asks: free of its lane, its group, its lease and its check."""
+    def no_longer_asked_about(self, state: OrderState, **others: Any) -> "Order":
+        """The order in a state in which nobody asks: free of its lane, its group, its lease and its check.
+
+        `others` are fields that change beside these: a copy costs more than all that is decided about one callback.
+        """
         return replace(
-            self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None
+            self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None, **others
         )
 
     def is_leased(self, now: datetime) -> bool:
@@ -217,7 +225,7 @@ class Change:
 
     def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
         """The same change, taken further."""
-        return replace(self, after=order, events=(*self.events, *events))
+        return Change(before=self.before, after=order, events=(*self.events, *events))
 
 
 def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from worker.domain.identity import id_fault
 from worker.domain.orders import (
@@ -68,16 +69,12 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
     if verdict.effect is Effect.DUE_NOW:
         change = hearing.change(order, order, EventKind.NOT_BELIEVED)
         return ask_again_now(change, now) if order.state is OrderState.PENDING else change
-    heard = replace(
-        order.with_request_id(_storable_id(verdict.report.request_id)),
-        traffic_sts=int(_STATUS[verdict.effect]),
-        remark=verdict.report.remark,
-        ori_amount=verdict.amount,
-    )
+    named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
+        heard = replace(named, **_said(verdict))
         is_news = heard != order
         return hearing.change(order, heard, EventKind.REPORTED) if is_news else Change(before=order, after=order)
-    return hearing.change(order, _final(heard, verdict, source, now), EventKind.SETTLED)
+    return hearing.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
 
 
 def ask_again_now(change: Change, now: datetime) -> Change:
@@ -88,9 +85,19 @@ def ask_again_now(change: Change, now: datetime) -> Change:
     return change.then(replace(order, due_at=min(order.due_at, now)))
 
 
+def _said(verdict: Verdict) -> dict[str, Any]:
+    """The fields of an order that take over what was said and believed."""
+    return {
+        "traffic_sts": int(_STATUS[verdict.effect]),
+        "remark": verdict.report.remark,
+        "ori_amount": verdict.amount,
+    }
+
+
 def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Order:
-    return replace(
-        order.no_longer_asked_about(_STATE[verdict.effect]),
+    return order.no_longer_asked_about(
+        _STATE[verdict.effect],
+        **_said(verdict),
         settled_by=source,
         settled_at=now,
         attention=gravest(_attention_left(order, verdict), verdict.attention),

@@ -1,9 +1,8 @@
 """What the billing system sends: orders and references, checked field by field."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from worker.domain.amounts import AMOUNT_RULE, read_amount
@@ -122,11 +121,12 @@ def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: lis
     account = item.get("account")
     account = DEFAULT_ACCOUNT if account is None else account
     request_id, custom_parm = item.get("request_id"), item.get("custom_parm")
-    for field, value in (("account", account), ("request_id", request_id), ("custom_parm", custom_parm)):
+    if not (isinstance(account, str) and account in accounts):
+        configured = ", ".join(sorted(accounts)) or "none"
+        faults.append(f"account: {id_fault(account) or f'{account} is not configured; accepted: {configured}'}")
+    for field, value in (("request_id", request_id), ("custom_parm", custom_parm)):
         if value is not None and (fault := id_fault(value)):
             faults.append(f"{field}: {fault}")
-    if isinstance(account, str) and not id_fault(account) and account not in accounts:
-        faults.append(f"account: {account} is not configured; accepted: {', '.join(sorted(accounts)) or 'none'}")
     if request_id is None and custom_parm is None:
         faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")
     return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
@@ -155,7 +155,8 @@ def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
         return now
     try:
         # A small "z" is ISO 8601, but Python does not read it.
-        time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value)) if isinstance(value, str) else None
+        text = f"{value[:-1]}Z" if isinstance(value, str) and value.endswith("z") else value
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         time = None
     if time is None or time.utcoffset() is None:
@@ -166,7 +167,8 @@ def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
         fault = "more than 5 minutes ahead" if is_ahead else "too long ago"
         faults.append(f"submitted_at: {_shown(value)} is {fault}; accepted: {_TIME_RULE}")
         return now
-    return time
+    # Databases know fewer offsets than Python does.
+    return time.astimezone(UTC)
 
 
 def _text(value: object) -> str | None:

@@ -8,8 +8,9 @@ from typing import Any
 from worker.domain.accounts import AccountState
 from worker.domain.answered import after_answer
 from worker.domain.bad_ends import after_bad_end
-from worker.domain.choice import Candidate
 from worker.domain.orders import Lane, Order
+from worker.domain.pricing.batch import Candidate
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer, IdKind, Report
@@ -21,6 +22,8 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """When the end of a query is decided upon."""
 SENT_AT = NOW - timedelta(seconds=1)
 RULES = Rules()
+PRICES = prior_prices(RULES)
+"""What holds before an account has taught anything."""
 WINDOW = RULES.windows(1)
 APP_ID = "app"
 MOBILE = "18812340804"
@@ -89,7 +92,7 @@ def make_candidate(order_id: int = 1, /, **fields: Any) -> Candidate:
         "id_kind": IdKind.REQUEST_ID,
         "lane": Lane.BATCH,
         "due_at": NOW - timedelta(hours=1) + timedelta(seconds=order_id),
-        "was_asked": False,
+        "submitted_at": NOW - timedelta(hours=2),
     }
     return Candidate(order_id=order_id, **{**defaults, **fields})
 
@@ -123,7 +126,8 @@ def answered(
     """What an answer with these items does. `rows` are the orders as they stand now: leased, unless given."""
     query = make_query(orders, **query_fields)
     stand = [*([leased(order) for order in orders] if rows is None else rows), *others]
-    return after_answer(query, make_answer(query, reports), stand, state or make_state(), now=now, rules=RULES)
+    answer = make_answer(query, reports)
+    return after_answer(query, answer, stand, state or make_state(), prices=PRICES, now=now, rules=RULES)
 
 
 def failed(
@@ -138,7 +142,7 @@ def failed(
     """What a bad end does, likewise."""
     query = make_query(orders, **query_fields)
     stand = [leased(order) for order in orders] if rows is None else rows
-    return after_bad_end(query, error, stand, state or make_state(), now=NOW, rules=RULES, jitter=jitter)
+    return after_bad_end(query, error, stand, state or make_state(), prices=PRICES, now=NOW, rules=RULES, jitter=jitter)
 
 
 def after(aftermath: Aftermath, order_id: int = 1) -> Order:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.unit.domain.builders import (
     NOW,
+    PRICES,
     RULES,
     SENT_AT,
     WINDOW,
@@ -18,6 +19,9 @@ from tests.unit.domain.builders import (
     make_state,
 )
 from worker.domain.orders import Attention, Lane, OrderState
+from worker.domain.pricing.ages import group_of
+from worker.domain.pricing.due import next_due
+from worker.domain.pricing.learning import NEVER
 from worker.domain.turns import Work
 
 
@@ -154,6 +158,26 @@ def test_once_custom_parm_was_echoed_items_without_it_are_nobodys() -> None:
     assert (after(end).state, end.absent) == (OrderState.PENDING, 1)
 
 
-def test_the_next_due_time_follows_the_orders_age() -> None:
+@pytest.mark.parametrize("status", ["0", None])
+def test_an_order_that_is_still_open_is_due_again_when_a_look_is_worth_anything(status: str | None) -> None:
     old = make_order(submitted_at=NOW - RULES.windows(400))
-    assert after(answered([old], [])).due_at == NOW + 20 * WINDOW
+    said = [make_report(traffic_sts=status)] if status else []
+    assert after(answered([old], said)).due_at == next_due(old.submitted_at, PRICES, NOW, RULES) > NOW + WINDOW
+
+
+@pytest.mark.parametrize("age_windows", [1, 20, 500, 4000])
+def test_an_order_that_was_asked_about_stands_in_the_group_of_its_age_at_that_look(age_windows: int) -> None:
+    order = make_order(submitted_at=SENT_AT - RULES.windows(age_windows))
+    asked = after(answered([order], []))
+    assert asked.look_group == group_of(age_windows * RULES.window_seconds, RULES) > 0
+
+
+def test_what_was_said_and_believed_of_held_orders_is_noted_as_looks() -> None:
+    settled, open_, absent, doubted, lost = (
+        make_order(i, submitted_at=NOW - RULES.windows(20), created_at=NOW - RULES.windows(20)) for i in range(1, 6)
+    )
+    said = [make_report(1), make_report(2, traffic_sts="0"), make_report(4, traffic_sts="9"), make_report(5)]
+    asked = [settled, open_, absent, doubted, lost]
+    rows = [*(leased(order) for order in asked[:4]), replace(leased(lost), lease_token="another")]
+    looks = answered(asked, said, rows=rows).notes.looks
+    assert {(look.last, look.is_hit): count for look, count in looks.items()} == {(NEVER, True): 1, (NEVER, False): 1}

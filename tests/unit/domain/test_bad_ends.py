@@ -5,6 +5,7 @@ import pytest
 
 from tests.unit.domain.builders import (
     NOW,
+    PRICES,
     RULES,
     WINDOW,
     after,
@@ -20,6 +21,7 @@ from tests.unit.domain.builders import (
 from worker.domain.accounts import AccountState
 from worker.domain.bad_ends import End, end_of
 from worker.domain.orders import Attention, Lane, Order, OrderState
+from worker.domain.pricing.due import next_due
 from worker.domain.query_errors import (
     DeadlineExceeded,
     HttpError,
@@ -205,8 +207,10 @@ def fail_alone(order: Order, error: QueryError, state: AccountState) -> Order:
 
 @pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
 def test_a_lone_suspect_that_failed_waits_like_any_re_query_and_joins_no_batch(error: QueryError) -> None:
-    order = fail_alone(replace(LONE, submitted_at=NOW - RULES.windows(100)), error, make_state())
-    assert (order.lane, order.due_at) == (Lane.SUSPECT, NOW + 10 * WINDOW)
+    submitted_at = NOW - RULES.windows(100)
+    order = fail_alone(replace(LONE, submitted_at=submitted_at), error, make_state())
+    assert (order.lane, order.due_at) == (Lane.SUSPECT, next_due(submitted_at, PRICES, NOW, RULES))
+    assert order.due_at > NOW + WINDOW
     assert order.suspect_group is not None
 
 

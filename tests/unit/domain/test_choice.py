@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, RULES, WINDOW, make_candidate, make_order, make_state
+from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate, make_state
 from worker.domain.accounts import AccountState
-from worker.domain.choice import Candidate, Choice, choose, choose_batch, choose_id_kind, first_due, next_due, spend
+from worker.domain.choice import Choice, choose, spend
 from worker.domain.orders import Lane
+from worker.domain.pricing.batch import HELPING, Candidate, Reason
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
 from worker.domain.turns import Work
@@ -21,8 +22,9 @@ candidates = st.builds(
     order_id=st.integers(1, 300),
     id_kind=st.sampled_from(IdKind),
     lane=st.sampled_from(Lane),
+    submitted_at=times,
     due_at=times,
-    was_asked=st.booleans(),
+    queried_at=st.none() | times,
     check_requested_at=st.none() | times,
     suspect_group=st.integers(1, 3),
 )
@@ -33,102 +35,37 @@ def batch_of(count: int, **fields: object) -> list[Candidate]:
 
 
 def chosen(waiting: list[Candidate], state: AccountState | None = None, rules: Rules = RULES) -> Choice:
-    choice = choose(waiting, state or make_state(), NOW, rules)
+    choice = choose(waiting, state or make_state(), PRICES, NOW, rules)
     assert choice is not None
     return choice
 
 
-# ---- when an order is due
+# ---- which id kind
 
 
-@pytest.mark.parametrize(("age_windows", "wait_windows"), [(-5, 2), (0, 2), (4, 2), (9, 3), (100, 10), (4320, 65.727)])
-def test_the_next_query_comes_after_the_root_of_the_age_in_windows_at_least_2(
-    age_windows: float, wait_windows: float
-) -> None:
-    order = make_order(submitted_at=NOW - RULES.windows(age_windows))
-    assert (next_due(order, NOW, RULES) - NOW) / WINDOW == pytest.approx(wait_windows, rel=1e-4)
-
-
-def test_the_first_query_waits_for_the_callbacks_grace() -> None:
-    assert first_due(NOW, Rules(grace_seconds=600)) == NOW + timedelta(minutes=10)
-
-
-# ---- the batch
-
-
-@given(st.lists(candidates), st.integers(1, 100), st.integers(0, 50))
-def test_a_batch_holds_no_more_than_its_limit_no_double_and_nothing_that_does_not_wait(
-    waiting: list[Candidate], limit: int, batch_number: int
-) -> None:
-    batch = choose_batch(waiting, limit, batch_number=batch_number)
-    ids = {candidate.order_id for candidate in waiting}
-    assert len(batch) == len(set(batch)) == min(limit, len(ids))
-    assert set(batch) <= ids
-
-
-def test_first_queries_go_before_re_queries_and_the_oldest_due_goes_first() -> None:
-    asked = [make_candidate(order_id, was_asked=True) for order_id in (1, 2)]
-    new = [make_candidate(order_id) for order_id in (5, 4, 3)]
-    assert choose_batch([*asked, *new], 5, batch_number=0) == (3, 4, 5, 1, 2)
-
-
-@pytest.mark.parametrize(("limit", "share"), [(100, 20), (99, 20), (10, 2), (5, 1)])
-def test_at_least_a_fifth_of_a_batch_is_for_due_re_queries(limit: int, share: int) -> None:
-    waiting = [*batch_of(200), *(make_candidate(i, was_asked=True) for i in range(201, 401))]
-    batch = choose_batch(waiting, limit, batch_number=0)
-    assert sum(order_id > 200 for order_id in batch) == share
-
-
-def test_re_queries_take_what_first_queries_leave_and_the_other_way_round() -> None:
-    few_new = [*batch_of(3), *(make_candidate(i, was_asked=True) for i in range(11, 31))]
-    assert set(choose_batch(few_new, 10, batch_number=0)) == {1, 2, 3, *range(11, 18)}
-    few_old = [*batch_of(30), make_candidate(99, was_asked=True)]
-    assert set(choose_batch(few_old, 10, batch_number=0)) == {*range(1, 10), 99}
-
-
-@pytest.mark.parametrize("limit", [1, 2, 4])
-def test_of_batches_under_five_every_fifth_is_for_re_queries(limit: int) -> None:
-    waiting = [*batch_of(10), *(make_candidate(i, was_asked=True) for i in range(11, 21))]
-    batches = [choose_batch(waiting, limit, batch_number=number) for number in range(10)]
-    assert [number for number, batch in enumerate(batches) if batch[0] > 10] == [4, 9]
-
-
-@pytest.mark.parametrize(("limit", "half"), [(100, 50), (5, 2), (2, 1)])
-def test_requested_checks_go_first_and_fill_at_most_half_a_batch_while_others_wait(limit: int, half: int) -> None:
-    checked = [make_candidate(i, due_at=NOW, check_requested_at=NOW - timedelta(seconds=i)) for i in range(1001, 1201)]
-    batch = choose_batch([*batch_of(200), *checked], limit, batch_number=0)
-    assert batch[:half] == tuple(range(1200, 1200 - half, -1))
-    assert all(order_id <= 200 for order_id in batch[half:])
-
-
-def test_of_batches_of_one_every_second_is_for_checks() -> None:
-    waiting = [make_candidate(1), make_candidate(2, due_at=NOW, check_requested_at=NOW)]
-    assert [choose_batch(waiting, 1, batch_number=number) for number in range(4)] == [(1,), (2,), (1,), (2,)]
-
-
-def test_a_batch_is_of_the_id_kind_of_the_oldest_due_order() -> None:
-    waiting = [make_candidate(1, id_kind=IdKind.CUSTOM_PARM), make_candidate(2), make_candidate(3)]
+def test_a_batch_is_of_the_id_kind_whose_looks_are_worth_most() -> None:
+    waiting = [make_candidate(1), *(make_candidate(i, id_kind=IdKind.CUSTOM_PARM) for i in (2, 3))]
     choice = chosen(waiting, make_state(echoes_custom_parm=True))
-    assert (choice.work, choice.id_kind, choice.order_ids) == (Work.BATCH, IdKind.CUSTOM_PARM, (1,))
+    assert (choice.work, choice.id_kind, set(choice.order_ids)) == (Work.BATCH, IdKind.CUSTOM_PARM, {2, 3})
 
 
-@pytest.mark.parametrize("older", IdKind)
-def test_each_id_kind_gets_at_least_every_fifth_batch_while_it_waits(older: IdKind) -> None:
-    younger = next(kind for kind in IdKind if kind is not older)
-    waiting = [make_candidate(1, id_kind=older), make_candidate(2, id_kind=younger)]
+@pytest.mark.parametrize("worth_more", IdKind)
+def test_each_id_kind_gets_at_least_every_fifth_batch_while_it_waits(worth_more: IdKind) -> None:
+    worth_less = next(kind for kind in IdKind if kind is not worth_more)
+    waiting = [make_candidate(i, id_kind=worth_more) for i in (1, 2)] + [make_candidate(3, id_kind=worth_less)]
     state, given_to = make_state(echoes_custom_parm=True), []
     for _ in range(15):
         choice = chosen(waiting, state)
         given_to.append(choice.id_kind)
         state = spend(state, choice, NOW, RULES)
     for start in range(11):
-        assert Counter(given_to[start : start + 5]) == {older: 4, younger: 1}
+        assert Counter(given_to[start : start + 5]) == {worth_more: 4, worth_less: 1}
 
 
 def test_the_kind_that_was_passed_over_longest_goes_first() -> None:
-    state = make_state(batches_without_request_id=4, batches_without_custom_parm=9)
+    state = make_state(batches_without_request_id=4, batches_without_custom_parm=9, echoes_custom_parm=True)
     waiting = [make_candidate(1), make_candidate(2, id_kind=IdKind.CUSTOM_PARM)]
-    assert choose_id_kind(waiting, state) is IdKind.CUSTOM_PARM
+    assert chosen(waiting, state).id_kind is IdKind.CUSTOM_PARM
 
 
 # ---- whose turn it is
@@ -151,7 +88,7 @@ def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
         configuration_refused=refused,
     )
     unique = list({candidate.order_id: candidate for candidate in waiting}.values())
-    choice = choose(unique, state, NOW, replace(RULES, batch_size=10))
+    choice = choose(unique, state, PRICES, NOW, replace(RULES, batch_size=10))
     assert (choice is None) == (not unique)
     if choice is None or choice.work is Work.SUSPECTS:
         return
@@ -187,7 +124,7 @@ def test_without_echo_orders_known_by_custom_parm_alone_are_asked_one_by_one() -
     waiting = [make_candidate(i, id_kind=IdKind.CUSTOM_PARM) for i in (2, 1, 3)]
     choice = chosen(waiting)
     assert (choice.work, choice.id_kind, choice.order_ids) == (Work.SINGLE, IdKind.CUSTOM_PARM, (1,))
-    assert chosen(waiting, make_state(echoes_custom_parm=True)).order_ids == (1, 2, 3)
+    assert set(chosen(waiting, make_state(echoes_custom_parm=True)).order_ids) == {1, 2, 3}
 
 
 def test_of_singles_every_second_may_be_a_requested_check() -> None:
@@ -195,25 +132,29 @@ def test_of_singles_every_second_may_be_a_requested_check() -> None:
     waiting.append(make_candidate(3))
     owned = [chosen(waiting, make_state(turn=turn)) for turn in (4, 14, 24, 34)]
     assert [choice.order_ids for choice in owned] == [(2,), (1,), (2,), (1,)]
+    assert [choice.picks[0].reason for choice in owned[:2]] == [Reason.CHECKED, Reason.ALONE]
 
 
 @pytest.mark.parametrize("start", range(5))
-def test_small_batches_of_two_id_kinds_starve_no_group_of_either(start: int) -> None:
-    waiting = [
-        make_candidate(number, id_kind=kind, was_asked=was_asked)
-        for number, (kind, was_asked) in enumerate(product(IdKind, (False, True)), 1)
-    ]
+def test_small_batches_of_two_id_kinds_starve_no_order_of_either(start: int) -> None:
+    """What was asked about is due again, later than the others: one in twenty places is for those, in each kind."""
+    waiting = {
+        number: make_candidate(number, id_kind=kind, queried_at=queried_at, submitted_at=NOW - timedelta(days=1))
+        for number, (kind, queried_at) in enumerate(product(IdKind, (None, NOW - 2 * WINDOW)), 1)
+    }
     state, asked = make_state(batches=start, echoes_custom_parm=True), Counter[int]()
-    for _ in range(120):
-        choice = chosen(waiting, state, replace(RULES, batch_size=1))
+    for number in range(250):
+        choice = chosen(list(waiting.values()), state, replace(RULES, batch_size=1))
         asked.update(choice.order_ids)
+        for order_id in choice.order_ids:
+            waiting[order_id] = replace(waiting[order_id], due_at=NOW - timedelta(minutes=10) + number * WINDOW / 60)
         state = spend(state, choice, NOW, RULES)
     assert set(asked) == {1, 2, 3, 4}
 
 
 def test_after_a_configuration_error_one_order_is_asked() -> None:
     state = make_state(configuration_refused=True)
-    assert chosen(batch_of(50), state).order_ids == (1,)
+    assert len(chosen(batch_of(50), state).order_ids) == 1
     suspects = [make_candidate(i, lane=Lane.SUSPECT, suspect_group=9) for i in (1, 2)]
     choice = chosen(suspects, state)
     assert (choice.order_ids, choice.suspect_group) == ((1,), None)
@@ -262,3 +203,13 @@ def test_a_granted_batch_counts_for_its_id_kind() -> None:
 def test_any_other_grant_costs_a_turn_only(work: Work) -> None:
     choice = Choice(work=work, id_kind=IdKind.REQUEST_ID)
     assert spend(make_state(turn=8), choice, NOW, RULES) == make_state(turn=9)
+
+
+def test_a_choice_names_the_groups_of_either_kind_of_which_more_must_be_read() -> None:
+    waiting = [
+        make_candidate(100 * place + i, id_kind=kind, look_group=group, queried_at=NOW - timedelta(hours=1))
+        for place, (kind, group) in enumerate(((IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3), (IdKind.REQUEST_ID, 3)))
+        for i in range(HELPING if group == 7 or kind is IdKind.CUSTOM_PARM else HELPING - 1)
+    ]
+    choice = chosen(waiting, make_state(echoes_custom_parm=True))
+    assert set(choice.used_up) == {(IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3)}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import (
     APP_ID,
     NOW,
+    PRICES,
     RULES,
     leased,
     make_answer,
@@ -111,7 +112,7 @@ def check_the_laws(asked: list[Order], rows: list[Order], end: Aftermath) -> Non
         assert now.lease_token is None
         match now.state:
             case OrderState.PENDING:
-                assert now.due_at <= NOW + RULES.windows(200)
+                assert now.due_at <= NOW + RULES.windows(360)
             case OrderState.UNRESOLVED:
                 assert now.attention is not None
                 assert change.events
@@ -131,7 +132,7 @@ def test_after_an_answer_each_held_order_is_due_settled_or_unresolved_and_no_oth
     others = [make_order(order_id) for order_id in range(1, 7) if order_id not in {order.id for order in asked}]
     query = make_query(asked)
     holder = replace(query, token="") if is_stale else query
-    end = after_answer(holder, make_answer(query, said), [*rows, *others], state, now=NOW, rules=RULES)
+    end = after_answer(holder, make_answer(query, said), [*rows, *others], state, prices=PRICES, now=NOW, rules=RULES)
     if is_stale:
         assert all(change.after == replace(change.before, attention=change.after.attention) for change in end.changes)
     else:
@@ -147,7 +148,7 @@ def test_after_a_bad_end_each_held_order_is_due_or_unresolved_and_no_other_is_to
     data: st.DataObject, asked: list[Order], error: QueryError, state: AccountState, jitter: float
 ) -> None:
     rows = data.draw(rows_of(asked))
-    end = after_bad_end(make_query(asked), error, rows, state, now=NOW, rules=RULES, jitter=jitter)
+    end = after_bad_end(make_query(asked), error, rows, state, prices=PRICES, now=NOW, rules=RULES, jitter=jitter)
     assert end.settled == 0
     assert {change.after.id for change in end.changes} == {row.id for row in rows if make_query(asked).holds(row)}
     for change in end.changes:
@@ -156,4 +157,4 @@ def test_after_a_bad_end_each_held_order_is_due_or_unresolved_and_no_other_is_to
         assert order.state in (OrderState.PENDING, OrderState.UNRESOLVED)
         assert (order.query_count, order.queried_at) == (change.before.query_count, change.before.queried_at)
         assert (order.traffic_sts, order.remark, order.ori_amount) == (None, None, None)
-        assert order.due_at <= NOW + RULES.windows(200)
+        assert order.due_at <= NOW + RULES.windows(360)

@@ -4,8 +4,9 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from worker.adapters.clock import Clock
 from worker.adapters.database.engine import Database
@@ -14,6 +15,11 @@ from worker.domain.budget import Reading, Slot, reserve
 from worker.domain.rules import Rules
 
 BUDGETS = table_of(QueryBudget)
+_COLUMNS = (
+    *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
+    *(BUDGETS.c.due_at, BUDGETS.c.boot_id, BUDGETS.c.boot_due_us, BUDGETS.c.wait_us, BUDGETS.c.token),
+    *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account),
+)
 _MICROSECONDS = 1_000_000
 
 
@@ -37,25 +43,26 @@ def read_clocks(database: Database, connection: Connection, clock: Clock) -> Rea
 
 def read_slots(connection: Connection, sids: Collection[str], rules: Rules) -> list[SlotRow]:
     """All slots of these SIDs, without a lock: a hint only. Rows beyond the number of slots are ignored."""
-    statement = select(BUDGETS).where(BUDGETS.c.slot < rules.slots)
-    rows = connection.execute(statement).mappings()
-    return [_to_slot_row(row) for row in rows if row["account_sid"] in sids]
+    rows = connection.execute(select(*_COLUMNS).where(BUDGETS.c.slot < rules.slots))
+    return [_to_slot_row(row) for row in rows if row.account_sid in sids]
 
 
 def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | None:
     """Lock a slot's row, or return None at once where somebody else holds it or it does not exist."""
     statement = (
-        select(BUDGETS).where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number).with_for_update(skip_locked=True)
+        select(*_COLUMNS)
+        .where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number)
+        .with_for_update(skip_locked=True)
     )
-    row = connection.execute(statement).mappings().one_or_none()
+    row = connection.execute(statement).one_or_none()
     return None if row is None else _to_slot_row(row)
 
 
 def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str) -> SlotRow | None:
     """Lock a slot's row, waiting for it; None where the token is no longer the slot's."""
-    statement = select(BUDGETS).where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number).with_for_update()
-    row = connection.execute(statement).mappings().one_or_none()
-    return None if row is None or row["token"] != token else _to_slot_row(row)
+    statement = select(*_COLUMNS).where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number).with_for_update()
+    row = connection.execute(statement).one_or_none()
+    return None if row is None or row.token != token else _to_slot_row(row)
 
 
 def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) -> None:
@@ -85,18 +92,21 @@ def _to_values(slot: Slot) -> dict[str, object]:
     }
 
 
-def _to_slot_row(row: RowMapping) -> SlotRow:
+def _to_slot_row(row: Any) -> SlotRow:
+    # By place and not by name: a tick reads the row of every slot.
+    row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account = row
+    slot = Slot(
+        due_at=due_at,
+        boot_id=boot_id,
+        boot_due=boot_due_us / _MICROSECONDS,
+        wait_seconds=wait_us / _MICROSECONDS,
+        token=token,
+    )
     return SlotRow(
-        id=row["id"],
-        account_sid=row["account_sid"],
-        number=row["slot"],
-        slot=Slot(
-            due_at=row["due_at"],
-            boot_id=row["boot_id"],
-            boot_due=row["boot_due_us"] / _MICROSECONDS,
-            wait_seconds=row["wait_us"] / _MICROSECONDS,
-            token=row["token"],
-        ),
-        in_flight_query_id=row["in_flight_query_id"],
-        last_account=row["last_account"],
+        id=row_id,
+        account_sid=sid,
+        number=number,
+        slot=slot,
+        in_flight_query_id=in_flight_query_id,
+        last_account=last_account,
     )

@@ -7,12 +7,16 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
+from worker.adapters.database.archive import ARCHIVED
 from worker.adapters.database.bulk import ids_of, insert_rows
 from worker.adapters.database.models import UnmatchedCallback, table_of
+from worker.adapters.database.notes import add_notes
 from worker.adapters.database.order_rows import ORDERS, by_account_and_column, lock_by_keys, save_changes
 from worker.domain.callbacks import Callback, account_of, key_in, read_callback
 from worker.domain.identity import Directory, OrderKey
 from worker.domain.orders import Change, Order, Source, learned_keys
+from worker.domain.pricing.noting import note_callbacks
+from worker.domain.rules import Rules
 from worker.domain.settlement import settle
 from worker.domain.submissions import Rejection
 from worker.domain.verdicts import judge
@@ -37,7 +41,11 @@ class Recorded:
 
 
 def record(
-    connection: Connection, callbacks: Sequence[tuple[int, Callback]], app_ids: Mapping[str, str], now: datetime
+    connection: Connection,
+    callbacks: Sequence[tuple[int, Callback]],
+    app_ids: Mapping[str, str],
+    now: datetime,
+    rules: Rules,
 ) -> Recorded:
     """Settle what the callbacks settle, keep those whose order is not known yet.
 
@@ -47,23 +55,24 @@ def record(
     desk = _Desk(lock_by_keys(connection, keys), app_ids)
     recorded, unmatched = Recorded(), []
     for index, callback in callbacks:
-        account = account_of(callback, app_ids, desk.accounts_of(callback))
+        account = desk.account_of(callback)
         if account is None:
             error = (
                 "appid: is missing or unknown, and no single account can be told from the ids; send it with its appid"
             )
             recorded.rejections.append(Rejection(index=index, payload=callback.payload, errors=(error,)))
             continue
-        rows = desk.orders_of(account, callback)
+        key = key_in(account, callback)
+        rows = desk.orders_of(key)
         if not rows:
             unmatched.append(_unmatched_row(account, callback, now))
             recorded.kept += 1
-            recorded.keys.append(key_in(account, callback))
+            recorded.keys.append(key)
         elif desk.apply(rows, callback, now):
             recorded.settled += 1
         else:
             recorded.unchanged += 1
-    save_changes(connection, desk.changes.values(), now)
+    _save(connection, desk, now, rules)
     insert_rows(connection, UNMATCHED, unmatched)
     recorded.keys.extend(learned_keys(desk.changes.values()))
     return recorded
@@ -87,15 +96,16 @@ def matching_after(connection: Connection, last_id: int, limit: int) -> tuple[li
     ids = list(connection.scalars(select(page.c.id).order_by(page.c.id)))
     if not ids:
         return [], 0
-    same_account = ORDERS.c.account == page.c.account
     found: set[int] = set()
-    for names in (ORDERS.c.request_id == page.c.request_id, ORDERS.c.custom_parm == page.c.custom_parm):
-        found.update(connection.scalars(select(page.c.id).join(ORDERS, same_account & names)))
+    for table in (ORDERS, ARCHIVED):
+        same_account = table.c.account == page.c.account
+        for names in (table.c.request_id == page.c.request_id, table.c.custom_parm == page.c.custom_parm):
+            found.update(connection.scalars(select(page.c.id).join(table, same_account & names)))
     return sorted(found), ids[-1] if len(ids) == limit else 0
 
 
 def match_kept(
-    connection: Connection, unmatched_ids: Sequence[int], app_ids: Mapping[str, str], now: datetime
+    connection: Connection, unmatched_ids: Sequence[int], app_ids: Mapping[str, str], now: datetime, rules: Rules
 ) -> list[OrderKey]:
     """Settle orders from callbacks that came before them; returns the keys of orders that learned an id by this."""
     chosen = select(UNMATCHED).where(UNMATCHED.c.id.in_(unmatched_ids)).order_by(UNMATCHED.c.id)
@@ -105,11 +115,11 @@ def match_kept(
     desk = _Desk(lock_by_keys(connection, [key_in(row["account"], callback) for row, callback in readable]), app_ids)
     done = []
     for row, callback in readable:
-        orders = desk.orders_of(row["account"], callback)
+        orders = desk.orders_of(key_in(row["account"], callback))
         if orders and row["account"] in app_ids:
             desk.apply(orders, callback, now)
             done.append(row["id"])
-    save_changes(connection, desk.changes.values(), now)
+    _save(connection, desk, now, rules)
     if done:
         connection.execute(delete(UNMATCHED).where(UNMATCHED.c.id.in_(done)))
     return learned_keys(desk.changes.values())
@@ -125,13 +135,16 @@ class _Desk:
         for order in orders:
             self._directory.enter(order.key, order.id)
 
-    def accounts_of(self, callback: Callback) -> set[str]:
-        """The accounts in which an order is known that the callback names."""
-        return {a for a in callback.accounts(self._app_ids) if self.orders_of(a, callback)}
+    def account_of(self, callback: Callback) -> str | None:
+        """The account of a callback, None where that cannot be told."""
+        possible = callback.accounts(self._app_ids)
+        # Who knows the order is looked up only where that decides.
+        known = {a for a in possible if self.orders_of(key_in(a, callback))} if len(possible) > 1 else ()
+        return account_of(callback, self._app_ids, known)
 
-    def orders_of(self, account: str, callback: Callback) -> list[Order]:
-        """The orders of an account that the callback names: one, none, or two that its ids confuse."""
-        return [self.changes[order_id].after for order_id in self._directory.holders(key_in(account, callback))]
+    def orders_of(self, key: OrderKey) -> list[Order]:
+        """The orders that a key names: one, none, or two that its ids confuse."""
+        return [self.changes[order_id].after for order_id in self._directory.holders(key)]
 
     def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
         """Judge the callback and change the orders; returns whether one was settled by it."""
@@ -143,8 +156,15 @@ class _Desk:
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
             self.changes[order.id] = self.changes[order.id].then(change.after, change.events)
-            self._directory.enter(change.after.key, order.id)
+            if change.after.request_id != order.request_id:
+                self._directory.enter(change.after.key, order.id)
         return settled
+
+
+def _save(connection: Connection, desk: _Desk, now: datetime, rules: Rules) -> None:
+    changes = desk.changes.values()
+    add_notes(connection, note_callbacks(changes, now, rules), now, rules)
+    save_changes(connection, changes, now)
 
 
 def _unmatched_row(account: str, callback: Callback, now: datetime) -> dict[str, object]:

@@ -9,12 +9,20 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from worker.adapters.database.answer_bound import bound_answers
 
 T = TypeVar("T")
 
+ANSWER_SECONDS = 15.0
+"""How long a worker waits for the database to say anything: longer than any lock is waited for."""
+
 # A transaction that waits longer for a row than this gives up, and is tried again.
 _LOCK_WAIT_SECONDS = 10
+# While the database hangs, more threads want a connection than there are.
+_FREE_CONNECTION_WAIT_SECONDS = 10
 _CLOCKS = {
     # now() is the transaction's start: behind a lock wait it would be stale.
     "postgresql": "SELECT clock_timestamp()",
@@ -38,11 +46,21 @@ class Database:
 
     `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
     which loses its power cannot keep a budget's row locked.
+    `answer_seconds`: a statement during which the server says nothing for longer ends with an error that
+    `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: an index takes its
+    time. On SQLite there is no server that could keep silent: locks are bounded, and a read of a disk cannot be ended.
     """
 
-    def __init__(self, url: str, *, idle_transaction_seconds: float = 30.0, pool_size: int = 10) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        idle_transaction_seconds: float = 30.0,
+        answer_seconds: float | None = None,
+        pool_size: int = 10,
+    ) -> None:
         self.kind = make_url(url).get_backend_name()
-        self._engine = _make_engine(url, max(1.0, idle_transaction_seconds), pool_size)
+        self._engine = _make_engine(url, max(1.0, idle_transaction_seconds), answer_seconds, pool_size)
 
     @property
     def engine(self) -> Engine:
@@ -63,6 +81,14 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
         with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees the same moment in all its statements."""
+        # On SQLite every transaction does.
+        options = {} if self.kind == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     def now(self, connection: Connection) -> datetime:
@@ -104,39 +130,46 @@ def is_contention(error: BaseException) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database could not be reached, went away, or does not write yet after a failover."""
-    if isinstance(error, (OperationalError, InterfaceError)):
+    """Whether the database could not be reached, went away, keeps silent, or does not write yet after a failover."""
+    if isinstance(error, (OperationalError, InterfaceError, NoConnectionFree)):
         return True
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY_SQLSTATE
 
 
-def _make_engine(url: str, idle_transaction_seconds: float, pool_size: int) -> Engine:
+def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
         engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    kind = "postgresql" if kind == "postgresql" else "mysql"
     engine = create_engine(
         url,
-        connect_args=_CONNECT_ARGUMENTS["postgresql" if kind == "postgresql" else "mysql"],
+        connect_args=_CONNECT_ARGUMENTS[kind],
         # On both servers: a decision must see what others committed before it took its locks.
         isolation_level="READ COMMITTED",
         # A connection that the server has closed meanwhile is replaced, instead of failing a tick.
         pool_pre_ping=True,
-        pool_size=pool_size,
-        max_overflow=pool_size,
+        # All of them are kept: what overflows the pool is closed as soon as it is given back, and under load a process
+        # would make connections all the time. The latest first, so that few are used where few are needed.
+        pool_size=2 * pool_size,
+        max_overflow=0,
+        pool_use_lifo=True,
+        pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
         pool_recycle=1800,
     )
-    statements = _SESSION_SETTINGS["postgresql" if kind == "postgresql" else "mysql"]
+    if answer_seconds is not None:
+        bound_answers(engine, answer_seconds)
     figures = {
         "lock_wait_s": _LOCK_WAIT_SECONDS,
         "idle_ms": math.ceil(idle_transaction_seconds * 1000),
         "idle_s": math.ceil(idle_transaction_seconds),
     }
-    event.listen(engine, "connect", _session_set_up([statement.format(**figures) for statement in statements]))
+    statements = [statement.format(**figures) for statement in _SESSION_SETTINGS[kind]]
+    event.listen(engine, "connect", _session_set_up(statements))
     return engine
 
 
@@ -157,11 +190,16 @@ _SESSION_SETTINGS = {
         "SET TIME ZONE 'UTC'",
         "SET idle_in_transaction_session_timeout = {idle_ms}",
         "SET lock_timeout = '{lock_wait_s}s'",
+        # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for
+        # as long as the connection lives, or until the table is analysed; to plan anew takes a fraction of a ms.
+        "SET plan_cache_mode = force_custom_plan",
     ),
     "mysql": (
         # Times are stored without a zone: sysdate() must give UTC. Only MariaDB reads what /*M! holds: MySQL has no
         # such setting.
-        "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_wait_s}"
+        "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_wait_s},"
+        # A table that is being altered: by the server's default a session would wait a day, long after we left it.
+        " SESSION lock_wait_timeout = {lock_wait_s}"
         " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
     ),
 }

@@ -5,14 +5,14 @@ after it; a deadline that starts after the commit would let a slow grant eat int
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, update
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.account_rows import add_state, lock_states, read_states, save_state
+from worker.adapters.database.account_rows import lock_states, save_state
 from worker.adapters.database.budget_rows import (
     SlotRow,
     add_slot,
@@ -23,14 +23,16 @@ from worker.adapters.database.budget_rows import (
     save_slot,
 )
 from worker.adapters.database.bulk import one_of
-from worker.adapters.database.candidates import claim, read_candidates
+from worker.adapters.database.candidates import choose_due, claim
 from worker.adapters.database.engine import Database
 from worker.adapters.database.order_rows import ORDERS
+from worker.adapters.database.prices import read_prices
 from worker.adapters.database.query_rows import add_query, mark_lost
 from worker.domain.accounts import AccountState, restart_stepped_backoff
 from worker.domain.budget import Permission, Reading, bring_back, may_ask, reserve
-from worker.domain.choice import Choice, choose, spend
+from worker.domain.choice import Choice, spend
 from worker.domain.orders import Order
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
 
@@ -44,26 +46,45 @@ class SlotKey:
     app_ids: Mapping[str, str]
     """Account name to app id, in the order of the names."""
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """What tells its row from others."""
+        return self.account_sid, self.number
+
+
+def _random_token() -> str:
+    return uuid.uuid4().hex
+
 
 class Grants:
-    """The budget as the database keeps it."""
+    """The budget as the database keeps it. `new_token` draws what names a lease: it must never repeat itself."""
 
-    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, rules: Rules, new_token: Callable[[], str] = _random_token
+    ) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
+        self._new_token = new_token
+        # They take a while to compute: better now than under the lock of the first grant.
+        prior_prices(rules)
 
     def prepare(self, slots: Sequence[SlotKey]) -> None:
-        """Begin the rows of slots and accounts that are seen for the first time."""
+        """Begin the rows that slots and their accounts lack."""
         self._database.retrying(lambda: self._prepare(slots))
 
     def open_slots(self, slots: Sequence[SlotKey]) -> list[SlotKey]:
-        """The slots that may carry a query as far as one look without a lock can tell: the quiet tick."""
+        """The slots that may carry a query as far as one look without a lock can tell: the quiet tick.
+
+        A slot without a row, seen for the first time or lost in a restore, is given one and waits.
+        """
         with self._database.read() as connection:
             rows = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
             now = read_clocks(self._database, connection, self._clock)
-        shut = {(row.account_sid, row.number) for row in rows if may_ask(row.slot, now, self._rules) is Permission.WAIT}
-        return [slot for slot in slots if (slot.account_sid, slot.number) not in shut]
+        may = {(row.account_sid, row.number): may_ask(row.slot, now, self._rules) for row in rows}
+        if any(slot.place not in may for slot in slots):
+            self.prepare(slots)
+        return [slot for slot in slots if may.get(slot.place, Permission.WAIT) is not Permission.WAIT]
 
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot for the orders that are most worth it.
@@ -87,7 +108,7 @@ class Grants:
                     return None
             states = lock_states(connection, slot.app_ids)
             for account in _in_turn(tuple(slot.app_ids), row.last_account):
-                if account not in states or not _may_be_asked(connection, states[account], now):
+                if not _may_be_asked(connection, states[account], now):
                     continue
                 query = self._ask_about(connection, slot, row, states[account], now)
                 if query is not None:
@@ -97,8 +118,8 @@ class Grants:
     def _ask_about(
         self, connection: Connection, slot: SlotKey, row: SlotRow, state: AccountState, now: Reading
     ) -> Query | None:
-        candidates = read_candidates(connection, state, now.database, self._rules.batch_size)
-        choice = choose(candidates, state, now.database, self._rules)
+        prices = read_prices(connection, state.account, self._rules)
+        choice = choose_due(connection, state, prices, now.database, self._rules)
         if choice is None:
             return None
         orders = claim(connection, state.account, choice, now.database, self._rules.batch_size)
@@ -116,7 +137,7 @@ class Grants:
         orders: tuple[Order, ...],
         now: Reading,
     ) -> Query:
-        token = uuid.uuid4().hex
+        token = self._new_token()
         mark_lost(connection, row.in_flight_query_id)
         query_id = add_query(
             connection,
@@ -161,11 +182,9 @@ class Grants:
             known_slots = {(row.account_sid, row.number) for row in known}
             now = read_clocks(self._database, connection, self._clock)
             for slot in slots:
-                if (slot.account_sid, slot.number) not in known_slots:
+                if slot.place not in known_slots:
                     add_slot(connection, slot.account_sid, slot.number, now, self._rules)
-            accounts = {account for slot in slots for account in slot.app_ids}
-            for account in sorted(accounts - read_states(connection, accounts).keys()):
-                add_state(connection, account)
+            lock_states(connection, {account for slot in slots for account in slot.app_ids})
 
 
 def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:

@@ -20,7 +20,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from worker.adapters.database.engine import Database, is_contention
+from worker.adapters.database.engine import ANSWER_SECONDS, Database, is_contention
+from worker.adapters.database.reads import missing_file
+from worker.adapters.private_files import make_private
 
 # While a schema change waits for a table, whoever comes after it waits too: better to give up soon.
 _TABLE_LOCK_SECONDS = 5
@@ -68,7 +70,10 @@ def downgrade(url: str, revision: str) -> None:
 def check_at_head(url: str) -> None:
     """Raise NotAtHead unless the database is at the code's revision; leaves no connection open."""
     script = ScriptDirectory(str(script_location()))
-    database = Database(url, pool_size=1)
+    if missing_file(url):
+        # To connect would make the file, and for everybody to read.
+        raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
+    database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
     try:
         with database.read() as connection:
             refuse_newer(connection, script)
@@ -112,8 +117,11 @@ def script_location() -> Path:
 def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SECONDS) -> Iterator[Connection]:
     """A connection for migrations: no other one migrates meanwhile, and a table in use is not waited for long.
 
-    `patience_seconds`: how long to wait for another migration to end. Raises MigrationError.
+    `patience_seconds`: how long to wait for another migration to end. Raises MigrationError. The file of a new SQLite
+    database is its owner's alone, and so are those that SQLite puts beside it.
     """
+    if file := missing_file(url):
+        make_private(file)
     database = Database(url, pool_size=1)
     try:
         if database.kind == "sqlite":

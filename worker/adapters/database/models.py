@@ -1,6 +1,6 @@
 """The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
 
-There are no foreign keys: rows are moved to an archive table by table, and an event must outlive what it speaks of.
+There are no foreign keys: orders leave for the archive, and the queries that asked about them stay.
 """
 
 from datetime import datetime
@@ -38,6 +38,16 @@ NAMING = {
 MYSQL_OPTIONS = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 MARIADB_OPTIONS = {name.replace("mysql_", "mariadb_"): value for name, value in MYSQL_OPTIONS.items()}
 TABLE_OPTIONS = {**MYSQL_OPTIONS, **MARIADB_OPTIONS}
+# A large table is vacuumed long before a fifth of it is dead; what every pass writes to finds room in its page for that
+# (docs/performance.md). Other databases know no such settings.
+OFTEN_VACUUMED = {
+    "postgresql_with": {
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_analyze_scale_factor": "0.02",
+        "vacuum_index_cleanup": "on",
+    }
+}
+HALF_FULL = {"postgresql_with": {"fillfactor": "50"}}
 
 PENDING = sql("state = 'pending'")
 # The same rows in other words. PostgreSQL leaves a condition that the index itself promises out of the search, and with
@@ -88,7 +98,7 @@ class RechargeOrder(Base):
         Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
         # The billing system reads what has changed since its last look.
         Index("ix_recharge_orders_changed", "updated_at", postgresql_where=NOT_PENDING, sqlite_where=NOT_PENDING),
-        TABLE_OPTIONS,
+        {**TABLE_OPTIONS, **OFTEN_VACUUMED},
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -114,7 +124,8 @@ class RechargeOrder(Base):
     id_kind: Mapped[IdKind] = mapped_column(text_enum(IdKind, 16))
     lane: Mapped[Lane] = mapped_column(text_enum(Lane, 16))
     look_group: Mapped[int] = mapped_column(SmallInteger)
-    """0: no answered query asked about it yet; 1: one did."""
+    """0: no answered query asked about it yet; 1 to 23: the group of its age at the last look (only 1 where it is asked
+    about apart)."""
     suspect_group: Mapped[int | None] = mapped_column(BigInt)
     lease_token: Mapped[str | None] = mapped_column(String(32))
     check_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -175,11 +186,34 @@ class OrderEventRow(Base):
     detail: Mapped[str | None] = mapped_column(LongText)
 
 
+class ArchivedOrder(Base):
+    """A settled order that was moved out of the other tables; `worker.adapters.database.archive` moves them."""
+
+    __tablename__ = "archived_orders"
+    __table_args__ = (
+        UniqueConstraint("request_id", "account"),
+        UniqueConstraint("custom_parm", "account"),
+        TABLE_OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
+    """The order's."""
+    account: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    custom_parm: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[OrderState] = mapped_column(text_enum(OrderState, 16))
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    archived_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    record: Mapped[str] = mapped_column(LongText)
+    """JSON: its row of `recharge_orders` as `order`, its rows of `order_events` as `events`; amounts are decimal text,
+    times ISO 8601 with an offset."""
+
+
 class QueryBudget(Base):
     """A row per slot of an account SID: when the next query may be sent, and what is in flight."""
 
     __tablename__ = "query_budgets"
-    __table_args__ = (UniqueConstraint("account_sid", "slot"), TABLE_OPTIONS)
+    __table_args__ = (UniqueConstraint("account_sid", "slot"), {**TABLE_OPTIONS, **HALF_FULL})
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     account_sid: Mapped[str] = mapped_column(String(64))
@@ -202,7 +236,7 @@ class AccountStateRow(Base):
     """A row per account; `worker.domain.accounts.AccountState` documents each field."""
 
     __tablename__ = "account_states"
-    __table_args__ = (TABLE_OPTIONS,)
+    __table_args__ = ({**TABLE_OPTIONS, **HALF_FULL},)
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
     backoff_level: Mapped[int] = mapped_column(Integer)
@@ -223,6 +257,32 @@ class AccountStateRow(Base):
     one_item_since: Mapped[int | None] = mapped_column(BigInt)
     one_item_mode: Mapped[bool] = mapped_column(Boolean)
     batch_retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AccountPrices(Base):
+    """A row per account that has taught anything: what was learned, and the prices of looks that follow."""
+
+    __tablename__ = "account_prices"
+    __table_args__ = (TABLE_OPTIONS,)
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    learned: Mapped[str] = mapped_column(LongText)
+    """JSON; `worker.adapters.database.pricing_text` reads both texts."""
+    prices: Mapped[str] = mapped_column(LongText)
+    priced_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SettlementNote(Base):
+    """What one transaction has seen of when orders settle: it is there until it is learned from."""
+
+    __tablename__ = "settlement_notes"
+    __table_args__ = (Index("ix_settlement_notes_account", "account", "id"), TABLE_OPTIONS)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    account: Mapped[str] = mapped_column(String(64))
+    noted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    notes: Mapped[str] = mapped_column(LongText)
+    """JSON."""
 
 
 class RejectedOrder(Base):

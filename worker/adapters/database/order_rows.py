@@ -3,15 +3,18 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Update, func, select, update
+from sqlalchemy import Connection, Row, Update, func, select, update
 
-from worker.adapters.database.bulk import RowUpdate, Value, ids_of, insert_rows, one_of
+from worker.adapters.database.archive import ARCHIVED, bring_back
+from worker.adapters.database.bulk import RowUpdate, Value, found_by, ids_of, insert_rows, one_of
 from worker.adapters.database.engine import RaceLost
 from worker.adapters.database.models import OrderEventRow, RechargeOrder, table_of
 from worker.domain.identity import OrderKey
-from worker.domain.orders import Change, Order, OrderEvent
+from worker.domain.orders import Change, Lane, Order, OrderEvent
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
@@ -20,61 +23,88 @@ _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
 ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 
-_SAVED = (*_FIELDS[1:], "id_kind", "look_group", "updated_at")
+# What may change: an order keeps its id and the time at which it came in.
+_SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at"))
+_saved_of = attrgetter(*_SAVED)
 
 
-def _saving(value: Value) -> Update:
-    """Only a row that stands as it was read is written."""
-    as_read = (
-        ORDERS.c.id == value("row_id"),
-        ORDERS.c.state == value("row_state"),
-        func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
-    )
-    return update(ORDERS).where(*as_read).values({name: value(name) for name in _SAVED})
+# Of what decisions change there are a few sets.
+@lru_cache(maxsize=64)
+def _saving(columns: tuple[str, ...]) -> RowUpdate:
+    """The statement that writes these columns, of rows that stand as they were read."""
+
+    def build(value: Value) -> Update:
+        as_read = (
+            ORDERS.c.id == value("row_id"),
+            ORDERS.c.state == value("row_state"),
+            func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
+        )
+        return update(ORDERS).where(*as_read).values({name: value(name) for name in written})
+
+    written = (*columns, "updated_at")
+    guards = {"row_id": ORDERS.c.id.type, "row_state": ORDERS.c.state.type, "row_token": ORDERS.c.lease_token.type}
+    return RowUpdate(build, {**guards, **{name: ORDERS.c[name].type for name in written}})
 
 
-_SAVE = RowUpdate(
-    _saving,
-    {
-        "row_id": ORDERS.c.id.type,
-        "row_state": ORDERS.c.state.type,
-        "row_token": ORDERS.c.lease_token.type,
-        **{name: ORDERS.c[name].type for name in _SAVED},
-    },
-)
-
-
-def to_order(row: RowMapping) -> Order:
+def to_order(row: Row[Any]) -> Order:
     """The order that a row of `ORDER_COLUMNS` holds."""
-    return Order(**{name: row[name] for name in _FIELDS})
+    # By place: to look each column up by its name takes as long again as to read the row.
+    return Order(**dict(zip(_FIELDS, row, strict=True)))
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
     """The columns of an order's row, the id aside."""
     values: dict[str, Any] = {name: getattr(order, name) for name in _FIELDS if name != "id"}
-    return {**values, "id_kind": order.id_kind, "look_group": int(order.query_count > 0), "updated_at": now}
+    return {**values, "look_group": _stored_group(order), "id_kind": order.id_kind, "updated_at": now}
+
+
+def _stored_group(order: Order) -> int:
+    # Few orders are asked about apart: two groups are enough to read from.
+    return order.look_group if order.lane is Lane.BATCH else min(1, order.look_group)
 
 
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
-    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them."""
+    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
+
+    Those that are in the archive are brought back.
+    """
     if not order_ids:
         return []
+    orders = _lock(connection, order_ids)
+    if len(orders) < len(order_ids):
+        bring_back(connection, set(order_ids) - {order.id for order in orders})
+        # All of them once more: another may have brought some back since they were missed.
+        orders = _lock(connection, order_ids)
+    return orders
+
+
+def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     chosen = one_of(connection, ORDERS.c.id, order_ids)
     statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
-    return [to_order(row) for row in connection.execute(statement).mappings()]
+    return [to_order(row) for row in connection.execute(statement)]
 
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
-    """The ids of the rows that hold either id of any of these keys. A handful of statements, however many keys."""
-    found: set[int] = set()
-    for account, column, ids in by_account_and_column(keys):
-        found.update(connection.scalars(ids_of(connection, ORDERS, column, ids, account=account, most=1)))
-    return found
+    """The ids of the orders that hold either id of any of these keys, archived ones too. A handful of statements,
+    however many keys; each reads both tables, and sees an order that is being moved in one of them."""
+    looks = [
+        ids_of(connection, table, column, ids, account=account, most=1)
+        for account, column, ids in by_account_and_column(keys)
+        for table in (ORDERS, ARCHIVED)
+    ]
+    return found_by(connection, looks)
 
 
-def lock_by_keys(connection: Connection, keys: Sequence[OrderKey]) -> list[Order]:
-    """Lock and read the rows that hold either id of any of these keys."""
-    return lock_by_ids(connection, find_ids(connection, keys))
+def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
+    """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
+
+    Raises RaceLost where one of the first was moved to the archive and back while it was looked for.
+    """
+    found = find_ids(connection, keys)
+    orders = lock_by_ids(connection, found.union(besides))
+    if not found.issubset(order.id for order in orders):
+        raise RaceLost("an order that was found is gone")
+    return orders
 
 
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
@@ -85,19 +115,32 @@ def save_changes(connection: Connection, changes: Iterable[Change], now: datetim
     listed = list(changes)
     changed = [change for change in listed if change.after != change.before]
     if changed:
-        rows = [
-            {
-                "row_id": change.before.id,
-                "row_state": change.before.state,
-                "row_token": change.before.lease_token or "",
-                **to_values(change.after, now),
-            }
-            for change in changed
-        ]
-        written = _SAVE.execute(connection, rows)
+        columns = _columns_to_save(changed)
+        rows = [_saved_row(change, columns, now) for change in changed]
+        written = _saving(columns).execute(connection, rows)
         if written not in (-1, len(rows)):
             raise RaceLost(f"{len(rows) - written} of {len(rows)} orders were changed meanwhile")
     add_events(connection, (event for change in listed for event in change.events))
+
+
+def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
+    """The columns in which any of these orders has changed: to hand over and to read the others costs as much again."""
+    before = zip(*(_saved_of(change.before) for change in changes), strict=True)
+    after = zip(*(_saved_of(change.after) for change in changes), strict=True)
+    changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]
+    # These two follow from others.
+    derived = {"request_id": "id_kind", "lane": "look_group"}
+    follow = [derived[name] for name in changed if name in derived and derived[name] not in changed]
+    return (*changed, *follow)
+
+
+def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[str, Any]:
+    before, after = change.before, change.after
+    as_read = {"row_id": before.id, "row_state": before.state, "row_token": before.lease_token or ""}
+    row = {**as_read, **{name: getattr(after, name) for name in columns}, "updated_at": now}
+    if "look_group" in row:
+        row["look_group"] = _stored_group(after)
+    return row
 
 
 def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:

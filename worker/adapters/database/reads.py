@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, make_url, or_, select
 
 from worker.adapters.database.account_rows import STATES
+from worker.adapters.database.archive import ARCHIVED, read_archived
 from worker.adapters.database.budget_rows import BUDGETS
 from worker.adapters.database.order_rows import EVENTS, ORDERS
 from worker.adapters.database.query_rows import QUERIES
@@ -84,23 +85,28 @@ def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> lis
 
 
 def order_by_id(connection: Connection, order_id: int) -> Row | None:
-    """The order with this row id."""
-    return next(iter(_rows(connection, select(*_ORDER_COLUMNS).where(ORDERS.c.id == order_id))), None)
+    """The order with this row id, archived or not; `archived_at` says since when."""
+    found = _rows(connection, select(*_ORDER_COLUMNS).where(ORDERS.c.id == order_id))
+    return next(iter(_with_archived(connection, found, ARCHIVED.c.id == order_id)), None)
 
 
 def orders_named(connection: Connection, account: str, names: Sequence[str]) -> list[Row]:
-    """The orders of an account that have any of these names as their request_id or custom_parm."""
+    """The orders of an account that have any of these names as their request_id or custom_parm, likewise."""
     found: dict[int, Row] = {}
     # One statement for each index: an OR over both would use neither on some databases.
-    for column in (ORDERS.c.request_id, ORDERS.c.custom_parm):
-        statement = select(*_ORDER_COLUMNS).where(ORDERS.c.account == account, column.in_(names))
-        found.update((row["id"], row) for row in _rows(connection, statement))
+    for name in ("request_id", "custom_parm"):
+        statement = select(*_ORDER_COLUMNS).where(ORDERS.c.account == account, ORDERS.c[name].in_(names))
+        rows = _rows(connection, statement)
+        is_named = (ARCHIVED.c.account == account) & ARCHIVED.c[name].in_(names)
+        found.update((row["id"], row) for row in _with_archived(connection, rows, is_named))
     return [found[order_id] for order_id in sorted(found)]
 
 
 def events_of(connection: Connection, order_id: int) -> list[Row]:
-    """Everything that happened to an order, oldest first."""
-    return _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
+    """Everything that happened to an order, archived or not, oldest first."""
+    events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
+    archived = [event for one in read_archived(connection, ARCHIVED.c.id == order_id) for event in one.events]
+    return events + [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived]
 
 
 def queries_about(connection: Connection, order: Row) -> list[Row]:
@@ -138,6 +144,15 @@ def last_query(connection: Connection, account: str) -> Row | None:
 
 def _rows(connection: Connection, statement: Select[Any]) -> list[Row]:
     return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _with_archived(connection: Connection, rows: Iterable[Row], condition: ColumnElement[bool]) -> list[Row]:
+    """Orders that were found, and the archived ones that fulfil the condition."""
+    listed = [{**row, "archived_at": None} for row in rows]
+    for archived in read_archived(connection, condition):
+        columns = {column.name: archived.order[column.name] for column in _ORDER_COLUMNS}
+        listed.append({**columns, "archived_at": archived.archived_at})
+    return listed
 
 
 def _holds(ids: ColumnElement[str], name: str) -> ColumnElement[bool]:

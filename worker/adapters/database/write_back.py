@@ -10,7 +10,9 @@ from worker.adapters.clock import Clock
 from worker.adapters.database.account_rows import lock_states, save_state
 from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, read_clocks, save_slot
 from worker.adapters.database.engine import Database
-from worker.adapters.database.order_rows import ORDERS, find_ids, lock_by_ids, save_changes
+from worker.adapters.database.notes import add_notes
+from worker.adapters.database.order_rows import ORDERS, lock_by_ids, lock_by_keys, save_changes
+from worker.adapters.database.prices import read_prices
 from worker.adapters.database.query_rows import absent_ids_since, end_with_answer, end_with_error
 from worker.domain.accounts import AccountState, back_off
 from worker.domain.answered import after_answer
@@ -38,8 +40,11 @@ class WriteBack:
         """Write what an answer said. Repeated while the database is away, until the lease has run out."""
 
         def attempt(connection: Connection, now: Reading, holder: Query, state: AccountState) -> Aftermath:
-            rows = lock_by_ids(connection, self._concerned(connection, query, answer))
-            aftermath = after_answer(holder, answer, rows, state, now=now.database, rules=self._rules)
+            asked = [order.id for order in query.orders]
+            rows = lock_by_keys(connection, self._named(query, answer), besides=asked)
+            prices = read_prices(connection, query.account, self._rules)
+            aftermath = after_answer(holder, answer, rows, state, prices=prices, now=now.database, rules=self._rules)
+            add_notes(connection, {query.account: aftermath.notes}, now.database, self._rules)
             end_with_answer(connection, query, answer, aftermath, now.database)
             if aftermath.forgive_since is not None:
                 self._forgive(connection, query, aftermath.forgive_since, now)
@@ -53,7 +58,14 @@ class WriteBack:
         def attempt(connection: Connection, now: Reading, holder: Query, state: AccountState) -> Aftermath:
             rows = lock_by_ids(connection, [order.id for order in query.orders])
             aftermath = after_bad_end(
-                holder, error, rows, state, now=now.database, rules=self._rules, jitter=random.random()
+                holder,
+                error,
+                rows,
+                state,
+                prices=read_prices(connection, query.account, self._rules),
+                now=now.database,
+                rules=self._rules,
+                jitter=random.random(),
             )
             end_with_error(connection, query, error, now.database)
             return aftermath
@@ -100,8 +112,8 @@ class WriteBack:
             for account in states.keys() - {query.account}:
                 save_state(connection, back_off(states[account], self._rules, now.database, jitter=random.random()))
 
-    def _concerned(self, connection: Connection, query: Query, answer: Answer) -> set[int]:
-        """The rows that were asked about, and the others that an item names besides."""
+    def _named(self, query: Query, answer: Answer) -> list[OrderKey]:
+        """The names that an item gives besides those that were asked about."""
         # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
         spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
         if query.is_alone:
@@ -109,8 +121,7 @@ class WriteBack:
         named = {(IdKind.REQUEST_ID, report.request_id) for report in spoken_of}
         named |= {(IdKind.CUSTOM_PARM, report.custom_parm) for report in spoken_of}
         named -= {(kind, order.key.id_of(kind)) for order in query.orders for kind in IdKind}
-        keys = [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
-        return {order.id for order in query.orders} | find_ids(connection, keys)
+        return [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
 
     def _forgive(self, connection: Connection, query: Query, since: int, now: Reading) -> None:
         """What one-item answers left out was not absent: it is due at once, and asked like any other again."""

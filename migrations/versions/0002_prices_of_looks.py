@@ -1,0 +1,63 @@
+"""What is learned of when orders settle, and the prices of looks that follow from it.
+
+`recharge_orders.look_group` means more from here on, and its rows stay as they are. It said whether an answered query
+had asked about an order (1) or none had (0). Now 1 to 23 is the group of the order's age at its last look. So an order
+that stands in group 1 from before counts as one that was last looked at when it was young, until it is looked at again:
+a group only says among which others an order is found; what a look at it is worth follows from its times. The other way
+round, what stood in groups above 1 stands in group 1 again, the only one that the release before reads.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from worker.adapters.database.types import LongText, RowId, UtcDateTime
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_UTF8MB4_BIN: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"), ("engine", "InnoDB"))
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "account_prices",
+        sa.Column("account", sa.String(64), nullable=False),
+        sa.Column("learned", LongText, nullable=False),
+        sa.Column("prices", LongText, nullable=False),
+        sa.Column("priced_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_account_prices")),
+        if_not_exists=_goes_on(),
+        **_UTF8MB4_BIN,
+    )
+    op.create_table(
+        "settlement_notes",
+        sa.Column("id", RowId, nullable=False),
+        sa.Column("account", sa.String(64), nullable=False),
+        sa.Column("noted_at", UtcDateTime(), nullable=False),
+        sa.Column("notes", LongText, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_settlement_notes")),
+        if_not_exists=_goes_on(),
+        **_UTF8MB4_BIN,
+    )
+    op.create_index(
+        op.f("ix_settlement_notes_account"), "settlement_notes", ["account", "id"], if_not_exists=_goes_on()
+    )
+
+
+def downgrade() -> None:
+    op.execute("UPDATE recharge_orders SET look_group = 1 WHERE state = 'pending' AND look_group > 1")
+    for table in ("settlement_notes", "account_prices"):
+        op.drop_table(table, if_exists=_goes_on())
+
+
+def _goes_on() -> bool:
+    """Whether what is there already is passed over: MariaDB cannot roll a schema change back (see revision 0001)."""
+    return bool(getattr(op.get_context().dialect, "is_mariadb", False))

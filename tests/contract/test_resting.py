@@ -1,0 +1,91 @@
+"""Which accounts a tick leaves alone: those that a grant would find nothing for, and no other."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.support.reconciling import Workbench
+from worker.adapters.database.resting import read_resting
+from worker.domain.accounts import AccountState
+from worker.domain.orders import Lane
+
+ACCOUNTS = {"default": "app-1", "other": "app-2"}
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    bench = Workbench(migrated_database_url, app_ids=dict(ACCOUNTS)).open()
+    yield bench
+    bench.close()
+
+
+def resting(bench: Workbench) -> set[str]:
+    return read_resting(bench.database, list(ACCOUNTS))
+
+
+def test_an_account_with_a_due_order_is_tried_and_one_without_rests(bench: Workbench) -> None:
+    bench.add("r1")
+    assert resting(bench) == {"other"}
+
+
+def test_an_order_that_waits_for_its_callback_is_not_due(bench: Workbench) -> None:
+    bench.add("r1", age_seconds=-60.0)
+    assert resting(bench) == {"default", "other"}
+
+
+def test_an_account_rests_once_its_orders_are_leased_or_settled(bench: Workbench) -> None:
+    bench.add("r1", "r2")
+    bench.take()
+    assert resting(bench) == {"default", "other"}
+    bench.run("UPDATE recharge_orders SET state = 'cancelled', due_at = submitted_at")
+    assert resting(bench) == {"default", "other"}
+
+
+@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("kind", ["request_id", "custom_parm"])
+@pytest.mark.parametrize("is_asked_already", [False, True])
+def test_whatever_way_an_order_is_to_be_asked_about_its_account_is_tried(
+    bench: Workbench, lane: Lane, kind: str, is_asked_already: bool
+) -> None:
+    bench.enqueue({kind: "x1", "mobile": "18812340804", "account": "other"})
+    bench.run(
+        "UPDATE recharge_orders SET lane = :lane, look_group = :group, suspect_group = :suspects",
+        lane=lane.value,
+        group=int(is_asked_already),
+        suspects=1 if lane is Lane.SUSPECT else None,
+    )
+    assert resting(bench) == {"default"}
+
+
+def test_an_account_that_backs_off_or_is_paused_rests_until_that_ends(bench: Workbench) -> None:
+    bench.add("r1")
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    waiting = AccountState(account="default", backoff_until=now + timedelta(seconds=60), backoff_seconds=60.0)
+    for state, rests in (
+        (waiting, True),
+        (replace(waiting, backoff_until=now - timedelta(seconds=1)), False),
+        (AccountState(account="default", paused_at=now), True),
+        (AccountState(account="default"), False),
+    ):
+        bench.put_state(state)
+        assert ("default" in resting(bench)) is rests
+
+
+def test_a_back_off_that_a_stepped_clock_put_off_is_left_to_the_grant(bench: Workbench) -> None:
+    bench.add("r1")
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    bench.put_state(AccountState(account="default", backoff_until=now + timedelta(days=1), backoff_seconds=60.0))
+    assert resting(bench) == {"other"}
+
+
+def test_an_account_of_which_nothing_is_known_is_tried(bench: Workbench) -> None:
+    bench.run("DELETE FROM account_states WHERE account = 'other'")
+    assert resting(bench) == {"default"}
+
+
+def test_no_account_is_no_question(bench: Workbench) -> None:
+    assert read_resting(bench.database, []) == set()

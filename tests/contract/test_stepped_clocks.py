@@ -1,0 +1,92 @@
+"""The database's clock is stepped by an hour on one boot, either way: that neither opens nor blocks the limit."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.support.reconciling import Workbench, answer_to, item
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import Grants
+from worker.adapters.database.write_back import WriteBack
+from worker.domain.query_errors import DeadlineExceeded
+
+HOUR = timedelta(hours=1)
+both_ways = pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
+
+
+class SteppedDatabase(Database):
+    """A database whose clock the test steps."""
+
+    step = timedelta(0)
+
+    def now(self, connection: Connection) -> datetime:
+        """Its clock as it stands now."""
+        return super().now(connection) + self.step
+
+
+@pytest.fixture
+def database(bench: Workbench) -> Iterator[SteppedDatabase]:
+    """The workbench's own database from now on."""
+    bench.add(*(f"r{number}" for number in range(300)), age_seconds=10 * 3600.0)
+    database = SteppedDatabase(bench.url)
+    bench.grants = Grants(database, bench.clock, bench.rules)
+    bench.write_back = WriteBack(database, bench.clock, bench.rules)
+    yield database
+    database.close()
+
+
+def opens_after(bench: Workbench, seconds: float) -> None:
+    """The slot may be asked in so many seconds of the boot clock, not a moment earlier or later."""
+    bench.clock.advance(seconds - 0.001)
+    assert bench.grants.take(bench.slot) is None, "the step opened the limit"
+    bench.clock.advance(0.001)
+    assert bench.grants.take(bench.slot) is not None, "the step blocked the limit"
+
+
+@both_ways
+def test_a_step_between_a_query_and_the_next_one_leaves_the_reservation_as_it_is(
+    bench: Workbench, database: SteppedDatabase, step: timedelta
+) -> None:
+    bench.take()
+    database.step = step
+    opens_after(bench, bench.rules.reservation_seconds)
+
+
+@both_ways
+def test_a_step_between_a_query_and_its_answer_leaves_the_window_as_it_is(
+    bench: Workbench, database: SteppedDatabase, step: timedelta
+) -> None:
+    query = bench.take()
+    database.step = step
+    bench.write_back.answered(query, answer_to(query, [item("r0")]))
+    opens_after(bench, bench.rules.spacing_seconds)
+
+
+@both_ways
+def test_a_step_after_an_answer_leaves_the_window_as_it_is(
+    bench: Workbench, database: SteppedDatabase, step: timedelta
+) -> None:
+    query = bench.take()
+    bench.write_back.answered(query, answer_to(query, [item("r0")]))
+    database.step = step
+    opens_after(bench, bench.rules.spacing_seconds)
+
+
+def test_a_back_off_lasts_no_longer_than_its_length_after_a_step_back(
+    bench: Workbench, database: SteppedDatabase
+) -> None:
+    bench.write_back.failed(bench.take(), DeadlineExceeded("no answer"))
+    length = timedelta(seconds=bench.state().backoff_seconds)
+    bench.clock.advance(bench.rules.reservation_seconds)
+    database.step = -HOUR
+    assert bench.grants.take(bench.slot) is None
+    database.step += length
+    assert bench.take().ids
+
+
+def test_a_back_off_that_a_step_forward_ends_opens_no_slot(bench: Workbench, database: SteppedDatabase) -> None:
+    bench.write_back.failed(bench.take(), DeadlineExceeded("no answer"))
+    database.step = HOUR
+    opens_after(bench, bench.rules.reservation_seconds)

@@ -1,0 +1,16 @@
+"""How many examples the long random tests try: `RECONCILER_TEST_EXAMPLES=20 make test` tries twenty times as many."""
+
+import os
+
+TIMES = max(1, int(os.environ.get("RECONCILER_TEST_EXAMPLES") or 1))
+"""A factor, 1 unless the environment says otherwise."""
+
+
+def examples(usual: int) -> int:
+    """The number of examples, given what `make test` has time for."""
+    return usual * TIMES
+
+
+def seconds(usual: int) -> int:
+    """A timeout for a test that scales likewise."""
+    return usual * TIMES

@@ -1,0 +1,253 @@
+"""A TCP proxy that misbehaves on command: it holds, mutes, delays, drips and cuts what passes through it."""
+
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+Upstream = tuple[str, int] | Path
+"""A host and a port, or a Unix socket."""
+
+_CHUNK = 65536
+_POLL_SECONDS = 0.02
+
+
+class Mode(StrEnum):
+    """What becomes of bytes."""
+
+    PASS = "pass"
+    HOLD = "hold"
+    """Nothing passes, either way; connections stay open, and new ones are accepted: a black hole."""
+    MUTE = "mute"
+    """The server hears everything and its answers are lost."""
+    REFUSE = "refuse"
+    """New connections are reset at once; those there are go on."""
+
+
+class Proxy:
+    """Listens on a loopback port of its own and forwards to one server. Use it as a context."""
+
+    def __init__(self, upstream: Upstream, *, delivers_late: bool = True) -> None:
+        """With `delivers_late` what was held is forwarded once it may pass, as a network does that sends again.
+
+        Without it, held connections are reset instead: no byte reaches the server later than it was sent.
+        """
+        self._upstream = upstream
+        self._delivers_late = delivers_late
+        self._mode = Mode.PASS
+        self._delay: Callable[[], float] = lambda: 0.0
+        self._pairs: set[_Pair] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._closed = False
+        self._stop_after: int | None = None
+        self._stopped = threading.Event()
+        threading.Thread(target=self._accept, name="proxy-accept", daemon=True).start()
+
+    @property
+    def mode(self) -> Mode:
+        """What becomes of bytes now."""
+        return self._mode
+
+    def set(self, mode: Mode) -> None:
+        """From now on."""
+        held = self._mode is Mode.HOLD and mode is not Mode.HOLD and not self._delivers_late
+        if held:
+            self.cut()
+        self._mode = mode
+
+    def delay_requests(self, seconds: Callable[[], float]) -> None:
+        """Let the first bytes of each connection to the server wait for so many seconds, asked for anew each time."""
+        self._delay = seconds
+
+    def hold_after(self, count: int) -> None:
+        """Of the next connection, forward so many bytes to the server and then hold everything; see `is_holding`."""
+        self._stopped.clear()
+        self._stop_after = count
+
+    def wait_until_holding(self, seconds: float) -> bool:
+        """Whether a connection came within so many seconds, of which `hold_after` holds the rest."""
+        return self._stopped.wait(seconds)
+
+    def strand(self) -> None:
+        """Hold every connection there is, both ways and for good, and tell nobody; new ones pass: half open."""
+        with self._lock:
+            for pair in self._pairs:
+                pair.is_held = True
+
+    def cut(self) -> None:
+        """Reset every connection there is."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            pair.reset()
+
+    def connections(self) -> int:
+        """How many connections there are."""
+        with self._lock:
+            return len(self._pairs)
+
+    def close(self) -> None:
+        """Take no more connections, and reset those there are."""
+        self._closed = True
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------- for the connections
+
+    def may_pass(self, to_server: bool, pair: "_Pair") -> bool:
+        """Wait until bytes may pass in this direction; False where the connection ended meanwhile."""
+        while self._mode is Mode.HOLD or pair.is_held:
+            if pair.is_over or self._closed:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return to_server or self._mode is not Mode.MUTE
+
+    def delay_of_request(self) -> float:
+        """Seconds that the first bytes of a connection wait."""
+        return self._delay()
+
+    def take_limit(self) -> int | None:
+        """How many bytes of a new connection may reach the server; None for all."""
+        with self._lock:
+            limit, self._stop_after = self._stop_after, None
+            return limit
+
+    def is_holding(self) -> None:
+        """A connection has reached its limit."""
+        self._stopped.set()
+
+    def forget(self, pair: "_Pair") -> None:
+        """A connection has ended."""
+        with self._lock:
+            self._pairs.discard(pair)
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._mode is Mode.REFUSE:
+                _reset(client)
+                continue
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        was_held = self._mode is Mode.HOLD
+        while self._mode is Mode.HOLD and not self._closed:
+            time.sleep(_POLL_SECONDS)
+        if was_held and not self._delivers_late:
+            _reset(client)
+            return
+        try:
+            server = self._dial()
+        except OSError:
+            _reset(client)
+            return
+        pair = _Pair(self, client, server)
+        with self._lock:
+            self._pairs.add(pair)
+        pair.start()
+
+    def _dial(self) -> socket.socket:
+        if isinstance(self._upstream, Path):
+            line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            line.connect(str(self._upstream))
+            return line
+        return socket.create_connection(self._upstream, timeout=5)
+
+
+class _Pair:
+    """One connection, both ends of it."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server = server
+        self._limit = proxy.take_limit()
+        self.is_held = False
+        self.is_over = False
+        for end in (client, server):
+            end.settimeout(None)
+
+    def start(self) -> None:
+        """Forward, both ways."""
+        for source, target, to_server in ((self._client, self._server, True), (self._server, self._client, False)):
+            threading.Thread(target=self._forward, args=(source, target, to_server), daemon=True).start()
+
+    def reset(self) -> None:
+        """End it both ways, at once, without a goodbye."""
+        self.is_over = True
+        for end in (self._client, self._server):
+            _reset(end)
+        self._proxy.forget(self)
+
+    def _forward(self, source: socket.socket, target: socket.socket, to_server: bool) -> None:
+        is_first = to_server
+        try:
+            while data := source.recv(_CHUNK):
+                if is_first and (seconds := self._proxy.delay_of_request()) > 0:
+                    time.sleep(seconds)
+                if is_first and _is_gone(source):
+                    # Given up meanwhile: what was never sent on must not arrive after its deadline.
+                    break
+                is_first = False
+                if to_server and self._limit is not None:
+                    data = self._cut_at_limit(data, target)
+                if self._proxy.may_pass(to_server, self) and data:
+                    target.sendall(data)
+        except (OSError, ValueError):
+            # ValueError: the other direction's thread has closed the socket meanwhile.
+            self.reset()
+            return
+        if not self._proxy.may_pass(to_server, self) and self.is_over:
+            return
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+        if not to_server:
+            self.reset()
+
+    def _cut_at_limit(self, data: bytes, server: socket.socket) -> bytes:
+        assert self._limit is not None
+        passing, rest = data[: self._limit], data[self._limit :]
+        self._limit -= len(passing)
+        if passing:
+            server.sendall(passing)
+        if self._limit == 0 and not self.is_held:
+            self.is_held = True
+            self._proxy.is_holding()
+        return rest
+
+
+def _is_gone(line: socket.socket) -> bool:
+    watch = select.poll()
+    watch.register(line, select.POLLRDHUP)
+    return bool(watch.poll(0))
+
+
+def _reset(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):
+        # Wakes the thread that reads from it.
+        line.shutdown(socket.SHUT_RDWR)
+    line.close()

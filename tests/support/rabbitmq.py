@@ -1,0 +1,85 @@
+"""A RabbitMQ of the tests' own, from the machine's programs; it may be killed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+
+from tests.support.server_process import ServerProcess
+from tests.support.servers import free_port
+
+_START_SECONDS = 90
+_DEBIAN = "/usr/lib/rabbitmq/bin"
+# Debian's wrapper in the usual path changes to a user of its own, who may not write where we want the files.
+_PROGRAM = shutil.which("rabbitmq-server", path=_DEBIAN)
+
+
+def is_installed() -> bool:
+    """Whether this machine has RabbitMQ's programs."""
+    return _PROGRAM is not None
+
+
+class OwnRabbitmq(ServerProcess):
+    """A RabbitMQ node on free loopback ports, with the user guest. It lives as long as its context."""
+
+    def __init__(self) -> None:
+        super().__init__("rabbitmq")
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """Broker URL of its virtual host `/`; the same before and after a restart."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def start(self) -> None:
+        """Start the node on its data and wait until it listens. Raises RuntimeError, with its log."""
+        if _PROGRAM is None:
+            raise RuntimeError("RabbitMQ is not installed: install the package rabbitmq-server")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [_PROGRAM], env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        give_up = time.monotonic() + _START_SECONDS
+        while self._process.poll() is None and time.monotonic() < give_up:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.1)
+        self.kill()
+        raise RuntimeError(f"RabbitMQ did not start: {self._log.read_text(errors='replace')}")
+
+    def kill(self) -> None:
+        """Let the node crash (kill -9), its helpers with it; durable messages stay."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def _initialise(self) -> None:
+        (self._home / "plugins").write_text("[].")
+
+    def _environment(self) -> dict[str, str]:
+        home = self._home
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            # The cookie of the node is made here.
+            "HOME": str(home),
+            "RABBITMQ_NODENAME": f"tests-{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_BASE": str(home),
+            "RABBITMQ_MNESIA_BASE": str(home / "data"),
+            "RABBITMQ_LOG_BASE": str(home / "logs"),
+            "RABBITMQ_PID_FILE": str(home / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+            # The machine's own settings are none of the tests' business.
+            "RABBITMQ_CONF_ENV_FILE": str(home / "none"),
+            "RABBITMQ_CONFIG_FILE": str(home / "none"),
+            # An idle node must not keep a processor busy.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+        }

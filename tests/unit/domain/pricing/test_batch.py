@@ -1,0 +1,193 @@
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate
+from worker.domain.orders import Lane
+from worker.domain.pricing.batch import HELPING, Candidate, Pick, Reason, helping_of, pick_batch, used_up, worth_of
+from worker.domain.reports import IdKind
+
+times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
+candidates = st.builds(
+    Candidate,
+    order_id=st.integers(1, 300),
+    id_kind=st.just(IdKind.REQUEST_ID),
+    lane=st.just(Lane.BATCH),
+    submitted_at=times,
+    due_at=times,
+    queried_at=st.none() | times,
+    check_requested_at=st.none() | times,
+)
+
+
+def picked(waiting: list[Candidate], limit: int, batch_number: int = 0) -> tuple[Pick, ...]:
+    return pick_batch(waiting, limit, prices=PRICES, now=NOW, batch_number=batch_number)
+
+
+def ids(picks: tuple[Pick, ...]) -> list[int]:
+    return [pick.order_id for pick in picks]
+
+
+@given(st.lists(candidates), st.integers(1, 100), st.integers(0, 500))
+def test_a_batch_holds_each_order_once_no_more_than_its_limit_and_leaves_no_place_empty(
+    waiting: list[Candidate], limit: int, batch_number: int
+) -> None:
+    picks = picked(waiting, limit, batch_number)
+    known = {candidate.order_id for candidate in waiting}
+    assert len(picks) == len(set(ids(picks))) == min(limit, len(known))
+    assert set(ids(picks)) <= known
+    assert picks == picked(waiting, limit, batch_number), "the same is chosen each time"
+
+
+@given(st.lists(candidates, unique_by=lambda candidate: candidate.order_id), st.integers(1, 60), st.integers(0, 500))
+def test_each_pick_has_the_reason_that_is_its_own(waiting: list[Candidate], limit: int, batch_number: int) -> None:
+    known = {candidate.order_id: candidate for candidate in waiting}
+    picks = picked(waiting, limit, batch_number)
+    left = [candidate for candidate in waiting if candidate.order_id not in ids(picks)]
+    worths = [pick.worth for pick in picks if pick.reason is Reason.WORTH]
+    assert worths == sorted(worths, reverse=True)
+    for pick in picks:
+        candidate = known[pick.order_id]
+        assert pick.worth == worth_of(candidate, PRICES, NOW)
+        match pick.reason:
+            case Reason.CHECKED:
+                assert candidate.check_requested_at
+            case Reason.WORTH:
+                assert all(worth_of(other, PRICES, NOW) <= pick.worth for other in left)
+            case _:
+                assert pick.reason is Reason.LONGEST_DUE
+                assert all(candidate.due_at <= other.due_at for other in left)
+
+
+def test_what_is_worth_most_goes_first() -> None:
+    settled_long_ago = make_candidate(3, submitted_at=NOW - timedelta(hours=1))
+    just_looked_at = make_candidate(1, submitted_at=NOW - timedelta(hours=5), queried_at=NOW - WINDOW)
+    looked_at_long_ago = replace(just_looked_at, order_id=2, queried_at=NOW - timedelta(hours=4))
+    waiting = [just_looked_at, looked_at_long_ago, settled_long_ago]
+    assert ids(picked(waiting, 2)) == [3, 2]
+
+
+def test_of_two_that_are_worth_the_same_the_one_that_has_been_due_for_longer_goes_first() -> None:
+    assert ids(picked([make_candidate(i) for i in (3, 1, 2)], 2)) == [1, 2]
+
+
+@pytest.mark.parametrize(("limit", "share"), [(100, 2), (50, 1)])
+def test_each_fiftieth_place_goes_to_the_order_that_has_been_due_for_longest(limit: int, share: int) -> None:
+    worthless = [make_candidate(i, submitted_at=NOW - timedelta(days=2), queried_at=NOW - WINDOW) for i in range(1, 50)]
+    worth_more = [make_candidate(i, due_at=NOW) for i in range(101, 301)]
+    picks = picked([*worthless, *worth_more], limit)
+    assert ids(picks)[-share:] == list(range(1, share + 1))
+    assert Counter(pick.reason for pick in picks) == {Reason.WORTH: limit - share, Reason.LONGEST_DUE: share}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 19, 49])
+def test_of_small_batches_fifty_together_give_those_places(limit: int) -> None:
+    waiting = [make_candidate(i) for i in range(1, 100)]
+    for start in range(0, 400, 50):
+        reasons = Counter(
+            pick.reason for number in range(start, start + 50) for pick in picked(waiting, limit, batch_number=number)
+        )
+        assert reasons[Reason.LONGEST_DUE] == limit
+
+
+def test_where_all_find_a_place_none_is_kept() -> None:
+    assert {pick.reason for pick in picked([make_candidate(i) for i in range(1, 101)], 100)} == {Reason.WORTH}
+
+
+@pytest.mark.parametrize("phase", range(5))
+def test_an_id_kind_that_has_every_fifth_batch_has_its_share_of_those_places(phase: int) -> None:
+    waiting = [make_candidate(i) for i in range(1, 50)]
+    batches = [picked(waiting, 1, batch_number=number) for number in range(phase, 2500, 5)]
+    assert sum(pick.reason is Reason.LONGEST_DUE for picks in batches for pick in picks) == 10
+
+
+@pytest.mark.parametrize("limit", [1, 10, 100])
+def test_an_order_is_asked_about_whatever_else_is_worth_more(limit: int) -> None:
+    """Each batch brings new orders that are worth more: what is due before them is reached, a fiftieth at a time."""
+    stuck = {i: make_candidate(i, submitted_at=NOW - timedelta(days=2), queried_at=NOW - WINDOW) for i in range(1, 11)}
+    batches = 0
+    while stuck:
+        fresh = [make_candidate(1000 + i, due_at=NOW) for i in range(2 * limit)]
+        for order_id in ids(picked([*stuck.values(), *fresh], limit, batch_number=batches)):
+            stuck.pop(order_id, None)
+        batches += 1
+    assert batches <= 50 * 10 / limit + 50
+
+
+@pytest.mark.parametrize(("limit", "half"), [(100, 50), (5, 2), (2, 1)])
+def test_requested_checks_go_first_and_fill_at_most_half_a_batch_while_others_wait(limit: int, half: int) -> None:
+    checked = [make_candidate(i, due_at=NOW, check_requested_at=NOW - timedelta(seconds=i)) for i in range(1001, 1201)]
+    # They wait behind everybody else: worth nothing yet, and due only now.
+    checked = [replace(candidate, submitted_at=NOW) for candidate in checked]
+    picks = picked([*(make_candidate(i) for i in range(1, 201)), *checked], limit)
+    assert ids(picks)[:half] == list(range(1200, 1200 - half, -1))
+    assert all(pick.reason is Reason.CHECKED for pick in picks[:half])
+    assert all(order_id <= 200 for order_id in ids(picks)[half:])
+
+
+def test_of_batches_of_one_every_second_is_for_checks() -> None:
+    waiting = [make_candidate(1), make_candidate(2, submitted_at=NOW, due_at=NOW, check_requested_at=NOW)]
+    assert [ids(picked(waiting, 1, batch_number=number)) for number in range(4)] == [[1], [2], [1], [2]]
+
+
+def test_before_anything_is_learned_the_longest_unlooked_at_goes_first() -> None:
+    """What is believed of any platform: of two of an age, the one whose last look is longer ago is worth more."""
+    grace_over = make_candidate(1, submitted_at=NOW - timedelta(seconds=RULES.grace_seconds + 600))
+    hour = timedelta(hours=1)
+    looked = [
+        make_candidate(i, submitted_at=NOW - 6 * hour, queried_at=NOW - minutes * WINDOW)
+        for i, minutes in ((2, 5), (3, 60), (4, 180))
+    ]
+    assert ids(picked([*looked, grace_over], 4)) == [1, 4, 3, 2]
+
+
+def test_a_clock_that_was_set_back_makes_no_last_look_before_the_submission() -> None:
+    odd = make_candidate(submitted_at=NOW, queried_at=NOW - timedelta(hours=1))
+    assert worth_of(odd, PRICES, NOW) == PRICES.worth(0.0, 0.0)
+
+
+# ---- how much is read of each look group
+
+
+def looked_at(group: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
+    """So many orders of a group; the longer ago their look, the more another one is worth."""
+    looked = NOW - waited
+    fields = {"submitted_at": NOW - timedelta(hours=5), "queried_at": looked, "due_at": looked, "look_group": group}
+    return [make_candidate(100 * group + i, **fields) for i in range(count)]
+
+
+def groups_used_up(waiting: list[Candidate], limit: int) -> tuple[int, ...]:
+    return used_up(waiting, picked(waiting, limit), limit)
+
+
+def test_a_first_helping_is_small_but_of_orders_that_were_never_looked_at() -> None:
+    assert [helping_of(group, 100) for group in (0, 1, 23)] == [100, HELPING, HELPING]
+    assert helping_of(0, 5) == helping_of(1, 5) == 5
+
+
+def test_a_helping_that_a_batch_takes_whole_is_used_up() -> None:
+    waiting = [*looked_at(7, HELPING), *looked_at(9, HELPING, WINDOW)]
+    assert groups_used_up(waiting, HELPING + 1) == (7,)
+
+
+def test_a_helping_of_which_an_order_is_left_is_not_used_up() -> None:
+    assert groups_used_up([*looked_at(7, HELPING), *looked_at(9, HELPING)], HELPING + 1) == (7,)
+
+
+def test_of_a_group_that_gave_less_than_a_helping_there_is_no_more() -> None:
+    assert groups_used_up(looked_at(7, HELPING - 1), 100) == ()
+
+
+def test_where_a_helping_is_as_much_as_a_batch_holds_there_is_no_more_to_choose() -> None:
+    assert groups_used_up(looked_at(7, 5), 5) == ()
+    assert groups_used_up([make_candidate(i) for i in range(1, 101)], 100) == ()
+
+
+def test_orders_to_be_checked_that_are_left_out_say_nothing_of_their_group() -> None:
+    checks = [replace(each, order_id=each.order_id + 50, check_requested_at=NOW) for each in looked_at(7, 2 * HELPING)]
+    asked_again = [replace(each, queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
+    assert groups_used_up([*looked_at(7, HELPING), *asked_again], HELPING * 2) == (7,)

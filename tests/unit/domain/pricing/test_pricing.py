@@ -1,0 +1,132 @@
+"""When orders settle, what that makes a look worth, and when they are due."""
+
+from datetime import timedelta
+from itertools import pairwise
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.domain.builders import NOW, PRICES, RULES
+from worker.domain.pricing.ages import GROUPS, ages_of, group_of
+from worker.domain.pricing.curve import PRIOR_LOST_SHARE, curve_of, prior_curve
+from worker.domain.pricing.due import LONGEST_WAIT_WINDOWS, first_due, next_due
+from worker.domain.pricing.prices import price_looks
+from worker.domain.pricing.prior import prior_prices
+from worker.domain.rules import Rules
+
+AGES = ages_of(RULES)
+MANY_RULES = [
+    RULES,
+    Rules(window_seconds=0.2, grace_seconds=0.05),
+    Rules(grace_seconds=0.0),
+    Rules(grace_seconds=3_600.0, unresolved_after_seconds=3_600.0),
+    Rules(unresolved_after_seconds=20.0),
+]
+ages = st.floats(0, 400_000, allow_nan=False)
+
+
+@pytest.mark.parametrize("rules", MANY_RULES, ids=str)
+def test_edges_rise_from_nothing_to_the_age_limit(rules: Rules) -> None:
+    edges = ages_of(rules).edges
+    assert edges[0] == 0
+    assert all(left < right for left, right in pairwise(edges))
+    assert edges[-1] == pytest.approx(max(rules.unresolved_after_seconds, rules.window_seconds / 2))
+
+
+def test_the_end_of_the_grace_is_an_edge() -> None:
+    assert RULES.grace_seconds in AGES.edges
+
+
+@given(ages)
+def test_each_age_falls_into_one_bin(age: float) -> None:
+    number = AGES.bin_of(age)
+    assert AGES.edges[number] <= age
+    assert number == len(AGES.edges) - 1 or age < AGES.edges[number + 1]
+    assert AGES.bin_of(-age) == 0
+
+
+@pytest.mark.parametrize("rules", MANY_RULES, ids=str)
+def test_groups_rise_with_the_age_at_the_last_look_and_the_first_is_for_those_without(rules: Rules) -> None:
+    assert group_of(None, rules) == 0
+    groups = [group_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, 10 * rules.unresolved_after_seconds)]
+    assert groups == sorted(groups)
+    assert groups[0] == 1
+    assert groups[-1] == GROUPS - 1
+
+
+def test_what_is_believed_at_first_is_a_share_that_rises_and_stays_under_one() -> None:
+    curve = prior_curve(AGES)
+    assert curve.settled[0] == 0
+    assert all(low <= high for low, high in pairwise(curve.settled))
+    assert curve.settled[-1] < 1
+    assert curve.lost_share == PRIOR_LOST_SHARE
+
+
+def test_what_has_settled_is_straight_between_two_edges_and_level_past_the_last() -> None:
+    curve = prior_curve(AGES)
+    left, right = AGES.edges[40:42]
+    assert [curve.settled_at(age) for age in (-5.0, left, right)] == [0, *curve.settled[40:42]]
+    assert curve.settled_at((left + right) / 2) == pytest.approx(sum(curve.settled[40:42]) / 2)
+    assert curve.settled_at(2 * AGES.edges[-1]) == curve.settled[-1]
+
+
+@given(st.none() | ages, ages, ages)
+def test_a_look_is_worth_more_the_older_the_order_has_become(last: float | None, one: float, other: float) -> None:
+    earlier, later = sorted((one, other))
+    assert 0 <= PRICES.worth(last, earlier) <= PRICES.worth(last, later) < inf
+
+
+@pytest.mark.parametrize("rules", MANY_RULES, ids=str)
+def test_a_higher_price_is_never_due_earlier(rules: Rules) -> None:
+    prices = prior_prices(rules)
+    assert list(prices.levels) == sorted(prices.levels)
+    for due in (prices.first, *prices.again):
+        assert list(due) == sorted(due)
+
+
+@given(ages)
+def test_a_look_is_worth_nothing_before_it_is_due(last: float) -> None:
+    due = PRICES.due_age(last)
+    if due < inf:
+        assert PRICES.worth(last, due * 0.999) == 0
+        assert PRICES.worth(last, due * 1.001) > 0
+
+
+@pytest.mark.parametrize("rules", MANY_RULES[:1], ids=str)
+def test_the_first_look_is_due_at_the_end_of_the_grace(rules: Rules) -> None:
+    prices = prior_prices(rules)
+    assert prices.due_age(None) == rules.grace_seconds
+    assert prices.worth(None, rules.grace_seconds - 1) == 0
+    assert prices.worth(None, rules.grace_seconds) > 0
+    assert first_due(NOW, rules) == NOW + timedelta(seconds=rules.grace_seconds)
+
+
+def test_where_orders_settle_within_the_grace_a_first_look_is_worth_more_than_any_later_one() -> None:
+    chances = [0.5 if edge < RULES.grace_seconds else 0.001 for edge in AGES.edges[:-1]]
+    quick = price_looks(curve_of(AGES, chances, 0.05), RULES)
+    assert quick.worth(None, 660.0) > quick.worth(600.0, 3_600.0)
+
+
+def test_where_hardly_anything_settles_looks_are_worth_less() -> None:
+    stuck = price_looks(curve_of(AGES, [0.001] * (len(AGES.edges) - 1), 0.05), RULES)
+    assert stuck.worth(600.0, 7_200.0) < PRICES.worth(600.0, 7_200.0)
+
+
+def test_where_nothing_settles_a_look_is_worth_nothing_and_never_due() -> None:
+    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    assert dead.worth(600.0, 7_200.0) == 0
+    assert dead.due_age(600.0) == inf
+
+
+@given(st.floats(-1_000, 400_000))
+def test_an_order_that_is_still_open_is_due_after_a_window_and_before_360(age: float) -> None:
+    due = next_due(NOW - timedelta(seconds=age), PRICES, NOW, RULES)
+    assert NOW + RULES.windows(1) <= due <= NOW + RULES.windows(LONGEST_WAIT_WINDOWS)
+
+
+def test_an_order_is_due_at_the_age_limit_in_any_case() -> None:
+    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    submitted_at = NOW - timedelta(seconds=RULES.unresolved_after_seconds) + RULES.windows(5)
+    assert next_due(submitted_at, dead, NOW, RULES) == NOW + RULES.windows(5)

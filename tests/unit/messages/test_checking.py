@@ -1,0 +1,112 @@
+"""What becomes of a message whose handling fails, where no worker could be made to fail so."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from kombu.message import Message
+from structlog.testing import capture_logs
+
+from worker.messages.checking import CheckedConsumer, make_plain
+
+TASK = "reconciler.enqueue_order"
+
+
+class Channel:
+    """Keeps what is said of its messages."""
+
+    no_ack_consumers: None = None
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def basic_reject(self, _tag: str, requeue: bool) -> None:
+        self.said.append("requeued" if requeue else "rejected")
+
+    def basic_ack(self, _tag: str, **_: object) -> None:
+        self.said.append("acknowledged")
+
+
+def sent(body: bytes = b"[[{}], {}, {}]", **headers: object) -> Any:
+    fields = {"task": TASK, "id": "x", **headers}
+    return Message(body, delivery_tag="t", content_type="application/json", headers=fields, channel=Channel())
+
+
+def handler(strategy: Callable[..., None]) -> Callable[[Any], None]:
+    """What a consumer whose tasks are all started so calls with each message."""
+    consumer = CheckedConsumer.__new__(CheckedConsumer)
+    parts = {
+        "strategies": {TASK: strategy},
+        "on_task_message": (),
+        "connection_errors": (OSError,),
+        "channel_errors": (),
+    }
+    consumer.__dict__.update(parts, _maximum_prefetch_restored=True, call_soon_ack=None)
+    made: Callable[[Any], None] = consumer.create_task_handler()
+    return made
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread"), ValueError("a mistake")])
+def test_what_fails_on_this_host_costs_no_message(error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    message = sent()
+    with capture_logs() as told, pytest.raises(type(error)):
+        handler(fail)(message)
+    assert (message.channel.said, told) == ([], [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no result backend"), OSError("no broker")])
+def test_what_fails_after_a_message_is_settled_ends_nothing_but_a_broken_connection(error: Exception) -> None:
+    def settle_and_fail(message: Any, *_: object) -> None:
+        message.reject()
+        raise error
+
+    with nullcontext() if isinstance(error, RuntimeError) else pytest.raises(OSError, match="no broker"):
+        handler(settle_and_fail)(sent())
+
+
+def exhaust() -> object:
+    raise MemoryError
+
+
+def test_memory_that_runs_out_while_a_message_is_read_costs_no_message() -> None:
+    message = sent()
+    message.decode = exhaust
+    with capture_logs() as told, pytest.raises(MemoryError):
+        handler(lambda *_: None)(message)
+    assert (message.channel.said, told) == ([], [])
+
+
+def test_a_message_that_no_task_can_be_run_from_is_refused() -> None:
+    message = sent(task="celery.group")
+    with capture_logs() as told:
+        handler(lambda *_: None)(message)
+    assert message.channel.said == ["rejected"]
+    assert [line["action"] for line in told] == ["message_dropped"]
+
+
+def wait_of(message: Any) -> float | None:
+    """For how many seconds Celery is told to hold a message; None is not at all."""
+    make_plain(message)
+    eta = message.headers["eta"]
+    return None if eta is None else (datetime.fromisoformat(eta) - datetime.now(UTC)).total_seconds()
+
+
+def after(**span: float) -> str:
+    return (datetime.now(UTC) + timedelta(**span)).isoformat()
+
+
+def test_a_retry_waits_and_two_minutes_at_most() -> None:
+    assert wait_of(sent(retries=1, eta=after(seconds=50))) == pytest.approx(50, abs=5)
+    assert wait_of(sent(retries=1, eta=after(days=9000))) == pytest.approx(120, abs=5)
+    assert wait_of(sent(retries=1, eta=after(seconds=-1))) is None
+
+
+def test_nothing_but_a_small_retry_waits() -> None:
+    assert wait_of(sent(eta=after(seconds=50))) is None
+    large = b'[["' + b"x" * 1024 * 1024 + b'"], {}, {}]'
+    assert wait_of(sent(large, retries=1, eta=after(seconds=50))) is None

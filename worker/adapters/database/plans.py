@@ -1,0 +1,45 @@
+"""The next query of an account as it would be chosen now. Nothing here writes or locks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from worker.adapters.database.account_rows import read_state
+from worker.adapters.database.budget_rows import read_slots
+from worker.adapters.database.candidates import choose_due, read_chosen
+from worker.adapters.database.prices import read_prices
+from worker.domain.accounts import AccountState, restart_stepped_backoff
+from worker.domain.choice import Choice
+from worker.domain.orders import Order
+from worker.domain.pricing.batch import Pick
+from worker.domain.rules import Rules
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What an account's next slot would be spent on."""
+
+    state: AccountState
+    slot_due_at: datetime | None
+    """When its SID may send the next query, by the database's clock; None where no worker has run yet."""
+    choice: Choice | None
+    """None where nothing is due."""
+    orders: Sequence[tuple[Order, Pick | None]]
+    """In the order of the query; without a pick where a group is asked as it stands."""
+
+
+def read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
+    """Choose as a grant at this moment would."""
+    state = restart_stepped_backoff(read_state(connection, account), now)
+    slots = read_slots(connection, {account_sid}, rules)
+    choice = choose_due(connection, state, read_prices(connection, account, rules), now, rules)
+    orders = () if choice is None else read_chosen(connection, account, choice, now, rules.batch_size)
+    picks = {} if choice is None else {pick.order_id: pick for pick in choice.picks}
+    return Plan(
+        state=state,
+        slot_due_at=min((row.slot.due_at for row in slots), default=None),
+        choice=choice,
+        orders=[(order, picks.get(order.id)) for order in orders],
+    )

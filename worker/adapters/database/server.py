@@ -1,0 +1,99 @@
+"""What a database server says of itself: its version, its clock, and whether a COMMIT survives a power cut."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from worker.adapters.database.engine import Database
+
+# The best of a few: what delays the answer only on its way back would pass for a fast clock.
+_CLOCK_READINGS = 3
+
+# Nothing that is read here waits for a lock.
+_ANSWER_SECONDS = 5.0
+
+_NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
+
+# Each a row of one setting's name and value. A server that does not know a setting gives no row, or null.
+_POSTGRESQL_SETTINGS = (
+    # As they hold for this session: a role or a database may have values of its own.
+    "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS asked (name)"
+)
+_MYSQL_SETTINGS = "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'"
+_SETTINGS = {"postgresql": _POSTGRESQL_SETTINGS, "mysql": _MYSQL_SETTINGS, "mariadb": _MYSQL_SETTINGS}
+
+_DURABILITY_SETTINGS = {
+    "postgresql": ("fsync", "synchronous_commit"),
+    "mysql": ("innodb_flush_log_at_trx_commit",),
+    "mariadb": ("innodb_flush_log_at_trx_commit",),
+    "sqlite": (),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerReading:
+    """What was read from a server."""
+
+    version: str
+    """For people, such as `PostgreSQL 17.5`."""
+    clock_ahead_seconds: float
+    """How far the server's clock is ahead of this host's; negative where it is behind."""
+    settings: Mapping[str, str | None]
+    """The settings that decide what a power cut may cost; None where the server does not tell."""
+
+
+def durability_settings(kind: str) -> tuple[str, ...]:
+    """The settings that are read from a database of a SQLAlchemy backend's name. SQLite has none: each of our own
+    connections sets what matters."""
+    return _DURABILITY_SETTINGS[kind]
+
+
+def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
+    """Read a server; leaves no connection open. Raises SQLAlchemy's errors where it cannot be reached or read.
+
+    `now` is this host's wall clock, aware. A SQLite file that does not exist is made: look for it first.
+    """
+    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    try:
+        told = _settings(database)
+        with database.read() as connection:
+            return ServerReading(
+                version=_version(connection, database.kind),
+                clock_ahead_seconds=_clock_ahead(database, connection, now),
+                settings={name: told.get(name) for name in durability_settings(database.kind)},
+            )
+    finally:
+        database.close()
+
+
+def _settings(database: Database) -> Mapping[str, str | None]:
+    if database.kind not in _SETTINGS:
+        return {}
+    try:
+        with database.read() as connection:
+            rows = connection.exec_driver_sql(_SETTINGS[database.kind]).all()
+    except DBAPIError:
+        # A role that may not look can do its work all the same. Where the server is away, its clock says so next.
+        return {}
+    return {row[0].lower(): row[1] for row in rows}
+
+
+def _version(connection: Connection, kind: str) -> str:
+    dialect = connection.dialect
+    name = _NAMES["mariadb" if getattr(dialect, "is_mariadb", False) else kind]
+    numbers = dialect.server_version_info or ()
+    return f"{name} {'.'.join(str(number) for number in numbers if isinstance(number, int))}".strip()
+
+
+def _clock_ahead(database: Database, connection: Connection, now: Callable[[], datetime]) -> float:
+    """By the reading with the shortest way: the server's clock against the middle of that way."""
+    readings = []
+    for _ in range(_CLOCK_READINGS):
+        before = now()
+        server = database.now(connection)
+        way = now() - before
+        readings.append((way, (server - (before + way / 2)).total_seconds()))
+    return min(readings)[1]

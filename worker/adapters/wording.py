@@ -1,0 +1,27 @@
+"""What an error says, fit to be shown: one bounded line, no secret, nothing that a terminal would obey."""
+
+from worker.adapters.redaction import Redactor, escape_controls
+
+_LONGEST = 500
+
+
+def one_line(text: str, redactor: Redactor | None = None) -> str:
+    """A text from outside as one bounded line, without secrets, and without anything that a terminal would obey."""
+    joined = " ".join(text.split())
+    return escape_controls((redactor or Redactor()).text(joined))[:_LONGEST]
+
+
+def first_line(error: BaseException, redactor: Redactor | None = None) -> str:
+    """`first_words`, fit to be shown."""
+    return one_line(first_words(error), redactor)
+
+
+def first_words(error: BaseException) -> str:
+    """The first line of what an error says, as it is. Of a database error the driver's words, without statement and
+    parameters."""
+    # Drivers give a number and a text (PyMySQL), or several lines (psycopg), the first of which says it.
+    cause = getattr(error, "orig", None) or error
+    last = cause.args[-1] if cause.args else None
+    words = last if isinstance(last, str) and last.strip() else str(cause)
+    lines = words.strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

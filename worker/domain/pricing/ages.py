@@ -1,0 +1,50 @@
+"""The ages at which orders are counted and priced: a geometric grid, from a quarter of a window to the age limit."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+
+from worker.domain.rules import Rules
+
+_EDGES = 90
+_FIRST_EDGE_WINDOWS = 0.25
+GROUPS = 24
+"""Groups by the age at the last look; group 0 holds the orders that no answered query asked about yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """The edges of the bins, in seconds; bin k reaches from edge k up to edge k + 1, the last one without end."""
+
+    edges: tuple[float, ...]
+
+    def bin_of(self, age_seconds: float) -> int:
+        """The bin that an age falls into."""
+        return max(0, bisect_right(self.edges, age_seconds) - 1)
+
+
+@lru_cache(maxsize=8)
+def ages_of(rules: Rules) -> Ages:
+    """The grid for these rules. The end of the grace is an edge of it: that is where most first looks stand."""
+    first, last = rules.window_seconds * _FIRST_EDGE_WINDOWS, rules.unresolved_after_seconds
+    if last <= 2 * first:
+        return Ages((0.0, first, 2 * first))
+    step = (last / first) ** (1 / (_EDGES - 2))
+    steps = {first * step**number for number in range(_EDGES - 1)}
+    near = min(steps, key=lambda edge: abs(edge - rules.grace_seconds))
+    if first < rules.grace_seconds < last:
+        steps = steps - {near} | {rules.grace_seconds}
+    return Ages((0.0, *sorted(steps)))
+
+
+@lru_cache(maxsize=8)
+def group_edges(rules: Rules) -> tuple[float, ...]:
+    """Where each group ends and the next begins, from group 1 on, in seconds."""
+    first, last = rules.window_seconds, max(rules.unresolved_after_seconds, 2 * rules.window_seconds)
+    step = (last / first) ** (1 / (GROUPS - 2))
+    return tuple(first * step**number for number in range(1, GROUPS - 1))
+
+
+def group_of(age_at_last_look: float | None, rules: Rules) -> int:
+    """The group, 0 to 23, of an order that was last looked at at this age (seconds); None: never."""
+    return 0 if age_at_last_look is None else 1 + bisect_right(group_edges(rules), age_at_last_look)

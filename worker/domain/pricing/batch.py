@@ -1,0 +1,144 @@
+"""Which due orders fill a batch: those whose look is worth most, and a few that have waited longest.
+
+A batch is chosen out of the first due orders of each look group. Most groups give it few or none: a helping of each is
+read, then more of those groups only whose helping the batch would use up.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from worker.domain.orders import Lane
+from worker.domain.pricing.prices import Prices
+from worker.domain.reports import IdKind
+
+HELPING = 50
+"""How many orders of a look group are read at first. A batch keeps fewer places than that for those due for longest."""
+LONGEST_WAITING_OF = 50
+"""One of so many places is for the order that has been due for longest: price alone might never come to it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A pending order that is due, as far as the choice needs to know it."""
+
+    order_id: int
+    id_kind: IdKind
+    lane: Lane
+    submitted_at: datetime
+    due_at: datetime
+    look_group: int = 0
+    """The group that it was read from; 0 where no answered query asked about it yet."""
+    queried_at: datetime | None = None
+    """When the last answered query that asked about it was sent."""
+    check_requested_at: datetime | None = None
+    suspect_group: int | None = None
+
+
+class Reason(StrEnum):
+    """Why an order is in a query."""
+
+    CHECKED = "checked"
+    """Somebody asked to have it asked about."""
+    WORTH = "worth"
+    """No other due order was worth more."""
+    LONGEST_DUE = "longest_due"
+    """It has been due for longest."""
+    ALONE = "alone"
+    """Its turn to be asked in a query of its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """An order that was chosen, and why."""
+
+    order_id: int
+    reason: Reason
+    worth: float = 0.0
+    """How many seconds of delay a look at it is worth; 0 where it is asked about alone, which asks for no price."""
+
+
+def worth_of(candidate: Candidate, prices: Prices, now: datetime) -> float:
+    """How many seconds of delay a look at an order is worth now."""
+    looked = candidate.queried_at
+    last = None if looked is None else max(0.0, (looked - candidate.submitted_at).total_seconds())
+    worth = prices.worth(last, (now - candidate.submitted_at).total_seconds())
+    return worth * prices.factors.factor(candidate.submitted_at.timestamp(), last)
+
+
+def helping_of(look_group: int, limit: int) -> int:
+    """How many orders of a group are read at first: first looks are worth most, and fill a whole batch at times."""
+    return limit if look_group == 0 else min(HELPING, limit)
+
+
+def used_up(helpings: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
+    """The look groups whose helping a batch would use up, so that what stands behind it may be worth a place, too.
+
+    `helpings`: what was read at first, all of one id kind. Orders that somebody wants checked were read apart from
+    their groups, too: that they are left out says nothing of the helping. `limit`: how many a batch may hold.
+    """
+    chosen = {pick.order_id for pick in picks}
+    read, left = Counter[int](), Counter[int]()
+    for candidate in helpings:
+        read[candidate.look_group] += 1
+        left[candidate.look_group] += candidate.order_id not in chosen and candidate.check_requested_at is None
+    return tuple(
+        group
+        for group, count in sorted(read.items())
+        if not left[group] and helping_of(group, limit) <= count and helping_of(group, limit) < limit
+    )
+
+
+def pick_batch(
+    candidates: Iterable[Candidate], limit: int, *, prices: Prices, now: datetime, batch_number: int
+) -> tuple[Pick, ...]:
+    """At most `limit` due orders of one id kind, each once, in the order of their reasons.
+
+    Orders that somebody wants checked fill at most half; of the rest each fiftieth place goes to the order that has
+    been due for longest, the others to those that are worth most.
+    """
+    waiting = list({candidate.order_id: candidate for candidate in candidates}.values())
+    worths = {candidate.order_id: worth_of(candidate, prices, now) for candidate in waiting}
+    asked_for = sorted((candidate for candidate in waiting if candidate.check_requested_at), key=_by_request)
+    checked = asked_for[: _half(limit, batch_number)]
+    left = _without(waiting, checked)
+    room = limit - len(checked)
+    # Where all find a place, none is kept for anybody.
+    kept = _longest(room, batch_number) if len(left) > room else 0
+    longest = sorted(left, key=_by_due)[:kept]
+    # Of two that are worth the same, the one that has been due for longer.
+    best = sorted(_without(left, longest), key=lambda each: (-worths[each.order_id], *_by_due(each)))[: room - kept]
+    return tuple(
+        Pick(order_id=candidate.order_id, reason=reason, worth=worths[candidate.order_id])
+        for reason, chosen in ((Reason.CHECKED, checked), (Reason.WORTH, best), (Reason.LONGEST_DUE, longest))
+        for candidate in chosen
+    )
+
+
+def _without(candidates: Sequence[Candidate], taken: Sequence[Candidate]) -> list[Candidate]:
+    ids = {candidate.order_id for candidate in taken}
+    return [candidate for candidate in candidates if candidate.order_id not in ids]
+
+
+def _half(limit: int, batch_number: int) -> int:
+    return limit // 2 if limit > 1 else batch_number % 2
+
+
+def _longest(room: int, batch_number: int) -> int:
+    """How many of a batch's places: where they are no whole number, now one and now none.
+
+    In each run of fifty batches at other ones: an id kind whose turn is every fifth would have them all otherwise.
+    """
+    run, place = divmod(batch_number, LONGEST_WAITING_OF)
+    turn = (place + run) % LONGEST_WAITING_OF
+    return (turn + 1) * room // LONGEST_WAITING_OF - turn * room // LONGEST_WAITING_OF
+
+
+def _by_due(candidate: Candidate) -> tuple[datetime, int]:
+    return (candidate.due_at, candidate.order_id)
+
+
+def _by_request(candidate: Candidate) -> tuple[datetime, int]:
+    return (candidate.check_requested_at or candidate.due_at, candidate.order_id)

@@ -1,0 +1,114 @@
+"""What a cohort's own callbacks and looks say of it, beside what is believed of all: a factor to the worth of a look.
+
+A price knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or nobody
+receives callbacks, some cohorts are unlike the others for hours, and the callbacks that are known tell which:
+
+- Of a cohort, as many orders have settled unseen since a look as callbacks have come since, times the odds that one is
+  lost. Where half of the callbacks came that the curve expects, a look again is worth half as much.
+- A first look is worth the more the more callbacks are lost, about in proportion to the odds. First looks at a cohort
+  and its neighbours tell how many are.
+
+Both are mixed with what is believed of all, so that few orders say little.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import floor, inf
+
+from worker.domain.pricing.curve import Curve
+from worker.domain.pricing.learning import MOSTLY_LOST, Cohort, Learned, cohort_of, cohort_seconds
+from worker.domain.rules import Rules
+
+_BELIEF = 2.0
+"""So many callbacks, or first looks that hit at odds of one, weighs what is believed of all."""
+_NEIGHBOURS = 3
+"""Cohorts on either side whose first looks count, each half as much as the one before."""
+_MOST_ODDS = 1.0
+"""No cohort's odds count for more than even: its first looks would leave no place for others."""
+_KNOWN_WINDOWS = 1440
+"""Cohorts that began before so many windows have no factors: too little comes of them any more to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class CohortFactors:
+    """The factors for the orders of one cohort."""
+
+    first: float
+    """For a first look."""
+    again: tuple[float, ...]
+    """For an order that was last looked at at each edge of the ages, from 0 on; past the last one it is 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """By how much looks are worth more, or less, than the price of all says; 1 where nothing is known."""
+
+    cohort_seconds: float = inf
+    edges: tuple[float, ...] = ()
+    by_cohort: Mapping[int, CohortFactors] = field(default_factory=dict)
+
+    def factor(self, submitted: float, last_look: float | None) -> float:
+        """The factor for an order submitted then (seconds since the epoch), last looked at at this age (seconds)."""
+        known = self.by_cohort.get(floor(submitted / self.cohort_seconds))
+        if known is None:
+            return 1.0
+        if last_look is None:
+            return known.first
+        number = bisect_right(self.edges, last_look) - 1
+        here, later = (known.again[each] if each < len(known.again) else 1.0 for each in (number, number + 1))
+        if number + 1 >= len(self.edges):
+            return here
+        left, right = self.edges[number], self.edges[number + 1]
+        return here + (later - here) * (last_look - left) / (right - left)
+
+
+NO_FACTORS = Factors()
+"""Nothing is known of any cohort."""
+
+
+def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Factors:
+    """What is known of each cohort now (seconds since the epoch), beside the curve that was learned of all.
+
+    Where most callbacks are lost they tell nothing.
+    """
+    if curve.lost_share > MOSTLY_LOST:
+        return NO_FACTORS
+    oldest = cohort_of(now - _KNOWN_WINDOWS * rules.window_seconds, rules)
+    whole = {number: cohort for number, cohort in learned.cohorts.items() if number >= oldest and cohort.is_whole}
+    looks = {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
+    odds = curve.lost_share / (1 - curve.lost_share)
+    length = cohort_seconds(rules)
+    return Factors(
+        cohort_seconds=length,
+        edges=curve.ages.edges,
+        by_cohort={
+            number: CohortFactors(
+                first=_odds_near(number, looks, odds) / odds,
+                again=tuple(_callbacks_since(cohort, curve, now - (number + 0.5) * length)),
+            )
+            for number, cohort in whole.items()
+        },
+    )
+
+
+def _odds_near(number: int, looks: Mapping[int, tuple[int, float]], odds: float) -> float:
+    """The odds that a callback of this cohort is lost, where those of all are `odds`."""
+    hits, expected = _BELIEF * odds, _BELIEF
+    for near in range(number - _NEIGHBOURS, number + _NEIGHBOURS + 1):
+        found, at_even_odds = looks.get(near, (0, 0.0))
+        weight = 0.5 ** abs(near - number)
+        hits += weight * found
+        expected += weight * at_even_odds
+    return min(hits / expected, _MOST_ODDS)
+
+
+def _callbacks_since(cohort: Cohort, curve: Curve, age: float) -> Iterator[float]:
+    """For each edge that orders of this age (seconds) have passed: callbacks since, over those that were expected."""
+    came = accumulate((cohort.called_back[number] for number in range(len(curve.settled))), initial=0)
+    so_far, received = curve.settled_at(age), (1 - curve.lost_share) * cohort.size
+    for edge, before, settled in zip(curve.ages.edges, came, curve.settled, strict=False):
+        if edge >= age:
+            return
+        yield (_BELIEF + cohort.called_back.total() - before) / (_BELIEF + received * (so_far - settled))

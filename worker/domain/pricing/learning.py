@@ -1,0 +1,223 @@
+"""What an account teaches about when its orders settle, and how often a callback is lost.
+
+Callbacks tell the age at which most orders settle, for nothing: orders are counted in *cohorts* of some minutes, by
+when they were submitted, and a cohort's callbacks by age. Looks tell the rest: of a cohort's orders without a callback
+some have settled all the same, and that is how many callbacks are lost. Where hardly any callback comes, the looks
+alone have to do: one that finds an order still open says that it did not settle between two ages, and one that finds
+it settled says that it did, somewhere between them.
+
+Each order, callback and look is noted once, as it happens (`Notes`), and folded into what is known (`Learned`). The old
+is forgotten: what was learned loses half of its weight every 240 windows.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import floor
+
+from worker.domain.pricing.ages import Ages
+from worker.domain.pricing.curve import PRIOR_LOST_SHARE, Curve, curve_of, prior_chance
+from worker.domain.rules import Rules
+
+COHORT_WINDOWS = 10
+HALF_LIFE_WINDOWS = 240
+KEPT_WINDOWS = 2880
+"""Cohorts that began before so many windows are dropped: by then they weigh next to nothing."""
+REPRICE_WINDOWS = 10
+"""How often an account's looks are priced anew."""
+_PRIOR_ORDERS = 2.0
+"""How many orders the belief before learning weighs, in each bin."""
+_PRIOR_ODDS = 20.0
+"""How many orders with a lost callback were expected before anything was learned: so much weighs that belief."""
+MOSTLY_LOST = 0.5
+"""Where a larger share of the callbacks is lost they are not what to learn from."""
+
+NEVER = -1
+"""Stands for the bin of a last look that there was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at an order of a cohort: the bins of its age, at the last look and at this one."""
+
+    cohort: int
+    last: int
+    bin: int
+    is_hit: bool
+    """Whether it was found settled."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What happened since the last fold."""
+
+    submitted: Counter[int] = field(default_factory=Counter)
+    """Orders by cohort."""
+    called_back: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Orders by cohort, and by the bin of the age at which their callback settled them."""
+    looks: Counter[Look] = field(default_factory=Counter)
+
+    def add(self, other: "Notes") -> None:
+        """Add what others noted."""
+        self.submitted.update(other.submitted)
+        self.called_back.update(other.called_back)
+        self.looks.update(other.looks)
+
+    def __bool__(self) -> bool:
+        return bool(self.submitted or self.called_back or self.looks)
+
+
+def cohort_seconds(rules: Rules) -> float:
+    """How long the orders of one cohort come in."""
+    return COHORT_WINDOWS * rules.window_seconds
+
+
+def cohort_of(submitted: float, rules: Rules) -> int:
+    """The cohort of an order that was submitted at this time (seconds since the epoch)."""
+    return floor(submitted / cohort_seconds(rules))
+
+
+@dataclass(slots=True)
+class Cohort:
+    """Orders that were submitted at about the same time."""
+
+    size: int = 0
+    called_back: Counter[int] = field(default_factory=Counter)
+    """By the bin of the age at which it came."""
+    first_looks: Counter[int] = field(default_factory=Counter)
+    """By the bin of the age."""
+    first_hits: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its orders were counted: not where counting began after some of them had come in."""
+        return self.called_back.total() <= self.size
+
+    @property
+    def hits_at_even_odds(self) -> float:
+        """How many of its first looks would have hit, were as many callbacks lost as came."""
+        came = list(accumulate(self.called_back[bin_] for bin_ in range(max(self.first_looks, default=0) + 1)))
+        return sum(looks * came[bin_] / max(1.0, self.size - came[bin_]) for bin_, looks in self.first_looks.items())
+
+
+@dataclass(slots=True)
+class Learned:
+    """All that is kept of an account's past; bounded, whatever the account sends."""
+
+    ages: Ages
+    cohorts: dict[int, Cohort] = field(default_factory=dict)
+    open_looks: list[float] = field(default_factory=list)
+    """By bin: orders that were seen to enter it open, as far as looks tell; decayed."""
+    hits: list[float] = field(default_factory=list)
+    """By bin: orders that settled in it, as far as looks tell; decayed."""
+    as_of: float = 0.0
+    """When the two lists above were last decayed; seconds since the epoch."""
+
+    def __post_init__(self) -> None:
+        bins = len(self.ages.edges) - 1
+        self.open_looks = self.open_looks or [0.0] * bins
+        self.hits = self.hits or [0.0] * bins
+
+    def fold(self, notes: Notes, now: float, rules: Rules) -> None:
+        """Take in what was noted, and forget what is old. `now` is seconds since the epoch."""
+        self._forget(now, rules)
+        for number, count in notes.submitted.items():
+            self._cohort(number).size += count
+        for (number, bin_), count in notes.called_back.items():
+            self._cohort(number).called_back[bin_] += count
+        curve = self.curve(now, rules)
+        for look, count in notes.looks.items():
+            self._learn_from(look, count, curve)
+
+    def curve(self, now: float, rules: Rules) -> Curve:
+        """What is believed now."""
+        odds = self._odds_of_a_lost_callback(now, rules)
+        lost_share = odds / (1 + odds)
+        if lost_share > MOSTLY_LOST:
+            entered, settled = self.open_looks, self.hits
+        else:
+            entered, settled = self._count_cohorts(now, odds, rules)
+        chances = []
+        for number, (open_, ended) in enumerate(zip(entered, settled, strict=True)):
+            prior = prior_chance(self.ages, number)
+            chance = (ended + _PRIOR_ORDERS * prior) / (max(open_, ended) + _PRIOR_ORDERS)
+            chances.append(min(max(chance, 0.0), 1.0))
+        return curve_of(self.ages, chances, lost_share)
+
+    def _cohort(self, number: int) -> Cohort:
+        return self.cohorts.setdefault(number, Cohort())
+
+    def _forget(self, now: float, rules: Rules) -> None:
+        windows = max(0.0, now - self.as_of) / rules.window_seconds
+        weight = 0.5 ** (windows / HALF_LIFE_WINDOWS)
+        self.open_looks = [count * weight for count in self.open_looks]
+        self.hits = [count * weight for count in self.hits]
+        self.as_of = now
+        oldest = cohort_of(now - KEPT_WINDOWS * rules.window_seconds, rules)
+        for number in [number for number in self.cohorts if number < oldest]:
+            del self.cohorts[number]
+
+    def _learn_from(self, look: Look, count: int, curve: Curve) -> None:
+        if look.last == NEVER:
+            cohort = self._cohort(look.cohort)
+            cohort.first_looks[look.bin] += count
+            cohort.first_hits += count * look.is_hit
+        for number, share, settles in _spread(look, curve):
+            self.open_looks[number] += count * share
+            self.hits[number] += count * settles
+
+    def _odds_of_a_lost_callback(self, now: float, rules: Rules) -> float:
+        """Lost callbacks to each that came: what first looks found, to what they would have found at odds of one."""
+        hits, expected = _PRIOR_ODDS * PRIOR_LOST_SHARE, _PRIOR_ODDS
+        for number, cohort in self.cohorts.items():
+            if not cohort.first_looks or not cohort.is_whole:
+                continue
+            weight = _weight(number, now, rules)
+            hits += weight * cohort.first_hits
+            expected += weight * cohort.hits_at_even_odds
+        return hits / expected
+
+    def _count_cohorts(self, now: float, odds: float, rules: Rules) -> tuple[list[float], list[float]]:
+        """By bin: the orders that entered it open, and those that settled in it, of the cohorts that have left it."""
+        bins = len(self.ages.edges) - 1
+        entered, settled = [0.0] * bins, [0.0] * bins
+        length = cohort_seconds(rules)
+        half_life = HALF_LIFE_WINDOWS * rules.window_seconds
+        for number, cohort in self.cohorts.items():
+            if not cohort.is_whole:
+                continue
+            end, open_ = (number + 1) * length, float(cohort.size)
+            for bin_, leaving in enumerate(self.ages.edges[1:]):
+                since = now - end - leaving
+                if since < 0 or open_ <= 0:
+                    break
+                ended = (1 + odds) * cohort.called_back[bin_]
+                weight = 0.5 ** (since / half_life)
+                entered[bin_] += weight * open_
+                settled[bin_] += weight * ended
+                open_ -= ended
+        return entered, settled
+
+
+def _weight(cohort: int, now: float, rules: Rules) -> float:
+    windows = now / rules.window_seconds - (cohort + 1) * COHORT_WINDOWS
+    return float(0.5 ** (max(0.0, windows) / HALF_LIFE_WINDOWS))
+
+
+def _spread(look: Look, curve: Curve) -> Iterable[tuple[int, float, float]]:
+    """What a look says of each bin: (bin, the share of an order that entered it open, the share that settled in it).
+
+    Beyond the age limit there is no bin. A bin that an order has not left yet is counted by the look that finds so.
+    """
+    first, end = max(look.last, 0), len(curve.settled) - 1
+    if not look.is_hit:
+        return [(number, 1.0, 0.0) for number in range(first, min(look.bin, end))]
+    bins = range(first, min(max(look.bin, first + 1), end))
+    gains = [curve.settled[number + 1] - curve.settled[number] for number in bins]
+    total = sum(gains) or 1.0
+    left, spread = 1.0, []
+    for number, gain in zip(bins, gains, strict=True):
+        spread.append((number, left, gain / total))
+        left -= gain / total
+    return spread

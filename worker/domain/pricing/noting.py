@@ -1,0 +1,68 @@
+"""What is noted of an order's life, to learn from: that it came in, that a callback settled it, that it was looked at.
+
+An order that was submitted long before it came in has a past that nobody saw: its callback may have come and gone. Such
+an order is counted in no cohort; only its looks after the first tell anything, as they lie between two that we made.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from worker.domain.orders import Change, Order, OrderState
+from worker.domain.pricing.ages import ages_of
+from worker.domain.pricing.learning import NEVER, Look, Notes, cohort_of
+from worker.domain.rules import Rules
+
+
+def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
+    """Whether an order came in young enough: within its grace, or within a window where there is hardly a grace."""
+    return order.created_at is not None and _came_in_young(order.submitted_at, order.created_at, rules)
+
+
+def note_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Notes]:
+    """What new orders teach, by account. `arrivals` are (account, submitted at) of those that came in now."""
+    notes: dict[str, Notes] = {}
+    for account, submitted_at in arrivals:
+        if _came_in_young(submitted_at, now, rules):
+            notes.setdefault(account, Notes()).submitted[_cohort(submitted_at, rules)] += 1
+    return notes
+
+
+def note_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) -> dict[str, Notes]:
+    """What the changes that callbacks made teach, by account: at which age pending orders were settled."""
+    notes: dict[str, Notes] = {}
+    for change in changes:
+        order = change.before
+        if change.settles and order.state is OrderState.PENDING and is_seen_from_the_start(order, rules):
+            place = (_cohort(order.submitted_at, rules), _bin(order, now, rules))
+            notes.setdefault(order.account, Notes()).called_back[place] += 1
+    return notes
+
+
+def note_looks(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Notes:
+    """What an answer teaches. `changes` are those of the orders about which it said something that was believed.
+
+    An order's ages are those at which queries were sent, so that one look begins where the last one ended.
+    """
+    notes = Notes()
+    for change in changes:
+        order = change.before
+        if order.queried_at is not None:
+            last = _bin(order, order.queried_at, rules)
+        elif is_seen_from_the_start(order, rules):
+            last = NEVER
+        else:
+            continue
+        notes.looks[Look(_cohort(order.submitted_at, rules), last, _bin(order, sent_at, rules), change.settles)] += 1
+    return notes
+
+
+def _came_in_young(submitted_at: datetime, arrived_at: datetime, rules: Rules) -> bool:
+    return (arrived_at - submitted_at).total_seconds() < max(rules.grace_seconds, rules.window_seconds)
+
+
+def _cohort(submitted_at: datetime, rules: Rules) -> int:
+    return cohort_of(submitted_at.timestamp(), rules)
+
+
+def _bin(order: Order, at: datetime, rules: Rules) -> int:
+    return ages_of(rules).bin_of((at - order.submitted_at).total_seconds())

@@ -1,0 +1,181 @@
+"""What a look at an order is worth, in seconds of delay: the Whittle index of the problem of whom to ask next.
+
+Let a look cost `price` seconds of delay. Of all orders like one that was last looked at at age l, the share
+p (F(a) - F(l)) has settled unseen by age a, and U(a) = 1 - F(a) is still open. The best plan from a look at l onwards
+then costs
+
+    W(l) = min over a > l of  price (U(a) + p (F(a) - F(l)))  +  p ∫ from l to a of (F(u) - F(l)) du  +  W(a)
+
+and the minimizing a is when the order is due at that price (P. Whittle, Restless bandits, 1988). An order is worth the
+highest price at which it is due.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, sqrt
+
+from worker.domain.pricing.curve import Curve
+from worker.domain.pricing.factors import NO_FACTORS, Factors, factors_of
+from worker.domain.pricing.learning import Learned
+from worker.domain.rules import Rules
+
+_LEVELS = 28
+_LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The table: how long after its last look an order is due, by its age at that look and by price."""
+
+    levels: tuple[float, ...]
+    """The prices, rising, in seconds of delay."""
+    last_looks: tuple[float, ...]
+    """Ages at the last look, rising, in seconds."""
+    first: tuple[float, ...]
+    """For an order that was never looked at: the age at which it is due, at each price; infinite where it never is."""
+    again: tuple[tuple[float, ...], ...]
+    """For each of `last_looks`: the seconds after it at which the order is due, at each price."""
+    factors: Factors = NO_FACTORS
+    """By how much looks at some orders are worth more, or less, than the table says."""
+
+    def worth(self, last_look: float | None, age: float) -> float:
+        """How many seconds of delay a look at an order of this age is worth; 0 where it is due at no price."""
+        if last_look is None:
+            return self._highest(self.first, age)
+        number, share = self._place(last_look)
+        waited = age - last_look
+        here = self._highest(self.again[number], waited)
+        return here + share * (self._highest(self.again[number + 1], waited) - here) if share else here
+
+    def due_age(self, last_look: float | None) -> float:
+        """The age at which a look is worth anything at all, in seconds; infinite where it never is."""
+        return self.first[0] if last_look is None else last_look + self._wait(last_look)
+
+    def _wait(self, last_look: float) -> float:
+        number, share = self._place(last_look)
+        here = self.again[number][0]
+        # Between two rows an order is worth something as soon as one of them says so.
+        return min(here, self.again[number + 1][0]) if share else here
+
+    def _place(self, last_look: float) -> tuple[int, float]:
+        """The row for an age at the last look, and how far it lies on the way to the next row."""
+        looks = self.last_looks
+        number = bisect_right(looks, last_look) - 1
+        if number < 0:
+            return 0, 0.0
+        if number == len(looks) - 1:
+            return number, 0.0
+        return number, (last_look - looks[number]) / (looks[number + 1] - looks[number])
+
+    def _highest(self, due: tuple[float, ...], reached: float) -> float:
+        """The highest price at which something is due that has come so far; between two, by how far it is."""
+        number = bisect_right(due, reached)
+        levels = self.levels
+        if number == 0:
+            return 0.0
+        here, left = levels[number - 1], due[number - 1]
+        if number == len(levels):
+            return here * reached / left if left else here
+        right = due[number]
+        share = (reached - left) / (right - left) if right < inf else 1 - left / reached
+        return here + share * (levels[number] - here)
+
+
+def prices_of(learned: Learned, now: float, rules: Rules) -> Prices:
+    """The prices that follow from what was learned. `now` is seconds since the epoch."""
+    curve = learned.curve(now, rules)
+    return replace(price_looks(curve, rules), factors=factors_of(learned, curve, now, rules))
+
+
+def price_looks(curve: Curve, rules: Rules) -> Prices:
+    """Solve the problem above, backwards from the age limit, for each price. Some milliseconds for each."""
+    lowest, highest = (rules.window_seconds * windows for windows in (_LOWEST_WINDOWS, _HIGHEST_WINDOWS))
+    step = (highest / lowest) ** (1 / (_LEVELS - 1))
+    levels = tuple(lowest * step**number for number in range(_LEVELS))
+    plans = [_Plan(curve, rules, price) for price in levels]
+    edges = curve.ages.edges
+    return Prices(
+        levels=levels,
+        last_looks=edges[1:],
+        first=_rising([plan.first for plan in plans]),
+        again=tuple(_rising([plan.due[number] - edges[number] for plan in plans]) for number in range(1, len(edges))),
+    )
+
+
+def _rising(due: Sequence[float]) -> tuple[float, ...]:
+    """A higher price never makes an order due earlier; the grid may blur that by a step."""
+    latest, rising = 0.0, []
+    for age in due:
+        latest = max(latest, age)
+        rising.append(latest)
+    return tuple(rising)
+
+
+class _Plan:
+    """The best plan at one price. Between two edges F and W are taken to be straight."""
+
+    def __init__(self, curve: Curve, rules: Rules, price: float) -> None:
+        self._edges, self._settled, self._areas = curve.ages.edges, curve.settled, curve.areas
+        self._lost, self._price, self._window = curve.lost_share, price, rules.window_seconds
+        self._last = len(self._edges) - 1
+        self.costs = [0.0] * len(self._edges)
+        """W at each edge; none beyond the age limit, where a last look comes in any case."""
+        self.due = [inf] * len(self._edges)
+        """The age of the next look after one at each edge."""
+        for number in range(self._last - 1, -1, -1):
+            self._plan_from(number)
+        self.first = self._plan_first(rules.grace_seconds)
+
+    def _plan_from(self, number: int) -> None:
+        age, share = self._edges[number], self._settled[number]
+        waiting = self._lost * (self._areas[-1] - self._areas[number] - share * (self._edges[-1] - age))
+        best, due = self._within(number, waiting)
+        for later in range(number + 1, self._last):
+            if self._lost * (self._areas[later] - self._areas[number] - share * (self._edges[later] - age)) > best:
+                # The delay until then alone costs more, and grows from here on.
+                break
+            cost, at = self._between(later, age, share, self._areas[number], age + self._window)
+            if cost < best:
+                best, due = cost, at
+        self.costs[number], self.due[number] = best, due
+
+    def _plan_first(self, grace: float) -> float:
+        edges, areas = self._edges, self._areas
+        start = next((number for number, age in enumerate(edges) if age >= grace), self._last)
+        best, due = self._lost * (areas[-1] - areas[start]), inf
+        for later in range(start, self._last):
+            cost, at = self._between(later, edges[start], 0.0, areas[start], grace)
+            if cost < best:
+                best, due = cost, at
+        return due
+
+    def _within(self, number: int, waiting: float) -> tuple[float, float]:
+        """Looks before the next edge, at even distances, down to a window; or never again, which costs `waiting`."""
+        left, right = self._edges[number], self._edges[number + 1]
+        length, gain = right - left, self._settled[number + 1] - self._settled[number]
+        still_open = 1 - self._settled[number]
+        if length <= self._window or number + 1 >= self._last:
+            return waiting, inf
+        rate = self._lost * gain * length / 2
+        even = sqrt(self._price * still_open / rate) if rate > 0 else 1.0
+        part = min(max(even, self._window / length), 1.0)
+        looks = self._price * (still_open / part - (1 - self._lost) * gain)
+        cost = looks + rate * part + self.costs[number + 1]
+        return (cost, left + part * length) if cost < waiting else (waiting, inf)
+
+    def _between(self, number: int, age: float, share: float, area: float, soonest: float) -> tuple[float, float]:
+        """The best next look between edge `number` and the next one, after a look at `age`: its cost, and when."""
+        left, right = self._edges[number], self._edges[number + 1]
+        if right < soonest:
+            return inf, inf
+        length, low, gain = right - left, self._settled[number], self._settled[number + 1] - self._settled[number]
+        price, lost = self._price, self._lost
+        # The cost of a look at left + part * length is a parabola in `part`.
+        square = lost * gain * length / 2
+        straight = lost * (low - share) * length - price * gain * (1 - lost)
+        straight += self.costs[number + 1] - self.costs[number]
+        part = min(max(-straight / (2 * square), 0.0), 1.0) if square > 0 else float(straight < 0)
+        part = max(part, min(1.0, (soonest - left) / length))
+        fixed = price * (1 - low + lost * (low - share)) + lost * (self._areas[number] - area - share * (left - age))
+        return fixed + self.costs[number] + part * (straight + part * square), left + part * length

@@ -1,0 +1,192 @@
+"""Single orders, taken in together: one commit for all that wait, and yet each message for itself.
+
+A commit costs about a millisecond, whatever it holds. So the worker's main process collects the messages of a task that
+bring one order each (`Collector`, put before the pool by Celery's hook `Task.Strategy`), and hands them to the pool as
+one job (`_Batch`). One such job is under way at a time, and what comes meanwhile is the next: one message that comes
+alone waits for nothing, and the more come, the more share a commit.
+
+In the pool (`together`) the orders of a batch are taken in by one transaction. Then Celery runs the task for
+each message, as ever, and the task returns what the transaction made of its order. So each caller has an answer of its
+own, and each message is acknowledged, retried or rejected by itself, and never before its order is committed.
+
+- Where the database is away, every task of the batch is told so, and is retried. The next batch is of one.
+- Where the transaction fails for any other reason, each task takes its order in alone: one bad order stops no other.
+- What was tried before (retried or delivered again) comes alone: it may be what the others failed by.
+- What waits here is not acknowledged. A worker that stops or dies leaves it to the broker, like all that it held.
+
+The worker asks Redis for as many messages as it has processes (`worker_prefetch_multiplier` is 1). Each message that
+waits here makes room for one more, as Celery does it for tasks that are to be run later. So singles are collected,
+while of lists no more are held than before. RabbitMQ 4 gives a running consumer no more than it asked for at first, so
+there it asks for more.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery import bootsteps
+from celery.exceptions import TaskRevokedError
+
+from worker.messages.together import run
+
+log = structlog.stdlib.get_logger(__name__)
+
+MOST_TOGETHER = 250
+"""Orders of one batch."""
+MOST_HELD = 2 * MOST_TOGETHER
+"""For so many messages room is made: one batch under way, and one that waits."""
+# A single order has some 300 bytes. Whatever is much larger shall not be held in numbers.
+_LARGEST_COLLECTED = 16 * 1024
+
+
+class Collector:
+    """Collects the requests of one task from one connection. All of it runs in the thread of the consumer's loop."""
+
+    def __init__(self, name: str, consumer: Any) -> None:
+        self._name = name
+        self._consumer = consumer
+        self._waiting: deque[Any] = deque()
+        self._batches = 0
+        self._under_way = 0
+        self._most = MOST_TOGETHER
+        self._room = 0
+        # Made after the strategies, and anew for each connection.
+        self._qos: Any = None
+        self._batches_at_once = 1
+
+    def take(self, request: Any) -> None:
+        """Take a request to be run: at once, where it is none to be collected or nothing is under way."""
+        if not _is_to_be_collected(request):
+            self._consumer.on_task_request(request)
+            return
+        if self._qos is None:
+            self._look_at_connection()
+        self._waiting.append(request)
+        self._make_room()
+        self._hand_over()
+
+    def _look_at_connection(self) -> None:
+        self._qos = self._consumer.qos
+        makes_room = self._consumer.qos_global or self._consumer.connection.transport.driver_type == "redis"
+        # Without room for more, all processes but one would have nothing to do.
+        self._batches_at_once = 1 if makes_room else int(self._consumer.pool.num_processes)
+
+    def _hand_over(self) -> None:
+        while self._waiting and self._batches < self._batches_at_once:
+            requests = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            self._batches += 1
+            self._under_way += len(requests)
+            # Like any request: it waits until a process of the pool is free.
+            self._consumer.on_task_request(_Batch(self._name, requests, partial(self._ended, len(requests))))
+
+    def _ended(self, count: int, succeeded: bool) -> None:
+        """Called in whichever thread tells the pool's results."""
+        self._consumer.call_soon(self._go_on, count, succeeded)
+
+    def _go_on(self, count: int, succeeded: bool) -> None:
+        is_running = self._consumer.blueprint.state == bootsteps.RUN
+        if not is_running or self._qos is not self._consumer.qos:
+            # It stops, or has another connection: what waits here comes again from the broker.
+            self._waiting.clear()
+            return
+        # While the database is away, each task that fails becomes a retry, which is held in memory: so one at a time.
+        self._most = min(2 * self._most, MOST_TOGETHER) if succeeded else 1
+        self._batches -= 1
+        self._under_way -= count
+        self._hand_over()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        room = min(len(self._waiting) + self._under_way, MOST_HELD)
+        if room > self._room:
+            self._qos.increment_eventually(room - self._room)
+        elif room < self._room:
+            self._qos.decrement_eventually(self._room - room)
+        self._room = room
+
+
+def _is_to_be_collected(request: Any) -> bool:
+    was_tried = request.request_dict["retries"] or request.delivery_info["redelivered"]
+    return not was_tried and len(request.body) <= _LARGEST_COLLECTED
+
+
+class _Batch:
+    """Several requests that the pool runs as one job; to Celery's worker it looks like one request."""
+
+    def __init__(self, name: str, requests: Sequence[Any], ended: Callable[[bool], None]) -> None:
+        self._name = name
+        self._requests = requests
+        self._ended = ended
+
+    def execute_using_pool(self, pool: Any, **_: Any) -> Any:
+        """Hand it to the pool. Raises TaskRevokedError where no request is left: all were revoked, or came too late."""
+        self._requests = [request for request in self._requests if not request.revoked()]
+        if not self._requests:
+            self._end(True)
+            raise TaskRevokedError(self._name)
+        calls = [(request.id, request.request_dict) for request in self._requests]
+        return pool.apply_async(
+            run,
+            args=(self._name, calls),
+            accept_callback=self._on_accepted,
+            timeout_callback=self._on_timeout,
+            callback=self._on_success,
+            error_callback=self._on_failure,
+            correlation_id=self._requests[0].id,
+        )
+
+    def _on_accepted(self, pid: int, time_accepted: float) -> None:
+        for request in self._requests:
+            request.on_accepted(pid, time_accepted)
+
+    def _on_success(self, traced: Any, **_: Any) -> None:
+        if isinstance(traced, ExceptionInfo):
+            # A pool of threads has no other word for a thread that was ended.
+            self._on_failure(traced)
+            return
+        for request, one in zip(self._requests, traced, strict=True):
+            _surviving(request.on_success, one)
+        self._end(not any(failed for failed, _, _ in traced))
+
+    def _on_failure(self, error: ExceptionInfo, **options: Any) -> None:
+        """The job as a whole failed: its process died, or one of its tasks was terminated. Each message is put back."""
+        # Anything else is no verdict on any one of them: to Celery it would be one, and it would acknowledge them all.
+        if not isinstance(error.exception, TimeLimitExceeded):
+            error = _lost(error.exception)
+        for request in self._requests:
+            _surviving(request.on_failure, error, **options)
+        self._end(True)
+
+    def _on_timeout(self, soft: bool, timeout: float) -> None:
+        for request in self._requests:
+            _surviving(request.on_timeout, soft, timeout)
+        if not soft:
+            self._end(True)
+
+    def _end(self, succeeded: bool) -> None:
+        """Told once: at a hard time limit the pool says that the job failed, and then that its time is over."""
+        ended, self._ended = self._ended, _nothing
+        ended(succeeded)
+
+
+def _nothing(succeeded: bool) -> None:
+    pass
+
+
+def _lost(error: BaseException) -> ExceptionInfo:
+    try:
+        raise WorkerLostError(f"the batch was lost: {type(error).__name__}")
+    except WorkerLostError:
+        return ExceptionInfo()
+
+
+def _surviving(tell: Callable[..., object], *args: Any, **options: Any) -> None:
+    """What goes wrong with one request must not keep the others from their ends."""
+    try:
+        tell(*args, **options)
+    except Exception:
+        log.exception("the end of a task could not be told", action="task_end_untold")
