@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.adapters.database.bulk import insert_rows, one_of
 from worker.adapters.database.engine import Database, RaceLost
 from worker.adapters.database.order_rows import ORDERS, lock_by_ids, save_changes, to_values
-from worker.domain.orders import Attention, Change, Order, OrderState
+from worker.domain.orders import Attention, Change, Lane, Order, OrderState
+from worker.domain.reports import IdKind
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ("成功", "😀", 'a "quote", a \\ and a \' and %s', "{1,NULL}", "NULL", "", "a line\nand\tanother", "\\u0041")
@@ -27,13 +28,13 @@ def database(migrated_database_url: str) -> Iterator[Database]:
 
 
 def order(number: int, **changes: Any) -> Order:
-    plain = Order(id=-1, account="default", request_id=f"{number:04d}", submitted_at=NOON, due_at=NOON)
+    plain = Order(id=-1, account="default", request_id=f"{number:04d}", submitted_at=NOON, due_at=NOON, created_at=NOON)
     return replace(plain, **changes)
 
 
 def put(database: Database, *orders: Order) -> None:
     with database.write() as connection:
-        insert_rows(connection, ORDERS, [{**to_values(one, NOON), "created_at": NOON} for one in orders])
+        insert_rows(connection, ORDERS, [to_values(one, NOON) for one in orders])
 
 
 def kept(database: Database) -> list[Order]:
@@ -112,3 +113,29 @@ def test_rows_are_found_by_any_of_several_values(database: Database) -> None:
         named = one_of(connection, ORDERS.c.request_id, ["0001", "0003", "9999"])
         assert sorted(connection.scalars(select(ORDERS.c.request_id).where(named))) == ["0001", "0003"]
         assert not list(connection.scalars(select(ORDERS.c.id).where(one_of(connection, ORDERS.c.id, []))))
+
+
+def test_only_what_has_changed_is_written(database: Database) -> None:
+    put(database, order(1), order(2))
+    one, other = kept(database)
+    with database.write() as connection:
+        connection.execute(update(ORDERS).values(mobile="18812340804"))
+        changes = [
+            Change(before=one, after=replace(one, remark="new")),
+            Change(before=other, after=replace(other, absences=1)),
+        ]
+        save_changes(connection, changes, NOON)
+    assert kept(database) == [
+        replace(one, remark="new", mobile="18812340804"),
+        replace(other, absences=1, mobile="18812340804"),
+    ]
+
+
+def test_columns_that_follow_from_others_are_written_with_them(database: Database) -> None:
+    put(database, order(1, request_id=None, custom_parm="bill-1", look_group=9))
+    with database.write() as connection:
+        (before,) = lock_by_ids(connection, list(connection.scalars(select(ORDERS.c.id))))
+        after = replace(before, request_id="0001", lane=Lane.ALONE)
+        save_changes(connection, [Change(before=before, after=after)], NOON)
+        row = connection.execute(select(ORDERS.c.id_kind, ORDERS.c.look_group)).one()
+    assert tuple(row) == (IdKind.REQUEST_ID, 1)

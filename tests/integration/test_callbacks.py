@@ -205,7 +205,7 @@ def test_a_callback_whose_process_died_at_that_moment_is_matched_on_a_tick(bench
     callback = read_callback(body())
     assert isinstance(callback, Callback)
     with bench.database.write() as connection:
-        record(connection, [(0, callback)], bench.app_ids, bench.database.now(connection))
+        record(connection, [(0, callback)], bench.app_ids, bench.database.now(connection), bench.rules)
         bench.add("r1")
         assert verdict_on(bench, "r1")[0] == "pending"
     bench.intake.match_some_callbacks()

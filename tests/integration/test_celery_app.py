@@ -14,6 +14,7 @@ import sqlalchemy
 from kombu import Connection
 from sqlalchemy.pool import NullPool
 
+from tests.support.databases import DatabaseServer
 from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
@@ -91,14 +92,14 @@ def test_a_message_that_is_not_json_is_refused_and_harms_nothing(deployment: Dep
         def __reduce__(self) -> tuple[Any, ...]:
             return (open, (str(touched), "w"))
 
-    before = deployment.worker.output.count("Refusing to deserialize")
+    before = deployment.worker.output.count("of a type that is refused")
     deployment.publish(
         pickle.dumps(((Attack(),), {}, {})), "reconciler.enqueue_orders", content_type="application/x-python-serialize"
     )
     deployment.publish(
         b"!!python/object/apply:os.getcwd []", "reconciler.enqueue_orders", content_type="application/x-yaml"
     )
-    deployment.worker.wait_for("efusing to deserialize", times=before + 2)
+    deployment.worker.wait_for("of a type that is refused", times=before + 2)
     assert deployment.call("reconciler.enqueue_order", {"request_id": "after-attack"})["accepted"] == 1
     assert not touched.exists()
 
@@ -243,7 +244,9 @@ def test_a_worker_refuses_a_database_that_is_away_in_one_line_without_its_passwo
     url = f"postgresql://somebody:secret-word@127.0.0.1:{free_port()}/orders"
     status, told = started("worker", env=environment(database_url=url), folder=tmp_path)
     assert (status, len(told)) == (1, 1)
-    assert told[0].startswith("the worker does not start: RECONCILER_DATABASE_URL: ")
+    assert told[0].startswith("the worker does not start: postgresql+psycopg://somebody:***@127.0.0.1:")
+    assert "Connection refused" in told[0]
+    assert told[0].endswith("see that it runs, and that RECONCILER_DATABASE_URL is right")
     assert "secret-word" not in told[0]
 
 
@@ -258,6 +261,42 @@ def test_a_worker_without_an_account_does_not_start(tmp_path: Path) -> None:
     status, told = started("worker", env=env, folder=tmp_path)
     assert (status, len(told)) == (1, 1)
     assert "no account is configured" in told[0]
+
+
+def test_a_worker_with_a_short_window_starts_on_loopback_only(tmp_path: Path) -> None:
+    env = environment(query_window_seconds=59.9, platform_url="http://api.ytx.net")
+    status, told = started("worker", env=env, folder=tmp_path)
+    assert (status, len(told)) == (1, 1)
+    assert told[0].startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60 while ")
+
+
+def test_a_worker_that_cannot_start_for_two_reasons_tells_both(tmp_path: Path) -> None:
+    env = environment(database_url=f"sqlite:///{tmp_path}/new.db", account_sid="", auth_token="", app_id="")
+    status, told = started("worker", env=env, folder=tmp_path)
+    assert (status, len(told)) == (1, 2)
+    assert all(line.startswith("the worker does not start: ") for line in told)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_starts_says_in_its_log_what_is_set_unsafely(
+    postgresql_server: DatabaseServer, tmp_path: Path
+) -> None:
+    with postgresql_server.migrated(upgrade) as url, EmbeddedValkey(maxmemory_policy="allkeys-lru") as broker:
+        weaken(url)
+        env = environment(database_url=url, broker_url=broker.url, log_format="json")
+        with running_worker(env, tmp_path) as worker:
+            records = [json.loads(line) for line in worker.output.splitlines() if line.startswith("{")]
+    unsafe = {record["check"]: record for record in records if record["action"] == "unsafe_setting"}
+    assert {"synchronous_commit", "maxmemory_policy"} <= unsafe.keys()
+    assert unsafe["maxmemory_policy"]["level"] == "warning"
+    assert unsafe["maxmemory_policy"]["event"].endswith(": set maxmemory-policy noeviction")
+
+
+def weaken(url: str) -> None:
+    """Let this database's sessions not wait for the disk."""
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {engine.url.database} SET synchronous_commit = off")
 
 
 _RETRY = """

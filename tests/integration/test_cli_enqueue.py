@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import ORDERS, Workbench
 from worker.adapters.database.models import RejectedOrder, table_of
 
@@ -23,11 +23,6 @@ def bench(migrated_database_url: str) -> Iterator[Workbench]:
     workbench = Workbench(migrated_database_url)
     yield workbench
     workbench.close()
-
-
-@pytest.fixture
-def cli(migrated_database_url: str) -> CommandLine:
-    return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})
 
 
 def refused_in(path: str) -> list[dict[str, Any]]:

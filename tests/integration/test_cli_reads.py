@@ -1,28 +1,13 @@
 """`orders`, `order`, `check` and `status` on every database there is."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import pytest
-
-from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.domain.query_errors import Unreachable
 
 MOBILE = "18812340804"
-
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url).open()
-    yield workbench
-    workbench.close()
-
-
-@pytest.fixture
-def cli(migrated_database_url: str) -> CommandLine:
-    return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})
 
 
 def names(rows: Any) -> list[str]:

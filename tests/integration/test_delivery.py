@@ -145,6 +145,25 @@ def test_a_worker_consumes_again_once_its_broker_is_back(
         assert worker.stop() == 0
 
 
+@pytest.mark.databases("postgresql")
+def test_a_broker_that_dies_under_a_task_ends_neither_the_task_nor_the_worker(
+    migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    env = environment(database_url=migrated_database_url, broker_url=own_valkey.url)
+    with running_worker(env, tmp_path) as worker:
+        with locked_table(migrated_database_url, "rejected_orders") as lock:
+            send_tasks(own_valkey.url, orders("r1"))
+            lock.wait_for_waiting()
+            own_valkey.kill()
+            worker.wait_for("Trying again")
+        eventually(lambda: ids_in(migrated_database_url) == ["r1"], "the order of the task that was under way")
+        own_valkey.start()
+        send_tasks(own_valkey.url, orders("r2"))
+        eventually(lambda: ids_in(migrated_database_url) == ["r1", "r2"], "an order that the new broker took")
+        assert "Unrecoverable" not in worker.output
+        assert worker.stop() == 0
+
+
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="asks Linux whether beat waits for its broker")
 def test_beat_stops_although_its_broker_does_not_answer(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     port = f":{urlsplit(own_valkey.url).port:04X}"

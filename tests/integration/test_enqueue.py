@@ -331,3 +331,63 @@ def test_whatever_json_arrives_is_answered_and_what_is_refused_is_kept(junk_benc
         items = len(listed) if isinstance(listed, list) and listed else 1
         counted = sum(value for value in answer.values() if isinstance(value, int))
         assert counted + len(answer["rejected"]) == items
+
+
+@pytest.mark.databases("postgresql")
+def test_an_order_is_the_same_row_whether_it_is_looked_for_first_or_not(bench: Workbench) -> None:
+    time = "2024-01-31T18:05:00.123456+08:00"
+    orders: list[dict[str, str]] = [
+        {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE, "submitted_at": time, "expected_amount": "2.9400"},
+        {"request_id": "NULL", "submitted_at": time, "expected_amount": "9999999999.9999"},
+        {"custom_parm": "c3", "mobile": MOBILE, "submitted_at": time, "account": "second"},
+        {"request_id": "r1", "account": "second", "submitted_at": time, "expected_amount": "0"},
+    ]
+    other_ids = {"r1": "r2", "NULL": "null", "c1": "d1", "c3": "d3"}
+    others = [{name: other_ids.get(value, value) for name, value in order.items()} for order in orders]
+    assert enqueue(bench, *orders) == answer_of(accepted=4)
+    # One that is named twice: each is looked for, and entered after the other.
+    assert enqueue(bench, *others, others[0]) == answer_of(accepted=4, duplicates=1)
+    rows = sorted(bench.rows(ORDERS), key=lambda row: row["id"])
+    ignored = ("id", "request_id", "custom_parm", "created_at", "updated_at")
+
+    def shown(some: list[Any]) -> list[str]:
+        kept = [{name: value for name, value in row.items() if name not in ignored} for row in some]
+        return sorted(str(sorted(one.items())) for one in kept)
+
+    assert shown(rows[:4]) == shown(rows[4:])
+    assert {row["request_id"] for row in rows} == {"r1", "NULL", None, "r2", "null"}
+
+
+@pytest.mark.databases("postgresql")
+def test_a_list_of_new_orders_is_not_looked_for_first(bench: Workbench) -> None:
+    statements: list[str] = []
+    event.listen(
+        bench.database.engine, "before_cursor_execute", lambda _c, _u, statement, *_: statements.append(statement)
+    )
+    orders = [{"request_id": f"r{number}", "custom_parm": f"c{number}"} for number in range(500)]
+    assert enqueue(bench, *orders) == answer_of(accepted=500)
+    assert not [one for one in statements if "FROM recharge_orders" in one]
+    assert len(statements) <= 8
+    assert len([one for one in statements if "FROM archived_orders" in one]) == 1
+    # Some are known by now, one of them by its other id alone, and one learns its other id.
+    enqueue(bench, {"request_id": "late"})
+    mixed = [
+        orders[7],
+        {"request_id": "new"},
+        {"custom_parm": "c9", "mobile": MOBILE},
+        {"request_id": "late", "custom_parm": "parm"},
+    ]
+    answer = enqueue(bench, *mixed, {"request_id": "r5", "custom_parm": "c6"})
+    assert (answer["accepted"], answer["duplicates"], list(errors_of(answer))) == (1, 3, [4])
+    assert bench.order("parm").request_id == "late"
+
+
+def test_singles_that_come_together_are_answered_one_by_one(bench: Workbench) -> None:
+    order, differs = {"request_id": "r1", "custom_parm": "c1"}, {"request_id": "r1", "custom_parm": "c2"}
+    answers = bench.intake.enqueue_singles([order, "no order", order, differs, {"request_id": "r3"}])
+    assert [(one["accepted"], one["duplicates"]) for one in answers] == [(1, 0), (0, 0), (0, 1), (0, 0), (1, 0)]
+    assert [[fault["index"] for fault in one["rejected"]] for one in answers] == [[], [0], [], [0], []]  # type: ignore[attr-defined]  # a list
+    kept = [(row["source"], json.loads(row["payload"])) for row in bench.rows(REJECTED)]
+    assert sorted(kept, key=str) == sorted(
+        [("reconciler.enqueue_order", "no order"), ("reconciler.enqueue_order", differs)], key=str
+    )

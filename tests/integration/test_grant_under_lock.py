@@ -27,6 +27,7 @@ from worker.adapters.platform.client import PlatformClient
 from worker.domain.accounts import AccountState
 from worker.domain.budget import Permission, Reading, may_ask, reserve
 from worker.domain.choice import choose
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.queries import Query
 from worker.domain.query_errors import QueryError
 from worker.domain.rules import Rules
@@ -60,7 +61,7 @@ class WaitingGrants:
                 return None
             state = AccountState(account="default")
             candidates = read_candidates(connection, state, now.database, self.rules.batch_size)
-            choice = choose(candidates, state, now.database, self.rules)
+            choice = choose(candidates, state, prior_prices(self.rules), now.database, self.rules)
             orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
             if choice is None or not orders:
                 return None

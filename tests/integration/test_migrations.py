@@ -212,6 +212,35 @@ def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: s
     assert our_tables(database_url) == set()
 
 
+def test_the_groups_of_last_looks_come_and_go_with_their_revision(database_url: str) -> None:
+    upgrade(database_url)
+    for name, group in (("never", 0), ("young", 1), ("old", 17)):
+        values = "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'batch', :group, 0, 0, 0, 0, 0"
+        columns = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
+        bookkeeping = "look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark"
+        with engine_of(database_url).begin() as connection:
+            statement = f"INSERT INTO recharge_orders ({columns}, {bookkeeping}) VALUES ({values})"
+            connection.execute(text(statement), {"name": name, "group": group, "at": "2026-01-31 12:00:00"})
+
+    def groups() -> dict[str, int]:
+        with engine_of(database_url).connect() as connection:
+            rows = connection.execute(text("SELECT request_id, look_group FROM recharge_orders"))
+            return {row.request_id: row.look_group for row in rows}
+
+    # The release before knows two: whether an order was looked at.
+    downgrade(database_url, "0001")
+    assert groups() == {"never": 0, "young": 1, "old": 1}
+    assert our_tables(database_url) == set(Base.metadata.tables) - {
+        "account_prices",
+        "settlement_notes",
+        "archived_orders",
+    }
+
+    upgrade(database_url)
+    assert groups() == {"never": 0, "young": 1, "old": 1}
+    check_at_head(database_url)
+
+
 def to_base(url: str) -> None:
     downgrade(url, "base")
 

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 import worker
 from tests.support.reconciling import Workbench
+from worker.adapters.database.archive import move_settled
 from worker.adapters.database.references import cancel
 from worker.domain.identity import OrderKey
 
@@ -40,13 +41,6 @@ class Block:
 
 BLOCKS = [Block(text) for text in re.findall(r"^```sql\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
 FOLLOWING = {block.text.splitlines()[0]: block for block in BLOCKS if ":since" in block.text}
-
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url).open()
-    yield workbench
-    workbench.close()
 
 
 @dataclass
@@ -97,13 +91,16 @@ def test_every_block_names_databases_that_are_supported() -> None:
 
 def fill(bench: Workbench) -> None:
     """Something for every statement to show."""
+    bench.add("2015010000000107")
+    bench.intake.cancel_orders([{"request_id": "2015010000000107"}])
     bench.add("asked")
     bench.take()
     bench.add("2016010000000219", "2016010000000220", "due")
-    bench.intake.cancel_orders([{"request_id": "2016010000000219"}])
     bench.intake.enqueue_orders([{"request_id": "2016010000000221", "mobile": "none"}])
     kept = {"requestId": "too-early", "trafficSts": "0"}
     bench.intake.record_callbacks([{"requestId": "2016010000000220", "trafficSts": "9"}, kept])
+    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) == 1
+    bench.intake.cancel_orders([{"request_id": "2016010000000219"}])
 
 
 def test_the_sql_runs_as_it_is_printed_and_shows_what_it_says(bench: Workbench) -> None:

@@ -1,5 +1,6 @@
 """What the migrated tables keep: amounts, texts, ids and times, the same on every database; and how they are read."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -9,14 +10,18 @@ import pytest
 from sqlalchemy import Connection, event, insert, inspect, literal_column, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from worker.adapters.database.candidates import read_candidates
+from worker.adapters.database.candidates import choose_due, read_candidates
 from worker.adapters.database.engine import Database
 from worker.adapters.database.models import RechargeOrder, table_of
 from worker.adapters.database.order_rows import find_ids
 from worker.domain.accounts import AccountState
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Lane, OrderState
+from worker.domain.pricing.ages import GROUPS
+from worker.domain.pricing.batch import HELPING, Candidate, pick_batch
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.reports import IdKind
+from worker.domain.rules import Rules
 
 ORDERS = table_of(RechargeOrder)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -238,6 +243,103 @@ def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Da
     assert searches
     for search in searches:
         assert "state" in search, steps
+
+
+def test_of_each_group_the_first_orders_are_read_and_no_more(database: Database) -> None:
+    groups = [number % GROUPS for number in range(GROUPS * 12)]
+    add(
+        database,
+        *(
+            row(str(number), look_group=group, due_at=NOON - timedelta(seconds=number))
+            for number, group in enumerate(groups)
+        ),
+        *(row(f"a{number}", lane=Lane.ALONE, look_group=number % 2) for number in range(4)),
+        *(row(f"b{number}", custom_parm=f"b{number}", id_kind=IdKind.CUSTOM_PARM) for number in range(15)),
+        row("ahead", due_at=NOON + timedelta(seconds=1)),
+        row("settled", state=OrderState.SUCCEEDED, settled_at=NOON),
+        row("foreign", account="other"),
+    )
+    add(database, *(row(f"s{number}", lane=Lane.SUSPECT, suspect_group=1) for number in range(4)))
+    add(database, row("checked", look_group=3, check_requested_at=NOON))
+    with database.read() as connection:
+        found = read_candidates(connection, AccountState(account="default", echoes_custom_parm=True), NOON, 10)
+    assert Counter((each.lane, each.id_kind) for each in found) == {
+        (Lane.BATCH, IdKind.REQUEST_ID): GROUPS * 10 + 1,
+        (Lane.BATCH, IdKind.CUSTOM_PARM): 10,
+        (Lane.ALONE, IdKind.REQUEST_ID): 2,
+        (Lane.SUSPECT, IdKind.REQUEST_ID): 1,
+    }
+    numbers = {int(name) for name in names_of(database, found) if name.isdigit()}
+    assert numbers == set(range(GROUPS * 2, GROUPS * 12)), "the longest due of each group"
+    assert len({each.order_id for each in found}) == len(found)
+
+
+def test_of_orders_that_are_asked_about_one_by_one_the_first_of_each_group_is_read(database: Database) -> None:
+    """While nobody knows whether the platform echoes a customParm."""
+    add(
+        database,
+        *(
+            row(f"r{number}", custom_parm=f"c{number}", id_kind=IdKind.CUSTOM_PARM, look_group=number % 2)
+            for number in range(6)
+        ),
+    )
+    with database.read() as connection:
+        found = read_candidates(connection, AccountState(account="default"), NOON, 10)
+    assert sorted(each.look_group for each in found) == [0, 1]
+
+
+def looked_at(number: int, group: int, age: timedelta, since: timedelta) -> dict[str, object]:
+    looked = NOON - since
+    times = {"submitted_at": looked - age, "queried_at": looked, "due_at": looked}
+    return row(str(number), look_group=group, **times)
+
+
+def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: Database) -> None:
+    rules = Rules()
+    prices = prior_prices(rules)
+    state = AccountState(account="default")
+    minutes = timedelta(minutes=1)
+    add(
+        database,
+        *(looked_at(number, 7, 11 * minutes, 600 * minutes + number * minutes) for number in range(70)),
+        *(looked_at(100 + number, 12, 80 * minutes, 300 * minutes + number * minutes) for number in range(70)),
+        *(looked_at(200 + number, 19, 1000 * minutes, number * minutes) for number in range(70)),
+    )
+    add(database, *(row(str(300 + number), submitted_at=NOON - (11 + number) * minutes) for number in range(20)))
+    add(database, *(row(str(400 + number), check_requested_at=NOON - number * minutes) for number in range(3)))
+    reads: list[str] = []
+    with database.read() as connection:
+        event.listen(
+            connection, "after_cursor_execute", lambda _connection, _cursor, statement, *_: reads.append(statement)
+        )
+        choice = choose_due(connection, state, prices, NOON, rules)
+        rows = [dict(each) for each in connection.execute(select(ORDERS)).mappings()]
+    names = {name: name for name in Candidate.__dataclass_fields__} | {"order_id": "id"}
+    waiting = [Candidate(**{name: each[column] for name, column in names.items()}) for each in rows]
+
+    assert choice is not None
+    assert choice.picks == pick_batch(waiting, 100, prices=prices, now=NOON, batch_number=0)
+    assert len(reads) == 3, "two reads of candidates, and the one of this test"
+    taken = Counter(each.look_group for each in waiting if each.order_id in choice.order_ids)
+    assert taken[7] > HELPING or taken[12] > HELPING, "a helping would not have done"
+
+
+def names_of(database: Database, found: list[Candidate]) -> list[str]:
+    with database.read() as connection:
+        names = connection.execute(
+            select(ORDERS.c.request_id).where(ORDERS.c.id.in_([each.order_id for each in found]))
+        )
+        return [name or "" for (name,) in names]
+
+
+def test_candidates_keep_their_times(database: Database) -> None:
+    times = {name: NOON - timedelta(microseconds=number) for number, name in enumerate(("submitted_at", "due_at"))}
+    later = {"queried_at": NOON - timedelta(minutes=1), "check_requested_at": NOON + timedelta(microseconds=7)}
+    add(database, row("1", **times, **later))
+    with database.read() as connection:
+        (found,) = read_candidates(connection, AccountState(account="default"), NOON, 10)
+    assert {name: getattr(found, name) for name in (*times, *later)} == {**times, **later}
+    assert (found.lane, found.id_kind) == (Lane.BATCH, IdKind.REQUEST_ID)
 
 
 def test_due_orders_come_in_the_order_of_their_index(database: Database) -> None:

@@ -1,27 +1,34 @@
 """Ticks: what they start, what they leave alone, and what happens where none comes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from tests.support.reconciling import ORDERS, QUERIES, Workbench
 from tests.support.waiting import eventually
+from worker.adapters.database.prices import PRICES
 from worker.domain.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
 from worker.simulator.delays import Delay
+from worker.ticks import GRANTS_AT_ONCE
 
 WINDOW = 0.3
 SETTLED = {OrderState.SUCCEEDED, OrderState.FAILED}
 TOKEN = "fedcba9876543210fedcba9876543210"
 
 
+MANY = tuple(f"h{number}" for number in range(2 * GRANTS_AT_ONCE + 50))
+"""Accounts that hang: more than there are threads for grants, and more than there are connections to the database."""
+
+
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    accounts = tuple(Account(sid=f"sid-{name}", auth_token=TOKEN, app_id=f"app-{name}") for name in ("a", "b"))
+    accounts = tuple(Account(sid=f"sid-{name}", auth_token=TOKEN, app_id=f"app-{name}") for name in ("a", "b", *MANY))
     config = SimulatorConfig(accounts=accounts, window_seconds=WINDOW, adopt=True, delay=Delay.parse("fixed:0"))
     with Simulator(config) as simulator:
         yield simulator
@@ -29,11 +36,16 @@ def simulator() -> Iterator[Simulator]:
 
 @contextmanager
 def running(
-    database_url: str, simulator: Simulator, tmp_path: Path, *, deadline_seconds: float = 0.5
+    database_url: str,
+    simulator: Simulator,
+    tmp_path: Path,
+    *,
+    names: Sequence[str] = ("a", "b"),
+    deadline_seconds: float = 0.5,
 ) -> Iterator[Runtime]:
-    """One process's parts, with two accounts that share nothing."""
+    """One process's parts, with accounts that share nothing."""
     accounts = "".join(
-        f'[{name}]\naccount_sid = "sid-{name}"\nauth_token = "{TOKEN}"\napp_id = "app-{name}"\n' for name in ("a", "b")
+        f'[{name}]\naccount_sid = "sid-{name}"\nauth_token = "{TOKEN}"\napp_id = "app-{name}"\n' for name in names
     )
     path = tmp_path / "accounts.toml"
     path.write_text(accounts, encoding="utf-8")
@@ -92,6 +104,35 @@ def test_an_account_whose_platform_hangs_delays_no_other(
     bench.close()
 
 
+@pytest.mark.databases("postgresql")
+def test_many_accounts_whose_platform_hangs_delay_no_other(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    simulator.platform.faults.set(Faults(shares={"silent": 1.0}, sids=frozenset(f"sid-{name}" for name in MANY)))
+    bench = Workbench(migrated_database_url)
+    names = ("a", *MANY)
+    with running(migrated_database_url, simulator, tmp_path, names=names, deadline_seconds=8.0) as runtime:
+        # Together, in one list: the slots open while they are taken in.
+        orders = [{"request_id": name, "account": name, "submitted_at": "2020-01-01T00:00:00+08:00"} for name in MANY]
+        assert runtime.intake.enqueue_orders(orders)["accepted"] == len(MANY)
+
+        def are_hanging() -> bool:
+            runtime.ticks.tick()
+            return len({arrival.sid for arrival in simulator.record.arrivals()}) == len(MANY)
+
+        eventually(are_hanging, "a query of each account that hangs", seconds=60)
+        enqueue(runtime, "a")
+
+        def is_settled() -> bool:
+            runtime.ticks.tick()
+            return states(bench, "a") <= SETTLED
+
+        eventually(is_settled, "the orders of account a")
+        assert {row["outcome"] for row in bench.rows(QUERIES) if row["account"] in MANY} == {"in_flight"}
+    assert simulator.record.violations() == []
+    bench.close()
+
+
 def test_where_no_tick_comes_the_process_ticks_by_itself(
     migrated_database_url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -99,6 +140,47 @@ def test_where_no_tick_comes_the_process_ticks_by_itself(
     with running(migrated_database_url, simulator, tmp_path) as runtime:
         enqueue(runtime, "a")
         eventually(lambda: states(bench, "a") <= SETTLED, "orders asked about by itself")
+    assert simulator.record.violations() == []
+    bench.close()
+
+
+def test_ticks_learn_when_the_orders_of_each_account_settle(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path) as runtime:
+        for account in ("a", "b"):
+            orders = [{"request_id": f"{account}{number}", "account": account} for number in range(3)]
+            assert runtime.intake.enqueue_orders(orders)["accepted"] == 3
+
+        def is_priced() -> bool:
+            runtime.ticks.tick()
+            with bench.database.read() as connection:
+                accounts = set(connection.scalars(select(PRICES.c.account)))
+            return accounts == {"a", "b"} and states(bench, "a") | states(bench, "b") <= SETTLED
+
+        eventually(is_priced, "prices for both accounts, and their orders settled")
+    bench.close()
+
+
+def test_rows_that_a_restore_left_out_are_begun_again_without_a_restart(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path) as runtime:
+        for account in ("a", "b"):
+            enqueue(runtime, account, 1000)
+
+        def asked_of(account: str) -> int:
+            runtime.ticks.tick()
+            return sum(row["account"] == account for row in bench.rows(QUERIES))
+
+        eventually(lambda: asked_of("a") and asked_of("b"), "queries of both accounts")
+        bench.run("DELETE FROM account_states")
+        bench.run("DELETE FROM query_budgets WHERE account_sid = 'sid-a'")
+        before = asked_of("a")
+        # The first of them may have been under way.
+        eventually(lambda: asked_of("a") > before + 1, "more queries of account a")
     assert simulator.record.violations() == []
     bench.close()
 
@@ -134,7 +216,7 @@ def test_closing_waits_for_the_query_that_is_under_way(
 ) -> None:
     simulator.platform.faults.set(Faults(latency=Delay.parse("fixed:0.3")))
     bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path) as runtime:
+    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=5.0) as runtime:
         enqueue(runtime, "a")
 
         def is_asking() -> bool:

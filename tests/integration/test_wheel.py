@@ -15,8 +15,8 @@ LATER_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0005"
+down_revision = "0004"
 branch_labels = depends_on = None
 
 
@@ -67,13 +67,13 @@ def test_an_installed_wheel_migrates_and_knows_the_release_after_it(installed: P
     assert migrated.returncode == 0, migrated.stderr
     check_at_head(database_url)
 
-    (installed / "worker" / "migrations" / "versions" / "0002_more.py").write_text(LATER_REVISION)
+    (installed / "worker" / "migrations" / "versions" / "0005_more.py").write_text(LATER_REVISION)
     behind = call(installed, "check_at_head", database_url)
     assert behind.stderr.rstrip().endswith(
-        "NotAtHead: the database is at revision 0001, but this release needs 0002: run `reconciler migrate`"
+        "NotAtHead: the database is at revision 0004, but this release needs 0005: run `reconciler migrate`"
     )
 
     migrated = call(installed, "upgrade", database_url)
     assert migrated.returncode == 0, migrated.stderr
-    with pytest.raises(NotAtHead, match="does not know its revision 0002"):
+    with pytest.raises(NotAtHead, match="does not know its revision 0005"):
         check_at_head(database_url)

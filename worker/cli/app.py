@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.archive import archive
 from worker.cli.check import check
 from worker.cli.demo import demo
+from worker.cli.doctor import doctor
 from worker.cli.enqueue import enqueue
 from worker.cli.group import OneLineGroup, flowing, listed
 from worker.cli.migrate import migrate
 from worker.cli.order import order
 from worker.cli.orders import orders
+from worker.cli.plan import plan
 from worker.cli.run import run
 from worker.cli.status import status
 from worker.simulator.command import platform
@@ -77,7 +80,14 @@ _add(
 )
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")
 _add(check, "reconciler check 2016010000000219 2016010000000220", "reconciler check id:42 --json")
+_add(
+    archive,
+    "reconciler archive --settled-before 90d",
+    "reconciler archive --settled-before 2016-01-31T00:00:00+08:00 --limit 100000 --json",
+)
+_add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
 _add(status, "reconciler status", "reconciler status --json")
+_add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(platform, "reconciler platform", "reconciler platform --window 2 --lost-callbacks 0.5 --json")
 app.command(
     # Its options are the demo's own, its help among them.

@@ -8,7 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from worker.cli.errors import CommandError, first_line, one_line
+from worker.adapters.wording import first_line, one_line
+from worker.cli.errors import CommandError
 
 EXIT_INTERRUPTED = 130
 

@@ -24,7 +24,7 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
         found = find_orders(opened.database, account, [ref])[ref]
         if isinstance(found, str):
             raise CommandError(found)
-        with opened.database.read() as connection:
+        with opened.database.snapshot() as connection:
             events, queries = events_of(connection, found["id"]), queries_about(connection, found)
     if as_json:
         print_json({"order": found, "events": events, "queries": queries})
@@ -37,6 +37,8 @@ def _show(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]], queries: 
 
     out = console()
     print_fields(out, row)
+    if row["archived_at"] is not None:
+        out.print("It is in the archive: whoever names it to the worker brings it back.")
     for title, columns, rows in (
         ("Events", _EVENT_COLUMNS, [_event_row(event) for event in events]),
         ("Queries that asked about it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),

@@ -16,26 +16,17 @@ class Counts(Protocol):
     rejected: int
 
 
-class Progress:
-    """A bar that goes away at the end."""
+class _Shown:
+    """A line that goes away at the end."""
 
-    def __init__(self, size: int | None) -> None:
-        """`size` of the whole, in bytes; None where nobody knows it."""
+    def __init__(self, *columns: bars.ProgressColumn) -> None:
         self._bar = bars.Progress(
-            bars.TextColumn("{task.description}"),
-            bars.BarColumn(),
-            bars.DownloadColumn(),
+            *columns,
             bars.TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("0 accepted", total=size)
-
-    def show(self, done: int, counts: Counts) -> None:
-        """Show how many bytes are done, and what came of them."""
-        words = f"{counts.accepted:,} accepted, {counts.duplicates:,} duplicates, {counts.rejected:,} refused"
-        self._bar.update(self._task, completed=done, description=words)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -45,3 +36,29 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+class Progress(_Shown):
+    """A bar."""
+
+    def __init__(self, size: int | None) -> None:
+        """`size` of the whole, in bytes; None where nobody knows it."""
+        super().__init__(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn())
+        self._task = self._bar.add_task("0 accepted", total=size)
+
+    def show(self, done: int, counts: Counts) -> None:
+        """Show how many bytes are done, and what came of them."""
+        words = f"{counts.accepted:,} accepted, {counts.duplicates:,} duplicates, {counts.rejected:,} refused"
+        self._bar.update(self._task, completed=done, description=words)
+
+
+class Spinner(_Shown):
+    """That something goes on, where nobody knows how much there is to do."""
+
+    def __init__(self) -> None:
+        super().__init__(bars.SpinnerColumn(), bars.TextColumn("{task.description}"))
+        self._task = self._bar.add_task("looking for orders", total=None)
+
+    def show(self, words: str) -> None:
+        """Show what is done so far."""
+        self._bar.update(self._task, description=words)

@@ -6,12 +6,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from worker.adapters.private_files import make_private
 from worker.cli.errors import CommandError
 from worker.cli.order_lines import Line
 
 
 class RefusedLines:
-    """JSON Lines: `line` (its number), `text`, `errors`. The file is made, or replaced, with the first refused line."""
+    """JSON Lines: `line` (its number), `text`, `errors`. The file is made, or replaced, with the first refused line.
+
+    A file that is made is its owner's alone: the lines hold customers' numbers.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,6 +27,7 @@ class RefusedLines:
         record = {"line": line.number, "text": line.text, "errors": list(errors)}
         try:
             if self._file is None:
+                make_private(self.path)
                 self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:

@@ -12,8 +12,12 @@ from worker.adapters.database.migrations import NotAtHead, check_at_head
 from worker.adapters.database.reads import missing_file, shown_url
 from worker.adapters.log import configure_logging
 from worker.adapters.redaction import Redactor
-from worker.cli.errors import CommandError, first_line, one_line
+from worker.adapters.wording import first_line, one_line
+from worker.cli.errors import CommandError
 from worker.settings import Settings, load_settings
+
+# A summary of millions of orders takes its time; a command that nobody watches must end all the same.
+_ANSWER_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,7 @@ def session(*, needs_accounts: bool = False) -> Iterator[Session]:
     settings = read_settings(needs_accounts=needs_accounts)
     check_database(settings)
     with told_in_a_line(settings):
-        database = Database(settings.database_dsn, pool_size=1)
+        database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
         try:
             yield Session(settings=settings, database=database)
         finally:

@@ -13,7 +13,20 @@ from worker.cli.errors import CommandError
 from worker.cli.group import OneLineGroup
 from worker.settings import SettingsError
 
-COMMANDS = ("migrate", "run", "enqueue", "orders", "order", "check", "status", "platform", "demo")
+COMMANDS = (
+    "migrate",
+    "run",
+    "enqueue",
+    "orders",
+    "order",
+    "check",
+    "archive",
+    "plan",
+    "status",
+    "doctor",
+    "platform",
+    "demo",
+)
 
 
 def raising(error: BaseException) -> typer.Typer:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.errors import first_line, one_line
+from worker.adapters.wording import first_line, one_line
 from worker.cli.output import amount_text, console, print_fields, print_json, print_table
 
 CHINA = timezone(timedelta(hours=8))

@@ -1,0 +1,239 @@
+"""A whole run against a platform that repeats whatever it is sent: no secret stands in anything that it leaves."""
+
+import json
+import re
+import secrets
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from tests.contract.platform.raw_server import Peer, RawServer, http
+from tests.support.command_line import logging_put_back
+from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+from worker.adapters.database.migrations import upgrade
+from worker.cli.app import app
+
+# Of this run alone: other tests, whose programs may run at the same time, give a simulator its token as an argument.
+TOKEN = secrets.token_hex(16)
+BROKER_PASSWORD = "the-brokers-own-password"
+SETTINGS = {
+    "auth_token": TOKEN,
+    "query_window_seconds": 0.05,
+    "query_margin_seconds": 0.05,
+    "request_deadline_seconds": 1,
+    "connect_timeout_seconds": 0.5,
+    "callback_grace_seconds": 0.05,
+    "tick_seconds": 0.2,
+    "log_level": "DEBUG",
+}
+
+
+class Echo:
+    """What a query carries that must stay secret, and every way in which an answer may repeat it."""
+
+    def __init__(self, request: bytes) -> None:
+        head, _, body = request.decode("ascii").partition("\r\n\r\n")
+        self.sign = re.search(r"Sign=(\w{32}) ", head)[1]  # type: ignore[index]  # it is there, or the test fails
+        self.authorization = re.search(r"Authorization: (\S+)", head)[1]  # type: ignore[index]  # likewise
+        self.ids = json.loads(body).get("requestId", "").split(",")
+        spelt = [TOKEN, TOKEN.upper(), self.sign, self.sign.lower(), self.authorization, quote(self.authorization)]
+        beside_keys = [f"?Sign={self.sign}", json.dumps({"Authorization": self.authorization, "auth_token": TOKEN})]
+        self.all = " ".join([*spelt, *beside_keys, *head.split("\r\n")])
+
+    def item(self, **fields: object) -> dict[str, object]:
+        item: dict[str, object] = {"requestId": self.ids[0], "trafficSts": "0", "remark": self.all}
+        return {**item, **fields}
+
+
+def answered(value: object, status: str = "200 OK") -> bytes:
+    return http(json.dumps(value).encode(), status=status)
+
+
+ENDS: list[Callable[[Echo], bytes]] = [
+    lambda echo: answered([echo.item(), {"requestId": echo.sign, "remark": echo.all}]),
+    lambda echo: answered({"statusCode": "-9999", "statusMsg": echo.all}),
+    lambda echo: answered([echo.item(customParm=echo.authorization)]),
+    lambda echo: answered({"statusCode": echo.sign, "statusMsg": echo.all}),
+    lambda echo: answered([echo.item(trafficSts=TOKEN, appid=echo.sign, mobile=echo.sign.lower())]),
+    lambda echo: http(f"<html>{echo.all}</html>".encode(), status="500 Internal Server Error"),
+    lambda echo: answered([echo.item(oriAmount=echo.sign.lower(), trafficSts="1")]),
+    lambda echo: answered({"detail": echo.all}, "403 Forbidden"),
+    lambda echo: answered([echo.item()]),
+    lambda echo: http(echo.all.encode(), f"Location: http://127.0.0.1/?{echo.all}", status="302 Found"),
+    lambda echo: answered([echo.item()]),
+    lambda echo: http(echo.all.encode(), length=100_000),
+    lambda echo: answered([echo.item()]),
+    lambda echo: f"HTTP/1.1 {echo.all}\r\n\r\n".encode(),
+    lambda echo: f"HTTP/1.1 200 OK\r\n{echo.all}\r\nContent-Length: 2\r\n\r\n[]".encode(),
+    lambda echo: http(echo.all.encode(), f"Content-Encoding: {echo.sign}", f"Content-Type: {echo.all}"),
+    lambda echo: answered([echo.item(remark="x" * 1990 + echo.sign)]),
+    lambda echo: http(b"", f"X-Seen: {echo.all}", status=f"429 {echo.all}"),
+    lambda echo: answered({"statusCode": "-9", "statusMsg": f"too frequent {echo.all}"}),
+    lambda echo: answered({"statusCode": "-205", "statusMsg": echo.all}),
+    lambda echo: answered([echo.item(trafficSts="1", oriAmount="2.94")]),
+]
+
+
+class EchoingPlatform(RawServer):
+    """Ends each query in the next of these ways, and notes what must be found nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__(self._echo)
+        self.echoes: list[Echo] = []
+
+    def _echo(self, peer: Peer) -> None:
+        echo = Echo(self.requests[-1])
+        self.echoes.append(echo)
+        number = len(self.echoes) - 1
+        if number == len(ENDS):
+            # The last end: a beginning, and then nothing until the deadline.
+            peer.send(http(echo.all.encode(), length=100_000))
+            peer.hold()
+        else:
+            peer.send(ENDS[number % len(ENDS)](echo))
+
+    def secrets(self) -> set[str]:
+        of_queries = {secret for echo in self.echoes for secret in (echo.sign, echo.authorization)}
+        return {TOKEN, BROKER_PASSWORD, *of_queries}
+
+
+def places_of(secrets: Iterable[str], texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Which texts hold a secret in any of its spellings, with the words around it."""
+    spelt = {form.casefold() for one in secrets for form in (one, quote(one, safe=""), one.replace("/", "\\/"))}
+    # One long search, not one for each of hundreds of secrets.
+    pattern = re.compile(".{0,60}(?:" + "|".join(map(re.escape, spelt)) + ")")
+    return {name: found for name, text in texts.items() if (found := pattern.findall(text.casefold()))}
+
+
+def rows_of(file: Path) -> str:
+    with closing(sqlite3.connect(file)) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def all_of_redis(client: redis.Redis) -> str:
+    """Every key with its value: queues, messages under way, answers of tasks."""
+    return "\n".join(f"{key!r} {_value(client, key)!r}" for key in client.scan_iter())
+
+
+def _value(client: redis.Redis, key: bytes) -> object:
+    match client.type(key):
+        case b"string":
+            return client.get(key)
+        case b"list":
+            return client.lrange(key, 0, -1)
+        case b"hash":
+            return client.hgetall(key)
+        case b"set":
+            return client.smembers(key)
+        case _:
+            return client.zrange(key, 0, -1)
+
+
+def processes() -> str:
+    """The arguments of every process of this machine."""
+    return subprocess.run(["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True).stdout
+
+
+def said(env: Mapping[str, str], *arguments: str) -> str:
+    """What a command writes, however it ends."""
+    with logging_put_back():
+        result = CliRunner(env=env).invoke(app, list(arguments), prog_name="reconciler")
+    return f"{result.output} {result.exception!r}"
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    with EmbeddedValkey() as valkey:
+        with valkey.client() as client:
+            client.config_set("requirepass", BROKER_PASSWORD)
+        yield valkey.url.replace("://", f"://:{BROKER_PASSWORD}@")
+
+
+COMMANDS = (
+    ("status",),
+    ("status", "--json"),
+    ("orders", "--json"),
+    ("orders", "--summary"),
+    ("order", "r1", "--json"),
+    ("order", "r2"),
+    ("check", "r3", TOKEN[:-1]),
+    ("doctor",),
+    ("doctor", "--json"),
+    ("migrate",),
+)
+
+
+def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, folder: Path) -> dict[str, str]:
+    """Run everything, through every end of a query and through a database that breaks; returns what it said."""
+    file = folder / "orders.db"
+    texts: dict[str, str] = {}
+    json_env = {**env, "RECONCILER_LOG_FORMAT": "json"}
+    with (
+        running_worker(env, folder, "--task-events", name="console") as console,
+        running_worker(json_env, folder, name="machine") as machine,
+        running_beat(json_env, folder) as beat,
+    ):
+        orders = [{"request_id": f"r{number}", "mobile": "18812340804"} for number in range(1, 40)]
+        answers = send_tasks(broker, ("reconciler.enqueue_orders", [[*orders, {"request_id": "?"}]]), backend=broker)
+        callback = {"requestId": "r1", "trafficSts": "1", "remark": "done"}
+        answers += send_tasks(broker, ("reconciler.record_callbacks", [[callback, "junk"]]), backend=broker)
+        texts["answers"] = json.dumps(answers)
+        eventually(lambda: len(platform.echoes) > len(ENDS) + 1, "a query for each of its ends", seconds=40)
+        texts["processes"] = processes()
+        assert "celery" in texts["processes"]
+        texts |= {" ".join(command): said(env, *command) for command in COMMANDS}
+        break_the_database(file, broker, console, machine)
+        with redis.Redis.from_url(broker) as client:
+            texts["broker"] = all_of_redis(client)
+        assert [program.stop() for program in (beat, console, machine)] == [0, 0, 0]
+    texts["database"] = rows_of(file)
+    texts |= {path.name: path.read_text(errors="replace") for path in folder.iterdir() if path.suffix == ".log"}
+    return texts
+
+
+def break_the_database(file: Path, broker: str, *workers: Program) -> None:
+    """Values that nothing of ours would write: tracebacks of every process's passes, and of tasks that are retried."""
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=20)) as connection:
+        (due_at,) = connection.execute("SELECT due_at FROM query_budgets").fetchone()
+        connection.execute("UPDATE query_budgets SET due_at = 'junk'")
+        connection.execute("UPDATE recharge_orders SET submitted_at = 'junk' WHERE request_id = 'r5'")
+        send_tasks(broker, *[("reconciler.check_orders", [[{"request_id": "r5"}]])] * 4)
+        for worker in workers:
+            worker.wait_for("Traceback")
+        eventually(lambda: any("task_failed" in worker.output for worker in workers), "a task that fails")
+        connection.execute("UPDATE query_budgets SET due_at = ?", (due_at,))
+        connection.execute("UPDATE recharge_orders SET submitted_at = created_at WHERE request_id = 'r5'")
+
+
+def test_no_secret_stands_in_anything_that_a_run_leaves(broker: str, tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'orders.db'}")
+    with EchoingPlatform() as platform:
+        urls = {"broker_url": broker, "result_backend": broker, "database_url": f"sqlite:///{tmp_path / 'orders.db'}"}
+        env = environment(platform_url=platform.url, **urls, **SETTINGS)
+        texts = run_all(platform, env, broker, tmp_path)
+    texts["wrong settings"] = said(env | {"RECONCILER_AUTH_TOKEN": f"{TOKEN} {TOKEN}"}, "status")
+    misspelt = {"RECONCILER_BROKER_URL": broker.replace("redis:", "radis:")}
+    texts["wrong broker"] = said(env | misspelt, "doctor")
+    assert places_of(platform.secrets(), texts) == {}
+    # What was repeated did arrive, masked: or there would have been nothing to find.
+    for name in ("database", "console.log", "machine.log", "order r2"):
+        assert "***" in texts[name], name
+    ends = ("answered", "refused", "http_error", "malformed", "timeout")
+    assert [end for end in ends if f"'{end}'" not in texts["database"]] == []
+    assert "task_failed" in texts["console.log"] + texts["machine.log"]
+    # And the search finds what is there.
+    planted = {
+        "a": f"x?sign={platform.echoes[-1].sign.title()}",
+        "b": quote(platform.echoes[0].authorization),
+        "c": "x",
+    }
+    assert set(places_of(platform.secrets(), planted)) == {"a", "b"}

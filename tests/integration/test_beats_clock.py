@@ -1,0 +1,110 @@
+"""A beat whose clock is wrong: its ticks fail to come, or come expired. The worker's own watch asks all the same."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import Program, environment, running_worker, send_tasks
+from tests.support.raw_query import APP_ID, SID, TOKEN
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+from worker.simulator import Account, Simulator, SimulatorConfig
+from worker.simulator.delays import Delay
+
+WINDOW = 0.3
+SELF_TICK = "self_tick"
+
+# A real beat. As soon as there is the file that it is given, its wall clock is an hour slow.
+_BEAT = """
+import sys, threading, time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import time_machine
+from worker.celery import app
+
+mark = Path(sys.argv[1])
+
+def step():
+    time_machine.travel(datetime.now(UTC) - timedelta(hours=1), tick=True).start()
+    print("the clock was set back", flush=True)
+
+def watch():
+    while not mark.exists():
+        time.sleep(0.05)
+    step()
+
+step() if mark.exists() else threading.Thread(target=watch, daemon=True).start()
+app.start(["beat"])
+"""
+
+
+@dataclass
+class Place:
+    """A worker of one process, and the platform that it asks."""
+
+    simulator: Simulator
+    worker: Program
+    env: dict[str, str]
+    folder: Path
+
+    def beat(self, mark: Path) -> Program:
+        return Program(sys.executable, "-c", _BEAT, str(mark), env=self.env, log=self.folder / "beat.log")
+
+    def wait_until_it_goes_on_asking_by_itself(self) -> None:
+        """The process ticks by itself after ten periods, or 2 s, without a tick: thrice, with two queries."""
+        ticks, arrivals = self.worker.output.count(SELF_TICK), len(self.simulator.record.arrivals())
+        self.worker.wait_for(SELF_TICK, times=ticks + 3)
+        eventually(lambda: len(self.simulator.record.arrivals()) >= arrivals + 2, "two more queries", seconds=10)
+        assert self.simulator.record.violations() == []
+
+
+@pytest.fixture
+def place(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Place]:
+    config = SimulatorConfig(
+        accounts=(Account(sid=SID, auth_token=TOKEN, app_id=APP_ID),),
+        window_seconds=WINDOW,
+        adopt=True,
+        delay=Delay.parse("fixed:0"),
+    )
+    with Simulator(config) as simulator:
+        env = environment(
+            database_url=migrated_database_url,
+            broker_url=own_valkey.url,
+            platform_url=simulator.url,
+            query_window_seconds=WINDOW,
+            query_margin_seconds=0.05,
+            request_deadline_seconds=0.5,
+            callback_grace_seconds=0.05,
+            tick_seconds=0.1,
+            # There is always one more to ask about.
+            batch_size=1,
+            log_level="DEBUG",
+        )
+        orders = [{"request_id": f"r{number}", "submitted_at": "2020-01-01T00:00:00Z"} for number in range(500)]
+        with running_worker(env, tmp_path, "--concurrency", "1") as worker:
+            send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [orders]))
+            yield Place(simulator=simulator, worker=worker, env=env, folder=tmp_path)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_beat_whose_clock_was_set_back_sends_nothing_and_asking_goes_on(place: Place, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with place.beat(mark) as beat:
+        eventually(lambda: len(place.simulator.record.arrivals()) >= 3, "queries by beat's ticks")
+        mark.touch()
+        beat.wait_for("the clock was set back")
+        place.wait_until_it_goes_on_asking_by_itself()
+
+
+@pytest.mark.databases("sqlite")
+def test_a_beat_whose_clock_is_slow_sends_ticks_that_have_expired_and_asking_goes_on(
+    place: Place, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    mark.touch()
+    with place.beat(mark):
+        place.worker.wait_for("Discarding revoked task: reconciler.reconcile", times=10)
+        place.wait_until_it_goes_on_asking_by_itself()

@@ -1,0 +1,157 @@
+"""The benchmark of a tick: its tables, and what it prints. It is not timed here."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+import worker
+from benchmarks.tick.rows import NAME_PREFIX
+from worker.adapters.database.engine import Database
+from worker.adapters.database.migrations import upgrade
+from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, to_values
+from worker.domain.orders import Lane, Order, OrderState
+from worker.domain.reports import IdKind
+
+ROOT = Path(worker.__file__).parents[1]
+
+
+def run(url: str, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "benchmarks.tick", "--database-url", url, "--runs", "2", *arguments)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def measure(url: str, rows: int, pending: int) -> dict[str, Any]:
+    """What the benchmark prints: nothing but one JSON object."""
+    result: dict[str, Any] = json.loads(run(url, "--rows", str(rows), "--pending", str(pending), "--json").stdout)
+    return result
+
+
+def rows_of(url: str) -> list[dict[str, Any]]:
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            return [{**row} for row in connection.execute(select(ORDERS)).mappings()]
+    finally:
+        database.close()
+
+
+def order_of(row: dict[str, Any]) -> Order:
+    return Order(**{column.name: row[column.name] for column in ORDER_COLUMNS})
+
+
+def somebodys_order() -> dict[str, Any]:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    order = Order(id=0, account="default", request_id="1", submitted_at=now, due_at=now)
+    return {**to_values(order, now), "created_at": now}
+
+
+def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
+    result = measure(database_url, rows=2000, pending=600)
+
+    assert result["median_ms"].keys() == {"quiet_tick", "choose", "grant", "write_back"}
+    assert all(median > 0 for median in result["median_ms"].values())
+    assert {plan["part"] for plan in result["plans"]} == result["median_ms"].keys()
+    assert all(plan["steps"] for plan in result["plans"] if not plan["statement"].startswith("INSERT"))
+    assert (result["rows"], result["pending"]) == (2000, 600)
+
+
+def test_no_plan_scans_the_orders(database_url: str) -> None:
+    assert measure(database_url, rows=20_000, pending=2000)["faults"] == []
+
+
+def test_the_tables_are_kept_and_grown(database_url: str) -> None:
+    measure(database_url, rows=1000, pending=500)
+    first = {row["id"] for row in rows_of(database_url)}
+    measure(database_url, rows=3000, pending=700)
+    grown = rows_of(database_url)
+
+    assert first < {row["id"] for row in grown}
+    assert len(grown) == 3000
+    assert sum(row["state"] is OrderState.PENDING for row in grown) == 700
+
+
+def test_a_measurement_leaves_the_tables_at_their_size(database_url: str) -> None:
+    for _ in range(2):
+        measure(database_url, rows=1000, pending=500)
+        rows = rows_of(database_url)
+        assert (len(rows), sum(row["state"] is OrderState.PENDING for row in rows)) == (1000, 500)
+
+
+def test_synthetic_orders_are_as_the_worker_writes_them(database_url: str) -> None:
+    measure(database_url, rows=4000, pending=2000)
+    rows = rows_of(database_url)
+
+    for row in rows:
+        written = to_values(order_of(row), row["updated_at"])
+        assert {name: row[name] for name in written} == written
+    waiting = [row for row in rows if row["state"] is OrderState.PENDING]
+    assert {row["lane"] for row in waiting} == set(Lane)
+    assert {row["id_kind"] for row in waiting} == set(IdKind)
+    assert any(row["queried_at"] is None for row in waiting)
+
+
+def test_tables_that_hold_more_are_filled_anew(database_url: str) -> None:
+    measure(database_url, rows=2000, pending=700)
+    done = run(database_url, "--rows", "1000", "--pending", "500")
+
+    assert "filled anew" in done.stderr
+    assert len(rows_of(database_url)) == 1000
+
+
+def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: str) -> None:
+    upgrade(database_url)
+    database = Database(database_url)
+    with database.write() as connection:
+        connection.execute(insert(ORDERS), [somebodys_order()])
+    database.close()
+    done = run(database_url, "--rows", "1000", "--pending", "500", status=1)
+
+    assert "not this benchmark's" in done.stderr
+    assert len(rows_of(database_url)) == 1
+
+
+def test_tables_from_another_version_of_the_benchmark_are_filled_anew(database_url: str) -> None:
+    measure(database_url, rows=1000, pending=500)
+    database = Database(database_url)
+    with database.write() as connection:
+        older = func.replace(ORDERS.c.custom_parm, NAME_PREFIX, "bench-")
+        connection.execute(update(ORDERS).values(custom_parm=older))
+    database.close()
+    done = run(database_url, "--rows", "1000", "--pending", "500")
+
+    assert "another version" in done.stderr
+    assert all(str(each["custom_parm"]).startswith(NAME_PREFIX) for each in rows_of(database_url))
+
+
+def test_too_few_pending_orders_are_refused(tmp_path: Path) -> None:
+    done = run(f"sqlite:///{tmp_path / 'tick.db'}", "--rows", "1000", "--pending", "10", status=2)
+
+    assert "--pending must be" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.databases("sqlite")
+def test_bloat_is_looked_at_on_postgresql_only(database_url: str) -> None:
+    done = run(database_url, "--rows", "1000", "--pending", "500", "--passes", "1", status=1)
+
+    assert "PostgreSQL" in done.stderr
+
+
+@pytest.mark.databases("postgresql")
+def test_passes_that_go_on_keep_the_pending_orders_at_their_number(database_url: str) -> None:
+    done = run(database_url, "--rows", "1000", "--pending", "500", "--passes", "10", "--json")
+    result = json.loads(done.stdout)
+    rows = rows_of(database_url)
+
+    assert result["tables"]["recharge_orders"]["updated"] >= 10 * 100
+    assert sum(row["state"] is OrderState.PENDING for row in rows) == 500
+    assert len(rows) > 1000
+    assert all(str(row["custom_parm"]).startswith(NAME_PREFIX) for row in rows)

@@ -1,0 +1,199 @@
+"""`reconciler doctor`, with real servers."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
+from tests.support.databases import DatabaseServer, Postgresql
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey, free_port
+from worker.adapters.database.migrations import upgrade
+
+LOOPBACK = "http://127.0.0.1:9"
+ALWAYS_LOOKED_AT = (
+    *("settings", "credentials", "database", "database_revision", "database_clock"),
+    *("broker", "platform_host"),
+)
+
+
+@pytest.fixture(scope="module")
+def careless_postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL with fsync off."""
+    with EmbeddedPostgres() as embedded:
+        server = Postgresql(embedded.url)
+        yield server
+        server.close()
+
+
+def examined(status: int = 0, *, account: Mapping[str, str] = ACCOUNT, **settings: str) -> dict[str, Any]:
+    """What the doctor finds, by name; it ends with this status."""
+    given = {f"RECONCILER_{name.upper()}": value for name, value in settings.items()}
+    variables = {"RECONCILER_PLATFORM_URL": LOOPBACK, **account, **given}
+    return {check["name"]: check for check in CommandLine(variables).json("doctor", status=status)}
+
+
+def statuses(found: Mapping[str, Any]) -> dict[str, str]:
+    return {name: check["status"] for name, check in found.items()}
+
+
+def test_where_all_is_well_nothing_needs_doing(migrated_database_url: str, redis_url: str) -> None:
+    settings = {
+        **ACCOUNT,
+        "RECONCILER_PLATFORM_URL": LOOPBACK,
+        "RECONCILER_DATABASE_URL": migrated_database_url,
+        "RECONCILER_BROKER_URL": redis_url,
+    }
+    found = {check["name"]: check for check in CommandLine(settings).json("doctor")}
+    for name in ALWAYS_LOOKED_AT:
+        assert (found[name]["status"], found[name]["remedy"]) == ("ok", None), found[name]
+    shown = CommandLine(settings).run("doctor").stdout.splitlines()
+    assert len(shown) == len(found) + 1
+    assert [line.split()[0].lower() for line in shown[:-1]] == list(statuses(found).values())
+
+
+def test_a_database_that_does_not_wait_for_the_disk_is_a_warning(
+    careless_postgresql: Postgresql, own_valkey: EmbeddedValkey
+) -> None:
+    with careless_postgresql.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=own_valkey.url)
+    assert (found["fsync"]["status"], found["synchronous_commit"]["status"]) == ("warning", "ok")
+    assert found["fsync"]["detail"] == "off: a power cut can destroy the database"
+
+
+def test_settings_that_a_server_does_not_tell_are_warnings(
+    careless_postgresql: Postgresql, own_valkey: EmbeddedValkey
+) -> None:
+    with careless_postgresql.migrated(upgrade) as url:
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE ROLE outsider LOGIN")
+            connection.exec_driver_sql("GRANT SELECT ON alembic_version TO outsider")
+            connection.exec_driver_sql("REVOKE EXECUTE ON FUNCTION current_setting(text, boolean) FROM PUBLIC")
+        theirs = engine.url.set(username="outsider").render_as_string(hide_password=False)
+        found = examined(database_url=theirs, broker_url=own_valkey.url)
+    for name in ("fsync", "synchronous_commit"):
+        assert (found[name]["status"], found[name]["detail"]) == ("warning", "could not be read")
+    assert found["database_revision"]["status"] == "ok"
+
+
+@pytest.mark.databases("mariadb")
+def test_of_mariadb_the_flush_at_a_commit_is_looked_at(migrated_database_url: str, own_valkey: EmbeddedValkey) -> None:
+    found = examined(database_url=migrated_database_url, broker_url=own_valkey.url)
+    assert found["innodb_flush_log_at_trx_commit"]["detail"][0] in "0123"
+    assert "MariaDB" in found["database"]["detail"]
+    assert "fsync" not in found
+
+
+def test_a_redis_that_evicts_is_a_warning(sqlite_server: DatabaseServer) -> None:
+    with sqlite_server.migrated(upgrade) as url, EmbeddedValkey(maxmemory_policy="allkeys-lru") as broker:
+        found = examined(database_url=url, broker_url=broker.url)
+    assert found["maxmemory_policy"]["status"] == "warning"
+    assert found["maxmemory_policy"]["remedy"] == "set maxmemory-policy noeviction"
+
+
+def test_a_redis_that_does_not_tell_its_policy_is_a_warning_without_its_password(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    with own_valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", "guest", "on", ">sesame-street", "~*", "&*", "+@all", "-info")
+    url = own_valkey.url.replace("://", "://guest:sesame-street@")
+    with sqlite_server.migrated(upgrade) as database:
+        found = examined(database_url=database, broker_url=url)
+    assert (found["broker"]["status"], found["maxmemory_policy"]["status"]) == ("ok", "warning")
+    assert found["maxmemory_policy"]["detail"].startswith("could not be read (")
+    assert "sesame-street" not in str(found)
+
+
+def test_a_broker_that_is_away_is_a_warning(sqlite_server: DatabaseServer) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=f"redis://:sesame-street@127.0.0.1:{free_port()}/0")
+    assert (found["broker"]["status"], found["maxmemory_policy"]["status"]) == ("warning", "skipped")
+    assert "RECONCILER_BROKER_URL" in found["broker"]["remedy"]
+    assert "sesame-street" not in str(found)
+
+
+@pytest.mark.service
+@pytest.mark.brokers("rabbitmq")
+def test_a_rabbitmq_that_answers_has_no_policy_to_look_at(broker_url: str, sqlite_server: DatabaseServer) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=broker_url)
+    assert (found["broker"]["status"], "maxmemory_policy" in found) == ("ok", False)
+
+
+@pytest.mark.service
+@pytest.mark.brokers("rabbitmq")
+def test_a_rabbitmq_that_refuses_the_password_is_a_warning_with_its_words(
+    broker_url: str, sqlite_server: DatabaseServer
+) -> None:
+    stranger = urlsplit(broker_url)
+    url = stranger._replace(netloc=f"stranger:sesame-street@{stranger.hostname}:{stranger.port}").geturl()
+    with sqlite_server.migrated(upgrade) as database:
+        found = examined(database_url=database, broker_url=url)
+    assert (found["broker"]["status"], "ACCESS_REFUSED" in found["broker"]["detail"]) == ("warning", True)
+    assert "sesame-street" not in str(found)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_database_that_is_away_is_fatal_and_hides_its_password(kind: str, own_valkey: EmbeddedValkey) -> None:
+    url = f"{kind}://somebody:sesame-street@127.0.0.1:{free_port()}/orders"
+    found = examined(1, database_url=url, broker_url=own_valkey.url)
+    assert found["database"]["status"] == "fatal"
+    rest = {"postgresql": ("fsync", "synchronous_commit"), "mariadb": ("innodb_flush_log_at_trx_commit",)}[kind]
+    for name in ("database_revision", "database_clock", *rest):
+        assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database does not answer")
+    assert found["broker"]["status"] == "ok"
+    assert "sesame-street" not in str(found)
+
+
+def test_a_database_that_is_not_at_head_is_fatal(database_url: str, own_valkey: EmbeddedValkey) -> None:
+    found = examined(1, database_url=database_url, broker_url=own_valkey.url)
+    # An empty SQLite database is a file that nobody has made yet.
+    name = "database" if database_url.startswith("sqlite") else "database_revision"
+    assert (found[name]["status"], found[name]["remedy"]) == ("fatal", "run `reconciler migrate`")
+
+
+def test_without_an_account_nothing_can_be_asked(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(1, account={}, database_url=url, broker_url=own_valkey.url)
+    assert found["credentials"]["status"] == "fatal"
+    assert "RECONCILER_ACCOUNT_SID" in found["credentials"]["remedy"]
+
+
+def test_what_the_platform_would_not_know_is_a_warning(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        # No resolver is asked for a name with an empty part.
+        found = examined(database_url=url, broker_url=own_valkey.url, platform_url="http://api..example")
+    assert found["platform_host"]["status"] == "warning"
+    assert "RECONCILER_PLATFORM_URL" in found["platform_host"]["remedy"]
+    assert (found["credentials"]["status"], "app id" in found["credentials"]["detail"]) == ("warning", True)
+    assert TOKEN not in str(found)
+
+
+def test_settings_that_cannot_be_used_are_fatal_and_the_rest_is_skipped() -> None:
+    found = examined(1, query_window_seconds="59", platform_url="http://api.example")
+    assert found["settings"]["status"] == "fatal"
+    assert found["settings"]["detail"].startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60")
+    assert {status for name, status in statuses(found).items() if name != "settings"} == {"skipped"}
+
+
+def test_a_misspelt_setting_is_a_warning(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=own_valkey.url, tick_second="1")
+    assert found["settings"]["status"] == "warning"
+    assert found["settings"]["remedy"] == "did you mean RECONCILER_TICK_SECONDS?"
+
+
+def test_the_platform_hears_nothing_of_it(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as platform, sqlite_server.migrated(upgrade) as url:
+        port = platform.getsockname()[1]
+        examined(database_url=url, broker_url=own_valkey.url, platform_url=f"http://127.0.0.1:{port}")
+        platform.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            platform.accept()

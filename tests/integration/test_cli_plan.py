@@ -1,0 +1,126 @@
+"""`reconciler plan` on every database there is: the batch that comes next, and why; nothing changes."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.reconciling import BUDGETS, ORDERS, QUERIES, Workbench, item
+from worker.domain.query_errors import Refused, Unreachable
+from worker.domain.rules import Rules
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url, Rules()).open()
+    yield workbench
+    workbench.close()
+
+
+@pytest.fixture
+def cli(migrated_database_url: str, bench: Workbench) -> CommandLine:
+    settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}
+    return CommandLine({**settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
+
+
+def let_the_slot_be_due(bench: Workbench) -> None:
+    with bench.database.write() as connection:
+        past = bench.database.now(connection) - timedelta(seconds=1)
+        connection.execute(BUDGETS.update().values(due_at=past))
+
+
+def plan_of(cli: CommandLine, *options: str) -> Any:
+    (account,) = cli.json("plan", *options)["accounts"]
+    return account
+
+
+def test_the_plan_is_what_the_next_grant_takes_and_changes_nothing(cli: CommandLine, bench: Workbench) -> None:
+    bench.add(*(f"r{number}" for number in range(130)), age_seconds=3_600.0)
+    bench.intake.check_orders([{"request_id": "r99"}])
+    let_the_slot_be_due(bench)
+    before = bench.rows(ORDERS), bench.rows(BUDGETS), bench.rows(QUERIES)
+    plan = plan_of(cli)
+    assert (bench.rows(ORDERS), bench.rows(BUDGETS), bench.rows(QUERIES)) == before
+    assert [order["request_id"] for order in plan["orders"]] == list(bench.take().ids)
+    assert (plan["work"], plan["id_kind"], plan["order_count"]) == ("batch", "requestId", 100)
+    assert (plan["may_be_asked_now"], plan["waits"]) == (True, None)
+
+
+def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("asked", age_seconds=3_600.0)
+    bench.ask([item("asked", "0", None)])
+    bench.make_due()
+    bench.add("new", "wanted", age_seconds=1_320.0)
+    bench.intake.check_orders([{"request_id": "wanted"}])
+    lines = {line["request_id"]: line for line in plan_of(cli)["orders"]}
+    assert lines["wanted"]["in_words"] == "a check was asked for"
+    assert (lines["wanted"]["reason"], lines["new"]["reason"]) == ("checked", "worth")
+    assert lines["new"]["in_words"].startswith("never looked at, 12 minutes past its grace: worth ")
+    assert lines["new"]["in_words"].endswith(" of delay per look")
+    assert lines["new"]["worth_seconds"] > 0
+    assert lines["new"]["age_seconds"] == pytest.approx(1_320, abs=60)
+    assert (lines["new"]["queried_at"], lines["new"]["since_last_look_seconds"]) == (None, None)
+    assert lines["asked"]["in_words"].startswith("looked at ")
+    assert lines["asked"]["since_last_look_seconds"] >= 0
+    shown = cli.run("plan").stdout
+    assert "never looked at, 12 minutes past its grace" in shown
+    assert "default: batch by requestId, 3 orders" in shown
+
+
+def test_as_many_are_shown_as_are_asked_for(cli: CommandLine, bench: Workbench) -> None:
+    bench.add(*(f"r{number}" for number in range(7)))
+    plan = plan_of(cli, "--limit", "3")
+    assert (len(plan["orders"]), plan["order_count"]) == (3, 7)
+    assert "7 orders, the first 3 of them" in cli.run("plan", "--limit", "3").stdout
+
+
+def test_an_account_that_may_not_be_asked_now_says_until_when(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("a")
+    bench.write_back.failed(bench.take(), Unreachable("no route"))
+    let_the_slot_be_due(bench)
+    plan = plan_of(cli)
+    assert plan["may_be_asked_now"] is False
+    assert plan["waits"].startswith("the account backs off until ")
+    assert plan["backs_off_until"] is not None
+    assert [order["request_id"] for order in plan["orders"]] == ["a"]
+    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
+    said = "default: not now: paused by an operator since 2016-01-31 10:00:00Z, until an operator ends it."
+    assert said in cli.run("plan").stdout
+
+
+def test_while_the_window_runs_that_is_said(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("a")
+    bench.ask([item("a")])
+    plan = plan_of(cli)
+    assert plan["waits"].startswith("the window of the last query runs until ")
+    assert (plan["work"], plan["orders"], plan["may_be_asked_now"]) == (None, [], False)
+    assert "default: no order is due." in cli.run("plan").stdout
+
+
+def test_a_group_of_suspects_is_planned_as_it_stands(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("a", "b")
+    bench.write_back.failed(bench.take(), Refused("-7", "系统错误"))
+    plan = plan_of(cli)
+    assert (plan["work"], len(plan["orders"])) == ("suspects", 2)
+    assert {line["in_words"] for line in plan["orders"]} == {"suspect: it is asked about with its group only"}
+    bench.run("UPDATE recharge_orders SET lane = 'alone', suspect_group = NULL")
+    (line,) = plan_of(cli)["orders"]
+    assert line["in_words"] == "its turn to be asked about alone"
+
+
+def test_an_order_that_has_been_due_for_longest_says_so(cli: CommandLine, bench: Workbench) -> None:
+    bench.add(*(f"r{number}" for number in range(120)))
+    bench.run("UPDATE recharge_orders SET look_group = 5, queried_at = created_at WHERE id % 2 = 0")
+    reasons = [line["in_words"] for line in plan_of(cli)["orders"]]
+    assert sum(reason.startswith("due for longest: ") for reason in reasons) == 2
+
+
+def test_an_account_that_is_not_configured_is_told_in_a_line(cli: CommandLine, bench: Workbench) -> None:
+    assert cli.error("plan", "--account", "other") == "there is no account other; the settings name: default"
+
+
+def test_before_the_first_start_that_is_said(cli: CommandLine, bench: Workbench) -> None:
+    bench.run("DELETE FROM query_budgets")
+    assert "default: not now: no worker has run on this database yet." in cli.run("plan").stdout

@@ -1,0 +1,495 @@
+"""What anybody who reaches the broker can send: each is dropped, or run as what it is; the worker goes on."""
+
+import base64
+import bz2
+import json
+import lzma
+import os
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+from sqlalchemy.pool import NullPool
+
+from tests.support.processes import Program, environment, running_worker
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+from worker.adapters.database.migrations import upgrade
+from worker.messages.unpacking import GuardedRedisTransport
+
+ORDERS, TICKS = "reconciler.orders", "reconciler.ticks"
+TASK = "reconciler.enqueue_order"
+DEEP = "[" * 500_000 + "]" * 500_000
+BOMB = b"[[" + b" " * 100_000_000 + b"], {}, {}]"
+
+
+@dataclass
+class Target:
+    """A worker, and ways to write to its queues."""
+
+    worker: Program
+    broker: str
+    database_url: str
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def orders(self) -> set[str]:
+        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return set(connection.exec_driver_sql("SELECT request_id FROM recharge_orders").scalars())
+
+    def publish(self, body: bytes, queue: str = ORDERS, content_type: str = "application/json", **sent: Any) -> None:
+        """Put a message on a queue; `sent` holds `headers`, and whatever else kombu publishes."""
+        with Connection(self.broker) as connection, connection.Producer() as producer:
+            producer.publish(body, routing_key=queue, content_type=content_type, content_encoding="utf-8", **sent)
+
+    def send(self, queue: str = ORDERS, **headers: Any) -> str:
+        """Send an order under these headers, by protocol 2; returns its id."""
+        name = f"order-{next(self.numbers)}"
+        fields = {"task": TASK, "id": name, **headers}
+        self.publish(json.dumps([[{"request_id": name}], {}, {}]).encode(), queue, headers=fields)
+        return name
+
+    def wait_for(self, *names: str) -> None:
+        try:
+            eventually(lambda: set(names) <= self.orders(), f"the orders {names}", seconds=20)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.worker.output}") from None
+
+    def goes_on(self) -> None:
+        """It takes the next orders, of both its processes, and is the worker that it was."""
+        self.wait_for(*(self.send() for _ in range(4)))
+        assert "Unrecoverable" not in self.worker.output
+        assert self.worker.output.count(" ready.") == 1
+
+    def resident_bytes(self) -> int:
+        """The most that the worker's main process ever held in memory."""
+        status = Path(f"/proc/{self.worker.pid}/status").read_text()
+        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[EmbeddedValkey]:
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def target(valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    folder = tmp_path_factory.mktemp("forged")
+    url = f"sqlite:///{folder / 'orders.db'}"
+    upgrade(url)
+    env = environment(database_url=url, broker_url=valkey.url, result_backend=valkey.url, tick_seconds=0.5)
+    with running_worker(env, folder) as worker:
+        yield Target(worker=worker, broker=valkey.url, database_url=url)
+
+
+@pytest.fixture
+def rabbit_target(migrated_database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Target]:
+    with running_worker(environment(database_url=migrated_database_url, broker_url=broker_url), tmp_path) as worker:
+        yield Target(worker=worker, broker=broker_url, database_url=migrated_database_url)
+
+
+def envelope(body: object = "W10=", *, headers: object = None, **properties: Any) -> dict[str, Any]:
+    """The envelope of kombu on Redis, as it should be but for what is given."""
+    return {
+        "body": body,
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": TASK, "id": "forged"} if headers is None else headers,
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": f"tag-{os.urandom(4).hex()}",
+            "delivery_info": {"exchange": ORDERS, "routing_key": ORDERS},
+            **properties,
+        },
+    }
+
+
+BROKEN_ENVELOPES: list[dict[str, Any]] = [
+    {"properties": None},
+    {"properties": []},
+    {"properties": "x"},
+    {"properties": {"delivery_tag": "t"}},
+    {name: value for name, value in envelope().items() if name != "properties"},
+    envelope(delivery_tag=None),
+    envelope(delivery_tag=[1]),
+    envelope(delivery_info="here"),
+    envelope(delivery_info=[]),
+    envelope("not base64!"),
+    envelope("ä"),
+    envelope(5),
+    envelope(body_encoding="rot13"),
+    envelope(body_encoding=5),
+    envelope(headers=["task"]),
+    envelope(headers="task"),
+    envelope(headers=5),
+]
+NO_ENVELOPES: list[bytes] = [
+    b"garbage",
+    b"\xff\xfe\x00\x80",
+    b"",
+    b"null",
+    b"5",
+    b'"text"',
+    b"[]",
+    b"{}",
+    DEEP.encode(),
+    b"9" * 5000,
+    *(json.dumps(one).encode() for one in BROKEN_ENVELOPES),
+]
+UNFIT: list[dict[str, Any]] = [
+    envelope(None),
+    envelope(""),
+    {**envelope(), "content-type": ["json"]},
+    {**envelope(), "content-type": "application/data"},
+    {**envelope(), "content-encoding": 5},
+    {**envelope(), "content-encoding": "no-such-encoding"},
+    envelope(body_encoding=None),
+    envelope(None, headers={"task": TASK, "id": "x", "compression": "zlib"}),
+    envelope(headers={"task": TASK, "id": "x", "compression": ["zlib"]}),
+    envelope(headers={"task": TASK, "id": "x", "deep": json.loads("[" * 300 + "]" * 300)}),
+]
+
+
+@pytest.mark.parametrize("queue", [ORDERS, TICKS])
+def test_bytes_that_are_no_message_are_dropped(target: Target, valkey: EmbeddedValkey, queue: str) -> None:
+    with valkey.client() as client:
+        before = target.worker.output.count("message_dropped")
+        for item in NO_ENVELOPES + [json.dumps(one).encode() for one in UNFIT]:
+            client.lpush(queue, item)
+        target.worker.wait_for("message_dropped", times=before + len(NO_ENVELOPES) + len(UNFIT))
+        target.goes_on()
+        eventually(lambda: client.hlen("unacked") + client.zcard("unacked_index") == 0, "no message that comes back")
+
+
+def test_a_note_of_a_taken_message_that_is_forged_keeps_no_other_from_returning(valkey: EmbeddedValkey) -> None:
+    lost = json.dumps([envelope(), "", "somewhere"])
+    guarded = Connection(valkey.url, transport=GuardedRedisTransport)
+    with valkey.client() as client, guarded as connection:
+        for number, note in enumerate(["garbage", "[]", "[1, 2, 3]", "null", DEEP, lost]):
+            client.hset("unacked", f"note-{number}", note)
+            client.zadd("unacked_index", {f"note-{number}": 1.0})
+        connection.default_channel.qos.restore_visible(interval=1)
+        assert (client.hlen("unacked"), client.zcard("unacked_index")) == (0, 0)
+        assert client.llen("somewhere") == 1
+        client.delete("somewhere")
+
+
+CELERYS_OWN = sorted(name for name in Celery(set_as_current=False).tasks if name.startswith("celery."))
+
+
+def test_an_error_of_the_connection_costs_no_message_that_was_taken(valkey: EmbeddedValkey) -> None:
+    class Broken:
+        """A client whose connection breaks in the midst of a transaction, as redis-py then fails."""
+
+        def __init__(self, client: Any) -> None:
+            self._client = client
+
+        def hget(self, *names: str) -> Any:
+            return self._client.hget(*names)
+
+        def transaction(self, *_: object) -> None:
+            raise AttributeError("'NoneType' object has no attribute 'sendall'")
+
+    guarded = Connection(valkey.url, transport=GuardedRedisTransport)
+    with valkey.client() as client, guarded as connection:
+        qos = connection.default_channel.qos
+        client.hset("unacked", "good", json.dumps([envelope(), ORDERS, ORDERS]))
+        client.hset("unacked", "bad", "[1, 2, 3]")
+        try:
+            with pytest.raises(redis.ConnectionError):
+                qos.restore_by_tag("good", client=Broken(client))
+            qos.restore_by_tag("bad", client=Broken(client))
+            assert client.hkeys("unacked") == [b"good"]
+        finally:
+            client.delete("unacked", "unacked_index")
+
+
+def forged_headers() -> list[dict[str, Any]]:
+    plain = {"task": TASK, "id": "forged"}
+    return [
+        {},
+        {"task": []},
+        {"task": {}},
+        {"task": None, "id": "x"},
+        {"task": 5, "id": "x"},
+        {"task": TASK},
+        {"task": TASK, "id": ["x"]},
+        {"task": TASK, "id": "x" * 1000},
+        {"task": TASK, "id": "line\nend"},
+        {"task": f"{TASK}\x1b[2J", "id": "x"},
+        *({**plain, "task": name} for name in CELERYS_OWN),
+        {**plain, "compression": "no such compression"},
+        {**plain, "compression": "zlib"},
+    ]
+
+
+BAD_BODIES = [
+    b"{",
+    b"\xff\xfe",
+    DEEP.encode(),
+    f"[[{DEEP}], {{}}, {{}}]".encode(),
+    b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    b"[" * 500_000,
+    b"[1, 2, 3]",
+    b'{"args": 5}',
+    b'{"task": ["x"], "id": "x", "args": [], "kwargs": []}',
+]
+
+
+def drop_all_that_is_unfit(target: Target) -> None:
+    headers, before = forged_headers(), target.worker.output.count("message_dropped")
+    for one in headers:
+        target.publish(b"[[[]], {}, {}]", headers=one)
+    for body in BAD_BODIES:
+        for fields in ({"task": TASK, "id": "forged"}, {}):
+            target.publish(body, headers=fields)
+    target.worker.wait_for("message_dropped", times=before + len(headers) + 2 * len(BAD_BODIES))
+    target.goes_on()
+    lines = target.worker.output.splitlines()
+    assert not [line for line in lines if not line.isprintable()]
+    assert max(map(len, lines)) < 20_000
+
+
+def test_messages_with_forged_fields_or_bodies_are_dropped(target: Target) -> None:
+    drop_all_that_is_unfit(target)
+
+
+def test_a_message_that_is_too_long_is_dropped(target: Target) -> None:
+    # RabbitMQ takes none of this length.
+    target.publish(b'["' + b"x" * 17_000_000 + b'"]', headers={"task": TASK, "id": "long"})
+    target.worker.wait_for("longer than")
+    target.goes_on()
+
+
+UNREADABLE_NUMBERS: list[Any] = ["many", [], None, 0.5]
+UNREADABLE_TIMES: list[Any] = [
+    *("junk", "", [], {"at": 1}, 5, "0001-01-01T00:00:00", "0001-01-01T00:00:00+12:00"),
+    *("9999-12-31T23:59:59", "9999-12-31T23:59:59-12:00"),
+]
+
+
+def run_as_what_it_is(target: Target) -> None:
+    """Fields that a task does not need are left out, those that it needs are bounded."""
+    names = [
+        target.send(retries=10**9),
+        target.send(retries=-5),
+        target.send(eta=(datetime.now(UTC) + timedelta(days=9000)).isoformat()),
+        *(target.send(retries=number) for number in UNREADABLE_NUMBERS),
+        *(target.send(retries=1, eta=time) for time in UNREADABLE_TIMES),
+        *(target.send(expires=time) for time in UNREADABLE_TIMES),
+        target.send(timelimit=[0.001, 0.001]),
+        target.send(timelimit="junk"),
+        target.send(ignore_result="perhaps"),
+        target.send(root_id=[1], parent_id={}, origin=5, argsrepr=7, kwargsrepr=[]),
+        target.send(argsrepr="x" * 100_000, shadow={"a": 1}, meth=5, lang="cobol", stamps=5, stamped_headers=6),
+        target.send(group="g", group_index="junk", chord=[1]),
+    ]
+    target.wait_for(*names)
+    target.goes_on()
+
+
+def test_fields_that_no_task_needs_are_left_out(target: Target) -> None:
+    run_as_what_it_is(target)
+
+
+def test_the_older_protocol_is_understood(target: Target) -> None:
+    fields = {"task": TASK, "id": "old", "kwargs": {}, "retries": 0, "eta": None, "utc": True, "chord": None}
+    target.publish(json.dumps({**fields, "args": [{"request_id": "protocol-1"}]}).encode())
+    target.publish(json.dumps({"args": [{"request_id": "hybrid"}]}).encode(), headers={"task": TASK, "id": "hybrid"})
+    target.wait_for("protocol-1", "hybrid")
+
+
+OTHER: dict[str, Any] = {
+    "task": "other.task",
+    "args": [],
+    "kwargs": {},
+    "options": {"exchange": "others", "routing_key": "others", "queue": None},
+    "subtask_type": None,
+    "immutable": True,
+}
+
+
+@contextmanager
+def others_queue(target: Target) -> Iterator[Callable[[], int]]:
+    """A queue of somebody else's on the same broker; gives how many messages wait in it."""
+    with Connection(target.broker) as connection, connection.channel() as channel:
+        queue = Queue("others", Exchange("others"), routing_key="others", channel=channel)
+        queue.declare()
+        yield lambda: channel._size("others")
+        queue.delete()
+
+
+def test_a_message_makes_the_worker_send_no_other(target: Target) -> None:
+    embedded = {"callbacks": [OTHER], "errbacks": [OTHER], "chain": [OTHER], "chord": OTHER}
+    headers = {"task": TASK, "id": "follow", "group": "g"}
+    good = [[{"request_id": "followed"}], {}, embedded]
+    old = {"task": TASK, "id": "old", "args": [{"request_id": "followed-old"}], "kwargs": {}, **embedded}
+    told = target.worker.output.count("follow_ups_ignored")
+    with others_queue(target) as waiting:
+        target.publish(json.dumps(good).encode(), headers=headers)
+        # One that fails: an unknown task's errbacks.
+        target.publish(json.dumps(good).encode(), headers={**headers, "task": "reconciler.no_such_task"})
+        target.publish(json.dumps({**old, "taskset": "g"}).encode())
+        target.wait_for("followed", "followed-old")
+        target.worker.wait_for("follow_ups_ignored", times=told + 3)
+        target.goes_on()
+        assert waiting() == 0
+
+
+def test_celerys_own_tasks_are_not_run(target: Target) -> None:
+    assert {"celery.chord_unlock", "celery.group"} <= set(CELERYS_OWN)
+    # Run, the one would send another task elsewhere, and the other itself for ever.
+    sends = [[[OTHER], [["g", None], []], "g", []], {"add_to_parent": False}, {}]
+    loops = [["g", OTHER], {"interval": 0, "max_retries": None, "result": []}, {}]
+    dropped = target.worker.output.count("message_dropped")
+    with others_queue(target) as waiting:
+        target.publish(json.dumps(sends).encode(), headers={"task": "celery.group", "id": "sends"})
+        target.publish(json.dumps(loops).encode(), headers={"task": "celery.chord_unlock", "id": "loops"})
+        target.worker.wait_for("message_dropped", times=dropped + 2)
+        target.goes_on()
+        assert waiting() == 0
+    assert not [line for line in target.worker.output.splitlines() if "celery.chord_unlock[" in line]
+
+
+def test_a_member_of_a_group_is_an_order_like_any_other(target: Target) -> None:
+    told = target.worker.output.count("follow_ups_ignored")
+    target.wait_for(target.send(group="g", group_index=0))
+    assert target.worker.output.count("follow_ups_ignored") == told
+
+
+def test_only_a_small_retry_waits(target: Target) -> None:
+    later = (datetime.now(UTC) + timedelta(seconds=100)).isoformat()
+    target.wait_for(target.send(eta=later))
+    fields = {"task": TASK, "id": "large", "retries": 1, "eta": later}
+    large = {"request_id": "large", "custom_parm": "x" * 2_000_000}
+    before = target.worker.output.count("[large] succeeded")
+    target.publish(json.dumps([[large], {}, {}]).encode(), headers=fields)
+    target.worker.wait_for("[large] succeeded", times=before + 1)
+    waits = target.send(retries=1, eta=later)
+    target.goes_on()
+    assert waits not in target.orders()
+
+
+def test_an_answer_to_be_sent_elsewhere_stays_where_answers_go(target: Target, valkey: EmbeddedValkey) -> None:
+    body = json.dumps([[{"request_id": "answered"}], {}, {}]).encode()
+    target.publish(body, headers={"task": TASK, "id": "answered"}, reply_to=ORDERS, correlation_id="victim")
+    with valkey.client() as client:
+        eventually(lambda: client.exists("celery-task-meta-answered"), "the answer under its task's own id")
+        assert not client.exists("celery-task-meta-victim")
+    target.goes_on()
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "zlib": zlib.compress,
+    "bzip2": partial(bz2.compress, compresslevel=1),
+    "xz": partial(lzma.compress, preset=0),
+}
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_packed_message_is_unpacked_within_bounds(target: Target, name: str) -> None:
+    before, dropped = target.resident_bytes(), target.worker.output.count("message_dropped")
+    order = json.dumps([[{"request_id": f"packed-{name}"}], {}, {}]).encode()
+    for body in (BOMB, order):
+        target.publish(PACKERS[name](body), headers={"task": TASK, "id": "packed", "compression": name})
+    target.wait_for(f"packed-{name}")
+    assert target.worker.output.count("message_dropped") == dropped + 1
+    assert target.resident_bytes() - before < 80_000_000
+
+
+def test_json_makes_nothing_but_json(target: Target) -> None:
+    made = {"__type__": "decimal", "__value__": "1e999999999"}
+    bytes_made = {"__type__": "bytes", "__value__": "x"}
+    unknown = {"__type__": [], "__value__": "x"}
+    for value in (made, bytes_made, unknown):
+        body = json.dumps([[{"request_id": value}], {}, {}]).encode()
+        target.publish(body, headers={"task": TASK, "id": "typed"})
+    engine = sqlalchemy.create_engine(target.database_url, poolclass=NullPool)
+
+    def kept() -> list[str]:
+        with engine.connect() as connection:
+            payloads = connection.exec_driver_sql("SELECT payload FROM rejected_orders").scalars()
+            return [payload for payload in payloads if "__type__" in payload]
+
+    eventually(lambda: len(kept()) == 3, "three refused orders")
+    target.goes_on()
+
+
+class Attack:
+    """Pickled, it makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self._path), "w"))
+
+
+def unpickle_nothing(target: Target, folder: Path) -> None:
+    touched = folder / "touched"
+    attack = pickle.dumps(((Attack(touched),), {}, {}))
+    dropped = target.worker.output.count("message_dropped")
+    kinds = ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "application/data", ""]
+    for kind in kinds:
+        target.publish(attack, content_type=kind, headers={"task": TASK, "id": "pickled"})
+        # By the older protocol its body is read to learn its name.
+        target.publish(attack, content_type=kind)
+    target.worker.wait_for("message_dropped", times=dropped + 2 * len(kinds))
+    target.goes_on()
+    assert not touched.exists()
+
+
+def test_nothing_is_unpickled(target: Target, tmp_path: Path) -> None:
+    unpickle_nothing(target, tmp_path)
+
+
+COMMANDS = [b"[]", b"5", b"{}", b'{"method": []}', b'{"method": "no_such"}', b'{"method": "ping", "reply_to": 5}']
+
+
+def test_remote_control_takes_json_only_and_survives_what_it_cannot_read(
+    target: Target, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    touched = tmp_path / "touched"
+    attack = base64.b64encode(pickle.dumps({"method": Attack(touched)})).decode()
+    forged: list[bytes] = [
+        *NO_ENVELOPES,
+        json.dumps({**envelope(attack), "content-type": "application/x-python-serialize"}).encode(),
+        *(json.dumps(envelope(base64.b64encode(body).decode())).encode() for body in COMMANDS),
+    ]
+    with valkey.client() as client:
+        for item in forged:
+            assert client.publish("/0.celery.pidbox", item) == 1
+    target.goes_on()
+    assert not touched.exists()
+    with Celery(broker=target.broker, set_as_current=False) as app:
+        # Celery opens the channel anew after a command that fails, and what is said meanwhile is not heard.
+        eventually(lambda: app.control.broadcast("ping", reply=True, timeout=1, limit=1), "an answer to a ping")
+
+
+class BeyondTheCalendar(datetime):
+    """A time that AMQP can write and Python cannot read: once, it made the worker connect again for ever."""
+
+    def utctimetuple(self) -> Any:
+        return (1970, 1, 1, 0, 0, 2**60)
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.brokers("rabbitmq")
+def test_the_same_holds_on_rabbitmq(rabbit_target: Target, tmp_path: Path) -> None:
+    rabbit_target.publish(b"[[], {}, {}]", headers={"task": TASK, "id": "x", "when": BeyondTheCalendar(2016, 1, 31)})
+    drop_all_that_is_unfit(rabbit_target)
+    run_as_what_it_is(rabbit_target)
+    unpickle_nothing(rabbit_target, tmp_path)

@@ -1,0 +1,281 @@
+"""Single orders that come together share a commit, and none of them its fate: real workers, brokers and databases."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy
+from celery import Celery
+from sqlalchemy.pool import NullPool
+
+from tests.support.processes import Program, environment, running_worker
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+from tests.support.waiting import eventually, locked_table
+from worker.adapters.database.migrations import upgrade
+
+QUEUE = "reconciler.orders"
+MANY = 150
+
+# Unlike tests.support.processes.send_tasks: all are sent before the first answer is waited for.
+_CALLER = """
+import json, sys
+from celery import Celery
+app = Celery(broker=sys.argv[1], backend=sys.argv[2] or None)
+sent = [app.send_task("reconciler.enqueue_order", [order], queue="reconciler.orders") for order in json.load(sys.stdin)]
+if sys.argv[2]:
+    for one in sent:
+        print(json.dumps(one.get(timeout=60)))
+"""
+
+
+def calling(broker: str, orders: Sequence[object], backend: str = "") -> "subprocess.Popen[str]":
+    """A program that sends each order by itself, and then prints the answers where there is a backend."""
+    caller = subprocess.Popen(
+        [sys.executable, "-c", _CALLER, broker, backend], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert caller.stdin is not None
+    caller.stdin.write(json.dumps(orders))
+    caller.stdin.close()
+    # communicate() would flush it.
+    caller.stdin = None
+    return caller
+
+
+def answers_of(caller: "subprocess.Popen[str]") -> list[Any]:
+    told, _ = caller.communicate(timeout=90)
+    assert caller.returncode == 0
+    return [json.loads(line) for line in told.splitlines()]
+
+
+def send(broker: str, *names: str) -> None:
+    answers_of(calling(broker, [{"request_id": name} for name in names]))
+
+
+def names_of(count: int, letter: str = "s") -> list[str]:
+    return [f"{letter}{number:04d}" for number in range(count)]
+
+
+def ids_in(url: str) -> list[str]:
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return list(connection.exec_driver_sql("SELECT request_id FROM recharge_orders ORDER BY request_id").scalars())
+
+
+def execute(url: str, *statements: str) -> None:
+    with sqlalchemy.create_engine(url, poolclass=NullPool).begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def before_the_seventh(url: str, action: str) -> None:
+    """Have PostgreSQL do something before it inserts the order s0007."""
+    execute(
+        url,
+        "CREATE FUNCTION seventh() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN IF new.request_id = 's0007' THEN {action}; END IF; RETURN new; END $$",
+        "CREATE TRIGGER seventh BEFORE INSERT ON recharge_orders FOR EACH ROW EXECUTE FUNCTION seventh()",
+    )
+
+
+def transactions(worker: Program) -> int:
+    return worker.output.count("action=orders_enqueued")
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_what_comes_while_a_commit_is_under_way_shares_the_next(
+    migrated_database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    names = names_of(MANY)
+    env = environment(database_url=migrated_database_url, broker_url=broker_url)
+    with running_worker(env, tmp_path) as worker:
+        with locked_table(migrated_database_url, "recharge_orders") as lock:
+            send(broker_url, *names)
+            lock.wait_for_waiting()
+        eventually(lambda: ids_in(migrated_database_url) == names, "all orders")
+        # RabbitMQ hands out some thirty at a time.
+        assert transactions(worker) < MANY / 5
+        assert worker.stop() == 0
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.brokers("redis")
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_each_caller_has_an_answer_of_its_own(
+    migrated_database_url: str, broker_url: str, own_valkey: EmbeddedValkey, tmp_path: Path, pool: str
+) -> None:
+    good, other = {"request_id": "r1", "custom_parm": "c1"}, {"request_id": "r2"}
+    orders: list[object] = [good, good, {**good, "custom_parm": "c2"}, "no order", {"request_id": "a,b"}, other]
+    env = environment(database_url=migrated_database_url, broker_url=broker_url, result_backend=own_valkey.url)
+    with running_worker(env, tmp_path, "--pool", pool) as worker:
+        with locked_table(migrated_database_url, "recharge_orders") as lock:
+            # The first takes the way to the database alone; the others wait for it together.
+            first = calling(broker_url, [{"request_id": "r0"}], own_valkey.url)
+            lock.wait_for_waiting()
+            caller = calling(broker_url, orders, own_valkey.url)
+            with redis.Redis.from_url(broker_url) as broker:
+                eventually(lambda: broker.hlen("unacked") == 1 + len(orders), "messages that the worker holds")
+        told = [*answers_of(first), *answers_of(caller)]
+        assert [(one["accepted"], one["duplicates"], len(one["rejected"])) for one in told] == [
+            (1, 0, 0),
+            (1, 0, 0),
+            (0, 1, 0),
+            (0, 0, 1),
+            (0, 0, 1),
+            (0, 0, 1),
+            (1, 0, 0),
+        ]
+        refused = [one["rejected"][0] for one in told if one["rejected"]]
+        assert [one["index"] for one in refused] == [0, 0, 0]
+        assert [one["errors"][0].partition(":")[0] for one in refused] == ["custom_parm", "order", "request_id"]
+        assert transactions(worker) == 2
+        with redis.Redis.from_url(broker_url) as broker:
+            eventually(lambda: not broker.hlen("unacked"), "that every message is acknowledged")
+        assert worker.stop() == 0
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.brokers("redis")
+def test_an_order_that_the_database_does_not_take_stops_no_other(
+    migrated_database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    names = names_of(20)
+    before_the_seventh(migrated_database_url, "RAISE 'refused'")
+    env = environment(database_url=migrated_database_url, broker_url=broker_url)
+    with running_worker(env, tmp_path) as worker:
+        with locked_table(migrated_database_url, "recharge_orders") as lock:
+            send(broker_url, *names)
+            lock.wait_for_waiting()
+        others = [name for name in names if name != "s0007"]
+        eventually(lambda: ids_in(migrated_database_url) == others, "the other orders")
+        worker.wait_for("action=task_failed")
+        execute(migrated_database_url, "DROP TRIGGER seventh ON recharge_orders")
+        eventually(lambda: ids_in(migrated_database_url) == names, "the order that was tried again")
+        assert worker.stop() == 0
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.brokers("redis")
+def test_one_that_is_terminated_takes_no_other_with_it(
+    migrated_database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    names = names_of(20)
+    before_the_seventh(migrated_database_url, "PERFORM pg_advisory_xact_lock(7)")
+    env = environment(database_url=migrated_database_url, broker_url=broker_url)
+    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with running_worker(env, tmp_path) as worker, Celery(broker=broker_url) as app, engine.connect() as holder:
+        holder.exec_driver_sql("SELECT pg_advisory_lock(7)")
+        with locked_table(migrated_database_url, "recharge_orders") as lock:
+            # The first takes the way to the database alone; the others wait for it together.
+            send(broker_url, "first")
+            lock.wait_for_waiting()
+            for name in names:
+                app.send_task("reconciler.enqueue_order", [{"request_id": name}], task_id=name, queue=QUEUE)
+            with redis.Redis.from_url(broker_url) as broker:
+                eventually(lambda: broker.hlen("unacked") == 1 + len(names), "messages that the worker holds")
+        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        eventually(lambda: holder.exec_driver_sql(waits).all(), "the batch that waits for the lock")
+        app.control.revoke("s0003", terminate=True)
+        worker.wait_for("Terminating s0003")
+        eventually(lambda: not holder.exec_driver_sql(waits).all(), "the end of the batch")
+        holder.exec_driver_sql("SELECT pg_advisory_unlock(7)")
+        others = {"first", *names} - {"s0003"}
+        eventually(lambda: set(ids_in(migrated_database_url)) == others, "all the others, and not the one")
+        assert worker.stop() == 0
+
+
+class KilledAndStopped:
+    """What holds on every pair of servers."""
+
+    def test_orders_whose_process_is_killed_are_delivered_again(
+        self, migrated_database_url: str, broker_url: str, tmp_path: Path
+    ) -> None:
+        names = names_of(MANY)
+        env = environment(database_url=migrated_database_url, broker_url=broker_url)
+        with running_worker(env, tmp_path) as worker:
+            with locked_table(migrated_database_url, "recharge_orders") as lock:
+                send(broker_url, *names)
+                lock.wait_for_waiting()
+                for child in worker.children():
+                    os.kill(child, signal.SIGKILL)
+            eventually(lambda: ids_in(migrated_database_url) == names, "all orders")
+            assert worker.stop() == 0
+
+    def test_a_worker_that_is_told_to_stop_leaves_what_it_has_collected_to_the_next(
+        self, migrated_database_url: str, broker_url: str, tmp_path: Path
+    ) -> None:
+        names = names_of(MANY)
+        env = environment(database_url=migrated_database_url, broker_url=broker_url)
+        with running_worker(env, tmp_path) as worker:
+            with locked_table(migrated_database_url, "recharge_orders") as lock:
+                send(broker_url, *names)
+                lock.wait_for_waiting()
+                worker.signal(signal.SIGTERM)
+                worker.wait_for("Warm shutdown")
+            assert worker.wait() == 0
+        assert ids_in(migrated_database_url)
+        with running_worker(env, tmp_path, name="next"):
+            eventually(lambda: ids_in(migrated_database_url) == names, "the orders that were collected")
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.brokers("redis")
+class TestPostgresqlAndRedis(KilledAndStopped):
+    def test_what_a_killed_worker_held_is_at_the_broker(
+        self, migrated_database_url: str, broker_url: str, tmp_path: Path
+    ) -> None:
+        # It is delivered again after the visibility timeout, which is minutes: so it is looked for instead.
+        names = names_of(1000)
+        env = environment(database_url=migrated_database_url, broker_url=broker_url)
+        with running_worker(env, tmp_path) as worker:
+            caller = calling(broker_url, [{"request_id": name} for name in names])
+            eventually(lambda: len(ids_in(migrated_database_url)) > 50, "some orders", every=0.005)
+            worker.kill()
+            answers_of(caller)
+        with redis.Redis.from_url(broker_url) as broker:
+            waiting = [json.loads(one) for one in broker.lrange(QUEUE, 0, -1)]
+            waiting += [json.loads(note)[0] for note in broker.hvals("unacked")]
+        held = {json.loads(base64.b64decode(one["body"]))[0][0]["request_id"] for one in waiting}
+        # kombu takes a message from the queue before it notes it: the one that it is just taking may be lost.
+        assert len(set(names) - held - set(ids_in(migrated_database_url))) <= 1
+
+
+@pytest.mark.databases("mariadb")
+@pytest.mark.brokers("rabbitmq")
+class TestMariadbAndRabbitmq(KilledAndStopped):
+    def test_a_stream_whose_worker_is_killed_again_and_again_loses_none(
+        self, migrated_database_url: str, broker_url: str, tmp_path: Path
+    ) -> None:
+        names = names_of(600)
+        env = environment(database_url=migrated_database_url, broker_url=broker_url)
+        caller = calling(broker_url, [{"request_id": name} for name in names])
+        for number in range(2):
+            with running_worker(env, tmp_path, name=f"killed-{number}") as worker:
+                worker.wait_for("action=orders_enqueued")
+                worker.kill()
+        answers_of(caller)
+        with running_worker(env, tmp_path, name="last"):
+            eventually(lambda: ids_in(migrated_database_url) == names, "all orders", seconds=60)
+
+
+def test_singles_wait_for_a_database_that_is_away(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    names = names_of(30)
+    with EmbeddedPostgres() as postgres:
+        upgrade(postgres.url)
+        env = environment(database_url=postgres.url, broker_url=own_valkey.url)
+        with running_worker(env, tmp_path) as worker:
+            send(own_valkey.url, "s0000")
+            eventually(lambda: ids_in(postgres.url) == ["s0000"], "the first order")
+            postgres.kill()
+            send(own_valkey.url, *names)
+            worker.wait_for("Retry in", seconds=60)
+            postgres.start()
+            eventually(lambda: ids_in(postgres.url) == names, "what was sent while the database was away")
+            assert worker.stop() == 0

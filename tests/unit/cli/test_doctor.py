@@ -1,0 +1,35 @@
+"""Findings as lines."""
+
+from worker.cli.doctor import lines, summary
+from worker.doctor.checks import fatal, ok, skipped, warning
+
+FOUND = [
+    ok("database", "answers"),
+    fatal("database_revision", "behind this release", "run `reconciler migrate`"),
+    skipped("maxmemory_policy", "the broker does not answer"),
+]
+
+
+def test_a_finding_is_one_line_where_there_is_no_terminal() -> None:
+    assert ["".join(line) for line in lines(FOUND, None)] == [
+        "ok       database           answers",
+        "FATAL    database_revision  behind this release: run `reconciler migrate`",
+        "skipped  maxmemory_policy   the broker does not answer",
+    ]
+
+
+def test_on_a_terminal_lines_are_wrapped_beneath_each_other() -> None:
+    drawn = ["".join(line) for line in lines(FOUND, 52)]
+    assert drawn[1:3] == [
+        "FATAL    database_revision  behind this release: run",
+        "                            `reconciler migrate`",
+    ]
+    assert max(map(len, drawn)) <= 52
+
+
+def test_the_last_line_says_what_it_comes_to() -> None:
+    careful = warning("fsync", "off", "set fsync = on")
+    assert summary([ok("fsync", "on")]) == "All is well."
+    assert summary([careful]) == "Nothing is fatal; 1 warning."
+    assert summary([careful, careful, *FOUND]) == "1 fatal, 2 warnings: the worker does not start."
+    assert summary(FOUND) == "1 fatal, no warning: the worker does not start."

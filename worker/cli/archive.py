@@ -1,0 +1,104 @@
+"""`reconciler archive`: settled orders out of the table that is worked on."""
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from worker.cli.options import AsJson
+
+_AGE = re.compile(r"([0-9]{1,6})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_RULE = "an age such as 90d (h, d or w), or ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00"
+
+
+def _read_before(value: str | None) -> str | None:
+    if value is not None and not _AGE.fullmatch(value):
+        try:
+            named = datetime.fromisoformat(value)
+        except ValueError:
+            named = None
+        if named is None or named.utcoffset() is None:
+            raise typer.BadParameter(f"{value!r} is not {_RULE}")
+    return value
+
+
+SettledBefore = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN",
+        help=f"Move final and cancelled orders that nothing has happened to since: {_RULE}. At least a day ago.",
+        callback=_read_before,
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.", show_default=False)
+]
+BringBack = Annotated[bool, typer.Option("--bring-back", help="Empty the archive into recharge_orders again instead.")]
+
+
+def archive(
+    settled_before: SettledBefore = None, limit: Limit = None, bring_back: BringBack = False, as_json: AsJson = False
+) -> None:
+    """Move settled orders out of recharge_orders, with their events, into archived_orders.
+
+    They stay known: the same order again is a duplicate, `reconciler order` shows it, and a callback, a check or a
+    cancellation that names it brings it back first. What is pending or unresolved stays, and what a person should look
+    at. Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
+    once, and be interrupted: the next run goes on.
+    """
+    from worker.adapters.database.archive import bring_all_back, move_settled
+    from worker.cli.output import print_json
+    from worker.cli.session import session
+
+    if (settled_before is None) != bring_back:
+        raise typer.BadParameter("give either --settled-before or --bring-back")
+    started = time.monotonic()
+    with session() as opened:
+        before = None
+        if settled_before is None:
+            moved = _count(bring_all_back(opened.database, limit), "brought back")
+        else:
+            with opened.database.read() as connection:
+                before = _time(settled_before, opened.database.now(connection))
+            moved = _count(move_settled(opened.database, before, limit), "moved")
+    seconds = time.monotonic() - started
+    if as_json:
+        counts = {"archived": 0, "brought_back": moved} if before is None else {"archived": moved, "brought_back": 0}
+        print_json({**counts, "settled_before": before, "seconds": round(seconds, 3)})
+        return
+    orders = f"{moved:,} {'order' if moved == 1 else 'orders'}"
+    if before is None:
+        typer.echo(f"{orders} brought back from the archive in {seconds:,.1f} s.")
+    else:
+        typer.echo(f"{orders} settled before {before:%Y-%m-%d %H:%M:%S}Z moved to the archive in {seconds:,.1f} s.")
+
+
+def _time(value: str, now: datetime) -> datetime:
+    """The time that an option names, in UTC. `now` is the database's clock, by which orders are settled."""
+    from worker.adapters.database.archive import LEAST_AGE
+
+    age = _AGE.fullmatch(value)
+    try:
+        named = now - timedelta(**{_UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(value)
+        before = named.astimezone(now.tzinfo)
+    except OverflowError:
+        raise typer.BadParameter(f"{value!r} is before the calendar begins; accepted: {_RULE}") from None
+    if before > now - LEAST_AGE:
+        raise typer.BadParameter(f"--settled-before {value} is less than a day ago; accepted: 1d or older")
+    return before
+
+
+def _count(batches: Iterator[int], what: str) -> int:
+    from worker.cli.progress import Spinner
+
+    total = 0
+    with Spinner() as spinner:
+        for count in batches:
+            total += count
+            spinner.show(f"{total:,} orders {what}")
+    return total

@@ -1,0 +1,168 @@
+"""`reconciler plan`: whom the next query would ask about, and why."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from worker.adapters.database.plans import Plan
+    from worker.domain.orders import Order
+    from worker.domain.pricing.batch import Pick
+    from worker.domain.rules import Rules
+
+_COLUMNS = ("id", "order", "age", "last_look", "worth", "reason")
+
+Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, max=10_000, help="How many orders to show at most; all, if not given.")
+]
+
+
+def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False) -> None:
+    """Show the next query of each account as it would be chosen now, and why each order is in it. Changes nothing.
+
+    What an order is worth is the delay that a look at it saves on the average.
+    """
+    from worker.adapters.database.plans import read_plan
+    from worker.cli.errors import CommandError
+    from worker.cli.output import print_json
+    from worker.cli.session import session
+    from worker.runtime import rules_of
+
+    with session(needs_accounts=True) as opened:
+        settings, rules = opened.settings, rules_of(opened.settings)
+        unknown = sorted(set(account or ()) - settings.accounts.keys())
+        if unknown:
+            known = ", ".join(settings.accounts)
+            raise CommandError(f"there is no account {unknown[0]}; the settings name: {known}")
+        with opened.database.read() as connection:
+            now = opened.database.now(connection)
+            plans = [
+                _told(read_plan(connection, name, settings.accounts[name].account_sid, now, rules), now, rules, limit)
+                for name in account or settings.accounts
+            ]
+    if as_json:
+        print_json({"now": now, "accounts": plans})
+    else:
+        for one in plans:
+            _show(one)
+
+
+def _told(plan: "Plan", now: datetime, rules: "Rules", limit: int | None) -> dict[str, Any]:
+    choice, state = plan.choice, plan.state
+    until = state.backoff_until if state.is_backed_off(now) else None
+    return {
+        "account": state.account,
+        "paused_at": state.paused_at,
+        "backs_off_until": until,
+        "slot_due_at": plan.slot_due_at,
+        "may_be_asked_now": not (state.paused_at or until or plan.slot_due_at is None or plan.slot_due_at > now),
+        "waits": _waits(plan, until, now),
+        "work": None if choice is None else choice.work.value,
+        "id_kind": None if choice is None else choice.id_kind.value,
+        "order_count": len(plan.orders),
+        "orders": [_line(order, pick, now, rules) for order, pick in plan.orders[:limit]],
+    }
+
+
+def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
+    """Why nothing is asked now, and until when; None where nothing stands in the way."""
+    if plan.state.paused_at is not None:
+        return f"paused by an operator since {_time(plan.state.paused_at)}, until an operator ends it"
+    if plan.slot_due_at is None:
+        return "no worker has run on this database yet"
+    until = max(backs_off_until or now, plan.slot_due_at)
+    if until <= now:
+        return None
+    why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
+    return f"{why} until {_time(until)}, {_duration((until - now).total_seconds())} more"
+
+
+def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> dict[str, Any]:
+    age = (now - order.submitted_at).total_seconds()
+    looked = None if order.queried_at is None else (now - order.queried_at).total_seconds()
+    return {
+        "id": order.id,
+        "request_id": order.request_id,
+        "custom_parm": order.custom_parm,
+        "submitted_at": order.submitted_at,
+        "age_seconds": round(age, 3),
+        "queried_at": order.queried_at,
+        "since_last_look_seconds": None if looked is None else round(looked, 3),
+        "due_at": order.due_at,
+        "worth_seconds": None if pick is None else round(pick.worth, 3),
+        "reason": "suspects" if pick is None else pick.reason.value,
+        "in_words": reason_in_words(order, pick, now, rules),
+    }
+
+
+def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> str:
+    """Why an order is in the next query, as a person reads it."""
+    from worker.domain.pricing.batch import Reason
+
+    if pick is None:
+        return "suspect: it is asked about with its group only"
+    match pick.reason:
+        case Reason.CHECKED:
+            return "a check was asked for"
+        case Reason.LONGEST_DUE:
+            return f"due for longest: {_duration((now - order.due_at).total_seconds())}"
+        case Reason.ALONE:
+            return "its turn to be asked about alone"
+        case Reason.WORTH:
+            worth = f"worth {_duration(pick.worth)} of delay per look"
+            if order.queried_at is not None:
+                return f"looked at {_duration((now - order.queried_at).total_seconds())} ago: {worth}"
+            past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
+            return f"never looked at, {_duration(past)} past its grace: {worth}"
+
+
+def _show(told: Mapping[str, Any]) -> None:
+    from worker.cli.output import console, print_table
+
+    out = console()
+    if told["waits"]:
+        typer.echo(f"{told['account']}: not now: {told['waits']}.")
+    if not told["orders"]:
+        typer.echo(f"{told['account']}: no order is due.")
+        return
+    shown, count = len(told["orders"]), told["order_count"]
+    orders = f"{count:,} {'order' if count == 1 else 'orders'}"
+    title = f"{told['account']}: {told['work']} by {told['id_kind']}, {orders}"
+    if shown < count:
+        title += f", the first {shown:,} of them"
+    print_table(out, _COLUMNS, [_row(line) for line in told["orders"]], title=title)
+
+
+def _row(line: Mapping[str, Any]) -> dict[str, object]:
+    looked, worth = line["since_last_look_seconds"], line["worth_seconds"]
+    return {
+        "id": line["id"],
+        "order": line["request_id"] or line["custom_parm"],
+        "age": _duration(line["age_seconds"]),
+        "last_look": "never" if looked is None else f"{_duration(looked)} ago",
+        "worth": None if not worth else _duration(worth),
+        "reason": line["in_words"],
+    }
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _duration(seconds: float) -> str:
+    """A duration to two digits or so, in the unit that a person would take."""
+    seconds = max(0.0, seconds)
+    for unit, length in (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0)):
+        if seconds >= 2 * length:
+            return _counted(seconds / length, unit)
+    return _counted(seconds, "second")
+
+
+def _counted(count: float, unit: str) -> str:
+    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+    return f"{shown} {unit}{'' if shown == '1' else 's'}"

@@ -1,0 +1,10 @@
+"""Whether the reconciler can do its work safely where it stands: its settings, its database, its broker.
+
+`checks` says what a finding is, `judgement` (pure) what a reading means, `readings` takes the readings, `examination`
+puts them together. Nothing here sends a query to the platform.
+"""
+
+from worker.doctor.checks import Check, Status
+from worker.doctor.examination import examine, examine_before_start, examine_running, examine_unreadable
+
+__all__ = ["Check", "Status", "examine", "examine_before_start", "examine_running", "examine_unreadable"]

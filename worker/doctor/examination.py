@@ -1,0 +1,146 @@
+"""Taking the readings, and judging them."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from worker.adapters.database.reads import shown_url
+from worker.adapters.database.server import durability_settings
+from worker.adapters.redaction import Redactor
+from worker.adapters.wording import first_words
+from worker.doctor import judgement
+from worker.doctor.checks import Check, fatal, ok, skipped, warning
+from worker.doctor.readings import (
+    BrokerReading,
+    DatabaseReading,
+    NoDatabaseFile,
+    begun,
+    read_broker,
+    read_database,
+    resolve,
+)
+from worker.settings import Settings, SettingsError
+from worker.settings.addresses import is_loopback
+
+_MEND_SETTING = "mend it in the environment or in .env"
+_WORD_SECONDS = 5.0
+_DATABASE_SECONDS = 15.0
+_BROKER_SECONDS = 10.0
+_RESOLVER_SECONDS = 5.0
+# A worker that is ready must not be kept from its work for long.
+_WORD_SECONDS_AT_START = 1.0
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Every check, in about 15 seconds at most. Sends nothing to the platform."""
+    host = urlsplit(settings.platform_url).hostname or ""
+    # All at once: a person waits.
+    database = begun(lambda: read_database(settings.database_dsn), seconds=_DATABASE_SECONDS)
+    broker = begun(lambda: read_broker(settings.broker_dsn, seconds=_WORD_SECONDS), seconds=_BROKER_SECONDS)
+    address = begun(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
+    return _shown(
+        settings,
+        [
+            *_settings_checks(settings),
+            *_credentials_checks(settings),
+            *_database_checks(settings, database),
+            *_broker_checks(broker),
+            _host_check(host, address),
+        ],
+    )
+
+
+def examine_unreadable(error: SettingsError) -> list[Check]:
+    """What is left to say where the settings themselves are wrong."""
+    rest = ("credentials", "database", "broker", "platform_host")
+    return [
+        *(fatal("settings", fault, _MEND_SETTING) for fault in error.faults),
+        *(skipped(name, "the settings cannot be used") for name in rest),
+    ]
+
+
+def examine_before_start(settings: Settings) -> list[Check]:
+    """The checks that can keep a worker from its start; those of the settings' values have been made by then."""
+    database = _database_checks(settings, lambda: read_database(settings.database_dsn))
+    return _shown(settings, [*_credentials_checks(settings), *database])
+
+
+def examine_running(settings: Settings) -> list[Check]:
+    """What a worker looks at once it is ready, besides what it looked at before: all that is quick to see."""
+    broker = _broker_checks(lambda: read_broker(settings.broker_dsn, seconds=_WORD_SECONDS_AT_START))
+    return _shown(settings, broker)
+
+
+def _shown(settings: Settings, checks: list[Check]) -> list[Check]:
+    redactor = Redactor(settings.secrets)
+    return [check.shown_with(redactor) for check in checks]
+
+
+def _settings_checks(settings: Settings) -> list[Check]:
+    if not settings.warnings:
+        return [ok("settings", "each has a value that is accepted")]
+    return [warning("settings", *_parted(text)) for text in settings.warnings]
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What is wrong, and what to do: some warnings of the settings end with that."""
+    for separator in (": ", "; "):
+        if separator in text:
+            detail, _, remedy = text.rpartition(separator)
+            return detail, remedy
+    return text, _MEND_SETTING
+
+
+def _credentials_checks(settings: Settings) -> list[Check]:
+    try:
+        accounts = settings.require_accounts()
+    except SettingsError as error:
+        return [_fatal_of("credentials", str(error))]
+    return judgement.credentials(accounts, are_platforms=not is_loopback(settings.platform_url))
+
+
+def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) -> list[Check]:
+    shown = shown_url(settings.database_dsn)
+    try:
+        reading = read()
+    except NoDatabaseFile as error:
+        unreachable = fatal("database", f"{error} ({shown})", "run `reconciler migrate`")
+    except Exception as error:  # Whatever a driver raises, it cannot be used.
+        remedy = "see that it runs, and that RECONCILER_DATABASE_URL is right"
+        unreachable = fatal("database", f"{shown} cannot be used ({first_words(error)})", remedy)
+    else:
+        fault = reading.fault_of_revision
+        return [
+            ok("database", f"{shown} answers: {reading.server.version}"),
+            ok("database_revision", "at head") if fault is None else _fatal_of("database_revision", fault),
+            judgement.clock(reading.server.clock_ahead_seconds),
+            *judgement.durability(reading.server.settings),
+        ]
+    kind = shown.partition(":")[0].partition("+")[0]
+    rest = ("database_revision", "database_clock", *durability_settings(kind))
+    return [unreachable, *(skipped(name, "the database does not answer") for name in rest)]
+
+
+def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:
+    try:
+        reading = read()
+    except Exception as error:  # Whatever a client raises, it cannot be used.
+        remedy = "see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it"
+        away = warning("broker", f"does not answer ({first_words(error)})", remedy)
+        return [away, skipped("maxmemory_policy", "the broker does not answer")]
+    reached = ok("broker", f"{reading.url} answers")
+    return [reached, judgement.maxmemory_policy(reading.policy, reading.why_unread)] if reading.is_redis else [reached]
+
+
+def _host_check(host: str, resolve: Callable[[], str]) -> Check:
+    try:
+        address = resolve()
+    except (OSError, UnicodeError) as error:
+        remedy = "see that RECONCILER_PLATFORM_URL is right, and that this host resolves names"
+        return warning("platform_host", f"{host} cannot be resolved ({first_words(error)})", remedy)
+    return ok("platform_host", f"{host} is an address" if address == host else f"{host} has the address {address}")
+
+
+def _fatal_of(name: str, message: str) -> Check:
+    """A finding out of an error that says what to do behind its last colon."""
+    detail, _, remedy = message.rpartition(": ")
+    return fatal(name, detail, remedy)

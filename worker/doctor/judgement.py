@@ -1,0 +1,109 @@
+"""What a reading means, and what to do about it. Pure: readings come in as values."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from worker.doctor.checks import Check, ok, warning
+from worker.domain.wire.signature import Credentials
+
+MOST_CLOCK_SECONDS = 1.0
+"""How far the database's clock may be from this host's."""
+
+# Every account SID and app id that the platform's page shows has this form; of a token it shows none.
+_ISSUED = re.compile(r"[0-9A-Za-z]{32}")
+_PLACEHOLDER = re.compile(r"your-[a-z-]+")
+
+
+def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> list[Check]:
+    """Whether the accounts, one or more, look like those that the platform issues.
+
+    `are_platforms`: they are, and not a simulated platform's, which takes any.
+    """
+    faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
+    if are_platforms and faults:
+        return [warning("credentials", fault, "copy it from the platform's console again") for fault in faults]
+    count = "1 account" if len(accounts) == 1 else f"{len(accounts)} accounts"
+    return [ok("credentials", f"{count}: {', '.join(accounts)}")]
+
+
+def clock(ahead_seconds: float) -> Check:
+    """Whether the database's clock agrees with this host's; `ahead_seconds` is negative where it is behind."""
+    distance = f"{abs(ahead_seconds):,.3f} s {'ahead of' if ahead_seconds > 0 else 'behind'} this host's clock"
+    if abs(ahead_seconds) <= MOST_CLOCK_SECONDS:
+        return ok("database_clock", distance)
+    return warning(
+        "database_clock",
+        f"{distance}; after a change of hosts the database's clock alone says when the next query may be sent",
+        "let NTP keep the clocks of both hosts",
+    )
+
+
+def durability(settings: Mapping[str, str | None]) -> list[Check]:
+    """Whether a committed row survives a power cut, by the database's settings; None is one that it did not tell."""
+    return [_DURABILITY[name](value) if value is not None else _untold(name) for name, value in settings.items()]
+
+
+def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check:
+    """Whether a Redis keeps the messages that it has accepted; None where the policy could not be read."""
+    name, remedy = "maxmemory_policy", "set maxmemory-policy noeviction"
+    if policy is None:
+        told = f" ({why_unread})" if why_unread else ""
+        return warning(name, f"could not be read{told}", "see in the server's own settings that it is noeviction")
+    if policy == "noeviction":
+        return ok(name, "noeviction")
+    if policy.startswith("volatile-"):
+        return warning(name, f"{policy}: when its memory is full, answers that callers wait for are dropped", remedy)
+    return warning(name, f"{policy}: when its memory is full, orders on their way to the table are dropped", remedy)
+
+
+def _form_faults(account: Credentials, name: str) -> Iterator[str]:
+    for what, value in (("account SID", account.account_sid), ("app id", account.app_id)):
+        if not _ISSUED.fullmatch(value):
+            yield f"the {what} of account {name} is not 32 letters and digits, as those are that the platform issues"
+    token = account.auth_token
+    if _PLACEHOLDER.fullmatch(token) or token in (account.account_sid, account.app_id):
+        yield f"the auth token of account {name} is no token, but its placeholder, SID or app id"
+
+
+def _untold(name: str) -> Check:
+    return warning(name, "could not be read", "see in the server's own settings that a commit reaches the disk")
+
+
+def _fsync(value: str) -> Check:
+    if value == "on":
+        return ok("fsync", "on")
+    return warning(
+        "fsync", f"{value}: a power cut can destroy the database", "set fsync = on, and reload the server's settings"
+    )
+
+
+def _synchronous_commit(value: str) -> Check:
+    name = "synchronous_commit"
+    if value in {"on", "remote_apply"}:
+        return ok(name, value)
+    if value in {"local", "remote_write"}:
+        return ok(name, f"{value}: enough for a single server; a failover to a standby may lose the last commits")
+    return warning(
+        name,
+        f"{value}: a crash can lose the last commits, orders and the record that a query was sent among them",
+        "set synchronous_commit = on, for the server or with ALTER ROLE",
+    )
+
+
+def _innodb_flush(value: str) -> Check:
+    name = "innodb_flush_log_at_trx_commit"
+    # 3 is MariaDB's alone: it flushes at every commit, and more.
+    if value in {"1", "3"}:
+        return ok(name, value)
+    return warning(
+        name,
+        f"{value}: a crash can lose the last second's commits, orders and the record that a query was sent among them",
+        f"set {name} = 1",
+    )
+
+
+_DURABILITY = {
+    "fsync": _fsync,
+    "synchronous_commit": _synchronous_commit,
+    "innodb_flush_log_at_trx_commit": _innodb_flush,
+}
