@@ -1,0 +1,87 @@
+"""Variants of the product that break one law each. A checker that finds none of them would prove nothing."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from tests.histories.hosts import Kinds
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.write_back import WriteBack
+from worker.domain.queries import Aftermath, Query
+from worker.domain.reports import Answer
+from worker.intake import Intake
+
+
+def _run(database: Database, statement: str, **values: Any) -> None:
+    with database.write() as connection:
+        connection.execute(text(statement), values)
+
+
+class _WithoutGuard(WriteBack):
+    """Writes what was said onto any row of that name, whoever changed it meanwhile."""
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        aftermath = super().answered(query, answer)
+        for reports in answer.said.values():
+            state = {"1": "succeeded", "-1": "failed"}.get(reports[0].traffic_sts or "")
+            if state is not None:
+                _run(
+                    self._database,
+                    "UPDATE recharge_orders SET state = :state, settled_by = 'query', settled_at = updated_at"
+                    " WHERE account = :account AND request_id = :name",
+                    state=state,
+                    account=query.account,
+                    name=reports[0].request_id,
+                )
+        return aftermath
+
+
+class _WithoutSlot(Grants):
+    """Takes a slot whatever its row says."""
+
+    def take(self, slot: SlotKey) -> Query | None:
+        _run(self._database, "UPDATE query_budgets SET boot_due_us = 0, wait_us = 0, due_at = updated_at")
+        return super().take(slot)
+
+
+class _ByTheDatabasesClock(Grants):
+    """Goes by the database's clock alone, which can be set."""
+
+    def take(self, slot: SlotKey) -> Query | None:
+        _run(self._database, "UPDATE query_budgets SET boot_id = 'of nobody'")
+        return super().take(slot)
+
+
+class _LeasesForMonths(Grants):
+    """Leases orders for longer than any query lasts."""
+
+    def take(self, slot: SlotKey) -> Query | None:
+        query = super().take(slot)
+        if query is not None:
+            _run(
+                self._database,
+                "UPDATE recharge_orders SET due_at = :until WHERE lease_token = :token",
+                until=(query.sent_at + timedelta(days=90)).replace(tzinfo=None),
+                token=query.token,
+            )
+        return query
+
+
+class _DropsTheLast(Intake):
+    """Says that it took in a whole list, and forgets the last of it."""
+
+    def enqueue_orders(self, orders: Any, **where: Any) -> dict[str, object]:
+        kept = orders[:-1] if len(orders) > 1 and "custom_parm" in orders[-1] else orders
+        return super().enqueue_orders(kept, **where)
+
+
+BROKEN = {
+    "a write-back without its guard": (Kinds(write_back=_WithoutGuard), "S[25]"),
+    "a grant that ignores its slot": (Kinds(grants=_WithoutSlot), "S1"),
+    "a grant by the database's clock alone": (Kinds(grants=_ByTheDatabasesClock), "S1"),
+    "a lease that outlasts the query": (Kinds(grants=_LeasesForMonths), "L1"),
+    "an intake that forgets": (Kinds(intake=_DropsTheLast), "S3"),
+}
+"""By name: the parts, and the law that they break."""

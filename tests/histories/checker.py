@@ -1,0 +1,179 @@
+"""The checker: S1 to S5 from plain SQL and from what the platform saw and said. It shares no code with the product."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Engine
+
+from tests.histories.platform import Arrival, Item, Platform, PlatformOrder
+
+Row = Mapping[str, Any]
+
+_STATES = {"1": "succeeded", "-1": "failed"}
+_KEPT = ("state", "traffic_sts", "remark", "ori_amount", "settled_by", "settled_at")
+"""What never changes of an order that is final or cancelled."""
+_NAMES = ("request_id", "custom_parm")
+_MOST_IDS = 100
+
+
+def _plain(row: Row) -> Row:
+    """A row whose times and amounts are text, the same for each database and for the archive's JSON."""
+    return {
+        name: format(value, "f")
+        if isinstance(value, Decimal)
+        else _time_text(value)
+        if name.endswith("at") and value is not None
+        else value
+        for name, value in row.items()
+    }
+
+
+def _time_text(value: Any) -> str:
+    time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def rows_of(engine: Engine, statement: str) -> list[Row]:
+    """What a plain statement reads."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]
+
+
+@dataclass
+class Checker:
+    """The model of one history: what was accepted, refused and said, and what was seen to be final."""
+
+    engine: Engine
+    platform: Platform
+    window_seconds: float
+    queries_per_window: int
+    callbacks: list[Item] = field(default_factory=list)
+    """The bodies that were handed in."""
+    refused: list[object] = field(default_factory=list)
+    """What the worker told to have refused."""
+    kept: dict[int, Row] = field(default_factory=dict)
+    """Orders as they were when they were first seen final or cancelled."""
+    orders: list[Row] = field(default_factory=list)
+    """The rows as last read, archived ones too."""
+    archived: set[int] = field(default_factory=set)
+    """The ids of those that are in the archive."""
+    events: dict[int, Row] = field(default_factory=dict)
+    """What was ever seen to have happened, by its id."""
+    _rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    _arrivals_seen: int = 0
+
+    def check(self) -> None:
+        """All that must hold after every step."""
+        archived = [json.loads(row["record"]) for row in rows_of(self.engine, "SELECT record FROM archived_orders")]
+        orders = rows_of(self.engine, "SELECT * FROM recharge_orders") + [record["order"] for record in archived]
+        self.archived = {record["order"]["id"] for record in archived}
+        self.orders = sorted(map(_plain, orders), key=lambda row: row["id"])
+        self._rows = {(row["account"], column, row[column]): row for row in self.orders for column in _NAMES}
+        for arrival in self.platform.arrivals[self._arrivals_seen :]:
+            self._check_query(arrival)
+        self._arrivals_seen = len(self.platform.arrivals)
+        self._check_spacing()
+        self._check_nothing_lost()
+        self._check_final()
+        self._check_events([event for record in archived for event in record["events"]])
+
+    def of(self, order: PlatformOrder) -> list[Row]:
+        """The rows that hold a name of this order: one, or two where billing has sent its names apart."""
+        names = ("request_id", order.request_id), ("custom_parm", order.custom_parm)
+        found = {row["id"]: row for column, name in names if (row := self._rows.get((order.account, column, name)))}
+        return list(found.values())
+
+    def _check_spacing(self) -> None:
+        by_sid: dict[str, list[int]] = {}
+        for arrival in self.platform.arrivals:
+            by_sid.setdefault(arrival.sid, []).append(arrival.ms)
+        for sid, times in by_sid.items():
+            for earlier, later in zip(times, times[self.queries_per_window :], strict=False):
+                apart = (later - earlier) / 1000
+                assert apart >= self.window_seconds, (
+                    f"S1: {self.queries_per_window + 1} queries of {sid} arrived within {apart} s"
+                )
+
+    def _check_query(self, arrival: Arrival) -> None:
+        assert 1 <= len(arrival.ids) <= _MOST_IDS, f"S4: a query holds {len(arrival.ids)} ids"
+        assert len(set(arrival.ids)) == len(arrival.ids), f"S4: a query holds an id twice: {arrival.ids}"
+        column = {"requestId": "request_id", "customParm": "custom_parm"}[arrival.kind.value]
+        held = {row[column] for row in self.orders if row["account"] == arrival.account}
+        assert held.issuperset(arrival.ids), f"S4: not all of {arrival.ids} are {column}s of {arrival.account}"
+
+    def _check_nothing_lost(self) -> None:
+        accounted = 0
+        for order in self.platform.orders:
+            if not order.given:
+                continue
+            rows = self.of(order)
+            accounted += len(rows)
+            for column in order.given - {"mobile"}:
+                name = getattr(order, column)
+                held = [row[column] for row in rows].count(name)
+                assert held == 1, f"S3: {order.account}:{name} was accepted, and stands in {held} rows"
+        assert accounted == len(self.orders), f"S3: {len(self.orders) - accounted} rows are of no accepted order"
+        if self.refused:
+            payloads = {row["payload"] for row in rows_of(self.engine, "SELECT payload FROM rejected_orders")}
+            recorded = [json.loads(payload) for payload in payloads]
+            lost = [item for item in self.refused if item not in recorded]
+            assert not lost, f"S3: refused without a record: {lost}"
+
+    def _check_events(self, archived: Sequence[Row]) -> None:
+        """Each event is there once, as it was, and no id is ever given again."""
+        events = list(map(_plain, [*rows_of(self.engine, "SELECT * FROM order_events"), *archived]))
+        now = {event["id"]: event for event in events}
+        assert len(now) == len(events), "S5: an event stands in two places"
+        lost = {number: event for number, event in self.events.items() if now.get(number) != event}
+        assert not lost, f"S5: events were lost or changed: {lost}"
+        self.events = now
+
+    def _check_final(self) -> None:
+        news = []
+        for row in self.orders:
+            if row["id"] in self.kept:
+                before = self.kept[row["id"]]
+                changed = {name: (before[name], row[name]) for name in _KEPT if before[name] != row[name]}
+                assert not changed, f"S2: order {row['id']} was {before['state']}, and changed: {changed}"
+            elif row["state"] in ("succeeded", "failed", "cancelled"):
+                self.kept[row["id"]] = row
+                news.append(row)
+        settled = [row for row in news if row["state"] != "cancelled"]
+        for row in settled:
+            self._check_truth(row)
+        if settled:
+            self._check_evidence(settled)
+
+    def _check_truth(self, row: Row) -> None:
+        order = next(order for order in self.platform.orders if row in self.of(order))
+        # Of a failed order nothing is charged, whether the platform says so or leaves the amount out.
+        truth = (_STATES.get(order.traffic_sts), float(order.amount or 0))
+        said = (row["state"], float(row["ori_amount"] or 0))
+        assert said == truth, f"S2: {order.account}:{order.request_id} is {truth} at the platform, and {said} here"
+        differs = row["expected_amount"] is not None and float(row["expected_amount"]) != float(row["ori_amount"] or 0)
+        assert not (differs and row["state"] == "succeeded" and row["attention"] is None), "an amount differs unseen"
+
+    def _check_evidence(self, settled: Sequence[Row]) -> None:
+        ids = ",".join(str(row["id"]) for row in settled)
+        events = rows_of(
+            self.engine,
+            "SELECT e.order_id, e.source, e.detail, q.outcome, q.asked_ids FROM order_events e"
+            f" LEFT JOIN platform_queries q ON q.id = e.query_id WHERE e.kind = 'settled' AND e.order_id IN ({ids})",
+        )
+        for row in settled:
+            own = [event for event in events if event["order_id"] == row["id"]]
+            assert [event["source"] for event in own] == [row["settled_by"]], f"S5: {row['id']} was settled by {own}"
+            event = own[0]
+            words = json.loads(event["detail"][event["detail"].index("{") :])
+            if row["settled_by"] == "callback":
+                assert words in self.callbacks, f"S5: no callback said {words}"
+                continue
+            assert event["outcome"] == "answered", f"S5: {row['id']} was settled by a query that was {event['outcome']}"
+            asked = tuple(event["asked_ids"].split(","))
+            assert {row["request_id"], row["custom_parm"]} & set(asked), f"S5: {row['id']} was not asked about"
+            said = [item for arrival in self.platform.arrivals if arrival.ids == asked for item in arrival.said]
+            assert words in said, f"S5: no answer to {asked} said {words}"

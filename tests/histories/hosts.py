@@ -1,0 +1,184 @@
+"""Hosts that run the real parts, pass by pass, in acts: between the acts anything may happen, to anybody."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from tests.histories.platform import APP_IDS, SIDS, Mood, Platform
+from tests.histories.world import BootClock, VirtualDatabase
+from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.write_back import WriteBack
+from worker.adapters.platform.client import PlatformClient
+from worker.domain.budget import is_too_late_to_send
+from worker.domain.queries import Query
+from worker.domain.query_errors import DeadlineExceeded, NotSent, QueryError, Unreachable
+from worker.domain.reports import Answer, IdKind
+from worker.domain.rules import Rules
+from worker.domain.wire.answers import read_answer
+from worker.domain.wire.signature import Credentials
+from worker.intake import Intake
+from worker.reconcile import Reconciler
+
+_CREDENTIALS = {
+    account: Credentials(account_sid=sid, auth_token="token", app_id=APP_IDS[account]) for account, sid in SIDS.items()
+}
+
+
+def _repeatable_token() -> str:
+    """Hypothesis seeds `random` before each example, so that the same choices are the same history."""
+    return f"{random.getrandbits(128):032x}"
+
+
+def slots_of(rules: Rules) -> list[SlotKey]:
+    """Every slot of every SID."""
+    return [
+        SlotKey(account_sid=sid, number=number, app_ids={a: APP_IDS[a] for a, own in SIDS.items() if own == sid})
+        for sid in sorted(set(SIDS.values()))
+        for number in range(rules.slots)
+    ]
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of the parts: broken ones stand here to be found."""
+
+    grants: type[Grants] = Grants
+    write_back: type[WriteBack] = WriteBack
+    intake: type[Intake] = Intake
+
+
+@dataclass
+class Exchange:
+    """A query on its way."""
+
+    host: "Host"
+    slot: SlotKey
+    query: Query
+    started: float
+    """The boot clock's reading from which its deadline runs."""
+    is_sent: bool = False
+    ending: bytes | QueryError | None = None
+
+    @property
+    def is_past_deadline(self) -> bool:
+        return self.host.clock.boot() > self.started + self.host.rules.deadline_seconds
+
+    def send(self, *, is_reachable: bool) -> None:
+        """The first byte leaves, unless it is too late; the rule is the real client's own."""
+        boot, deadline = self.host.clock.boot(), self.host.rules.deadline_seconds
+        if is_too_late_to_send(started=self.started, boot=boot, deadline_seconds=deadline):
+            self.ending = NotSent("too little time was left")
+        elif not is_reachable:
+            self.ending = Unreachable("no connection")
+        else:
+            self.is_sent = True
+
+    def arrive(self, platform: Platform, ms: int, mood: Mood) -> None:
+        """The platform sees it, and its answer is read; past the deadline the exchange was cut, and nobody sees it."""
+        if self.is_past_deadline:
+            self.ending = DeadlineExceeded("no whole answer")
+        else:
+            query = self.query
+            self.ending = platform.receive(ms, query.account, query.id_kind, query.ids, mood)
+
+    def finish(self) -> None:
+        """The second act: the real pass goes on from where it asked."""
+        self.host.reconciler(_Granted(self.query, self.host), _Reply(self.ending)).reconcile(self.slot)
+
+
+@dataclass
+class Host:
+    """One worker process on one host. A new process, or a new boot, has new parts over the same database."""
+
+    database: VirtualDatabase
+    rules: Rules
+    kinds: Kinds
+    clock: BootClock
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Make the parts of a new process."""
+        self.exchanges.clear()
+        self.grants = self.kinds.grants(self.database, self.clock, self.rules, _repeatable_token)
+        self.write_back = self.kinds.write_back(self.database, self.clock, self.rules)
+        self.intake = self.kinds.intake(self.database, self.rules, APP_IDS)
+
+    def reconciler(self, grants: Grants, client: PlatformClient) -> Reconciler:
+        """The real pass, between these two."""
+        return Reconciler(
+            grants=grants,
+            client=client,
+            write_back=self.write_back,
+            clock=self.clock,
+            credentials=_CREDENTIALS,
+            match_callbacks=self.intake.match_callbacks,
+        )
+
+    def begin(self, slot: SlotKey) -> Exchange | None:
+        """The first act: grant and lease; None where no query was granted."""
+        grants = _Noting(self)
+        try:
+            self.reconciler(grants, _Curtain()).reconcile(slot)
+        except _Intermission as pause:
+            started = pause.started
+        else:
+            return None
+        query = grants.query
+        assert query is not None, "asked without a grant"
+        exchange = Exchange(host=self, slot=slot, query=query, started=started)
+        self.exchanges.append(exchange)
+        return exchange
+
+
+class _Intermission(BaseException):
+    def __init__(self, started: float) -> None:
+        self.started = started
+
+
+class _Curtain(PlatformClient):
+    """The client of the first act: the pass rests where it would ask."""
+
+    def __init__(self) -> None:
+        pass
+
+    def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> NoReturn:
+        raise _Intermission(started)
+
+
+class _Reply(PlatformClient):
+    """The client of the second act: what the exchange ended with, read by the real reader."""
+
+    def __init__(self, ending: bytes | QueryError | None) -> None:
+        self._ending = ending
+
+    def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
+        assert self._ending is not None
+        if isinstance(self._ending, QueryError):
+            raise self._ending
+        return read_answer(self._ending, "application/json", id_kind, ids)
+
+
+class _Noting(Grants):
+    """The host's own grants, noting the query of the first act."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.query: Query | None = None
+
+    def take(self, slot: SlotKey) -> Query | None:
+        self.query = self._host.grants.take(slot)
+        return self.query
+
+
+class _Granted(Grants):
+    """The grant of the first act, handed on to the second."""
+
+    def __init__(self, query: Query, host: Host) -> None:
+        self._query = query
+
+    def take(self, slot: SlotKey) -> Query | None:
+        return self._query
