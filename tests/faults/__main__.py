@@ -1,0 +1,111 @@
+"""`python -m tests.faults`: play the faults, and report. `make faults SEED=... ONLY=13` calls it."""
+
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tests.faults.catalogue import Scenario, catalogue
+from tests.faults.lanes import brokers_there, databases_there
+from tests.faults.plan import plan
+from tests.faults.report import write_report
+from tests.faults.runner import Result, Results, run
+from tests.support.descendants import end_with_all_descendants
+
+_LANES = 2 * (os.cpu_count() or 1)
+Seed = Annotated[int | None, typer.Option(help="Draws the timing; one is drawn and printed where none is given.")]
+Only = Annotated[str, typer.Option(help="Numbers of faults, with commas; all where it is empty.")]
+InCi = Annotated[bool, typer.Option("--ci", help="Fewer times of each; every database and broker must be there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run with this seed stood.")]
+Lanes = Annotated[int, typer.Option(min=1, help="Houses side by side.")]
+Folder = Annotated[Path, typer.Option(help="For results, the report and the logs of bad plays.")]
+
+
+def main(
+    seed: Seed = None,
+    only: Only = "",
+    in_ci: InCi = False,
+    resume: Resume = False,
+    lanes: Lanes = _LANES,
+    folder: Folder = Path("build/faults"),
+) -> None:
+    """Play every fault of the catalogue and judge it. Exits 1 where the promise was broken or a play did not end."""
+    if resume and seed is None:
+        raise typer.BadParameter("give the seed of the run that is to go on", param_hint="--seed")
+    end_with_all_descendants()
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    scenarios = _chosen(only)
+    _check_servers(all_needed=in_ci)
+    work = folder.resolve() / (f"seed-{seed}-ci" if in_ci else f"seed-{seed}")
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    results = Results(work / "results.jsonl")
+    known = {(result.fault, result.time) for result in results.all()}
+    plays = plan(scenarios.values(), seed=seed, in_ci=in_ci, databases=databases_there(), brokers=brokers_there())
+    left = [play for play in plays if (play.fault, play.time) not in known]
+    print(
+        f"Seed {seed}: {len(plays)} plays of {len(scenarios)} faults, {len(left)} of them to do, in {lanes} lanes.",
+        flush=True,
+    )
+    began = time.monotonic()
+    run(
+        left,
+        scenarios,
+        lanes=max(1, min(lanes, len(left))),
+        folder=work,
+        tell=lambda result: _take(result, results, work),
+    )
+    minutes = (time.monotonic() - began) / 60
+    report = write_report(work, results=results.all(), scenarios=scenarios, seed=seed, minutes=minutes)
+    played = {(play.fault, play.time) for play in plays}
+    good = sum(result.is_good for result in results.all() if (result.fault, result.time) in played)
+    print(f"{good} of {len(plays)} plays kept the promise, in {minutes:.0f} minutes. Report: {report}")
+    sys.exit(0 if good == len(plays) else 1)
+
+
+def _chosen(only: str) -> Mapping[int, Scenario]:
+    known = catalogue()
+    numbers = {int(number) for number in only.split(",") if number.strip().isdigit()} or set(known)
+    if numbers - known.keys() or (only and not any(map(str.isdigit, only))):
+        raise typer.BadParameter(f"known faults are 1 to {max(known)}", param_hint="--only")
+    return {number: scenario for number, scenario in known.items() if number in numbers}
+
+
+def _check_servers(*, all_needed: bool) -> None:
+    missing = [name for name, is_there in (databases_there() | brokers_there()).items() if not is_there]
+    if missing and all_needed:
+        sys.exit(
+            f"The programs of {', '.join(missing)} are not on this machine: install Debian's mariadb-server and"
+            " rabbitmq-server, or what they are called here."
+        )
+    if missing:
+        print(f"Not on this machine, and so not played: {', '.join(missing)}.")
+
+
+def _take(result: Result, results: Results, work: Path) -> None:
+    """Keep a result and tell of it; the logs of a good play are thrown away."""
+    results.add(result)
+    mark = "ok " if result.is_good else "BAD"
+    recovery = f"{result.recovery_seconds:.1f} s" if result.recovery_seconds is not None else "-"
+    print(
+        f"{mark} {result.fault:2d}.{result.time:02d}  {result.database:10s} {result.broker:8s} {result.seconds:6.1f} s"
+        f"  injected {result.injections}, recovered in {recovery}",
+        flush=True,
+    )
+    if result.is_good:
+        shutil.rmtree(work / result.name, ignore_errors=True)
+        return
+    why = [*result.violations[:5], *([result.error.strip().splitlines()[-1]] if result.error else [])]
+    for line in why or ["the fault was not injected"]:
+        print(f"       {line}", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

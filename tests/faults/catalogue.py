@@ -1,0 +1,56 @@
+"""The catalogue: each fault with its number, what it is, and how often and on what it is played."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from tests.faults import scenarios
+from tests.faults.house import House, Scale
+
+Play = Callable[[House], None]
+
+ALL_DATABASES = ("postgresql", "mariadb", "sqlite")
+SERVERS = ("postgresql", "mariadb")
+"""Databases that can be killed, and that lock rows."""
+ALL_BROKERS = ("redis", "rabbitmq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One fault, as it is played."""
+
+    number: int
+    title: str
+    play: Play
+    times: int = 10
+    """In a whole run, with different timing."""
+    times_in_ci: int = 3
+    databases: tuple[str, ...] = ALL_DATABASES
+    brokers: tuple[str, ...] = ALL_BROKERS
+    scale: Scale = field(default_factory=Scale)
+    seconds: float = 150.0
+    """An estimate from above of one play: long ones begin first."""
+
+
+_known: dict[int, Scenario] = {}
+
+
+def fault(number: int, title: str, **details: object) -> Callable[[Play], Play]:
+    """Enter a scenario into the catalogue. `details` are the fields of `Scenario`."""
+
+    def enter(play: Play) -> Play:
+        if number in _known or not play.__name__.startswith(f"fault_{number:02d}_"):
+            raise ValueError(f"{play.__name__}: fault {number} is there already, or stands not in the name")
+        _known[number] = Scenario(number=number, title=title, play=play, **details)  # type: ignore[arg-type]  # checked by the dataclass's readers
+        return play
+
+    return enter
+
+
+def catalogue() -> Mapping[int, Scenario]:
+    """Every fault, by its number."""
+    for module in pkgutil.iter_modules(scenarios.__path__, f"{scenarios.__name__}."):
+        importlib.import_module(module.name)
+    return MappingProxyType(dict(sorted(_known.items())))

@@ -1,0 +1,71 @@
+"""What the platform did to single queries, and what became of them. For houses with one slot and no other fault."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.faults.house import House
+from tests.support.waiting import eventually
+
+_ROWS = "SELECT asked_ids, outcome, http_status, settled_count, sent_at, answered_at FROM platform_queries ORDER BY id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One query that arrived and has ended: as the platform noted it, and as the database has it."""
+
+    arrival: dict[str, Any]
+    outcome: str
+    http_status: int | None
+    settled: int
+    seconds: float | None
+    """From the grant to the write-back, by the database's clock: the exchange lies between. None without an answer."""
+
+
+def strike(house: House, fault: str, *, queries: int = 1, orders: int = 5, **details: object) -> list[str]:
+    """Have the platform answer its next queries by this fault; returns orders that were placed for them.
+
+    Once that is done the platform is well again. `details` are further fields of `worker.simulator.faults.Faults`.
+    """
+    struck = _struck_by(house, fault) + queries
+    house.trouble(shares={fault: 1.0}, queries=queries, **details)
+    names = house.place(orders)
+    eventually(lambda: _struck_by(house, fault) >= struck, f"{queries} queries answered by {fault}", seconds=60)
+    house.injected(queries)
+    return names
+
+
+def _struck_by(house: House, fault: str) -> int:
+    return sum(arrival["detail"] == fault for arrival in house.arrivals())
+
+
+def exchanges(house: House, fault: str = "") -> list[Exchange]:
+    """The exchanges so far whose answers were spoilt by this fault, in order; without one those that went well."""
+    return [one for one in _paired(house) if one.arrival["detail"] == fault]
+
+
+def _paired(house: House) -> Iterator[Exchange]:
+    """Arrivals in their order, each with the row of its query: the last one that was granted before it."""
+    arrivals = house.arrivals()
+    # Read after the arrivals: each one's grant was committed by then.
+    rows = [(_moment(row[-2]), *row) for row in house.rows(_ROWS)]
+    for arrival in arrivals:
+        came_at = datetime.fromisoformat(arrival["wall"])
+        granted, asked, outcome, http_status, settled, _, answered_at = [row for row in rows if row[0] <= came_at][-1]
+        assert set(asked.split(",")) == set(arrival["ids"]), f"arrival {arrival['number']} is of another query"
+        if outcome != "in_flight":
+            yield Exchange(
+                arrival=arrival,
+                outcome=outcome,
+                http_status=http_status,
+                settled=settled or 0,
+                seconds=(_moment(answered_at) - granted).total_seconds() if answered_at else None,
+            )
+
+
+def _moment(value: Any) -> datetime:
+    """A time as the database's driver gives it: SQLite's gives text, and MariaDB's leaves the zone out."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    assert isinstance(moment, datetime)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

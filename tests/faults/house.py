@@ -1,0 +1,468 @@
+"""A house: everything that runs for one scenario, and what a scenario can do to it.
+
+Durations are scaled down, their proportions kept: a window of 2 s stands for 60 s.
+"""
+
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import sqlalchemy
+from celery import Celery
+from sqlalchemy.pool import NullPool
+
+from tests.faults.judge.evidence import Evidence, Recovery, Sent, collect
+from tests.faults.lanes import HouseBroker, HouseDatabase
+from tests.faults.points import Point, Points
+from tests.support.processes import Program, environment, running_platform
+from tests.support.proxy import Proxy
+from tests.support.raw_query import look, tell
+from tests.support.waiting import eventually
+
+_FINAL = ("succeeded", "failed")
+_A_YEAR = 31_536_000
+_LOOK = 0.1
+"""Seconds between two looks at a database or a platform: several houses share the machine."""
+VISIBILITY_SECONDS = 12
+"""After so long Redis hands out again what a killed worker had taken; 300 s in the product."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """The durations of one house, in seconds."""
+
+    window: float = 2.0
+    margin: float = 0.05
+    deadline: float = 1.0
+    connect: float = 0.3
+    tick: float = 0.2
+    slots: int = 1
+    """Queries per window."""
+
+    @property
+    def reservation(self) -> float:
+        """How long a slot is closed by a grant."""
+        return self.deadline + self.window + self.margin
+
+    @property
+    def patience(self) -> float:
+        """After so long without a tick a process ticks by itself."""
+        return max(2.0, 10 * self.tick)
+
+
+@dataclass
+class Remembered:
+    """What the billing system has sent."""
+
+    orders: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One message that a broker took, and what it was to bring about."""
+
+    task_id: str
+    orders: frozenset[str] = frozenset()
+    cancelled: frozenset[str] = frozenset()
+    callback: dict[str, Any] | None = None
+
+
+class House:
+    """One scenario's world. The runner makes it, plays the scenario in it, and has it judged."""
+
+    def __init__(
+        self,
+        *,
+        stack: ExitStack,
+        folder: Path,
+        database: HouseDatabase,
+        broker: HouseBroker,
+        seed: str,
+        scale: Scale,
+        is_brief: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.is_brief = is_brief
+        """Whether a scenario that lasts as long as one likes is to be a short one."""
+        self.database = database
+        self.broker = broker
+        self.scale = scale
+        self.rng = Random(seed)
+        """The timing of the faults is drawn from it."""
+        self.points = Points(folder)
+        self.order_age = 10.0
+        """Seconds since the orders that are enqueued were submitted: past the grace, and asked again before long."""
+        self.injections = 0
+        self.observations: list[str] = []
+        self.sent = Remembered()
+        self._messages: list[Message] = []
+        self._clock_was_stepped = False
+        self._stack = stack
+        self._programs: list[Program] = []
+        self._numbers = itertools.count(self.rng.randrange(10**9) * 10**6)
+        self._recovery: Recovery | None = None
+        self._caller = self._new_caller()
+        self.platform_url = stack.enter_context(self._platform())
+        host, port = self.platform_url.removeprefix("http://").split(":")
+        # No request may reach the platform after its deadline: that case no design can close.
+        self.platform_proxy = stack.enter_context(Proxy((host, int(port)), delivers_late=False))
+
+    # ------------------------------------------------------------------------------------------------------ programs
+
+    def settings(self, **changes: object) -> dict[str, str]:
+        """The environment of the house's programs."""
+        scale = self.scale
+        settings: dict[str, object] = {
+            "database_url": self.database.url,
+            "broker_url": self.broker.url,
+            "platform_url": f"http://127.0.0.1:{self.platform_proxy.port}",
+            "query_window_seconds": scale.window,
+            "query_margin_seconds": scale.margin,
+            "queries_per_window": scale.slots,
+            "request_deadline_seconds": scale.deadline,
+            "connect_timeout_seconds": scale.connect,
+            "callback_grace_seconds": 0.05,
+            "unresolved_after_seconds": _A_YEAR,
+            "tick_seconds": scale.tick,
+        }
+        return environment(**{**settings, **changes})
+
+    def worker(
+        self, name: str = "worker", *, variant: str = "product", boot_id: str | None = None, processes: int = 2
+    ) -> Program:
+        """Start a worker and wait until it is ready. `boot_id` lets it play another host."""
+        env = self._settings_of_parts() | {"FAULTS_VARIANT": variant}
+        if boot_id is not None:
+            env["FAULTS_BOOT_ID"] = boot_id
+        worker = self._program(
+            # To mingle is to wait a second for other workers' answers.
+            *("-A", "tests.faults.entry", "worker", "--concurrency", str(processes), "--without-mingle"),
+            *("--hostname", f"{name}-{os.getpid()}-{next(self._numbers)}@faults"),
+            env=env,
+            name=name,
+        )
+        worker.wait_for(" ready.", times=worker.output.count(" ready.") + 1)
+        return worker
+
+    def beat(self, name: str = "beat") -> Program:
+        """Start beat."""
+        return self._program("-A", "worker", "beat", env=self.settings(), name=name)
+
+    def loop(self, name: str = "loop") -> Program:
+        """Start a plain loop that ticks by itself, with the worker's parts and without a broker."""
+        return self._program(module="tests.faults.loop", env=self._settings_of_parts(), name=name)
+
+    def _settings_of_parts(self) -> dict[str, str]:
+        return self.settings() | {"FAULTS_FOLDER": str(self.folder)}
+
+    def _program(self, *arguments: str, module: str = "celery", env: dict[str, str], name: str) -> Program:
+        command = (sys.executable, "-m", module, *arguments)
+        program = self._stack.enter_context(Program(*command, env=env, log=self.folder / f"{name}.log"))
+        self._programs.append(program)
+        return program
+
+    def _platform(self) -> Any:
+        options = ("--window", str(self.scale.window), "--queries-per-window", str(self.scale.slots), "--no-adopt")
+        # What it draws, of the items to spoil for instance, differs from play to play.
+        seed = ("--seed", str(self.rng.randrange(10**6)))
+        return running_platform(environment(), self.folder, *options, *seed)
+
+    def kill_children(self, worker: Program) -> int:
+        """Kill the processes in which a worker's tasks run (kill -9); returns how many."""
+        children = worker.children()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        return len(children)
+
+    def wait_until_struck(self, point: Point) -> int:
+        """Return once a process was struck at this point; its process id."""
+        pid = eventually(lambda: self.points.struck(point), f"a process struck at {point}")
+        assert pid is not None
+        return pid
+
+    # ------------------------------------------------------------------------------------------------ billing system
+
+    def place(
+        self,
+        count: int = 20,
+        *,
+        outcome: str | None = None,
+        settle_after: float = 0.0,
+        wait: bool = True,
+        enqueue: bool = True,
+        told: Collection[str] = (),
+        **fields: object,
+    ) -> list[str]:
+        """Place orders at the platform and enqueue them; returns their request ids.
+
+        Each fifth fails unless `outcome` says otherwise. With `wait`, return once their rows are there; without it the
+        broker has their messages. Without `enqueue` only the platform knows them. `told`: what the worker is told of
+        them beside `mobile`: `custom_parm` (the platform then knows one, too), `expected_amount`.
+        """
+        orders = []
+        for number in range(count):
+            result = outcome or ("-1" if number % 5 == 0 else "1")
+            order = {
+                "request_id": f"{next(self._numbers):016d}",
+                "mobile": f"188{number:08d}",
+                "outcome": result,
+                "amount": "0.00" if result == "-1" else f"{number % 7 + 1}.{number % 100:02d}",
+                "settle_after": settle_after,
+            }
+            if "custom_parm" in told:
+                order["custom_parm"] = f"parm-{order['request_id']}"
+            orders.append(order | fields)
+        assert tell(self.platform_url, "orders", {"orders": orders}).status == 200
+        names = [str(order["request_id"]) for order in orders]
+        if enqueue:
+            self.enqueue(names, details=[_details(order, told) for order in orders])
+        if enqueue and wait:
+            self.wait_for_rows(names)
+        return names
+
+    def enqueue(self, names: Sequence[str], *, details: Sequence[Mapping[str, object]] = ()) -> None:
+        """Send orders to the worker, by lists of 100; those that the broker took are remembered.
+
+        `details` are further fields of each, in the order of the names.
+        """
+        submitted_at = (datetime.now(UTC) - timedelta(seconds=self.order_age)).isoformat()
+        for start in range(0, len(names), 100):
+            some = names[start : start + 100]
+            listed = [{"request_id": name, "submitted_at": submitted_at} for name in some]
+            more = details[start : start + 100] or [{}] * len(some)
+            orders = [one | dict(rest) for one, rest in zip(listed, more, strict=True)]
+            task_id = self.send("reconciler.enqueue_orders", orders)
+            self.sent.orders.update(some)
+            self._messages.append(Message(task_id=task_id, orders=frozenset(some)))
+
+    def call_back(self, name: str, status: str = "1", amount: str | None = None, **fields: object) -> None:
+        """Pass on a callback for an order, as the platform words it, with the truth's amount unless one is given."""
+        truth = self.truth()[name]
+        body = {
+            "requestId": name,
+            "trafficSts": status,
+            "oriAmount": truth["amount"] if amount is None else amount,
+            "remark": f"回调 {status}",
+            "mobile": f"{truth['mobile'][:3]}****{truth['mobile'][-4:]}",
+            "appid": truth["app_id"],
+            **fields,
+        }
+        task_id = self.send("reconciler.record_callbacks", [body])
+        self.sent.callbacks.append(body)
+        self._messages.append(Message(task_id=task_id, callback=body))
+
+    def cancel(self, names: Sequence[str]) -> None:
+        """Cancel orders."""
+        task_id = self.send("reconciler.cancel_orders", [{"request_id": name} for name in names])
+        self.sent.cancelled.update(names)
+        self._messages.append(Message(task_id=task_id, cancelled=frozenset(names)))
+
+    def send(self, task: str, *arguments: object, **options: object) -> str:
+        """Send a task as any program can; returns its id. Raises where the broker does not take it."""
+        queue = "reconciler.ticks" if task == "reconciler.reconcile" else "reconciler.orders"
+        return str(self._caller.send_task(task, arguments, queue=queue, **{"retry": False, **options}).id)
+
+    def callbacks_noted(self) -> set[str]:
+        """The orders of which a callback has left a trace."""
+        events = "SELECT order_id FROM order_events WHERE source = 'callback'"
+        noted = self.rows(f"SELECT request_id FROM recharge_orders WHERE id IN ({events})")
+        return {row[0] for row in [*noted, *self.rows("SELECT request_id FROM unmatched_callbacks")]}
+
+    def forget_what_the_broker_lost(self) -> None:
+        """Forget a message that Redis has handed out and that no worker has read.
+
+        kombu takes a message before it notes that it did: a worker killed between the two loses it, which no program
+        on top of kombu can prevent. What a worker has received is noted, and is not forgotten here; nor is more than
+        one message for each death. To be called while no worker's parent runs.
+        """
+        if self.broker.valkey is None:
+            return
+        with self.broker.valkey.client() as client:
+            kept = b"".join([*client.lrange("reconciler.orders", 0, -1), *client.hvals("unacked")]).decode(
+                errors="replace"
+            )
+        received = "".join(log.read_text(errors="replace") for log in self.folder.glob("worker*.log"))
+        lost = [
+            one for one in self._messages if one.task_id not in kept and f"[{one.task_id}] received" not in received
+        ]
+        assert len(lost) <= 1, f"{len(lost)} messages are gone, and kombu loses one at most"
+        for message in lost:
+            self._messages.remove(message)
+            self.sent.orders -= message.orders
+            self.sent.cancelled -= message.cancelled
+            self.sent.callbacks = [one for one in self.sent.callbacks if one is not message.callback]
+            self.observed("kombu lost a message, between taking it and noting so")
+
+    def renew_caller(self) -> None:
+        """From now on the billing system sends by a connection of today: what a broken one was to carry is refused."""
+        self._caller = self._new_caller()
+
+    def _new_caller(self) -> Celery:
+        caller = Celery("caller", broker=self.broker.direct_url, set_as_current=False)
+        caller.conf.broker_transport_options = {"socket_timeout": 5} if self.broker.kind == "redis" else {}
+        self._stack.callback(caller.close)
+        return caller
+
+    # ------------------------------------------------------------------------------------------------------ platform
+
+    def trouble(self, **faults: object) -> None:
+        """The platform's faults from now on (the fields of `worker.simulator.faults.Faults`); none without any."""
+        answer = tell(self.platform_url, "faults", faults)
+        assert answer.status == 200, answer.body
+
+    def arrivals(self) -> list[dict[str, Any]]:
+        """The queries that the platform has seen."""
+        arrivals: list[dict[str, Any]] = look(self.platform_url, "record")["arrivals"]
+        return arrivals
+
+    def truth(self) -> dict[str, dict[str, Any]]:
+        """The platform's truth, by request id."""
+        return {order["request_id"]: order for order in look(self.platform_url, "truth")["orders"]}
+
+    def wait_for_arrivals(self, more: int = 1, *, seconds: float = 40.0) -> None:
+        """Return once the platform has seen so many more queries."""
+        count = len(self.arrivals()) + more
+        eventually(
+            lambda: len(self.arrivals()) >= count, f"{more} more queries at the platform", seconds=seconds, every=_LOOK
+        )
+
+    # ------------------------------------------------------------------------------------------------ database, time
+
+    def rows(self, statement: str) -> list[Any]:
+        """Read the database, past the proxy."""
+        engine = sqlalchemy.create_engine(self.database.direct_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return list(connection.exec_driver_sql(statement).all())
+
+    def states(self) -> dict[str, str]:
+        """The state of each order, by request id."""
+        return {row[0]: row[1] for row in self.rows("SELECT request_id, state FROM recharge_orders")}
+
+    def wait_for_rows(self, names: Sequence[str], *, seconds: float = 60.0) -> None:
+        """Return once these orders are there."""
+        eventually(lambda: set(names) <= self.states().keys(), f"{len(names)} rows", seconds=seconds, every=_LOOK)
+
+    def wait_until_settled(self, names: Sequence[str], *, seconds: float = 60.0) -> None:
+        """Return once these orders are final."""
+
+        def are_settled() -> bool:
+            states = self.states()
+            return all(states.get(name) in _FINAL for name in names)
+
+        eventually(are_settled, f"{len(names)} orders in their final states", seconds=seconds, every=_LOOK)
+
+    def step_clock(self, clock: str, seconds: float) -> None:
+        """Step the `host`'s wall clock or the `database`'s clock, as the worker's processes see it, to so far off."""
+        self._clock_was_stepped = True
+        draft = self.folder / f"{clock}.draft"
+        draft.write_text(str(seconds))
+        draft.rename(self.folder / f"{clock}.step")
+
+    def rest(self, most: float, *, least: float = 0.0) -> None:
+        """Let a random time pass, so that faults meet every moment of a pass."""
+        time.sleep(self.rng.uniform(least, most))
+
+    # ------------------------------------------------------------------------------------------------------- verdict
+
+    def injected(self, count: int = 1) -> None:
+        """A fault has been done to the house, so many times."""
+        self.injections += count
+
+    def observed(self, what: str) -> None:
+        """Something that the report should tell."""
+        self.observations.append(what)
+
+    def bound(self, *, queries: int = 1, backoff_windows: float = 0, extra: float = 0.0) -> float:
+        """Seconds within which asking must have gone on, and so many queries be made, once a fault is gone.
+
+        A process ticks by itself after its patience; a lease and a reservation run out; then the queries, one a
+        reservation at most. `backoff_windows`: how long the account may have backed off by then. 5 s are for a machine
+        with two processors that runs several houses.
+        """
+        scale = self.scale
+        waits = scale.patience + scale.reservation + backoff_windows * 1.25 * scale.window
+        return waits + queries * scale.reservation + extra + 5.0
+
+    def heal(self, *, bound: float | None = None, witnesses: int = 5) -> None:
+        """The fault is gone from this moment: all orders that can settle, and fresh ones, are asked within the bound.
+
+        To be called once; the runner calls it where the scenario did not.
+        """
+        if self._recovery is not None:
+            return
+        seconds = self.bound() if bound is None else bound
+        healed_at = float(look(self.platform_url, "record?after=999999999")["monotonic"])
+        due = self._due(within=self.scale.reservation)
+        due |= self.sent.orders - self.states().keys()
+        due |= set(self.place(witnesses, wait=False))
+        self._recovery = Recovery(healed_at=healed_at, bound_seconds=seconds, due=frozenset(due))
+
+    def _due(self, *, within: float) -> set[str]:
+        """The pending orders that are due, or will be once a lease has run out, and all never answered for."""
+        answered = {name for arrival in self.arrivals() for name, _ in arrival["answered"]}
+        soon = datetime.now(UTC) + timedelta(seconds=within)
+        statement = "SELECT request_id, due_at FROM recharge_orders WHERE state = 'pending'"
+        return {name for name, due_at in self.rows(statement) if name not in answered or _utc(due_at) <= soon}
+
+    def finish(self) -> Evidence:
+        """Wait for the recovery, end every program, and gather the evidence."""
+        self.heal()
+        assert self._recovery is not None
+        # A violation of the bound is for the judge to tell; here is only a limit to the waiting.
+        with suppress(AssertionError):
+            seconds = self._recovery.bound_seconds + 2 * self.scale.reservation
+            eventually(
+                self._has_recovered, "every due order asked about, and settled", seconds=seconds, every=2 * _LOOK
+            )
+        # A query too many may come late.
+        time.sleep(self.scale.window)
+        for program in self._programs:
+            program.kill()
+        sent = Sent(
+            orders=frozenset(self.sent.orders),
+            refused=frozenset(self.sent.refused),
+            cancelled=frozenset(self.sent.cancelled),
+            callbacks=tuple(self.sent.callbacks),
+        )
+        return collect(
+            platform_url=self.platform_url,
+            database_url=self.database.direct_url,
+            sent=sent,
+            recovery=self._recovery,
+            window=self.scale.window,
+            queries=self.scale.slots,
+            clock_was_stepped=self._clock_was_stepped,
+        )
+
+    def _has_recovered(self) -> bool:
+        assert self._recovery is not None
+        states, truth = self.states(), self.truth()
+        pending = {name for name in self._recovery.due if states.get(name, "pending") == "pending"}
+        stuck = {name for name in pending if name in truth and truth[name]["settles_in"] is None}
+        since = [one for one in self.arrivals() if one["monotonic"] >= self._recovery.healed_at]
+        return pending <= stuck and pending <= {name for arrival in since for name in arrival["ids"]}
+
+
+def _utc(value: datetime | str) -> datetime:
+    """A time as a database driver gives it: text on SQLite, and without its zone, UTC, on MariaDB."""
+    time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _details(order: Mapping[str, object], told: Collection[str]) -> dict[str, object]:
+    """What the worker is told of an order that was placed at the platform."""
+    known = {"mobile": order["mobile"], "custom_parm": order.get("custom_parm"), "expected_amount": order["amount"]}
+    return {name: value for name, value in known.items() if name == "mobile" or name in told}

@@ -1,0 +1,189 @@
+"""The promise, one function for each invariant: each returns what broke it, in words; nothing where it was kept."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.judge.evidence import FINAL, Evidence, Row, same_amount
+from tests.faults.judge.traces import led_back
+
+_BAD_TIMESTAMP = "-9004"
+"""The platform refuses a request whose timestamp is not to its liking by the head alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the judge found."""
+
+    violations: tuple[str, ...]
+    """Each begins with the name of the invariant that it breaks."""
+    smallest_spacing: float | None
+    """Seconds between an arrival and the N-th before it, the least of all SIDs; None where no SID had so many."""
+    recovery_seconds: float | None
+    """From the end of the fault until the last due order was asked about, or settled; None where none was due."""
+    queries: int
+    settled: int
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Judge S1 to S5 and L1."""
+    found = [f"{name}: {what}" for name, check in _INVARIANTS.items() for what in check(evidence)]
+    spacings = [spacing for spacing, _ in _spacings(evidence)]
+    return Verdict(
+        violations=tuple(found),
+        smallest_spacing=min(spacings, default=None),
+        recovery_seconds=max((seconds for _, seconds in _recoveries(evidence) if seconds is not None), default=None),
+        queries=len(evidence.arrivals),
+        settled=sum(order["state"] in FINAL for order in evidence.orders),
+    )
+
+
+def _s1(evidence: Evidence) -> Iterator[str]:
+    """In any window, the platform sees the arrivals of at most N queries of one SID."""
+    for spacing, arrival in _spacings(evidence):
+        if spacing < evidence.window_seconds:
+            yield (
+                f"arrival {arrival['number']} came {spacing:.3f} s after the {evidence.queries_per_window}. before it;"
+                f" the window is {evidence.window_seconds:g} s"
+            )
+
+
+def _spacings(evidence: Evidence) -> Iterator[tuple[float, Row]]:
+    by_sid: dict[str, list[Row]] = defaultdict(list)
+    for arrival in evidence.arrivals:
+        by_sid[arrival["sid"]].append(arrival)
+    for arrivals in by_sid.values():
+        arrivals.sort(key=lambda arrival: float(arrival["monotonic"]))
+        for earlier, later in zip(arrivals, arrivals[evidence.queries_per_window :], strict=False):
+            yield later["monotonic"] - earlier["monotonic"], later
+
+
+def _s2(evidence: Evidence) -> Iterator[str]:
+    """A final state equals the platform's truth and never changes by itself."""
+    misled = {name for arrival in evidence.arrivals for name, fault in arrival["spoiled"] if fault == "wrong-amount"}
+    for order in evidence.orders:
+        if order["state"] not in FINAL:
+            continue
+        truth = evidence.truth.get(order["request_id"])
+        if truth is None or not truth["settled"]:
+            yield f"order {order['request_id']} is {order['state']}, and the platform never said so"
+        elif truth["outcome"] != FINAL[order["state"]]:
+            yield f"order {order['request_id']} is {order['state']}; the truth is {truth['outcome']}"
+        elif str(order["traffic_sts"]) != truth["outcome"]:
+            yield f"order {order['request_id']} is {order['state']} with traffic_sts {order['traffic_sts']}"
+        elif not same_amount(order["ori_amount"], truth["amount"]):
+            yield from _wrong_amount(order, truth, misled)
+    for change in evidence.changes:
+        # What was cancelled never changes by itself either.
+        if change["old_state"] in (*FINAL, "cancelled") and change["new_state"] is not None:
+            yield (
+                f"order {change['order_id']} was {change['old_state']} ({change['old_result']}) and became"
+                f" {change['new_state']} ({change['new_result']})"
+            )
+
+    yield from _given_up_on(evidence)
+
+
+def _given_up_on(evidence: Evidence) -> Iterator[str]:
+    """Asking stops only for an order that was asked about alone, three times at least."""
+    alone = Counter(arrival["ids"][0] for arrival in evidence.arrivals if len(arrival["ids"]) == 1)
+    for order in evidence.orders:
+        asked = alone[order["request_id"]] + alone[order["custom_parm"]]
+        if order["state"] == "unresolved" and asked < 3:
+            yield f"order {order['request_id']} is unresolved, and was asked about alone {asked} times"
+
+
+def _wrong_amount(order: Row, truth: Row, misled: set[str]) -> Iterator[str]:
+    """A wrong amount is the platform's own word only where it said one; and where another was expected, it is shown."""
+    name, amount = order["request_id"], order["ori_amount"]
+    if name not in misled:
+        yield f"order {name} has amount {amount}; the truth is {truth['amount']}"
+    elif order["expected_amount"] is not None and order["attention"] is None:
+        yield f"order {name} was charged {amount}, {order['expected_amount']} was expected, and nobody is to look at it"
+
+
+def _s3(evidence: Evidence) -> Iterator[str]:
+    """No accepted order is lost; no refused input without a record; what the broker kept is applied."""
+    there = {order["request_id"] for order in evidence.orders}
+    for change in evidence.changes:
+        if change["new_state"] is None:
+            yield f"the row of order {change['order_id']} is gone"
+    for request_id in sorted(evidence.sent.orders - there):
+        yield f"order {request_id} was sent and is not there"
+    refusals = "\n".join(str(row["payload"]) for row in evidence.rejected)
+    for request_id in sorted(evidence.sent.refused):
+        if request_id not in refusals:
+            yield f"the input {request_id} was refused without a record"
+    states = {order["request_id"]: order["state"] for order in evidence.orders}
+    for request_id in sorted(evidence.sent.cancelled):
+        if states.get(request_id) == "pending":
+            yield f"order {request_id} was cancelled and is still asked about"
+    yield from _lost_callbacks(evidence)
+
+
+def _lost_callbacks(evidence: Evidence) -> Iterator[str]:
+    kept = {row["request_id"] for row in evidence.kept_callbacks}
+    noted = {event["order_id"] for event in evidence.events if event["source"] == "callback"}
+    kept |= {order["request_id"] for order in evidence.orders if order["id"] in noted}
+    for callback in evidence.sent.callbacks:
+        name = callback["requestId"]
+        if callback.get("trafficSts") in ("1", "-1") and name not in kept:
+            yield f"a callback for order {name} left no trace"
+
+
+def _s4(evidence: Evidence) -> Iterator[str]:
+    """A query holds 1 to 100 ids, each once, of one account, of one kind."""
+    account_of: dict[tuple[Any, Any], str] = {}
+    for order in evidence.orders:
+        account_of |= {("requestId", order["request_id"]): order["account"]}
+        account_of |= {("customParm", order["custom_parm"]): order["account"]}
+    for arrival in evidence.arrivals:
+        ids = list(arrival["ids"])
+        by_wrong_clock = evidence.clock_was_stepped and arrival.get("status_code") == _BAD_TIMESTAMP
+        if arrival["outcome"] in ("open", "broken") or by_wrong_clock:
+            # Cut before its body came, or refused before a look at it: what it held was never seen.
+            continue
+        if not 1 <= len(ids) <= 100:
+            yield f"arrival {arrival['number']} asks about {len(ids)} ids"
+        for one, count in Counter(ids).items():
+            if count > 1:
+                yield f"arrival {arrival['number']} names {one} {count} times"
+        accounts = {account_of.get((arrival["id_kind"], one)) for one in ids}
+        if len(accounts) > 1 or None in accounts:
+            yield f"arrival {arrival['number']} asks for orders of {sorted(map(str, accounts))}, not of one account"
+
+
+def _l1(evidence: Evidence) -> Iterator[str]:
+    """Once the fault is gone, every due order is asked about again within the bound."""
+    for name, seconds in _recoveries(evidence):
+        bound = evidence.recovery.bound_seconds if evidence.recovery else 0.0
+        if seconds is None:
+            yield f"order {name} was not asked about again"
+        elif seconds > bound:
+            yield f"order {name} was asked about {seconds:.1f} s after the fault was gone; the bound is {bound:g} s"
+
+
+def _recoveries(evidence: Evidence) -> Iterator[tuple[str, float | None]]:
+    recovery = evidence.recovery
+    if recovery is None:
+        return
+    done = {order["request_id"] for order in evidence.orders if order["state"] in (*FINAL, "cancelled")}
+    asked: dict[str, float] = {}
+    for arrival in evidence.arrivals:
+        if arrival["monotonic"] >= recovery.healed_at:
+            for name in arrival["ids"]:
+                asked.setdefault(name, arrival["monotonic"] - recovery.healed_at)
+    for name in sorted(recovery.due):
+        # Who settled without being asked again was settled by an earlier answer, or by a callback.
+        yield name, asked.get(name, 0.0 if name in done else None)
+
+
+_INVARIANTS: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
+    "S1": _s1,
+    "S2": _s2,
+    "S3": _s3,
+    "S4": _s4,
+    "S5": led_back,
+    "L1": _l1,
+}

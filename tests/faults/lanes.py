@@ -1,0 +1,169 @@
+"""The servers of a lane: scenarios that run side by side share none that they may kill."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy
+
+from tests.faults.judge import history
+from tests.support import mariadb, rabbitmq
+from tests.support.brokers import remove_queues
+from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
+from tests.support.mariadb import OwnMariadb
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import OwnRabbitmq
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+from worker.adapters.database.migrations import upgrade
+
+
+@dataclass(frozen=True, kw_only=True)
+class HouseDatabase:
+    """A house's database: the way that programs take, and the way past the proxy."""
+
+    kind: str
+    url: str
+    """Through the proxy, where there is one."""
+    direct_url: str
+    proxy: Proxy | None = None
+    server: EmbeddedPostgres | OwnMariadb | None = None
+    """To be killed and started; None for SQLite."""
+
+    def kill(self) -> None:
+        """Let the server crash."""
+        assert self.server is not None, "SQLite has no server"
+        self.server.kill()
+
+    def start(self) -> None:
+        """Start it on the data that it had."""
+        assert self.server is not None, "SQLite has no server"
+        self.server.start()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HouseBroker:
+    """A house's broker, likewise."""
+
+    kind: str
+    url: str
+    direct_url: str
+    proxy: Proxy
+    valkey: EmbeddedValkey | None = None
+    """To be killed, stopped and flushed; None where the broker is RabbitMQ."""
+    rabbitmq: OwnRabbitmq | None = None
+    """Likewise."""
+
+
+def databases_there() -> dict[str, bool]:
+    """Each database that the suite knows, and whether this machine can have it."""
+    return {"postgresql": True, "mariadb": mariadb.is_installed(), "sqlite": True}
+
+
+def brokers_there() -> dict[str, bool]:
+    """Each broker likewise."""
+    return {"redis": True, "rabbitmq": rabbitmq.is_installed()}
+
+
+class Lane:
+    """Servers of one lane, started when they are first needed. Use it as a context."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._postgres: EmbeddedPostgres | None = None
+        self._mariadb: OwnMariadb | None = None
+        self._rabbitmq: OwnRabbitmq | None = None
+        self._makers: dict[str, DatabaseServer] = {}
+
+    @contextmanager
+    def database(self, kind: str) -> Iterator[HouseDatabase]:
+        """A migrated database of its own, with the judge's history in it."""
+        maker = self._maker(kind)
+        with ExitStack() as stack:
+            direct = stack.enter_context(maker.migrated(_upgrade_alone))
+            history.install(direct)
+            yield stack.enter_context(self._proxied(kind, direct))
+
+    @contextmanager
+    def _proxied(self, kind: str, direct: str) -> Iterator[HouseDatabase]:
+        url = sqlalchemy.make_url(direct)
+        if kind == "sqlite":
+            yield HouseDatabase(kind=kind, url=direct, direct_url=direct)
+            return
+        if kind == "postgresql":
+            server: EmbeddedPostgres | OwnMariadb | None = self._postgres
+            proxy = Proxy(Path(str(url.query["host"])) / ".s.PGSQL.5432")
+            proxied = url.set(host="127.0.0.1", port=proxy.port, query={})
+        else:
+            server = self._mariadb
+            proxy = Proxy(("127.0.0.1", int(url.port or 3306)))
+            proxied = url.set(port=proxy.port)
+        with proxy:
+            through = proxied.render_as_string(hide_password=False)
+            yield HouseDatabase(kind=kind, url=through, direct_url=direct, proxy=proxy, server=server)
+
+    @contextmanager
+    def broker(self, kind: str) -> Iterator[HouseBroker]:
+        """A broker whose two queues are empty."""
+        if kind == "redis":
+            with EmbeddedValkey() as valkey, _through_proxy(valkey.url, 6379) as (proxy, url):
+                yield HouseBroker(kind=kind, url=url, direct_url=valkey.url, proxy=proxy, valkey=valkey)
+            return
+        if self._rabbitmq is None:
+            self._rabbitmq = self._stack.enter_context(OwnRabbitmq())
+        node = self._rabbitmq
+        with _through_proxy(node.url, 5672) as (proxy, url):
+            remove_queues(node.url)
+            yield HouseBroker(kind=kind, url=url, direct_url=node.url, proxy=proxy, rabbitmq=node)
+
+    def _maker(self, kind: str) -> DatabaseServer:
+        if kind not in self._makers:
+            self._makers[kind] = self._make(kind)
+        return self._makers[kind]
+
+    def _make(self, kind: str) -> DatabaseServer:
+        if kind == "postgresql":
+            self._postgres = self._stack.enter_context(EmbeddedPostgres())
+            return self._closed_at_the_end(Postgresql(self._postgres.url))
+        if kind == "mariadb":
+            self._mariadb = self._stack.enter_context(OwnMariadb())
+            return self._closed_at_the_end(Mariadb(self._mariadb.url))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return Sqlite(self._folder)
+
+    def _closed_at_the_end(self, maker: DatabaseServer) -> DatabaseServer:
+        close: Callable[[], None] = maker.close
+        self._stack.callback(close)
+        return maker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+_upgrading = Lock()
+
+
+def _upgrade_alone(url: str) -> None:
+    """Alembic keeps what it works on in global variables: one lane at a time."""
+    with _upgrading:
+        upgrade(url)
+
+
+@contextmanager
+def _through_proxy(url: str, standard_port: int) -> Iterator[tuple[Proxy, str]]:
+    """The same URL by way of a proxy of its own."""
+    parsed = sqlalchemy.make_url(url)
+    with Proxy((str(parsed.host), int(parsed.port or standard_port))) as proxy:
+        user = f"{parsed.username}:{parsed.password}@" if parsed.username else ""
+        # An AMQP URL's path is the virtual host: `//` is the one that is called `/`.
+        path = url.split("://", 1)[1].partition("/")[2]
+        yield proxy, f"{parsed.drivername}://{user}127.0.0.1:{proxy.port}/{path}"

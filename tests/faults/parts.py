@@ -1,0 +1,104 @@
+"""The worker's parts as the fault suite composes them: the same, with points to strike at and clocks to step."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from tests.faults.points import Point, Points, commit_point, does, does_again, doing
+from worker.adapters.clock import HostClock
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.write_back import WriteBack
+from worker.domain.queries import Aftermath, Query
+from worker.domain.query_errors import QueryError
+from worker.domain.reports import Answer
+
+_FOLDER = Path(os.environ["FAULTS_FOLDER"])
+_points = Points(_FOLDER)
+
+
+def _step(clock: str) -> timedelta:
+    """How far a clock (`host` or `database`) was stepped by the scenario."""
+    try:
+        return timedelta(seconds=float((_FOLDER / f"{clock}.step").read_text()))
+    except (FileNotFoundError, ValueError):
+        return timedelta(0)
+
+
+class SteppedClock(HostClock):
+    """The host's clocks; its wall clock can be stepped, its boot clock cannot."""
+
+    def __init__(self) -> None:
+        # FAULTS_BOOT_ID lets one machine play two hosts.
+        super().__init__(boot_id=os.environ.get("FAULTS_BOOT_ID"))
+
+    def now(self) -> datetime:
+        """The wall clock as the scenario has set it."""
+        return super().now() + _step("host")
+
+
+class PointedDatabase(Database):
+    """The database, with points around its commits and a clock that can be stepped."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        event.listen(self.engine, "before_cursor_execute", _note_a_grant)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction with a point before its commit and one after."""
+        # A grant that is repeated after a lost race is a look again until it grants something.
+        does_again("grant", "look")
+        with super().write() as connection:
+            yield connection
+            _pass(commit_point("before"))
+        _pass(commit_point("after"))
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock as the scenario has set it."""
+        return super().now(connection) + _step("database")
+
+
+class PointedGrants(Grants):
+    """Grants, whose transactions are known as such."""
+
+    def prepare(self, slots: Any) -> None:
+        """Begin the rows; no point is there."""
+        with doing("preparation"):
+            super().prepare(slots)
+
+    def take(self, slot: SlotKey) -> Query | None:
+        """Take a slot. Only a transaction that grants a query passes the points of a grant."""
+        with doing("look"):
+            return super().take(slot)
+
+
+class PointedWriteBack(WriteBack):
+    """The write-back, whose transactions are known as such."""
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        """Write what an answer said."""
+        _pass(Point.WRITE_BACK_BEGINS)
+        with doing("write-back"):
+            return super().answered(query, answer)
+
+    def failed(self, query: Query, error: QueryError) -> Aftermath:
+        """Write how a query failed."""
+        _pass(Point.WRITE_BACK_BEGINS)
+        with doing("write-back"):
+            return super().failed(query, error)
+
+
+def _note_a_grant(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    if statement.startswith("INSERT INTO platform_queries"):
+        does("grant")
+
+
+def _pass(point: Point | None) -> None:
+    if point is not None:
+        _points.passes(point)

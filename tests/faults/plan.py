@@ -1,0 +1,68 @@
+"""What a run plays: every fault so many times, spread over databases and brokers, each with a seed of its own."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tests.faults.catalogue import Scenario
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """One play of one fault."""
+
+    fault: int
+    time: int
+    """Counts from 1."""
+    database: str
+    broker: str
+    seed: str
+    """Draws the timing: the run's seed, the fault and the time."""
+    is_brief: bool
+    """Whether a scenario that lasts as long as one likes is to be a short one."""
+
+    @property
+    def name(self) -> str:
+        """Names it within a run."""
+        return f"{self.fault:02d}-{self.time:02d}"
+
+
+def plan(
+    scenarios: Iterable[Scenario],
+    *,
+    seed: int,
+    in_ci: bool,
+    databases: Mapping[str, bool],
+    brokers: Mapping[str, bool],
+) -> list[Play]:
+    """The plays of a run, the long ones first. `databases` and `brokers` say which of them this machine has.
+
+    Neighbouring times differ in database and broker, and faults and seeds begin at different ones: a few times of each
+    fault still cover every pair.
+    """
+    plays = []
+    for scenario in sorted(scenarios, key=lambda one: (-one.seconds, one.number)):
+        pairs = _pairs(scenario, databases, brokers)
+        for time in range(1, (scenario.times_in_ci if in_ci else scenario.times) + 1):
+            database, broker = pairs[(seed + scenario.number + time) % len(pairs)]
+            plays.append(
+                Play(
+                    fault=scenario.number,
+                    time=time,
+                    database=database,
+                    broker=broker,
+                    seed=f"{seed}:{scenario.number}:{time}",
+                    is_brief=in_ci,
+                )
+            )
+    return plays
+
+
+def _pairs(scenario: Scenario, databases: Mapping[str, bool], brokers: Mapping[str, bool]) -> list[tuple[str, str]]:
+    """Every pair of a database and a broker that there is; neighbours differ in both, where they can."""
+    some = [name for name in scenario.databases if databases[name]]
+    kinds = [name for name in scenario.brokers if brokers[name]]
+    return [
+        (database, kinds[(first + turn) % len(kinds)])
+        for turn in range(len(kinds))
+        for first, database in enumerate(some)
+    ]

@@ -1,0 +1,150 @@
+"""The named points that a process under test passes, and what is to befall it there.
+
+A scenario arms a point by writing a file; the first process that passes takes the file by renaming it, so each arming
+strikes once. Whoever waits at a point goes on when the scenario says so, by another file.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from pathlib import Path
+
+import pymysql
+from sqlalchemy.exc import OperationalError
+
+_POLL_SECONDS = 0.01
+_LONGEST_WAIT = 120.0
+_UNTIL_STOPPED = 0.2
+
+
+class Strike(StrEnum):
+    """What befalls the process that passes a point."""
+
+    KILL = "kill"
+    """kill -9 of itself."""
+    STOP = "stop"
+    """SIGSTOP of itself, until the scenario sends SIGCONT."""
+    WAIT = "wait"
+    """This thread stands still until the scenario lets it go; the others go on."""
+    LOSE_RACE = "lose-race"
+    """The transaction fails with MariaDB's error 1020: a row was changed since it was read."""
+
+
+class Point(StrEnum):
+    """Where a process can be struck."""
+
+    GRANT_BEFORE_COMMIT = "grant-before-commit"
+    GRANT_AFTER_COMMIT = "grant-after-commit"
+    """Committed, and nothing sent yet."""
+    WRITE_BACK_BEGINS = "write-back-begins"
+    """The answer is there, or the exchange has failed; nothing is written."""
+    WRITE_BACK_BEFORE_COMMIT = "write-back-before-commit"
+    WRITE_BACK_AFTER_COMMIT = "write-back-after-commit"
+    INTAKE_BEFORE_COMMIT = "intake-before-commit"
+    INTAKE_AFTER_COMMIT = "intake-after-commit"
+
+
+class Points:
+    """The points of one house, on both sides: the scenario's and the processes'."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def arm(self, point: Point, strike: Strike, *, after: int = 0) -> None:
+        """Strike the process that passes this point next, or after so many others have passed."""
+        # Whole, or not at all: a process may pass, and take the file, between its birth and its first byte.
+        prepared = self._file(point, "prepared")
+        prepared.write_text(f"{strike} {after}")
+        prepared.rename(self._file(point, "armed"))
+
+    def disarm(self) -> None:
+        """Strike nobody any more, and let go who waits."""
+        for point in Point:
+            self._file(point, "armed").unlink(missing_ok=True)
+            self.let_go(point)
+
+    def struck(self, point: Point) -> int | None:
+        """The process that was struck at this point, since it was last asked; None while there is none."""
+        taken = self._file(point, "taken")
+        try:
+            pid = int(taken.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        taken.unlink()
+        return pid
+
+    def let_go(self, point: Point) -> None:
+        """Let the thread that waits at this point go on."""
+        self._file(point, "go").touch()
+
+    def passes(self, point: Point) -> None:
+        """A process passes a point: whatever is armed befalls it."""
+        armed, taken = self._file(point, "armed"), self._file(point, "taken")
+        claimed = self._file(point, f"claimed-{os.getpid()}")
+        try:
+            armed.rename(claimed)
+        except FileNotFoundError:
+            return
+        strike, after = claimed.read_text().split()
+        claimed.unlink()
+        if int(after) > 0:
+            self.arm(point, Strike(strike), after=int(after) - 1)
+            return
+        self._file(point, "go").unlink(missing_ok=True)
+        # Written whole before it appears: the scenario polls for it.
+        claimed.write_text(str(os.getpid()))
+        claimed.rename(taken)
+        self._strike(point, Strike(strike))
+
+    def _strike(self, point: Point, strike: Strike) -> None:
+        match strike:
+            case Strike.KILL:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Strike.STOP:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                # Another thread may be the one that takes the signal: this one must not run on until it does.
+                time.sleep(_UNTIL_STOPPED)
+            case Strike.LOSE_RACE:
+                lost = pymysql.err.OperationalError(1020, "Record has changed since last read in table")
+                raise OperationalError("COMMIT", {}, lost)
+            case Strike.WAIT:
+                give_up = time.monotonic() + _LONGEST_WAIT
+                while not self._file(point, "go").exists() and time.monotonic() < give_up:
+                    time.sleep(_POLL_SECONDS)
+
+    def _file(self, point: Point, state: str) -> Path:
+        return self._folder / f"{point}.{state}"
+
+
+_doing: ContextVar[str] = ContextVar("doing", default="intake")
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Transactions in this context belong to a grant, a write-back or the intake."""
+    token = _doing.set(what)
+    try:
+        yield
+    finally:
+        _doing.reset(token)
+
+
+def does(what: str) -> None:
+    """From here on, until the context ends, the transaction belongs to this."""
+    _doing.set(what)
+
+
+def does_again(what: str, instead: str) -> None:
+    """A transaction that belonged to this is begun anew, and belongs to that."""
+    if _doing.get() == what:
+        _doing.set(instead)
+
+
+def commit_point(when: str) -> Point | None:
+    """The point `before` or `after` the commit of what is being done; None where it has no such points."""
+    name = f"{_doing.get()}-{when}-commit"
+    return Point(name) if name in set(Point) else None

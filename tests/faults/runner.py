@@ -1,0 +1,143 @@
+"""Plays a plan: lanes side by side, each play in a house of its own, each result written as soon as it is known."""
+
+import json
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.catalogue import Scenario
+from tests.faults.house import House
+from tests.faults.judge.promise import judge
+from tests.faults.lanes import Lane
+from tests.faults.plan import Play
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of one play."""
+
+    fault: int
+    time: int
+    database: str
+    broker: str
+    seconds: float
+    injections: int
+    observations: tuple[str, ...]
+    violations: tuple[str, ...]
+    smallest_spacing: float | None
+    window: float
+    recovery_seconds: float | None
+    recovery_bound: float | None
+    queries: int
+    settled: int
+    error: str | None = None
+    """The scenario could not be played to its end, for this reason."""
+
+    @property
+    def name(self) -> str:
+        """Names the play within a run, and its folder."""
+        return f"{self.fault:02d}-{self.time:02d}"
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing was broken, and the fault was really there."""
+        return not self.violations and self.error is None and self.injections > 0
+
+
+class Results:
+    """The results of a run, in a file of JSON lines: an interrupted run goes on where it stood."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def add(self, result: Result) -> None:
+        """Keep a result."""
+        with self._lock, self._file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+
+    def all(self) -> list[Result]:
+        """What is known so far, in the order of faults and times."""
+        if not self._file.exists():
+            return []
+        read = [json.loads(line) for line in self._file.read_text(encoding="utf-8").splitlines()]
+        known = [Result(**one | {name: tuple(one[name]) for name in ("observations", "violations")}) for one in read]
+        return sorted(known, key=lambda result: (result.fault, result.time))
+
+
+def run(
+    plays: Sequence[Play],
+    scenarios: Mapping[int, Scenario],
+    *,
+    lanes: int,
+    folder: Path,
+    tell: Callable[[Result], None],
+) -> None:
+    """Play everything, in so many lanes; `tell` hears of each result. The logs of bad plays stay in the folder."""
+    waiting: queue.SimpleQueue[Play] = queue.SimpleQueue()
+    for play in plays:
+        waiting.put(play)
+
+    def work(number: int) -> None:
+        with Lane(folder / f"lane-{number}") as lane:
+            for play in _taken_from(waiting):
+                tell(_play(play, scenarios[play.fault], lane, folder / play.name))
+
+    threads = [threading.Thread(target=work, args=(number,), name=f"lane-{number}") for number in range(lanes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _taken_from(waiting: "queue.SimpleQueue[Play]") -> Iterator[Play]:
+    while True:
+        try:
+            yield waiting.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _play(play: Play, scenario: Scenario, lane: Lane, folder: Path) -> Result:
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    house: House | None = None
+    evidence = error = None
+    try:
+        with ExitStack() as stack:
+            house = House(
+                stack=stack,
+                folder=folder,
+                database=stack.enter_context(lane.database(play.database)),
+                broker=stack.enter_context(lane.broker(play.broker)),
+                seed=play.seed,
+                scale=scenario.scale,
+                is_brief=play.is_brief,
+            )
+            scenario.play(house)
+            evidence = house.finish()
+    except Exception:  # Whatever it is, the other plays go on, and the report tells of it.
+        error = traceback.format_exc()
+    verdict = judge(evidence) if evidence else None
+    return Result(
+        fault=play.fault,
+        time=play.time,
+        database=play.database,
+        broker=play.broker,
+        seconds=round(time.monotonic() - began, 1),
+        injections=house.injections if house else 0,
+        observations=tuple(house.observations) if house else (),
+        violations=verdict.violations if verdict else (),
+        smallest_spacing=verdict.smallest_spacing if verdict else None,
+        window=scenario.scale.window,
+        recovery_seconds=verdict.recovery_seconds if verdict else None,
+        recovery_bound=evidence.recovery.bound_seconds if evidence and evidence.recovery else None,
+        queries=verdict.queries if verdict else 0,
+        settled=verdict.settled if verdict else 0,
+        error=error,
+    )

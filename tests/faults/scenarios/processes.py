@@ -1,0 +1,203 @@
+"""What befalls the processes: killed, doubled, flooded."""
+
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+from kombu import Connection
+
+from tests.faults.catalogue import fault
+from tests.faults.house import VISIBILITY_SECONDS, House, Scale
+from tests.faults.points import Point, Strike
+from tests.support.processes import Program
+from tests.support.waiting import eventually
+
+_POINTS = (
+    Point.GRANT_BEFORE_COMMIT,
+    Point.GRANT_AFTER_COMMIT,
+    Point.WRITE_BACK_BEGINS,
+    Point.WRITE_BACK_BEFORE_COMMIT,
+    Point.WRITE_BACK_AFTER_COMMIT,
+)
+_HEAD_BYTES = 200
+"""Less than a request's head: what follows stays with the sender."""
+_TICK = "reconciler.reconcile"
+_TICKS_QUEUE = "reconciler.ticks"
+_LAST_WORD = "the last of all"
+_THE_LAST = ({"task": _LAST_WORD, "id": "last"}, b"[[], {}, {}]")
+"""No task of ours: it is dropped with a line in the log, which shows its headers."""
+
+
+@fault(1, "kill -9 of the task's process at every point of a pass, and in mid-send")
+def fault_01_the_tasks_process_is_killed_at_every_point(house: House) -> None:
+    worker = house.worker()
+    house.beat()
+    points: list[Point | None] = [*_POINTS, None]
+    house.rng.shuffle(points)
+    for point in points:
+        if point is None:
+            house.platform_proxy.hold_after(_HEAD_BYTES)
+            house.place(10)
+            assert house.platform_proxy.wait_until_holding(30), "no query was held in mid-send"
+            house.kill_children(worker)
+            house.platform_proxy.cut()
+        else:
+            house.points.arm(point, Strike.KILL)
+            house.place(10)
+            house.wait_until_struck(point)
+        house.injected()
+        house.rest(1.0)
+
+
+@fault(2, "kill -9 of the worker's parent, in a loop")
+def fault_02_the_workers_parent_is_killed_in_a_loop(house: House) -> None:
+    worker = house.worker()
+    house.beat()
+    for _ in range(3):
+        house.place(20)
+        house.rest(house.scale.reservation)
+        house.place(10, wait=False)
+        house.rest(0.3)
+        orphans = worker.children()
+        assert orphans, "the worker has no children to be orphaned"
+        _kill(worker)
+        house.injected()
+        killed_at = time.monotonic()
+        house.forget_what_the_broker_lost()
+        # It starts beside the orphans, which go on for as long as their passes take.
+        worker = house.worker()
+        # A reservation for their write-backs, and what a busy machine needs.
+        eventually(lambda those=orphans: not _alive(those), "the end of the orphans", seconds=40)  # type: ignore[misc]  # mypy sees no default
+        house.observed(f"the orphans were gone {time.monotonic() - killed_at:.1f} s after their parent, at the latest")
+    house.heal(bound=house.bound(queries=3, extra=VISIBILITY_SECONDS))
+
+
+@fault(3, "kill -9 of beat; then two beats at once, and a plain loop beside them")
+def fault_03_beat_is_killed_and_doubled(house: House) -> None:
+    house.worker()
+    beat = house.beat()
+    house.place(10)
+    house.wait_for_arrivals()
+    house.rest(house.scale.window)
+    _kill(beat)
+    house.injected()
+    died_at = time.monotonic()
+    house.place(10)
+    house.wait_for_arrivals(seconds=house.bound())
+    house.observed(f"asked without any beat {time.monotonic() - died_at:.1f} s after it was killed")
+    beats = [house.beat("beat-1"), house.beat("beat-2")]
+    for beat in beats:
+        beat.wait_for("is starting")
+    loop = house.loop()
+    with _messages_beside(house) as sent:
+        house.injected()
+        names = house.place(350)
+        house.rest(3 * house.scale.window)
+        _kill(house.rng.choice(beats))
+        house.injected()
+        house.wait_until_settled(names)
+    _kill(loop)
+    house.observed(f"{len(sent)} ticks beside those of two beats and a loop")
+
+
+@fault(4, "1,000 doubled and forged ticks; ticks with junk arguments", scale=Scale(slots=2, deadline=2.0))
+def fault_04_ticks_are_doubled_and_forged(house: House) -> None:
+    worker = house.worker()
+    parent_and_children = [worker.pid, *worker.children()]
+    names = house.place(250)
+    for _ in range(500):
+        # A message that a broker delivers twice, or that somebody has copied.
+        name = str(uuid.uuid4())
+        house.send(_TICK, task_id=name)
+        house.send(_TICK, task_id=name)
+    house.injected()
+    house.wait_until_settled(names)
+    names = house.place(150)
+    with Connection(house.broker.direct_url) as connection, connection.Producer() as producer:
+        for headers, body in [*house.rng.sample(_junk(), k=len(_junk())), _THE_LAST]:
+            producer.publish(
+                body,
+                exchange="",
+                routing_key=_TICKS_QUEUE,
+                headers=headers,
+                content_type="application/json",
+                content_encoding="utf-8",
+            )
+    house.injected()
+    house.wait_until_settled(names)
+    # The queue is worked off in order: with this one, all were taken.
+    worker.wait_for(_LAST_WORD, seconds=120)
+    house.wait_until_settled(house.place(10))
+    assert [worker.pid, *worker.children()] == parent_and_children, "a process was lost"
+    assert _alive(parent_and_children) == parent_and_children, "a process has died"
+    assert "Traceback" not in worker.output, worker.output
+
+
+def _kill(program: Program) -> None:
+    """Kill -9 of this process alone: its children stay. It has lived until then."""
+    program.signal(signal.SIGKILL)
+    assert program.wait() == -signal.SIGKILL, f"it had ended by itself\n{program.output}"
+
+
+def _alive(processes: Sequence[int]) -> list[int]:
+    return [process for process in processes if os.path.exists(f"/proc/{process}")]
+
+
+@contextmanager
+def _messages_beside(house: House) -> Iterator[list[str]]:
+    """A loop that sends a tick every 100 ms; yields what it has sent so far."""
+    sent: list[str] = []
+    enough = Event()
+
+    def send() -> None:
+        while not enough.wait(0.1):
+            name = str(uuid.uuid4())
+            house.send(_TICK, task_id=name)
+            sent.append(name)
+
+    sender = Thread(target=send, name="plain-loop")
+    sender.start()
+    try:
+        yield sent
+    finally:
+        enough.set()
+        sender.join()
+    assert sent, "the loop could send nothing"
+
+
+def _junk() -> list[tuple[dict[str, Any], bytes]]:
+    """Headers and bodies of forged ticks, by either of Celery's protocols."""
+    tick = {"task": _TICK, "id": "forged"}
+    plain = b"[[], {}, {}]"
+    arguments: list[list[object]] = [
+        [[None] * 1000, {}, {}],
+        [["x" * 100_000], {"self": 1, "orders": [[[]]]}, {}],
+        [[{"request_id": "1"}], {"": None, "\x00": "\x1b[2J"}, {}],
+        [[], {"queue": "celery", "countdown": -1}, {"callbacks": [tick], "chord": tick}],
+    ]
+    wrong_arguments = [b"[5, {}, {}]", b"[[], 5, {}]", b"[]", b"{}", b"null", b"5", b"\xff\xfe", b"[" * 100_000]
+    times: list[object] = ["junk", 5, [], {"at": 1}, "9999-12-31"]
+    headers: list[dict[str, Any]] = [
+        {},
+        {"task": _TICK},
+        {**tick, "id": ["forged"]},
+        {**tick, "retries": "many"},
+        *({**tick, name: value} for name in ("eta", "expires") for value in times),
+        {**tick, "eta": "2999-01-01T00:00:00+00:00"},
+        {**tick, "expires": "1999-01-01T00:00:00+00:00"},
+        {**tick, "timelimit": [0.001, 0.001]},
+        {**tick, "group": "g", "root_id": [1], "argsrepr": 5, "lang": "cobol", "shadow": {}},
+        {**tick, "compression": "none such"},
+    ]
+    return [
+        *((tick, json.dumps(one).encode()) for one in arguments),
+        *((tick, body) for body in wrong_arguments),
+        *((one, plain) for one in headers),
+        *[(tick, plain)] * 20,
+    ]

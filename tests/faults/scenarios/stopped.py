@@ -1,0 +1,164 @@
+"""What befalls a worker that is stopped (SIGSTOP) in mid-pass, and continued when others have long gone on."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.catalogue import fault
+from tests.faults.house import House
+from tests.faults.points import Point, Strike
+from tests.support.processes import Program
+from tests.support.waiting import eventually
+
+_TRIES = 8
+_WHAT_A_STALE_TOKEN_MAY_NOT_MOVE = (
+    "SELECT * FROM query_budgets",
+    "SELECT * FROM account_states",
+    "SELECT * FROM recharge_orders ORDER BY id",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stopped:
+    """A worker that was stopped while it held a query."""
+
+    worker: Program
+    processes: Sequence[int]
+    query: int
+    names: Sequence[str]
+    """The orders that the query asks about."""
+
+    def go_on(self) -> None:
+        """Continue it, whole."""
+        _signal(self.processes, signal.SIGCONT)
+
+
+@fault(13, "the worker stopped (SIGSTOP) after the grant, in mid-exchange, after the answer; continued past the lease")
+def fault_13_the_worker_is_stopped_and_continued(house: House) -> None:
+    # Of one process each: a worker is stopped as a whole, and the other one goes on.
+    workers = [house.worker("one", processes=1), house.worker("two", processes=1)]
+    house.beat()
+    moments = [Point.GRANT_AFTER_COMMIT, Point.WRITE_BACK_BEGINS, None]
+    house.rng.shuffle(moments)
+    for moment in moments:
+        with _stopped(house, workers, moment) as stopped:
+            _continue_past_the_lease(house, stopped, is_sent=moment is not Point.GRANT_AFTER_COMMIT)
+    with _stopped(house, workers, Point.GRANT_AFTER_COMMIT) as stopped:
+        _continue_past_the_deadline(house, stopped)
+
+
+def _continue_past_the_lease(house: House, stopped: _Stopped, *, is_sent: bool) -> None:
+    """The other worker asks about the same orders and settles them; then the first one comes back."""
+    house.wait_until_settled(stopped.names)
+    house.rest(house.scale.window)
+    before, arrivals = _all_that_a_token_moves(house), house.arrivals()
+    asked = [arrival for arrival in arrivals if set(arrival["ids"]) & set(stopped.names)]
+    assert len(asked) >= 1 + is_sent, "the other worker has not asked about the orders"
+    stopped.go_on()
+    told = _what_it_tells(stopped)
+    house.observed(f"stopped as query {stopped.query} was {'under way' if is_sent else 'granted'}, it told: {told}")
+    assert is_sent or "outcome=unsent" in told, told
+    assert len(house.arrivals()) == len(arrivals), "something was sent late"
+    assert _all_that_a_token_moves(house) == before, "a stale token has moved something"
+    assert _settled_by(house, stopped) == 0, "a stale token has settled something"
+    assert _outcome(house, stopped) == "lost"
+
+
+def _continue_past_the_deadline(house: House, stopped: _Stopped) -> None:
+    """Its slot and its orders are still its own, but it is too late to send anything."""
+    scale = house.scale
+    house.rest(scale.reservation - 1.0, least=scale.deadline)
+    stopped.go_on()
+    told = _what_it_tells(stopped)
+    assert "outcome=unsent" in told, told
+    house.wait_until_settled(stopped.names)
+    assert _outcome(house, stopped) in ("unsent", "lost")
+    assert _settled_by(house, stopped) == 0, "a query that was not sent has settled something"
+
+
+@contextmanager
+def _stopped(house: House, workers: Sequence[Program], moment: Point | None) -> Iterator[_Stopped]:
+    """A worker is stopped, with all its processes, at a point of a pass or (None) while the platform is answering."""
+    if moment is None:
+        stopped = _stop_in_mid_exchange(house, workers)
+    else:
+        house.points.arm(moment, Strike.STOP)
+        names = house.place(10)
+        pid = house.wait_until_struck(moment)
+        worker = next(one for one in workers if pid in one.children())
+        processes = _processes(worker)
+        _signal(processes, signal.SIGSTOP)
+        stopped = _Stopped(worker=worker, processes=processes, query=_newest_query(house), names=names)
+    house.injected()
+    try:
+        yield stopped
+    finally:
+        stopped.go_on()
+
+
+def _stop_in_mid_exchange(house: House, workers: Sequence[Program]) -> _Stopped:
+    """The answer comes while the worker is stopped: whole, and long past its deadline once it can be read."""
+    deadline = house.scale.deadline
+    processes = [_processes(worker) for worker in workers]
+    for _ in range(_TRIES):
+        seen = len(house.arrivals())
+        house.trouble(latency=f"fixed:{2 * deadline:g}", queries=1)
+        names = house.place(10, wait=False)
+        arrived = eventually(lambda known=seen: house.arrivals()[known:], "a query at the platform")[0]  # type: ignore[misc]  # mypy sees no default
+        # Who asks is found out later: there is a third of the deadline at least from the first byte on, and no more.
+        for one in processes:
+            _signal(one, signal.SIGSTOP)
+        is_in_time = time.monotonic() < float(arrived["monotonic"]) + deadline / 3
+        query = _newest_query(house)
+        asking = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
+        for number, one in enumerate(processes):
+            if number != asking or not is_in_time:
+                _signal(one, signal.SIGCONT)
+        if is_in_time:
+            return _Stopped(worker=workers[asking], processes=processes[asking], query=query, names=names)
+        house.wait_until_settled(names)
+    raise AssertionError(f"in {_TRIES} tries no worker was stopped in mid-exchange: the machine is too slow")
+
+
+def _processes(worker: Program) -> list[int]:
+    return [worker.pid, *worker.children()]
+
+
+def _signal(processes: Sequence[int], number: signal.Signals) -> None:
+    for process in processes:
+        os.kill(process, number)
+
+
+def _newest_query(house: House) -> int:
+    return int(house.rows("SELECT max(id) FROM platform_queries")[0][0])
+
+
+def _outcome(house: House, stopped: _Stopped) -> str:
+    return str(house.rows(f"SELECT outcome FROM platform_queries WHERE id = {stopped.query}")[0][0])
+
+
+def _settled_by(house: House, stopped: _Stopped) -> int:
+    """How many orders the stopped worker's query has settled."""
+    return int(
+        house.rows(
+            f"SELECT count(*) FROM order_events WHERE query_id = {stopped.query}"
+            " AND from_state <> to_state AND to_state IN ('succeeded', 'failed')"
+        )[0][0]
+    )
+
+
+def _all_that_a_token_moves(house: House) -> list[Any]:
+    return [house.rows(statement) for statement in _WHAT_A_STALE_TOKEN_MAY_NOT_MOVE]
+
+
+def _what_it_tells(stopped: _Stopped) -> str:
+    """The line that the continued worker writes when it has written back the end of its query."""
+    end = re.compile(rf"^.*\bquery_(?:answered|failed)\b.*\bquery_id={stopped.query}\b.*$", re.MULTILINE)
+    found = eventually(lambda: end.search(stopped.worker.output), f"the end of query {stopped.query}")
+    assert found is not None
+    return found[0]

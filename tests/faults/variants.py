@@ -1,0 +1,191 @@
+"""The product, and the broken variants of it that the judge must catch: a checker that cannot fail proves nothing.
+
+Each breaks one mechanism, as an easier design would have it:
+
+- `redis-budget`: the budget is a Redis key, `SET NX PX`, which a flush forgets;
+- `waits-for-the-row`: a grant waits for the budget's row with both clocks read before the wait, and its deadline starts
+  after it; `waits-by-database-clock`: the same with the database's clock alone, which decides between two hosts;
+- `no-guard`: the write-back writes what the answer said, whatever became of the order meanwhile;
+- `send-to-send`: a window is counted from one send to the next, whenever the platform may see them.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import redis
+from sqlalchemy import Connection, text
+
+from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack, SteppedClock
+from worker.adapters.clock import Clock
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import SlotKey
+from worker.adapters.platform.client import PlatformClient
+from worker.domain.queries import Aftermath, Query
+from worker.domain.reports import Answer
+from worker.domain.rules import Rules
+from worker.runtime import Parts
+
+
+class RedisBudget(PointedGrants):
+    """Asks Redis whether a query may be sent."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        super().__init__(database, clock, rules)
+        self._its_database = database
+        self._spacing_ms = int(rules.spacing_seconds * 1000)
+        self._redis = redis.Redis.from_url(os.environ["RECONCILER_BROKER_URL"])
+
+    def open_slots(self, slots: Sequence[SlotKey]) -> list[SlotKey]:
+        """All of them, once their rows are there: Redis knows better."""
+        super().open_slots(slots)
+        return list(slots)
+
+    def take(self, slot: SlotKey) -> Query | None:
+        """Take a slot if its key is not there."""
+        if not self._redis.set(f"budget:{slot.account_sid}", "1", nx=True, px=self._spacing_ms):
+            return None
+        with self._its_database.write() as connection:
+            connection.execute(text("UPDATE query_budgets SET boot_due_us = 0, wait_us = 0"))
+        return super().take(slot)
+
+
+_stale = threading.local()
+
+
+class StaleDatabase(PointedDatabase):
+    """Tells, while a grant is made, the time that was read before it."""
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock, or what it was."""
+        time: datetime = getattr(_stale, "database", None) or super().now(connection)
+        return time
+
+
+class StaleClock(SteppedClock):
+    """Likewise the boot clock."""
+
+    def boot(self) -> float:
+        """The boot clock, or what it was."""
+        return float(getattr(_stale, "boot", None) or super().boot())
+
+
+class WaitingGrants(PointedGrants):
+    """Reads its clocks, and then waits for the row."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        super().__init__(database, clock, rules)
+        self._its_database = database
+        self._its_clock = clock
+
+    def take(self, slot: SlotKey) -> Query | None:
+        """Take a slot by stale clocks."""
+        with self._stale_clocks():
+            with self._its_database.write() as connection:
+                # For as long as it takes: the lock wait of the product would give up after 10 s.
+                connection.execute(text("SELECT id FROM query_budgets FOR UPDATE"))
+            return super().take(slot)
+
+    @contextmanager
+    def _stale_clocks(self) -> Iterator[None]:
+        with self._its_database.read() as connection:
+            database = self._its_database.now(connection)
+        _stale.boot, _stale.database = self._its_clock.boot(), database
+        try:
+            yield
+        finally:
+            _stale.boot = _stale.database = None
+
+
+class WaitingByDatabaseClock(WaitingGrants):
+    """Only the database's time is stale."""
+
+    @contextmanager
+    def _stale_clocks(self) -> Iterator[None]:
+        with super()._stale_clocks():
+            _stale.boot = None
+            yield
+
+
+class LateDeadline(PlatformClient):
+    """Counts the deadline from the send, not from before the grant."""
+
+    def __init__(self, *, clock: Clock, **named: Any) -> None:
+        super().__init__(clock=clock, **named)
+        self._its_clock = clock
+
+    def query(self, **named: Any) -> Answer:
+        """Ask, with a deadline of its own."""
+        return super().query(**{**named, "started": self._its_clock.boot()})
+
+
+class UnguardedWriteBack(PointedWriteBack):
+    """Writes what the answer said over whatever is there."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        super().__init__(database, clock, rules)
+        self._its_database = database
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        """Write what an answer said, without a guard."""
+        aftermath = super().answered(query, answer)
+        states = {"1": "succeeded", "-1": "failed", "0": "pending"}
+        with self._its_database.write() as connection:
+            for request_id, (report, *_) in answer.said.items():
+                connection.execute(
+                    text(
+                        "UPDATE recharge_orders SET state = :state, traffic_sts = :traffic_sts, settled_at = due_at"
+                        " WHERE request_id = :request_id"
+                    ),
+                    {
+                        "state": states[str(report.traffic_sts)],
+                        "traffic_sts": int(str(report.traffic_sts)),
+                        "request_id": request_id,
+                    },
+                )
+        return aftermath
+
+
+class SendToSendGrants(PointedGrants):
+    """Reserves a window from the send on, as if the platform saw a query at that moment."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        super().__init__(database, clock, replace(rules, deadline_seconds=0.05))
+
+
+class SendToSendWriteBack(PointedWriteBack):
+    """Leaves the slot as the grant has set it."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        super().__init__(database, clock, rules)
+        self._its_database = database
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        """Write what an answer said, and put the slot's time back."""
+        columns = "due_at, boot_due_us, wait_us"
+        with self._its_database.read() as connection:
+            slot = connection.execute(text(f"SELECT {columns} FROM query_budgets")).mappings().one()
+        aftermath = super().answered(query, answer)
+        with self._its_database.write() as connection:
+            values = "due_at = :due_at, boot_due_us = :boot_due_us, wait_us = :wait_us"
+            connection.execute(text(f"UPDATE query_budgets SET {values}"), dict(slot))
+        return aftermath
+
+
+PRODUCT = Parts(clock=SteppedClock, database=PointedDatabase, grants=PointedGrants, write_back=PointedWriteBack)
+VARIANTS = {
+    "product": PRODUCT,
+    "redis-budget": replace(PRODUCT, grants=RedisBudget),
+    "waits-for-the-row": replace(
+        PRODUCT, clock=StaleClock, database=StaleDatabase, grants=WaitingGrants, client=LateDeadline
+    ),
+    "waits-by-database-clock": replace(
+        PRODUCT, clock=StaleClock, database=StaleDatabase, grants=WaitingByDatabaseClock, client=LateDeadline
+    ),
+    "no-guard": replace(PRODUCT, write_back=UnguardedWriteBack),
+    "send-to-send": replace(PRODUCT, grants=SendToSendGrants, write_back=SendToSendWriteBack),
+}

@@ -1,0 +1,191 @@
+"""The judge on evidence made by hand: each invariant, kept and broken."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.judge.evidence import Evidence, Recovery, Sent
+from tests.faults.judge.promise import judge
+
+ROOT = Path(__file__).parents[3]
+
+
+def arrival(number: int, monotonic: float, *ids: str, said: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {
+        "number": number,
+        "sid": "sid",
+        "monotonic": monotonic,
+        "ids": list(ids),
+        "id_kind": "requestId",
+        "outcome": "answered",
+        "answered": [[one, said] for one in ids] if said else [],
+        "told": [[one, said, "2.94", "成功"] for one in ids] if said else [],
+        "spoiled": [],
+        **fields,
+    }
+
+
+def order(name: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
+    return {
+        "id": int(name),
+        "account": "default",
+        "request_id": name,
+        "custom_parm": None,
+        "state": state,
+        "traffic_sts": {"succeeded": 1, "failed": -1}.get(state),
+        "ori_amount": "2.9400",
+        "remark": "成功",
+        "settled_by": "query",
+        "expected_amount": None,
+        "attention": None,
+        **fields,
+    }
+
+
+def event(name: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
+    return {
+        "order_id": int(name),
+        "from_state": "pending",
+        "to_state": state,
+        "source": "query",
+        "query_id": 1,
+        "traffic_sts": {"succeeded": "1", "failed": "-1"}.get(state),
+        "remark": "成功",
+        "ori_amount": "2.94",
+        "detail": "{}",
+        **fields,
+    }
+
+
+def truth(name: str, **fields: Any) -> dict[str, dict[str, Any]]:
+    told = {"request_id": name, "outcome": "1", "amount": "2.94", "settled": True, "callback": "none"}
+    return {name: {**told, **fields}}
+
+
+def change(name: str, old: str | None, new: str | None) -> dict[str, Any]:
+    return {"order_id": int(name), "old_state": old, "new_state": new, "old_result": "", "new_result": ""}
+
+
+def query(number: int, asked: str, outcome: str = "answered") -> dict[str, Any]:
+    return {"id": number, "outcome": outcome, "asked_ids": asked}
+
+
+GOOD = Evidence(
+    window_seconds=2.0,
+    queries_per_window=1,
+    arrivals=[arrival(1, 10.0, "1", said="1"), arrival(2, 12.0, "2", said="0")],
+    truth=truth("1") | truth("2", settled=False),
+    orders=[order("1"), order("2", "pending", settled_by=None)],
+    events=[event("1")],
+    queries=[query(1, "1"), query(2, "2")],
+    rejected=[{"payload": '{"request_id": "9"}'}],
+    kept_callbacks=[],
+    changes=[change("1", None, "pending"), change("1", "pending", "succeeded"), change("2", None, "pending")],
+    sent=Sent(orders=frozenset({"1", "2"}), refused=frozenset({"9"})),
+    recovery=Recovery(healed_at=9.0, bound_seconds=5.0, due=frozenset({"1", "2"})),
+)
+
+
+def test_a_promise_that_was_kept_is_found_kept() -> None:
+    verdict = judge(GOOD)
+    assert verdict.violations == ()
+    assert (verdict.smallest_spacing, verdict.recovery_seconds, verdict.queries, verdict.settled) == (2.0, 3.0, 2, 1)
+
+
+BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
+    "two arrivals within a window": ("S1", {"arrivals": [arrival(1, 10.0, "1", said="1"), arrival(2, 11.999, "2")]}),
+    "a final state that the platform never gave": ("S2", {"truth": truth("1", settled=False) | truth("2")}),
+    "an order that the platform does not know": ("S2", {"truth": truth("2")}),
+    "the other result": ("S2", {"truth": truth("1", outcome="-1") | truth("2")}),
+    "another amount": ("S2", {"truth": truth("1", amount="2.95") | truth("2")}),
+    "a state that its own status contradicts": ("S2", {"orders": [order("1", traffic_sts=-1), order("2", "pending")]}),
+    "a final state that changed": ("S2", {"changes": [change("1", "succeeded", "pending")]}),
+    "a cancelled order that changed by itself": ("S2", {"changes": [change("1", "cancelled", "succeeded")]}),
+    "an order given up on without being asked about alone": (
+        "S2",
+        {"orders": [order("1"), order("2", "unresolved", settled_by=None)]},
+    ),
+    "a charge for a failed order that was never told": (
+        "S2",
+        {
+            "orders": [order("1", "failed", ori_amount="1.00"), order("2", "pending")],
+            "truth": truth("1", outcome="-1", amount="0.00") | truth("2"),
+        },
+    ),
+    "a final result that was written over": ("S2", {"changes": [change("1", "succeeded", "succeeded")]}),
+    "a row that is gone": ("S3", {"changes": [change("7", "pending", None)]}),
+    "an order that was sent and is not there": ("S3", {"sent": Sent(orders=frozenset({"1", "3"}))}),
+    "a refusal without a record": ("S3", {"sent": Sent(refused=frozenset({"8"}))}),
+    "a cancellation without effect": ("S3", {"sent": Sent(cancelled=frozenset({"2"}))}),
+    "a callback that came too late, and left no trace": (
+        "S3",
+        {"sent": Sent(callbacks=({"requestId": "1", "trafficSts": "1"},))},
+    ),
+    "a callback without a trace": ("S3", {"sent": Sent(callbacks=({"requestId": "2", "trafficSts": "1"},))}),
+    "more than 100 ids": ("S4", {"arrivals": [arrival(1, 10.0, *map(str, range(101)))]}),
+    "no id": ("S4", {"arrivals": [arrival(1, 10.0)]}),
+    "an id twice": ("S4", {"arrivals": [arrival(1, 10.0, "2", "2")]}),
+    "an id that no order has": ("S4", {"arrivals": [arrival(1, 10.0, "1", "7")]}),
+    "two accounts in one query": (
+        "S4",
+        {
+            "orders": [order("2", "pending", account="a"), order("3", "pending", account="b")],
+            "arrivals": [arrival(1, 10.0, "2", "3")],
+        },
+    ),
+    "a settled order without an event": ("S5", {"events": []}),
+    "an order settled twice": ("S5", {"events": [event("1"), event("1")]}),
+    "other words than were said": ("S5", {"events": [event("1", remark="失败")]}),
+    "another amount than was said": ("S5", {"events": [event("1", ori_amount="2.95")]}),
+    "a query that was not answered": ("S5", {"queries": [query(1, "1", "timeout")]}),
+    "a query that did not ask about the order": ("S5", {"queries": [query(1, "2"), query(2, "2")]}),
+    "words that nobody kept": ("S5", {"events": [event("1", detail=None)]}),
+    "words that neither order nor event has as they were said": (
+        "S5",
+        {"orders": [order("1", remark="乱码"), order("2", "pending")], "events": [event("1", remark="乱码")]},
+    ),
+    "an amount that the answer did not hold": (
+        "S5",
+        {
+            "orders": [order("1", ori_amount="3.00"), order("2", "pending")],
+            "events": [event("1", ori_amount="3.00")],
+            "truth": truth("1", amount="3.00") | truth("2"),
+        },
+    ),
+    "an answer that was never given": ("S5", {"arrivals": [arrival(1, 10.0, "1", said="0"), arrival(2, 12.0, "2")]}),
+    "a callback that nobody sent": (
+        "S5",
+        {"orders": [order("1", settled_by="callback")], "events": [event("1", source="callback", query_id=None)]},
+    ),
+    "an order that is not asked about again": (
+        "L1",
+        {"recovery": Recovery(healed_at=12.5, bound_seconds=5.0, due=frozenset({"2"}))},
+    ),
+    "an order that is asked about too late": (
+        "L1",
+        {"recovery": Recovery(healed_at=9.0, bound_seconds=2.5, due=frozenset({"2"}))},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_the_judge_sees(what: str) -> None:
+    invariant, fields = BROKEN[what]
+    assert invariant in {violation.partition(":")[0] for violation in judge(replace(GOOD, **fields)).violations}
+
+
+def test_two_queries_a_window_are_judged_from_the_second_before() -> None:
+    arrivals = [arrival(number, 10.0 + number * 0.9, "2") for number in range(4)]
+    assert judge(replace(GOOD, arrivals=arrivals, queries_per_window=2)).smallest_spacing == pytest.approx(1.8)
+
+
+def test_the_judge_shares_no_code_with_the_product() -> None:
+    program = (
+        "import sys, tests.faults.judge.promise, tests.faults.judge.evidence, tests.faults.judge.history;"
+        "sys.exit(any(name.partition('.')[0] == 'worker' for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,72 @@
+"""What the judge says of amounts, where the platform itself told a false one."""
+
+from typing import Any
+
+import pytest
+
+from tests.faults.judge.evidence import Evidence
+from tests.faults.judge.promise import judge
+
+_ORDER = {
+    "id": 1,
+    "account": "default",
+    "request_id": "7",
+    "custom_parm": None,
+    "state": "succeeded",
+    "traffic_sts": 1,
+    "remark": "成功",
+    "ori_amount": "9999.99",
+    "settled_by": "query",
+    "expected_amount": None,
+    "attention": None,
+}
+_EVENT = {
+    "order_id": 1,
+    "from_state": "pending",
+    "to_state": "succeeded",
+    "source": "query",
+    "query_id": 1,
+    "traffic_sts": "1",
+    "remark": "成功",
+    "ori_amount": "9999.99",
+    "detail": "{}",
+}
+
+
+def violations(*, spoiled: list[tuple[str, str]], told: str = "9999.99", **order: Any) -> tuple[str, ...]:
+    arrival = {"number": 1, "sid": "a", "monotonic": 1.0, "outcome": "answered", "id_kind": "requestId", "ids": ["7"]}
+    evidence = Evidence(
+        window_seconds=1.0,
+        queries_per_window=1,
+        arrivals=[arrival | {"told": [("7", "1", "9999.99", "成功")], "answered": [("7", "1")], "spoiled": spoiled}],
+        truth={"7": {"settled": True, "outcome": "1", "amount": "2.94"}},
+        orders=[_ORDER | order],
+        events=[_EVENT | {"ori_amount": told}],
+        queries=[{"id": 1, "outcome": "answered", "asked_ids": "7"}],
+        rejected=(),
+        kept_callbacks=(),
+        changes=(),
+    )
+    return judge(evidence).violations
+
+
+def test_a_wrong_amount_that_the_platform_never_told_breaks_the_promise() -> None:
+    (violation,) = violations(spoiled=[("7", "duplicate")])
+    assert violation == "S2: order 7 has amount 9999.99; the truth is 2.94"
+
+
+def test_a_wrong_amount_that_the_platform_told_is_its_word() -> None:
+    assert violations(spoiled=[("7", "wrong-amount")]) == ()
+
+
+@pytest.mark.parametrize("attention", ["amount_mismatch", "conflicting_answer"])
+def test_who_expected_another_amount_is_to_look_at_it(attention: str) -> None:
+    lie = [("7", "wrong-amount")]
+    assert violations(spoiled=lie, expected_amount="2.94", attention=attention) == ()
+    (violation,) = violations(spoiled=lie, expected_amount="2.94")
+    assert violation.endswith("2.94 was expected, and nobody is to look at it")
+
+
+def test_an_amount_that_nobody_told_breaks_the_promise() -> None:
+    (violation,) = violations(spoiled=[("7", "wrong-amount")], told="2.94")
+    assert violation.startswith("S5: order 7 was settled by ('1', '9999.99', ")

@@ -1,0 +1,48 @@
+"""What a run of the fault suite plays."""
+
+from collections import Counter
+
+from tests.faults.catalogue import catalogue
+from tests.faults.plan import plan
+
+DATABASES = {"postgresql": True, "mariadb": True, "sqlite": True}
+BROKERS = {"redis": True, "rabbitmq": True}
+
+
+def test_every_fault_of_the_catalogue_is_there() -> None:
+    assert list(catalogue()) == list(range(1, 24))
+
+
+def test_a_whole_run_plays_each_fault_ten_times_but_for_the_long_ones() -> None:
+    plays = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
+    times = Counter(play.fault for play in plays)
+    assert times == {number: {7: 3, 8: 3, 23: 1}.get(number, 10) for number in range(1, 24)}
+    assert len({play.name for play in plays}) == len({play.seed for play in plays}) == len(plays)
+
+
+def test_ci_plays_each_fault_three_times_and_the_mix_once_and_briefly() -> None:
+    plays = plan(catalogue().values(), seed=1, in_ci=True, databases=DATABASES, brokers=BROKERS)
+    assert Counter(play.fault for play in plays) == {number: 1 if number == 23 else 3 for number in range(1, 24)}
+    assert all(play.is_brief for play in plays)
+
+
+def test_a_fault_is_played_on_every_pair_that_it_knows() -> None:
+    plays = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
+    assert len({(play.database, play.broker) for play in plays if play.fault == 1}) == 6
+
+
+def test_what_this_machine_lacks_is_not_played() -> None:
+    plays = plan(
+        catalogue().values(),
+        seed=1,
+        in_ci=False,
+        databases={**DATABASES, "mariadb": False},
+        brokers={**BROKERS, "rabbitmq": False},
+    )
+    assert {play.database for play in plays} == {"postgresql", "sqlite"}
+    assert {play.broker for play in plays} == {"redis"}
+
+
+def test_the_same_seed_gives_the_same_plan() -> None:
+    runs = [plan(catalogue().values(), seed=7, in_ci=True, databases=DATABASES, brokers=BROKERS) for _ in range(2)]
+    assert runs[0] == runs[1]
