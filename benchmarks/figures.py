@@ -1,5 +1,6 @@
 """What was measured, beside what is to be reached."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -53,3 +54,31 @@ class Figure:
 def milliseconds(seconds: list[float]) -> tuple[float, ...]:
     """Seconds as milliseconds."""
     return tuple(1000 * value for value in seconds)
+
+
+def table(figures: Sequence[Figure]) -> list[str]:
+    """The figures as lines of text."""
+    head = ("what", "unit", "runs", "min", "median", "max", "target", "ratio", "reached")
+    rows = [head, *(_row(figure) for figure in figures)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+    lines = [
+        "  ".join(_padded(cell, width, place) for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def _padded(cell: str, width: int, place: int) -> str:
+    return cell.ljust(width) if place < 2 else cell.rjust(width)
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    target = "" if figure.target is None else ("≥ " if figure.more_is_better else "≤ ") + _number(figure.target)
+    ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+    reached = {None: "", True: "yes", False: "NO"}[figure.is_reached]
+    values = (min(figure.values), figure.middle, max(figure.values))
+    return (figure.what, figure.unit, str(len(figure.values)), *map(_number, values), target, ratio, reached)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from celery import Celery
@@ -27,14 +28,23 @@ def environment(database_url: str, broker_url: str, **settings: object) -> dict[
     return inherited | {"PYTHONPATH": path} | {f"RECONCILER_{name.upper()}": value for name, value in ours.items()}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A process that was started, in a process group of its own."""
+
+    pid: int
+    log: Path
+    """What it has written."""
+
+
 @contextmanager
-def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[None]:
+def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[Running]:
     """`celery -A worker ...`, ended in order afterwards. It runs in a folder of its own, without anybody's `.env`."""
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home, (Path(home) / "log").open("w+") as log:
         command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
         process = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)
         try:
-            yield
+            yield Running(pid=process.pid, log=Path(log.name))
         except BaseException:
             log.seek(0)
             print(*log.readlines()[-30:], sep="", file=sys.stderr)

@@ -8,13 +8,19 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from worker.adapters.database.migrations import upgrade
+from worker.domain.pricing.ages import GROUPS, group_edges, group_of
+from worker.domain.rules import Rules
 
 LARGE = 1_000_000
 
 _ONE_IN = 10
 _KEPT_CALLBACKS = 1000
 
-# One order in `every` is pending: all of these are due, in turns first queries and re-queries. The others are settled.
+# A part of the orders that were looked at stands in each group: few were young then, most were soon after their grace.
+_LOOKED = [group for group in range(1, GROUPS) for _ in range(1 if group < group_of(600, Rules()) else GROUPS - group)]
+_GROUP_STARTS = [0.0, 0.0, *group_edges(Rules())]
+# One order in `every` is pending: in turns never looked at, due since its grace has ended, and due since its last look.
+# The others are settled.
 _FILL = """
 INSERT INTO recharge_orders (
     account, request_id, custom_parm, mobile, expected_amount, state, traffic_sts, remark, ori_amount, settled_by,
@@ -28,14 +34,20 @@ SELECT
     CASE WHEN waits THEN 'pending' WHEN n % 20 = 7 THEN 'failed' ELSE 'succeeded' END,
     CASE WHEN NOT waits THEN CASE WHEN n % 20 = 7 THEN -1 ELSE 1 END WHEN asked THEN 0 END,
     CASE WHEN NOT waits THEN '成功' END, CASE WHEN NOT waits THEN 2.94 END, CASE WHEN NOT waits THEN 'callback' END,
-    submitted, CASE WHEN waits THEN submitted + interval '10 minutes' ELSE submitted END,
-    CASE WHEN asked THEN submitted + interval '11 minutes' END, asked::int, CASE WHEN NOT waits THEN submitted END,
-    submitted, submitted, 'requestId', 'batch', asked::int, 0, 0, 0, 0, 0
+    submitted, CASE WHEN waits AND NOT asked THEN submitted + interval '10 minutes' ELSE at END,
+    CASE WHEN asked THEN at END, asked::int, CASE WHEN NOT waits THEN submitted END,
+    submitted, submitted, 'requestId', 'batch', look_group, 0, 0, 0, 0, 0
 FROM (
-    SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS asked,
-        clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / :orders) AS submitted
-    FROM generate_series(1, :orders) AS n
-) AS series
+    SELECT *, CASE WHEN asked THEN at - interval '1 second' * (30 + (CAST(:starts AS float[]))[look_group + 1])
+        ELSE at END AS submitted
+    FROM (
+        SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS asked,
+            CASE WHEN n % (2 * :every) = 0 THEN (CAST(:looked AS int[]))[n / (2 * :every) % :parts + 1] ELSE 0 END
+                AS look_group,
+            clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / :orders) AS at
+        FROM generate_series(1, :orders) AS n
+    ) AS series
+) AS aged
 """
 # Callbacks of orders that nobody has enqueued: each tick looks through some of them.
 _FILL_CALLBACKS = """
@@ -71,7 +83,8 @@ def request_ids(url: str) -> list[str]:
 def _fill(url: str, orders: int, every: int) -> None:
     engine = sqlalchemy.create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text(_FILL), {"orders": orders, "every": every})
+        groups = {"starts": _GROUP_STARTS, "looked": _LOOKED, "parts": len(_LOOKED)}
+        connection.execute(sqlalchemy.text(_FILL), {"orders": orders, "every": every, **groups})
         connection.execute(sqlalchemy.text(_FILL_CALLBACKS), {"callbacks": _KEPT_CALLBACKS})
     maintenance = engine.execution_options(isolation_level="AUTOCOMMIT")
     # What autovacuum and a checkpoint would do soon; left undone, they would fall into the measuring.

@@ -1,0 +1,97 @@
+"""The simulated platform in a process of its own, so that its work is not taken for the worker's.
+
+`python -m benchmarks.accounts.platform PLAN`, the plan as JSON. It writes its address as one line of JSON; asked by a
+line on standard input it writes what it has seen so far, as another.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from benchmarks.accounts.plan import Plan
+from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What the platform saw."""
+
+    arrivals: dict[str, list[tuple[float, int]]]
+    """By SID: the seconds of its clock, and how many ids were asked about."""
+    violations: int
+    smallest_spacing: float | None
+    """Seconds between two queries of one SID."""
+
+
+class PlatformProcess:
+    """A running platform."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.url: str = json.loads(self._line())["url"]
+        self.pid = process.pid
+
+    def seen(self) -> Seen:
+        """What it has seen so far."""
+        if self._process.stdin is None:
+            raise RuntimeError("the platform's standard input is not ours")
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        told = json.loads(self._line())
+        arrivals = {sid: [(at, count) for at, count in one] for sid, one in told.pop("arrivals").items()}
+        return Seen(arrivals=arrivals, **told)
+
+    def _line(self) -> str:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise RuntimeError("the simulated platform has ended")
+        return line
+
+
+@contextmanager
+def running_platform(plan: Plan) -> Iterator[PlatformProcess]:
+    """Start it, and end it afterwards."""
+    command = [sys.executable, "-m", "benchmarks.accounts.platform", json.dumps(asdict(plan))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield PlatformProcess(process)
+        finally:
+            process.terminate()
+
+
+def _config(plan: Plan) -> SimulatorConfig:
+    silent = frozenset(account.sid for account in plan.hanging_accounts())
+    shares = {"silent": 1.0} if silent else {}
+    accounts = plan.all_accounts()
+    return SimulatorConfig(
+        accounts=tuple(Account(sid=one.sid, auth_token=one.token, app_id=one.app_id) for one in accounts),
+        window_seconds=plan.window_seconds,
+        adopt=True,
+        delay=Delay.parse("fixed:0"),
+        stuck_share=0.2,
+        faults=Faults(latency=Delay.parse(f"fixed:{plan.latency}"), shares=shares, sids=silent),
+    )
+
+
+def _told(simulator: Simulator) -> str:
+    arrivals: dict[str, list[tuple[float, int]]] = {}
+    spacings = []
+    for one in simulator.record.arrivals():
+        arrivals.setdefault(one.sid, []).append((one.monotonic, one.id_count))
+        spacings += [] if one.spacing is None else [one.spacing]
+    violations = len(simulator.record.violations())
+    return json.dumps({"arrivals": arrivals, "violations": violations, "smallest_spacing": min(spacings, default=None)})
+
+
+def _serve(plan: Plan) -> None:
+    with Simulator(_config(plan)) as simulator:
+        print(json.dumps({"url": simulator.url}), flush=True)
+        for _ in sys.stdin:
+            print(_told(simulator), flush=True)
+
+
+if __name__ == "__main__":
+    _serve(Plan(**json.loads(sys.argv[1])))

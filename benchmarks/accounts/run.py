@@ -1,0 +1,149 @@
+"""One run: real workers and beat, until each account that is measured was asked often enough."""
+
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import redis
+import sqlalchemy
+from celery import Celery
+
+from benchmarks.accounts import usage
+from benchmarks.accounts.house import environment_of, filled_database, scalar, write_accounts
+from benchmarks.accounts.outcome import Outcome, Usage, shares_of
+from benchmarks.accounts.plan import Plan
+from benchmarks.accounts.platform import PlatformProcess, running_platform
+from benchmarks.bench import Bench
+from benchmarks.processes import Running, celery, environment, wait_until
+
+_POSTMASTER = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int"
+
+
+def measure(bench: Bench, plan: Plan) -> Outcome:
+    """Run the plan. Raises TimeoutError where an account is not asked at all."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")))
+        write_accounts(plan, folder / "accounts.toml")
+        _say(f"{plan.accounts:,} accounts: filling their backlogs")
+        url = stack.enter_context(filled_database(bench.postgres.url, plan))
+        platform = stack.enter_context(running_platform(plan))
+        settings = {**plan.settings, "platform_url": platform.url, "log_level": "INFO"}
+        env = environment_of(plan, folder / "accounts.toml", environment(url, bench.broker.url, **settings))
+        workers = [stack.enter_context(_worker(plan, number, env)) for number in range(plan.workers)]
+        app = Celery(broker=bench.broker.url)
+        wait_until(lambda: len(app.control.ping(timeout=1)) >= plan.workers, "the workers' answer", seconds=120)
+        stack.enter_context(celery("beat", env=env))
+        return _watch(plan, _Scene(platform=platform, workers=workers, url=url, broker=bench.broker.url))
+
+
+def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.AbstractContextManager[Running]":
+    name = f"worker-{number + 1}@bench"
+    return celery("worker", "--concurrency", str(plan.processes), "--hostname", name, "--without-mingle", env=env)
+
+
+class _Scene:
+    """What is looked at while it runs."""
+
+    def __init__(self, *, platform: PlatformProcess, workers: Sequence[Running], url: str, broker: str) -> None:
+        self.platform = platform
+        self.workers = workers
+        self.url = url
+        self._broker = broker
+        self._postgres = _postmaster(url)
+
+    def usage(self) -> Usage:
+        """What each part has used so far."""
+        processes = usage.all_processes()
+        workers = usage.family([one.pid for one in self.workers], processes)
+        postgres = usage.family(self._postgres, processes)
+        with redis.Redis.from_url(self._broker, socket_timeout=10) as client:
+            told = client.info("cpu")
+        return Usage(
+            at=time.monotonic(),
+            cpu={
+                "worker": usage.cpu_seconds(workers),
+                "postgresql": usage.cpu_seconds(postgres),
+                "platform": usage.cpu_seconds(usage.family([self.platform.pid], processes)),
+                "broker": float(told["used_cpu_sys"]) + float(told["used_cpu_user"]),
+            },
+            # The parent of a worker makes no passes.
+            worker_mb=max((one.resident_mb for one in workers), default=0.0),
+            worker_threads=max((one.threads for one in workers), default=0),
+        )
+
+
+def _postmaster(url: str) -> list[int]:
+    """PostgreSQL's first process, where it runs on this machine and lets us read its own note of it; else none."""
+    with contextlib.suppress(sqlalchemy.exc.DBAPIError):
+        return [scalar(url, _POSTMASTER)]
+    return []
+
+
+def _watch(plan: Plan, scene: _Scene) -> Outcome:
+    busy = [account.sid for account in plan.busy_accounts()]
+    limit = (plan.windows + 1) * plan.window_seconds * 1.5 + 120
+
+    def asked(times: int) -> Callable[[], bool]:
+        def is_so() -> bool:
+            seen = scene.platform.seen().arrivals
+            return all(len(seen.get(sid, ())) >= times for sid in busy)
+
+        return is_so
+
+    started = time.monotonic()
+    wait_until(asked(1), "the first query of the last account", seconds=limit, poll=1)
+    first_round = time.monotonic() - started
+    _say(f"all accounts were asked once within {first_round:.0f} s; measuring {plan.windows} windows")
+    before = scene.usage()
+    peaks = [before]
+
+    def is_over() -> bool:
+        peaks.append(scene.usage())
+        return asked(plan.windows + 1)()
+
+    with contextlib.suppress(TimeoutError):
+        wait_until(is_over, "the last query", seconds=limit, poll=5)
+    seen, after = scene.platform.seen(), scene.usage()
+    by_worker = _queries_by_worker(scene.workers)
+    return Outcome(
+        plan=plan,
+        seen=seen,
+        shares=shares_of(plan, seen),
+        first_round_seconds=first_round,
+        before=before,
+        after=after,
+        most_threads=max(one.worker_threads for one in peaks),
+        queries_by_worker=[sum(one.values()) for one in by_worker],
+        accounts_by_worker=[len(one) for one in by_worker],
+        failures=_failures(scene.workers),
+    )
+
+
+def _queries_by_worker(workers: Sequence[Running]) -> list[Counter[str]]:
+    """By account, for each worker, as their logs tell."""
+    return [Counter(line["account"] for line in _lines(one) if line["action"] == "query_granted") for one in workers]
+
+
+def _failures(workers: Sequence[Running]) -> dict[str, int]:
+    """What the workers complained about, by name."""
+    found: defaultdict[str, int] = defaultdict(int)
+    for one in workers:
+        for line in _lines(one):
+            if line.get("level") in ("warning", "error", "critical"):
+                found[line["action"] if "outcome" not in line else f"{line['action']}: {line['outcome']}"] += 1
+    return dict(found)
+
+
+def _lines(one: Running) -> list[dict[str, str]]:
+    written = one.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [json.loads(line) for line in written if line.startswith("{")]
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)

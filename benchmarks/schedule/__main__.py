@@ -1,0 +1,116 @@
+"""`python -m benchmarks.schedule`: policies on a recorded workload, on a made one, or on the whole table."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.schedule.comparison import COMPARED_WITH, findings, table_of
+from benchmarks.schedule.measure import Measured
+from benchmarks.schedule.plot import write_plot
+from benchmarks.schedule.policies import POLICIES
+from benchmarks.schedule.runs import Case, run_all, run_policy
+from benchmarks.schedule.scenario import Scenario, ScenarioError, read_scenario, write_scenario
+from benchmarks.schedule.table import as_json, finding_lines, table_lines
+from benchmarks.schedule.workloads import WORKLOADS, make_scenario
+
+EPILOG = f"""\
+one scenario:    --scenario FILE, or --workload NAME --load N [--seed N]; then --policy is adaptive unless named
+the whole table: none of these, or several --workload without --load; all policies unless named
+
+workloads: {", ".join(WORKLOADS)}
+policies:  {", ".join(POLICIES)}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what was asked for. A missed target is shown, not an error."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    try:
+        scenario = _one_scenario(parser, asked)
+        if scenario is None:
+            _whole_table(parser, asked)
+        elif asked.write:
+            write_scenario(scenario, asked.write)
+        else:
+            policies = asked.policy or ["adaptive"]
+            _show({policy: run_policy(scenario, policy) for policy in policies}, is_json=asked.json)
+    except ScenarioError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.schedule",
+        description="Run policies that choose the batch, in virtual time, and measure how late each result is learned.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EPILOG,
+    )
+    parser.add_argument("--scenario", metavar="FILE", type=Path, help="a recorded workload (JSON)")
+    parser.add_argument("--workload", metavar="NAME", action="append", choices=WORKLOADS, help="a made workload")
+    parser.add_argument("--load", metavar="N", type=_load, help="its orders per minute")
+    parser.add_argument("--seed", metavar="N", type=int, default=1, help="which day of that workload (1)")
+    parser.add_argument("--policy", metavar="NAME", action="append", choices=POLICIES, help="can be repeated")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--write", metavar="FILE", type=Path, help="store the made scenario as JSON, and run nothing")
+    parser.add_argument("--seeds", metavar="N", type=int, default=3, help="days of each scenario of the table (3)")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="write the table as a plot, too (SVG)")
+    return parser
+
+
+def _load(text: str) -> float:
+    load = float(text)
+    if not 0 < load <= 100_000:
+        raise argparse.ArgumentTypeError("a load is more than 0 and at most 100000 orders per minute")
+    return load
+
+
+def _one_scenario(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> Scenario | None:
+    """The one scenario that was asked for; None for the whole table."""
+    if asked.scenario and (asked.workload or asked.load):
+        parser.error("either --scenario, or --workload and --load")
+    if asked.scenario:
+        return read_scenario(asked.scenario)
+    if asked.load:
+        if not asked.workload or len(asked.workload) > 1:
+            parser.error("--load needs one --workload")
+        return make_scenario(asked.workload[0], asked.load, asked.seed)
+    if asked.write:
+        parser.error("--write needs --workload and --load")
+    return None
+
+
+def _show(measured: Mapping[str, Measured], *, is_json: bool) -> None:
+    if is_json:
+        values = {policy: asdict(one) for policy, one in measured.items()}
+        print(json.dumps(values if len(values) > 1 else next(iter(values.values()))))
+        return
+    for policy, one in measured.items():
+        print(f"{policy}:")
+        for key, value in asdict(one).items():
+            print(f"  {key:22} {'-' if value is None else f'{value:,.6g}'}")
+
+
+def _whole_table(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> None:
+    if asked.seeds < 1:
+        parser.error("--seeds must be 1 or more")
+    if asked.plot and not asked.plot.parent.is_dir():
+        parser.error(f"no folder {asked.plot.parent} to write the plot to")
+    cases = [Case(name, load) for name in asked.workload or WORKLOADS for load in WORKLOADS[name].loads]
+    policies = list(dict.fromkeys(asked.policy or POLICIES))
+    table = table_of(run_all(cases, range(1, asked.seeds + 1), policies, os.cpu_count() or 1))
+    table = {(case, policy): table[case, policy] for case in cases for policy in policies if (case, policy) in table}
+    found = {policy: findings(table, policy) for policy in policies if policy not in COMPARED_WITH}
+    if asked.plot:
+        write_plot(table, asked.plot)
+    if asked.json:
+        print(json.dumps(as_json(table, found)))
+    else:
+        print("\n".join([*table_lines(table), "", *finding_lines(found)]))
+
+
+if __name__ == "__main__":
+    main()

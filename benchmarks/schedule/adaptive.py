@@ -1,0 +1,126 @@
+"""The production policy in virtual time: its own code learns, prices and picks; only the table is a list in memory."""
+
+from bisect import insort
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from benchmarks.schedule.scenario import Scenario
+from worker.domain.orders import Lane
+from worker.domain.pricing.ages import GROUPS, ages_of, group_of
+from worker.domain.pricing.batch import Candidate, Pick, helping_of, pick_batch, used_up
+from worker.domain.pricing.due import first_due, next_due
+from worker.domain.pricing.learning import NEVER, REPRICE_WINDOWS, Learned, Look, Notes, cohort_of
+from worker.domain.pricing.prices import prices_of
+from worker.domain.pricing.prior import prior_prices
+from worker.domain.reports import IdKind
+from worker.domain.rules import Rules
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Adaptive:
+    """Chooses as a worker chooses."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.rules = Rules(
+            window_seconds=scenario.window_seconds,
+            batch_size=scenario.batch_size,
+            grace_seconds=scenario.grace_seconds,
+        )
+        self.ages = ages_of(self.rules)
+        self.learned = Learned(self.ages)
+        self.notes = Notes()
+        self.prices = prior_prices(self.rules)
+        self.groups: list[list[tuple[datetime, int]]] = [[] for _ in range(GROUPS)]
+        self.pending: dict[int, Candidate] = {}
+        self.batches = 0
+        self.priced_at = 0.0
+
+    def submitted(self, order: int, at: float) -> None:
+        submitted = _time(at)
+        self.notes.submitted[cohort_of(submitted.timestamp(), self.rules)] += 1
+        self._put(
+            Candidate(
+                order_id=order,
+                id_kind=IdKind.REQUEST_ID,
+                lane=Lane.BATCH,
+                submitted_at=submitted,
+                due_at=first_due(submitted, self.rules),
+            )
+        )
+
+    def called_back(self, order: int, at: float) -> None:
+        candidate = self.pending.pop(order)
+        cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
+        self.notes.called_back[cohort, self._bin(candidate, _time(at))] += 1
+
+    def choose(self, now: float, limit: int) -> Sequence[int]:
+        at = _time(now)
+        if now - self.priced_at >= REPRICE_WINDOWS * self.rules.window_seconds:
+            self._learn(at)
+            self.priced_at = now
+        helpings = [one for group in range(GROUPS) for one in self._first(group, at, helping_of(group, limit))]
+        picks = self._pick(helpings, at, limit)
+        more = used_up(helpings, picks, limit)
+        if more:
+            picks = self._pick(
+                [*helpings, *(one for group in more for one in self._first(group, at, limit))], at, limit
+            )
+        self.batches += bool(picks)
+        return [pick.order_id for pick in picks]
+
+    def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
+        at, hits = _time(now), set(settled)
+        for order in asked:
+            candidate = self.pending.pop(order)
+            looked = candidate.queried_at
+            last = NEVER if looked is None else self._bin(candidate, looked)
+            cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
+            self.notes.looks[Look(cohort, last, self._bin(candidate, at), order in hits)] += 1
+            if order not in hits:
+                self._put(
+                    Candidate(
+                        order_id=order,
+                        id_kind=candidate.id_kind,
+                        lane=candidate.lane,
+                        submitted_at=candidate.submitted_at,
+                        queried_at=at,
+                        due_at=next_due(candidate.submitted_at, self.prices, at, self.rules),
+                    )
+                )
+
+    def _pick(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
+        return pick_batch(candidates, limit, prices=self.prices, now=at, batch_number=self.batches)
+
+    def _learn(self, at: datetime) -> None:
+        now = at.timestamp()
+        self.learned.fold(self.notes, now, self.rules)
+        self.notes = Notes()
+        self.prices = prices_of(self.learned, now, self.rules)
+
+    def _bin(self, candidate: Candidate, at: datetime) -> int:
+        return self.ages.bin_of((at - candidate.submitted_at).total_seconds())
+
+    def _put(self, candidate: Candidate) -> None:
+        looked = candidate.queried_at
+        group = group_of(None if looked is None else (looked - candidate.submitted_at).total_seconds(), self.rules)
+        self.pending[candidate.order_id] = replace(candidate, look_group=group)
+        insort(self.groups[group], (candidate.due_at, candidate.order_id))
+
+    def _first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
+        """The first due orders of a group: what an index read gives."""
+        entries, found, seen = self.groups[number], list[Candidate](), 0
+        for due_at, order in entries:
+            if due_at > at or len(found) == limit:
+                break
+            seen += 1
+            candidate = self.pending.get(order)
+            if candidate is not None and candidate.due_at == due_at:
+                found.append(candidate)
+        entries[:seen] = [(candidate.due_at, candidate.order_id) for candidate in found]
+        return found
+
+
+def _time(seconds: float) -> datetime:
+    return _START + timedelta(seconds=seconds)

@@ -1,0 +1,77 @@
+"""Policies that give every order a time at which it is due: exponential backoff, and the worker's first version."""
+
+import math
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from benchmarks.schedule.policies.pending import PendingOrders
+from benchmarks.schedule.scenario import Scenario
+
+FIRST_BACKOFF_SECONDS = 5 * 60.0
+LONGEST_BACKOFF_SECONDS = 6 * 3600.0
+SHORTEST_WAIT_WINDOWS = 2
+SMALL_BATCH = 5
+"""Below this size a fifth of a batch is no order: every fifth batch starts with re-queries instead."""
+
+
+class ExponentialBackoff(PendingOrders):
+    """Due at the end of the grace, then 5 minutes after the first look, doubling to 6 hours; due first goes first."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        """For one scenario."""
+        super().__init__(scenario)
+        self._due: list[tuple[float, int]] = []
+        self._next_wait_seconds: dict[int, float] = {}
+
+    def choose(self, now: float, limit: int) -> Sequence[int]:
+        """Those due for longest; `now` in seconds."""
+        while self._never_asked and self._never_asked[0][0] <= now:
+            due_at, order = self._never_asked.popleft()
+            if self._is_pending[order]:
+                heappush(self._due, (due_at, order))
+        return _take_due(self._due, self._is_pending, now, limit)
+
+    def _ask_again(self, order: int, now: float) -> None:
+        wait = self._next_wait_seconds.get(order, FIRST_BACKOFF_SECONDS)
+        self._next_wait_seconds[order] = min(2 * wait, LONGEST_BACKOFF_SECONDS)
+        heappush(self._due, (now + wait, order))
+
+
+class FirstVersion(PendingOrders):
+    """First queries before re-queries, a fifth of a batch kept for due re-queries, √(age in windows) windows apart."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        """For one scenario."""
+        super().__init__(scenario)
+        self._submitted_at = [order.submitted for order in scenario.orders]
+        self._window_seconds = scenario.window_seconds
+        self._due_again: list[tuple[float, int]] = []
+        self._batches = 0
+
+    def choose(self, now: float, limit: int) -> Sequence[int]:
+        """The due ones, in the order of that rule; `now` in seconds."""
+        chosen = _take_due(self._due_again, self._is_pending, now, self._kept_for_again(limit))
+        chosen += self._take_never_asked(now, limit - len(chosen))
+        chosen += _take_due(self._due_again, self._is_pending, now, limit - len(chosen))
+        self._batches += bool(chosen)
+        return chosen
+
+    def _kept_for_again(self, limit: int) -> int:
+        if limit >= SMALL_BATCH:
+            return math.ceil(limit / 5)
+        return limit if self._batches % 5 == 4 else 0
+
+    def _ask_again(self, order: int, now: float) -> None:
+        age_windows = (now - self._submitted_at[order]) / self._window_seconds
+        wait_windows = max(SHORTEST_WAIT_WINDOWS, math.sqrt(age_windows))
+        heappush(self._due_again, (now + wait_windows * self._window_seconds, order))
+
+
+def _take_due(due: list[tuple[float, int]], is_pending: bytearray, now: float, limit: int) -> list[int]:
+    """Take at most `limit` pending orders from a heap, those due for longest first; what is not due stays."""
+    taken: list[int] = []
+    while due and due[0][0] <= now and len(taken) < limit:
+        _, order = heappop(due)
+        if is_pending[order]:
+            taken.append(order)
+    return taken

@@ -1,0 +1,90 @@
+"""The table of all runs, as text and as JSON values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from benchmarks.schedule.comparison import Finding, Table
+from benchmarks.schedule.runs import Case
+
+
+def table_lines(table: Table) -> list[str]:
+    """For each case the mean delay in minutes and, where it is not zero, the share never learned, of each policy."""
+    cases = dict.fromkeys(case for case, _ in table)
+    policies = dict.fromkeys(policy for _, policy in table)
+    head = ["mean delay in minutes (never learned)", *policies]
+    rows = [[case.title, *(_cell(table, case, policy) for policy in policies)] for case in cases]
+    return _columns([head, *rows])
+
+
+def finding_lines(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """What each policy comes to, beside what is to be reached; by policy."""
+    if not any(found.values()):
+        return ["Nothing is compared: that needs a policy of ours and all those to compare with."]
+    head = ["policy", "workloads", "what", "value", "target", "reached"]
+    rows = [
+        [policy, finding.group, finding.what, _value(finding.value), _target(finding), _reached(finding)]
+        for policy, findings in found.items()
+        for finding in findings
+    ]
+    return _columns([head, *rows], left=3)
+
+
+def as_json(table: Table, found: Mapping[str, Sequence[Finding]]) -> dict[str, object]:
+    """All of it, for a program that compares two runs; delays in seconds, each the mean over the seeds."""
+    return {
+        "findings": [
+            {"policy": policy, **asdict(finding), "reached": finding.is_reached}
+            for policy, findings in found.items()
+            for finding in findings
+        ],
+        "rows": [
+            {
+                "workload": row.case.workload,
+                "load": row.case.load,
+                "policy": row.policy,
+                "seeds": row.seeds,
+                "mean_delay_seconds": row.mean,
+                "median_delay_seconds": row.median,
+                "p90_delay_seconds": row.p90,
+                "p99_delay_seconds": row.p99,
+                "max_delay_seconds": row.worst,
+                "never_learned_share": row.never_learned_share,
+                "queries": row.queries,
+                "ids": row.ids,
+            }
+            for row in table.values()
+        ],
+    }
+
+
+def _cell(table: Table, case: Case, policy: str) -> str:
+    row = table.get((case, policy))
+    if row is None:
+        return "-"
+    never = f" ({100 * row.never_learned_share:.1f}%)" if row.never_learned_share >= 0.0005 else ""
+    return _value(row.mean / 60) + never
+
+
+def _value(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3f}"
+
+
+def _target(finding: Finding) -> str:
+    return "" if finding.target is None else f"{'>' if finding.more_is_better else '≤'} {finding.target:g}"
+
+
+def _reached(finding: Finding) -> str:
+    return {None: "", True: "yes", False: "NO"}[finding.is_reached]
+
+
+def _columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,120 @@
+"""`python -m benchmarks.tick --database-url URL --rows N --pending P [--json]`: measure, and show the plans."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from statistics import median, quantiles
+from textwrap import shorten
+from typing import Any
+
+from benchmarks.tick.about import about
+from benchmarks.tick.bloat import look_at_bloat
+from benchmarks.tick.passes import PARTS, Passes, Timings
+from benchmarks.tick.plans import Plan, plans_of, scans
+from benchmarks.tick.synthetic import Size, prepare, settle_down, tell
+from worker.adapters.log import configure_logging
+
+_FEWEST_PENDING = 500
+_RUNS = 200
+_WIDTH = 160
+
+
+def main() -> None:
+    """Fill the tables, measure, print. A plan that depends on the size of the tables is shown, not an error."""
+    arguments = _arguments()
+    # A worker logs, too; nobody is to read it here.
+    with open("/dev/null", "w", encoding="utf-8") as nowhere:
+        configure_logging("INFO", "json", stream=nowhere)
+        size = Size(rows=arguments.rows, pending=arguments.pending)
+        prepare(arguments.database_url, size)
+        if arguments.passes:
+            result: dict[str, Any] = look_at_bloat(arguments.database_url, arguments.passes)
+            plans: list[Plan] = []
+        else:
+            result, plans = _measure(arguments.database_url, size, arguments.runs)
+    result = {**result, "rows": size.rows, "pending": size.pending, **about(arguments.database_url)}
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else "\n".join(_shown(result, plans)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tick",
+        description="Measure what a tick, the choice, the grant and the write-back of 100 orders take.",
+        epilog="The database must be empty, or filled by this program before: its tables are kept, and grown.",
+    )
+    parser.add_argument("--database-url", required=True, help="SQLAlchemy's URL of PostgreSQL, MariaDB or SQLite")
+    parser.add_argument("--rows", type=int, required=True, help="how many orders the table is to hold")
+    parser.add_argument("--pending", type=int, required=True, help=f"how many of them wait, {_FEWEST_PENDING} at least")
+    parser.add_argument("--runs", type=int, default=_RUNS, help="how many batches to time (%(default)s)")
+    parser.add_argument(
+        "--passes", type=int, help="instead of timing, run so many passes and look at bloat (PostgreSQL)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    arguments = parser.parse_args()
+    if not _FEWEST_PENDING <= arguments.pending <= arguments.rows:
+        parser.error(f"--pending must be {_FEWEST_PENDING} or more, and no more than --rows")
+    return arguments
+
+
+def _measure(url: str, size: Size, runs: int) -> tuple[dict[str, Any], list[Plan]]:
+    before = scans(url)
+    passes = Passes(url)
+    try:
+        settle_down(passes.database.engine)
+        tell(f"measuring {runs} batches")
+        timings = passes.measure(runs)
+        plans = [plan for part, database, run in passes.parts() for plan in plans_of(database, part, run, size.pending)]
+    finally:
+        passes.close()
+    after = scans(url)
+    faults = [f"{plan.part}: {fault}" for plan in plans for fault in plan.faults]
+    if before is not None and after is not None and after > before:
+        faults.append(f"PostgreSQL counted {after - before} scans of the orders while it was measured")
+    result = {
+        **_figures(timings),
+        "faults": faults,
+        "plans": [_as_json(plan) for plan in plans],
+    }
+    return result, plans
+
+
+def _figures(timings: Timings) -> dict[str, dict[str, float]]:
+    return {
+        "median_ms": {part: round(1000 * median(timings.seconds[part]), 3) for part in PARTS},
+        "p90_ms": {part: round(1000 * quantiles(timings.seconds[part], n=10)[-1], 3) for part in PARTS},
+        "min_ms": {part: round(1000 * min(timings.seconds[part]), 3) for part in PARTS},
+    }
+
+
+def _as_json(plan: Plan) -> dict[str, object]:
+    return {"part": plan.part, "statement": plan.statement, "steps": plan.steps}
+
+
+def _shown(result: dict[str, Any], plans: Sequence[Plan]) -> list[str]:
+    lines = [f"{name}: {value}" for name, value in result.items() if name not in ("faults", "plans", "tables")]
+    if "median_ms" in result:
+        lines = [*_table(result), "", *[line for line in lines if not line.split(":")[0].endswith("_ms")]]
+        lines += [line for plan in plans for line in _shown_plan(plan)]
+        verdict = "no plan scans the orders, or reads the pending ones whole"
+        lines += ["", *(["NOT CONSTANT IN TIME:", *result["faults"]] if result["faults"] else [verdict])]
+    if "tables" in result:
+        lines += ["", *(f"{name}: {figures}" for name, figures in result["tables"].items())]
+    return lines
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    head = f"{'part':<12}{'median, ms':>12}{'90th':>10}{'fastest':>10}"
+    rows = [
+        f"{part:<12}{result['median_ms'][part]:>12.2f}{result['p90_ms'][part]:>10.2f}{result['min_ms'][part]:>10.2f}"
+        for part in PARTS
+    ]
+    return [head, *rows]
+
+
+def _shown_plan(plan: Plan) -> list[str]:
+    statement = shorten(plan.statement, _WIDTH, placeholder=" ...")
+    return ["", f"{plan.part}: {statement}", *(f"    {step[:_WIDTH]}" for step in plan.steps)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""Passes on synthetic tables: what each part takes, with clocks that run ahead so that none has to be waited for.
+
+A pass takes a slot, leases its orders, and writes an answer back that settles eight of ten; then, not measured, its
+orders are put back to the end of their queues, so that the next pass finds tables of the same size and shape.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, bindparam, select, update
+
+from benchmarks.bench import APP_ID, settings
+from benchmarks.tick.clocks import BootClock, VirtualDatabase
+from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
+from worker.adapters.database.account_rows import lock_states
+from worker.adapters.database.budget_rows import BUDGETS
+from worker.adapters.database.bulk import insert_rows
+from worker.adapters.database.candidates import choose_due
+from worker.adapters.database.engine import Database
+from worker.adapters.database.grants import Grants
+from worker.adapters.database.order_rows import ORDERS, to_values
+from worker.adapters.database.prices import read_prices
+from worker.adapters.database.query_rows import QUERIES
+from worker.adapters.database.write_back import WriteBack
+from worker.domain.choice import Choice
+from worker.domain.orders import Order
+from worker.domain.queries import Aftermath, Query
+from worker.domain.reports import Answer, IdKind
+from worker.domain.rules import Rules
+from worker.domain.turns import Work
+from worker.domain.wire.answers import read_answer
+from worker.runtime import Parts, Runtime, rules_of, slots_of
+
+PARTS = ("quiet_tick", "choose", "grant", "write_back")
+BATCH = 100
+
+# Ages grow from run to run, as the tables are kept: no order may grow too old in the middle of a measurement.
+_NEVER_SECONDS = 365 * 86_400.0
+_WARM_UP = 20
+_TOO_FEW = "nothing is due: more pending orders are needed"
+# Singles and suspects take their turns, too: they are carried out, and left out of the medians.
+_MOST_TURNS_PER_BATCH = 5
+
+
+@dataclass(kw_only=True, slots=True)
+class Timings:
+    """Seconds that each part took, pass by pass."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Time what happens in the context as that part."""
+        start = time.perf_counter()
+        yield
+        self.seconds[part].append(time.perf_counter() - start)
+
+
+class Passes:
+    """One slot of one account, on a filled database; close it at the end."""
+
+    def __init__(self, url: str, *, unresolved_after_seconds: float = _NEVER_SECONDS) -> None:
+        self.settings = settings(url, tick_seconds=3600, unresolved_after_seconds=unresolved_after_seconds)
+        self.rules: Rules = rules_of(self.settings)
+        self.database = VirtualDatabase(url)
+        self._clock = BootClock()
+        self._grants = Grants(self.database, self._clock, self.rules)
+        self._write_back = WriteBack(self.database, self._clock, self.rules)
+        (self._slot,) = slots_of(self.settings)
+        self._grants.prepare([self._slot])
+        self._start_clocks()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+    def choose(self) -> Choice:
+        """Choose what the next query would be about, and drop it. Raises RuntimeError where nothing is due."""
+        with self.database.read() as connection:
+            choice = self._choose(connection)
+        if choice is None:
+            raise RuntimeError(_TOO_FEW)
+        return choice
+
+    def take(self) -> Query:
+        """Take the slot, which is open. Raises RuntimeError where nothing was due."""
+        self._clock.ahead += self.rules.reservation_seconds + 1
+        query = self._grants.take(self._slot)
+        if query is None:
+            raise RuntimeError(_TOO_FEW)
+        return query
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        """Write an answer back."""
+        return self._write_back.answered(query, answer)
+
+    def let_pass(self, seconds: float) -> None:
+        """Let so much time go by on the database's clock; the boot clock goes ahead with each grant."""
+        self.database.moved += timedelta(seconds=seconds)
+
+    def add_new(self, first: int, count: int) -> None:
+        """Add new orders, numbered from `first` on, whose grace has just ended."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            new = [_new_order(number, now, self.rules) for number in range(first, first + count)]
+            insert_rows(connection, ORDERS, [{**to_values(order, now), "created_at": now} for order in new])
+
+    def put_back(self, query: Query) -> None:
+        """Put the orders of a query to the end of their queues, as old at their last look as they were."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            rows = [{"row_id": order.id, **to_values(_at_the_end(order, now), now)} for order in query.orders]
+            values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in rows[0] if name != "row_id"}
+            connection.execute(update(ORDERS).where(ORDERS.c.id == bindparam("row_id")).values(values), rows)
+
+    def measure(self, runs: int) -> Timings:
+        """Time so many batches, and as many ticks that may not ask."""
+        warm = Timings()
+        self._measure_batches(warm, min(_WARM_UP, 5 * runs))
+        timings = Timings()
+        self._measure_batches(timings, runs)
+        self._measure_quiet_ticks(timings, runs)
+        return timings
+
+    def step(self, timings: Timings) -> bool:
+        """One pass, timed; returns whether it was of a whole batch, and so counts."""
+        with self.database.read() as connection, timings.of("choose"):
+            self._choose(connection)
+        with timings.of("grant"):
+            query = self.take()
+        answer = answer_to(query)
+        with timings.of("write_back"):
+            self.answered(query, answer)
+        self.put_back(query)
+        return query.work is Work.BATCH and len(query.orders) == BATCH
+
+    def parts(self) -> Iterator[tuple[str, Database, Callable[[], object]]]:
+        """Each part, and its database, as something to call once, in turn, to see what is said to the database."""
+        while len(self.choose().order_ids) < BATCH:
+            self.step(Timings())
+        queries: list[Query] = []
+        yield "choose", self.database, self.choose
+        yield "grant", self.database, lambda: queries.append(self.take())
+        (query,) = queries
+        yield "write_back", self.database, lambda: self.answered(query, answer_to(query))
+        self.put_back(query)
+        runtime = self._runtime()
+        try:
+            yield "quiet_tick", runtime.database, runtime.ticks.tick
+        finally:
+            runtime.close()
+
+    def _runtime(self) -> Runtime:
+        # By the same clock the last grant has closed the slot: no tick may ask.
+        if self._grants.open_slots([self._slot]):
+            raise RuntimeError("the slot is open: a tick would ask")
+        return Runtime(self.settings, Parts(clock=lambda: self._clock))
+
+    def _choose(self, connection: Connection) -> Choice | None:
+        now = self.database.now(connection)
+        state = lock_states(connection, [ACCOUNT])[ACCOUNT]
+        return choose_due(connection, state, read_prices(connection, ACCOUNT, self.rules), now, self.rules)
+
+    def _measure_batches(self, timings: Timings, runs: int) -> None:
+        counted = Timings()
+        for _ in range(_MOST_TURNS_PER_BATCH * runs):
+            one = Timings()
+            if self.step(one):
+                for part, seconds in one.seconds.items():
+                    counted.seconds[part] += seconds
+            if len(counted.seconds["grant"]) == runs:
+                break
+        else:
+            raise RuntimeError(f"fewer than {runs} queries were batches of {BATCH}: more pending orders are needed")
+        timings.seconds.update(counted.seconds)
+
+    def _measure_quiet_ticks(self, timings: Timings, runs: int) -> None:
+        runtime = self._runtime()
+        try:
+            for _ in range(_WARM_UP):
+                runtime.ticks.tick()
+            for _ in range(runs):
+                with timings.of("quiet_tick"):
+                    runtime.ticks.tick()
+        finally:
+            runtime.close()
+
+    def _start_clocks(self) -> None:
+        last = select(QUERIES.c.sent_at).order_by(QUERIES.c.id.desc()).limit(1)
+        with self.database.write() as connection:
+            begun = max(BEGINNING, connection.scalar(last) or BEGINNING) + timedelta(seconds=1)
+            self.database.moved = begun - Database.now(self.database, connection)
+            connection.execute(update(BUDGETS).values(boot_due_us=0, due_at=BEGINNING))
+
+
+def answer_to(query: Query) -> Answer:
+    """Of ten orders two are still recharging, and one has failed; one that is asked alone is still recharging."""
+    field_name = "requestId" if query.id_kind is IdKind.REQUEST_ID else "customParm"
+    items = [_item(field_name, order, number, query.is_alone) for number, order in enumerate(query.orders)]
+    body = json.dumps(items).encode()
+    return read_answer(body, "application/json;charset=utf-8", query.id_kind, query.ids)
+
+
+def _item(field_name: str, order: Order, number: int, alone: bool) -> dict[str, str | None]:
+    status = "0" if alone else {0: "0", 1: "0", 2: "-1"}.get(number % 10, "1")
+    return {
+        field_name: order.asked_id,
+        "appid": APP_ID,
+        "mobile": order.mobile and f"{order.mobile[:3]}****{order.mobile[7:]}",
+        "trafficSts": status,
+        "remark": "成功",
+        "oriAmount": "0.00" if status == "-1" else "2.94",
+    }
+
+
+def _new_order(number: int, now: datetime, rules: Rules) -> Order:
+    return Order(
+        id=0,
+        account=ACCOUNT,
+        request_id=f"new-{number}",
+        custom_parm=f"{NAME_PREFIX}{number}",
+        mobile="18800000000",
+        expected_amount=Decimal("2.94"),
+        submitted_at=now - timedelta(seconds=rules.grace_seconds),
+        due_at=now,
+    )
+
+
+def _at_the_end(order: Order, now: datetime) -> Order:
+    later = now - order.due_at
+    looked = None if order.queried_at is None else order.queried_at + later
+    return replace(order, submitted_at=order.submitted_at + later, due_at=now, queried_at=looked, lease_token=None)

@@ -1,0 +1,159 @@
+"""The synthetic tables of a database: made where they are missing, kept between runs, grown to what is asked for.
+
+Only an empty database, or one that was filled here before, is ever written to: SystemExit otherwise.
+"""
+
+import re
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, inspect, select, text
+
+from benchmarks.bench import SID
+from benchmarks.tick.rows import ACCOUNT, COLUMNS, NAME_PREFIX, orders
+from worker.adapters.database.budget_rows import BUDGETS
+from worker.adapters.database.engine import Database
+from worker.adapters.database.migrations import upgrade
+from worker.adapters.database.models import Base, UnmatchedCallback, table_of
+from worker.adapters.database.order_rows import ORDERS
+from worker.domain.orders import OrderState
+
+_CHUNK = 250_000
+_KEPT_CALLBACKS = 1_000
+_CALLBACKS = table_of(UnmatchedCallback)
+_A_NAME = re.compile(r"bench\d*-")
+"""Of a synthetic order, of this version or another."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How many orders there are."""
+
+    rows: int
+    pending: int
+
+
+def prepare(url: str, wanted: Size) -> None:
+    """Bring the database at a SQLAlchemy URL to the wanted size. Where it holds more, it is filled anew."""
+    _refuse_foreign(url)
+    upgrade(url)
+    database = Database(url)
+    try:
+        there = size_of(database)
+        if there.rows and not _first_name(database).startswith(NAME_PREFIX):
+            tell("the tables are from another version of this benchmark: they are filled anew")
+            _empty(database)
+            there = Size(rows=0, pending=0)
+        if there.rows > wanted.rows or there.pending > wanted.pending:
+            tell(f"the tables hold more than was asked for ({there.rows:,} orders): they are filled anew")
+            _empty(database)
+            there = Size(rows=0, pending=0)
+        if there != wanted:
+            _grow(database, there, wanted)
+    finally:
+        database.close()
+
+
+def size_of(database: Database) -> Size:
+    """What the tables hold now."""
+    pending: ColumnElement[str] = sqlalchemy.literal_column(f"'{OrderState.PENDING.value}'")
+    with database.read() as connection:
+        return Size(
+            rows=connection.scalar(select(func.count()).select_from(ORDERS)) or 0,
+            pending=connection.scalar(
+                select(func.count()).where(ORDERS.c.account == ACCOUNT, ORDERS.c.state == pending)
+            )
+            or 0,
+        )
+
+
+def tell(line: str) -> None:
+    """Progress, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _refuse_foreign(url: str) -> None:
+    """A benchmark that was pointed at a deployment's database by mistake must not touch it."""
+    database = Database(url, pool_size=1)
+    try:
+        if not inspect(database.engine).get_table_names():
+            return
+        name = _first_name(database)
+        with database.read() as connection:
+            sids = connection.execute(select(BUDGETS.c.account_sid)).scalars().all()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise SystemExit("the database holds tables of something else: name an empty one") from error
+    finally:
+        database.close()
+    if (name and not _A_NAME.match(name)) or any(sid != SID for sid in sids):
+        raise SystemExit("the database holds orders that are not this benchmark's: name an empty one")
+
+
+def _first_name(database: Database) -> str:
+    """What the oldest order is called; empty where there is none."""
+    with database.read() as connection:
+        named = select(ORDERS.c.id, ORDERS.c.custom_parm).order_by(ORDERS.c.id).limit(1)
+        return next((str(name) for _, name in connection.execute(named)), "")
+
+
+def _empty(database: Database) -> None:
+    with database.write() as connection:
+        for table in Base.metadata.sorted_tables:
+            if database.kind == "postgresql":
+                connection.exec_driver_sql(f"TRUNCATE {table.name}")
+            else:
+                connection.execute(table.delete())
+
+
+def _grow(database: Database, there: Size, wanted: Size) -> None:
+    start, made = time.monotonic(), there
+    while made.rows < wanted.rows:
+        left = Size(rows=wanted.rows - made.rows, pending=wanted.pending - made.pending)
+        rows = min(_CHUNK, left.rows)
+        pending = left.pending * rows // left.rows
+        with database.write() as connection:
+            _settings_for_bulk(connection)
+            new = orders(
+                connection.dialect, first=made.rows + 1, count=rows, pending=pending, pending_before=made.pending
+            )
+            connection.execute(insert(ORDERS).from_select(COLUMNS, new))
+        made = Size(rows=made.rows + rows, pending=made.pending + pending)
+        tell(f"{made.rows:,} of {wanted.rows:,} orders are there, after {time.monotonic() - start:.0f} s")
+    with database.write() as connection:
+        if not connection.scalar(select(func.count()).select_from(_CALLBACKS)):
+            _keep_callbacks(connection)
+    settle_down(database.engine)
+
+
+def _settings_for_bulk(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # A crash would cost a part of the filling, no more.
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+    elif getattr(connection.dialect, "is_mariadb", False):
+        connection.exec_driver_sql(f"SET SESSION max_recursive_iterations = {2 * _CHUNK}")
+    elif connection.dialect.name in ("mysql", "mariadb"):
+        connection.exec_driver_sql(f"SET SESSION cte_max_recursion_depth = {2 * _CHUNK}")
+
+
+def _keep_callbacks(connection: Connection) -> None:
+    """Callbacks of orders that nobody has enqueued: each tick looks through some of them."""
+    now: ColumnElement[Any] = sqlalchemy.literal_column("CURRENT_TIMESTAMP")
+    names = [f"unknown-{number}" for number in range(_KEPT_CALLBACKS)]
+    connection.execute(
+        insert(_CALLBACKS).values(account=ACCOUNT, received_at=now),
+        [{"request_id": name, "payload": f'{{"requestId":"{name}","trafficSts":"1"}}'} for name in names],
+    )
+
+
+def settle_down(engine: Engine) -> None:
+    """What the server would do soon by itself; left undone, it would fall into the measuring."""
+    maintenance = engine.execution_options(isolation_level="AUTOCOMMIT")
+    statements = {"postgresql": ("VACUUM (ANALYZE)", "CHECKPOINT"), "sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",)}
+    for statement in statements.get(engine.dialect.name, ("ANALYZE TABLE recharge_orders",)):
+        # To checkpoint is a privilege.
+        with suppress(sqlalchemy.exc.ProgrammingError), maintenance.connect() as connection:
+            connection.execute(text(statement))

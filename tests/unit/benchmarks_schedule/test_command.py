@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.schedule.__main__ import main
+from benchmarks.schedule.scenario import write_scenario
+from tests.unit.benchmarks_schedule.builders import make_scenario
+
+KEYS = {
+    "mean_delay_seconds",
+    "median_delay_seconds",
+    "p90_delay_seconds",
+    "p99_delay_seconds",
+    "max_delay_seconds",
+    "never_learned_share",
+    "queries",
+    "ids",
+}
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> str:
+    file = tmp_path / "recorded.json"
+    write_scenario(make_scenario([(0, 60, None), (0, 700, None), (5, 10, 20)], windows=200), file)
+    return str(file)
+
+
+def test_a_recorded_workload_gives_one_json_object(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--scenario", recorded, "--policy", "clairvoyant", "--json"])
+    value = json.loads(capsys.readouterr().out)
+    assert value.keys() == KEYS
+    assert value["mean_delay_seconds"] == 10
+    assert (value["queries"], value["ids"]) == (2, 2)
+
+
+def test_several_policies_are_told_apart(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--scenario", recorded, "--policy", "clairvoyant", "--policy", "round-robin", "--json"])
+    assert json.loads(capsys.readouterr().out).keys() == {"clairvoyant", "round-robin"}
+
+
+def test_without_json_each_figure_has_a_line(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--scenario", recorded, "--policy", "clairvoyant"])
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]} == KEYS
+
+
+def test_a_made_workload_that_is_stored_runs_as_the_made_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = str(tmp_path / "stored.json")
+    made = ["--workload", "bimodal", "--load", "2", "--seed", "5"]
+    main([*made, "--write", stored])
+    main([*made, "--policy", "round-robin", "--json"])
+    main(["--scenario", stored, "--policy", "round-robin", "--json"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
+def test_the_table_of_chosen_workloads_can_be_plotted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "plot.svg"
+    policies = ["--policy", "round-robin", "--policy", "clairvoyant"]
+    main(["--workload", "tiny", "--seeds", "2", *policies, "--json", "--plot", str(plot)])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["workload"], row["policy"], row["seeds"]) for row in rows] == [
+        ("tiny", "round-robin", 2),
+        ("tiny", "clairvoyant", 2),
+    ]
+    assert plot.read_text("utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--scenario", "/none.json"], "/none.json: cannot be read"),
+        (["--scenario", "/none.json", "--load", "5"], "either --scenario"),
+        (["--load", "5"], "needs one --workload"),
+        (["--workload", "quick", "--load", "0"], "more than 0"),
+        (["--write", "/tmp/x.json"], "--write needs"),
+        (["--workload", "none"], "invalid choice"),
+        (["--seeds", "0"], "--seeds"),
+        (["--plot", "/none/plot.svg"], "no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_on_standard_error(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert complaint in err
