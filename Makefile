@@ -8,17 +8,26 @@ PYTHON ?= python3
 # Only `make lock` needs uv; nothing else does.
 UV ?= uv
 LOCK_FLAGS ?=
+# Only `make audit` needs pip-audit, and an advisory database over the network (docs/security.md).
+PIP_AUDIT ?= pip-audit
 PYTEST_FLAGS ?=
+# The tests wait for real programs most of the time: more processes than processors.
+TEST_PROCESSES ?= 3
 BENCH_FLAGS ?=
+# make faults SEED=7 ONLY=13,20 RESUME=1
+SEED ?=
+ONLY ?=
+RESUME ?=
+FAULTS_FLAGS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test lint format bench bench-schedule bench-tick bench-ingest bench-accounts faults model lock audit clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with the project and all that its tests need, pinned
 
@@ -39,7 +48,7 @@ demo: setup ## Watch 1,000 orders being reconciled on embedded parts (needs no s
 
 test: setup ## Run the tests with their coverage gates (needs no service)
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest --cov --cov-report=term $(PYTEST_FLAGS)
+	@$(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --cov --cov-report=term $(PYTEST_FLAGS)
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
 
@@ -56,10 +65,32 @@ format: setup ## Mend style where a tool can
 bench: setup ## Measure, and print medians
 	@$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
+bench-schedule: setup ## Run the policies that choose the batch, in virtual time, and plot them in docs/schedule.svg (minutes)
+	@$(BIN)/python -m benchmarks.schedule --plot docs/schedule.svg $(BENCH_FLAGS)
+
+bench-tick: setup ## Measure a tick on tables of 10,000 and 10,000,000 orders (BENCH_FLAGS=--quick: 100,000; minutes the first time)
+	@$(BIN)/python -m benchmarks.tick.sizes $(BENCH_FLAGS)
+
+bench-ingest: setup ## Measure lists, single orders and callbacks taken in, and a flood (minutes; BENCH_FLAGS="singles", "--flood 200000", ...)
+	@$(BIN)/python -m benchmarks.ingest $(BENCH_FLAGS)
+
+bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BENCH_FLAGS="--hanging 50", "--limit", ...)
+	@$(BIN)/python -m benchmarks.accounts $(BENCH_FLAGS)
+
+faults: setup ## Do every fault to real workers, and judge (SEED=7 ONLY=13 RESUME=1; up to 75 minutes)
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) \
+	    $(FAULTS_FLAGS)
+
+model: ## Check the budget's protocol with spin (Debian: spin and gcc; a few minutes)
+	@$(PYTHON) docs/model/check.py
+
 lock: ## Compile the requirements again (needs uv; LOCK_FLAGS=--upgrade for newer versions)
 	$(COMPILE) --group build -o requirements/build.txt
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
+
+audit: ## Look for known vulnerabilities of the pinned packages (needs pip-audit and a network)
+	$(PIP_AUDIT) --strict --disable-pip --require-hashes -r requirements/runtime.txt
 
 clean: ## Remove .venv and everything that was made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist
