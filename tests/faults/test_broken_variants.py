@@ -73,7 +73,8 @@ def locked_between_two_queries(connection: sqlalchemy.Connection) -> bool:
     return row[0] is None
 
 
-def hold_the_row_for_ten_windows(house: House, variant: str, boot_ids: tuple[str | None, ...] = (None,)) -> None:
+def hold_the_row_for_ten_windows(house: House, variant: str, boot_ids: tuple[str | None, ...] = (None, None)) -> None:
+    # Two workers: of one worker's processes the same one may be given every tick, and it never asks twice at once.
     house.trouble(latency=f"fixed:{0.6 * SHORT.deadline:g}")
     for number, boot_id in enumerate(boot_ids):
         house.worker(f"worker-{number}", variant=variant, boot_id=boot_id)
