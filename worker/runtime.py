@@ -100,6 +100,7 @@ class Runtime:
             reconciler=self.reconciler,
             resting=partial(read_resting, self.database),
             each_tick=self._each_tick,
+            period_seconds=settings.tick_seconds,
             patience_seconds=max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * settings.tick_seconds),
         )
 

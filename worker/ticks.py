@@ -1,4 +1,4 @@
-"""Ticks: each starts a pass for every slot that may carry a query, and waits for none of them.
+"""Ticks: each starts a pass for every slot that may carry a query before the next tick, and waits for none of them.
 
 A pass has two halves. Grants are short and need the database, so a few threads make them, first come first served. An
 exchange may hang for its whole deadline and needs nothing but a thread, so it has one of its own: an account whose
@@ -15,7 +15,7 @@ from typing import TypeVar
 import structlog
 
 from worker.adapters.database.engine import is_unavailable
-from worker.adapters.database.grants import Grants, SlotKey
+from worker.adapters.database.grants import Grants, Opening, SlotKey
 from worker.adapters.wording import first_words
 from worker.reconcile import Granted, Reconciler
 
@@ -27,6 +27,8 @@ GRANTS_AT_ONCE = 8
 """Fewer than the database's connections, so that write-backs find one however many slots are open."""
 MOST_EXCHANGES_AT_ONCE = 1000
 """What a thousand accounts need whose platform hangs, all at once. Beyond it a slot waits until an exchange ends."""
+# A slot that is tried too early waits for the next tick, and no two clocks run quite alike.
+_LATER_SECONDS = 0.001
 
 
 class Ticks:
@@ -40,17 +42,20 @@ class Ticks:
         reconciler: Reconciler,
         resting: Callable[[Collection[str]], Collection[str]],
         each_tick: Callable[[], None],
+        period_seconds: float,
         patience_seconds: float,
     ) -> None:
         """`resting` tells which of these accounts need not be tried now: nothing of theirs is due, or they back off.
 
-        `each_tick` is what a tick does besides. After `patience_seconds` without one the process ticks by itself.
+        `each_tick` is what a tick does besides. Ticks are `period_seconds` apart, as a rule; after `patience_seconds`
+        without one the process ticks by itself.
         """
         self._grants = grants
         self._slots = slots
         self._reconciler = reconciler
         self._resting = resting
         self._each_tick = each_tick
+        self._period = period_seconds
         self._patience = patience_seconds
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
         self._places = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
@@ -86,22 +91,33 @@ class Ticks:
             exchange.join()
 
     def _start_passes(self) -> None:
-        slots = self._grants.open_slots(self._slots)
-        if not slots:
+        openings = self._grants.openings(self._slots, within_seconds=self._period)
+        if not openings:
             return
-        resting = set(self._resting({account for slot in slots for account in slot.app_ids}))
+        resting = set(self._resting({account for opening in openings for account in opening.slot.app_ids}))
         # Each process in an order of its own: two that read the same list would try for the same slots, one after
         # the other. Nobody is passed over for long, for those that wait are served as they came.
-        for slot in random.sample(slots, len(slots)):
-            if not resting.issuperset(slot.app_ids):
-                self._start(slot)
+        for opening in random.sample(openings, len(openings)):
+            if not resting.issuperset(opening.slot.app_ids):
+                self._start(opening)
 
-    def _start(self, slot: SlotKey) -> None:
+    def _start(self, opening: Opening) -> None:
         with self._lock:
-            if self._closing or slot.place in self._under_way:
+            if self._closing or opening.slot.place in self._under_way:
                 return
-            self._under_way.add(slot.place)
-            self._granting.submit(self._grant, slot)
+            self._under_way.add(opening.slot.place)
+            if opening.in_seconds <= 0:
+                self._granting.submit(self._grant, opening.slot)
+                return
+        # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
+        alarm = threading.Timer(opening.in_seconds + _LATER_SECONDS, self._granting_begins, [opening.slot])
+        alarm.daemon = True
+        alarm.start()
+
+    def _granting_begins(self, slot: SlotKey) -> None:
+        with self._lock:
+            if not self._closing:
+                self._granting.submit(self._grant, slot)
 
     def _grant(self, slot: SlotKey) -> None:
         # The place comes first: once a slot is granted, its deadline runs.

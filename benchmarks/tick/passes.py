@@ -158,7 +158,7 @@ class Passes:
 
     def _runtime(self) -> Runtime:
         # By the same clock the last grant has closed the slot: no tick may ask.
-        if self._grants.open_slots([self._slot]):
+        if self._grants.openings([self._slot]):
             raise RuntimeError("the slot is open: a tick would ask")
         return Runtime(self.settings, Parts(clock=lambda: self._clock))
 

@@ -31,21 +31,21 @@ def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrate
 def test_a_slot_whose_row_was_lost_is_begun_again_with_one_full_reservation(bench: Workbench) -> None:
     bench.add("a")
     bench.run("DELETE FROM query_budgets")
-    assert bench.grants.open_slots(bench.slots) == []
+    assert bench.open_slots() == []
 
     bench.clock.advance(bench.rules.reservation_seconds - 0.001)
-    assert bench.grants.open_slots(bench.slots) == []
+    assert bench.open_slots() == []
     bench.clock.advance(0.001)
-    assert bench.grants.open_slots(bench.slots) == bench.slots
+    assert bench.open_slots() == bench.slots
     assert bench.take().ids == ("a",)
 
 
 def test_one_lost_row_leaves_the_other_slots_as_they_are(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=3)).open()
     bench.run("DELETE FROM query_budgets WHERE slot = 1")
-    assert bench.grants.open_slots(bench.slots) == [bench.slots[0], bench.slots[2]]
+    assert bench.open_slots() == [bench.slots[0], bench.slots[2]]
     bench.clock.advance(bench.rules.reservation_seconds)
-    assert bench.grants.open_slots(bench.slots) == bench.slots
+    assert bench.open_slots() == bench.slots
     bench.close()
 
 
@@ -280,18 +280,28 @@ def test_as_many_slots_as_queries_per_window_and_surplus_rows_are_ignored(migrat
     assert [many.grants.take(slot) is not None for slot in many.slots] == [True, True, True]
 
     few = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=1), clock=many.clock)
-    assert [slot.number for slot in few.grants.open_slots(few.slots)] == []
+    assert [slot.number for slot in few.open_slots()] == []
     many.clock.advance(many.rules.reservation_seconds)
-    assert [slot.number for slot in few.grants.open_slots(few.slots)] == [0]
+    assert [slot.number for slot in few.open_slots()] == [0]
     many.close()
     few.close()
 
 
 def test_a_quiet_tick_finds_the_slot_shut_without_a_lock(bench: Workbench) -> None:
     bench.add("a")
-    assert bench.grants.open_slots(bench.slots) == bench.slots
+    assert bench.open_slots() == bench.slots
     bench.take()
-    assert bench.grants.open_slots(bench.slots) == []
+    assert bench.open_slots() == []
+
+
+def test_a_slot_that_opens_within_the_time_asked_for_is_told_with_the_seconds_until_then(bench: Workbench) -> None:
+    bench.add("a")
+    bench.take()
+    bench.clock.advance(bench.rules.reservation_seconds - 1.0)
+    assert bench.grants.openings(bench.slots, within_seconds=0.9) == []
+    (opening,) = bench.grants.openings(bench.slots, within_seconds=1.1)
+    assert opening.slot == bench.slot
+    assert opening.in_seconds == pytest.approx(1.0, abs=0.001)
 
 
 @pytest.mark.databases("postgresql", "mariadb")

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, text
 from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack, SteppedClock
 from worker.adapters.clock import Clock
 from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import SlotKey
+from worker.adapters.database.grants import Opening, SlotKey
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.queries import Aftermath, Query
 from worker.domain.reports import Answer
@@ -40,10 +40,10 @@ class RedisBudget(PointedGrants):
         self._spacing_ms = int(rules.spacing_seconds * 1000)
         self._redis = redis.Redis.from_url(os.environ["RECONCILER_BROKER_URL"])
 
-    def open_slots(self, slots: Sequence[SlotKey]) -> list[SlotKey]:
+    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
         """All of them, once their rows are there: Redis knows better."""
-        super().open_slots(slots)
-        return list(slots)
+        super().openings(slots, within_seconds=within_seconds)
+        return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
 
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot if its key is not there."""

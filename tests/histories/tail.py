@@ -59,8 +59,8 @@ def run_tail(checker: Checker, platform: Platform, world: World, hosts: Sequence
 def _tick(host: Host, platform: Platform, world: World) -> bool:
     host.grants.prepare(slots_of(host.rules))
     was_asked = False
-    for slot in host.grants.open_slots(slots_of(host.rules)):
-        exchange = host.begin(slot)
+    for opening in host.grants.openings(slots_of(host.rules)):
+        exchange = host.begin(opening.slot)
         if exchange is not None:
             exchange.send(is_reachable=True)
             exchange.arrive(platform, world.ms, HONEST)

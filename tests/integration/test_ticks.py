@@ -42,6 +42,7 @@ def running(
     *,
     names: Sequence[str] = ("a", "b"),
     deadline_seconds: float = 0.5,
+    tick_seconds: float = 0.05,
 ) -> Iterator[Runtime]:
     """One process's parts, with accounts that share nothing."""
     accounts = "".join(
@@ -57,7 +58,7 @@ def running(
         query_margin_seconds=0.05,
         request_deadline_seconds=deadline_seconds,
         callback_grace_seconds=0.05,
-        tick_seconds=0.05,
+        tick_seconds=tick_seconds,
     )
     runtime = Runtime(settings)
     try:
@@ -130,6 +131,21 @@ def test_many_accounts_whose_platform_hangs_delay_no_other(
         eventually(is_settled, "the orders of account a")
         assert {row["outcome"] for row in bench.rows(QUERIES) if row["account"] in MANY} == {"in_flight"}
     assert simulator.record.violations() == []
+    bench.close()
+
+
+def test_a_slot_that_opens_before_the_next_tick_waits_for_none(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    bench = Workbench(migrated_database_url)
+    # So long that no process ticks by itself within this test.
+    with running(migrated_database_url, simulator, tmp_path, tick_seconds=60.0) as runtime:
+        enqueue(runtime, "a")
+        # The first begins the slots' rows, the second finds when they open.
+        runtime.ticks.tick()
+        runtime.ticks.tick()
+        eventually(lambda: states(bench, "a") <= SETTLED, "the orders of account a")
+    assert len(simulator.record.arrivals()) == 1
     bench.close()
 
 

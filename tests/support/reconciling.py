@@ -103,6 +103,10 @@ class Workbench:
             past = self.database.now(connection) - timedelta(seconds=1)
             connection.execute(update(ORDERS).where(ORDERS.c.lease_token.is_(None)).values(due_at=past))
 
+    def open_slots(self) -> list[SlotKey]:
+        """Those that may carry a query now, as a tick sees it."""
+        return [opening.slot for opening in self.grants.openings(self.slots)]
+
     def take(self) -> Query:
         """Take the first slot; it is to be had."""
         query = self.grants.take(self.slot)

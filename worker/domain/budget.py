@@ -52,12 +52,16 @@ class Permission(Enum):
 
 def may_ask(slot: Slot, now: Reading, rules: Rules) -> Permission:
     """Decide about a slot whose row is locked, by the clocks as read under that lock."""
-    if _boot_clock_decides(slot, now):
-        return Permission.ASK if now.boot >= slot.boot_due else Permission.WAIT
-    ahead = (slot.due_at - now.database).total_seconds()
+    ahead = _seconds_ahead(slot, now)
     if ahead <= 0:
         return Permission.ASK
-    return Permission.BRING_BACK if ahead > _longest_wait(slot, rules) else Permission.WAIT
+    is_stepped = not _boot_clock_decides(slot, now) and ahead > _longest_wait(slot, rules)
+    return Permission.BRING_BACK if is_stepped else Permission.WAIT
+
+
+def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
+    """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be brought back."""
+    return _seconds_ahead(slot, now) if may_ask(slot, now, rules) is Permission.WAIT else 0.0
 
 
 def bring_back(slot: Slot, now: Reading, rules: Rules) -> Slot:
@@ -84,6 +88,12 @@ def is_too_late_to_send(*, started: float, boot: float, deadline_seconds: float)
 def _boot_clock_decides(slot: Slot, now: Reading) -> bool:
     written_at = slot.boot_due - slot.wait_seconds
     return slot.boot_id == now.boot_id and written_at <= now.boot + _ROUNDING_SECONDS
+
+
+def _seconds_ahead(slot: Slot, now: Reading) -> float:
+    if _boot_clock_decides(slot, now):
+        return slot.boot_due - now.boot
+    return (slot.due_at - now.database).total_seconds()
 
 
 def _longest_wait(slot: Slot, rules: Rules) -> float:

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.domain.budget import Permission, Reading, Slot, bring_back, is_too_late_to_send, may_ask, reserve, tighten
+from worker.domain.budget import (
+    Permission,
+    Reading,
+    Slot,
+    bring_back,
+    is_too_late_to_send,
+    may_ask,
+    opens_in,
+    reserve,
+    tighten,
+)
 from worker.domain.rules import Rules
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
@@ -107,3 +117,16 @@ def test_after_a_whole_answer_the_slot_opens_a_window_and_the_margin_from_now() 
 @pytest.mark.parametrize(("boot", "is_late"), [(0.0, False), (20.0, False), (20.001, True), (30.0, True), (99.0, True)])
 def test_with_less_than_a_third_of_the_deadline_left_nothing_is_sent(boot: float, is_late: bool) -> None:
     assert is_too_late_to_send(started=0.0, boot=boot, deadline_seconds=30.0) is is_late
+
+
+def test_a_slot_opens_when_its_wait_has_passed_by_the_clock_that_decides() -> None:
+    slot = reserve(START, RULES, "token")
+    assert opens_in(slot, later(START, 80.0), RULES) == pytest.approx(10.5)
+    assert opens_in(slot, later(START, 80.0, boot_id="elsewhere"), RULES) == pytest.approx(10.5)
+    assert opens_in(slot, later(START, 90.6), RULES) == 0
+
+
+def test_a_slot_whose_wait_is_to_be_brought_back_is_tried_at_once() -> None:
+    elsewhere = later(START, 0.0, boot_id="elsewhere", step=-3600.0)
+    assert may_ask(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.BRING_BACK
+    assert opens_in(reserve(START, RULES, "token"), elsewhere, RULES) == 0

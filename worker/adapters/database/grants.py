@@ -4,6 +4,7 @@ The order of its steps is the point; `worker.domain.budget` says why. A clock th
 after it; a deadline that starts after the commit would let a slow grant eat into the next window.
 """
 
+import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from worker.adapters.database.order_rows import ORDERS
 from worker.adapters.database.prices import read_prices
 from worker.adapters.database.query_rows import add_query, mark_lost
 from worker.domain.accounts import AccountState, restart_stepped_backoff
-from worker.domain.budget import Permission, Reading, bring_back, may_ask, reserve
+from worker.domain.budget import Permission, Reading, bring_back, may_ask, opens_in, reserve
 from worker.domain.choice import Choice, spend
 from worker.domain.orders import Order
 from worker.domain.pricing.prior import prior_prices
@@ -50,6 +51,15 @@ class SlotKey:
     def place(self) -> tuple[str, int]:
         """What tells its row from others."""
         return self.account_sid, self.number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """A slot that may carry a query soon."""
+
+    slot: SlotKey
+    in_seconds: float
+    """0 where it may carry one now."""
 
 
 def _random_token() -> str:
@@ -73,18 +83,19 @@ class Grants:
         """Begin the rows that slots and their accounts lack."""
         self._database.retrying(lambda: self._prepare(slots))
 
-    def open_slots(self, slots: Sequence[SlotKey]) -> list[SlotKey]:
-        """The slots that may carry a query as far as one look without a lock can tell: the quiet tick.
+    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
+        """The slots that may carry a query within so many seconds, as far as one look without a lock can tell.
 
         A slot without a row, seen for the first time or lost in a restore, is given one and waits.
         """
         with self._database.read() as connection:
             rows = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
             now = read_clocks(self._database, connection, self._clock)
-        may = {(row.account_sid, row.number): may_ask(row.slot, now, self._rules) for row in rows}
-        if any(slot.place not in may for slot in slots):
+        opens = {(row.account_sid, row.number): opens_in(row.slot, now, self._rules) for row in rows}
+        if any(slot.place not in opens for slot in slots):
             self.prepare(slots)
-        return [slot for slot in slots if may.get(slot.place, Permission.WAIT) is not Permission.WAIT]
+        openings = [Opening(slot=slot, in_seconds=opens.get(slot.place, math.inf)) for slot in slots]
+        return [opening for opening in openings if opening.in_seconds <= within_seconds]
 
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot for the orders that are most worth it.
