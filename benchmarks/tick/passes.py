@@ -66,7 +66,7 @@ class Passes:
     """One slot of one account, on a filled database; close it at the end."""
 
     def __init__(self, url: str, *, unresolved_after_seconds: float = _NEVER_SECONDS) -> None:
-        self.settings = settings(url, tick_seconds=3600, unresolved_after_seconds=unresolved_after_seconds)
+        self.settings = settings(url, tick_seconds=20, unresolved_after_seconds=unresolved_after_seconds)
         self.rules: Rules = rules_of(self.settings)
         self.database = VirtualDatabase(url)
         self._clock = BootClock()

@@ -39,8 +39,13 @@ def ages_of(rules: Rules) -> Ages:
 
 @lru_cache(maxsize=8)
 def group_edges(rules: Rules) -> tuple[float, ...]:
-    """Where each group ends and the next begins, from group 1 on, in seconds."""
-    first, last = rules.window_seconds, max(rules.unresolved_after_seconds, 2 * rules.window_seconds)
+    """Where each group ends and the next begins, from group 1 on, in seconds.
+
+    They begin at the grace, before which hardly anything is looked at: the narrower a group, the fewer orders that are
+    worth nothing stand before others that are worth a look.
+    """
+    first = max(rules.window_seconds, rules.grace_seconds)
+    last = max(rules.unresolved_after_seconds, 2 * first)
     step = (last / first) ** (1 / (GROUPS - 2))
     return tuple(first * step**number for number in range(1, GROUPS - 1))
 

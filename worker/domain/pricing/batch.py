@@ -14,7 +14,7 @@ from worker.domain.orders import Lane
 from worker.domain.pricing.prices import Prices
 from worker.domain.reports import IdKind
 
-HELPING = 50
+HELPING = 25
 """How many orders of a look group are read at first. A batch keeps fewer places than that for those due for longest."""
 LONGEST_WAITING_OF = 50
 """One of so many places is for the order that has been due for longest: price alone might never come to it."""

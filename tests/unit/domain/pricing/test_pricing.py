@@ -50,10 +50,18 @@ def test_each_age_falls_into_one_bin(age: float) -> None:
 @pytest.mark.parametrize("rules", MANY_RULES, ids=str)
 def test_groups_rise_with_the_age_at_the_last_look_and_the_first_is_for_those_without(rules: Rules) -> None:
     assert group_of(None, rules) == 0
-    groups = [group_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, 10 * rules.unresolved_after_seconds)]
+    oldest = 10 * max(rules.unresolved_after_seconds, rules.grace_seconds)
+    groups = [group_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, oldest)]
     assert groups == sorted(groups)
     assert groups[0] == 1
     assert groups[-1] == GROUPS - 1
+
+
+def test_groups_are_as_narrow_as_they_can_be_where_orders_are_looked_at() -> None:
+    # From the grace to the age limit, in equal steps: 24 groups, of which one is for orders never looked at.
+    step = (RULES.unresolved_after_seconds / RULES.grace_seconds) ** (1 / (GROUPS - 2))
+    for number in range(1, GROUPS - 1):
+        assert group_of(RULES.grace_seconds * step ** (number - 0.5), RULES) == number
 
 
 def test_what_is_believed_at_first_is_a_share_that_rises_and_stays_under_one() -> None:
