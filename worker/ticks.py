@@ -112,7 +112,12 @@ class Ticks:
         # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
         alarm = threading.Timer(opening.in_seconds + _LATER_SECONDS, self._granting_begins, [opening.slot])
         alarm.daemon = True
-        alarm.start()
+        try:
+            alarm.start()
+        except RuntimeError:
+            # Out of threads: the next tick finds the slot open.
+            with self._lock:
+                self._under_way.discard(opening.slot.place)
 
     def _granting_begins(self, slot: SlotKey) -> None:
         with self._lock:
