@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from worker.adapters.database.migrations import upgrade
-from worker.domain.pricing.ages import GROUPS, group_edges, group_of
+from worker.domain.pricing.ages import GROUPS, group_edges
 from worker.domain.rules import Rules
 
 LARGE = 1_000_000
@@ -16,9 +16,9 @@ LARGE = 1_000_000
 _ONE_IN = 10
 _KEPT_CALLBACKS = 1000
 
-# A part of the orders that were looked at stands in each group: few were young then, most were soon after their grace.
-_LOOKED = [group for group in range(1, GROUPS) for _ in range(1 if group < group_of(600, Rules()) else GROUPS - group)]
-_GROUP_STARTS = [0.0, 0.0, *group_edges(Rules())]
+# A part of the orders that were looked at stands in each group, the larger, the sooner after their grace that was.
+_LOOKED = [group for group in range(1, GROUPS) for _ in range(GROUPS - group)]
+_GROUP_STARTS = [0.0, Rules().grace_seconds, *group_edges(Rules())]
 # One order in `every` is pending: in turns never looked at, due since its grace has ended, and due since its last look.
 # The others are settled.
 _FILL = """

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import structlog
 
+from worker.adapters.alarm import Alarm
 from worker.adapters.database.engine import is_unavailable
-from worker.adapters.database.grants import Grants, Opening, SlotKey
+from worker.adapters.database.grants import Grants, SlotKey
 from worker.adapters.wording import first_words
 from worker.reconcile import Granted, Reconciler
 
@@ -51,7 +52,7 @@ class Ticks:
         without one the process ticks by itself.
         """
         self._grants = grants
-        self._slots = slots
+        self._slots = {slot.place: slot for slot in slots}
         self._reconciler = reconciler
         self._resting = resting
         self._each_tick = each_tick
@@ -64,6 +65,7 @@ class Ticks:
         self._lock = threading.Lock()
         self._ticked = threading.Event()
         self._closing = False
+        self._alarm = Alarm(self._start, name="slots-alarm")
         self._watchdog = threading.Thread(target=self._watch, name="tick-watchdog", daemon=True)
         self._watchdog.start()
 
@@ -84,6 +86,7 @@ class Ticks:
         with self._lock:
             # Under the lock: a pass that is just being started is either refused or waited for.
             self._closing = True
+        self._alarm.close()
         self._ticked.set()
         self._granting.shutdown(wait=True, cancel_futures=True)
         # No grant is left that could begin another one.
@@ -91,38 +94,30 @@ class Ticks:
             exchange.join()
 
     def _start_passes(self) -> None:
-        openings = self._grants.openings(self._slots, within_seconds=self._period)
+        openings = self._grants.openings(list(self._slots.values()), within_seconds=self._period)
         if not openings:
             return
         resting = set(self._resting({account for opening in openings for account in opening.slot.app_ids}))
+        wanted = [opening for opening in openings if not resting.issuperset(opening.slot.app_ids)]
+        # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
+        self._alarm.set({one.slot.place: one.in_seconds + _LATER_SECONDS for one in wanted if one.in_seconds > 0})
         # Each process in an order of its own: two that read the same list would try for the same slots, one after
         # the other. Nobody is passed over for long, for those that wait are served as they came.
-        for opening in random.sample(openings, len(openings)):
-            if not resting.issuperset(opening.slot.app_ids):
-                self._start(opening)
-
-    def _start(self, opening: Opening) -> None:
-        with self._lock:
-            if self._closing or opening.slot.place in self._under_way:
-                return
-            self._under_way.add(opening.slot.place)
+        for opening in random.sample(wanted, len(wanted)):
             if opening.in_seconds <= 0:
-                self._granting.submit(self._grant, opening.slot)
-                return
-        # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
-        alarm = threading.Timer(opening.in_seconds + _LATER_SECONDS, self._granting_begins, [opening.slot])
-        alarm.daemon = True
-        try:
-            alarm.start()
-        except RuntimeError:
-            # Out of threads: the next tick finds the slot open.
-            with self._lock:
-                self._under_way.discard(opening.slot.place)
+                self._start(opening.slot.place)
 
-    def _granting_begins(self, slot: SlotKey) -> None:
+    def _start(self, place: tuple[str, int]) -> None:
         with self._lock:
-            if not self._closing:
-                self._granting.submit(self._grant, slot)
+            if self._closing or place in self._under_way:
+                return
+            self._under_way.add(place)
+            try:
+                self._granting.submit(self._grant, self._slots[place])
+            except RuntimeError:
+                # Out of threads: the next tick tries again.
+                self._under_way.discard(place)
+                log.exception("a grant could not be started", action="pass_failed")
 
     def _grant(self, slot: SlotKey) -> None:
         # The place comes first: once a slot is granted, its deadline runs.

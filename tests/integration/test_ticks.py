@@ -138,8 +138,8 @@ def test_a_slot_that_opens_before_the_next_tick_waits_for_none(
     migrated_database_url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
     bench = Workbench(migrated_database_url)
-    # So long that no process ticks by itself within this test.
-    with running(migrated_database_url, simulator, tmp_path, tick_seconds=60.0) as runtime:
+    # So long that the slot is shut when it is looked at, and that no process ticks by itself within this test.
+    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=2.0, tick_seconds=60.0) as runtime:
         enqueue(runtime, "a")
         # The first begins the slots' rows, the second finds when they open.
         runtime.ticks.tick()

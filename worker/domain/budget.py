@@ -60,7 +60,10 @@ def may_ask(slot: Slot, now: Reading, rules: Rules) -> Permission:
 
 
 def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
-    """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be brought back."""
+    """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be brought back.
+
+    Of a row that is not locked it is a hint: when to lock it, and decide.
+    """
     return _seconds_ahead(slot, now) if may_ask(slot, now, rules) is Permission.WAIT else 0.0
 
 

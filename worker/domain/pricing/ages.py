@@ -42,7 +42,8 @@ def group_edges(rules: Rules) -> tuple[float, ...]:
     """Where each group ends and the next begins, from group 1 on, in seconds.
 
     They begin at the grace, before which hardly anything is looked at: the narrower a group, the fewer orders that are
-    worth nothing stand before others that are worth a look.
+    worth nothing stand before others that are worth a look. Where these rules change, an order keeps the group that it
+    was given until its next look: it may be chosen a little sooner or later for that, by the same price.
     """
     first = max(rules.window_seconds, rules.grace_seconds)
     last = max(rules.unresolved_after_seconds, 2 * first)

@@ -1,0 +1,58 @@
+"""An alarm clock: it calls for things at the moments at which they are wanted, in one thread, whatever their number."""
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Alarm(Generic[T]):
+    """Calls for each thing once its time has come.
+
+    By the monotonic clock: no step moves it, and it stands still while the machine sleeps.
+    """
+
+    def __init__(self, call: Callable[[T], None], *, name: str) -> None:
+        """`call` is made in the alarm's thread, one at a time, and must not raise. `name` is that thread's."""
+        self._call = call
+        self._times: dict[T, float] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def set(self, waits: Mapping[T, float]) -> None:
+        """Call for each of these in so many seconds. What was set for one of them before is forgotten."""
+        now = time.monotonic()
+        with self._changed:
+            self._times.update({thing: now + seconds for thing, seconds in waits.items()})
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Call for nothing more. A call that is being made is waited for."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and not self._due():
+                    self._changed.wait(self._seconds_left())
+                if self._closed:
+                    return
+                due = self._due()
+                for thing in due:
+                    del self._times[thing]
+            for thing in due:
+                self._call(thing)
+
+    def _due(self) -> list[T]:
+        now = time.monotonic()
+        return sorted((thing for thing, at in self._times.items() if at <= now), key=self._times.__getitem__)
+
+    def _seconds_left(self) -> float | None:
+        return max(0.0, min(self._times.values()) - time.monotonic()) if self._times else None
