@@ -167,6 +167,18 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(
     with running(migrated_database_url, simulator, tmp_path) as runtime:
         for account in ("a", "b"):
             orders = [{"request_id": f"{account}{number}", "account": account} for number in range(3)]
+            # Settled before they are asked about: how soon an order that is still open is asked again, is learned.
+            simulator.register(
+                [
+                    NewOrder(
+                        request_id=order["request_id"],
+                        app_id=f"app-{account}",
+                        outcome=Outcome.RECHARGED,
+                        settle_after=0.0,
+                    )
+                    for order in orders
+                ]
+            )
             assert runtime.intake.enqueue_orders(orders)["accepted"] == 3
 
         def is_priced() -> bool:
