@@ -40,11 +40,10 @@ class Alarm(Generic[T]):
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._closed and not self._due():
+                while not self._closed and not (due := self._due()):
                     self._changed.wait(self._seconds_left())
                 if self._closed:
                     return
-                due = self._due()
                 for thing in due:
                     del self._times[thing]
             for thing in due:

@@ -6,7 +6,7 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject
 
-from worker.adapters.database.engine import is_contention, is_unavailable
+from worker.adapters.database.engine import passes_with_time
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class DurableTask(Task):
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Put the message back where the broker does not take the retry: Celery itself would drop it."""
         error = kwargs.get("exc")
-        if error is not None and not (is_unavailable(error) or is_contention(error)):
+        if error is not None and not passes_with_time(error):
             # Time mends no mistake of ours. The message is kept all the same: it may be the only word of an order.
             log.error("a task fails, and not for want of a database", action="task_failed", exc_info=error)
         try:

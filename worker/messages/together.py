@@ -13,7 +13,7 @@ from billiard.einfo import ExceptionInfo
 from celery import current_app
 from celery.app.trace import trace_task_ret
 
-from worker.adapters.database.engine import is_contention, is_unavailable
+from worker.adapters.database.engine import passes_with_time
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -56,7 +56,7 @@ def _try_together(
     try:
         return [_returning(answer) for answer in together(arguments)]
     except Exception as error:
-        if is_unavailable(error) or is_contention(error):
+        if passes_with_time(error):
             return [_raising(error)] * len(arguments)
         log.exception("a batch failed: its tasks are run one by one", action="batch_failed", tasks=len(arguments))
         return [None] * len(arguments)

@@ -109,7 +109,7 @@ class Database:
     def insisting(self, attempt: Callable[[], T], *, seconds: float) -> T:
         """Repeat a transaction while the database is away or contended, for so many seconds."""
         return Retrying(
-            retry=retry_if_exception(lambda error: is_contention(error) or is_unavailable(error)),
+            retry=retry_if_exception(passes_with_time),
             stop=stop_after_delay(seconds),
             wait=wait_random_exponential(multiplier=0.05, max=2),
             reraise=True,
@@ -136,6 +136,11 @@ def is_unavailable(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY_SQLSTATE
+
+
+def passes_with_time(error: BaseException) -> bool:
+    """Whether the same transaction may succeed later: others were at work, or the database is away."""
+    return is_contention(error) or is_unavailable(error)
 
 
 def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
