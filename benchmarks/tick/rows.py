@@ -35,7 +35,7 @@ from worker.domain.rules import Rules
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = AccountState(account="default").account
-NAME_PREFIX = "bench2-"
+NAME_PREFIX = "bench3-"
 """What synthetic orders are called. The number goes up when they change, so that tables kept from before are known."""
 COLUMNS = tuple(column.name for column in ORDERS.columns if column.name != "id")
 
