@@ -199,6 +199,7 @@ def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: s
         database_url,
         "DROP TABLE unmatched_callbacks",
         "DROP INDEX ix_rejected_orders_received_at ON rejected_orders",
+        "ALTER TABLE query_budgets DROP COLUMN window_us",
         "DELETE FROM alembic_version",
     )
 
@@ -239,6 +240,25 @@ def test_the_groups_of_last_looks_come_and_go_with_their_revision(database_url: 
     upgrade(database_url)
     assert groups() == {"never": 0, "young": 1, "old": 1}
     check_at_head(database_url)
+
+
+def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: str) -> None:
+    upgrade(database_url)
+    columns = "account_sid, slot, due_at, boot_id, boot_due_us, wait_us, token, updated_at"
+    values = "'sid', 0, '2026-01-31 12:00:00', 'boot', 17000000, 5000000, 'token', '2026-01-31 12:00:00'"
+    execute(database_url, f"INSERT INTO query_budgets ({columns}, window_us) VALUES ({values}, 60000000)")
+
+    def slot(names: str) -> tuple[Any, ...]:
+        with engine_of(database_url).connect() as connection:
+            return tuple(connection.execute(text(f"SELECT {names} FROM query_budgets")).one())
+
+    before = slot(columns)
+    downgrade(database_url, "0004")
+    assert slot(columns) == before
+
+    upgrade(database_url)
+    assert slot(columns) == before
+    assert slot("window_us") == (None,)
 
 
 def to_base(url: str) -> None:

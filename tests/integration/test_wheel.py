@@ -6,17 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from worker.adapters.database.migrations import NotAtHead, check_at_head
 
 ROOT = Path(__file__).parents[2]
+HEAD = ScriptDirectory(str(ROOT / "migrations")).get_current_head()
 
 LATER_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "9999"
+down_revision = "{head}"
 branch_labels = depends_on = None
 
 
@@ -67,13 +69,13 @@ def test_an_installed_wheel_migrates_and_knows_the_release_after_it(installed: P
     assert migrated.returncode == 0, migrated.stderr
     check_at_head(database_url)
 
-    (installed / "worker" / "migrations" / "versions" / "0005_more.py").write_text(LATER_REVISION)
+    (installed / "worker" / "migrations" / "versions" / "9999_more.py").write_text(LATER_REVISION.format(head=HEAD))
     behind = call(installed, "check_at_head", database_url)
     assert behind.stderr.rstrip().endswith(
-        "NotAtHead: the database is at revision 0004, but this release needs 0005: run `reconciler migrate`"
+        f"NotAtHead: the database is at revision {HEAD}, but this release needs 9999: run `reconciler migrate`"
     )
 
     migrated = call(installed, "upgrade", database_url)
     assert migrated.returncode == 0, migrated.stderr
-    with pytest.raises(NotAtHead, match="does not know its revision 0005"):
+    with pytest.raises(NotAtHead, match="does not know its revision 9999"):
         check_at_head(database_url)

@@ -230,6 +230,8 @@ class QueryBudget(Base):
     last_account: Mapped[str | None] = mapped_column(String(64))
     """Whose turn it was: accounts that share the SID take turns."""
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    window_us: Mapped[int | None] = mapped_column(BigInt)
+    """The window that the row was written with, in microseconds; null where a release before 0005 wrote it."""
 
 
 class AccountStateRow(Base):
