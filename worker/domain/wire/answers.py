@@ -4,10 +4,12 @@ The page documents one sample, a single object, for an id that its own request d
 shape is understood (`worker.domain.wire.shapes`), and items are matched by id, never by position.
 """
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from worker.domain.identity import id_fault
 from worker.domain.query_errors import EXCERPT_LIMIT, Malformed, Refused
 from worker.domain.reports import Answer, IdKind, Report
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, read_report
@@ -19,6 +21,7 @@ BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a body, decoded; a hundred items need about 20,000."""
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
+# The labels that count where a body is not UTF-8. No other label does: Latin-1, for one, decodes anything.
 _GB_CHARSETS = frozenset({"gb18030", "gbk", "gb2312"})
 
 
@@ -48,14 +51,23 @@ def read_answer(
 def excerpt_of(body: bytes, content_type: str | None) -> str:
     """The start of a body as text that may be stored, at most 2,000 characters; what does not decode becomes U+FFFD."""
     # Four bytes are the longest character of either encoding.
-    return storable(body[: 4 * EXCERPT_LIMIT].decode(_encoding(body, content_type), "replace"), EXCERPT_LIMIT)
+    start = body[: 4 * EXCERPT_LIMIT]
+    return storable(start.decode(_encoding(start, content_type), "replace"), EXCERPT_LIMIT)
 
 
-def _encoding(body: bytes, content_type: str | None) -> str:
-    charset = _CHARSET.search(content_type or "")
-    # A byte order mark is the body's own word, and outranks the header.
-    if charset and charset[1].casefold() in _GB_CHARSETS and not body.startswith(b"\xef\xbb\xbf"):
-        return "gb18030"
+def _encoding(start: bytes, content_type: str | None) -> str:
+    """The encoding of a body, by its start, which may end inside a character.
+
+    UTF-8 where it is UTF-8, whatever the label says: a body in UTF-8 that is labelled GBK decodes as GB18030 without an
+    error, into other words. Only then does the label count, if it names a GB encoding.
+    """
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        charset = _CHARSET.search(content_type or "")
+        is_gb = charset is not None and charset[1].casefold() in _GB_CHARSETS
+        # A byte order mark is the body's own word, and outranks the header.
+        return "gb18030" if is_gb and not start.startswith(codecs.BOM_UTF8) else "utf-8"
     return "utf-8"
 
 
@@ -82,7 +94,8 @@ def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bo
 def _read(item: Item, id_kind: IdKind, asked: Sequence[str]) -> Report:
     report = read_report(item.fields)
     own = named_id(report, id_kind)
-    if item.key is None or own == item.key:
+    # A key that cannot be an id (one with a NUL or a lone surrogate, say) names no order of anybody's.
+    if item.key is None or own == item.key or id_fault(item.key):
         return report
     if own is None:
         return _with_id(report, id_kind, item.key)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from worker.domain.query_errors import Malformed, Refused
 from worker.domain.reports import Answer, IdKind
-from worker.domain.wire.answers import BODY_LIMIT, read_answer
+from worker.domain.wire.answers import BODY_LIMIT, excerpt_of, named_id, read_answer
 
 SAMPLE = (
     '{"requestId":"2016010000000205","appid":"cbc6ceb21fd34664b6e452ca2aa40b3f","trafficSts":"1",'
@@ -242,6 +242,34 @@ def test_gb18030_is_read_where_the_header_says_so(charset: str) -> None:
 def test_gb18030_is_malformed_where_the_header_does_not_say_so(content_type: str | None) -> None:
     with pytest.raises(Malformed, match="not utf-8"):
         read(SAMPLE.encode("gb18030"), content_type=content_type)
+
+
+@pytest.mark.parametrize("charset", ["gbk", "gb2312", "gb18030", "latin-1"])
+def test_a_body_in_utf_8_is_read_as_that_whatever_its_label(charset: str) -> None:
+    body = SAMPLE.replace("成功", "订单不存在").encode()
+    answer = read(body, ["2016010000000205"], content_type=f"application/json;charset={charset}")
+    assert answer.said["2016010000000205"][0].remark == "订单不存在"
+    assert "订单不存在" in answer.excerpt
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "iso-8859-1", "cp1252", "utf-16"])
+def test_no_label_but_that_of_a_gb_encoding_makes_text_of_what_is_no_utf_8(charset: str) -> None:
+    with pytest.raises(Malformed, match="not utf-8"):
+        read(SAMPLE.encode("gb18030"), content_type=f"application/json;charset={charset}")
+
+
+def test_the_excerpt_of_a_long_body_in_utf_8_is_not_read_by_its_label_where_it_ends_inside_a_character() -> None:
+    body = ("x" + "订" * 6000).encode()
+    assert excerpt_of(body, "application/json;charset=gbk") == "x" + "订" * 1999
+
+
+@pytest.mark.parametrize("key", ["a\x00b", "\ud800", "a,b", "x" * 65, "a b"])
+def test_a_key_that_is_no_id_names_no_order(key: str) -> None:
+    body = json.dumps({key: {"trafficSts": "0"}, "1": {"trafficSts": "0"}, "2": {"trafficSts": "0"}}).encode()
+    for kind in IdKind:
+        answer = read(body, ["1"], kind)
+        assert set(answer.said) == {"1"}
+        assert {named_id(report, kind) for report in answer.added} == {None, "2"}
 
 
 def test_utf_8_is_malformed_where_the_header_says_gb18030_and_it_is_none() -> None:
