@@ -10,6 +10,7 @@ from worker.adapters.clock import Clock, HostClock
 from worker.adapters.database.engine import ANSWER_SECONDS, Database
 from worker.adapters.database.grants import Grants, SlotKey
 from worker.adapters.database.learning import Learning
+from worker.adapters.database.overdue import OverdueOrders
 from worker.adapters.database.resting import read_resting
 from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
@@ -76,6 +77,7 @@ class Runtime:
         )
         self.intake = Intake(self.database, rules, app_ids_of(settings))
         self._learning = Learning(self.database, rules)
+        self._overdue = OverdueOrders(self.database, rules)
         self._accounts = tuple(settings.accounts)
         grants = parts.grants(self.database, clock, rules)
         self.reconciler = Reconciler(
@@ -107,6 +109,7 @@ class Runtime:
     def _each_tick(self) -> None:
         self.intake.match_some_callbacks()
         self._learning.reprice(self._accounts)
+        self._overdue.flag_some()
 
     def close(self) -> None:
         """Wait for the passes that are under way, then close every connection."""

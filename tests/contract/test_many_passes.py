@@ -31,7 +31,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_stands_alone_and_the_others
             bench.write_back.answered(query, answer_to(query, [item(name) for name in query.ids]))
         bench.clock.advance(bench.rules.spacing_seconds)
     culprit = bench.order("r42")
-    assert (culprit.state, culprit.lane) == (OrderState.PENDING, Lane.SUSPECT)
+    assert (culprit.state, culprit.lane) == (OrderState.PENDING, Lane.LONE_SUSPECT)
     assert refused <= 8
     assert len(bench.rows(QUERIES)) <= 16
 

@@ -18,7 +18,9 @@ from worker.domain.rules import Rules
 
 def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Workbench) -> None:
     bench.add("won", "lost", "open", expected_amount="2.94")
-    query = bench.ask([item("won", remark="成功 🎉"), item("lost", "-1", "0.00"), item("open", "0", None)])
+    query = bench.ask(
+        [item("won", remark="成功 🎉"), item("lost", "-1", "0.00", mobile="188****0804"), item("open", "0", None)]
+    )
 
     won, lost, still = bench.order("won"), bench.order("lost"), bench.order("open")
     assert (won.state, won.traffic_sts, won.ori_amount, won.remark) == (
@@ -78,7 +80,7 @@ def test_a_callback_and_an_answer_that_contradict_it_are_shown_to_a_person(bench
     callback = {"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}
     bench.intake.record_callbacks([callback])
 
-    bench.write_back.answered(query, answer_to(query, [item("a", "-1", "0.00")]))
+    bench.write_back.answered(query, answer_to(query, [item("a", "-1", "0.00", mobile="188****0804")]))
     order = bench.order("a")
     assert (order.state, order.ori_amount, order.settled_by) == (OrderState.SUCCEEDED, Decimal("2.94"), Source.CALLBACK)
     assert order.attention is Attention.LATE_CONFLICT

@@ -96,7 +96,7 @@ def settled_by_callback(body: bytes) -> list[str]:
     for query in QUERIES[:1] + QUERIES[-1:]:
         order = query.orders[0]
         if order.asked_id in (callback.report.request_id, callback.report.custom_parm):
-            verdict = judge(order, [callback.report], app_id=APP_ID, is_callback=True)
+            verdict = judge(order, [callback.report], app_id=APP_ID, asked_by=None)
             found.extend([order.asked_id] * settle(order, verdict, source=Source.CALLBACK, now=NOW).settles)
     return found
 

@@ -8,6 +8,8 @@ from worker.domain.rules import Rules
 
 LONGEST_BACKOFF_WINDOWS = 15
 LONGEST_RETRY_AFTER_WINDOWS = 60
+ENDINGS_BEFORE_RETRIES = 2
+"""How often batches by customParm must end before a lone echo restores them no more, and only a batch does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +29,17 @@ class AccountState:
     """An operator's pause; only an operator ends it."""
 
     echoes_custom_parm: bool = False
-    """An answer was seen to name its order by customParm: batches by customParm are safe."""
+    """Answers to queries by customParm name their orders by it: batches by customParm are safe."""
+    echo_endings: int = 0
+    """How often that ended, since a batch last showed it."""
+    empty_echo_batches: int = 0
+    """Batches by customParm in a row that were answered without items."""
+    echo_retry_at: datetime | None = None
+    """From the second ending on: when a batch by customParm is tried again; None: at once."""
     answered_with_items: int = 0
     """Queries answered with at least one item."""
+    answered_with_belief: int = 0
+    """Queries answered with at least one item that was believed."""
     answered_by_request_id: int = 0
     """Answered queries of that id kind."""
     answered_by_custom_parm: int = 0
@@ -50,9 +60,36 @@ class AccountState:
     batch_retry_at: datetime | None = None
     """In one-item mode: when a batch is tried again."""
 
+    suspect_turns: int = 0
+    """Slots granted to suspects."""
+    failures_in_row: int = 0
+    """Queries in a row, unanswered, that ended in a way that makes suspects."""
+    failing_since: int | None = None
+    """The first query of that row."""
+    outage_from: int | None = None
+    """The first query of a row of ten and more such ends whose suspects may be returned; None where there is none."""
+    outage_until: int | None = None
+    """The last query of it."""
+    answers_in_row: int = 0
+    """Answered queries in a row since the last such end, as far as an outage waits for them."""
+    suspects_returned_at: datetime | None = None
+    """When an outage's suspects were last returned to the batches."""
+
     def answered(self, kind: IdKind) -> int:
         """How many queries of an id kind were answered."""
         return self.answered_by_request_id if kind is IdKind.REQUEST_ID else self.answered_by_custom_parm
+
+    @property
+    def answered_by_either(self) -> int:
+        """How many queries of either id kind were answered."""
+        return self.answered_by_request_id + self.answered_by_custom_parm
+
+    def may_batch_custom_parm(self, now: datetime) -> bool:
+        """Whether orders are batched by customParm: the platform echoes it, or it is time to try whether it does."""
+        if self.echoes_custom_parm:
+            return True
+        is_time = self.echo_retry_at is None or self.echo_retry_at <= now
+        return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 
     def is_backed_off(self, now: datetime) -> bool:
         """Whether the account waits."""

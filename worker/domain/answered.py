@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 from worker.domain.absences import count_absence
 from worker.domain.accounts import AccountState, end_back_off
 from worker.domain.contradictions import Contradiction, find_contradictions
+from worker.domain.denials import count_denial
+from worker.domain.echoes import learn_echo, names_no_order
 from worker.domain.giving_up import give_up_if_too_old
-from worker.domain.identity import masked_mobile_may_be
+from worker.domain.identity import shows_mobile
 from worker.domain.one_item import is_one_item_answer, learn_from_answer, with_probe
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
-from worker.domain.pricing.ages import group_of
+from worker.domain.outages import note_answer
+from worker.domain.pricing.ages import group_at
 from worker.domain.pricing.due import next_due
 from worker.domain.pricing.noting import note_looks
 from worker.domain.pricing.prices import Prices
@@ -23,7 +26,6 @@ from worker.domain.verdicts import Effect, Verdict, judge
 
 _Said = Mapping[int, tuple[Report, ...]]
 """By order id: the items that speak of an asked order."""
-_BELIEVED = frozenset({Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,20 @@ class _Asking:
     """An answered query, when its answer is applied, and by which rules."""
 
     query: Query
+    answer: Answer
     prices: Prices
     now: datetime
     rules: Rules
+    state: AccountState
+    """The account's, before the answer."""
+    said: _Said
+    contradictions: Mapping[int, Contradiction]
+    verdicts: Mapping[int, Verdict]
+    """By order id: of each order that the query still holds and that an item speaks of."""
+
+    def believed(self) -> set[int]:
+        """The held orders of which an item was believed."""
+        return {order_id for order_id, verdict in self.verdicts.items() if verdict.is_believed}
 
 
 def after_answer(
@@ -51,96 +64,134 @@ def after_answer(
     `orders` are rows of the account as they stand now: all that were asked about, and all that an item names besides.
     `prices` say when an order that is still open is due again.
     """
-    asking = _Asking(query, prices, now, rules)
-    said = _said_by_order(query, answer, state)
+    said = _said_by_order(query, answer)
     contradictions = find_contradictions(said, orders)
-    learned, forgive_since = learn_from_answer(_success(state, query, answer, said), query, answer, now, rules)
-    changes, believed = [], []
-    for order in orders:
-        reports, contradiction = said.get(order.id, ()), contradictions.get(order.id)
-        if not query.holds(order):
-            changes.append(_leave_alone(order, reports, contradiction, query, now))
-            continue
-        if reports:
-            change, is_believed = _apply_said(order, reports, contradiction, asking)
-            if is_believed:
-                believed.append(change)
-        else:
-            absent = count_absence(_asked(order, asking), query, answer, state, now)
-            change = _blame(absent, contradiction, query, now)
-        # A platform that answers one order a query has said nothing of the others, however old they are.
-        if reports or not is_one_item_answer(query, answer):
-            change = give_up_if_too_old(change, query, now, rules, "asked past the age limit, without a result")
-        changes.append(change)
+    held = [order for order in orders if query.holds(order)]
+    verdicts = {order.id: _judge(order, said[order.id], contradictions, query) for order in held if order.id in said}
+    asking = _Asking(query, answer, prices, now, rules, state, said, contradictions, verdicts)
+    learned = _success(asking)
+    learned = learn_echo(learned, query, answer, now, rules, has_believed_echo=_has_believed_echo(held, asking))
+    learned, forgive_since = learn_from_answer(learned, query, answer, now, rules)
+    learned, returned = note_answer(learned, now, rules)
+    changes = [_change(order, learned, asking) for order in orders]
+    believed = asking.believed()
     return Aftermath(
         state=learned,
         changes=tuple(with_probe(changes, learned, query, answer, now)),
         tightens_slot=True,
         forgive_since=forgive_since,
+        return_suspects=returned,
         absent=sum(order.id not in said for order in query.orders),
         pending=sum(change.after.id in said and not change.after.state.is_final for change in changes),
-        notes=note_looks(believed, query.sent_at, rules),
+        notes=note_looks([change for change in changes if change.after.id in believed], query.sent_at, rules),
     )
 
 
-def _said_by_order(query: Query, answer: Answer, state: AccountState) -> _Said:
+def _said_by_order(query: Query, answer: Answer) -> _Said:
     said = {order.id: answer.said[order.asked_id] for order in query.orders if order.asked_id in answer.said}
-    is_blind = query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not state.echoes_custom_parm
-    if is_blind and not said and any(report.custom_parm is None for report in answer.added):
-        said[query.orders[0].id] = answer.added
+    if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not said:
+        # The page does not promise that customParm comes back. The order's mobile then vouches for a lone item.
+        nameless = tuple(report for report in answer.added if report.custom_parm is None)
+        if nameless:
+            said[query.orders[0].id] = nameless
     return said
+
+
+def _judge(
+    order: Order, reports: tuple[Report, ...], contradictions: Mapping[int, Contradiction], query: Query
+) -> Verdict:
+    contradiction = contradictions.get(order.id)
+    reason = contradiction.beside(reports) if contradiction else None
+    verdict = judge(order, reports, app_id=query.app_id, asked_by=query.id_kind, contradiction=reason)
+    if verdict.effect is Effect.NONE or not _is_guess(order, reports[0], query):
+        return verdict
+    return Verdict(
+        effect=Effect.NONE,
+        report=reports[0],
+        attention=Attention.CONFLICTING_ANSWER,
+        reason="an item without customParm settles a lone order only with the order's mobile",
+    )
+
+
+def _has_believed_echo(held: Sequence[Order], asking: _Asking) -> bool:
+    believed = asking.believed()
+    return any(
+        order.id in believed and asking.verdicts[order.id].report.custom_parm == order.custom_parm is not None
+        for order in held
+    )
+
+
+def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
+    """What the answer does to one order. `learned` is the account's state after it."""
+    query, answer, now, rules = asking.query, asking.answer, asking.now, asking.rules
+    reports, contradiction = asking.said.get(order.id, ()), asking.contradictions.get(order.id)
+    if not query.holds(order):
+        return _leave_alone(order, reports, contradiction, query, now)
+    if names_no_order(query, answer):
+        # None of the batch was polled in truth: each is due as before, however old it is.
+        group = group_at(order.submitted_at, order.queried_at, rules)
+        return _answered(order, replace(query.as_before(order).out_of_suspicion(), look_group=group), query, now)
+    if reports:
+        change = _apply_said(order, learned, asking)
+    else:
+        absent = count_absence(_asked(order, asking), query, answer, asking.state, now)
+        change = _blame(absent, contradiction, query, now)
+    # A platform that answers one order a query has said nothing of the others, however old they are.
+    if reports or not is_one_item_answer(query, answer):
+        change = give_up_if_too_old(change, query, now, rules, "asked past the age limit, without a result")
+    return change
 
 
 def _asked(order: Order, asking: _Asking) -> Change:
     """The marks that any answered query leaves on an order that it asked about."""
     query, now, rules = asking.query, asking.now, asking.rules
-    asked_again = order.check_requested_at is not None and order.check_requested_at > query.sent_at
+    # Compared with what stood there at the grant, not with a time: a clock may have been ahead at the request.
+    served = {asked.id: asked.check_requested_at for asked in query.orders}
+    asked_again = order.check_requested_at is not None and order.check_requested_at != served[order.id]
     after = replace(
-        order,
+        order.out_of_suspicion(),
         lease_token=None,
         queried_at=query.sent_at,
         query_count=order.query_count + 1,
-        look_group=group_of((query.sent_at - order.submitted_at).total_seconds(), rules),
+        look_group=group_at(order.submitted_at, query.sent_at, rules),
         due_at=now if asked_again else next_due(order.submitted_at, asking.prices, now, rules),
         check_requested_at=order.check_requested_at if asked_again else None,
-        lane=Lane.BATCH if order.lane is Lane.SUSPECT else order.lane,
-        suspect_group=None,
-        bad_ends=0,
-        failures_alone=0,
-        failure_mark=0,
     )
+    return _answered(order, after, query, now)
+
+
+def _answered(order: Order, after: Order, query: Query, now: datetime) -> Change:
     change = Change(before=order, after=after)
-    if order.lane is not Lane.SUSPECT:
+    if not order.lane.is_suspect:
         return change
     return change.then(after, [query.event(order, after, EventKind.CLEARED, now, "its group was answered")])
 
 
-def _apply_said(
-    order: Order, reports: tuple[Report, ...], contradiction: Contradiction | None, asking: _Asking
-) -> tuple[Change, bool]:
-    """What items do to their order, and whether they were believed."""
-    query = asking.query
+def _apply_said(order: Order, learned: AccountState, asking: _Asking) -> Change:
+    """What items do to their order."""
+    query, now, verdict = asking.query, asking.now, asking.verdicts[order.id]
     change = _asked(order, asking)
     heard = replace(change.after, absences=0, absence_mark=0, lane=Lane.BATCH)
-    reason = contradiction.beside(reports) if contradiction else None
-    verdict = judge(order, reports, app_id=query.app_id, contradiction=reason)
-    if verdict.effect is not Effect.NONE and _is_guess(order, reports[0], query):
-        verdict = Verdict(
-            effect=Effect.NONE,
-            report=reports[0],
-            attention=Attention.CONFLICTING_ANSWER,
-            reason="an item without customParm settles a lone order only with the order's mobile",
-        )
-    settled = settle(heard, verdict, source=Source.QUERY, now=asking.now, query_id=query.id)
-    return change.then(settled.after, settled.events), verdict.effect in _BELIEVED
+    settled = settle(heard, verdict, source=Source.QUERY, now=now, query_id=query.id)
+    change = change.then(settled.after, settled.events)
+    if not verdict.is_denial:
+        return change
+    return count_denial(
+        change,
+        query,
+        now,
+        asking.rules,
+        others_believed=bool(asking.believed()),
+        answers_before=asking.state.answered_with_belief,
+        answers_now=learned.answered_with_belief,
+    )
 
 
 def _is_guess(order: Order, report: Report, query: Query) -> bool:
     """Whether nothing but its place ties an item to the order: neither the id asked for nor the order's mobile."""
     if query.id_kind is IdKind.REQUEST_ID or report.custom_parm is not None:
         return False
-    shows_digits = any(character.isdigit() for character in report.mobile or "")
-    return not (shows_digits and order.mobile and masked_mobile_may_be(report.mobile or "", order.mobile))
+    return order.mobile is None or not shows_mobile(report.mobile, order.mobile)
 
 
 def _leave_alone(
@@ -150,7 +201,7 @@ def _leave_alone(
     change = Change(before=order, after=order)
     if contradiction or not reports:
         return _blame(change, contradiction, query, now)
-    verdict = judge(order, reports, app_id=query.app_id)
+    verdict = judge(order, reports, app_id=query.app_id, asked_by=query.id_kind)
     if not order.state.may_settle and not (verdict.effect is not Effect.NONE and _is_guess(order, reports[0], query)):
         return settle(order, verdict, source=Source.QUERY, now=now, query_id=query.id)
     detail = f"the order is no longer this query's: {', '.join(report.words for report in reports)}"
@@ -165,17 +216,13 @@ def _blame(change: Change, contradiction: Contradiction | None, query: Query, no
     return change.then(blamed.after, blamed.events)
 
 
-def _success(state: AccountState, query: Query, answer: Answer, said: _Said) -> AccountState:
+def _success(asking: _Asking) -> AccountState:
+    query, state = asking.query, asking.state
     by_request_id = query.id_kind is IdKind.REQUEST_ID
-    echoed = any(
-        order.custom_parm is not None and report.custom_parm == order.custom_parm
-        for order in query.orders
-        for report in said.get(order.id, ())
-    )
     return replace(
         state if _backed_off_since(state, query) else end_back_off(state),
-        echoes_custom_parm=state.echoes_custom_parm or echoed,
-        answered_with_items=state.answered_with_items + bool(answer.item_count),
+        answered_with_items=state.answered_with_items + bool(asking.answer.item_count),
+        answered_with_belief=state.answered_with_belief + bool(asking.believed()),
         answered_by_request_id=state.answered_by_request_id + by_request_id,
         answered_by_custom_parm=state.answered_by_custom_parm + (not by_request_id),
     )

@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import Enum
 
 from worker.domain.accounts import AccountState, back_off, wait_for_configuration
-from worker.domain.giving_up import give_up, give_up_if_too_old
+from worker.domain.giving_up import give_up
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order
+from worker.domain.outages import group_number, note_failure
 from worker.domain.pricing.due import next_due
 from worker.domain.pricing.prices import Prices
 from worker.domain.queries import Aftermath, Query
@@ -16,9 +17,12 @@ from worker.domain.rules import Rules
 
 REFUSALS_BEFORE_BACKOFF = 3
 BAD_ENDS_BEFORE_SUSPICION = 2
+UNAVAILABLE_BEFORE_SUSPICION = 10
 FAILURES_ALONE_BEFORE_GIVING_UP = 3
 
 _CONFIGURATION_CODE = "-205"
+# Statuses of a platform or a gateway that takes no query at the moment. Any other may be drawn by an id's characters.
+_UNAVAILABLE_STATUSES = frozenset({401, 429, 503})
 _TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate limit")
 
 
@@ -28,9 +32,14 @@ class End(Enum):
     REFUSED = "the platform refused the batch"
     TOO_FREQUENT = "the platform says that it is asked too often"
     CONFIGURATION = "the platform refuses the application"
-    UNREADABLE = "malformed, timeout or HTTP 500: perhaps the batch's fault"
-    UNAVAILABLE = "unreachable, or any other HTTP status: not the batch's fault"
+    UNREADABLE = "malformed, timeout or an HTTP status: perhaps the batch's fault"
+    UNAVAILABLE = "HTTP 401, 429 or 503: hardly the batch's fault"
+    UNREACHABLE = "no connection: not the batch's fault"
     UNSENT = "nothing was sent"
+
+
+MAKE_SUSPECTS = frozenset({End.REFUSED, End.UNREADABLE, End.UNAVAILABLE})
+"""The ends that make suspects of their orders: at once, the second time in a row, or the tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,8 @@ def end_of(error: QueryError) -> End:
         case NotSent():
             return End.UNSENT
         case Unreachable():
-            return End.UNAVAILABLE
-        case HttpError() if error.http_status != 500:
+            return End.UNREACHABLE
+        case HttpError() if error.http_status in _UNAVAILABLE_STATUSES:
             return End.UNAVAILABLE
         case _:
             return End.UNREADABLE
@@ -78,17 +87,14 @@ def after_bad_end(
     failing = _Failing(query, end_of(error), state, prices, now, rules)
     end = failing.end
     held = [order for order in orders if query.holds(order)]
-    changes = [_as_before(order, query) for order in held]
-    if end is End.REFUSED:
-        changes = _suspect(changes, failing)
-    elif end is End.UNREADABLE:
-        changes = [change.then(replace(change.after, bad_ends=change.after.bad_ends + 1)) for change in changes]
-        suspected = [change for change in changes if _is_suspected(change.after)]
-        spared = [change for change in changes if not _is_suspected(change.after)]
-        changes = spared + _suspect(suspected, failing)
+    counted = [_counted(Change(before=order, after=query.as_before(order)), end) for order in held]
+    suspected = [change for change in counted if _is_suspected(change.after, end)]
+    spared = [change for change in counted if not _is_suspected(change.after, end)]
+    if end in MAKE_SUSPECTS:
+        state = note_failure(state, query)
     return Aftermath(
         state=_account_after(end, error, state, rules, now, jitter),
-        changes=tuple(changes),
+        changes=(*spared, *_suspect(suspected, failing)),
         tightens_slot=end in (End.REFUSED, End.CONFIGURATION),
         backs_off_whole_sid=end is End.TOO_FREQUENT,
     )
@@ -113,14 +119,27 @@ def _account_after(
     return wait_for_configuration(state, rules, now) if asks_rarely else state
 
 
-def _as_before(order: Order, query: Query) -> Change:
-    """A query that was not answered leaves its orders due as they were."""
-    due_before = {asked.id: asked.due_at for asked in query.orders}
-    return Change(before=order, after=replace(order, due_at=due_before[order.id], lease_token=None))
+def _counted(change: Change, end: End) -> Change:
+    order = change.after
+    match end:
+        case End.UNREADABLE:
+            return change.then(replace(order, bad_ends=order.bad_ends + 1))
+        case End.UNAVAILABLE:
+            return change.then(replace(order, unavailable_failures=order.unavailable_failures + 1))
+        case _:
+            return change
 
 
-def _is_suspected(order: Order) -> bool:
-    return order.lane is Lane.SUSPECT or order.bad_ends >= BAD_ENDS_BEFORE_SUSPICION
+def _is_suspected(order: Order, end: End) -> bool:
+    match end:
+        case End.REFUSED:
+            return True
+        case End.UNREADABLE:
+            return order.lane.is_suspect or order.bad_ends >= BAD_ENDS_BEFORE_SUSPICION
+        case End.UNAVAILABLE:
+            return order.unavailable_failures >= UNAVAILABLE_BEFORE_SUSPICION
+        case _:
+            return False
 
 
 def _suspect(changes: Sequence[Change], failing: _Failing) -> list[Change]:
@@ -128,17 +147,26 @@ def _suspect(changes: Sequence[Change], failing: _Failing) -> list[Change]:
     query = failing.query
     if query.is_alone:
         return [_failed_alone(change, failing) for change in changes]
-    was_group = all(change.before.lane is Lane.SUSPECT for change in changes)
-    first_half = (len(changes) + 1) // 2 if was_group else len(changes)
-    # Two numbers are set aside for each query: nobody else can make the same group.
+    was_group = all(change.before.lane.is_suspect for change in changes)
+    first_size = (len(changes) + 1) // 2 if was_group else len(changes)
+    first, second = changes[:first_size], changes[first_size:]
     return [
-        _set_aside(change, query.id * 2 + (position >= first_half), failing) for position, change in enumerate(changes)
+        *_as_group(first, group_number(query.id, 0), failing),
+        *_as_group(second, group_number(query.id, 1), failing),
     ]
 
 
-def _set_aside(change: Change, group: int, failing: _Failing) -> Change:
-    after = replace(change.after, lane=Lane.SUSPECT, suspect_group=group, absences=0, absence_mark=0)
-    if change.before.lane is Lane.SUSPECT:
+def _as_group(changes: Sequence[Change], group: int, failing: _Failing) -> list[Change]:
+    lane = Lane.LONE_SUSPECT if len(changes) == 1 else Lane.SUSPECT
+    return [_set_aside(change, group, lane, failing) for change in changes]
+
+
+def _set_aside(change: Change, group: int, lane: Lane, failing: _Failing) -> Change:
+    after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
+    if failing.end is End.UNAVAILABLE:
+        # It takes ten more of them to halve the group, or to count against a lone order.
+        after = replace(after, unavailable_failures=0)
+    if change.before.lane.is_suspect:
         return change.then(after)
     event = failing.query.event(change.before, after, EventKind.SUSPECTED, failing.now, failing.end.value)
     return change.then(after, [event])
@@ -146,16 +174,31 @@ def _set_aside(change: Change, group: int, failing: _Failing) -> Change:
 
 def _failed_alone(change: Change, failing: _Failing) -> Change:
     query, end, now, rules = failing.query, failing.end, failing.now, failing.rules
-    change = _set_aside(change, query.id * 2, failing)
-    due_at = next_due(change.after.submitted_at, failing.prices, now, rules)
-    after = replace(change.after, due_at=due_at)
-    answered = failing.state.answered(query.id_kind)
-    # Without a success of others in between, the platform refuses everything: that is no order's fault.
-    if after.id_kind is query.id_kind and (after.failures_alone == 0 or answered > after.failure_mark):
-        after = replace(after, failures_alone=after.failures_alone + 1, failure_mark=answered)
+    before = change.before
+    # One that was lone already keeps its number, which tells which end made it.
+    made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
+    change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, failing)
+    after = replace(change.after, due_at=next_due(change.after.submitted_at, failing.prices, now, rules))
+    if after.id_kind is query.id_kind and (after.failures_alone == 0 or _others_succeeded(after, failing)):
+        after = replace(
+            after,
+            failures_alone=after.failures_alone + 1,
+            failure_mark=failing.state.answered(query.id_kind),
+            failure_mark_any=failing.state.answered_by_either,
+        )
     change = change.then(after)
     if after.failures_alone >= FAILURES_ALONE_BEFORE_GIVING_UP:
         return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, end.value)
-    if end is not End.REFUSED:
-        return change
-    return give_up_if_too_old(change, query, now, rules, "refused alone, past the age limit")
+    return change
+
+
+def _others_succeeded(order: Order, failing: _Failing) -> bool:
+    """Whether queries were answered since the order last failed alone.
+
+    Without that the platform refuses everything, or everything by this id kind: no order's fault. Past the age limit
+    any answer counts: an account that may not ask by customParm would leave its orders pending for good.
+    """
+    query, state = failing.query, failing.state
+    if query.is_past_age_limit(order, failing.rules):
+        return state.answered_by_either > order.failure_mark_any
+    return state.answered(query.id_kind) > order.failure_mark

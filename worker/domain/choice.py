@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.domain.accounts import AccountState
+from worker.domain.echoes import ECHO_RETRY_WINDOWS
 from worker.domain.orders import Lane
 from worker.domain.pricing.batch import Candidate, Pick, Reason, pick_batch, used_up
 from worker.domain.pricing.prices import Prices
@@ -17,6 +18,8 @@ from worker.domain.turns import Work, next_work
 
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
+LONE_SUSPECT_EVERY = 5
+"""A lone suspect gets at least every fifth slot of suspects while it waits."""
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""
 
@@ -49,7 +52,7 @@ def choose(
         return None
     waiting: dict[Work, list[Candidate]] = {}
     for candidate in candidates:
-        waiting.setdefault(_work_of(candidate, state), []).append(candidate)
+        waiting.setdefault(_work_of(candidate, state, now), []).append(candidate)
     if state.one_item_mode:
         return _retry_batch(waiting, state, prices, now, rules) or _choose_single(candidates, state)
     work = next_work(state.turn, waiting)
@@ -65,9 +68,13 @@ def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> A
     state = replace(state, turn=state.turn + 1)
     if choice.is_batch_retry:
         state = replace(state, batch_retry_at=now + rules.windows(BATCH_RETRY_WINDOWS))
+    if choice.work is Work.SUSPECTS:
+        state = replace(state, suspect_turns=state.suspect_turns + 1)
     if choice.work is not Work.BATCH:
         return state
     by_request_id = choice.id_kind is IdKind.REQUEST_ID
+    if not by_request_id and not state.echoes_custom_parm:
+        state = replace(state, echo_retry_at=now + rules.windows(ECHO_RETRY_WINDOWS))
     return replace(
         state,
         batches=state.batches + 1,
@@ -76,11 +83,11 @@ def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> A
     )
 
 
-def _work_of(candidate: Candidate, state: AccountState) -> Work:
-    blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.echoes_custom_parm
+def _work_of(candidate: Candidate, state: AccountState, now: datetime) -> Work:
+    blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.may_batch_custom_parm(now)
     if candidate.lane is Lane.ALONE:
         return Work.SINGLE
-    if candidate.lane is Lane.SUSPECT:
+    if candidate.lane.is_suspect:
         return Work.SUSPECTS
     return Work.SINGLE if blind else Work.BATCH
 
@@ -119,7 +126,11 @@ def _choose_batch(
 
 
 def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choice:
-    oldest = min(suspects, key=_by_due)
+    """A group of two and more first: it keeps innocent orders from their batches. A lone one every fifth time."""
+    groups = [each for each in suspects if each.lane is Lane.SUSPECT]
+    lone = [each for each in suspects if each.lane is Lane.LONE_SUSPECT]
+    is_turn_of_lone = state.suspect_turns % LONE_SUSPECT_EVERY == LONE_SUSPECT_EVERY - 1
+    oldest = min(lone if lone and (is_turn_of_lone or not groups) else groups, key=_by_due)
     if state.configuration_refused:
         return Choice(work=Work.SINGLE, id_kind=oldest.id_kind, picks=(_alone(oldest),))
     return Choice(work=Work.SUSPECTS, id_kind=oldest.id_kind, suspect_group=oldest.suspect_group)

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.domain.orders import Attention, Change, EventKind, OrderState, gravest
+from worker.domain.orders import Attention, Change, EventKind, Order, OrderEvent, OrderState, Source, gravest
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
+
+OVERDUE_WINDOWS = 60
+"""An order that is still pending so long past the age limit, for whatever reason, is shown to a person."""
 
 
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, detail: str) -> Change:
@@ -18,7 +21,30 @@ def give_up(change: Change, attention: Attention, query: Query, now: datetime, d
 def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules, detail: str) -> Change:
     """Make a pending order unresolved, if the query was sent when the order was past the age at which asking stops."""
     order = change.after
-    is_too_old = query.sent_at - order.submitted_at >= timedelta(seconds=rules.unresolved_after_seconds)
-    if order.state is not OrderState.PENDING or not is_too_old:
+    if order.state is not OrderState.PENDING or not query.is_past_age_limit(order, rules):
         return change
     return give_up(change, Attention.TOO_OLD, query, now, detail)
+
+
+def overdue_before(now: datetime, rules: Rules) -> datetime:
+    """Pending orders that were submitted before this time are overdue."""
+    return now - timedelta(seconds=rules.unresolved_after_seconds) - rules.windows(OVERDUE_WINDOWS)
+
+
+def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
+    """Show an overdue order to a person: it stays pending, since no answer has said anything of it."""
+    unchanged = Change(before=order, after=order)
+    is_overdue = order.state is OrderState.PENDING and order.submitted_at < overdue_before(now, rules)
+    if not is_overdue or order.attention is not None:
+        return unchanged
+    after = replace(order, attention=Attention.TOO_OLD)
+    event = OrderEvent(
+        order_id=order.id,
+        at=now,
+        kind=EventKind.OVERDUE,
+        source=Source.WORKER,
+        from_state=order.state,
+        to_state=after.state,
+        detail=f"still pending {OVERDUE_WINDOWS} windows past the age limit",
+    )
+    return unchanged.then(after, [event])

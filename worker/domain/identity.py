@@ -8,6 +8,8 @@ from worker.domain.reports import IdKind
 
 MAX_ID_LENGTH = 64
 ID_RULE = "1 to 64 characters, no comma, quote, bracket, white space or control character"
+TELLING_DIGITS = 4
+"""A masked number that shows fewer digits is no evidence."""
 MOBILE_RULE = "11 digits; blanks, dashes and a leading +86 or 86 are allowed"
 
 # Nearly every id is of this kind: looking at each of its characters was a quarter of the work of taking an order in.
@@ -101,6 +103,16 @@ def masked_mobile_may_be(masked: str, mobile: str) -> bool:
     if len(shown) == len(mobile):
         return all(said in ("*", ours) for said, ours in zip(shown, mobile, strict=True))
     return set(hidden) == {"*"} and mobile.startswith(before) and mobile.endswith(after)
+
+
+def shows_mobile(masked: str | None, mobile: str | None) -> bool:
+    """Whether a masked number shows enough to vouch for an order: four digits, none of which contradicts `mobile`.
+
+    Stars alone, or a single digit before them, fit every order. Where the order has no number, four digits are enough:
+    they show that the platform knows one.
+    """
+    digits = sum(character.isdigit() for character in _bare(masked or ""))
+    return digits >= TELLING_DIGITS and (mobile is None or masked_mobile_may_be(masked or "", mobile))
 
 
 def _bare(number: str) -> str:

@@ -73,6 +73,8 @@ class Source(StrEnum):
     BILLING = "billing"
     """The billing system's cancel and check tasks."""
     OPERATOR = "operator"
+    WORKER = "worker"
+    """The worker by itself, from the order's age."""
 
 
 class Lane(StrEnum):
@@ -83,6 +85,13 @@ class Lane(StrEnum):
     """Three absences in a row: asked in a query of its own."""
     SUSPECT = "suspect"
     """It was in a query that ended badly: asked with its group only, until that is answered."""
+    LONE_SUSPECT = "lone_suspect"
+    """A suspect whose group is itself alone: asked after the groups of two and more."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether an order in this lane joins no batch until a query about it was answered."""
+        return self in (Lane.SUSPECT, Lane.LONE_SUSPECT)
 
 
 class EventKind(StrEnum):
@@ -104,6 +113,8 @@ class EventKind(StrEnum):
     ASKED_ALONE = "asked_alone"
     SUSPECTED = "suspected"
     CLEARED = "cleared"
+    OVERDUE = "overdue"
+    """Still pending long after the age limit, for whatever reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,11 +157,21 @@ class Order:
     absence_mark: int = 0
     """The account's count of answers with items at the last absence that counted alone."""
     bad_ends: int = 0
-    """Queries about it in a row that ended unreadable, in a timeout or in HTTP 500."""
+    """Queries about it in a row that ended unreadable, in a timeout or in an HTTP status other than those below."""
+    unavailable_failures: int = 0
+    """Queries about it in a row that ended in HTTP 401, 429 or 503, since they last made it a suspect."""
     failures_alone: int = 0
     """How often in a row a query for it alone failed, with a success of others between each."""
     failure_mark: int = 0
-    """The account's count of successful queries at the last such failure."""
+    """The account's count of successful queries of its id kind at the last such failure."""
+    failure_mark_any: int = 0
+    """The same of either id kind: what counts past the age limit."""
+    denials: int = 0
+    """How many answers said that the platform does not know it, as far as they count (`worker.domain.denials`)."""
+    first_denied_at: datetime | None = None
+    """When the query was sent whose answer was the first of them."""
+    denial_mark: int = 0
+    """The account's count of answers with a believed item at the last of them."""
 
     @property
     def key(self) -> OrderKey:
@@ -175,7 +196,26 @@ class Order:
         if self.request_id is not None or request_id is None:
             return self
         # It is asked about by that id from now on: failures under the other kind of id are no failures in a row.
-        return replace(self, request_id=request_id, failures_alone=0, failure_mark=0)
+        return replace(self, request_id=request_id, failures_alone=0, failure_mark=0, failure_mark_any=0)
+
+    def not_denied(self) -> "Order":
+        """The order once the platform has shown that it knows it: denials so far no longer count."""
+        if not self.denials:
+            return self
+        return replace(self, denials=0, first_denied_at=None, denial_mark=0)
+
+    def out_of_suspicion(self) -> "Order":
+        """The order free of all that failed queries left on it, as after an answered one."""
+        return replace(
+            self,
+            lane=Lane.BATCH if self.lane.is_suspect else self.lane,
+            suspect_group=None,
+            bad_ends=0,
+            unavailable_failures=0,
+            failures_alone=0,
+            failure_mark=0,
+            failure_mark_any=0,
+        )
 
     def no_longer_asked_about(self, state: OrderState, **others: Any) -> "Order":
         """The order in a state in which nobody asks: free of its lane, its group, its lease and its check.

@@ -1,12 +1,13 @@
 """One query to the platform, from its grant on, and what its end leads to."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from worker.domain.accounts import AccountState
 from worker.domain.orders import Change, EventKind, Order, OrderEvent, Source
 from worker.domain.pricing.learning import Notes
 from worker.domain.reports import IdKind
+from worker.domain.rules import Rules
 from worker.domain.turns import Work
 
 
@@ -44,6 +45,15 @@ class Query:
         """Whether an order, as it stands now, may still be changed by this query's end."""
         return order.lease_token == self.token and order.state.may_settle
 
+    def as_before(self, order: Order) -> Order:
+        """An order that it holds, due as before: what an end leaves behind that says nothing of the order."""
+        due_before = next(asked.due_at for asked in self.orders if asked.id == order.id)
+        return replace(order, due_at=due_before, lease_token=None)
+
+    def is_past_age_limit(self, order: Order, rules: Rules) -> bool:
+        """Whether it was sent when an order was past the age at which polling stops."""
+        return self.sent_at - order.submitted_at >= timedelta(seconds=rules.unresolved_after_seconds)
+
     def event(self, before: Order, after: Order, kind: EventKind, now: datetime, detail: str) -> OrderEvent:
         """The record of what this query's end did to an order, beside what the platform said."""
         return OrderEvent(
@@ -70,6 +80,8 @@ class Aftermath:
     """Whether every account of the account SID backs off."""
     forgive_since: int | None = None
     """From this query on, what one-item answers of the account left out was not absent, and is due at once."""
+    return_suspects: tuple[int, int] | None = None
+    """The first and the last group of suspects that an outage made, which go back to the batches."""
     absent: int = 0
     """How many asked orders the answer left out."""
     pending: int = 0

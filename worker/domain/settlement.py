@@ -63,7 +63,8 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
     """Apply a verdict. A final or cancelled order never changes its state, traffic_sts, remark or ori_amount."""
     hearing = _Hearing(verdict=verdict, source=source, now=now, query_id=query_id)
     if verdict.effect is Effect.NONE:
-        return hearing.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
+        change = hearing.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
+        return ask_again_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
     if not order.state.may_settle:
         return _compare_with_final(order, hearing)
     if verdict.effect is Effect.DUE_NOW:
@@ -71,7 +72,7 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
         return ask_again_now(change, now) if order.state is OrderState.PENDING else change
     named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
-        heard = replace(named, **_said(verdict))
+        heard = replace(named.not_denied(), **_said(verdict))
         is_news = heard != order
         return hearing.change(order, heard, EventKind.REPORTED) if is_news else Change(before=order, after=order)
     return hearing.change(order, _final(named, verdict, source, now), EventKind.SETTLED)

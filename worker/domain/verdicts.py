@@ -1,14 +1,15 @@
 """What one item is worth, for answers and callbacks alike: a final state only ever follows from positive evidence."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
 from worker.domain.amounts import read_amount
-from worker.domain.identity import masked_mobile_may_be
+from worker.domain.identity import masked_mobile_may_be, shows_mobile
 from worker.domain.orders import Attention, Order
-from worker.domain.reports import Report
+from worker.domain.reports import IdKind, Report
 
 
 class Effect(Enum):
@@ -32,20 +33,43 @@ class Verdict:
     attention: Attention | None = None
     reason: str = ""
     """Why nothing was believed, or what a person should look at; empty where all is plain."""
+    is_due_now: bool = False
+    """Whether a pending order is to be polled now, although nothing was settled."""
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the item was accepted: its status, remark and amount are the order's now."""
+        return self.effect in _BELIEVED
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether the item says, or cannot rule out, that the platform does not know the order."""
+        return self.effect is Effect.NONE and self.attention is Attention.UNKNOWN_TO_PLATFORM
 
 
+_BELIEVED = frozenset({Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED})
 # Of several items for one id: how many are recorded beside the first.
 _OTHERS_SHOWN = 4
-_NO_SUCH_ORDER = ("不存在", "未找到", "not found")
+_DENIALS = (
+    *("不存在", "未找到", "查无", "无此", "没有找到", "订单号错误"),
+    *("not found", "not exist", "no such"),
+)
+# Beside the order's number a denial may be about something else: 手机号码不存在 and 无此套餐 are real failures.
+_OF_AN_ORDER = ("单", "记录", "order", "record")
 
 
 def judge(
-    order: Order, reports: Sequence[Report], *, app_id: str, contradiction: str | None = None, is_callback: bool = False
+    order: Order,
+    reports: Sequence[Report],
+    *,
+    app_id: str,
+    asked_by: IdKind | None,
+    contradiction: str | None = None,
 ) -> Verdict:
     """Judge the items (one or more) that name an order.
 
-    `app_id` is the account's own; `contradiction` is a reason that only the caller can see (an id that belongs to
-    another row). The first finding that applies decides.
+    `app_id` is the account's own; `asked_by` is the id kind of the query, None for a callback; `contradiction` is a
+    reason that only the caller can see (an id that belongs to another row). The first finding that applies decides.
     """
     report = reports[0]
     conflict = contradiction or _conflict(order, reports, app_id)
@@ -57,9 +81,9 @@ def judge(
         case "0":
             return Verdict(effect=Effect.PENDING, report=report, amount=read_amount(report.ori_amount))
         case "1":
-            return _success(order, report, is_callback)
+            return _success(order, report, is_callback=asked_by is None)
         case "-1":
-            return _failure(report)
+            return _failure(order, report, asked_by)
         case _:
             return _nothing(
                 report, Attention.UNKNOWN_STATUS, f"trafficSts {report.traffic_sts!r} is neither 1, 0 nor -1"
@@ -86,7 +110,7 @@ def _words_of_others(reports: Sequence[Report]) -> str:
     return f", beside the first {', '.join(others)}" if others else ""
 
 
-def _success(order: Order, report: Report, is_callback: bool) -> Verdict:
+def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
     amount = read_amount(report.ori_amount)
     if amount is None:
         if is_callback and not report.has_amount_field:
@@ -100,19 +124,54 @@ def _success(order: Order, report: Report, is_callback: bool) -> Verdict:
     return Verdict(effect=Effect.SUCCEEDED, report=report, amount=amount)
 
 
-def _failure(report: Report) -> Verdict:
+def _failure(order: Order, report: Report, asked_by: IdKind | None) -> Verdict:
+    """A -1 is a failure only where the platform shows that it knows the order; else nobody knows of a refund."""
     amount = read_amount(report.ori_amount)
-    if report.mobile is None and amount is None:
-        return _nothing(report, Attention.UNKNOWN_TO_PLATFORM, "-1 with neither mobile nor amount")
-    remark = (report.remark or "").casefold()
-    if any(words in remark for words in _NO_SUCH_ORDER):
-        return _nothing(report, Attention.UNKNOWN_TO_PLATFORM, "-1 that says there is no such order")
+    shows_number = shows_mobile(report.mobile, order.mobile)
+    if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, asked_by)):
+        return _denial(report, asked_by, "-1 without evidence that the platform knows the order")
+    if _denies_order(report.remark or "", shows_number=shows_number):
+        return _denial(report, asked_by, "-1 that says there is no such order")
     if amount != 0 and report.ori_amount is not None:
         reason = f"charged {report.ori_amount} for a failed order"
         return Verdict(
             effect=Effect.FAILED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
         )
     return Verdict(effect=Effect.FAILED, report=report, amount=amount)
+
+
+def _names_other_id(order: Order, report: Report, asked_by: IdKind | None) -> bool:
+    """Whether the item names the row's id that it was not asked by; a callback has to name both.
+
+    An echo of the id in the request proves nothing: a platform that does not know the order echoes it, too.
+    """
+    by_request_id = order.request_id is not None and report.request_id == order.request_id
+    by_custom_parm = order.custom_parm is not None and report.custom_parm == order.custom_parm
+    match asked_by:
+        case None:
+            return by_request_id and by_custom_parm
+        case IdKind.REQUEST_ID:
+            return by_custom_parm
+        case IdKind.CUSTOM_PARM:
+            return by_request_id
+
+
+def _denies_order(remark: str, *, shows_number: bool) -> bool:
+    words = " ".join(unicodedata.normalize("NFKC", remark).casefold().split())
+    if not any(denial in words for denial in _DENIALS):
+        return False
+    return not shows_number or any(word in words for word in _OF_AN_ORDER)
+
+
+def _denial(report: Report, asked_by: IdKind | None, reason: str) -> Verdict:
+    return Verdict(
+        effect=Effect.NONE,
+        report=report,
+        attention=Attention.UNKNOWN_TO_PLATFORM,
+        reason=reason,
+        # A callback may be wrong where an answer is right: the platform is asked at once.
+        is_due_now=asked_by is None,
+    )
 
 
 def _nothing(report: Report, attention: Attention, reason: str) -> Verdict:

@@ -111,7 +111,6 @@ def test_a_cancelled_order_stays_cancelled_and_the_answer_is_recorded() -> None:
 
 def test_an_echo_of_custom_parm_is_remembered() -> None:
     assert answered([make_blind_order()], [make_report(custom_parm="C1")]).state.echoes_custom_parm
-    assert answered([make_order(custom_parm="C1")], [make_report(custom_parm="C1")]).state.echoes_custom_parm
     assert not answered([make_blind_order()], [make_report()]).state.echoes_custom_parm
     assert answered([make_order()], [], state=make_state(echoes_custom_parm=True)).state.echoes_custom_parm
 
@@ -124,7 +123,13 @@ def test_a_single_without_echo_accepts_one_item_whose_mobile_agrees_and_keeps_it
 
 @pytest.mark.parametrize(
     "fields",
-    [{"mobile": None}, {"mobile": "***********"}, {"mobile": "189****0804"}, {"mobile": None, "traffic_sts": "0"}],
+    [
+        {"mobile": None},
+        {"mobile": "***********"},
+        {"mobile": "188********"},
+        {"mobile": "189****0804"},
+        {"mobile": None, "traffic_sts": "0"},
+    ],
 )
 def test_a_single_without_echo_is_not_settled_without_the_orders_mobile(fields: dict[str, str | None]) -> None:
     end = answered([make_blind_order()], [make_report(**fields)], work=Work.SINGLE)
@@ -153,9 +158,21 @@ def test_a_single_answered_with_another_orders_custom_parm_was_left_out() -> Non
     assert (after(end).attention, after(end).traffic_sts, end.absent) == (None, None, 1)
 
 
-def test_once_custom_parm_was_echoed_items_without_it_are_nobodys() -> None:
-    end = answered([make_blind_order()], [make_report()], state=make_state(echoes_custom_parm=True))
-    assert (after(end).state, end.absent) == (OrderState.PENDING, 1)
+def test_a_single_without_echo_is_accepted_whatever_was_learned_before() -> None:
+    for state in (make_state(echoes_custom_parm=True), make_state(echo_endings=2)):
+        end = answered([make_blind_order()], [make_report()], state=state)
+        assert (after(end).state, end.absent) == (OrderState.SUCCEEDED, 0)
+
+
+def test_a_foreign_item_beside_it_does_not_keep_a_single_from_its_own() -> None:
+    end = answered([make_blind_order()], [make_report(custom_parm="C9", request_id="R9"), make_report()])
+    assert (after(end).state, after(end).request_id) == (OrderState.SUCCEEDED, "R1")
+
+
+def test_a_check_that_was_requested_while_the_clock_was_ahead_is_served_once() -> None:
+    order = make_order(check_requested_at=NOW + timedelta(hours=1))
+    asked = after(answered([order], [make_report(traffic_sts="0")]))
+    assert (asked.check_requested_at, asked.due_at > NOW) == (None, True)
 
 
 @pytest.mark.parametrize("status", ["0", None])

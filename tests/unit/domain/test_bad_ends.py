@@ -39,12 +39,14 @@ CONFIGURATION = Refused("-205", "应用校验失败")
 MALFORMED, TIMEOUT, HTTP_500 = Malformed("not JSON"), DeadlineExceeded("no answer"), HttpError(500)
 UNREACHABLE, NOT_SENT, HTTP_503 = Unreachable("no route"), NotSent("too late"), HttpError(503)
 
-UNREADABLE = [MALFORMED, TIMEOUT, HTTP_500]
-BLAMELESS = [TOO_FREQUENT, CONFIGURATION, UNREACHABLE, NOT_SENT, HTTP_503, HttpError(429), HttpError(302)]
-ALL = [REFUSED, *UNREADABLE, *BLAMELESS]
+UNREADABLE = [MALFORMED, TIMEOUT, HTTP_500, HttpError(403), HttpError(414), HttpError(302)]
+UNAVAILABLE = [HttpError(401), HttpError(429), HTTP_503]
+BLAMELESS = [TOO_FREQUENT, CONFIGURATION, UNREACHABLE, NOT_SENT]
+ALL = [REFUSED, *UNREADABLE, *UNAVAILABLE, *BLAMELESS]
 
 BATCH = [make_order(order_id, due_at=NOW - timedelta(seconds=100 - order_id)) for order_id in range(1, 6)]
-LONE = make_order(lane=Lane.SUSPECT, suspect_group=3)
+GROUP = [replace(order, lane=Lane.SUSPECT, suspect_group=3) for order in BATCH]
+LONE = make_order(lane=Lane.LONE_SUSPECT, suspect_group=3)
 
 
 def names(error: QueryError) -> str:
@@ -70,9 +72,10 @@ def test_minus_205_is_a_configuration_error_and_any_other_code_a_refusal() -> No
     )
 
 
-def test_of_the_http_statuses_only_500_may_be_the_batchs_fault() -> None:
-    assert end_of(HTTP_500) is End.UNREADABLE
-    assert {end_of(HttpError(status)) for status in (301, 401, 404, 429, 501, 502, 503)} == {End.UNAVAILABLE}
+def test_any_http_status_may_be_the_batchs_fault_but_hardly_401_429_or_503() -> None:
+    assert {end_of(HttpError(status)) for status in (301, 400, 403, 404, 414, 500, 501, 502, 504)} == {End.UNREADABLE}
+    assert {end_of(HttpError(status)) for status in (401, 429, 503)} == {End.UNAVAILABLE}
+    assert end_of(UNREACHABLE) is End.UNREACHABLE
 
 
 # ---- the slot
@@ -159,13 +162,41 @@ def test_the_second_unreadable_end_in_a_row_makes_an_order_a_suspect(error: Quer
     once = [change.after for change in failed(BATCH, error).changes]
     assert once == [replace(order, bad_ends=1) for order in BATCH]
     end = failed([replace(BATCH[0], bad_ends=1), BATCH[1]], error)
-    assert (after(end, 1).lane, after(end, 2).lane) == (Lane.SUSPECT, Lane.BATCH)
+    assert (after(end, 1).lane, after(end, 2).lane) == (Lane.LONE_SUSPECT, Lane.BATCH)
     assert (kinds(end, 1), kinds(end, 2)) == (["suspected"], [])
 
 
+@pytest.mark.parametrize("error", UNAVAILABLE, ids=names)
+def test_the_tenth_unavailable_end_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
+    orders = BATCH
+    for count in range(1, 10):
+        orders = [change.after for change in failed(orders, error).changes]
+        assert orders == [replace(order, unavailable_failures=count) for order in BATCH]
+    suspects = [change.after for change in failed(orders, error).changes]
+    assert {order.lane for order in suspects} == {Lane.SUSPECT}
+    assert len({order.suspect_group for order in suspects}) == 1
+
+
+def test_unavailable_ends_are_counted_apart_from_unreadable_ones() -> None:
+    once = [change.after for change in failed(BATCH, HTTP_503).changes]
+    twice = [change.after for change in failed(once, HTTP_500).changes]
+    assert {(order.lane, order.bad_ends, order.unavailable_failures) for order in twice} == {(Lane.BATCH, 1, 1)}
+
+
+@pytest.mark.parametrize("error", UNAVAILABLE, ids=names)
+def test_a_group_is_halved_by_its_tenth_unavailable_end_in_a_row_and_by_none_before(error: QueryError) -> None:
+    before = [replace(order, unavailable_failures=8) for order in GROUP]
+    ninth = [change.after for change in failed(before, error, work=Work.SUSPECTS).changes]
+    assert {order.suspect_group for order in ninth} == {3}
+    tenth = [change.after for change in failed(ninth, error, work=Work.SUSPECTS).changes]
+    assert len({order.suspect_group for order in tenth}) == 2
+    assert {order.unavailable_failures for order in tenth} == {0}
+
+
 def test_an_answer_between_two_unreadable_ends_breaks_the_row() -> None:
-    asked = replace(BATCH[0], bad_ends=1)
-    assert after(answered([asked], [make_report(1, traffic_sts="0")])).bad_ends == 0
+    asked = replace(BATCH[0], bad_ends=1, unavailable_failures=9)
+    heard = after(answered([asked], [make_report(1, traffic_sts="0")]))
+    assert (heard.bad_ends, heard.unavailable_failures) == (0, 0)
 
 
 def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:
@@ -178,7 +209,7 @@ def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:
 
 @pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
 def test_a_group_that_ends_in_such_a_way_again_is_split_in_halves(error: QueryError) -> None:
-    group = [replace(order, lane=Lane.SUSPECT, suspect_group=3) for order in BATCH]
+    group = GROUP
     end = failed(group, error, work=Work.SUSPECTS)
     halves = [change.after.suspect_group for change in end.changes]
     assert halves[0] == halves[1] == halves[2] != halves[3] == halves[4]
@@ -187,8 +218,7 @@ def test_a_group_that_ends_in_such_a_way_again_is_split_in_halves(error: QueryEr
 
 
 def test_no_two_queries_make_the_same_group() -> None:
-    group = [replace(order, lane=Lane.SUSPECT, suspect_group=3) for order in BATCH]
-    groups = [{change.after.suspect_group for change in failed(group, REFUSED, id=i).changes} for i in range(1, 6)]
+    groups = [{change.after.suspect_group for change in failed(GROUP, REFUSED, id=i).changes} for i in range(1, 6)]
     assert len(set().union(*groups)) == 10
 
 
@@ -209,7 +239,7 @@ def fail_alone(order: Order, error: QueryError, state: AccountState) -> Order:
 def test_a_lone_suspect_that_failed_waits_like_any_re_query_and_joins_no_batch(error: QueryError) -> None:
     submitted_at = NOW - RULES.windows(100)
     order = fail_alone(replace(LONE, submitted_at=submitted_at), error, make_state())
-    assert (order.lane, order.due_at) == (Lane.SUSPECT, next_due(submitted_at, PRICES, NOW, RULES))
+    assert (order.lane, order.due_at) == (Lane.LONE_SUSPECT, next_due(submitted_at, PRICES, NOW, RULES))
     assert order.due_at > NOW + WINDOW
     assert order.suspect_group is not None
 
@@ -236,7 +266,27 @@ def test_an_account_that_may_not_use_custom_parm_sets_nothing_aside() -> None:
     order = make_blind_order()
     for successes in range(9):
         order = fail_alone(order, REFUSED, make_state(answered_by_request_id=successes))
-    assert (order.state, order.failures_alone, order.lane) == (OrderState.PENDING, 1, Lane.SUSPECT)
+    assert (order.state, order.failures_alone, order.lane) == (OrderState.PENDING, 1, Lane.LONE_SUSPECT)
+
+
+def test_past_the_age_limit_successes_of_either_id_kind_lie_between_the_failures_of_a_lone_order() -> None:
+    order = make_blind_order(submitted_at=NOW - timedelta(seconds=RULES.unresolved_after_seconds + 5))
+    for successes in range(3):
+        assert order.state is OrderState.PENDING
+        order = fail_alone(order, REFUSED, make_state(answered_by_request_id=successes))
+    assert (order.state, order.attention) == (OrderState.UNRESOLVED, Attention.REJECTED_BY_PLATFORM)
+
+
+def test_past_the_age_limit_a_platform_that_answers_nothing_sets_nothing_aside() -> None:
+    order = make_blind_order(submitted_at=NOW - timedelta(seconds=RULES.unresolved_after_seconds + 5))
+    for _ in range(9):
+        order = fail_alone(order, REFUSED, make_state(answered_by_request_id=4, answered_by_custom_parm=2))
+    assert (order.state, order.failures_alone) == (OrderState.PENDING, 1)
+
+
+def test_a_half_of_one_is_a_lone_suspect() -> None:
+    end = failed(GROUP[:3], REFUSED, work=Work.SUSPECTS)
+    assert [change.after.lane for change in end.changes] == [Lane.SUSPECT, Lane.SUSPECT, Lane.LONE_SUSPECT]
 
 
 def test_a_failure_by_another_id_kind_than_the_orders_own_by_now_does_not_count() -> None:
@@ -252,6 +302,6 @@ def test_an_answer_breaks_the_row_of_failures() -> None:
 
 def test_a_single_that_fails_is_a_lone_suspect() -> None:
     end = failed([make_order()], REFUSED, work=Work.SINGLE)
-    assert (after(end).lane, after(end).failures_alone, kinds(end)) == (Lane.SUSPECT, 1, ["suspected"])
+    assert (after(end).lane, after(end).failures_alone, kinds(end)) == (Lane.LONE_SUSPECT, 1, ["suspected"])
     unread = failed([make_order()], TIMEOUT, work=Work.SINGLE)
     assert (after(unread).lane, after(unread).failures_alone) == (Lane.BATCH, 0)

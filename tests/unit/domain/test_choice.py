@@ -199,10 +199,54 @@ def test_a_granted_batch_counts_for_its_id_kind() -> None:
     assert (by_custom_parm.batches_without_request_id, by_custom_parm.batches_without_custom_parm) == (3, 0)
 
 
-@pytest.mark.parametrize("work", [Work.SUSPECTS, Work.SINGLE])
-def test_any_other_grant_costs_a_turn_only(work: Work) -> None:
+@pytest.mark.parametrize(("work", "suspect_turns"), [(Work.SUSPECTS, 4), (Work.SINGLE, 3)])
+def test_any_other_grant_costs_a_turn_only_one_of_suspects_theirs_too(work: Work, suspect_turns: int) -> None:
     choice = Choice(work=work, id_kind=IdKind.REQUEST_ID)
-    assert spend(make_state(turn=8), choice, NOW, RULES) == make_state(turn=9)
+    spent = spend(make_state(turn=8, suspect_turns=3), choice, NOW, RULES)
+    assert spent == make_state(turn=9, suspect_turns=suspect_turns)
+
+
+# ---- lone suspects
+
+
+def test_groups_of_suspects_go_before_lone_ones_but_for_every_fifth_slot_of_suspects() -> None:
+    waiting = [
+        make_candidate(1, lane=Lane.LONE_SUSPECT, suspect_group=4),
+        make_candidate(2, lane=Lane.LONE_SUSPECT, suspect_group=6),
+        *(make_candidate(order_id, lane=Lane.SUSPECT, suspect_group=8) for order_id in (3, 4)),
+    ]
+    state, groups = make_state(), []
+    for _ in range(10):
+        choice = chosen(waiting, state)
+        groups.append(choice.suspect_group)
+        state = spend(state, choice, NOW, RULES)
+    assert groups == [8, 8, 8, 8, 4, 8, 8, 8, 8, 4]
+
+
+def test_lone_suspects_have_all_slots_of_suspects_where_no_group_waits() -> None:
+    waiting = [make_candidate(i, lane=Lane.LONE_SUSPECT, suspect_group=2 * i) for i in (1, 2)]
+    assert {chosen(waiting, make_state(suspect_turns=turn)).suspect_group for turn in range(5)} == {2}
+
+
+# ---- batches by customParm after their second ending
+
+
+def blind_batch(count: int) -> list[Candidate]:
+    return batch_of(count, id_kind=IdKind.CUSTOM_PARM)
+
+
+def test_after_the_second_ending_a_batch_by_custom_parm_is_tried_every_60_windows() -> None:
+    state = make_state(echo_endings=2, echo_retry_at=NOW)
+    choice = chosen(blind_batch(50), state)
+    assert (choice.work, choice.id_kind, len(choice.order_ids)) == (Work.BATCH, IdKind.CUSTOM_PARM, 50)
+    spent = spend(state, choice, NOW, RULES)
+    assert spent.echo_retry_at == NOW + 60 * WINDOW
+    assert chosen(blind_batch(50), spent).work is Work.SINGLE
+
+
+@pytest.mark.parametrize("endings", [0, 1])
+def test_before_the_second_ending_no_batch_by_custom_parm_is_tried(endings: int) -> None:
+    assert chosen(blind_batch(50), make_state(echo_endings=endings, echo_retry_at=NOW)).work is Work.SINGLE
 
 
 def test_a_choice_names_the_groups_of_either_kind_of_which_more_must_be_read() -> None:

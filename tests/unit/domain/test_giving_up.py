@@ -1,4 +1,6 @@
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,9 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders import Attention, Lane, OrderState
-from worker.domain.query_errors import DeadlineExceeded, Refused
+from worker.domain.giving_up import flag_overdue
+from worker.domain.orders import Attention, EventKind, Lane, OrderState, Source
+from worker.domain.query_errors import DeadlineExceeded, HttpError, QueryError, Refused
 
 LIMIT = timedelta(seconds=RULES.unresolved_after_seconds)
 OLD = make_order(submitted_at=SENT_AT - LIMIT)
@@ -42,18 +45,49 @@ def test_a_query_sent_before_that_age_does_not_count() -> None:
     assert after(answered([younger], [make_report(traffic_sts="0")])).state is OrderState.PENDING
 
 
-def test_past_the_age_limit_an_order_refused_alone_is_too_old() -> None:
-    end = failed([OLD], Refused("-7", "no"))
-    assert (after(end).state, after(end).attention) == (OrderState.UNRESOLVED, Attention.TOO_OLD)
-
-
-def test_past_the_age_limit_no_other_bad_end_gives_an_order_up() -> None:
-    assert after(failed([OLD, make_order(2)], Refused("-7", "no"))).state is OrderState.PENDING
+@pytest.mark.parametrize("error", [Refused("-7", "no"), HttpError(403), DeadlineExceeded("no answer")])
+def test_past_the_age_limit_a_query_that_was_not_answered_gives_no_order_up(error: QueryError) -> None:
+    assert after(failed([OLD], error)).state is OrderState.PENDING
+    assert after(failed([OLD, make_order(2)], error)).state is OrderState.PENDING
     suspect = make_order(submitted_at=OLD.submitted_at, lane=Lane.SUSPECT, suspect_group=1)
-    assert after(failed([suspect], DeadlineExceeded("no answer"))).state is OrderState.PENDING
+    assert after(failed([suspect], error)).state is OrderState.PENDING
 
 
 def test_an_order_is_given_up_once() -> None:
     order = make_order(submitted_at=OLD.submitted_at, lane=Lane.ALONE, absences=2, absence_mark=1)
     end = answered([order], [], state=make_state(answered_with_items=9))
     assert (after(end).attention, kinds(end)) == (Attention.UNKNOWN_TO_PLATFORM, ["gave_up"])
+
+
+# ---- orders that nothing ends
+
+
+OVERDUE = make_order(submitted_at=NOW - LIMIT - RULES.windows(60) - timedelta(seconds=1))
+
+
+def test_60_windows_past_the_age_limit_a_pending_order_is_shown_to_a_person_and_stays_pending() -> None:
+    change = flag_overdue(OVERDUE, NOW, RULES)
+    assert change.after == replace(OVERDUE, attention=Attention.TOO_OLD)
+    (event,) = change.events
+    assert (event.kind, event.source, event.to_state) == (EventKind.OVERDUE, Source.WORKER, OrderState.PENDING)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"submitted_at": NOW - LIMIT - RULES.windows(60)},
+        {"state": OrderState.UNRESOLVED},
+        {"state": OrderState.CANCELLED},
+        {"attention": Attention.UNKNOWN_STATUS},
+    ],
+    ids=str,
+)
+def test_an_order_that_is_younger_settled_or_shown_already_is_not_overdue(fields: dict[str, Any]) -> None:
+    order = replace(OVERDUE, **fields)
+    change = flag_overdue(order, NOW, RULES)
+    assert (change.after, change.events) == (order, ())
+
+
+def test_an_overdue_order_that_settles_is_shown_no_more() -> None:
+    settled = after(answered([flag_overdue(OVERDUE, NOW, RULES).after], [make_report()]))
+    assert (settled.state, settled.attention) == (OrderState.SUCCEEDED, None)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, NOW, leased, make_blind_order, make_order, make_report
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order, OrderState, Source
-from worker.domain.reports import Report
+from worker.domain.reports import IdKind, Report
 from worker.domain.settlement import settle
 from worker.domain.verdicts import judge
 
@@ -48,7 +48,7 @@ reports = st.builds(
 
 
 def heard(order: Order, report: Report, *, is_callback: bool = False) -> Change:
-    verdict = judge(order, [report], app_id=APP_ID, is_callback=is_callback)
+    verdict = judge(order, [report], app_id=APP_ID, asked_by=None if is_callback else IdKind.REQUEST_ID)
     return settle(order, verdict, source=Source.CALLBACK if is_callback else Source.QUERY, now=NOW, query_id=7)
 
 
@@ -67,7 +67,7 @@ def test_a_final_or_cancelled_order_never_changes_what_it_says(
 def test_status_remark_and_amount_change_only_with_an_accepted_0_1_or_minus_1(
     order: Order, report: Report, is_callback: bool
 ) -> None:
-    verdict = judge(order, [report], app_id=APP_ID, is_callback=is_callback)
+    verdict = judge(order, [report], app_id=APP_ID, asked_by=None if is_callback else IdKind.REQUEST_ID)
     after = settle(order, verdict, source=Source.QUERY, now=NOW).after
     if (order.traffic_sts, order.remark, order.ori_amount) != (after.traffic_sts, after.remark, after.ori_amount):
         assert verdict.effect in ACCEPTED
@@ -182,6 +182,25 @@ def test_a_success_without_an_amount_makes_a_pending_order_due_now() -> None:
     assert [event.kind for event in change.events] == [EventKind.NOT_BELIEVED]
     overdue = make_order()
     assert heard(overdue, silent, is_callback=True).after == overdue
+
+
+DENIAL = make_report(traffic_sts="-1", remark="订单不存在", mobile=None, ori_amount="0")
+
+
+def test_a_callback_that_denies_a_pending_order_shows_it_to_a_person_and_makes_it_due_now() -> None:
+    order = make_order(due_at=NOW + timedelta(hours=1))
+    change = heard(order, DENIAL, is_callback=True)
+    assert change.after == replace(order, due_at=NOW, attention=Attention.UNKNOWN_TO_PLATFORM)
+    assert [event.kind for event in change.events] == [EventKind.NOT_BELIEVED]
+
+
+def test_an_answer_that_denies_an_order_leaves_its_next_poll_to_the_choice() -> None:
+    order = make_order(due_at=NOW + timedelta(hours=1))
+    assert heard(order, DENIAL).after == replace(order, attention=Attention.UNKNOWN_TO_PLATFORM)
+
+
+def test_a_callback_that_denies_a_final_order_makes_nothing_due() -> None:
+    assert heard(SUCCEEDED, DENIAL, is_callback=True).after.due_at == SUCCEEDED.due_at
 
 
 def test_while_a_query_is_under_way_the_order_is_asked_about_again_afterwards() -> None:

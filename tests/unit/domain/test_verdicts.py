@@ -1,15 +1,19 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.unit.domain.builders import ACCEPTED, APP_ID, make_blind_order, make_order, make_report
+from tests.unit.domain.builders import ACCEPTED, APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
 from worker.domain.orders import Attention, Order
-from worker.domain.reports import Report
+from worker.domain.reports import IdKind, Report
 from worker.domain.verdicts import Effect, Verdict, judge
 
 
-def judged(*reports: Report, order: Order | None = None, is_callback: bool = False) -> Verdict:
-    return judge(order or make_order(), reports, app_id=APP_ID, is_callback=is_callback)
+def judged(
+    *reports: Report, order: Order | None = None, is_callback: bool = False, asked_by: IdKind = IdKind.REQUEST_ID
+) -> Verdict:
+    return judge(order or make_order(), reports, app_id=APP_ID, asked_by=None if is_callback else asked_by)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,7 @@ def test_two_items_for_one_id_that_differ_are_a_conflicting_answer_and_all_are_r
 
 
 def test_ids_of_two_different_rows_are_a_conflicting_answer() -> None:
-    verdict = judge(make_order(), [make_report()], app_id=APP_ID, contradiction="two orders")
+    verdict = judge(make_order(), [make_report()], app_id=APP_ID, asked_by=None, contradiction="two orders")
     assert (verdict.effect, verdict.attention, verdict.reason) == (
         Effect.NONE,
         Attention.CONFLICTING_ANSWER,
@@ -105,10 +109,99 @@ def test_minus_1_with_neither_mobile_nor_amount_is_unknown_to_the_platform() -> 
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_TO_PLATFORM)
 
 
-@pytest.mark.parametrize("remark", ["订单不存在", "未找到该订单", "Order NOT FOUND"])
-def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the_platform(remark: str) -> None:
-    verdict = judged(make_report(traffic_sts="-1", remark=remark))
+NO_SUCH_ORDER = [
+    *("订单不存在", "未找到该订单", "查无此订单", "无此订单", "没有找到该订单", "订单号错误", "查无记录"),
+    *("Order NOT FOUND", "order does not exist", "no such order", "Record not  found", "ｏｒｄｅｒ ｎｏｔ ｆｏｕｎｄ"),
+]
+REAL_FAILURES = ["手机号码不存在", "无此套餐", "查无此号码", "user not found", "no such product", "余额不足", "", None]
+SHOWS_NOTHING = [None, "", "***********", "1*", "188********", "*"]
+NO_CHARGE = [None, "", "0", "0.00", "N/A", "-2.94", "free"]
+
+
+@pytest.mark.parametrize("remark", NO_SUCH_ORDER)
+@pytest.mark.parametrize("mobile", [MASKED, None])
+@pytest.mark.parametrize("is_callback", [True, False])
+def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the_platform(
+    remark: str, mobile: str | None, is_callback: bool
+) -> None:
+    verdict = judged(
+        make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount="0"), is_callback=is_callback
+    )
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_TO_PLATFORM)
+    assert (verdict.is_denial, verdict.is_due_now) == (True, is_callback)
+
+
+@pytest.mark.parametrize("remark", REAL_FAILURES)
+def test_beside_the_orders_mobile_words_about_something_else_are_a_real_failure(remark: str | None) -> None:
+    assert judged(make_report(traffic_sts="-1", remark=remark)).effect is Effect.FAILED
+
+
+@pytest.mark.parametrize("remark", ["手机号码不存在", "无此套餐"])
+def test_without_the_orders_mobile_such_words_are_a_denial(remark: str) -> None:
+    assert judged(make_report(traffic_sts="-1", remark=remark, mobile="1*")).is_denial
+
+
+@given(
+    remark=st.sampled_from([*NO_SUCH_ORDER, *REAL_FAILURES]) | st.text(max_size=20),
+    mobile=st.sampled_from(SHOWS_NOTHING),
+    amount=st.sampled_from(NO_CHARGE),
+    order=st.sampled_from([make_order(), make_order(custom_parm="C1"), make_order(mobile=None), make_blind_order()]),
+    request_id=st.sampled_from([None, "R1"]),
+    asked_by=st.sampled_from([None, *IdKind]),
+)
+def test_no_minus_1_without_evidence_ever_settles(
+    remark: str | None, mobile: str | None, amount: str | None, order: Order, request_id: str | None, asked_by: IdKind
+) -> None:
+    # The one id that the item may name is the one that the order was asked by.
+    names = {"request_id": request_id if asked_by is IdKind.REQUEST_ID else None, "custom_parm": None}
+    if asked_by is IdKind.CUSTOM_PARM:
+        names["custom_parm"] = order.custom_parm
+    said = make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount=amount, **names)
+    verdict = judge(order, [said], app_id=APP_ID, asked_by=asked_by)
+    assert verdict.effect is Effect.NONE
+    assert verdict.attention is Attention.UNKNOWN_TO_PLATFORM
+
+
+@given(
+    remark=st.sampled_from(REAL_FAILURES),
+    mobile=st.sampled_from([MOBILE, MASKED, "188*****804", "1881234****"]),
+    amount=st.sampled_from(["0", "0.00", None, ""]),
+    order=st.sampled_from([make_order(), make_order(custom_parm="C1"), make_order(mobile=None)]),
+    is_callback=st.booleans(),
+)
+def test_every_real_failure_with_a_mobile_that_agrees_settles(
+    remark: str | None, mobile: str, amount: str | None, order: Order, is_callback: bool
+) -> None:
+    said = make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount=amount)
+    assert judged(said, order=order, is_callback=is_callback).effect is Effect.FAILED
+
+
+BOTH = make_order(custom_parm="C1", mobile=None)
+NAMES_BOTH = {"request_id": "R1", "custom_parm": "C1"}
+
+
+@pytest.mark.parametrize(
+    ("names", "asked_by", "is_evidence"),
+    [
+        (NAMES_BOTH, IdKind.REQUEST_ID, True),
+        (NAMES_BOTH, IdKind.CUSTOM_PARM, True),
+        (NAMES_BOTH, None, True),
+        ({"custom_parm": None}, IdKind.REQUEST_ID, False),
+        ({"request_id": None, "custom_parm": "C1"}, IdKind.CUSTOM_PARM, False),
+        ({"custom_parm": None}, None, False),
+        ({"request_id": None, "custom_parm": "C1"}, None, False),
+    ],
+)
+def test_the_id_that_was_not_asked_by_is_evidence_in_a_callback_both(
+    names: dict[str, str | None], asked_by: IdKind | None, is_evidence: bool
+) -> None:
+    said = make_report(traffic_sts="-1", remark=None, mobile=None, ori_amount="0", **names)
+    assert (judge(BOTH, [said], app_id=APP_ID, asked_by=asked_by).effect is Effect.FAILED) is is_evidence
+
+
+def test_a_charge_is_evidence_and_a_mismatch_beside_the_failure() -> None:
+    verdict = judged(make_report(traffic_sts="-1", mobile=None, ori_amount="2.94", remark=None))
+    assert (verdict.effect, verdict.attention) == (Effect.FAILED, Attention.AMOUNT_MISMATCH)
 
 
 @pytest.mark.parametrize("amount", [None, "0", "0.00"])

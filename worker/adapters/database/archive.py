@@ -24,7 +24,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Tabl
 
 from worker.adapters.database.bulk import found_by, ids_of, insert_rows, one_of
 from worker.adapters.database.engine import Database, RaceLost
-from worker.adapters.database.models import NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
+from worker.adapters.database.models import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
 from worker.adapters.database.types import Amount, UtcDateTime
 from worker.domain.orders import OrderState
 
@@ -215,8 +215,16 @@ def _read(row: RowMapping) -> ArchivedRecord:
 
 
 def _values(table: Table, said: Mapping[str, Any]) -> Row:
-    """A row of a table as it is now. A column that the record does not know yet is null."""
-    return {column.name: _value(column, said.get(column.name)) for column in table.c}
+    """A row of a table as it is now. A column that the record does not know yet has its default."""
+    return {
+        column.name: _value(column, said[column.name]) if column.name in said else _default(column)
+        for column in table.c
+    }
+
+
+def _default(column: Column[Any]) -> Any:
+    # Only counts have one.
+    return None if column.server_default is None else int(NO_COUNT)
 
 
 def _value(column: Column[Any], said: Any) -> Any:

@@ -152,7 +152,7 @@ class _Desk:
         settled = False
         for order in orders:
             app_id = self._app_ids[order.account]
-            verdict = judge(order, [callback.report], app_id=app_id, contradiction=contradiction, is_callback=True)
+            verdict = judge(order, [callback.report], app_id=app_id, asked_by=None, contradiction=contradiction)
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
             self.changes[order.id] = self.changes[order.id].then(change.after, change.events)

@@ -50,7 +50,7 @@ _COLUMNS = [
     ORDERS.c.suspect_group,
 ]
 # Orders that are asked about apart are few, and one of them is chosen: two groups of them are read.
-_GROUPS = {Lane.BATCH: range(GROUPS), Lane.ALONE: range(2), Lane.SUSPECT: range(2)}
+_GROUPS = {Lane.BATCH: range(GROUPS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
 Way = tuple[Lane, IdKind, int]
@@ -75,7 +75,9 @@ def choose_due(
 
 def read_candidates(connection: Connection, state: AccountState, now: datetime, limit: int) -> list[Candidate]:
     """The due orders that the next query can be about, each once: a helping of each way of asking."""
-    return _each_once(_read(connection, _first(connection.dialect, limit, state.echoes_custom_parm), state, now))
+    return _each_once(
+        _read(connection, _first(connection.dialect, limit, state.may_batch_custom_parm(now)), state, now)
+    )
 
 
 def _each_once(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -156,12 +158,12 @@ class _Reading:
 
 
 @lru_cache(maxsize=8)
-def _first(dialect: Dialect, limit: int, echoes_custom_parm: bool) -> _Reading:
+def _first(dialect: Dialect, limit: int, batches_custom_parm: bool) -> _Reading:
     """A helping of each way; and what somebody wants checked, wherever it stands."""
     # SQLite takes ORDER BY and LIMIT inside a union only in a subquery.
     checked = select(_checked(limit).subquery())
     return _reading(
-        dialect, [*_reads(dialect, {way: _helping(way, limit, echoes_custom_parm) for way in WAYS}), checked]
+        dialect, [*_reads(dialect, {way: _helping(way, limit, batches_custom_parm) for way in WAYS}), checked]
     )
 
 
@@ -172,10 +174,10 @@ def _on(dialect: Dialect, groups: Sequence[tuple[IdKind, int]], limit: int) -> _
     return _reading(dialect, _reads(dialect, {(Lane.BATCH, *group): limit for group in groups}))
 
 
-def _helping(way: Way, limit: int, echoes_custom_parm: bool) -> int:
+def _helping(way: Way, limit: int, batches_custom_parm: bool) -> int:
     lane, kind, group = way
     # Of orders that are asked about one by one, the first of all is chosen.
-    is_single = lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not echoes_custom_parm)
+    is_single = lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)
     return 1 if is_single else helping_of(group, limit)
 
 

@@ -56,6 +56,8 @@ NOT_DONE = sql("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')"
 NOT_PENDING = sql("state <> 'pending'")
 CHECKED = sql("check_requested_at IS NOT NULL")
 GROUPED = sql("suspect_group IS NOT NULL")
+NO_COUNT = "0"
+"""What a count is in rows, and in records of the archive, from before it was kept."""
 
 
 class Base(DeclarativeBase):
@@ -94,6 +96,13 @@ class RechargeOrder(Base):
             "check_requested_at",
             postgresql_where=CHECKED,
             sqlite_where=CHECKED,
+        ),
+        # Pending orders long past the age limit, of any account, that nobody was shown yet.
+        Index(
+            "ix_recharge_orders_overdue",
+            *("state", "attention", "submitted_at"),
+            postgresql_where=NOT_DONE,
+            sqlite_where=PENDING,
         ),
         Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
         # The billing system reads what has changed since its last look.
@@ -134,6 +143,11 @@ class RechargeOrder(Base):
     bad_ends: Mapped[int] = mapped_column(Integer)
     failures_alone: Mapped[int] = mapped_column(Integer)
     failure_mark: Mapped[int] = mapped_column(BigInt)
+    unavailable_failures: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    failure_mark_any: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    denials: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    first_denied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    denial_mark: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
 
 
 class PlatformQuery(Base):
@@ -259,6 +273,17 @@ class AccountStateRow(Base):
     one_item_since: Mapped[int | None] = mapped_column(BigInt)
     one_item_mode: Mapped[bool] = mapped_column(Boolean)
     batch_retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    echo_endings: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    empty_echo_batches: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    echo_retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answered_with_belief: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    suspect_turns: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    failures_in_row: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    failing_since: Mapped[int | None] = mapped_column(BigInt)
+    outage_from: Mapped[int | None] = mapped_column(BigInt)
+    outage_until: Mapped[int | None] = mapped_column(BigInt)
+    answers_in_row: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    suspects_returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class AccountPrices(Base):

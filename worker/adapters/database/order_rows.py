@@ -14,7 +14,7 @@ from worker.adapters.database.bulk import RowUpdate, Value, found_by, ids_of, in
 from worker.adapters.database.engine import RaceLost
 from worker.adapters.database.models import OrderEventRow, RechargeOrder, table_of
 from worker.domain.identity import OrderKey
-from worker.domain.orders import Change, Lane, Order, OrderEvent
+from worker.domain.orders import Change, Lane, Order, OrderEvent, OrderState
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
@@ -105,6 +105,20 @@ def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: C
     if not found.issubset(order.id for order in orders):
         raise RaceLost("an order that was found is gone")
     return orders
+
+
+def lock_suspects(connection: Connection, account: str, first: int, last: int, *, before: int) -> list[Order]:
+    """Lock and read the account's suspects whose groups have these numbers, and that failed alone less than `before`
+    times. Those that somebody else holds locked, or that a query is under way for, are passed over."""
+    chosen = (
+        ORDERS.c.suspect_group.between(first, last)
+        & (ORDERS.c.account == account)
+        & (ORDERS.c.state == OrderState.PENDING)
+        & (ORDERS.c.failures_alone < before)
+        & ORDERS.c.lease_token.is_(None)
+    )
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update(skip_locked=True)
+    return [to_order(row) for row in connection.execute(statement)]
 
 
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:

@@ -11,7 +11,7 @@ from worker.adapters.database.account_rows import lock_states, save_state
 from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, read_clocks, save_slot
 from worker.adapters.database.engine import Database
 from worker.adapters.database.notes import add_notes
-from worker.adapters.database.order_rows import ORDERS, lock_by_ids, lock_by_keys, save_changes
+from worker.adapters.database.order_rows import ORDERS, lock_by_ids, lock_by_keys, lock_suspects, save_changes
 from worker.adapters.database.prices import read_prices
 from worker.adapters.database.query_rows import absent_ids_since, end_with_answer, end_with_error
 from worker.domain.accounts import AccountState, back_off
@@ -20,6 +20,7 @@ from worker.domain.bad_ends import after_bad_end
 from worker.domain.budget import Reading, tighten
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Lane, OrderState
+from worker.domain.outages import FAILED_AGAIN, return_to_batch
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer, IdKind
@@ -46,8 +47,6 @@ class WriteBack:
             aftermath = after_answer(holder, answer, rows, state, prices=prices, now=now.database, rules=self._rules)
             add_notes(connection, {query.account: aftermath.notes}, now.database, self._rules)
             end_with_answer(connection, query, answer, aftermath, now.database)
-            if aftermath.forgive_since is not None:
-                self._forgive(connection, query, aftermath.forgive_since, now)
             return aftermath
 
         return self._insist(query, attempt)
@@ -92,11 +91,13 @@ class WriteBack:
                 return Aftermath(state=states[query.account])
             aftermath = attempt(connection, now, holder, states[query.account])
             save_changes(connection, aftermath.changes, now.database)
-            if row is not None:
-                self._save_states(connection, query, aftermath, states, now)
-                if aftermath.tightens_slot:
-                    save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
-                mark_in_flight(connection, row.id, None, query.account)
+            if row is None:
+                return replace(aftermath, forgive_since=None, return_suspects=None)
+            self._save_states(connection, query, aftermath, states, now)
+            if aftermath.tightens_slot:
+                save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
+            mark_in_flight(connection, row.id, None, query.account)
+            self._save_others(connection, query, aftermath, now)
             return aftermath
 
     def _save_states(
@@ -123,6 +124,15 @@ class WriteBack:
         named -= {(kind, order.key.id_of(kind)) for order in query.orders for kind in IdKind}
         return [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
 
+    def _save_others(self, connection: Connection, query: Query, aftermath: Aftermath, now: Reading) -> None:
+        """What an answer does to orders that it was not about."""
+        if aftermath.forgive_since is not None:
+            self._forgive(connection, query, aftermath.forgive_since, now)
+        if aftermath.return_suspects is not None:
+            suspects = lock_suspects(connection, query.account, *aftermath.return_suspects, before=FAILED_AGAIN)
+            returned = [return_to_batch(order, query, now.database, self._rules) for order in suspects]
+            save_changes(connection, returned, now.database)
+
     def _forgive(self, connection: Connection, query: Query, since: int, now: Reading) -> None:
         """What one-item answers left out was not absent: it is due at once, and asked like any other again."""
         names = absent_ids_since(connection, query, since)
@@ -130,6 +140,6 @@ class WriteBack:
         forgiven = (ORDERS.c.account == query.account) & column.in_(names) & ORDERS.c.lease_token.is_(None)
         connection.execute(
             update(ORDERS)
-            .where(forgiven, ORDERS.c.state == OrderState.PENDING, ORDERS.c.lane != Lane.SUSPECT)
+            .where(forgiven, ORDERS.c.state == OrderState.PENDING, ORDERS.c.suspect_group.is_(None))
             .values(absences=0, absence_mark=0, lane=Lane.BATCH, due_at=now.database, updated_at=now.database)
         )

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from worker.domain.rules import Rules
@@ -49,6 +50,11 @@ def group_edges(rules: Rules) -> tuple[float, ...]:
     last = max(rules.unresolved_after_seconds, 2 * first)
     step = (last / first) ** (1 / (GROUPS - 2))
     return tuple(first * step**number for number in range(1, GROUPS - 1))
+
+
+def group_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules) -> int:
+    """The group of an order that was last looked at then."""
+    return group_of(None if queried_at is None else (queried_at - submitted_at).total_seconds(), rules)
 
 
 def group_of(age_at_last_look: float | None, rules: Rules) -> int:

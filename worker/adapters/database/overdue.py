@@ -1,0 +1,75 @@
+"""Orders that are still pending long past the age limit: found by an index of their own, and shown to a person.
+
+Whatever keeps them pending (an account that is paused or no longer configured, a platform that never answers), somebody
+has to know. So all accounts of the table are looked through, not only those that this worker serves.
+"""
+
+import time
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Select, select
+
+from worker.adapters.database.engine import Database
+from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, save_changes, to_order
+from worker.domain.giving_up import flag_overdue, overdue_before
+from worker.domain.orders import Change, OrderState
+from worker.domain.rules import Rules
+
+log = structlog.stdlib.get_logger(__name__)
+
+MOST_AT_ONCE = 200
+"""How many orders one transaction flags. Where there are more, the next tick goes on."""
+
+
+class OverdueOrders:
+    """Flags overdue orders, so many at a time; safe to share between threads and processes."""
+
+    def __init__(self, database: Database, rules: Rules) -> None:
+        self._database = database
+        self._rules = rules
+        self._next_read = 0.0
+
+    def flag_some(self) -> int:
+        """Flag up to 200 overdue orders; returns how many. Where fewer were left, the next window is waited for."""
+        if time.monotonic() < self._next_read:
+            return 0
+        changes = self.flag()
+        if len(changes) < MOST_AT_ONCE:
+            self._next_read = time.monotonic() + self._rules.window_seconds
+        return len(changes)
+
+    def flag(self) -> list[Change]:
+        """Flag up to 200 overdue orders now."""
+        changes = self._database.retrying(self._flag)
+        for change in changes:
+            log.warning(
+                "an order is still pending long past its age limit: a person should look at it",
+                action="attention",
+                order=str(change.after.key),
+                order_id=change.after.id,
+                reason=change.after.attention,
+                state=change.after.state.value,
+            )
+        return changes
+
+    def _flag(self) -> list[Change]:
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            if connection.scalar(self._overdue(ORDERS.c.id, now=now, most=1)) is None:
+                return []
+        with self._database.write() as connection:
+            statement = self._overdue(*ORDER_COLUMNS, now=now, most=MOST_AT_ONCE).with_for_update(skip_locked=True)
+            orders = [to_order(row) for row in connection.execute(statement)]
+            flagged = [flag_overdue(order, now, self._rules) for order in orders]
+            save_changes(connection, flagged, now)
+            return flagged
+
+    def _overdue(self, *columns: Any, now: datetime, most: int) -> Select[Any]:
+        overdue = (
+            (ORDERS.c.state == OrderState.PENDING)
+            & ORDERS.c.attention.is_(None)
+            & (ORDERS.c.submitted_at < overdue_before(now, self._rules))
+        )
+        return select(*columns).where(overdue).order_by(ORDERS.c.submitted_at).limit(most)

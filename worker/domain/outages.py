@@ -1,0 +1,64 @@
+"""Rows of failed queries that teach nothing about single orders: a firewall or a gateway that was down.
+
+Ten ends in a row of the kinds that make suspects are an outage. Three answers in a row after it return the suspects
+that these ends made or halved to the batches; lone ones that failed again with a success of others in between stay.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from worker.domain.accounts import AccountState
+from worker.domain.orders import Change, EventKind, Lane, Order
+from worker.domain.pricing.ages import group_at
+from worker.domain.queries import Query
+from worker.domain.rules import Rules
+
+FAILURES_OF_AN_OUTAGE = 10
+ANSWERS_AFTER_AN_OUTAGE = 3
+RETURN_WINDOWS = 360
+"""Suspects are returned at most once in so many windows."""
+FAILED_AGAIN = 2
+"""A suspect that failed alone so often, with a success of others in between, is not returned."""
+
+
+def group_number(query_id: int, half: int) -> int:
+    """The number of a group of suspects. Two are set aside for each query: nobody else can make the same group."""
+    return query_id * 2 + half
+
+
+def note_failure(state: AccountState, query: Query) -> AccountState:
+    """The account's state after a query that ended in a way that makes suspects."""
+    failures = state.failures_in_row + 1
+    # With several slots the queries of a row may end in another order than they began.
+    since = min(state.failing_since or query.id, query.id)
+    state = replace(state, failures_in_row=failures, failing_since=since, answers_in_row=0)
+    if failures < FAILURES_OF_AN_OUTAGE:
+        return state
+    # An outage that was interrupted for less than three answers goes on.
+    start = min(state.outage_from or since, since)
+    return replace(state, outage_from=start, outage_until=max(state.outage_until or 0, query.id))
+
+
+def note_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[AccountState, tuple[int, int] | None]:
+    """The account's state after an answered query, and the first and last group of suspects to return, if any."""
+    state = replace(state, failures_in_row=0, failing_since=None)
+    if state.outage_from is None or state.outage_until is None:
+        return state, None
+    answers = min(state.answers_in_row + 1, ANSWERS_AFTER_AN_OUTAGE)
+    returned_at = state.suspects_returned_at
+    # A time ahead is the mark of a clock that was set back since.
+    is_too_soon = returned_at is not None and now - rules.windows(RETURN_WINDOWS) < returned_at <= now
+    if answers < ANSWERS_AFTER_AN_OUTAGE or is_too_soon:
+        return replace(state, answers_in_row=answers), None
+    groups = group_number(state.outage_from, 0), group_number(state.outage_until, 1)
+    over = replace(state, outage_from=None, outage_until=None, answers_in_row=0, suspects_returned_at=now)
+    return over, groups
+
+
+def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
+    """A suspect of an outage, back among the others. `query` is the one whose answer showed that it is over."""
+    group = group_at(order.submitted_at, order.queried_at, rules)
+    after = replace(order.out_of_suspicion(), lane=Lane.BATCH, look_group=group)
+    detail = "the platform answers again: its failures said nothing of single orders"
+    event = query.event(order, after, EventKind.CLEARED, now, detail)
+    return Change(before=order, after=after, events=(event,))
