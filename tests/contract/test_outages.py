@@ -1,0 +1,131 @@
+"""Suspects and what becomes of them, on every database: an outage, an id that draws an HTTP error, a stale token."""
+
+from dataclasses import replace
+
+from tests.support.reconciling import EVENTS, Workbench, answer_to, item
+from worker.domain.accounts import AccountState
+from worker.domain.orders import Attention, Lane, OrderState
+from worker.domain.query_errors import HttpError
+
+NAMES = [f"r{number}" for number in range(6)]
+
+
+def fail(bench: Workbench, status: int, times: int) -> None:
+    for _ in range(times):
+        bench.write_back.failed(bench.take(), HttpError(status))
+        bench.clock.advance(bench.rules.reservation_seconds)
+        end_back_off(bench)
+
+
+def answer_all(bench: Workbench) -> None:
+    query = bench.take()
+    bench.write_back.answered(query, answer_to(query, [item(name, "0", None) for name in query.ids]))
+    bench.clock.advance(bench.rules.spacing_seconds)
+
+
+def end_back_off(bench: Workbench) -> None:
+    bench.put_state(replace(bench.state(), backoff_until=None))
+
+
+def test_an_id_that_draws_an_http_error_is_isolated_and_the_others_settle(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    for _ in range(30):
+        # One that failed alone waits like any other order.
+        bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE failures_alone = 0 AND lease_token IS NULL")
+        query = bench.take()
+        if "r4" in query.ids:
+            bench.write_back.failed(query, HttpError(403))
+        else:
+            bench.write_back.answered(query, answer_to(query, [item(name) for name in query.ids]))
+        bench.clock.advance(bench.rules.reservation_seconds)
+        end_back_off(bench)
+        if all(order.state.is_final for order in bench.orders() if order.request_id != "r4"):
+            break
+    states = {order.request_id: order.state for order in bench.orders()}
+    assert states == {**dict.fromkeys(NAMES, OrderState.SUCCEEDED), "r4": OrderState.PENDING}
+    assert bench.order("r4").lane is Lane.LONE_SUSPECT
+
+
+def test_suspects_of_an_outage_are_returned_by_the_third_answer_after_it(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    fail(bench, 502, 12)
+    assert all(order.lane.is_suspect for order in bench.orders())
+    bench.add("later")
+    # Not due: the three answers are not about suspects, so nothing but the return clears them.
+    bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id <> 'later'")
+    bench.run("UPDATE recharge_orders SET failures_alone = 2 WHERE request_id = 'r5'")
+    for number in range(3):
+        assert all(bench.order(name).lane.is_suspect for name in NAMES), number
+        bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE request_id = 'later'")
+        answer_all(bench)
+    *returned, failed_again = (bench.order(name) for name in NAMES)
+    assert {(order.lane, order.suspect_group, order.bad_ends) for order in returned} == {(Lane.BATCH, None, 0)}
+    assert failed_again.lane.is_suspect
+    assert "cleared" in [event["kind"] for event in bench.events_of("r0")]
+
+
+def test_a_stale_answer_returns_no_suspects(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    fail(bench, 502, 12)
+    stale = bench.take()
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.run("UPDATE recharge_orders SET due_at = submitted_at, lease_token = NULL")
+    fresh = bench.take()
+    # This would be the third answer after the outage.
+    state = replace(bench.state(), answers_in_row=2)
+    bench.put_state(state)
+    before = bench.orders()
+    answer = answer_to(stale, [item(name, "0", None) for name in stale.ids])
+    assert bench.write_back.answered(stale, answer).return_suspects is None
+    assert (bench.state(), bench.orders()) == (state, before)
+    assert bench.write_back.answered(fresh, answer_to(fresh, [])).return_suspects is not None
+
+
+def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    first = bench.ask([item("r0", "0", None)])
+    bench.run("UPDATE recharge_orders SET absences = 2, due_at = '2100-01-01 00:00:00' WHERE request_id <> 'r0'")
+    # The query of which the answer decides whether this platform answers one order a query.
+    probe = "lane = 'alone', due_at = submitted_at, check_requested_at = submitted_at"
+    bench.run(f"UPDATE recharge_orders SET {probe} WHERE request_id = 'r0'")
+    bench.put_state(replace(bench.state(), one_item_streak=3, one_item_since=first.id))
+    stale = bench.take()
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.run("UPDATE recharge_orders SET due_at = submitted_at, lease_token = NULL WHERE request_id = 'r0'")
+    fresh = bench.take()
+    assert stale.ids == fresh.ids == ("r0",)
+
+    assert bench.write_back.answered(stale, answer_to(stale, [item("r0", "0", None)])).forgive_since is None
+    assert {order.absences for order in bench.orders()} == {0, 2}
+    assert bench.write_back.answered(fresh, answer_to(fresh, [item("r0", "0", None)])).forgive_since == first.id
+    assert {order.absences for order in bench.orders()} == {0}
+
+
+def test_what_is_remembered_of_an_account_is_read_back_as_it_was_written(bench: Workbench) -> None:
+    bench.add("a")
+    now = bench.order("a").submitted_at
+    state = AccountState(
+        account="default",
+        echo_endings=2,
+        empty_echo_batches=1,
+        echo_retry_at=now,
+        answered_with_belief=7,
+        suspect_turns=8,
+        failures_in_row=9,
+        failing_since=10,
+        outage_from=11,
+        outage_until=12,
+        answers_in_row=2,
+        suspects_returned_at=now,
+    )
+    bench.put_state(state)
+    assert bench.state() == state
+
+
+def test_a_denied_order_keeps_its_count_and_the_time_of_the_first_denial(bench: Workbench) -> None:
+    bench.add("a")
+    query = bench.ask([item("a", "-1", "0", remark="订单不存在")])
+    order = bench.order("a")
+    assert (order.denials, order.first_denied_at, order.denial_mark) == (1, query.sent_at, 0)
+    assert order.attention is Attention.UNKNOWN_TO_PLATFORM
+    assert [row["kind"] for row in bench.rows(EVENTS)] == ["not_believed"]
