@@ -1,0 +1,65 @@
+"""What a billing system sends: orders, callbacks and cancellations, each with a look at whether it was applied."""
+
+from typing import Protocol
+
+from tests.faults.house import House
+
+
+class Errand(Protocol):
+    """Something that the billing system sends, and that must not be lost."""
+
+    def send(self) -> None:
+        """Send it; the house remembers what the broker took."""
+
+    def is_applied(self) -> bool:
+        """Whether the database shows what was sent."""
+
+
+class Enqueueing:
+    """Good orders, and some that are refused."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._good = house.place(12, enqueue=False)
+        self._bad = house.place(3, enqueue=False)
+
+    def send(self) -> None:
+        self._house.enqueue(self._good)
+        orders = [{"request_id": name, "mobile": "188-0000"} for name in self._bad]
+        self._house.send("reconciler.enqueue_orders", orders)
+        self._house.sent.refused.update(self._bad)
+
+    def is_applied(self) -> bool:
+        refused = "\n".join(row[0] for row in self._house.rows("SELECT payload FROM rejected_orders"))
+        return self._house.states().keys() >= {*self._good} and all(name in refused for name in self._bad)
+
+
+class CallingBack:
+    """Callbacks for orders that nobody has enqueued yet: each is kept."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.names = house.place(3, enqueue=False, outcome="1")
+
+    def send(self) -> None:
+        for name in self.names:
+            self._house.call_back(name)
+
+    def is_applied(self) -> bool:
+        kept = {row[0] for row in self._house.rows("SELECT request_id FROM unmatched_callbacks")}
+        return kept >= {*self.names}
+
+
+class Cancelling:
+    """Cancellations of orders that would be pending for ever."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._names = house.place(5, outcome="stuck")
+
+    def send(self) -> None:
+        self._house.cancel(self._names)
+
+    def is_applied(self) -> bool:
+        states = self._house.states()
+        return all(states[name] == "cancelled" for name in self._names)
