@@ -2,12 +2,11 @@
 
 from collections import Counter
 from decimal import Decimal
-from pathlib import Path
 
 from tests.faults.catalogue import fault
 from tests.faults.exchanges import exchanges, strike
 from tests.faults.house import House, Scale
-from tests.support.processes import Program
+from tests.support.memory import peaks
 from tests.support.waiting import eventually
 
 _SHORTEST = Scale(window=0.5, deadline=0.6, tick=0.1)
@@ -34,7 +33,7 @@ def fault_17_garbage_comes_back(house: House) -> None:
     worker = house.worker()
     house.beat()
     house.wait_until_settled(house.place(5))
-    before = _peaks(worker)
+    before = peaks(worker.children())
     kinds = list(_GARBAGE)
     house.rng.shuffle(kinds)
     for kind in kinds:
@@ -43,20 +42,11 @@ def fault_17_garbage_comes_back(house: House) -> None:
         for one in exchanges(house, f"garbage-{kind}"):
             # A byte order mark before a sound answer keeps nobody from reading it.
             assert one.settled == 0 or kind == "bom", f"{kind} settled {one.settled} orders"
-    after = _peaks(worker)
+    after = peaks(worker.children())
     assert before.keys() == after.keys(), "a process did not outlive the garbage"
     growth = max(after[pid] - before[pid] for pid in before)
     assert growth < _GARBAGE_MEMORY, f"garbage cost a process {growth} KiB"
     house.observed(f"garbage cost a process at most {growth} KiB of memory, at its peak")
-
-
-def _peaks(worker: Program) -> dict[int, int]:
-    """The most memory that each process of a worker has ever had resident, in KiB. Linux only."""
-    peaks = {}
-    for pid in worker.children():
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        peaks[pid] = int(status["VmHWM"].split()[0])
-    return peaks
 
 
 @fault(18, "items missing, foreign, doubled, in conflict, or false", scale=_SHORTEST, seconds=120)
