@@ -17,6 +17,7 @@ from tests.faults.plan import plan
 from tests.faults.report import write_report
 from tests.faults.runner import Result, Results, run
 from tests.support.descendants import end_with_all_descendants
+from tests.support.small_disk import use_own_mounts
 
 _LANES = 2 * (os.cpu_count() or 1)
 Seed = Annotated[int | None, typer.Option(help="Draws the timing; one is drawn and printed where none is given.")]
@@ -39,9 +40,10 @@ def main(
     if resume and seed is None:
         raise typer.BadParameter("give the seed of the run that is to go on", param_hint="--seed")
     end_with_all_descendants()
+    use_own_mounts()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    scenarios = _chosen(only)
     _check_servers(all_needed=in_ci)
+    scenarios = _possible(_chosen(only), all_needed=in_ci)
     work = folder.resolve() / (f"seed-{seed}-ci" if in_ci else f"seed-{seed}")
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
@@ -76,6 +78,15 @@ def _chosen(only: str) -> Mapping[int, Scenario]:
     if numbers - known.keys() or (only and not any(map(str.isdigit, only))):
         raise typer.BadParameter(f"known faults are 1 to {max(known)}", param_hint="--only")
     return {number: scenario for number, scenario in known.items() if number in numbers}
+
+
+def _possible(chosen: Mapping[int, Scenario], *, all_needed: bool) -> Mapping[int, Scenario]:
+    impossible = [scenario for scenario in chosen.values() if not scenario.needs()]
+    for scenario in impossible:
+        print(f"This machine does not permit fault {scenario.number}, {scenario.title}: it is not played.")
+    if impossible and all_needed:
+        sys.exit("Run this as root, in a container with CAP_SYS_ADMIN.")
+    return {number: scenario for number, scenario in chosen.items() if scenario not in impossible}
 
 
 def _check_servers(*, all_needed: bool) -> None:

@@ -32,6 +32,8 @@ class Scenario:
     scale: Scale = field(default_factory=Scale)
     seconds: float = 150.0
     """An estimate from above of one play: long ones begin first."""
+    needs: Callable[[], bool] = lambda: True
+    """Whether this machine lets the fault be made at all."""
 
 
 _known: dict[int, Scenario] = {}

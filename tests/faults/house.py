@@ -9,12 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from celery import Celery
@@ -27,6 +27,8 @@ from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
 from tests.support.raw_query import look, tell
 from tests.support.waiting import eventually
+
+T = TypeVar("T")
 
 _FINAL = ("succeeded", "failed")
 _A_YEAR = 31_536_000
@@ -140,18 +142,30 @@ class House:
         return environment(**{**settings, **changes})
 
     def worker(
-        self, name: str = "worker", *, variant: str = "product", boot_id: str | None = None, processes: int = 2
+        self,
+        name: str = "worker",
+        *,
+        variant: str = "product",
+        boot_id: str | None = None,
+        processes: int = 2,
+        under: Sequence[str] = (),
+        options: Sequence[str] = ("--without-mingle",),
+        **changes: object,
     ) -> Program:
-        """Start a worker and wait until it is ready. `boot_id` lets it play another host."""
-        env = self._settings_of_parts() | {"FAULTS_VARIANT": variant}
+        """Start a worker and wait until it is ready. `boot_id` lets it play another host.
+
+        `under` is a command that runs the worker as its child; `options` are Celery's (to mingle is to wait a second
+        for other workers' answers); `changes` are settings that differ from the testbed's.
+        """
+        env = self._settings_of_parts(**changes) | {"FAULTS_VARIANT": variant}
         if boot_id is not None:
             env["FAULTS_BOOT_ID"] = boot_id
         worker = self._program(
-            # To mingle is to wait a second for other workers' answers.
-            *("-A", "tests.faults.entry", "worker", "--concurrency", str(processes), "--without-mingle"),
+            *("-A", "tests.faults.entry", "worker", "--concurrency", str(processes), *options),
             *("--hostname", f"{name}-{os.getpid()}-{next(self._numbers)}@faults"),
             env=env,
             name=name,
+            under=under,
         )
         worker.wait_for(" ready.", times=worker.output.count(" ready.") + 1)
         return worker
@@ -164,11 +178,13 @@ class House:
         """Start a plain loop that ticks by itself, with the worker's parts and without a broker."""
         return self._program(module="tests.faults.loop", env=self._settings_of_parts(), name=name)
 
-    def _settings_of_parts(self) -> dict[str, str]:
-        return self.settings() | {"FAULTS_FOLDER": str(self.folder)}
+    def _settings_of_parts(self, **changes: object) -> dict[str, str]:
+        return self.settings(**changes) | {"FAULTS_FOLDER": str(self.folder)}
 
-    def _program(self, *arguments: str, module: str = "celery", env: dict[str, str], name: str) -> Program:
-        command = (sys.executable, "-m", module, *arguments)
+    def _program(
+        self, *arguments: str, module: str = "celery", env: dict[str, str], name: str, under: Sequence[str] = ()
+    ) -> Program:
+        command = (*under, sys.executable, "-m", module, *arguments)
         program = self._stack.enter_context(Program(*command, env=env, log=self.folder / f"{name}.log"))
         self._programs.append(program)
         return program
@@ -178,6 +194,10 @@ class House:
         # What it draws, of the items to spoil for instance, differs from play to play.
         seed = ("--seed", str(self.rng.randrange(10**6)))
         return running_platform(environment(), self.folder, *options, *seed)
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context that ends with the testbed, after its programs."""
+        return self._stack.enter_context(context)
 
     def kill_children(self, worker: Program) -> int:
         """Kill the processes in which a worker's tasks run (kill -9); returns how many."""
@@ -274,6 +294,11 @@ class House:
         """Send a task as any program can; returns its id. Raises where the broker does not take it."""
         queue = "reconciler.ticks" if task == "reconciler.reconcile" else "reconciler.orders"
         return str(self._caller.send_task(task, arguments, queue=queue, **{"retry": False, **options}).id)
+
+    @property
+    def caller(self) -> Celery:
+        """The billing system's app, or anybody's: it knows the broker, and nothing else."""
+        return self._caller
 
     def callbacks_noted(self) -> set[str]:
         """The orders of which a callback has left a trace."""

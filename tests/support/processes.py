@@ -63,7 +63,7 @@ class Program:
     def wait_for(self, text: str, *, times: int = 1, seconds: float = _PATIENCE_SECONDS) -> None:
         """Return once it has written a text so often. Raises AssertionError, with its output, when it does not."""
         try:
-            eventually(lambda: self.output.count(text) >= times or self._has_ended(), text, seconds=seconds)
+            eventually(lambda: self.output.count(text) >= times or self.has_ended(), text, seconds=seconds)
             assert self.output.count(text) >= times, f"it ended without a word of {text!r}"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output}") from None
@@ -90,7 +90,8 @@ class Program:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether it runs no more, for whatever reason."""
         return self._process.poll() is not None
 
     def __enter__(self) -> "Program":

@@ -26,6 +26,15 @@ class ServerProcess(ABC):
         assert self._process is not None, "the server is not running"
         return self._process.pid
 
+    def has_ended(self) -> bool:
+        """Whether it was started and runs no more."""
+        return self._process is not None and self._process.poll() is not None
+
+    @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self._home / "data"
+
     @property
     def _log(self) -> Path:
         return self._home / "log"
