@@ -1,0 +1,102 @@
+"""What happens to two workers that share a database, and not their clocks or their settings."""
+
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+
+from tests.faults.catalogue import fault
+from tests.faults.house import House
+from tests.support.processes import Program
+from tests.support.waiting import eventually
+
+_QUERIES_EACH = 3
+_ROUNDS = 12
+_SHORTER = 0.6
+"""The shorter window, in windows of the platform. Its reservation is longer than the platform's window."""
+
+
+def _in_time_namespace(seconds: int) -> tuple[str, ...]:
+    return ("unshare", "--time", "--boottime", str(seconds), "--fork")
+
+
+@cache
+def _may_enter_time_namespaces() -> bool:
+    """Linux 5.6 and newer, for root."""
+    try:
+        return subprocess.run([*_in_time_namespace(1), "true"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@fault(
+    24,
+    "two workers on one database in different time namespaces",
+    times=6,
+    times_in_ci=2,
+    seconds=90,
+    needs=_may_enter_time_namespaces,
+)
+def fault_24_two_workers_live_in_different_time_namespaces(house: House) -> None:
+    # Ahead of the host by one offset each, or one of them in the host's own: the boot id is the same everywhere.
+    offsets = house.rng.choice(((0, 1000), (1000, 0), (1000, 5000), (5000, 1000)))
+    workers = [
+        house.worker(f"ahead-by-{offset}", under=_in_time_namespace(offset) if offset else ()) for offset in offsets
+    ]
+    house.beat()
+    house.trouble(latency=f"alternate:0,{0.5 * house.scale.deadline:g}")
+    for _ in range(_ROUNDS):
+        house.wait_until_settled(house.place(110))
+        house.injected()
+        if min(_granted(workers)) >= _QUERIES_EACH:
+            break
+    counts = _granted(workers)
+    house.observed(f"boot clocks ahead by {offsets} s; queries granted: {counts}")
+    assert min(counts) >= _QUERIES_EACH, f"one of the two workers has hardly asked: {counts}"
+    house.trouble()
+
+
+def _granted(workers: Sequence[Program]) -> list[int]:
+    """How many queries each worker was granted, as its log says."""
+    return [worker.output.count("query_granted") for worker in workers]
+
+
+@fault(25, "two workers with different windows on one database", times=6, times_in_ci=2, seconds=120)
+def fault_25_two_workers_have_different_windows(house: House) -> None:
+    window = house.scale.window
+    shorter_first = house.rng.random() < 0.5
+    house.observed(f"the {'shorter' if shorter_first else 'longer'} window's worker started first")
+    if shorter_first:
+        # What it asks before anybody knows of the longer window is one query: two could only obey the shorter one.
+        shorter = house.worker("shorter", query_window_seconds=_SHORTER * window)
+        beat = house.beat()
+        house.wait_until_settled(house.place(1))
+        longer = house.worker("longer")
+    else:
+        longer = house.worker("longer")
+        beat = house.beat()
+        house.wait_until_settled(house.place(10))
+        shorter = house.worker("shorter", query_window_seconds=_SHORTER * window)
+    # Its processes open the database by themselves; answers that come at once leave the slot to its window alone.
+    house.rest(1.0, least=0.5)
+    asked_before = _granted([shorter])
+    house.wait_until_settled(house.place(400))
+    house.injected()
+    _leave_the_shorter_alone(house, longer)
+    if (asked := _granted([shorter])) == asked_before:
+        eventually(lambda: "window" in _warnings(shorter), "a line about the windows in the log", seconds=5)
+    house.observed(f"queries granted to the shorter window: {asked}, {asked_before} of them before the longer one came")
+    house.worker("longer-again")
+    assert beat.pid
+    house.heal(bound=house.bound(queries=4))
+
+
+def _leave_the_shorter_alone(house: House, longer: Program) -> None:
+    """Alone, too, it must obey the longer window, which the row knows."""
+    longer.kill()
+    house.place(250)
+    house.rest(3 * house.scale.reservation, least=2 * house.scale.reservation)
+    house.injected()
+
+
+def _warnings(worker: Program) -> str:
+    return "\n".join(line for line in worker.output.splitlines() if "[warning" in line or "[error" in line)
