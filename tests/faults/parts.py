@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event
 
+from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
 from worker.adapters.database.engine import Database
@@ -48,6 +50,8 @@ class PointedDatabase(Database):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         event.listen(self.engine, "before_cursor_execute", _note_a_grant)
+        if self.kind == "sqlite":
+            event.listen(self.engine, "begin", partial(bound_pages, _FOLDER))
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

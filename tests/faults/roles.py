@@ -1,0 +1,50 @@
+"""A login of the database that owns nothing and may do little: what programs use in production."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from tests.faults.house import House
+
+_HOSTS = ("localhost", "127.0.0.1")
+"""A MariaDB that was just made has nameless users for these, who would come before one of any host."""
+
+
+def use_plain_role(house: House, settings: Mapping[str, str] | None = None) -> str:
+    """Have the programs that start from now on use a login without special rights; returns its name.
+
+    Only servers have logins. `settings` are the defaults of its sessions, on PostgreSQL.
+    """
+    role = f"plain_{secrets.token_hex(4)}"
+    url = sqlalchemy.make_url(house.database.url)
+    if house.database.kind == "postgresql":
+        execute(
+            house,
+            f"CREATE ROLE {role} LOGIN",
+            *(f"ALTER ROLE {role} SET {name} TO '{value}'" for name, value in (settings or {}).items()),
+            f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}",
+        )
+    else:
+        for host in _HOSTS:
+            execute(house, f"CREATE USER {role}@'{host}'", f"GRANT ALL ON {url.database}.* TO {role}@'{host}'")
+    changed = url.set(username=role).render_as_string(hide_password=False)
+    house.database = replace(house.database, url=changed)
+    return role
+
+
+def execute(house: House, *statements: str) -> None:
+    """Run statements as the database's administrator, each in a transaction of its own."""
+    engine = sqlalchemy.create_engine(house.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def engine_as(house: House, role: str) -> sqlalchemy.Engine:
+    """Sessions of somebody else, with this login, past the proxy."""
+    url = sqlalchemy.make_url(house.database.direct_url).set(username=role)
+    return sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")

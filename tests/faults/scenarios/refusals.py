@@ -1,0 +1,210 @@
+"""What happens to a database that is there and refuses: read-only, full, out of connections."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy.exc import DBAPIError
+
+from tests.faults.catalogue import SERVERS, fault
+from tests.faults.house import House, Scale
+from tests.faults.outages import Outage, go_through
+from tests.faults.pages import no_page_more
+from tests.faults.roles import engine_as, execute, use_plain_role
+from tests.support.small_disk import filled_up, may_mount, small_disk
+from tests.support.waiting import eventually
+
+# A session that stands idle in a transaction is ended after the deadline: this leaves time to begin an outage.
+_UNHURRIED = Scale(deadline=2.0)
+_MEGABYTES = 96
+_FEW_CONNECTIONS = 24
+_Bound = Callable[[House, str], AbstractContextManager[None]]
+
+
+@fault(26, "a read-only database", times=6, times_in_ci=2, databases=SERVERS, scale=_UNHURRIED, seconds=120)
+def fault_26_the_database_is_read_only(house: House) -> None:
+    role = use_plain_role(house)
+    house.worker()
+    house.beat()
+    read_only = partial(_read_only, house, role)
+    go_through(house, {"read-only": read_only, "read-only again": read_only})
+
+
+@contextmanager
+def _read_only(house: House, role: str) -> Iterator[None]:
+    """As a server is that has become a standby, or that its administrator protects."""
+    if house.database.kind == "postgresql":
+        name, values = "default_transaction_read_only", ("on", "off")
+        statements = [[f"ALTER SYSTEM SET {name} = {value}", "SELECT pg_reload_conf()"] for value in values]
+    else:
+        statements = [[f"SET GLOBAL read_only = {value}"] for value in (1, 0)]
+    execute(house, *statements[0])
+    try:
+        eventually(lambda: not _may_write(house, role), "a database that refuses to write")
+        yield
+    finally:
+        execute(house, *statements[1])
+
+
+def _may_write(house: House, role: str) -> bool:
+    with engine_as(house, role).connect() as connection:
+        try:
+            connection.exec_driver_sql("UPDATE rejected_orders SET id = id WHERE id = 0")
+        except DBAPIError:
+            return False
+    return True
+
+
+@fault(27, "a full database", times=9, times_in_ci=3, scale=_UNHURRIED, seconds=120)
+def fault_27_the_database_is_full(house: House) -> None:
+    # Rows that are there may still be changed, and new ones find room in pages that are there: some grants succeed.
+    full = _full(house)
+    house.worker()
+    house.beat()
+    go_through(house, {"full": full, "full again": full}, asks_nothing=False)
+
+
+def _full(house: House) -> Outage:
+    """How this testbed's database is filled up: a real disk on a server where that may be mounted."""
+    if house.database.kind == "sqlite":
+        return partial(no_page_more, house.folder)
+    if may_mount():
+        return partial(_disk_filled_up, house, house.enter(_on_small_disk(house)))
+    house.observed("nothing may be mounted here: the database says by itself that it is full")
+    return partial(_says_full, house)
+
+
+@contextmanager
+def _disk_filled_up(house: House, folder: Path) -> Iterator[None]:
+    """MariaDB may crash for want of a byte: it is started again once there is room, as a supervisor does."""
+    server = house.database.server
+    assert server is not None
+    with filled_up(folder):
+        yield
+    if server.has_ended():
+        server.start()
+        house.observed("the server had crashed on its full disk")
+
+
+@contextmanager
+def _on_small_disk(house: House) -> Iterator[Path]:
+    """The database's files, and nothing else of its server, on a disk of a few megabytes."""
+    server = house.database.server
+    assert server is not None
+    name = sqlalchemy.make_url(house.database.direct_url).database
+    if house.database.kind == "postgresql":
+        [(oid,)] = house.rows(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+        folder = server.data / "base" / str(oid)
+    else:
+        folder = server.data / str(name)
+    server.stop()
+    with ExitStack() as stack:
+        stack.callback(server.start)
+        stack.enter_context(small_disk(folder, _MEGABYTES))
+        server.start()
+        # Before the folder is moved back, and whatever happened to the server.
+        stack.callback(server.stop)
+        yield folder
+
+
+_FULL = {
+    "postgresql": (
+        "CREATE FUNCTION say_full() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$",
+        "CREATE TRIGGER say_full BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION say_full()",
+    ),
+    "mariadb": (
+        "CREATE TRIGGER say_full_{table} BEFORE INSERT ON {table} FOR EACH ROW"
+        " SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'The table is full'",
+    ),
+}
+_FULL_TABLES = ("recharge_orders", "order_events", "rejected_orders", "unmatched_callbacks")
+
+
+@contextmanager
+def _says_full(house: House) -> Iterator[None]:
+    *once, each = _FULL[house.database.kind]
+    execute(house, *once, *(each.format(table=table) for table in _FULL_TABLES))
+    try:
+        yield
+    finally:
+        if house.database.kind == "postgresql":
+            # One table at a time: whoever locks two may meet a worker that has them the other way round.
+            execute(house, *(f"DROP TRIGGER say_full ON {table}" for table in _FULL_TABLES), "DROP FUNCTION say_full()")
+        else:
+            execute(house, *(f"DROP TRIGGER say_full_{table}" for table in _FULL_TABLES))
+
+
+@fault(28, "no connection free", times=6, times_in_ci=2, databases=SERVERS, scale=_UNHURRIED, seconds=120)
+def fault_28_no_connection_is_free(house: House) -> None:
+    role = use_plain_role(house)
+    house.worker()
+    house.beat()
+    bounds = {"the server's connections taken": _server_bound, "the login's connections taken": _login_bound}
+    go_through(house, {name: partial(_taken_up, house, role, bound) for name, bound in bounds.items()})
+
+
+@contextmanager
+def _server_bound(house: House, role: str) -> Iterator[None]:
+    """PostgreSQL's bound is set when it starts: it is 200 here. An administrator gets in on both."""
+    if house.database.kind == "postgresql":
+        yield
+        return
+    [(bound,)] = house.rows("SELECT @@max_connections")
+    execute(house, f"SET GLOBAL max_connections = {_FEW_CONNECTIONS}")
+    try:
+        yield
+    finally:
+        execute(house, f"SET GLOBAL max_connections = {bound}")
+
+
+@contextmanager
+def _login_bound(house: House, role: str) -> Iterator[None]:
+    if house.database.kind == "postgresql":
+        change, none = f"ALTER ROLE {role} CONNECTION LIMIT {{}}", -1
+    else:
+        change, none = f"GRANT USAGE ON *.* TO {role}@'localhost' WITH MAX_USER_CONNECTIONS {{}}", 0
+    execute(house, change.format(_FEW_CONNECTIONS))
+    try:
+        yield
+    finally:
+        execute(house, change.format(none))
+
+
+@contextmanager
+def _taken_up(house: House, role: str, bound: _Bound) -> Iterator[None]:
+    """Strangers with the same login take every connection; those of the worker break, and it gets none back."""
+    proxy = house.database.proxy
+    assert proxy is not None
+    over = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(bound(house, role))
+        strangers = threading.Thread(target=_take_all, args=(engine_as(house, role), over), name="strangers")
+        strangers.start()
+        try:
+            eventually(lambda: not _may_connect(house, role), "a database without a free connection")
+            proxy.cut()
+            # What was cut becomes free, and taken.
+            eventually(lambda: not _may_connect(house, role), "a worker without a connection")
+            yield
+        finally:
+            over.set()
+            strangers.join()
+
+
+def _take_all(engine: sqlalchemy.Engine, over: threading.Event) -> None:
+    with ExitStack() as taken:
+        while not over.wait(0.002):
+            with suppress(DBAPIError):
+                taken.enter_context(engine.connect())
+
+
+def _may_connect(house: House, role: str) -> bool:
+    try:
+        engine_as(house, role).connect().close()
+    except DBAPIError:
+        return False
+    return True
