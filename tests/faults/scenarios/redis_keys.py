@@ -1,0 +1,89 @@
+"""What happens when somebody puts his own data at kombu's keys."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.faults.catalogue import fault
+from tests.faults.house import House
+from tests.faults.taking_in import RECONNECTED, TOLD, wait_until_taken_in
+from tests.support.waiting import eventually
+
+_STRING, _LIST, _SET, _HASH = "string", "list", "set", "hash"
+_WRONG_KEYS = {
+    "reconciler.orders": (_STRING, _SET, _HASH),
+    "reconciler.ticks": (_STRING, _SET, _HASH),
+    "reconciler.orders\x06\x163": (_STRING, _SET),
+    "unacked": (_SET, _STRING, _LIST),
+    "unacked_index": (_STRING, _LIST, _SET),
+    "unacked_mutex": (_LIST, _SET),
+    "_kombu.binding.reconciler.orders": (_STRING, _LIST),
+    "_kombu.binding.celery.pidbox": (_STRING, _LIST),
+    "_kombu.binding.celeryev": (_STRING, _LIST),
+    "celeryev": (_LIST, _STRING),
+}
+
+
+@fault(31, "keys of the wrong type in Redis", times=6, times_in_ci=2, brokers=("redis",), seconds=200)
+def fault_31_keys_of_the_wrong_type_are_in_redis(house: House) -> None:
+    worker, beat = house.worker(options=()), house.beat()
+    for key in house.rng.sample(sorted(_WRONG_KEYS), k=4):
+        kind = house.rng.choice(_WRONG_KEYS[key])
+        names = house.place(110)
+        began = time.monotonic()
+        with _wrong_key(house, key, kind):
+            house.injected()
+            sent = [one for one in (_sent(house) for _ in range(5)) if one]
+            # In the database already: asked about, whatever the broker does.
+            house.wait_until_settled(names)
+            house.rest(2.0)
+        house.renew_caller()
+        wait_until_taken_in(house, f"a {kind} at {key!r}", seconds=RECONNECTED)
+        if not key.startswith("unacked"):
+            # Where it cannot note what it takes, kombu may lose that: whoever spoils its notes may take messages, too.
+            house.sent.orders.update(sent)
+            house.wait_for_rows(sent, seconds=RECONNECTED)
+        missing = {*sent} - house.states().keys()
+        house.observed(f"a {kind} at {key!r}: {len(sent)} of 5 messages were taken by it, {len(missing)} of these lost")
+        house.observed(f"a {kind} at {key!r}: all was well {time.monotonic() - began:.1f} s after it came")
+        for program in (worker, beat):
+            assert not program.has_ended(), f"a {kind} at {key!r} has ended a program"
+    house.heal(bound=house.bound(queries=2, extra=RECONNECTED))
+
+
+def _sent(house: House) -> str | None:
+    """Send one order: whether it is kept is for the scenario to tell."""
+    house.rest(0.3)
+    try:
+        [name] = house.place(1, wait=False)
+    except TOLD:
+        house.renew_caller()
+        return None
+    house.sent.orders.discard(name)
+    return name
+
+
+@contextmanager
+def _wrong_key(house: House, key: str, kind: str) -> Iterator[None]:
+    """Put something else where kombu has its own. What it held is the stranger's doing: nothing of ours is in it."""
+    assert house.broker.valkey is not None
+    with house.broker.valkey.client() as client:
+        if key == "reconciler.orders":
+            eventually(lambda: not client.exists(key), "an empty queue")
+        client.delete(key)
+        if kind == _STRING:
+            client.set(key, "somebody else's")
+        elif kind == _LIST:
+            client.lpush(key, "somebody else's")
+        elif kind == _SET:
+            client.sadd(key, "somebody else's")
+        else:
+            client.hset(key, "somebody", "else's")
+        try:
+            yield
+        finally:
+            # As whoever put it there does who is told of it; bindings come back when the worker connects, or are kept.
+            client.delete(key)
+            if key.startswith("_kombu.binding.reconciler"):
+                queue = key.removeprefix("_kombu.binding.")
+                client.sadd(key, "\x06\x16".join((queue, "", queue)))

@@ -1,0 +1,136 @@
+"""What anybody who reaches the broker can do to a worker by remote control and by events."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from celery.events.event import get_exchange
+from kombu import Connection, Exchange
+
+from tests.faults.catalogue import fault
+from tests.faults.house import House
+from tests.faults.taking_in import wait_until_taken_in
+from tests.support.processes import Program
+from tests.support.waiting import eventually
+
+_FOREIGN = "somebody-elses"
+_OURS = ("reconciler.orders", "reconciler.ticks")
+_Command = tuple[str, dict[str, Any]]
+_COMMANDS: tuple[_Command, ...] = (
+    ("rate_limit", {"task_name": "reconciler.enqueue_orders", "rate_limit": "1/h"}),
+    ("rate_limit", {"task_name": "reconciler.reconcile", "rate_limit": "1/h"}),
+    ("rate_limit", {"task_name": "reconciler.enqueue_orders", "rate_limit": "0"}),
+    ("time_limit", {"task_name": "reconciler.enqueue_orders", "hard": 0.001, "soft": 0.001}),
+    ("pool_shrink", {"n": 2}),
+    ("pool_shrink", {"n": "many"}),
+    ("pool_grow", {"n": 1}),
+    ("pool_restart", {"reload": True}),
+    ("autoscale", {"max": 0, "min": 0}),
+    ("cancel_consumer", {"queue": "reconciler.orders"}),
+    ("cancel_consumer", {"queue": "reconciler.ticks"}),
+    ("add_consumer", {"queue": _FOREIGN}),
+    ("add_consumer", {"queue": _FOREIGN, "exchange": _OURS[0], "routing_key": "#"}),
+    ("election", {"id": "1", "topic": "none such", "action": {"method": "shutdown"}}),
+    ("election", {}),
+    ("revoke", {"task_id": ["1", None, {}], "terminate": True, "signal": "KILL"}),
+    ("enable_events", {}),
+    ("disable_events", {}),
+    ("heartbeat", {}),
+    ("none such", {"junk": ["x" * 10_000]}),
+    ("ping", {"unexpected": 1}),
+    ("shutdown", {}),
+)
+_ODD_CONTROL: tuple[bytes, ...] = (
+    b"[1, 2]",
+    b"5",
+    b"null",
+    b"\xff",
+    b"{}",
+    b'{"method": [], "destination": 5}',
+    b"[" * 5000,
+)
+_ODD_EVENTS: tuple[object, ...] = (
+    [{"type": "worker-heartbeat"}],
+    {"type": "worker-elect", "id": "1", "clock": "a text", "hostname": "h", "pid": 1, "topic": "t", "action": {}},
+    {"type": "worker-elect"},
+    {"type": "worker-heartbeat", "hostname": "h", "clock": "text", "timestamp": "text"},
+    {"type": "worker-heartbeat", "hostname": ["h"], "clock": 2**70},
+    {"type": 5},
+    "text",
+    None,
+)
+
+
+@fault(32, "remote control and events from anybody at the broker", times=6, times_in_ci=2, seconds=200)
+def fault_32_anybody_controls_the_worker(house: House) -> None:
+    # As it is started in production, mingle and gossip as they come.
+    worker = house.worker(options=())
+    house.beat()
+    with Connection(house.broker.direct_url) as connection:
+        foreign = connection.SimpleQueue(_FOREIGN)
+        for number in range(3):
+            foreign.put({"not": "ours", "number": number})
+        attacks: list[tuple[str, Callable[[], None]]] = [
+            (f"the command {name} {str(arguments)[:90]}", partial(_command, house, name, arguments))
+            for name, arguments in _COMMANDS
+        ]
+        attacks += [
+            (
+                f"{body[:40]!r} for remote control",
+                partial(_publish, connection, house.caller.control.mailbox.exchange, body),
+            )
+            for body in _ODD_CONTROL
+        ]
+        attacks += [
+            (
+                f"the event {str(event)[:90]}",
+                partial(_publish, connection, get_exchange(connection), json.dumps(event).encode()),
+            )
+            for event in _ODD_EVENTS
+        ]
+        # In a brief run each play makes a half of them; there are plays enough.
+        attacks = house.rng.sample(attacks, k=len(attacks) // 2 if house.is_brief else len(attacks))
+        done: list[str] = []
+        for name, attack in attacks:
+            attack()
+            house.injected()
+            if what := _harm(house, worker, name):
+                done.append(f"{name} {what}")
+            if what or worker.has_ended():
+                worker.kill()
+                worker = house.worker(options=())
+        assert not done, f"{len(done)} attacks did harm: {'; '.join(done)}"
+        assert foreign.qsize() == 3, f"of a foreign queue's messages {foreign.qsize()} of 3 are left"
+    house.wait_until_settled(house.place(20))
+    house.heal(bound=house.bound(queries=2))
+
+
+def _command(house: House, name: str, arguments: dict[str, Any]) -> None:
+    house.caller.control.broadcast(name, arguments=arguments)
+
+
+def _publish(connection: Connection, exchange: Exchange, body: bytes) -> None:
+    with connection.Producer(exchange=exchange) as producer:
+        producer.publish(
+            body, routing_key="worker.heartbeat", content_type="application/json", content_encoding="utf-8"
+        )
+
+
+def _harm(house: House, worker: Program, attack: str) -> str:
+    """What an attack has done to the worker, in words; nothing where it answers, and takes orders in."""
+    try:
+        eventually(lambda: _answers(house) or worker.has_ended(), "an answer to a ping", seconds=10, every=0.1)
+        if worker.has_ended():
+            # One that is shut down in order is started again, by its supervisor.
+            return "" if "command shutdown" in attack and worker.wait() == 0 else "has ended it"
+        # A limit on the rate lets the first one through.
+        for _ in range(2):
+            wait_until_taken_in(house, attack)
+    except AssertionError as error:
+        return f"has left it deaf or idle ({error})"
+    return ""
+
+
+def _answers(house: House) -> list[Any]:
+    return list(house.caller.control.ping(timeout=0.5))

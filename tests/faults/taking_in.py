@@ -1,0 +1,29 @@
+"""Whether a worker takes orders in again, and within which time it must."""
+
+import redis
+from kombu.exceptions import OperationalError
+
+from tests.faults.house import House
+from tests.support.waiting import eventually
+
+TOLD = (OperationalError, redis.RedisError)
+"""How kombu tells a sender that the broker has not taken a message."""
+RECONNECTED = 20.0
+"""Seconds until a worker takes messages again: Celery waits 2 s before the second attempt, and 2 s longer each time."""
+SOON = 15.0
+"""Seconds within which others' messages are taken in, on a busy machine."""
+
+
+def wait_until_taken_in(house: House, after: str, *, seconds: float = SOON) -> None:
+    """Orders sent from now on come into the table; a sender who is told that they were not taken sends them again."""
+    sent: list[str] = []
+
+    def is_there() -> bool:
+        if not sent:
+            try:
+                sent.extend(house.place(3, wait=False))
+            except TOLD:
+                return False
+        return house.states().keys() >= {*sent}
+
+    eventually(is_there, f"orders taken in after {after}", seconds=seconds, every=0.2)
