@@ -77,7 +77,7 @@ bench-ingest: setup ## Measure lists, single orders and callbacks taken in, and 
 bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BENCH_FLAGS="--hanging 50", "--limit", ...)
 	@$(BIN)/python -m benchmarks.accounts $(BENCH_FLAGS)
 
-faults: setup ## Do every fault to real workers, and judge (SEED=7 ONLY=13 RESUME=1; up to 75 minutes)
+faults: setup ## Do every fault to real workers, and judge (SEED=7 ONLY=13 RESUME=1; up to 90 minutes)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) \
 	    $(FAULTS_FLAGS)
 
