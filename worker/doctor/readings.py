@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,8 +13,9 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import HostClock
+from worker.adapters.database.engine import ANSWER_SECONDS, Database
 from worker.adapters.database.migrations import MigrationError, check_at_head
-from worker.adapters.database.reads import missing_file
+from worker.adapters.database.reads import longest_windows, missing_file
 from worker.adapters.database.server import ServerReading, read_server
 from worker.adapters.wording import first_words
 
@@ -32,6 +33,8 @@ class DatabaseReading:
     server: ServerReading
     fault_of_revision: str | None
     """Why the worker cannot use its tables, and what to do; None at head."""
+    windows: Mapping[str, float]
+    """Of each account SID the longest window that its slots were written with, in seconds; of a database at head."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,16 +78,23 @@ def begun(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
     return result
 
 
-def read_database(url: str) -> DatabaseReading:
-    """Read the server and the revision. Raises NoDatabaseFile, or SQLAlchemy's errors, where there is none."""
+def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
+    """Read the server, the revision and the windows. Raises NoDatabaseFile, or SQLAlchemy's errors, where there is
+    none."""
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile(f"there is no file {missing} yet")
     server = read_server(url, HostClock().now)
     try:
         check_at_head(url)
     except MigrationError as error:
-        return DatabaseReading(server=server, fault_of_revision=str(error))
-    return DatabaseReading(server=server, fault_of_revision=None)
+        return DatabaseReading(server=server, fault_of_revision=str(error), windows={})
+    database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
+    try:
+        with database.read() as connection:
+            windows = longest_windows(connection, slots_per_sid=slots_per_sid)
+    finally:
+        database.close()
+    return DatabaseReading(server=server, fault_of_revision=None, windows=windows)
 
 
 def read_broker(url: str, *, seconds: float) -> BrokerReading:
