@@ -78,6 +78,8 @@ def test_settings_that_a_server_does_not_tell_are_warnings(
         found = examined(database_url=theirs, broker_url=own_valkey.url)
     for name in ("fsync", "synchronous_commit"):
         assert (found[name]["status"], found[name]["detail"]) == ("warning", "could not be read")
+    window = found["query_window"]
+    assert (window["status"], window["detail"]) == ("warning", "query_budgets could not be read")
     assert found["database_revision"]["status"] == "ok"
 
 

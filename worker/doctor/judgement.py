@@ -40,11 +40,13 @@ def clock(ahead_seconds: float) -> Check:
     )
 
 
-def window(own: float, windows: Mapping[str, float], accounts: Mapping[str, Credentials]) -> Check:
+def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
     """Whether this worker may ask: on a slot that was written with a longer window than its own it asks nothing.
 
-    `windows`: of each account SID the longest, all in seconds.
+    `windows`: of each account SID the longest, all in seconds; None where they could not be read.
     """
+    if windows is None:
+        return warning("query_window", "query_budgets could not be read", "let this role read and write our tables")
     longer = [name for name, one in accounts.items() if is_longer(windows.get(one.account_sid, 0.0), own)]
     if not longer:
         return ok("query_window", f"{own:g} s")

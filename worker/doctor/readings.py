@@ -13,10 +13,10 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import HostClock
-from worker.adapters.database.engine import ANSWER_SECONDS, Database
 from worker.adapters.database.migrations import MigrationError, check_at_head
-from worker.adapters.database.reads import longest_windows, missing_file
+from worker.adapters.database.reads import missing_file
 from worker.adapters.database.server import ServerReading, read_server
+from worker.adapters.database.windows import longest_windows
 from worker.adapters.wording import first_words
 
 T = TypeVar("T")
@@ -33,8 +33,9 @@ class DatabaseReading:
     server: ServerReading
     fault_of_revision: str | None
     """Why the worker cannot use its tables, and what to do; None at head."""
-    windows: Mapping[str, float]
-    """Of each account SID the longest window that its slots were written with, in seconds; of a database at head."""
+    windows: Mapping[str, float] | None
+    """Of each account SID the longest window that its slots were written with, in seconds; None where they cannot be
+    read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,13 +88,8 @@ def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
     try:
         check_at_head(url)
     except MigrationError as error:
-        return DatabaseReading(server=server, fault_of_revision=str(error), windows={})
-    database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
-    try:
-        with database.read() as connection:
-            windows = longest_windows(connection, slots_per_sid=slots_per_sid)
-    finally:
-        database.close()
+        return DatabaseReading(server=server, fault_of_revision=str(error), windows=None)
+    windows = longest_windows(url, slots_per_sid=slots_per_sid)
     return DatabaseReading(server=server, fault_of_revision=None, windows=windows)
 
 

@@ -20,7 +20,7 @@ _COLUMNS = (
     *(BUDGETS.c.due_at, BUDGETS.c.boot_id, BUDGETS.c.boot_due_us, BUDGETS.c.wait_us, BUDGETS.c.token),
     *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
 )
-_MICROSECONDS = 1_000_000
+MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,10 +104,10 @@ def _to_values(slot: Slot) -> dict[str, object]:
     return {
         "due_at": slot.due_at,
         "boot_id": slot.boot_id,
-        "boot_due_us": math.ceil(slot.boot_due * _MICROSECONDS),
-        "wait_us": math.ceil(slot.wait_seconds * _MICROSECONDS),
+        "boot_due_us": math.ceil(slot.boot_due * MICROSECONDS),
+        "wait_us": math.ceil(slot.wait_seconds * MICROSECONDS),
         "token": slot.token,
-        "window_us": round(slot.window_seconds * _MICROSECONDS),
+        "window_us": round(slot.window_seconds * MICROSECONDS),
     }
 
 
@@ -117,10 +117,10 @@ def _to_slot_row(row: Any) -> SlotRow:
     slot = Slot(
         due_at=due_at,
         boot_id=boot_id,
-        boot_due=boot_due_us / _MICROSECONDS,
-        wait_seconds=wait_us / _MICROSECONDS,
+        boot_due=boot_due_us / MICROSECONDS,
+        wait_seconds=wait_us / MICROSECONDS,
         token=token,
-        window_seconds=(window_us or 0) / _MICROSECONDS,
+        window_seconds=(window_us or 0) / MICROSECONDS,
     )
     return SlotRow(
         id=row_id,

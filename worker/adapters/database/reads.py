@@ -129,13 +129,6 @@ def slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
     return _rows(connection, in_use.order_by(BUDGETS.c.account_sid, BUDGETS.c.slot))
 
 
-def longest_windows(connection: Connection, *, slots_per_sid: int) -> dict[str, float]:
-    """Each SID's longest window, in seconds, of the slots in use; without those whose rows hold none yet."""
-    longest = select(BUDGETS.c.account_sid, func.max(BUDGETS.c.window_us)).where(BUDGETS.c.slot < slots_per_sid)
-    rows = connection.execute(longest.group_by(BUDGETS.c.account_sid))
-    return {sid: window_us / 1_000_000 for sid, window_us in rows if window_us is not None}
-
-
 def accounts(connection: Connection) -> list[Row]:
     """What is known of each account: back-off, pause, what was learned of its platform."""
     names = ("backoff_until", "backoff_level", "paused_at", "configuration_refused")

@@ -3,11 +3,24 @@
 from collections.abc import Collection
 from dataclasses import replace
 
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+
 from worker.adapters.clock import Clock
-from worker.adapters.database.budget_rows import SlotRow, lock_rows, read_clocks, read_rows, save_slot
+from worker.adapters.database.budget_rows import (
+    BUDGETS,
+    MICROSECONDS,
+    SlotRow,
+    lock_rows,
+    read_clocks,
+    read_rows,
+    save_slot,
+)
 from worker.adapters.database.engine import Database
 from worker.domain.budget import Reading, lower_window
 from worker.domain.rules import Rules
+
+_ANSWER_SECONDS = 5.0
 
 
 def read_windows(database: Database, clock: Clock, sids: Collection[str]) -> tuple[list[SlotRow], Reading]:
@@ -15,6 +28,22 @@ def read_windows(database: Database, clock: Clock, sids: Collection[str]) -> tup
     with database.read() as connection:
         rows = read_rows(connection, sids)
         return sorted(rows, key=lambda row: (row.account_sid, row.number)), read_clocks(database, connection, clock)
+
+
+def longest_windows(url: str, *, slots_per_sid: int) -> dict[str, float] | None:
+    """Each SID's longest window, in seconds, of the slots in use; without those whose rows hold none yet. None where
+    the table cannot be read. Leaves no connection open; the database is at head."""
+    longest = select(BUDGETS.c.account_sid, func.max(BUDGETS.c.window_us)).where(BUDGETS.c.slot < slots_per_sid)
+    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    try:
+        with database.read() as connection:
+            rows = connection.execute(longest.group_by(BUDGETS.c.account_sid)).all()
+    except DBAPIError:
+        # A role that may not look. Where the server went away, the checks beside this one say so.
+        return None
+    finally:
+        database.close()
+    return {sid: window_us / MICROSECONDS for sid, window_us in rows if window_us is not None}
 
 
 def lower_windows(
