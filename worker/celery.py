@@ -15,11 +15,13 @@ from celery import Celery, signals
 from kombu import Exchange, Queue
 
 from worker.adapters.certificates import certified
+from worker.adapters.database.engine import passes_with_time
 from worker.adapters.log import configure_logging
+from worker.adapters.wording import first_words
 from worker.doctor import Check, Status, examine_before_start, examine_running
 from worker.messages.together import is_in_batch
 from worker.messages.unpacking import guard_kombu
-from worker.runtime import close_current, current
+from worker.runtime import close_current, current, raise_windows
 from worker.settings import Settings, SettingsError, load_settings
 
 TICKS_QUEUE = "reconciler.ticks"
@@ -190,10 +192,17 @@ _found_before_start: list[Check] = []
 
 @signals.worker_init.connect(weak=False)
 def _refuse_to_start(**_: object) -> None:
-    _found_before_start[:] = examine_before_start(load_settings())
+    settings = load_settings()
+    _found_before_start[:] = examine_before_start(settings)
     fatal = [check for check in _found_before_start if check.status is Status.FATAL]
     if fatal:
         _leave("\n".join(f"the worker does not start: {check}" for check in fatal))
+    try:
+        raise_windows(settings)
+    except Exception as error:
+        # Whoever holds a row for so long keeps everybody from asking on it, and ticks raise its window later.
+        if not passes_with_time(error):
+            _leave(f"the worker does not start: the windows in query_budgets cannot be raised ({first_words(error)})")
 
 
 @signals.worker_ready.connect(weak=False)

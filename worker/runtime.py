@@ -135,6 +135,21 @@ def current() -> Runtime:
     return _current[1]
 
 
+def raise_windows(settings: Settings) -> None:
+    """Raise the windows of this worker's SIDs that are shorter than its own, before it is ready for work.
+
+    To be called in its first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
+    """
+    rules = rules_of(settings)
+    database = _parts.database(
+        settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds, answer_seconds=ANSWER_SECONDS
+    )
+    try:
+        _parts.grants(database, _parts.clock(), rules).raise_windows({slot.account_sid for slot in slots_of(settings)})
+    finally:
+        database.close()
+
+
 def close_current() -> None:
     """Close this process's runtime, if it has one."""
     global _current

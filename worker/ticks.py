@@ -16,8 +16,9 @@ import structlog
 
 from worker.adapters.alarm import Alarm
 from worker.adapters.database.engine import is_unavailable
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.wording import first_words
+from worker.adapters.database.grants import Grants, LongerWindow, SlotKey
+from worker.adapters.interval import SharedInterval
+from worker.adapters.wording import first_words, longer_window_remedy
 from worker.reconcile import Granted, Reconciler
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ MOST_EXCHANGES_AT_ONCE = 1000
 """What a thousand accounts need whose platform hangs, all at once. Beyond it a slot waits until an exchange ends."""
 # A slot that is tried too early waits for the next tick, and no two clocks run quite alike.
 _LATER_SECONDS = 0.001
+# Made when the worker imports its tasks, before it forks: its processes share it.
+_LONGER_WINDOWS_SAID = SharedInterval(60.0)
+_MOST_NAMED = 5
 
 
 class Ticks:
@@ -95,6 +99,7 @@ class Ticks:
 
     def _start_passes(self) -> None:
         openings = self._grants.openings(list(self._slots.values()), within_seconds=self._period)
+        _say_longer_windows(self._grants.longer_windows)
         if not openings:
             return
         resting = set(self._resting({account for opening in openings for account in opening.slot.app_ids}))
@@ -157,6 +162,23 @@ class Ticks:
                 self.tick()
             except Exception:
                 log.exception("a tick failed", action="tick_failed")
+
+
+def _say_longer_windows(found: Sequence[LongerWindow]) -> None:
+    """Say once a minute that nothing is asked on some slots, and what to do."""
+    if not found or not _LONGER_WINDOWS_SAID.passes():
+        return
+    accounts = sorted({account for one in found for account in one.slot.app_ids})
+    ours, theirs = found[0].our_window, max(one.its_window for one in found)
+    log.error(
+        "nothing is asked: another worker on this database has a longer window",
+        action="longer_window",
+        accounts=accounts[:_MOST_NAMED],
+        account_count=len(accounts),
+        our_window_seconds=ours,
+        their_window_seconds=theirs,
+        help=longer_window_remedy(ours, theirs),
+    )
 
 
 def _guarded(half: Callable[[], T]) -> T | None:

@@ -54,6 +54,15 @@ class _ByTheDatabasesClock(Grants):
         return super().take(slot)
 
 
+class _ByItsOwnWindow(Grants):
+    """Takes the window of a row for its own, whatever it was written with."""
+
+    def take(self, slot: SlotKey) -> Query | None:
+        own = round(self._rules.window_seconds * 1_000_000)
+        _run(self._database, "UPDATE query_budgets SET window_us = :own", own=own)
+        return super().take(slot)
+
+
 class _LeasesForMonths(Grants):
     """Leases orders for longer than any query lasts."""
 
@@ -81,6 +90,7 @@ BROKEN = {
     "a write-back without its guard": (Kinds(write_back=_WithoutGuard), "S[25]"),
     "a grant that ignores its slot": (Kinds(grants=_WithoutSlot), "S1"),
     "a grant by the database's clock alone": (Kinds(grants=_ByTheDatabasesClock), "S1"),
+    "a grant by its own window": (Kinds(grants=_ByItsOwnWindow), "S1"),
     "a lease that outlasts the query": (Kinds(grants=_LeasesForMonths), "L1"),
     "an intake that forgets": (Kinds(intake=_DropsTheLast), "S3"),
 }

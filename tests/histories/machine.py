@@ -176,10 +176,10 @@ class Histories(RuleBasedStateMachine):
         self._enqueue(listed, [self._submission(order, by, True, 600.0) for order in listed], None, 0)
         self.world.pass_time(self.durations.reservation_seconds)
 
-    def _boot(self) -> Host:
+    def _boot(self, rules: Rules | None = None) -> Host:
         number = next(self.boots)
         clock = BootClock(self.world, f"boot-{number}", uptime_seconds=100.0 * number)
-        return Host(self.database, self.durations, self.kinds, clock)
+        return Host(self.database, self.durations if rules is None else rules, self.kinds, clock)
 
     # --------------------------------------------------------------------------------------------- what billing does
 
@@ -428,9 +428,20 @@ class Histories(RuleBasedStateMachine):
         """A process is killed; its host may go down with it."""
         at = self._host(host)
         if reboots and not self.is_of_one_boot:
-            self.hosts[self.hosts.index(at)] = self._boot()
+            self.hosts[self.hosts.index(at)] = self._boot(at.rules)
         else:
             at.start()
+
+    @rule(host=hosts, times=st.sampled_from([1.5, 2.0, 10.0]))
+    def lengthen_the_window(self, host: int, times: float) -> None:
+        """One worker is started with a longer window; the other one, if there is one, goes on with what it has."""
+        if self.checker.longer_window is not None:
+            return
+        at = self._host(host)
+        at.rules = replace(self.durations, window_seconds=times * self.durations.window_seconds)
+        at.start()
+        at.grants.raise_windows({slot.account_sid for slot in slots_of(at.rules)})
+        self.checker.longer_window = (self.world.ms, at.rules.window_seconds)
 
     @rule(host=hosts)
     def tick(self, host: int) -> None:
@@ -438,7 +449,7 @@ class Histories(RuleBasedStateMachine):
         at = self._host(host)
         at.intake.match_some_callbacks()
         # As a process that has just been started: others wait for a window by a clock that is not virtual.
-        Learning(self.database, self.durations).reprice(tuple(APP_IDS))
+        Learning(self.database, at.rules).reprice(tuple(APP_IDS))
 
     # ------------------------------------------------------------------------------------------------------ the laws
 
@@ -453,6 +464,10 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         """L1."""
         if getattr(self, "is_sound", False):
+            longest = max((host.rules for host in self.hosts), key=lambda rules: rules.window_seconds)
+            for host in self.hosts:
+                # Everybody is given the longer window at last: until then those without it ask nothing.
+                host.rules = longest
             run_tail(self.checker, self.platform, self.world, self.hosts)
 
     # ------------------------------------------------------------------------------------------------------- helpers

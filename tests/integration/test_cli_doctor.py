@@ -16,7 +16,7 @@ from worker.adapters.database.migrations import upgrade
 
 LOOPBACK = "http://127.0.0.1:9"
 ALWAYS_LOOKED_AT = (
-    *("settings", "credentials", "database", "database_revision", "database_clock"),
+    *("settings", "credentials", "database", "database_revision", "query_window", "database_clock"),
     *("broker", "platform_host"),
 )
 
@@ -78,6 +78,8 @@ def test_settings_that_a_server_does_not_tell_are_warnings(
         found = examined(database_url=theirs, broker_url=own_valkey.url)
     for name in ("fsync", "synchronous_commit"):
         assert (found[name]["status"], found[name]["detail"]) == ("warning", "could not be read")
+    window = found["query_window"]
+    assert (window["status"], window["detail"]) == ("warning", "query_budgets could not be read")
     assert found["database_revision"]["status"] == "ok"
 
 
@@ -144,7 +146,7 @@ def test_a_database_that_is_away_is_fatal_and_hides_its_password(kind: str, own_
     found = examined(1, database_url=url, broker_url=own_valkey.url)
     assert found["database"]["status"] == "fatal"
     rest = {"postgresql": ("fsync", "synchronous_commit"), "mariadb": ("innodb_flush_log_at_trx_commit",)}[kind]
-    for name in ("database_revision", "database_clock", *rest):
+    for name in ("database_revision", "query_window", "database_clock", *rest):
         assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database does not answer")
     assert found["broker"]["status"] == "ok"
     assert "sesame-street" not in str(found)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -101,19 +101,22 @@ class Program:
         self.kill()
 
 
-def celery(*arguments: str, env: Mapping[str, str], log: Path) -> Program:
-    """`celery -A worker ...`."""
-    return Program(sys.executable, "-m", "celery", "-A", "worker", *arguments, env=env, log=log)
+def celery(*arguments: str, env: Mapping[str, str], log: Path, within: Sequence[str] = ()) -> Program:
+    """`celery -A worker ...`, begun by another command if `within` gives one."""
+    return Program(*within, sys.executable, "-m", "celery", "-A", "worker", *arguments, env=env, log=log)
 
 
 @contextmanager
-def running_worker(env: Mapping[str, str], folder: Path, *arguments: str, name: str = "worker") -> Iterator[Program]:
+def running_worker(
+    env: Mapping[str, str], folder: Path, *arguments: str, name: str = "worker", within: Sequence[str] = ()
+) -> Iterator[Program]:
     """A worker of two processes that is ready for tasks. Its node has a name of its own on the shared broker."""
     with celery(
         # To mingle is to wait a second for other workers' answers.
         *("worker", "--concurrency", "2", "--without-mingle", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
         env=env,
         log=folder / f"{name}.log",
+        within=within,
     ) as worker:
         worker.wait_for(" ready.")
         yield worker

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import worker
+from tests.support.namespaces import in_time_namespace
 from worker.adapters.clock import Clock, HostClock
 
 
@@ -42,3 +43,91 @@ def test_boot_id_is_the_same_in_every_process_of_one_boot() -> None:
 def test_boot_id_can_be_replaced_for_a_test() -> None:
     clock: Clock = HostClock(boot_id="another host")
     assert clock.boot_id == "another host"
+
+
+BOOT_ID = "6d2f0c9e-34a1-4c1f-9a53-0d9a7c1be2f0"
+INITIAL = "time:[4026531834]"
+OFFSETS = "monotonic           0         0\nboottime         1000         0\n"
+
+
+def proc(folder: Path, *, boot_id: str | None = BOOT_ID, namespace: str | None = INITIAL, offsets: str = "") -> Path:
+    """What a kernel tells of itself, in a folder of the test's own."""
+    (folder / "sys/kernel/random").mkdir(parents=True)
+    (folder / "self/ns").mkdir(parents=True)
+    if boot_id is not None:
+        (folder / "sys/kernel/random/boot_id").write_text(f"{boot_id}\n")
+    if namespace is not None:
+        (folder / "self/ns/time").symlink_to(namespace)
+    if offsets:
+        (folder / "self/timens_offsets").write_text(offsets)
+    return folder
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+
+
+@on_linux
+@pytest.mark.parametrize("namespace", [INITIAL, None], ids=["initial namespace", "kernel without namespaces"])
+def test_a_plain_hosts_identity_is_the_boot_id_alone(tmp_path: Path, namespace: str | None) -> None:
+    # Offsets are those of children's namespace: here they say nothing of this process's own clock.
+    assert HostClock(proc=proc(tmp_path, namespace=namespace, offsets=OFFSETS)).boot_id == BOOT_ID
+
+
+@on_linux
+def test_each_time_namespace_and_offset_has_an_identity_of_its_own_within_the_boot(tmp_path: Path) -> None:
+    kernels = {
+        "one": ("time:[4026532177]", OFFSETS),
+        "its number": ("time:[4026532178]", OFFSETS),
+        "its offset": ("time:[4026532177]", OFFSETS.replace("1000", "1001")),
+        "its nanoseconds": ("time:[4026532177]", "boottime 1000 5\n"),
+    }
+    identities = [
+        HostClock(proc=proc(tmp_path / name, namespace=namespace, offsets=offsets)).boot_id
+        for name, (namespace, offsets) in kernels.items()
+    ]
+    assert len(set(identities)) == len(kernels)
+    assert all(identity.startswith(BOOT_ID) and len(identity) <= 64 for identity in identities)
+    # Two processes of one namespace agree.
+    again = HostClock(proc=proc(tmp_path / "again", namespace="time:[4026532177]", offsets=OFFSETS)).boot_id
+    assert again == identities[0]
+
+
+@on_linux
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        {"boot_id": None},
+        {"boot_id": ""},
+        {"namespace": "time:[4026532177]"},
+        {"namespace": "time:[4026532177]", "offsets": "monotonic 0 0\n"},
+    ],
+    ids=["no boot id", "empty boot id", "no offsets", "no offset of this clock"],
+)
+def test_what_the_kernel_does_not_tell_makes_an_identity_of_the_processs_own(
+    tmp_path: Path, kernel: dict[str, str | None]
+) -> None:
+    folder = proc(tmp_path, **kernel)  # type: ignore[arg-type]  # mypy takes the values for those of every parameter
+    identities = {HostClock(proc=folder).boot_id for _ in range(2)}
+    assert len(identities) == 2
+    assert all(identity.startswith("process-") for identity in identities)
+
+
+@on_linux
+def test_a_link_that_cannot_be_read_makes_an_identity_of_the_processs_own(tmp_path: Path) -> None:
+    folder = proc(tmp_path, namespace=None)
+    (folder / "self/ns/time").write_text("no link")
+    assert HostClock(proc=folder).boot_id.startswith("process-")
+
+
+@on_linux
+def test_a_real_time_namespace_has_a_boot_clock_and_an_identity_of_its_own() -> None:
+    program = "from worker.adapters.clock import HostClock; c = HostClock(); print(c.boot_id, c.boot())"
+    command = [*in_time_namespace(), sys.executable, "-c", program]
+    root = Path(worker.__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=root)
+    identity, boot = done.stdout.split()
+    own = HostClock()
+    assert float(boot) == pytest.approx(own.boot() + 1000, abs=60)
+    assert identity != own.boot_id
+    assert identity.startswith(own.boot_id[:36])
+    assert len(identity) <= 64

@@ -2,9 +2,12 @@
 
 The boot clock decides whether a query may be sent, on the host that sent the last one: stepping the wall clock, or the
 database's, neither opens nor blocks the limit. Its readings mean something only within one boot of one host, so each
-is stored with a boot id.
+is stored with the identity of the boot: its id, and in a time namespace that namespace besides, whose CLOCK_BOOTTIME
+has an offset of its own (time_namespaces(7)).
 """
 
+import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +23,11 @@ if sys.platform == "linux":
 else:
     _BOOT_CLOCK = time.CLOCK_MONOTONIC
 
-_LINUX_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PROC = Path("/proc")
+# The kernel gives the initial time namespace this number (PROC_TIME_INIT_INO).
+_INITIAL_NAMESPACE = "time:[4026531834]"
+_DIGITS_OF_NAMESPACE = 24
+"""With the 36 characters of a boot id and a plus sign they fit into the 64 of the column."""
 
 
 class Clock(Protocol):
@@ -40,13 +47,15 @@ class Clock(Protocol):
 class HostClock:
     """The clocks of the host that this process runs on."""
 
-    def __init__(self, *, boot_id: str | None = None) -> None:
-        """`boot_id` replaces the host's own, for a test that plays two hosts on one machine."""
-        self._boot_id = boot_id or _host_boot_id()
+    def __init__(self, *, boot_id: str | None = None, proc: Path = _PROC) -> None:
+        """`boot_id` replaces the host's own, for a test that plays two hosts on one machine; `proc` is where Linux
+        tells of its boot and its namespaces."""
+        self._boot_id = boot_id or _identity_of_boot(proc)
 
     @property
     def boot_id(self) -> str:
-        """The kernel's id of this boot, or an id of this process's own where the kernel tells none."""
+        """The kernel's id of this boot; outside the initial time namespace with a hash of that namespace, and an id of
+        this process's own where the kernel does not tell both."""
         return self._boot_id
 
     def boot(self) -> float:
@@ -58,19 +67,42 @@ class HostClock:
         return datetime.now(UTC)
 
 
-def _host_boot_id() -> str:
-    # Without an id of the boot, one that no other process has is the safe choice: it makes the database's clock decide
-    # after every restart, where a constant would have readings of two boots compared.
-    return _kernel_boot_id() or f"process-{uuid.uuid4()}"
-
-
-def _kernel_boot_id() -> str | None:
+def _identity_of_boot(proc: Path) -> str:
     try:
-        if sys.platform == "darwin":
-            command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-            text = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
-        else:
-            text = _LINUX_BOOT_ID.read_text("ascii")
+        boot_id, namespace = _kernel_boot_id(proc), _time_namespace(proc)
     except (OSError, ValueError, subprocess.SubprocessError):
+        # An identity that no other process has is the safe choice: it makes the database's clock decide after every
+        # restart, where a constant would have readings of two boots, or of two namespaces, compared.
+        return f"process-{uuid.uuid4()}"
+    if namespace is None:
+        return boot_id[:64]
+    digits = hashlib.sha256(namespace.encode()).hexdigest()[:_DIGITS_OF_NAMESPACE]
+    return f"{boot_id[: 63 - _DIGITS_OF_NAMESPACE]}+{digits}"
+
+
+def _kernel_boot_id(proc: Path) -> str:
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+        text = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+    else:
+        text = (proc / "sys/kernel/random/boot_id").read_text("ascii")
+    if not text.strip():
+        raise ValueError("the kernel tells no boot id")
+    return text.strip()
+
+
+def _time_namespace(proc: Path) -> str | None:
+    """What tells the time namespace whose clocks this process reads from all others of this boot; None in the initial
+    one. Raises OSError or ValueError where it cannot be told."""
+    try:
+        link = os.readlink(proc / "self/ns/time")
+    except FileNotFoundError:
+        # A kernel before 5.6, or a system without them: there is no other namespace.
         return None
-    return text.strip()[:64] or None
+    if link == _INITIAL_NAMESPACE:
+        # timens_offsets has no say here: it shows the namespace of children, into which this process may have put them.
+        return None
+    offsets = (proc / "self/timens_offsets").read_text("ascii")
+    # The number of a namespace that is gone may be given to another one: the offset tells these two apart.
+    (offset,) = (line.split()[1:] for line in offsets.splitlines() if line.split()[:1] == ["boottime"])
+    return " ".join([link, *offset])

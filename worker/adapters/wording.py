@@ -25,3 +25,11 @@ def first_words(error: BaseException) -> str:
     words = last if isinstance(last, str) and last.strip() else str(cause)
     lines = words.strip().splitlines()
     return lines[0] if lines else type(cause).__name__
+
+
+def longer_window_remedy(our_window: float, their_window: float) -> str:
+    """What a person does where a slot's row has a longer window than this worker; both in seconds."""
+    return (
+        f"set RECONCILER_QUERY_WINDOW_SECONDS to {their_window:g}; or, once no worker with that window runs any more,"
+        f" lower it with `reconciler limit --window {our_window:g}`"
+    )

@@ -12,6 +12,7 @@ from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.enqueue import enqueue
 from worker.cli.group import OneLineGroup, flowing, listed
+from worker.cli.limit import limit
 from worker.cli.migrate import migrate
 from worker.cli.order import order
 from worker.cli.orders import orders
@@ -87,6 +88,7 @@ _add(
 )
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
 _add(status, "reconciler status", "reconciler status --json")
+_add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(platform, "reconciler platform", "reconciler platform --window 2 --lost-callbacks 0.5 --json")
 app.command(

@@ -34,7 +34,7 @@ def examine(settings: Settings) -> list[Check]:
     """Every check, in about 15 seconds at most. Sends nothing to the platform."""
     host = urlsplit(settings.platform_url).hostname or ""
     # All at once: a person waits.
-    database = begun(lambda: read_database(settings.database_dsn), seconds=_DATABASE_SECONDS)
+    database = begun(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = begun(lambda: read_broker(settings.broker_dsn, seconds=_WORD_SECONDS), seconds=_BROKER_SECONDS)
     address = begun(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
     return _shown(
@@ -60,7 +60,7 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 
 def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can keep a worker from its start; those of the settings' values have been made by then."""
-    database = _database_checks(settings, lambda: read_database(settings.database_dsn))
+    database = _database_checks(settings, lambda: _read_database(settings))
     return _shown(settings, [*_credentials_checks(settings), *database])
 
 
@@ -98,6 +98,10 @@ def _credentials_checks(settings: Settings) -> list[Check]:
     return judgement.credentials(accounts, are_platforms=not is_loopback(settings.platform_url))
 
 
+def _read_database(settings: Settings) -> DatabaseReading:
+    return read_database(settings.database_dsn, slots_per_sid=settings.queries_per_window)
+
+
 def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) -> list[Check]:
     shown = shown_url(settings.database_dsn)
     try:
@@ -109,14 +113,18 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
         unreachable = fatal("database", f"{shown} cannot be used ({first_words(error)})", remedy)
     else:
         fault = reading.fault_of_revision
+        own = settings.query_window_seconds
         return [
             ok("database", f"{shown} answers: {reading.server.version}"),
             ok("database_revision", "at head") if fault is None else _fatal_of("database_revision", fault),
+            judgement.window(own, reading.windows, settings.accounts)
+            if fault is None
+            else skipped("query_window", "the database is not at head"),
             judgement.clock(reading.server.clock_ahead_seconds),
             *judgement.durability(reading.server.settings),
         ]
     kind = shown.partition(":")[0].partition("+")[0]
-    rest = ("database_revision", "database_clock", *durability_settings(kind))
+    rest = ("database_revision", "query_window", "database_clock", *durability_settings(kind))
     return [unreachable, *(skipped(name, "the database does not answer") for name in rest)]
 
 

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from worker.doctor.checks import Check, ok, warning
+from worker.adapters.wording import longer_window_remedy
+from worker.doctor.checks import Check, fatal, ok, warning
+from worker.domain.budget import is_longer
 from worker.domain.wire.signature import Credentials
 
 MOST_CLOCK_SECONDS = 1.0
@@ -36,6 +38,24 @@ def clock(ahead_seconds: float) -> Check:
         f"{distance}; after a change of hosts the database's clock alone says when the next query may be sent",
         "let NTP keep the clocks of both hosts",
     )
+
+
+def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
+    """Whether this worker may ask: on a slot that was written with a longer window than its own it asks nothing.
+
+    `windows`: of each account SID the longest, all in seconds; None where they could not be read.
+    """
+    if windows is None:
+        return warning("query_window", "query_budgets could not be read", "let this role read and write our tables")
+    longer = [name for name, one in accounts.items() if is_longer(windows.get(one.account_sid, 0.0), own)]
+    if not longer:
+        return ok("query_window", f"{own:g} s")
+    longest = max(windows[accounts[name].account_sid] for name in longer)
+    detail = (
+        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has asked for"
+        f" {', '.join(longer)} on this database, so that nothing would be asked"
+    )
+    return fatal("query_window", detail, longer_window_remedy(own, longest))
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:

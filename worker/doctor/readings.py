@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +16,7 @@ from worker.adapters.clock import HostClock
 from worker.adapters.database.migrations import MigrationError, check_at_head
 from worker.adapters.database.reads import missing_file
 from worker.adapters.database.server import ServerReading, read_server
+from worker.adapters.database.windows import longest_windows
 from worker.adapters.wording import first_words
 
 T = TypeVar("T")
@@ -32,6 +33,9 @@ class DatabaseReading:
     server: ServerReading
     fault_of_revision: str | None
     """Why the worker cannot use its tables, and what to do; None at head."""
+    windows: Mapping[str, float] | None
+    """Of each account SID the longest window that its slots were written with, in seconds; None where they cannot be
+    read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,16 +79,18 @@ def begun(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
     return result
 
 
-def read_database(url: str) -> DatabaseReading:
-    """Read the server and the revision. Raises NoDatabaseFile, or SQLAlchemy's errors, where there is none."""
+def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
+    """Read the server, the revision and the windows. Raises NoDatabaseFile, or SQLAlchemy's errors, where there is
+    none."""
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile(f"there is no file {missing} yet")
     server = read_server(url, HostClock().now)
     try:
         check_at_head(url)
     except MigrationError as error:
-        return DatabaseReading(server=server, fault_of_revision=str(error))
-    return DatabaseReading(server=server, fault_of_revision=None)
+        return DatabaseReading(server=server, fault_of_revision=str(error), windows=None)
+    windows = longest_windows(url, slots_per_sid=slots_per_sid)
+    return DatabaseReading(server=server, fault_of_revision=None, windows=windows)
 
 
 def read_broker(url: str, *, seconds: float) -> BrokerReading:

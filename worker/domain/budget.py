@@ -3,8 +3,12 @@
 A slot's row says when, twice: by the database's clock, and by the boot clock of the host that wrote it. On that boot
 the boot clock decides alone, so no step of any clock opens or blocks the limit there; everywhere else the database's
 clock does.
+
+It also holds the window that it was written with. Workers whose windows differ share a database safely, as the longest
+window holds for all: who has a longer one raises the row's, and who has a shorter one asks nothing on it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -39,6 +43,8 @@ class Slot:
     """The length of the wait that both due times end."""
     token: str
     """Fresh with every grant: who holds it may tighten the slot."""
+    window_seconds: float
+    """The window that both due times were written with; 0 where a release that kept none wrote the row."""
 
 
 class Permission(Enum):
@@ -48,23 +54,68 @@ class Permission(Enum):
     WAIT = "wait"
     BRING_BACK = "bring back"
     """The wait lies further ahead than its own length: a clock was stepped. Set it to that length from now."""
+    REFUSE = "refuse"
+    """The row was written with a longer window than ours: ask nothing on it, and leave it as it is."""
 
 
 def may_ask(slot: Slot, now: Reading, rules: Rules) -> Permission:
-    """Decide about a slot whose row is locked, by the clocks as read under that lock."""
+    """Decide about a slot whose row is locked, by the clocks as read under that lock; its window was raised before."""
+    if is_longer(slot.window_seconds, rules.window_seconds):
+        return Permission.REFUSE
     ahead = _seconds_ahead(slot, now)
     if ahead <= 0:
         return Permission.ASK
-    is_stepped = not _boot_clock_decides(slot, now) and ahead > _longest_wait(slot, rules)
+    is_stepped = not boot_clock_decides(slot, now) and ahead > _longest_wait(slot, rules)
     return Permission.BRING_BACK if is_stepped else Permission.WAIT
 
 
 def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
     """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be brought back.
 
-    Of a row that is not locked it is a hint: when to lock it, and decide.
+    Infinite where its window is longer than ours. Of a row that is not locked it is a hint when to lock it, and decide.
     """
-    return _seconds_ahead(slot, now) if may_ask(slot, now, rules) is Permission.WAIT else 0.0
+    match may_ask(slot, now, rules):
+        case Permission.WAIT:
+            return _seconds_ahead(slot, now)
+        case Permission.REFUSE:
+            return math.inf
+    return 0.0
+
+
+def is_longer(one_window: float, other_window: float) -> bool:
+    """Whether a window, in seconds, is longer than another by more than a row's microseconds may be off."""
+    return one_window - other_window > _ROUNDING_SECONDS
+
+
+def raise_window(slot: Slot, rules: Rules) -> Slot:
+    """The slot with our window, if that is longer: both due times and the length grow by the difference.
+
+    So it seems written at the moment at which it was, and the next query comes our window after the last one, whoever
+    made that. Boot id and token stay. To a row without a known window all of ours is added.
+    """
+    if not is_longer(rules.window_seconds, slot.window_seconds):
+        return slot
+    more = rules.window_seconds - slot.window_seconds
+    return replace(
+        slot,
+        due_at=slot.due_at + timedelta(seconds=more),
+        boot_due=slot.boot_due + more,
+        wait_seconds=slot.wait_seconds + more,
+        window_seconds=rules.window_seconds,
+    )
+
+
+def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) -> Slot:
+    """The slot with a shorter window, on purpose: it begins with one full reservation of the longer one. A slot whose
+    window is no longer than that stays as it is.
+
+    The token stays: who asked last may still tighten the slot, but not below the window that it asked with.
+    """
+    if not is_longer(slot.window_seconds, window_seconds):
+        return slot
+    # No less than what was waited for so far: the deadline of who wrote the row may be longer than ours.
+    wait = _longest_wait(slot, replace(rules, window_seconds=slot.window_seconds))
+    return replace(_closed_for(wait, now, slot.token, rules), window_seconds=window_seconds)
 
 
 def bring_back(slot: Slot, now: Reading, rules: Rules) -> Slot:
@@ -75,12 +126,25 @@ def bring_back(slot: Slot, now: Reading, rules: Rules) -> Slot:
 
 def reserve(now: Reading, rules: Rules, token: str) -> Slot:
     """The slot as it stands from the grant on: closed until a window after the latest moment at which we may send."""
-    return _closed_for(rules.reservation_seconds, now, token)
+    return _closed_for(rules.reservation_seconds, now, token, rules)
+
+
+def begin(now: Reading, rules: Rules, *, longest_window_seconds: float) -> Slot:
+    """A slot seen for the first time starts with one full reservation: who knows what asked before us.
+
+    `longest_window_seconds`: of the other slots of its SID; its own is no shorter.
+    """
+    longest = replace(rules, window_seconds=max(rules.window_seconds, longest_window_seconds))
+    return reserve(now, longest, token="")
 
 
 def tighten(slot: Slot, now: Reading, rules: Rules) -> Slot:
-    """The slot after a whole answer: a window from now, by clocks read after it. The platform saw the query before."""
-    return _closed_for(rules.spacing_seconds, now, slot.token)
+    """The slot after a whole answer: a window from now, by clocks read after it. The platform saw the query before.
+
+    It is the row's window where that is longer: somebody may have raised it since this query was granted.
+    """
+    longest = _with_window_of(slot, rules)
+    return _closed_for(longest.spacing_seconds, now, slot.token, longest)
 
 
 def is_too_late_to_send(*, started: float, boot: float, deadline_seconds: float) -> bool:
@@ -88,13 +152,14 @@ def is_too_late_to_send(*, started: float, boot: float, deadline_seconds: float)
     return started + deadline_seconds - boot < deadline_seconds / 3
 
 
-def _boot_clock_decides(slot: Slot, now: Reading) -> bool:
+def boot_clock_decides(slot: Slot, now: Reading) -> bool:
+    """Whether the row was written on the boot of this reading; elsewhere the database's clock decides."""
     written_at = slot.boot_due - slot.wait_seconds
     return slot.boot_id == now.boot_id and written_at <= now.boot + _ROUNDING_SECONDS
 
 
 def _seconds_ahead(slot: Slot, now: Reading) -> float:
-    if _boot_clock_decides(slot, now):
+    if boot_clock_decides(slot, now):
         return slot.boot_due - now.boot
     return (slot.due_at - now.database).total_seconds()
 
@@ -103,11 +168,16 @@ def _longest_wait(slot: Slot, rules: Rules) -> float:
     return max(slot.wait_seconds, rules.reservation_seconds)
 
 
-def _closed_for(seconds: float, now: Reading, token: str) -> Slot:
+def _with_window_of(slot: Slot, rules: Rules) -> Rules:
+    return replace(rules, window_seconds=max(rules.window_seconds, slot.window_seconds))
+
+
+def _closed_for(seconds: float, now: Reading, token: str, rules: Rules) -> Slot:
     return Slot(
         due_at=now.database + timedelta(seconds=seconds),
         boot_id=now.boot_id,
         boot_due=now.boot + seconds,
         wait_seconds=seconds,
         token=token,
+        window_seconds=rules.window_seconds,
     )

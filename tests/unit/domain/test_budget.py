@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,16 +10,20 @@ from worker.domain.budget import (
     Permission,
     Reading,
     Slot,
+    begin,
     bring_back,
     is_too_late_to_send,
+    lower_window,
     may_ask,
     opens_in,
+    raise_window,
     reserve,
     tighten,
 )
 from worker.domain.rules import Rules
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
+LONGER = replace(RULES, window_seconds=120)
 START = Reading(boot_id="here", boot=1000.0, database=datetime(2026, 1, 31, 12, tzinfo=UTC))
 
 seconds = st.floats(0.01, 100_000)
@@ -87,7 +92,9 @@ def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_brought_b
 
 
 def test_bringing_back_changes_the_databases_time_and_the_length_only() -> None:
-    slot = Slot(due_at=START.database, boot_id="there", boot_due=17.0, wait_seconds=5.0, token="token")
+    slot = Slot(
+        due_at=START.database, boot_id="there", boot_due=17.0, wait_seconds=5.0, token="token", window_seconds=60.0
+    )
     brought_back = bring_back(slot, START, RULES)
     assert replace(brought_back, due_at=slot.due_at, wait_seconds=slot.wait_seconds) == slot
 
@@ -95,7 +102,9 @@ def test_bringing_back_changes_the_databases_time_and_the_length_only() -> None:
 @pytest.mark.parametrize(("written_with", "length"), [(300.0, 300.0), (5.0, 90.5)])
 def test_the_length_is_that_of_the_row_or_ours_if_that_is_longer(written_with: float, length: float) -> None:
     due_at = START.database + timedelta(seconds=1000)
-    slot = Slot(due_at=due_at, boot_id="there", boot_due=17.0, wait_seconds=written_with, token="token")
+    slot = Slot(
+        due_at=due_at, boot_id="there", boot_due=17.0, wait_seconds=written_with, token="token", window_seconds=60.0
+    )
     assert bring_back(slot, START, RULES).wait_seconds == length
     at_length = replace(slot, due_at=START.database + timedelta(seconds=length))
     assert may_ask(at_length, START, RULES) is Permission.WAIT
@@ -130,3 +139,96 @@ def test_a_slot_whose_wait_is_to_be_brought_back_is_tried_at_once() -> None:
     elsewhere = later(START, 0.0, boot_id="elsewhere", step=-3600.0)
     assert may_ask(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.BRING_BACK
     assert opens_in(reserve(START, RULES, "token"), elsewhere, RULES) == 0
+
+
+@pytest.mark.parametrize("boot_id", ["here", "elsewhere"])
+def test_a_worker_whose_window_is_shorter_than_the_rows_asks_nothing_however_long_it_waits(boot_id: str) -> None:
+    slot = reserve(START, LONGER, "token")
+    for passed in (0.0, 150.4, 150.6, 1_000_000.0):
+        now = later(START, passed, boot_id=boot_id)
+        assert may_ask(slot, now, RULES) is Permission.REFUSE
+        assert opens_in(slot, now, RULES) == math.inf
+    # A stepped clock is not its business either.
+    assert may_ask(slot, later(START, 0.0, boot_id="elsewhere", step=-3600.0), RULES) is Permission.REFUSE
+
+
+def test_a_longer_window_raises_the_rows_by_the_difference_and_leaves_the_moment_of_writing() -> None:
+    slot = reserve(START, RULES, "token")
+    raised = raise_window(slot, LONGER)
+    assert raised.due_at == slot.due_at + timedelta(seconds=60)
+    assert raised.boot_due == slot.boot_due + 60
+    assert raised.wait_seconds == slot.wait_seconds + 60
+    assert (raised.boot_id, raised.token, raised.window_seconds) == (slot.boot_id, slot.token, 120)
+    for boot_id in ("here", "elsewhere"):
+        assert may_ask(raised, later(START, 150.4, boot_id=boot_id), LONGER) is Permission.WAIT
+        assert may_ask(raised, later(START, 150.6, boot_id=boot_id), LONGER) is Permission.ASK
+
+
+@pytest.mark.parametrize("window", [60.0, 59.999_995, 30.0])
+def test_a_window_that_is_no_longer_raises_nothing(window: float) -> None:
+    slot = reserve(START, RULES, "token")
+    assert raise_window(slot, replace(RULES, window_seconds=window)) is slot
+
+
+def test_to_a_row_of_a_release_that_kept_no_window_all_of_ours_is_added() -> None:
+    old = replace(reserve(START, RULES, "token"), window_seconds=0.0)
+    raised = raise_window(old, RULES)
+    assert (raised.window_seconds, raised.boot_due) == (60, old.boot_due + 60)
+    # Where it has been due for longer than that, nothing is waited for.
+    assert may_ask(raised, later(START, 200), RULES) is Permission.ASK
+
+
+def test_a_slot_begins_with_the_longest_window_of_its_sids_slots() -> None:
+    slot = begin(START, RULES, longest_window_seconds=120.0)
+    assert (slot.window_seconds, slot.wait_seconds) == (120, 150.5)
+    assert begin(START, LONGER, longest_window_seconds=60.0).wait_seconds == 150.5
+    assert begin(START, LONGER, longest_window_seconds=0.0).wait_seconds == 150.5
+
+
+def test_an_answer_never_shortens_a_window_that_was_raised_since_the_grant() -> None:
+    raised = raise_window(reserve(START, RULES, "token"), LONGER)
+    slot = tighten(raised, later(START, 2), RULES)
+    assert (slot.window_seconds, slot.wait_seconds, slot.boot_due) == (120, 120.5, 1122.5)
+    assert may_ask(slot, later(START, 100_000), RULES) is Permission.REFUSE
+
+
+@pytest.mark.parametrize("boot_id", ["here", "elsewhere"])
+def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(boot_id: str) -> None:
+    slot = reserve(START, LONGER, "token")
+    now = later(START, 10_000, boot_id=boot_id)
+    lowered = lower_window(slot, now, RULES, 60.0)
+    assert (lowered.window_seconds, lowered.wait_seconds, lowered.token) == (60, 150.5, "token")
+    for boot in ("here", "elsewhere"):
+        assert may_ask(lowered, later(now, 150.4, boot_id=boot), RULES) is Permission.WAIT
+        assert may_ask(lowered, later(now, 150.6, boot_id=boot), RULES) is Permission.ASK
+
+
+def test_a_lowered_window_waits_no_less_than_a_longer_deadline_made_it_wait() -> None:
+    slot = reserve(START, replace(LONGER, deadline_seconds=300), "token")
+    assert lower_window(slot, START, RULES, 60.0).wait_seconds == 420.5
+
+
+@pytest.mark.parametrize("window", [120.0, 240.0])
+def test_a_window_that_is_no_longer_is_not_lowered(window: float) -> None:
+    slot = reserve(START, LONGER, "token")
+    assert lower_window(slot, START, RULES, window) is slot
+
+
+@given(st.floats(0.05, 3600), st.floats(0.05, 3600), st.floats(0, 600), st.booleans(), st.booleans())
+def test_from_the_raise_on_the_next_query_is_the_longer_window_away(
+    shorter: float, longer: float, answered_after: float, is_answered: bool, is_raised_first: bool
+) -> None:
+    """A query of the one, a raise by the other, before its answer or after it: then the other one's next query."""
+    assume(longer >= shorter)
+    one, other = replace(RULES, window_seconds=shorter), replace(RULES, window_seconds=longer)
+    slot = reserve(START, one, "token")
+    seen = later(START, min(answered_after, one.deadline_seconds))
+    if is_raised_first:
+        slot = raise_window(slot, other)
+    if is_answered:
+        slot = tighten(slot, seen, one)
+    slot = raise_window(slot, other)
+    # Without an answer the platform may have seen it as late as at the deadline.
+    seen = seen if is_answered else later(START, one.deadline_seconds)
+    assert may_ask(slot, later(seen, longer), other) is not Permission.ASK
+    assert may_ask(slot, later(seen, longer + one.margin_seconds + 0.001), other) is Permission.ASK

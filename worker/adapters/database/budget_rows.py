@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,16 +11,16 @@ from sqlalchemy import Connection, insert, select, update
 from worker.adapters.clock import Clock
 from worker.adapters.database.engine import Database
 from worker.adapters.database.models import QueryBudget, table_of
-from worker.domain.budget import Reading, Slot, reserve
+from worker.domain.budget import Reading, Slot, raise_window
 from worker.domain.rules import Rules
 
 BUDGETS = table_of(QueryBudget)
 _COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
     *(BUDGETS.c.due_at, BUDGETS.c.boot_id, BUDGETS.c.boot_due_us, BUDGETS.c.wait_us, BUDGETS.c.token),
-    *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account),
+    *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
 )
-_MICROSECONDS = 1_000_000
+MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +43,18 @@ def read_clocks(database: Database, connection: Connection, clock: Clock) -> Rea
 
 def read_slots(connection: Connection, sids: Collection[str], rules: Rules) -> list[SlotRow]:
     """All slots of these SIDs, without a lock: a hint only. Rows beyond the number of slots are ignored."""
-    rows = connection.execute(select(*_COLUMNS).where(BUDGETS.c.slot < rules.slots))
-    return [_to_slot_row(row) for row in rows if row.account_sid in sids]
+    return [row for row in read_rows(connection, sids) if row.number < rules.slots]
+
+
+def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
+    """All rows of these SIDs, without a lock: those of another deployment's slots as well."""
+    return [_to_slot_row(row) for row in connection.execute(select(*_COLUMNS)) if row.account_sid in sids]
+
+
+def lock_rows(connection: Connection, ids: Collection[int], *, waits: bool) -> list[SlotRow]:
+    """Lock these rows, in the order of their ids; those that somebody else holds are waited for, or left out."""
+    statement = select(*_COLUMNS).where(BUDGETS.c.id.in_(ids)).order_by(BUDGETS.c.id)
+    return [_to_slot_row(row) for row in connection.execute(statement.with_for_update(skip_locked=not waits))]
 
 
 def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | None:
@@ -70,37 +80,47 @@ def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) ->
     connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(**_to_values(slot), updated_at=now))
 
 
+def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: Rules) -> SlotRow:
+    """Raise a locked row's window to ours, if that is longer, and write it; returns the row as it is then."""
+    raised = raise_window(row.slot, rules)
+    if raised is row.slot:
+        return row
+    save_slot(connection, row.id, raised, now.database)
+    return replace(row, slot=raised)
+
+
 def mark_in_flight(connection: Connection, row_id: int, query_id: int | None, account: str) -> None:
     """Write which query is under way in a locked slot, and whose turn it was."""
     values = {"in_flight_query_id": query_id, "last_account": account}
     connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(values))
 
 
-def add_slot(connection: Connection, sid: str, number: int, now: Reading, rules: Rules) -> None:
-    """A slot seen for the first time starts with one full reservation: who knows what asked before us."""
-    values = _to_values(reserve(now, rules, token=""))
-    connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **values, updated_at=now.database))
+def add_slot(connection: Connection, sid: str, number: int, slot: Slot, now: datetime) -> None:
+    """Begin the row of a slot that has none."""
+    connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **_to_values(slot), updated_at=now))
 
 
 def _to_values(slot: Slot) -> dict[str, object]:
     return {
         "due_at": slot.due_at,
         "boot_id": slot.boot_id,
-        "boot_due_us": math.ceil(slot.boot_due * _MICROSECONDS),
-        "wait_us": math.ceil(slot.wait_seconds * _MICROSECONDS),
+        "boot_due_us": math.ceil(slot.boot_due * MICROSECONDS),
+        "wait_us": math.ceil(slot.wait_seconds * MICROSECONDS),
         "token": slot.token,
+        "window_us": round(slot.window_seconds * MICROSECONDS),
     }
 
 
 def _to_slot_row(row: Any) -> SlotRow:
     # By place and not by name: a tick reads the row of every slot.
-    row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account = row
+    row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account, window_us = row
     slot = Slot(
         due_at=due_at,
         boot_id=boot_id,
-        boot_due=boot_due_us / _MICROSECONDS,
-        wait_seconds=wait_us / _MICROSECONDS,
+        boot_due=boot_due_us / MICROSECONDS,
+        wait_seconds=wait_us / MICROSECONDS,
         token=token,
+        window_seconds=(window_us or 0) / MICROSECONDS,
     )
     return SlotRow(
         id=row_id,

@@ -6,7 +6,7 @@ after it; a deadline that starts after the commit would let a slow grant eat int
 
 import math
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,9 +18,11 @@ from worker.adapters.database.budget_rows import (
     SlotRow,
     add_slot,
     lock_free_slot,
+    lock_rows,
     mark_in_flight,
+    raise_window_of,
     read_clocks,
-    read_slots,
+    read_rows,
     save_slot,
 )
 from worker.adapters.database.bulk import one_of
@@ -30,7 +32,16 @@ from worker.adapters.database.order_rows import ORDERS
 from worker.adapters.database.prices import read_prices
 from worker.adapters.database.query_rows import add_query, mark_lost
 from worker.domain.accounts import AccountState, restart_stepped_backoff
-from worker.domain.budget import Permission, Reading, bring_back, may_ask, opens_in, reserve
+from worker.domain.budget import (
+    Permission,
+    Reading,
+    begin,
+    bring_back,
+    is_longer,
+    may_ask,
+    opens_in,
+    reserve,
+)
 from worker.domain.choice import Choice, spend
 from worker.domain.orders import Order
 from worker.domain.pricing.prior import prior_prices
@@ -62,6 +73,15 @@ class Opening:
     """0 where it may carry one now."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LongerWindow:
+    """A slot on which nothing is asked: its row was written with a window that is longer than ours. Both in seconds."""
+
+    slot: SlotKey
+    its_window: float
+    our_window: float
+
+
 def _random_token() -> str:
     return uuid.uuid4().hex
 
@@ -76,21 +96,44 @@ class Grants:
         self._clock = clock
         self._rules = rules
         self._new_token = new_token
+        self._longer_windows: Sequence[LongerWindow] = ()
         # They take a while to compute: better now than under the lock of the first grant.
         prior_prices(rules)
+
+    @property
+    def longer_windows(self) -> Sequence[LongerWindow]:
+        """The slots on which nothing is asked, as the last call of `openings` found them."""
+        return self._longer_windows
 
     def prepare(self, slots: Sequence[SlotKey]) -> None:
         """Begin the rows that slots and their accounts lack."""
         self._database.retrying(lambda: self._prepare(slots))
 
+    def raise_windows(self, sids: Collection[str], *, waits: bool = True) -> None:
+        """Raise the windows of these SIDs' rows that are shorter than ours: of all rows, those of slots included that
+        only another deployment has. `waits`: for whoever holds a row; else that one stays for the next time."""
+        self._database.retrying(lambda: self._raise_windows(sids, waits))
+
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
         """The slots that may carry a query within so many seconds, as far as one look without a lock can tell.
 
-        A slot without a row, seen for the first time or lost in a restore, is given one and waits.
+        A slot without a row, seen for the first time or lost in a restore, is given one and waits. A window that is
+        shorter than ours is raised: a worker that has it may have begun the row, or brought it from a backup.
         """
+        sids = {slot.account_sid for slot in slots}
         with self._database.read() as connection:
-            rows = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
+            rows = read_rows(connection, sids)
             now = read_clocks(self._database, connection, self._clock)
+        own = self._rules.window_seconds
+        if self._shorter(rows):
+            # Not waiting: whoever holds a row must hold up no other slot.
+            self.raise_windows(sids, waits=False)
+        windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
+        self._longer_windows = [
+            LongerWindow(slot=slot, its_window=windows[slot.place], our_window=own)
+            for slot in slots
+            if is_longer(windows.get(slot.place, 0.0), own)
+        ]
         opens = {(row.account_sid, row.number): opens_in(row.slot, now, self._rules) for row in rows}
         if any(slot.place not in opens for slot in slots):
             self.prepare(slots)
@@ -111,11 +154,12 @@ class Grants:
             if row is None:
                 return None
             now = read_clocks(self._database, connection, self._clock)
+            row = raise_window_of(connection, row, now, self._rules)
             match may_ask(row.slot, now, self._rules):
                 case Permission.BRING_BACK:
                     save_slot(connection, row.id, bring_back(row.slot, now, self._rules), now.database)
                     return None
-                case Permission.WAIT:
+                case Permission.WAIT | Permission.REFUSE:
                     return None
             states = lock_states(connection, slot.app_ids)
             for account in _in_turn(tuple(slot.app_ids), row.last_account):
@@ -188,14 +232,29 @@ class Grants:
         connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
 
     def _prepare(self, slots: Sequence[SlotKey]) -> None:
+        sids = {slot.account_sid for slot in slots}
         with self._database.write() as connection:
-            known = read_slots(connection, {slot.account_sid for slot in slots}, self._rules)
+            known = read_rows(connection, sids)
             known_slots = {(row.account_sid, row.number) for row in known}
             now = read_clocks(self._database, connection, self._clock)
             for slot in slots:
                 if slot.place not in known_slots:
-                    add_slot(connection, slot.account_sid, slot.number, now, self._rules)
+                    windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
+                    begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
+                    add_slot(connection, slot.account_sid, slot.number, begun, now.database)
             lock_states(connection, {account for slot in slots for account in slot.app_ids})
+
+    def _raise_windows(self, sids: Collection[str], waits: bool) -> None:
+        with self._database.write() as connection:
+            shorter = self._shorter(read_rows(connection, sids))
+            rows = lock_rows(connection, shorter, waits=waits) if shorter else []
+            now = read_clocks(self._database, connection, self._clock)
+            for row in rows:
+                raise_window_of(connection, row, now, self._rules)
+
+    def _shorter(self, rows: Sequence[SlotRow]) -> list[int]:
+        own = self._rules.window_seconds
+        return [row.id for row in rows if is_longer(own, row.slot.window_seconds)]
 
 
 def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:

@@ -8,7 +8,13 @@ from sqlalchemy import Connection, update
 
 from worker.adapters.clock import Clock
 from worker.adapters.database.account_rows import lock_states, save_state
-from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, read_clocks, save_slot
+from worker.adapters.database.budget_rows import (
+    lock_slot_of_token,
+    mark_in_flight,
+    raise_window_of,
+    read_clocks,
+    save_slot,
+)
 from worker.adapters.database.engine import Database
 from worker.adapters.database.notes import add_notes
 from worker.adapters.database.order_rows import ORDERS, lock_by_ids, lock_by_keys, lock_suspects, save_changes
@@ -83,6 +89,8 @@ class WriteBack:
             row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
             # Read after the answer and under the row's lock.
             now = read_clocks(self._database, connection, self._clock)
+            if row is not None:
+                row = raise_window_of(connection, row, now, self._rules)
             # A stale token settles nothing and moves no slot: what was said is recorded only.
             holder = query if row is not None else replace(query, token="")
             states = lock_states(connection, query.sid_accounts)

@@ -1,0 +1,238 @@
+"""Workers with different windows on one database, on every database: the longest window holds for all of them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
+from worker.adapters.database.engine import Database
+from worker.adapters.database.windows import lower_windows
+from worker.domain.query_errors import DeadlineExceeded
+from worker.domain.rules import Rules
+
+SHORT = Rules(grace_seconds=1.0, window_seconds=60.0)
+LONG = replace(SHORT, window_seconds=120.0)
+
+
+@pytest.fixture
+def short(migrated_database_url: str) -> Iterator[Workbench]:
+    """The worker with the shorter window, which has begun the slot; it is open."""
+    bench = Workbench(migrated_database_url, SHORT).open()
+    bench.add(*(f"r{number}" for number in range(300)))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def long(short: Workbench) -> Iterator[Workbench]:
+    """The worker with the longer one, on the same host; it has done nothing yet."""
+    bench = Workbench(short.url, LONG, clock=short.clock)
+    yield bench
+    bench.close()
+
+
+def start(bench: Workbench) -> None:
+    """What a worker does before it is ready."""
+    bench.grants.raise_windows({slot.account_sid for slot in bench.slots})
+
+
+def opens_after(bench: Workbench, seconds: float) -> None:
+    """The first slot may be asked on in so many seconds of the boot clock, not a moment earlier or later."""
+    bench.clock.advance(seconds - 0.001)
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(0.002)
+    assert bench.grants.take(bench.slot) is not None
+
+
+def test_a_row_holds_the_window_that_it_was_written_with(short: Workbench) -> None:
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [60_000_000]
+
+
+def test_a_longer_window_that_starts_is_added_to_a_reservation_under_way(short: Workbench, long: Workbench) -> None:
+    short.take()
+    start(long)
+    opens_after(long, SHORT.reservation_seconds + 60)
+
+
+def test_a_longer_window_that_starts_is_added_to_the_wait_after_an_answer(short: Workbench, long: Workbench) -> None:
+    query = short.take()
+    short.write_back.answered(query, answer_to(query, [item("r0")]))
+    start(long)
+    opens_after(long, LONG.spacing_seconds)
+
+
+def test_an_answer_of_the_shorter_worker_after_the_raise_waits_for_the_longer_window(
+    short: Workbench, long: Workbench
+) -> None:
+    query = short.take()
+    start(long)
+    short.write_back.answered(query, answer_to(query, [item("r0")]))
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+    opens_after(long, LONG.spacing_seconds)
+
+
+def test_a_failed_query_of_the_shorter_worker_leaves_the_raised_reservation(short: Workbench, long: Workbench) -> None:
+    query = short.take()
+    start(long)
+    short.write_back.failed(query, DeadlineExceeded("no answer"))
+    short.run("UPDATE account_states SET backoff_until = NULL")
+    opens_after(long, SHORT.reservation_seconds + 60)
+
+
+def test_the_shorter_worker_asks_nothing_on_a_longer_row_and_leaves_it_as_it_is(
+    short: Workbench, long: Workbench
+) -> None:
+    start(long)
+    before = short.rows(BUDGETS)
+    short.clock.advance(1_000_000)
+    assert short.grants.take(short.slot) is None
+    assert short.open_slots() == []
+    (found,) = short.grants.longer_windows
+    assert (found.slot, found.its_window, found.our_window) == (short.slot, 120, 60)
+    assert short.rows(BUDGETS) == before
+    assert long.open_slots() == long.slots
+    assert long.grants.longer_windows == []
+    assert long.grants.take(long.slot) is not None
+
+
+def test_a_grant_raises_the_window_of_the_row_that_it_locks(short: Workbench, long: Workbench) -> None:
+    query = short.take()
+    short.write_back.answered(query, answer_to(query, [item("r0")]))
+    short.clock.advance(SHORT.spacing_seconds)
+    assert long.grants.take(long.slot) is None
+    opens_after(long, 60)
+
+
+def test_a_raise_by_a_grant_stands_though_nothing_is_worth_asking(short: Workbench, long: Workbench) -> None:
+    short.clock.advance(1_000)
+    short.run("DELETE FROM recharge_orders")
+    assert long.grants.take(long.slot) is None
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+
+
+def test_a_write_back_raises_the_window_of_the_row_that_it_locks(short: Workbench, long: Workbench) -> None:
+    start(long)
+    long.clock.advance(60)
+    query = long.take()
+    short.run("UPDATE query_budgets SET window_us = 60000000, wait_us = wait_us - 60000000")
+    long.write_back.failed(query, DeadlineExceeded("no answer"))
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+
+
+def test_a_look_for_open_slots_raises_rows_that_a_shorter_worker_has_begun_since(
+    short: Workbench, long: Workbench
+) -> None:
+    start(long)
+    short.run("DELETE FROM query_budgets")
+    short.grants.prepare(short.slots)
+    long.open_slots()
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+    opens_after(long, LONG.reservation_seconds)
+
+
+def test_all_rows_of_the_sid_are_raised_those_of_slots_that_only_the_others_have_too(
+    migrated_database_url: str,
+) -> None:
+    several = Workbench(migrated_database_url, replace(SHORT, slots=3)).open()
+    several.add(*(f"r{number}" for number in range(300)))
+    one = Workbench(migrated_database_url, LONG, clock=several.clock)
+    start(one)
+    assert [row["window_us"] for row in several.rows(BUDGETS)] == [120_000_000] * 3
+    several.clock.advance(1_000)
+    assert [several.grants.take(slot) for slot in several.slots] == [None] * 3
+    several.close()
+    one.close()
+
+
+def test_a_slot_that_a_shorter_worker_begins_has_the_longest_window_of_its_sid(
+    short: Workbench, long: Workbench
+) -> None:
+    start(long)
+    several = Workbench(short.url, replace(SHORT, slots=2), clock=short.clock)
+    several.grants.prepare(several.slots)
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000] * 2
+    several.clock.advance(1_000)
+    assert several.grants.take(several.slots[1]) is None
+    several.close()
+
+
+def test_another_sids_rows_are_left_as_they_are(short: Workbench, long: Workbench) -> None:
+    short.run("UPDATE query_budgets SET account_sid = 'another'")
+    before = short.rows(BUDGETS)
+    start(long)
+    assert short.rows(BUDGETS) == before
+
+
+def test_a_row_of_a_release_that_kept_no_window_waits_for_all_of_ours(short: Workbench) -> None:
+    query = short.take()
+    short.write_back.answered(query, answer_to(query, [item("r0")]))
+    short.run("UPDATE query_budgets SET window_us = NULL")
+    opens_after(short, SHORT.spacing_seconds + 60)
+
+
+def test_a_raised_row_keeps_its_moment_of_writing_so_the_boot_clock_still_decides(
+    short: Workbench, long: Workbench
+) -> None:
+    short.take()
+    start(long)
+    # The database's clock would say that it is due.
+    short.run("UPDATE query_budgets SET due_at = '2001-01-01 00:00:00'")
+    opens_after(long, SHORT.reservation_seconds + 60)
+
+
+def test_on_another_boot_the_raised_database_time_decides(short: Workbench) -> None:
+    short.take()
+    before = short.rows(BUDGETS)[0]
+    other = Workbench(short.url, LONG, clock=ManualClock(boot_id="boot-2", seconds=5.0))
+    start(other)
+    after = short.rows(BUDGETS)[0]
+    assert (after["due_at"] - before["due_at"]).total_seconds() == 60
+    for column in ("boot_id", "token", "in_flight_query_id"):
+        assert after[column] == before[column]
+    assert other.grants.take(other.slot) is None
+    other.close()
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_row_that_somebody_holds_delays_no_look_and_is_raised_later(short: Workbench, long: Workbench) -> None:
+    holder = Database(short.url)
+    with holder.write() as connection:
+        connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
+        long.open_slots()
+        assert [row["window_us"] for row in short.rows(BUDGETS)] == [60_000_000]
+    holder.close()
+    long.open_slots()
+    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+
+
+def test_many_workers_that_start_at_once_raise_the_window_once(short: Workbench, long: Workbench) -> None:
+    short.take()
+    with ThreadPoolExecutor(4) as threads:
+        for raised in [threads.submit(start, long) for _ in range(4)]:
+            raised.result()
+    opens_after(long, SHORT.reservation_seconds + 60)
+
+
+def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(short: Workbench, long: Workbench) -> None:
+    start(long)
+    long.clock.advance(1_000)
+    ((before, after),) = lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0)
+    assert (before.slot.window_seconds, after.slot.window_seconds) == (120, 60)
+    opens_after(short, LONG.reservation_seconds)
+    assert lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0) == []
+
+
+def test_a_query_under_way_while_the_window_is_lowered_still_settles_its_orders(
+    short: Workbench, long: Workbench
+) -> None:
+    start(long)
+    long.clock.advance(60)
+    query = long.take()
+    lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0)
+    aftermath = long.write_back.answered(query, answer_to(query, [item(query.ids[0])]))
+    assert aftermath.settled == 1
+    assert [row["outcome"] for row in long.rows(QUERIES)] == ["answered"]
+    # Whoever still runs with the longer window raises it again.
+    opens_after(long, LONG.spacing_seconds)

@@ -1,0 +1,124 @@
+"""`reconciler limit` on every database there is: which windows hold, and how they are lowered."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.reconciling import BUDGETS, Workbench
+from worker.adapters.clock import HostClock
+from worker.adapters.database.grants import Grants
+from worker.domain.rules import Rules
+
+LONG = Rules(grace_seconds=1.0, window_seconds=120.0, slots=2)
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    """A worker of this very host, with a window of 120 s, that has begun two slots."""
+    workbench = Workbench(migrated_database_url, LONG)
+    workbench.grants = Grants(workbench.database, HostClock(), LONG)
+    workbench.grants.prepare(workbench.slots)
+    yield workbench
+    workbench.close()
+
+
+@pytest.fixture
+def cli(migrated_database_url: str) -> CommandLine:
+    return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})
+
+
+def test_rows_are_shown_with_their_window_and_both_clocks(cli: CommandLine, bench: Workbench) -> None:
+    before = bench.rows(BUDGETS)
+    told = cli.json("limit")
+    assert told["query_window_seconds"] == 60
+    assert told["lowered"] == []
+    assert [(slot["accounts"], slot["slot"], slot["window_seconds"]) for slot in told["slots"]] == [
+        (["default"], 0, 120),
+        (["default"], 1, 120),
+    ]
+    for slot in told["slots"]:
+        assert slot["is_longer_than_ours"] is True
+        assert (slot["decided_by"], slot["in_flight_query_id"]) == ("boot clock", None)
+        assert slot["due_in_seconds"] == pytest.approx(150.5, abs=30)
+        assert slot["boot_due_in_seconds"] == pytest.approx(150.5, abs=30)
+    shown = cli.run("limit").stdout
+    assert "120 s" in shown
+    assert "lower it with `reconciler limit --window 60`" in shown
+    assert bench.rows(BUDGETS) == before
+
+
+def test_rows_of_another_boot_and_of_an_older_release_say_so(cli: CommandLine, bench: Workbench) -> None:
+    bench.run("UPDATE query_budgets SET boot_id = 'another', window_us = NULL")
+    (first, _) = cli.json("limit")["slots"]
+    assert (first["decided_by"], first["boot_due_in_seconds"]) == ("database clock", None)
+    assert (first["window_seconds"], first["is_longer_than_ours"]) == (None, False)
+    shown = cli.run("limit").stdout
+    assert "another boot wrote it" in shown
+    assert "not known yet" in shown
+
+
+def test_a_longer_window_is_lowered_in_all_slots_and_begins_with_its_own_reservation(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    bench.run("UPDATE query_budgets SET boot_due_us = 0, wait_us = 0, due_at = '2026-01-01 00:00:00'")
+    told = cli.json("limit", "--window", "60")
+    assert [(one["slot"], one["from_seconds"], one["to_seconds"]) for one in told["lowered"]] == [
+        (0, 120, 60),
+        (1, 120, 60),
+    ]
+    for slot in told["slots"]:
+        assert (slot["window_seconds"], slot["is_longer_than_ours"]) == (60, False)
+        assert slot["due_in_seconds"] == pytest.approx(150.5, abs=30)
+        assert slot["boot_due_in_seconds"] == pytest.approx(150.5, abs=30)
+    assert "nothing to lower" in cli.run("limit", "--window", "60").stdout
+
+
+def test_one_account_can_be_lowered_alone(cli: CommandLine, bench: Workbench) -> None:
+    other = {"RECONCILER_ACCOUNT_SID": "another-sid"}
+    bench.run("UPDATE query_budgets SET account_sid = 'another-sid' WHERE slot = 1")
+    assert cli.run("limit", "--window", "60").stdout.startswith(
+        "The window of 1 slot is 60 s now, and was up to 120 s."
+    )
+    assert [row["window_us"] for row in bench.rows(BUDGETS)] == [60_000_000, 120_000_000]
+    assert len(CommandLine({**cli.settings, **other}).json("limit", "--account", "default")["slots"]) == 1
+    assert cli.error("limit", "--account", "nosuch") == "there is no account nosuch; the settings name: default"
+
+
+def test_a_window_that_workers_here_would_raise_again_is_warned_of(cli: CommandLine, bench: Workbench) -> None:
+    here = CommandLine({**cli.settings, "RECONCILER_QUERY_WINDOW_SECONDS": "120"})
+    result = here.run("limit", "--window", "60")
+    assert "RECONCILER_QUERY_WINDOW_SECONDS is 120 here, and a worker with it raises the window again" in result.stderr
+    assert [row["window_us"] for row in bench.rows(BUDGETS)] == [60_000_000] * 2
+
+
+@pytest.mark.parametrize("window", ["0", "-1", "nan", "inf", "junk", "59.9"])
+def test_a_window_that_the_settings_would_refuse_is_refused(cli: CommandLine, bench: Workbench, window: str) -> None:
+    before = bench.rows(BUDGETS)
+    assert "--window" in cli.error("limit", "--window", window, status=2)
+    assert bench.rows(BUDGETS) == before
+
+
+def test_on_loopback_a_window_may_be_short(cli: CommandLine, bench: Workbench) -> None:
+    settings = {"RECONCILER_PLATFORM_URL": "http://127.0.0.1:9", "RECONCILER_QUERY_WINDOW_SECONDS": "2"}
+    CommandLine({**cli.settings, **settings}).run("limit", "--window", "2")
+    assert [row["window_us"] for row in bench.rows(BUDGETS)] == [2_000_000] * 2
+
+
+def test_without_a_row_there_is_nothing_to_show(cli: CommandLine) -> None:
+    assert cli.run("limit").stdout == "No worker has run on this database yet: start one with `reconciler run`.\n"
+
+
+def test_doctor_calls_a_longer_window_fatal_and_says_how_to_lower_it(cli: CommandLine, bench: Workbench) -> None:
+    checks = {check["name"]: check for check in cli.json("doctor", status=1)}
+    assert checks["query_window"]["status"] == "fatal"
+    assert checks["query_window"]["detail"] == (
+        "RECONCILER_QUERY_WINDOW_SECONDS is 60, but a worker with a window of 120 s has asked for default on this"
+        " database, so that nothing would be asked"
+    )
+    assert checks["query_window"]["remedy"].endswith("lower it with `reconciler limit --window 60`")
+
+    bench.run("UPDATE query_budgets SET window_us = 60000000 WHERE slot = 0")
+    # The second slot is not in use here.
+    checks = {check["name"]: check for check in cli.json("doctor")}
+    assert (checks["query_window"]["status"], checks["query_window"]["detail"]) == ("ok", "60 s")

@@ -1,0 +1,173 @@
+"""`reconciler limit`: the windows by which the slots are kept, and how to lower them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from worker.adapters.database.budget_rows import SlotRow
+    from worker.cli.session import Session
+    from worker.domain.budget import Reading
+    from worker.settings import Settings
+
+_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
+# As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
+_LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
+_LIMIT_SECONDS = 60.0
+
+Window = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=_LEAST_SECONDS,
+        max=_MOST_SECONDS,
+        help="Lower longer windows to this one. Each slot begins with one full reservation of its longer window.",
+        show_default=False,
+    ),
+]
+OneAccount = Annotated[
+    str | None, typer.Option("--account", help="Only the account SID of this account.", show_default=False)
+]
+
+
+def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = False) -> None:
+    """Show the window that each slot is kept with, and when it may carry the next query by both clocks.
+
+    The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter
+    one asks nothing. --window lowers it again, once no worker with the longer one runs any more: such a worker would
+    raise it at once.
+    """
+    from worker.adapters.clock import HostClock
+    from worker.adapters.database.windows import lower_windows, read_windows
+    from worker.cli.output import print_json
+    from worker.cli.session import session
+    from worker.runtime import rules_of
+
+    with session(needs_accounts=True) as opened:
+        sids, clock = _sids(opened, account), HostClock()
+        lowered: list[tuple[SlotRow, SlotRow]] = []
+        if window is not None:
+            _check(window, opened.settings)
+            lowered = lower_windows(opened.database, clock, rules_of(opened.settings), sids, window)
+        rows, now = read_windows(opened.database, clock, sids)
+        told = _told(rows, now, opened.settings)
+    if as_json:
+        print_json({**told, "lowered": [_lowered(before, after) for before, after in lowered]})
+        return
+    if window is not None:
+        _say_lowered(lowered, window)
+    _show(told)
+
+
+def _sids(opened: "Session", account: str | None) -> set[str]:
+    from worker.cli.errors import CommandError
+
+    accounts = opened.settings.accounts
+    if account is None:
+        return {one.account_sid for one in accounts.values()}
+    if account not in accounts:
+        raise CommandError(f"there is no account {account}; the settings name: {', '.join(accounts)}")
+    return {accounts[account].account_sid}
+
+
+def _check(window: float, settings: "Settings") -> None:
+    from worker.settings.addresses import is_loopback
+
+    if not math.isfinite(window):
+        raise typer.BadParameter("--window takes a number of seconds")
+    if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
+        raise typer.BadParameter(
+            f"--window {window:g} is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
+        )
+    if window < settings.query_window_seconds:
+        own = settings.query_window_seconds
+        typer.echo(
+            f"Warning: RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again",
+            err=True,
+        )
+
+
+def _told(rows: "Sequence[SlotRow]", now: "Reading", settings: "Settings") -> dict[str, Any]:
+    names: dict[str, list[str]] = {}
+    for name, account in settings.accounts.items():
+        names.setdefault(account.account_sid, []).append(name)
+    return {
+        "now": now.database,
+        "query_window_seconds": settings.query_window_seconds,
+        "slots": [
+            {**_slot(row, now, settings.query_window_seconds), "accounts": names[row.account_sid]} for row in rows
+        ],
+    }
+
+
+def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
+    from worker.domain.budget import boot_clock_decides, is_longer
+
+    slot = row.slot
+    is_ours = boot_clock_decides(slot, now)
+    return {
+        "account_sid": row.account_sid,
+        "slot": row.number,
+        "window_seconds": slot.window_seconds or None,
+        "is_longer_than_ours": is_longer(slot.window_seconds, own_window),
+        "due_at": slot.due_at,
+        "due_in_seconds": _rest((slot.due_at - now.database).total_seconds()),
+        # A reading of another boot's clock says nothing here.
+        "boot_due_in_seconds": _rest(slot.boot_due - now.boot) if is_ours else None,
+        "decided_by": "boot clock" if is_ours else "database clock",
+        "in_flight_query_id": row.in_flight_query_id,
+    }
+
+
+def _rest(seconds: float) -> float:
+    return round(max(0.0, seconds), 1)
+
+
+def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
+    windows = {"from_seconds": before.slot.window_seconds, "to_seconds": after.slot.window_seconds}
+    return {"account_sid": before.account_sid, "slot": before.number, **windows}
+
+
+def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
+    if not lowered:
+        typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
+        return
+    longest = max(before.slot.window_seconds for before, _ in lowered)
+    slots = "1 slot" if len(lowered) == 1 else f"{len(lowered)} slots"
+    typer.echo(f"The window of {slots} is {window:g} s now, and was up to {longest:g} s.")
+
+
+def _show(told: Mapping[str, Any]) -> None:
+    from worker.cli.output import console, print_table
+
+    if not told["slots"]:
+        typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
+        return
+    own = told["query_window_seconds"]
+    print_table(
+        console(), _COLUMNS, [_row(slot) for slot in told["slots"]], title=f"Limit; this worker's window is {own:g} s"
+    )
+    if any(slot["is_longer_than_ours"] for slot in told["slots"]):
+        from worker.adapters.wording import longer_window_remedy
+
+        theirs = max(slot["window_seconds"] or 0.0 for slot in told["slots"])
+        typer.echo(f"A worker with {own:g} s asks nothing on longer windows: {longer_window_remedy(own, theirs)}.")
+
+
+def _row(slot: Mapping[str, Any]) -> dict[str, object]:
+    window, boot = slot["window_seconds"], slot["boot_due_in_seconds"]
+    return {
+        **slot,
+        "accounts": ", ".join(slot["accounts"]),
+        "window": "not known yet" if window is None else f"{window:g} s",
+        "next_query": _when(slot["due_in_seconds"]),
+        "by_boot_clock": "another boot wrote it" if boot is None else _when(boot),
+    }
+
+
+def _when(seconds: float) -> str:
+    return f"in {seconds:,} s" if seconds else "now"
