@@ -2,16 +2,18 @@
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# The pinned packages first: this layer is made again only when a pin changes.
+# The commands are README's ("Install"); a test holds that. The pinned packages first: this layer is made again only when a
+# pin changes.
 COPY requirements/build.txt requirements/runtime.txt requirements/
-RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt \
-    && python -m venv /opt/reconciler \
-    && /opt/reconciler/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+RUN python3 -m venv --clear build/env \
+    && build/env/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/build.txt \
+    && python3 -m venv /opt/reconciler \
+    && /opt/reconciler/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY migrations migrations
-RUN pip wheel --no-build-isolation --no-deps --no-index --wheel-dir /wheels . \
-    && /opt/reconciler/bin/pip install --no-deps --no-index /wheels/*.whl
+RUN build/env/bin/pip wheel --no-deps --no-build-isolation --wheel-dir build/env/wheels . \
+    && /opt/reconciler/bin/pip install --no-deps build/env/wheels/*.whl
 
 FROM python:3.13-slim
 # Fixed ids, so that the owner of a mounted file can be named.

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -18,9 +19,8 @@ from worker.adapters.certificates import certified
 from worker.adapters.database.engine import passes_with_time
 from worker.adapters.log import configure_logging
 from worker.adapters.wording import first_words
-from worker.doctor import Check, Status, examine_before_start, examine_running
+from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages.together import is_in_batch
-from worker.messages.unpacking import guard_kombu
 from worker.runtime import close_current, current, raise_windows
 from worker.settings import Settings, SettingsError, load_settings
 
@@ -127,10 +127,22 @@ def _transport_options(broker: str) -> dict[str, Any]:
 
 
 def _configuration() -> dict[str, Any]:
+    """Celery asks for it before it makes its first connection."""
     try:
-        return celery_settings(load_settings())
+        settings = load_settings()
     except SettingsError as error:
         _leave(str(error))
+    if faults := unloadable_for_celery(settings):
+        _leave("\n".join(f"cannot start: {check}" for check in faults.values()))
+    _guard_kombu()
+    return celery_settings(settings)
+
+
+def _guard_kombu() -> None:
+    # Not at the top: it needs kombu's transport for Redis, and an import that fails would hide this module from Celery.
+    from worker.messages.unpacking import guard_kombu
+
+    guard_kombu()
 
 
 def _leave(message: str) -> NoReturn:
@@ -139,7 +151,10 @@ def _leave(message: str) -> NoReturn:
     raise SystemExit(1)
 
 
-guard_kombu()
+# As early as possible: kombu keeps the transport of the first connection that is made in this process. Where a package
+# is missing, `_configuration` names it, and nothing starts.
+with suppress(ImportError):
+    _guard_kombu()
 app = Celery("reconciler", include=["worker.tasks"])
 app.add_defaults(_configuration)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command_line import PROGRAM
 from tests.support.namespaces import in_time_namespace
-from tests.support.processes import Program, celery, environment, running_platform, running_worker, send_tasks
+from tests.support.processes import CELERY, Program, celery, environment, running_platform, running_worker, send_tasks
 from tests.support.raw_query import APP_ID, SID, TOKEN, look
 from tests.support.waiting import eventually
 
@@ -50,7 +50,9 @@ class Deployment:
 
     def worker(self, name: str, window: float = SHORT, *, within: tuple[str, ...] = ()) -> Program:
         """A worker that is ready."""
-        return self._stack.enter_context(running_worker(self.settings(window), self._folder, name=name, within=within))
+        return self._stack.enter_context(
+            running_worker(self.settings(window), self._folder, name=name, program=(*within, *CELERY))
+        )
 
     def refused(self, window: float) -> str:
         """What a worker says that does not start."""

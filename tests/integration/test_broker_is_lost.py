@@ -8,10 +8,11 @@ from tests.support.servers import EmbeddedValkey
 from worker.messages.unpacking import guard_kombu
 
 QUEUE = "reconciler.orders"
+# Before any test runs: kombu keeps the transport of the first connection that is made in a process.
+guard_kombu()
 
 
 def test_a_channel_closes_although_it_cannot_put_back_what_it_holds(own_valkey: EmbeddedValkey) -> None:
-    guard_kombu()
     connection = Connection(own_valkey.url)
     channel = connection.channel()
     Queue(QUEUE, channel=channel).declare()
@@ -30,7 +31,6 @@ def test_an_error_of_whoever_handles_a_message_is_not_taken_for_bytes_that_canno
     def handle(*_: object) -> None:
         raise ValueError("a mistake of the handler's")
 
-    guard_kombu()
     with Connection(own_valkey.url) as connection, capture_logs() as told:
         queue = Queue(QUEUE, channel=connection.default_channel)
         queue.declare()
@@ -46,7 +46,6 @@ def test_an_error_of_whoever_handles_a_message_is_not_taken_for_bytes_that_canno
 
 
 def test_a_channel_puts_back_what_it_holds(own_valkey: EmbeddedValkey) -> None:
-    guard_kombu()
     with Connection(own_valkey.url) as connection:
         channel = connection.channel()
         Queue(QUEUE, channel=channel).declare()

@@ -15,7 +15,8 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
-PLATFORM = "import typer; from worker.simulator.command import platform; typer.run(platform)"
+CELERY = (sys.executable, "-m", "celery")
+PLATFORM = (sys.executable, "-c", "import typer; from worker.simulator.command import platform; typer.run(platform)")
 
 _PATIENCE_SECONDS = 40.0
 
@@ -101,14 +102,14 @@ class Program:
         self.kill()
 
 
-def celery(*arguments: str, env: Mapping[str, str], log: Path, within: Sequence[str] = ()) -> Program:
-    """`celery -A worker ...`, begun by another command if `within` gives one."""
-    return Program(*within, sys.executable, "-m", "celery", "-A", "worker", *arguments, env=env, log=log)
+def celery(*arguments: str, env: Mapping[str, str], log: Path, program: Sequence[str] = CELERY) -> Program:
+    """`celery -A worker ...`, by this environment's celery or another one's."""
+    return Program(*program, "-A", "worker", *arguments, env=env, log=log)
 
 
 @contextmanager
 def running_worker(
-    env: Mapping[str, str], folder: Path, *arguments: str, name: str = "worker", within: Sequence[str] = ()
+    env: Mapping[str, str], folder: Path, *arguments: str, name: str = "worker", program: Sequence[str] = CELERY
 ) -> Iterator[Program]:
     """A worker of two processes that is ready for tasks. Its node has a name of its own on the shared broker."""
     with celery(
@@ -116,25 +117,28 @@ def running_worker(
         *("worker", "--concurrency", "2", "--without-mingle", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
         env=env,
         log=folder / f"{name}.log",
-        within=within,
+        program=program,
     ) as worker:
         worker.wait_for(" ready.")
         yield worker
 
 
 @contextmanager
-def running_beat(env: Mapping[str, str], folder: Path, name: str = "beat") -> Iterator[Program]:
+def running_beat(
+    env: Mapping[str, str], folder: Path, name: str = "beat", program: Sequence[str] = CELERY
+) -> Iterator[Program]:
     """A beat that starts to tick: of its ticks it says nothing."""
-    with celery("beat", env=env, log=folder / f"{name}.log") as beat:
+    with celery("beat", env=env, log=folder / f"{name}.log", program=program) as beat:
         beat.wait_for("is starting")
         yield beat
 
 
 @contextmanager
-def running_platform(env: Mapping[str, str], folder: Path, *options: str) -> Iterator[str]:
+def running_platform(
+    env: Mapping[str, str], folder: Path, *options: str, program: Sequence[str] = PLATFORM
+) -> Iterator[str]:
     """The simulated platform; yields its URL."""
-    command = (sys.executable, "-c", PLATFORM, "--port", "0", "--json", *options)
-    with Program(*command, env=env, log=folder / "platform.log") as platform:
+    with Program(*program, "--port", "0", "--json", *options, env=env, log=folder / "platform.log") as platform:
         platform.wait_for("}\n")
         ready = next(line for line in platform.output.splitlines() if line.startswith("{"))
         yield json.loads(ready)["url"]

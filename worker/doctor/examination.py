@@ -9,6 +9,7 @@ from worker.adapters.redaction import Redactor
 from worker.adapters.wording import first_words
 from worker.doctor import judgement
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
+from worker.doctor.loading import unloadable
 from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
@@ -19,7 +20,7 @@ from worker.doctor.readings import (
     resolve,
 )
 from worker.settings import Settings, SettingsError
-from worker.settings.addresses import is_loopback
+from worker.settings.addresses import is_loopback, schemes
 
 _MEND_SETTING = "mend it in the environment or in .env"
 _WORD_SECONDS = 5.0
@@ -33,6 +34,7 @@ _WORD_SECONDS_AT_START = 1.0
 def examine(settings: Settings) -> list[Check]:
     """Every check, in about 15 seconds at most. Sends nothing to the platform."""
     host = urlsplit(settings.platform_url).hostname or ""
+    faults = unloadable(settings)
     # All at once: a person waits.
     database = begun(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = begun(lambda: read_broker(settings.broker_dsn, seconds=_WORD_SECONDS), seconds=_BROKER_SECONDS)
@@ -42,8 +44,9 @@ def examine(settings: Settings) -> list[Check]:
         [
             *_settings_checks(settings),
             *_credentials_checks(settings),
-            *_database_checks(settings, database),
-            *_broker_checks(broker),
+            *_database_checks(settings, database, faults.get("database")),
+            *_broker_checks(broker, faults.get("broker")),
+            *_backend_checks(settings, faults.get("result_backend")),
             _host_check(host, address),
         ],
     )
@@ -60,7 +63,8 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 
 def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can keep a worker from its start; those of the settings' values have been made by then."""
-    database = _database_checks(settings, lambda: _read_database(settings))
+    fault = unloadable(settings).get("database")
+    database = _database_checks(settings, lambda: _read_database(settings), fault)
     return _shown(settings, [*_credentials_checks(settings), *database])
 
 
@@ -102,8 +106,12 @@ def _read_database(settings: Settings) -> DatabaseReading:
     return read_database(settings.database_dsn, slots_per_sid=settings.queries_per_window)
 
 
-def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) -> list[Check]:
+def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fault: Check | None) -> list[Check]:
     shown = shown_url(settings.database_dsn)
+    kind = shown.partition(":")[0].partition("+")[0]
+    rest = ("database_revision", "query_window", "database_clock", *durability_settings(kind))
+    if fault is not None:
+        return [fault, *(skipped(name, "the database's driver cannot be loaded") for name in rest)]
     try:
         reading = read()
     except NoDatabaseFile as error:
@@ -112,23 +120,23 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
         remedy = "see that it runs, and that RECONCILER_DATABASE_URL is right"
         unreachable = fatal("database", f"{shown} cannot be used ({first_words(error)})", remedy)
     else:
-        fault = reading.fault_of_revision
+        behind = reading.fault_of_revision
         own = settings.query_window_seconds
         return [
             ok("database", f"{shown} answers: {reading.server.version}"),
-            ok("database_revision", "at head") if fault is None else _fatal_of("database_revision", fault),
+            ok("database_revision", "at head") if behind is None else _fatal_of("database_revision", behind),
             judgement.window(own, reading.windows, settings.accounts)
-            if fault is None
+            if behind is None
             else skipped("query_window", "the database is not at head"),
             judgement.clock(reading.server.clock_ahead_seconds),
             *judgement.durability(reading.server.settings),
         ]
-    kind = shown.partition(":")[0].partition("+")[0]
-    rest = ("database_revision", "query_window", "database_clock", *durability_settings(kind))
     return [unreachable, *(skipped(name, "the database does not answer") for name in rest)]
 
 
-def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:
+def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None) -> list[Check]:
+    if fault is not None:
+        return [fault, skipped("maxmemory_policy", "the broker's transport cannot be loaded")]
     try:
         reading = read()
     except Exception as error:  # Whatever a client raises, it cannot be used.
@@ -137,6 +145,12 @@ def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:
         return [away, skipped("maxmemory_policy", "the broker does not answer")]
     reached = ok("broker", f"{reading.url} answers")
     return [reached, judgement.maxmemory_policy(reading.policy, reading.why_unread)] if reading.is_redis else [reached]
+
+
+def _backend_checks(settings: Settings, fault: Check | None) -> list[Check]:
+    if settings.result_dsn is None:
+        return []
+    return [fault or ok("result_backend", f"{next(schemes(settings.result_dsn))} can be loaded")]
 
 
 def _host_check(host: str, resolve: Callable[[], str]) -> Check:

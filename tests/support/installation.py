@@ -1,0 +1,70 @@
+"""README's own words on how to install, and an environment that was made by them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PLACE = "/opt/reconciler"
+"""Where README installs it."""
+
+_SECONDS = 600
+
+
+def install_commands() -> str:
+    """The shell commands of README's section "Install", as they stand there."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    section = readme.split("### 1. Install\n", 1)[1].split("\n### ", 1)[0]
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def image_context() -> list[str]:
+    """The files and folders of the checkout that an image is built from (.dockerignore)."""
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    return [line.removeprefix("!") for line in lines if line.startswith("!")]
+
+
+def install(folder: Path) -> Path:
+    """Run README's commands in a copy of what an image is built from; returns the environment's folder of programs.
+
+    `folder`/reconciler stands in for /opt/reconciler, and nothing else is changed.
+
+    Raises:
+        RuntimeError: a command failed; with its words. The packages come from a package index, as for `make setup`.
+    """
+    checkout, place = folder / "checkout", folder / "reconciler"
+    checkout.mkdir()
+    for name in image_context():
+        _copy(ROOT / name, checkout / name)
+    done = subprocess.run(
+        ["sh", "-e", "-x", "-c", install_commands().replace(PLACE, str(place))],
+        cwd=checkout,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+    )
+    if done.returncode:
+        raise RuntimeError(
+            "README's installation failed. It needs a package index, as `make setup` does: see that pip reaches one."
+            f"\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+    return place / "bin"
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.py[cod]"))
+    else:
+        shutil.copy(source, target)
+
+
+def _environment() -> dict[str, str]:
+    """What pip was set up with, and this Python as `python3`; nothing of the checkout or of the coverage."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "RECONCILER_"))}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
