@@ -143,7 +143,10 @@ def test_a_database_that_is_away_is_fatal_and_hides_its_password(kind: str, own_
     url = f"{kind}://somebody:sesame-street@127.0.0.1:{free_port()}/orders"
     found = examined(1, database_url=url, broker_url=own_valkey.url)
     assert found["database"]["status"] == "fatal"
-    rest = {"postgresql": ("fsync", "synchronous_commit"), "mariadb": ("innodb_flush_log_at_trx_commit",)}[kind]
+    rest = {
+        "postgresql": ("database_encoding", "database_sessions", "fsync", "synchronous_commit"),
+        "mariadb": ("innodb_flush_log_at_trx_commit",),
+    }[kind]
     for name in ("database_revision", "database_clock", *rest):
         assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database does not answer")
     assert found["broker"]["status"] == "ok"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from worker.adapters.database.reads import shown_url
-from worker.adapters.database.server import durability_settings
+from worker.adapters.database.server import PostgresqlReading, durability_settings
 from worker.adapters.redaction import Redactor
 from worker.adapters.wording import first_words
 from worker.doctor import judgement
@@ -112,12 +112,20 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
         return [
             ok("database", f"{shown} answers: {reading.server.version}"),
             ok("database_revision", "at head") if fault is None else _fatal_of("database_revision", fault),
+            *_postgresql_checks(reading.server.postgresql),
             judgement.clock(reading.server.clock_ahead_seconds),
             *judgement.durability(reading.server.settings),
         ]
     kind = shown.partition(":")[0].partition("+")[0]
-    rest = ("database_revision", "database_clock", *durability_settings(kind))
+    postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
+    rest = ("database_revision", *postgresql, "database_clock", *durability_settings(kind))
     return [unreachable, *(skipped(name, "the database does not answer") for name in rest)]
+
+
+def _postgresql_checks(reading: PostgresqlReading | None) -> list[Check]:
+    if reading is None:
+        return []
+    return [judgement.encoding(reading.encoding), judgement.sessions(reading.keeps_session)]
 
 
 def _broker_checks(read: Callable[[], BrokerReading]) -> list[Check]:

@@ -186,13 +186,18 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
+        # A role or a database may ask for another one, in which remarks cannot be written.
+        "client_encoding": "utf8",
     },
     "mysql": {"connect_timeout": 5},
 }
 
 _SESSION_SETTINGS = {
     "postgresql": (
+        # Statements and no startup options: a pooler refuses those.
         "SET TIME ZONE 'UTC'",
+        # The driver reads times in no other style.
+        "SET DateStyle = 'ISO'",
         "SET idle_in_transaction_session_timeout = {idle_ms}",
         "SET lock_timeout = '{lock_wait_s}s'",
         # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for
