@@ -148,7 +148,7 @@ def test_a_database_that_is_away_is_fatal_and_hides_its_password(kind: str, own_
         "mariadb": ("innodb_flush_log_at_trx_commit",),
     }[kind]
     for name in ("database_revision", "database_clock", *rest):
-        assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database does not answer")
+        assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database cannot be used")
     assert found["broker"]["status"] == "ok"
     assert "sesame-street" not in str(found)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from worker.adapters.database.error_kinds import ErrorKind, kind_of
 from worker.adapters.database.reads import shown_url
 from worker.adapters.database.server import PostgresqlReading, durability_settings
 from worker.adapters.redaction import Redactor
@@ -105,8 +106,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
     except NoDatabaseFile as error:
         unreachable = fatal("database", f"{error} ({shown})", "run `reconciler migrate`")
     except Exception as error:  # Whatever a driver raises, it cannot be used.
-        remedy = "see that it runs, and that RECONCILER_DATABASE_URL is right"
-        unreachable = fatal("database", f"{shown} cannot be used ({first_words(error)})", remedy)
+        unreachable = _unusable(shown, error)
     else:
         fault = reading.fault_of_revision
         return [
@@ -119,7 +119,13 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading]) ->
     kind = shown.partition(":")[0].partition("+")[0]
     postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
     rest = ("database_revision", *postgresql, "database_clock", *durability_settings(kind))
-    return [unreachable, *(skipped(name, "the database does not answer") for name in rest)]
+    return [unreachable, *(skipped(name, "the database cannot be used") for name in rest)]
+
+
+def _unusable(shown: str, error: Exception) -> Check:
+    kind = kind_of(error)
+    words = first_words(error) if kind is None else f"{kind.words}: {first_words(error)}"
+    return fatal("database", f"{shown} cannot be used ({words})", (kind or ErrorKind.UNREACHABLE).remedy)
 
 
 def _postgresql_checks(reading: PostgresqlReading | None) -> list[Check]:
