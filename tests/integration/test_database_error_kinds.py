@@ -285,7 +285,7 @@ def test_a_session_that_was_ended_is_away(migrated_database_url: str) -> None:
             "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
             "mysql": ("SELECT connection_id()", "KILL {}"),
         }[database.engine.dialect.name]
-        with database.write() as connection:
+        with database.engine.connect() as connection:
             execute(end.format(connection.exec_driver_sql(ask).scalar_one()))
             with pytest.raises(DBAPIError) as caught:
                 connection.exec_driver_sql(INSERT)
