@@ -1,8 +1,10 @@
 """Taking the readings, and judging them."""
 
+import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from worker.adapters.certificates import authorities_fault, platform_authorities
 from worker.adapters.database.error_kinds import ErrorKind, kind_of
 from worker.adapters.database.reads import shown_url
 from worker.adapters.database.server import PostgresqlReading, durability_settings
@@ -46,6 +48,7 @@ def examine(settings: Settings) -> list[Check]:
             *_database_checks(settings, database),
             *_broker_checks(broker),
             _host_check(host, address),
+            *_certificates_checks(settings),
         ],
     )
 
@@ -62,7 +65,7 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can keep a worker from its start; those of the settings' values have been made by then."""
     database = _database_checks(settings, lambda: read_database(settings.database_dsn))
-    return _shown(settings, [*_credentials_checks(settings), *database])
+    return _shown(settings, [*_credentials_checks(settings), *database, *_certificates_checks(settings)])
 
 
 def examine_running(settings: Settings) -> list[Check]:
@@ -152,6 +155,20 @@ def _host_check(host: str, resolve: Callable[[], str]) -> Check:
         remedy = "see that RECONCILER_PLATFORM_URL is right, and that this host resolves names"
         return warning("platform_host", f"{host} cannot be resolved ({first_words(error)})", remedy)
     return ok("platform_host", f"{host} is an address" if address == host else f"{host} has the address {address}")
+
+
+def _certificates_checks(settings: Settings) -> list[Check]:
+    if not settings.platform_url.startswith("https:"):
+        return []
+    authorities = platform_authorities(settings.platform_ca_file, os.environ)
+    if authorities.path is None:
+        return [ok("platform_certificate", "checked by the public authorities")]
+    fault = authorities_fault(authorities.path)
+    if fault is None:
+        named = f"{authorities.path} ({authorities.named_by})"
+        return [ok("platform_certificate", f"checked by the authorities in {named}")]
+    remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
+    return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]
 
 
 def _fatal_of(name: str, message: str) -> Check:
