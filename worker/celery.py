@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import structlog
 from celery import Celery, signals
+from celery.concurrency import get_implementation
 from kombu import Exchange, Queue
 
 from worker.adapters.certificates import certified
@@ -205,8 +206,23 @@ def _let_beat_stop(sender: Any, **_: object) -> None:
 _found_before_start: list[Check] = []
 
 
+# An exchange is cut at its deadline by a thread of its own, and the limit rests on that. Greenlets share one thread:
+# whatever blocks it (a lock of SQLite, a slow COMMIT) would delay the cut.
+_PREFORK = "celery.concurrency.prefork"
+_POOLS = frozenset({_PREFORK, "celery.concurrency.thread", "celery.concurrency.solo"})
+
+
+def _module_of_pool(worker: Any) -> str:
+    return str(get_implementation(worker.pool_cls).__module__)
+
+
 @signals.worker_init.connect(weak=False)
-def _refuse_to_start(**_: object) -> None:
+def _refuse_to_start(sender: Any, **_: object) -> None:
+    pool = _module_of_pool(sender)
+    if pool not in _POOLS:
+        name = pool.removeprefix("celery.concurrency.")
+        supported = "use --pool prefork (the default), threads or solo"
+        _leave(f"the worker does not start: the pool {name} cannot keep the deadline of a query: {supported}")
     settings = load_settings()
     _found_before_start[:] = examine_before_start(settings)
     fatal = [check for check in _found_before_start if check.status is Status.FATAL]
@@ -231,6 +247,16 @@ def _warn_of_unsafe_settings(**_: object) -> None:
 @signals.worker_process_init.connect(weak=False)
 def _open_process(**_: object) -> None:
     current()
+
+
+@signals.celeryd_after_setup.connect(weak=False)
+def _open_worker(instance: Any, **_: object) -> None:
+    """For pools without processes of their own (solo, threads): they poll while the broker is still away, too.
+
+    Not with prefork: its children must share no connection with this process.
+    """
+    if _module_of_pool(instance) != _PREFORK:
+        current()
 
 
 @signals.worker_process_shutdown.connect(weak=False)

@@ -90,6 +90,7 @@ class Runtime:
                 connect_timeout=settings.connect_timeout_seconds,
                 deadline=settings.request_deadline_seconds,
                 clock=clock,
+                ca_file=settings.platform_ca_file,
             ),
             write_back=parts.write_back(self.database, clock, rules),
             clock=clock,

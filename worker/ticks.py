@@ -15,7 +15,7 @@ from typing import TypeVar
 import structlog
 
 from worker.adapters.alarm import Alarm
-from worker.adapters.database.engine import is_unavailable
+from worker.adapters.database.error_kinds import kind_of
 from worker.adapters.database.grants import Grants, LongerWindow, SlotKey
 from worker.adapters.interval import SharedInterval
 from worker.adapters.wording import first_words, longer_window_remedy
@@ -80,10 +80,10 @@ class Ticks:
             self._start_passes()
             self._each_tick()
         except Exception as error:
-            if not is_unavailable(error):
+            kind = kind_of(error)
+            if kind is None:
                 raise
-            why = first_words(error)
-            log.warning("the database is away: nothing is asked", action="database_unavailable", error=why)
+            log.warning(f"a tick was cut short: {kind.words}", action=kind.action, error=first_words(error))
 
     def close(self) -> None:
         """Start nothing more, and wait for what is under way: at most a deadline and its write-back."""
@@ -186,8 +186,9 @@ def _guarded(half: Callable[[], T]) -> T | None:
     try:
         return half()
     except Exception as error:
-        if is_unavailable(error):
-            log.warning("a pass lost the database", action="pass_failed", error=first_words(error))
-        else:
+        kind = kind_of(error)
+        if kind is None:
             log.exception("a pass failed", action="pass_failed")
+        else:
+            log.warning(f"a pass was cut short: {kind.words}", action=kind.action, error=first_words(error))
     return None

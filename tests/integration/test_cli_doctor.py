@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
+from tests.contract.platform.raw_server import CERTIFICATE
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey, free_port
@@ -145,9 +146,12 @@ def test_a_database_that_is_away_is_fatal_and_hides_its_password(kind: str, own_
     url = f"{kind}://somebody:sesame-street@127.0.0.1:{free_port()}/orders"
     found = examined(1, database_url=url, broker_url=own_valkey.url)
     assert found["database"]["status"] == "fatal"
-    rest = {"postgresql": ("fsync", "synchronous_commit"), "mariadb": ("innodb_flush_log_at_trx_commit",)}[kind]
+    rest = {
+        "postgresql": ("database_encoding", "database_sessions", "fsync", "synchronous_commit"),
+        "mariadb": ("innodb_flush_log_at_trx_commit",),
+    }[kind]
     for name in ("database_revision", "query_window", "database_clock", *rest):
-        assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database does not answer")
+        assert (found[name]["status"], found[name]["detail"]) == ("skipped", "the database cannot be used")
     assert found["broker"]["status"] == "ok"
     assert "sesame-street" not in str(found)
 
@@ -176,6 +180,30 @@ def test_what_the_platform_would_not_know_is_a_warning(
     assert "RECONCILER_PLATFORM_URL" in found["platform_host"]["remedy"]
     assert (found["credentials"]["status"], "app id" in found["credentials"]["detail"]) == ("warning", True)
     assert TOKEN not in str(found)
+
+
+def test_who_vouches_for_an_https_platform_is_told(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with sqlite_server.migrated(upgrade) as url:
+        assert "platform_certificate" not in examined(database_url=url, broker_url=own_valkey.url)
+
+        def certificate(status: int = 0, **settings: str) -> dict[str, str]:
+            urls = {"database_url": url, "broker_url": own_valkey.url, "platform_url": "https://127.0.0.1:9"}
+            check: dict[str, str] = examined(status, account=ACCOUNT, **urls, **settings)["platform_certificate"]
+            return check
+
+        found = certificate()
+        assert (found["status"], found["detail"]) == ("ok", "checked by the public authorities")
+        found = certificate(platform_ca_file=str(CERTIFICATE))
+        assert found["detail"] == f"checked by the authorities in {CERTIFICATE} (RECONCILER_PLATFORM_CA_FILE)"
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+        found = certificate(1)
+        assert found["status"] == "fatal"
+        assert found["detail"].startswith("SSL_CERT_FILE cannot be read (No such file or directory)")
+        assert "unset it" in found["remedy"]
 
 
 def test_settings_that_cannot_be_used_are_fatal_and_the_rest_is_skipped() -> None:

@@ -48,7 +48,7 @@ def test_a_database_file_that_is_missing_is_not_made(command: tuple[str, ...]) -
 def test_a_database_that_is_away_is_told_in_a_line_without_its_password(kind: str, command: tuple[str, ...]) -> None:
     Path("orders.csv").write_text("request_id\n1\n", "utf-8")
     message = on(f"{kind}://app:geheimnis@127.0.0.1:{free_port()}/orders").error(*command)
-    assert message.startswith("the database cannot be used (")
+    assert message.startswith("the database is away (")
     assert message.endswith("see that it runs, and that RECONCILER_DATABASE_URL is right")
     assert "geheimnis" not in message
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import worker
+from worker.adapters.database.error_kinds import ErrorKind
 from worker.domain.orders import Attention, OrderState
 from worker.settings import PREFIX, Settings
 
@@ -44,6 +45,7 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 def test_the_readme_lists_every_action_of_the_log() -> None:
     code = [path.read_text("utf-8") for path in (ROOT / "worker").rglob("*.py")]
     used = {action for text in code for action in re.findall(r'\baction="(\w+)"', text)}
+    used |= {kind.action for kind in ErrorKind}
     rows = re.findall(r"^\| (`.*?) \|", section("Logs"), re.MULTILINE)
     assert {action for row in rows for action in re.findall(r"`(\w+)`", row)} - {"action"} == used
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 import worker
+from tests.contract.platform.raw_server import CERTIFICATE
 from worker.domain.wire.signature import Credentials
 from worker.settings import PREFIX, AccountsFile, Settings, SettingsError, load_settings
 
@@ -74,6 +75,7 @@ def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
         "platform_version": "201512",
         "platform_bracketed_ids": False,
         "platform_timezone": "Asia/Shanghai",
+        "platform_ca_file": None,
         "account_sid": None,
         "auth_token": None,
         "app_id": None,
@@ -461,6 +463,18 @@ def test_wrong_accounts_file_is_told_without_showing_a_value(given: Given, text:
 
 def test_several_faults_of_the_accounts_file_are_a_line_each(given: Given) -> None:
     assert len(given.faults(ACCOUNTS_FILE=accounts_file("[north]\n[south]\n"))) == 6
+
+
+def test_authorities_of_the_platform_are_looked_at_when_the_settings_are_read(given: Given) -> None:
+    assert given.settings(PLATFORM_CA_FILE=str(CERTIFICATE)).platform_ca_file == str(CERTIFICATE)
+    missing = given.fault(PLATFORM_CA_FILE="missing.pem")
+    assert missing.startswith("RECONCILER_PLATFORM_CA_FILE cannot be read (No such file or directory) ('missing.pem')")
+    assert missing.endswith("accepted: a file of one or more certificates in PEM form")
+    Path("empty.pem").touch()
+    Path("key.pem").write_text(CERTIFICATE.read_text().partition("-----END CERTIFICATE-----\n")[2])
+    for name in ("empty.pem", "key.pem"):
+        assert "holds no certificate that can be read" in given.fault(PLATFORM_CA_FILE=name)
+    assert "is a folder" in given.fault(PLATFORM_CA_FILE=".")
 
 
 def test_accounts_file_that_cannot_be_read_is_told(given: Given) -> None:

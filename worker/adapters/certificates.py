@@ -1,6 +1,11 @@
-"""What kombu must be told, so that it looks at a broker's certificate."""
+"""By whom certificates are checked: what kombu must be told of a broker's, and who vouches for the platform."""
 
+import os
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 def certified(broker_url: str) -> dict[str, object] | None:
@@ -14,3 +19,46 @@ def certified(broker_url: str) -> dict[str, object] | None:
         # For None kombu fills in the URL's host; py-amqp compares a name where it is given one.
         return {"server_hostname": None, "cert_reqs": ssl.CERT_REQUIRED}
     return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Authorities:
+    """Who vouches for an https platform."""
+
+    path: str | None
+    """A file of PEM certificates, or a folder as `openssl rehash` makes it; None: those of the package certifi."""
+    named_by: str | None
+    """The variable that names it."""
+
+
+def platform_authorities(ca_file: str | None, environ: Mapping[str, str]) -> Authorities:
+    """The authorities to ask: the file of our own setting, or else what REQUESTS_CA_BUNDLE or SSL_CERT_FILE names.
+
+    They take the place of certifi's, as everywhere where these two variables are read. Empty counts as not set.
+    """
+    named = {"RECONCILER_PLATFORM_CA_FILE": ca_file} | {name: environ.get(name) for name in _VARIABLES}
+    name, path = next(((name, path) for name, path in named.items() if path), (None, None))
+    return Authorities(path=path, named_by=name)
+
+
+def authorities_file_fault(path: str) -> str | None:
+    """`authorities_fault`, where only a file is accepted."""
+    return "is a folder" if os.path.isdir(path) else authorities_fault(path)
+
+
+def authorities_fault(path: str) -> str | None:
+    """Why a path names no authorities, completing a sentence that begins with its variable; None where it does.
+
+    A folder is not looked into: OpenSSL does so by name, when a certificate is to be checked.
+    """
+    if os.path.isdir(path):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "holds no certificate that can be read"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    # A list of revoked certificates can be loaded as well.
+    return None if context.cert_store_stats()["x509"] else "holds no certificate that can be read"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import typer
 
-from worker.adapters.database.engine import Database, is_contention, is_unavailable
+from worker.adapters.database.engine import Database, is_contention
+from worker.adapters.database.error_kinds import ErrorKind, kind_of
 from worker.adapters.database.migrations import NotAtHead, check_at_head
 from worker.adapters.database.reads import missing_file, shown_url
 from worker.adapters.log import configure_logging
@@ -60,14 +61,11 @@ def told_in_a_line(settings: Settings) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if is_contention(error):
-            why, remedy = "is busy", "try again"
-        elif is_unavailable(error):
-            why, remedy = "cannot be used", "see that it runs, and that RECONCILER_DATABASE_URL is right"
-        else:
+        kind = kind_of(error) or (ErrorKind.CONTENDED if is_contention(error) else None)
+        if kind is None:
             raise
         words = first_line(error, Redactor(settings.secrets))
-        raise CommandError(f"the database {why} ({words}): {remedy}") from None
+        raise CommandError(f"{kind.words} ({words}): {kind.remedy}") from None
 
 
 @contextmanager

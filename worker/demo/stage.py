@@ -15,8 +15,10 @@ from kombu import Connection
 
 import worker
 from worker.adapters.database.demo_reads import has_no_tables
-from worker.adapters.database.engine import Database, is_unavailable
+from worker.adapters.database.engine import Database
+from worker.adapters.database.error_kinds import kind_of
 from worker.adapters.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
+from worker.adapters.wording import first_line
 from worker.demo.plan import Pace
 from worker.demo.processes import DemoError, Processes
 from worker.settings import Settings, SettingsError, load_settings
@@ -131,9 +133,10 @@ class Stage:
         except MigrationError as error:
             raise DemoError(str(error)) from error
         except Exception as error:
-            if not is_unavailable(error):
+            kind = kind_of(error)
+            if kind is None:
                 raise
-            raise DemoError(f"the database does not answer: {str(error).strip().splitlines()[0]}") from error
+            raise DemoError(f"{kind.words}: {first_line(error)}") from error
 
     def start_platform(self) -> str:
         """Start the simulated platform; returns its URL."""

@@ -1,10 +1,13 @@
 """Taking the readings, and judging them."""
 
+import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from worker.adapters.certificates import authorities_fault, platform_authorities
+from worker.adapters.database.error_kinds import ErrorKind, kind_of
 from worker.adapters.database.reads import shown_url
-from worker.adapters.database.server import durability_settings
+from worker.adapters.database.server import PostgresqlReading, durability_settings
 from worker.adapters.redaction import Redactor
 from worker.adapters.wording import first_words
 from worker.doctor import judgement
@@ -48,6 +51,7 @@ def examine(settings: Settings) -> list[Check]:
             *_broker_checks(broker, faults.get("broker")),
             *_backend_checks(settings, faults.get("result_backend")),
             _host_check(host, address),
+            *_certificates_checks(settings),
         ],
     )
 
@@ -65,7 +69,7 @@ def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can keep a worker from its start; those of the settings' values have been made by then."""
     fault = unloadable(settings).get("database")
     database = _database_checks(settings, lambda: _read_database(settings), fault)
-    return _shown(settings, [*_credentials_checks(settings), *database])
+    return _shown(settings, [*_credentials_checks(settings), *database, *_certificates_checks(settings)])
 
 
 def examine_running(settings: Settings) -> list[Check]:
@@ -109,7 +113,8 @@ def _read_database(settings: Settings) -> DatabaseReading:
 def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fault: Check | None) -> list[Check]:
     shown = shown_url(settings.database_dsn)
     kind = shown.partition(":")[0].partition("+")[0]
-    rest = ("database_revision", "query_window", "database_clock", *durability_settings(kind))
+    postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
+    rest = ("database_revision", "query_window", *postgresql, "database_clock", *durability_settings(kind))
     if fault is not None:
         return [fault, *(skipped(name, "the database's driver cannot be loaded") for name in rest)]
     try:
@@ -117,8 +122,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     except NoDatabaseFile as error:
         unreachable = fatal("database", f"{error} ({shown})", "run `reconciler migrate`")
     except Exception as error:  # Whatever a driver raises, it cannot be used.
-        remedy = "see that it runs, and that RECONCILER_DATABASE_URL is right"
-        unreachable = fatal("database", f"{shown} cannot be used ({first_words(error)})", remedy)
+        unreachable = _unusable(shown, error)
     else:
         behind = reading.fault_of_revision
         own = settings.query_window_seconds
@@ -128,10 +132,23 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
             judgement.window(own, reading.windows, settings.accounts)
             if behind is None
             else skipped("query_window", "the database is not at head"),
+            *_postgresql_checks(reading.server.postgresql),
             judgement.clock(reading.server.clock_ahead_seconds),
             *judgement.durability(reading.server.settings),
         ]
-    return [unreachable, *(skipped(name, "the database does not answer") for name in rest)]
+    return [unreachable, *(skipped(name, "the database cannot be used") for name in rest)]
+
+
+def _unusable(shown: str, error: Exception) -> Check:
+    kind = kind_of(error)
+    words = first_words(error) if kind is None else f"{kind.words}: {first_words(error)}"
+    return fatal("database", f"{shown} cannot be used ({words})", (kind or ErrorKind.UNREACHABLE).remedy)
+
+
+def _postgresql_checks(reading: PostgresqlReading | None) -> list[Check]:
+    if reading is None:
+        return []
+    return [judgement.encoding(reading.encoding), judgement.sessions(reading.keeps_session)]
 
 
 def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None) -> list[Check]:
@@ -160,6 +177,20 @@ def _host_check(host: str, resolve: Callable[[], str]) -> Check:
         remedy = "see that RECONCILER_PLATFORM_URL is right, and that this host resolves names"
         return warning("platform_host", f"{host} cannot be resolved ({first_words(error)})", remedy)
     return ok("platform_host", f"{host} is an address" if address == host else f"{host} has the address {address}")
+
+
+def _certificates_checks(settings: Settings) -> list[Check]:
+    if not settings.platform_url.startswith("https:"):
+        return []
+    authorities = platform_authorities(settings.platform_ca_file, os.environ)
+    if authorities.path is None:
+        return [ok("platform_certificate", "checked by the public authorities")]
+    fault = authorities_fault(authorities.path)
+    if fault is None:
+        named = f"{authorities.path} ({authorities.named_by})"
+        return [ok("platform_certificate", f"checked by the authorities in {named}")]
+    remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
+    return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]
 
 
 def _fatal_of(name: str, message: str) -> Check:

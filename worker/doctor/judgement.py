@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from worker.adapters.wording import longer_window_remedy
-from worker.doctor.checks import Check, fatal, ok, warning
+from worker.doctor.checks import Check, fatal, ok, skipped, warning
 from worker.domain.budget import is_longer
 from worker.domain.wire.signature import Credentials
 
@@ -61,6 +61,32 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
 def durability(settings: Mapping[str, str | None]) -> list[Check]:
     """Whether a committed row survives a power cut, by the database's settings; None is one that it did not tell."""
     return [_DURABILITY[name](value) if value is not None else _untold(name) for name, value in settings.items()]
+
+
+def encoding(name: str) -> Check:
+    """Whether a PostgreSQL database, by its encoding's name, can hold every text of the platform."""
+    if name == "UTF8":
+        return ok("database_encoding", name)
+    unchecked = " and checks none of it" if name == "SQL_ASCII" else ""
+    return fatal(
+        "database_encoding",
+        f"{name}: such a database cannot hold what the platform writes{unchecked}",
+        "make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump",
+    )
+
+
+def sessions(is_kept: bool | None) -> Check:
+    """Whether a connection to PostgreSQL keeps its session; None where that could not be seen."""
+    name = "database_sessions"
+    if is_kept is None:
+        return skipped(name, "no second connection was to be had")
+    if is_kept:
+        return ok(name, "each connection keeps its own")
+    return warning(
+        name,
+        "a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others",
+        "set pool_mode = session for this database (PgBouncer), or connect to the server itself",
+    )
 
 
 def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check:

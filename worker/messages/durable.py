@@ -7,6 +7,8 @@ from celery import Task
 from celery.exceptions import Reject
 
 from worker.adapters.database.engine import passes_with_time
+from worker.adapters.database.error_kinds import kind_of
+from worker.adapters.wording import first_words
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -14,8 +16,8 @@ log = structlog.stdlib.get_logger(__name__)
 class DurableTask(Task):
     """A task whose message is not lost: acknowledged after the commit, delivered again when the process dies.
 
-    Retried without end, at most a minute apart, while the database is away. A retry is a new message, sent before the
-    old one is acknowledged.
+    Retried without end, at most a minute apart, while the database is away, full, read-only or otherwise not to be
+    had. A retry is a new message, sent before the old one is acknowledged.
     """
 
     acks_late = True
@@ -34,6 +36,9 @@ class DurableTask(Task):
         if error is not None and not passes_with_time(error):
             # Time mends no mistake of ours. The message is kept all the same: it may be the only word of an order.
             log.error("a task fails, and not for want of a database", action="task_failed", exc_info=error)
+        elif error is not None and (kind := kind_of(error)) is not None:
+            words = f"a task is put off: {kind.words}"
+            log.warning(words, action=kind.action, task=self.name, error=first_words(error))
         try:
             return super().retry(*args, **kwargs)
         except Reject as refused:

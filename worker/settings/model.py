@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.adapters.certificates import authorities_file_fault
 from worker.domain.identity import ID_RULE
 from worker.domain.wire.signature import Credentials
 from worker.settings import accounts as account_rules
@@ -65,6 +66,10 @@ class Settings(BaseSettings):
     platform_bracketed_ids: bool = Field(default=False, description="true or false")
     platform_timezone: ZoneName = Field(
         default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai"
+    )
+
+    platform_ca_file: Annotated[str, free_of(authorities_file_fault)] | None = Field(
+        default=None, description="a file of one or more certificates in PEM form"
     )
 
     # Before the file, whose accounts must differ from the one made of these three.

@@ -28,7 +28,12 @@ class FixedNow(HostClock):
 
 
 def client_of(
-    url: str, *, deadline: float = 5.0, connect_timeout: float = 2.0, clock: Clock | None = None
+    url: str,
+    *,
+    deadline: float = 5.0,
+    connect_timeout: float = 2.0,
+    clock: Clock | None = None,
+    ca_file: str | None = None,
 ) -> PlatformClient:
     """A client of the server at `url`; times are in seconds."""
     return PlatformClient(
@@ -39,21 +44,29 @@ def client_of(
         connect_timeout=connect_timeout,
         deadline=deadline,
         clock=clock or FixedNow(),
+        ca_file=ca_file,
     )
 
 
-def ask(url: str, *, deadline: float = 5.0, ago: float = 0.0, kind: IdKind = IdKind.REQUEST_ID) -> Answer:
+def ask(
+    url: str,
+    *,
+    deadline: float = 5.0,
+    ago: float = 0.0,
+    kind: IdKind = IdKind.REQUEST_ID,
+    ca_file: str | None = None,
+) -> Answer:
     """Ask about the ids 1 and 2 in an exchange that started `ago` seconds before."""
     started = FixedNow().boot() - ago
-    return client_of(url, deadline=deadline).query(
+    return client_of(url, deadline=deadline, ca_file=ca_file).query(
         credentials=CREDENTIALS, id_kind=kind, ids=["1", "2"], started=started
     )
 
 
-def failure(url: str, *, deadline: float = 5.0, ago: float = 0.0) -> QueryError:
+def failure(url: str, *, deadline: float = 5.0, ago: float = 0.0, ca_file: str | None = None) -> QueryError:
     """The error that asking ends with; it shows no credential, and leads to none."""
     with pytest.raises(QueryError) as caught:
-        ask(url, deadline=deadline, ago=ago)
+        ask(url, deadline=deadline, ago=ago, ca_file=ca_file)
     error = caught.value
     assert_shows_no_credential(f"{error!s} {error!r} {error.args} {vars(error)}")
     assert error.__cause__ is None

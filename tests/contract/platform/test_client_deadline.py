@@ -208,16 +208,16 @@ def test_a_certificate_that_nobody_vouches_for_is_unreachable() -> None:
     assert server.requests == []
 
 
-def test_a_certificate_that_is_trusted_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(CERTIFICATE))
+def test_every_end_of_a_query_over_tls_is_what_it_is_without() -> None:
+    trusted = str(CERTIFICATE)
     with RawServer(http(BODY), tls=True) as server:
-        assert ask(server.url).said["1"][0].traffic_sts == "1"
+        assert ask(server.url, ca_file=trusted).said["1"][0].traffic_sts == "1"
     with RawServer(lambda peer: peer.drip(http(BODY)), tls=True) as server:
-        assert isinstance(failure(server.url, deadline=DEADLINE), DeadlineExceeded)
+        assert isinstance(failure(server.url, deadline=DEADLINE, ca_file=trusted), DeadlineExceeded)
     with RawServer(lambda peer: peer.reset(), tls=True) as server:
-        assert isinstance(failure(server.url), Malformed)
+        assert isinstance(failure(server.url, ca_file=trusted), Malformed)
     with RawServer(http(b"", status="503 X"), tls=True) as server:
-        assert isinstance(failure(server.url), HttpError)
+        assert isinstance(failure(server.url, ca_file=trusted), HttpError)
 
 
 def test_a_handshake_that_is_not_answered_ends_with_the_time_for_connecting() -> None:

@@ -57,6 +57,19 @@ def test_what_a_crash_may_cost_is_a_warning(name: str, value: str | None, status
     assert (check.remedy is None) == (status is Status.OK)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "status"), [("UTF8", Status.OK), ("SQL_ASCII", Status.FATAL), ("EUC_CN", Status.FATAL)]
+)
+def test_a_database_holds_every_text_in_utf_8_alone(encoding: str, status: Status) -> None:
+    check = judgement.encoding(encoding)
+    assert (check.status, check.detail.partition(":")[0]) == (status, encoding)
+
+
+@pytest.mark.parametrize(("kept", "status"), [(True, Status.OK), (False, Status.WARNING), (None, Status.SKIPPED)])
+def test_a_session_that_is_lent_for_a_transaction_is_a_warning(kept: bool | None, status: Status) -> None:
+    assert judgement.sessions(kept).status is status
+
+
 def test_what_is_enough_for_a_single_server_says_so() -> None:
     (check,) = judgement.durability({"synchronous_commit": "local"})
     assert "single server" in check.detail

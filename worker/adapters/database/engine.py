@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from worker.adapters.database.answer_bound import bound_answers
+from worker.adapters.database.error_kinds import ErrorKind, kind_of
 
 T = TypeVar("T")
 
@@ -30,11 +30,6 @@ _CLOCKS = {
     "mariadb": "SELECT sysdate(6)",
     "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
 }
-# PostgreSQL: serialization failure, deadlock, lock not available. MariaDB: lock wait timeout, deadlock, and 1020, which
-# 11.6.2 and newer raise for a locking read after a plain read of a row that was changed in between.
-_TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
-_READ_ONLY_SQLSTATE = "25006"
-_TRANSIENT_MYSQL_CODES = frozenset({1020, 1205, 1213})
 
 
 class RaceLost(Exception):
@@ -107,7 +102,7 @@ class Database:
         )(attempt)
 
     def insisting(self, attempt: Callable[[], T], *, seconds: float) -> T:
-        """Repeat a transaction while the database is away or contended, for so many seconds."""
+        """Repeat a transaction that may succeed later (`passes_with_time`), for so many seconds."""
         return Retrying(
             retry=retry_if_exception(passes_with_time),
             stop=stop_after_delay(seconds),
@@ -118,29 +113,18 @@ class Database:
 
 def is_contention(error: BaseException) -> bool:
     """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
-    if isinstance(error, (RaceLost, IntegrityError)):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    cause = error.orig
-    if getattr(cause, "sqlstate", None) in _TRANSIENT_SQLSTATES:
-        return True
-    code = cause.args[0] if cause is not None and cause.args else None
-    return code in _TRANSIENT_MYSQL_CODES or "database is locked" in str(cause)
+    return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) in (ErrorKind.LOCKED, ErrorKind.CONTENDED)
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database could not be reached, went away, keeps silent, or does not write yet after a failover."""
-    if isinstance(error, (OperationalError, InterfaceError, NoConnectionFree)):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY_SQLSTATE
+    """Whether the database could not be reached, went away or keeps silent."""
+    return kind_of(error) in (ErrorKind.UNREACHABLE, ErrorKind.POOL)
 
 
 def passes_with_time(error: BaseException) -> bool:
-    """Whether the same transaction may succeed later: others were at work, or the database is away."""
-    return is_contention(error) or is_unavailable(error)
+    """Whether the same transaction may succeed later: others were at work, or the database is away, full, read-only or
+    out of connections, or refuses for another reason that is no mistake of ours."""
+    return is_contention(error) or kind_of(error) is not None
 
 
 def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
@@ -166,6 +150,7 @@ def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: floa
         pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
         pool_recycle=1800,
     )
+    event.listen(engine, "handle_error", _leave_read_only)
     if answer_seconds is not None:
         bound_answers(engine, answer_seconds)
     figures = {
@@ -178,6 +163,13 @@ def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: floa
     return engine
 
 
+def _leave_read_only(context: ExceptionContext) -> None:
+    # A session that was begun as read-only stays so, and a proxy may have led it to a standby: a new one may write.
+    error = context.sqlalchemy_exception
+    if error is not None and kind_of(error) is ErrorKind.READ_ONLY:
+        context.is_disconnect = True
+
+
 # A host that vanishes (power, network) is noticed within half a minute, rather than by the kernel's two hours.
 _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
     "postgresql": {
@@ -186,13 +178,18 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
+        # A role or a database may ask for another one, in which remarks cannot be written.
+        "client_encoding": "utf8",
     },
     "mysql": {"connect_timeout": 5},
 }
 
 _SESSION_SETTINGS = {
     "postgresql": (
+        # Statements and no startup options: a pooler refuses those.
         "SET TIME ZONE 'UTC'",
+        # The driver reads times in no other style.
+        "SET DateStyle = 'ISO'",
         "SET idle_in_transaction_session_timeout = {idle_ms}",
         "SET lock_timeout = '{lock_wait_s}s'",
         # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for

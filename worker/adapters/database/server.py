@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from worker.adapters.database.engine import Database
+from worker.adapters.database.pooler import keeps_session
 
 # The best of a few: what delays the answer only on its way back would pass for a fast clock.
 _CLOCK_READINGS = 3
@@ -34,6 +35,16 @@ _DURABILITY_SETTINGS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PostgresqlReading:
+    """What is read from a PostgreSQL alone."""
+
+    encoding: str
+    """Of the database, such as `UTF8`."""
+    keeps_session: bool | None
+    """Whether a connection keeps its session between transactions; None where that could not be seen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServerReading:
     """What was read from a server."""
 
@@ -43,6 +54,8 @@ class ServerReading:
     """How far the server's clock is ahead of this host's; negative where it is behind."""
     settings: Mapping[str, str | None]
     """The settings that decide what a power cut may cost; None where the server does not tell."""
+    postgresql: PostgresqlReading | None
+    """None of any other database."""
 
 
 def durability_settings(kind: str) -> tuple[str, ...]:
@@ -59,14 +72,22 @@ def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
     database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
     try:
         told = _settings(database)
+        postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
         with database.read() as connection:
             return ServerReading(
                 version=_version(connection, database.kind),
                 clock_ahead_seconds=_clock_ahead(database, connection, now),
                 settings={name: told.get(name) for name in durability_settings(database.kind)},
+                postgresql=postgresql,
             )
     finally:
         database.close()
+
+
+def _read_postgresql(database: Database) -> PostgresqlReading:
+    with database.read() as connection:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    return PostgresqlReading(encoding=encoding, keeps_session=keeps_session(database))
 
 
 def _settings(database: Database) -> Mapping[str, str | None]:

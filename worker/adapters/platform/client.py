@@ -1,10 +1,12 @@
 """The client of the platform's order query: one call is one query, one connection, one answer or one error."""
 
 import logging
+import os
 from collections.abc import Sequence
 from datetime import tzinfo
 from urllib.parse import urlsplit
 
+from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
 from worker.adapters.platform.encoding import decoded
 from worker.adapters.platform.errors import MAPPED, meaning_of
@@ -32,9 +34,12 @@ class PlatformClient:
         connect_timeout: float,
         deadline: float,
         clock: Clock,
+        ca_file: str | None = None,
     ) -> None:
         """`base_url` is http or https; `connect_timeout` and `deadline` are seconds, the latter for the whole exchange.
 
+        `ca_file` holds the certificates of those who vouch for an https platform; without one, the environment may name
+        them (`platform_authorities`). Nothing else is read from the environment: no proxy, and no .netrc.
         Raises ValueError for a base URL that is neither, or that carries a user, a query or a fragment.
         """
         parts = urlsplit(base_url)
@@ -49,6 +54,7 @@ class PlatformClient:
         self._connect_timeout = connect_timeout
         self._deadline = deadline
         self._clock = clock
+        self._authorities = platform_authorities(ca_file, os.environ).path
         _quieten_urllib3()
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
@@ -98,7 +104,7 @@ class PlatformClient:
         try:
             with exchange:
                 exchange.check_may_begin()
-                exchange_once(request, exchange, received)
+                exchange_once(request, exchange, received, authorities=self._authorities)
         except QueryError as error:
             failure = error
         except MAPPED as error:

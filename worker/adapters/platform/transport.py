@@ -40,8 +40,10 @@ class Received:
     """As it came: still compressed, where it is."""
 
 
-def exchange_once(request: WireRequest, exchange: Exchange, received: Received) -> None:
-    """Send the request and read the answer into `received`.
+def exchange_once(
+    request: WireRequest, exchange: Exchange, received: Received, *, authorities: str | None = None
+) -> None:
+    """Send the request and read the answer into `received`. `authorities`: as in `certificates.Authorities.path`.
 
     Raises NotSent, Unreachable, DeadlineExceeded or Malformed where it is known which it is, and otherwise whatever
     requests, urllib3, http.client or the operating system raise (`worker.adapters.platform.errors` maps them).
@@ -63,7 +65,7 @@ def exchange_once(request: WireRequest, exchange: Exchange, received: Received) 
     adapter = _OneQueryAdapter(exchange)
     try:
         timeouts = (max(exchange.connect_rest, 0.001), max(exchange.rest, 0.001))
-        response = adapter.send(prepared, stream=True, timeout=timeouts, verify=True)
+        response = adapter.send(prepared, stream=True, timeout=timeouts, verify=authorities or True)
         try:
             _read(response, received)
         finally:

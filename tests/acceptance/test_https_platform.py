@@ -1,0 +1,57 @@
+"""A worker and a platform that shows a certificate of a private authority."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
+from tests.support.processes import environment, running_worker, send_tasks
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+
+ANSWER = http(b'{"requestId":"2016010000000001","trafficSts":"1","oriAmount":"2.94"}')
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(
+    ("variables", "outcome", "state"),
+    [
+        ({"RECONCILER_PLATFORM_CA_FILE": str(CERTIFICATE)}, "answered", "succeeded"),
+        ({"SSL_CERT_FILE": str(CERTIFICATE)}, "answered", "succeeded"),
+        ({"REQUESTS_CA_BUNDLE": str(CERTIFICATE)}, "answered", "succeeded"),
+        ({}, "unreachable", "pending"),
+    ],
+    ids=lambda value: next(iter(value), "none") if isinstance(value, dict) else None,
+)
+def test_a_private_authority_is_trusted_where_it_is_named(
+    variables: Mapping[str, str],
+    outcome: str,
+    state: str,
+    migrated_database_url: str,
+    own_valkey: EmbeddedValkey,
+    tmp_path: Path,
+) -> None:
+    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool)
+
+    def rows() -> list[tuple[str, ...]]:
+        with engine.connect() as connection:
+            query = "SELECT q.outcome, o.state FROM platform_queries AS q, recharge_orders AS o ORDER BY q.id"
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    with RawServer(ANSWER, tls=True) as platform:
+        urls = {
+            "database_url": migrated_database_url,
+            "broker_url": own_valkey.url,
+            "platform_url": platform.url,
+        }
+        short = {"query_window_seconds": 1, "request_deadline_seconds": 4, "callback_grace_seconds": 0.05}
+        # The machine that runs the tests may name authorities.
+        nobody = {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}
+        env = {**environment(**urls, **short, tick_seconds=0.1), **nobody, **variables}
+        with running_worker(env, tmp_path, "--pool", "solo"):
+            order = {"request_id": "2016010000000001", "mobile": "18812340804"}
+            send_tasks(own_valkey.url, ("reconciler.enqueue_order", [order]))
+            eventually(lambda: (outcome, state) in rows(), f"a query that is {outcome}, and an order that is {state}")

@@ -1,0 +1,155 @@
+"""Every pool that the worker accepts polls without a first message and without beat; any other is refused by name."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy import make_url
+from sqlalchemy.pool import NullPool
+
+from tests.support import command_line
+from tests.support.processes import Program, environment, running_platform, running_worker, send_tasks
+from tests.support.raw_query import look, tell
+from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.databases("sqlite")
+
+POOLS = ("prefork", "threads", "solo")
+SETTINGS = {
+    "query_window_seconds": 1,
+    "query_margin_seconds": 0.05,
+    "request_deadline_seconds": 1,
+    "connect_timeout_seconds": 0.5,
+    "callback_grace_seconds": 0.05,
+    "tick_seconds": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A database that holds one order, which the platform has settled; no beat runs, and nobody sends a message."""
+
+    folder: Path
+    database_url: str
+    platform: str
+
+    def env(self, broker_url: str) -> dict[str, str]:
+        urls = {"database_url": self.database_url, "broker_url": broker_url, "platform_url": self.platform}
+        return environment(**urls, **SETTINGS)
+
+    def place(self, request_id: str) -> dict[str, str]:
+        order = {"request_id": request_id, "mobile": "18812340804"}
+        settled = {**order, "amount": "2.94", "outcome": "1", "settle_after": 0.0}
+        assert tell(self.platform, "orders", {"orders": [settled]}).status == 200
+        return order
+
+    def enqueue_by_command(self, order: dict[str, str]) -> None:
+        (self.folder / "orders.csv").write_text("request_id,mobile\n{request_id},{mobile}\n".format(**order))
+        command = [*command_line.PROGRAM, "enqueue", "orders.csv"]
+        subprocess.run(command, env=self.env("redis://127.0.0.1:1/0"), cwd=self.folder, check=True)
+
+    def states(self) -> list[Any]:
+        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return list(connection.exec_driver_sql("SELECT state FROM recharge_orders").scalars())
+
+    def wait_until_settled(self, count: int) -> None:
+        eventually(lambda: self.states() == ["succeeded"] * count, f"{count} settled orders")
+
+
+@pytest.fixture
+def site(migrated_database_url: str, tmp_path: Path) -> Iterator[Site]:
+    options = ("--window", "1", "--no-adopt", "--latency", "fixed:0.3")
+    with running_platform(environment(), tmp_path, *options) as platform:
+        yield Site(folder=tmp_path, database_url=migrated_database_url, platform=platform)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_polls_without_a_message_and_takes_orders_in(
+    pool: str, site: Site, own_valkey: EmbeddedValkey
+) -> None:
+    site.enqueue_by_command(site.place("2016010000000001"))
+    with running_worker(site.env(own_valkey.url), site.folder, "--pool", pool) as worker:
+        site.wait_until_settled(1)
+        send_tasks(own_valkey.url, ("reconciler.enqueue_order", [site.place("2016010000000002")]))
+        send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [[site.place("2016010000000003")]]))
+        site.wait_until_settled(3)
+        assert worker.stop() == 0
+    assert "Traceback" not in worker.output
+    assert look(site.platform, "record")["violations"] == []
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_polls_while_its_broker_is_away(pool: str, site: Site) -> None:
+    site.enqueue_by_command(site.place("2016010000000001"))
+    broker = f"redis://127.0.0.1:{free_port()}/0"
+    with started(site.env(broker), site.folder, "--pool", pool):
+        site.wait_until_settled(1)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_stop_waits_for_the_query_that_is_under_way(pool: str, site: Site, own_valkey: EmbeddedValkey) -> None:
+    with running_worker(site.env(own_valkey.url), site.folder, "--pool", pool) as worker:
+        send_tasks(own_valkey.url, ("reconciler.enqueue_order", [site.place("2016010000000001")]))
+        eventually(lambda: look(site.platform, "record")["arrivals"], "a query at the platform")
+        assert worker.stop() == 0
+    assert site.states() == ["succeeded"]
+
+
+def test_the_main_process_of_prefork_holds_no_connection(site: Site, own_valkey: EmbeddedValkey) -> None:
+    with running_worker(site.env(own_valkey.url), site.folder, "--pool", "prefork") as worker:
+        site.enqueue_by_command(site.place("2016010000000001"))
+        site.wait_until_settled(1)
+        file = str(make_url(site.database_url).database)
+        assert file not in open_files(worker.pid)
+        assert [file in open_files(child) for child in worker.children()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        pytest.param(
+            ["--pool", "gevent"],
+            {},
+            marks=pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed"),
+        ),
+        # Celery's pool of greenlets, without the greenlets: it is refused before it is made.
+        (["--pool", "custom"], {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.gevent:TaskPool"}),
+    ],
+)
+def test_a_pool_of_greenlets_is_refused_in_one_sentence(
+    arguments: list[str], variables: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", "worker", *arguments],
+        env={**environment(), **variables},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    told = (done.stdout + done.stderr).strip().splitlines()
+    assert (done.returncode, len(told)) == (1, 1), told
+    assert told[0].startswith("the worker does not start: the pool gevent ")
+    assert told[0].endswith(": use --pool prefork (the default), threads or solo")
+
+
+def started(env: dict[str, str], folder: Path, *arguments: str) -> Program:
+    command = (sys.executable, "-m", "celery", "-A", "worker", "worker", "--concurrency", "2", *arguments)
+    return Program(*command, env=env, log=folder / "worker.log")
+
+
+def open_files(pid: int) -> set[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    if not folder.is_dir():
+        pytest.skip("this system does not show the open files of a process")
+    return {os.readlink(file) for file in folder.iterdir()}

@@ -1,0 +1,342 @@
+"""What goes wrong with a database is named as what it is, is waited for, and loses nothing."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymysql
+import pytest
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from tests.support.databases import DatabaseServer
+from tests.support.processes import environment, running_worker, send_tasks
+from tests.support.reconciling import Workbench
+from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.waiting import eventually
+from worker.adapters.database.engine import Database, is_contention, is_unavailable, passes_with_time
+from worker.adapters.database.error_kinds import ErrorKind, kind_of
+from worker.adapters.database.migrations import upgrade
+from worker.cli.errors import CommandError
+from worker.cli.session import told_in_a_line
+from worker.settings import Settings
+
+INSERT = (
+    "INSERT INTO rejected_orders (received_at, source, payload, errors)"
+    " VALUES ('2026-01-31 00:00:00', 'test', '{}', '[]')"
+)
+TRIGGERS = {
+    "postgresql": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{message}'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON rejected_orders FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+    "mariadb": (
+        "CREATE TRIGGER refuse BEFORE INSERT ON rejected_orders FOR EACH ROW"
+        " SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = '{message}'",
+    ),
+}
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    database = Database(url, pool_size=1)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def executing(url: str) -> Iterator[Callable[[str], Any]]:
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection.exec_driver_sql
+
+
+def name_of(url: str) -> str:
+    return str(sqlalchemy.make_url(url).database)
+
+
+def failing(database: Database, statement: str = INSERT) -> Exception:
+    """The error of a transaction that writes."""
+    with pytest.raises(sqlalchemy.exc.SQLAlchemyError) as caught, database.write() as connection:
+        connection.exec_driver_sql(statement)
+    return caught.value
+
+
+def assert_named(error: Exception, kind: ErrorKind) -> None:
+    """The error is of this kind, worth a wait, and a command's one line says what it is and what to do."""
+    assert kind_of(error) is kind, error
+    assert passes_with_time(error)
+    assert is_contention(error) is (kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED))
+    assert is_unavailable(error) is (kind is ErrorKind.UNREACHABLE)
+    with pytest.raises(CommandError) as told, told_in_a_line(Settings()):
+        raise error
+    assert str(told.value).startswith(f"{kind.words} (")
+    assert str(told.value).endswith(f"): {kind.remedy}")
+    assert "\n" not in str(told.value)
+    assert ("away" in str(told.value)) is (kind is ErrorKind.UNREACHABLE)
+
+
+def refuse_insertions(url: str, server: str, code: object, message: str) -> None:
+    with executing(url) as execute:
+        for statement in TRIGGERS[server]:
+            execute(statement.format(code=code, message=message))
+
+
+# ----------------------------------------------------------------------------------------------------------- full
+
+
+@pytest.mark.databases("postgresql")
+def test_a_full_disk_of_postgresql(migrated_database_url: str) -> None:
+    refuse_insertions(migrated_database_url, "postgresql", "53100", "could not extend file: No space left on device")
+    with opened(migrated_database_url) as database:
+        assert_named(failing(database), ErrorKind.FULL)
+
+
+@pytest.mark.databases("mariadb")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (1114, "The table rejected_orders is full"),
+        (1021, "Disk full (./orders)"),
+        (1030, "Got error 28 from storage engine InnoDB"),
+        (1026, "Error writing file ./binlog (errno: 28)"),
+        (3, "Error writing file ./x (Errcode: 28 No space left on device)"),
+    ],
+)
+def test_a_full_disk_of_mariadb(migrated_database_url: str, code: int, message: str) -> None:
+    refuse_insertions(migrated_database_url, "mariadb", code, message)
+    with opened(migrated_database_url) as database:
+        assert_named(failing(database), ErrorKind.FULL)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_full_disk_of_sqlite(migrated_database_url: str) -> None:
+    with opened(migrated_database_url) as database:
+        # No page more than there are.
+        event.listen(database.engine, "connect", lambda line, _: line.execute("PRAGMA max_page_count = 1"))
+        payload = "x" * 100_000
+        assert_named(failing(database, INSERT.replace("'{}'", f"'{payload}'")), ErrorKind.FULL)
+
+
+# ------------------------------------------------------------------------------------------------------ read-only
+
+
+@pytest.mark.databases("postgresql")
+def test_a_read_only_postgresql_and_a_session_that_was_read_only_writes_later(migrated_database_url: str) -> None:
+    name = name_of(migrated_database_url)
+    with executing(migrated_database_url) as execute, opened(migrated_database_url) as database:
+        execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        assert_named(failing(database), ErrorKind.READ_ONLY)
+        execute("SET default_transaction_read_only = off")
+        execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+        with database.write() as connection:
+            connection.exec_driver_sql(INSERT)
+
+
+@pytest.mark.databases("mariadb")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (1290, "The MariaDB server is running with the --read-only option so it cannot execute this statement"),
+        (1290, "The MySQL server is running with the --super-read-only option so it cannot execute this statement"),
+        (1836, "Running in read-only mode"),
+        (1036, "Table rejected_orders is read only"),
+    ],
+)
+def test_a_read_only_mariadb(migrated_database_url: str, code: int, message: str) -> None:
+    refuse_insertions(migrated_database_url, "mariadb", code, message)
+    with opened(migrated_database_url) as database:
+        assert_named(failing(database), ErrorKind.READ_ONLY)
+
+
+@pytest.mark.databases("mariadb")
+def test_a_read_only_transaction_of_mariadb(migrated_database_url: str) -> None:
+    with opened(migrated_database_url) as database:
+        event.listen(
+            database.engine,
+            "connect",
+            lambda line, _: line.cursor().execute("SET SESSION TRANSACTION READ ONLY"),
+        )
+        assert_named(failing(database), ErrorKind.READ_ONLY)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_read_only_file_of_sqlite(migrated_database_url: str) -> None:
+    with opened(f"sqlite:///file:{name_of(migrated_database_url)}?mode=ro&uri=true") as database:
+        assert_named(failing(database), ErrorKind.READ_ONLY)
+
+
+# ---------------------------------------------------------------------------------------------------------- locks
+
+
+@pytest.mark.databases("sqlite", "postgresql", "mariadb")
+def test_a_lock_that_is_not_to_be_had_in_time(migrated_database_url: str) -> None:
+    set_up = {
+        "sqlite": "PRAGMA busy_timeout = 10",
+        "postgresql": "SET lock_timeout = '10ms'",
+        "mysql": "SET SESSION innodb_lock_wait_timeout = 1",
+    }
+    with opened(migrated_database_url) as holder, opened(migrated_database_url) as database:
+        with holder.write() as connection:
+            connection.exec_driver_sql(INSERT)
+
+        def hurry(line: Any, _record: object) -> None:
+            cursor = line.cursor()
+            cursor.execute(set_up[database.engine.dialect.name])
+            cursor.close()
+            line.commit()
+
+        event.listen(database.engine, "connect", hurry)
+        with holder.write() as connection:
+            connection.exec_driver_sql("UPDATE rejected_orders SET source = 'holder'")
+            assert_named(failing(database, "UPDATE rejected_orders SET source = 'test'"), ErrorKind.LOCKED)
+
+
+# ---------------------------------------------------------------------------------------------------- connections
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("whose", ["role", "database"])
+def test_too_many_connections_to_postgresql(whose: str, migrated_database_url: str) -> None:
+    url = sqlalchemy.make_url(migrated_database_url)
+    role = f"{url.database}_role"
+    with executing(migrated_database_url) as execute:
+        execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {0 if whose == 'role' else -1}")
+        try:
+            if whose == "database":
+                execute(f"ALTER DATABASE {url.database} CONNECTION LIMIT 0")
+            with opened(url.set(username=role).render_as_string(hide_password=False)) as database:
+                assert_named(failing(database), ErrorKind.CONNECTIONS)
+        finally:
+            execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.databases("mariadb")
+def test_too_many_connections_to_mariadb(migrated_database_url: str) -> None:
+    url = sqlalchemy.make_url(migrated_database_url)
+    user = str(url.database)
+    with executing(migrated_database_url) as execute:
+        execute(f"CREATE USER {user}@'%%' WITH MAX_USER_CONNECTIONS 1")
+        try:
+            execute(f"GRANT ALL ON {url.database}.* TO {user}@'%%'")
+            theirs = url.set(username=user).render_as_string(hide_password=False)
+            with opened(theirs) as first, first.read(), opened(theirs) as database:
+                assert_named(failing(database), ErrorKind.CONNECTIONS)
+        finally:
+            execute(f"DROP USER {user}@'%%'")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "FATAL:  sorry, too many clients already",
+        "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+        "FATAL:  no more connections allowed (max_client_conn)",
+        "FATAL:  query_wait_timeout",
+    ],
+)
+def test_too_many_connections_in_other_words(words: str) -> None:
+    told = f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {words}'
+    error = sqlalchemy.exc.OperationalError(None, None, psycopg.OperationalError(told))
+    assert_named(error, ErrorKind.CONNECTIONS)
+
+
+@pytest.mark.databases("sqlite")
+def test_all_connections_of_this_process_are_in_use(migrated_database_url: str) -> None:
+    error = sqlalchemy.exc.TimeoutError("QueuePool limit of size 20 overflow 0 reached")
+    assert (kind_of(error), passes_with_time(error)) == (ErrorKind.POOL, True)
+
+
+# ---------------------------------------------------------------------------------------- unreachable, or refusing
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_server_that_nobody_runs_is_away(kind: str) -> None:
+    url = str(Settings(database_url=f"{kind}://somebody@127.0.0.1:{free_port()}/orders").database_dsn)
+    with opened(url) as database:
+        assert_named(failing(database), ErrorKind.UNREACHABLE)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_folder_that_does_not_exist_holds_no_database(migrated_database_url: str, tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path}/nowhere/orders.db") as database:
+        assert_named(failing(database), ErrorKind.UNREACHABLE)
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_server_that_lets_us_not_in_is_not_away(migrated_database_url: str) -> None:
+    stranger = sqlalchemy.make_url(migrated_database_url).set(username="nobody_knows_me", password="wrong")
+    with opened(stranger.render_as_string(hide_password=False)) as database:
+        assert_named(failing(database), ErrorKind.REFUSED)
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_session_that_was_ended_is_away(migrated_database_url: str) -> None:
+    with opened(migrated_database_url) as database, executing(migrated_database_url) as execute:
+        ask, end = {
+            "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+            "mysql": ("SELECT connection_id()", "KILL {}"),
+        }[database.engine.dialect.name]
+        with database.engine.connect() as connection:
+            execute(end.format(connection.exec_driver_sql(ask).scalar_one()))
+            with pytest.raises(DBAPIError) as caught:
+                connection.exec_driver_sql(INSERT)
+    assert_named(caught.value, ErrorKind.UNREACHABLE)
+
+
+@pytest.mark.parametrize("sqlstate", ["53200", "57014", "25P03"])
+def test_other_errors_of_a_server_are_waited_for_and_nobody_says_that_it_is_away(sqlstate: str) -> None:
+    cause = psycopg.errors.lookup(sqlstate)("canceling statement")
+    error = sqlalchemy.exc.OperationalError("SELECT 1", None, cause)
+    assert_named(error, ErrorKind.OTHER)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlalchemy.exc.ProgrammingError("SELECT", None, psycopg.errors.UndefinedTable("no such table")),
+        sqlalchemy.exc.ProgrammingError("SELECT", None, psycopg.ProgrammingError("cannot adapt type 'object'")),
+        sqlalchemy.exc.DataError("SELECT", None, psycopg.DataError("text fields cannot contain NUL")),
+        sqlalchemy.exc.ProgrammingError("SELECT", None, pymysql.err.ProgrammingError(1146, "no such table")),
+        sqlalchemy.exc.DatabaseError("SELECT", None, sqlite3.DatabaseError("database disk image is malformed")),
+        ValueError("ours"),
+    ],
+)
+def test_a_mistake_of_ours_is_no_error_that_time_corrects(error: Exception) -> None:
+    assert kind_of(error) is None
+    assert not passes_with_time(error)
+    with pytest.raises(type(error)), told_in_a_line(Settings()):
+        raise error
+
+
+# ------------------------------------------------------------------------------------------------- the whole worker
+
+
+@pytest.mark.parametrize("task", ["reconciler.enqueue_orders", "reconciler.enqueue_order"])
+def test_an_order_that_comes_while_the_database_is_read_only_is_taken_in_later(
+    task: str, postgresql_server: DatabaseServer, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    with postgresql_server.migrated(upgrade) as url, executing(url) as execute:
+        execute("SET default_transaction_read_only = off")
+        execute(f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = on")
+        env = environment(database_url=url, broker_url=own_valkey.url, log_format="json", tick_seconds=0.1)
+        with running_worker(env, tmp_path) as worker:
+            order = {"request_id": "2016010000000001", "mobile": "18812340804"}
+            send_tasks(own_valkey.url, (task, [[order] if task.endswith("s") else order]))
+            worker.wait_for('a task is put off: the database is read-only"')
+            assert '"action": "database_read_only"' in worker.output
+            assert "the database is away" not in worker.output
+            execute(f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = off")
+            bench = Workbench(url)
+            eventually(lambda: [one.request_id for one in bench.orders()] == [order["request_id"]], "the order's row")
+            bench.close()
+            assert worker.stop() == 0
+    assert "task_failed" not in worker.output

@@ -1,0 +1,182 @@
+"""Sessions of PostgreSQL whose role, database or pooler has ideas of its own."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from tests.support import pgbouncer
+from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.databases import Postgresql
+from tests.support.pgbouncer import Pgbouncer
+from tests.support.processes import environment
+from tests.support.reconciling import Workbench, item
+from tests.support.servers import EmbeddedValkey
+from worker.adapters.database.migrations import upgrade
+
+REMARK = "充值成功，请注意查收"
+SETTINGS = {
+    "client_encoding": "LATIN1",
+    "DateStyle": "SQL, DMY",
+    "TimeZone": "America/New_York",
+}
+pooled = [
+    pytest.mark.service,
+    pytest.mark.skipif(not pgbouncer.is_installed(), reason="the program pgbouncer is not installed"),
+]
+
+
+@contextmanager
+def executing(url: str) -> Iterator[Any]:
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection.exec_driver_sql
+
+
+@pytest.fixture
+def url(postgresql_server: Postgresql) -> Iterator[str]:
+    with postgresql_server.migrated(upgrade) as url:
+        yield url
+
+
+@pytest.fixture
+def url_of_own_role(url: str) -> Iterator[str]:
+    """The same database, as a role of this test's own."""
+    parts = sqlalchemy.make_url(url)
+    role = f"{parts.database}_role"
+    with executing(url) as execute:
+        execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    yield parts.set(username=role).render_as_string(hide_password=False)
+    with executing(url) as execute:
+        execute(f"DROP ROLE {role}")
+
+
+def settle_an_order(url: str) -> None:
+    """One order from its arrival to its final state, with a remark that only Unicode can hold."""
+    bench = Workbench(url).open()
+    try:
+        (before,) = bench.add("1000")
+        bench.ask([item("1000", remark=REMARK)])
+        order = bench.order("1000")
+        assert (order.state, order.remark) == ("succeeded", REMARK)
+        with bench.database.read() as connection:
+            now = bench.database.now(connection)
+        # A day and a month that changed places would be seen, and so would a time in another zone.
+        assert abs((now - before.submitted_at).total_seconds() - 3600) < 60
+        assert order.settled_at is not None
+        assert abs((now - order.settled_at).total_seconds()) < 60
+    finally:
+        bench.close()
+
+
+def test_an_order_settles_whatever_the_role_sets(url_of_own_role: str) -> None:
+    role = sqlalchemy.make_url(url_of_own_role).username
+    with executing(url_of_own_role) as execute:
+        for name, value in SETTINGS.items():
+            execute(f"ALTER ROLE {role} SET {name} = '{value}'")
+    settle_an_order(url_of_own_role)
+
+
+@pytest.mark.parametrize(("name", "value"), [*SETTINGS.items(), ("client_encoding", "SQL_ASCII")])
+def test_an_order_settles_whatever_the_database_sets(name: str, value: str, url: str) -> None:
+    with executing(url) as execute:
+        execute(f"ALTER DATABASE {sqlalchemy.make_url(url).database} SET {name} = '{value}'")
+    settle_an_order(url)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_unicode_is_refused_by_name(
+    encoding: str, postgresql_server: Postgresql, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    with database_in(encoding, postgresql_server) as url:
+        upgrade(url)
+        settings = {"RECONCILER_DATABASE_URL": url, "RECONCILER_BROKER_URL": own_valkey.url, **ACCOUNT}
+        settings["RECONCILER_PLATFORM_URL"] = "http://127.0.0.1:9"
+        found = {check["name"]: check for check in CommandLine(settings).json("doctor", status=1)}
+        assert found["database_encoding"]["status"] == "fatal"
+        assert encoding in found["database_encoding"]["detail"]
+        assert "--encoding=UTF8" in found["database_encoding"]["remedy"]
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", "worker"],
+            env=environment(database_url=url, broker_url=own_valkey.url),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        told = (done.stdout + done.stderr).strip().splitlines()
+        assert (done.returncode, len(told)) == (1, 1), told
+        assert told[0].startswith("the worker does not start: ")
+        assert encoding in told[0]
+
+
+@contextmanager
+def database_in(encoding: str, server: Postgresql) -> Iterator[str]:
+    with server.empty() as neighbour:
+        parts = sqlalchemy.make_url(neighbour)
+        name = f"{parts.database}_{encoding.lower()}"
+        with executing(neighbour) as execute:
+            execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+            try:
+                yield parts.set(database=name).render_as_string(hide_password=False)
+            finally:
+                execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def doctor_on(url: str, broker_url: str) -> dict[str, Any]:
+    settings = {"RECONCILER_DATABASE_URL": url, "RECONCILER_BROKER_URL": broker_url, **ACCOUNT}
+    settings["RECONCILER_PLATFORM_URL"] = "http://127.0.0.1:9"
+    return {check["name"]: check for check in CommandLine(settings).json("doctor")}
+
+
+def test_without_a_pooler_each_connection_has_a_session_of_its_own(url: str, own_valkey: EmbeddedValkey) -> None:
+    found = doctor_on(url, own_valkey.url)
+    assert (found["database_sessions"]["status"], found["database_sessions"]["remedy"]) == ("ok", None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        # Where another session is always at hand, and where there is only one.
+        {"server_round_robin": "1", "min_pool_size": "5"},
+        {"default_pool_size": "1"},
+    ],
+)
+@pytest.mark.parametrize("name", [pytest.param("transaction", marks=pooled)])
+def test_a_pooler_in_transaction_mode_is_a_warning(
+    name: str, options: dict[str, str], url: str, own_valkey: EmbeddedValkey
+) -> None:
+    with Pgbouncer(url, name, **options) as pooler:
+        found = doctor_on(pooler.url, own_valkey.url)
+    assert found["database_sessions"]["status"] == "warning"
+    assert "pool_mode = session" in found["database_sessions"]["remedy"]
+
+
+@pytest.mark.parametrize("name", [pytest.param("session", marks=pooled)])
+def test_through_a_pooler_in_session_mode_an_order_settles(
+    name: str, url_of_own_role: str, own_valkey: EmbeddedValkey
+) -> None:
+    role = sqlalchemy.make_url(url_of_own_role).username
+    with executing(url_of_own_role) as execute:
+        for setting, value in SETTINGS.items():
+            execute(f"ALTER ROLE {role} SET {setting} = '{value}'")
+    with Pgbouncer(url_of_own_role, name) as pooler:
+        assert doctor_on(pooler.url, own_valkey.url)["database_sessions"]["status"] == "ok"
+        settle_an_order(pooler.url)
+
+
+@pytest.mark.parametrize("name", [pytest.param("session", marks=pooled)])
+def test_where_no_second_session_is_to_be_had_the_rest_is_looked_at(
+    name: str, url: str, own_valkey: EmbeddedValkey
+) -> None:
+    with Pgbouncer(url, name, default_pool_size="1") as pooler:
+        found = doctor_on(pooler.url, own_valkey.url)
+    assert (found["database"]["status"], found["database_sessions"]["status"]) == ("ok", "skipped")

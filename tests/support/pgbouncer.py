@@ -1,0 +1,89 @@
+"""A PgBouncer of the tests' own, from the machine's program, before a PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+
+from sqlalchemy import make_url
+
+from tests.support.server_process import ServerProcess
+from tests.support.servers import free_port
+
+_START_SECONDS = 30
+_PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+
+
+def is_installed() -> bool:
+    """Whether this machine has the program."""
+    return _PROGRAM is not None
+
+
+class Pgbouncer(ServerProcess):
+    """A pooler on a free loopback port, in a pool mode of PgBouncer's (`session`, `transaction`).
+
+    It knows one database, that of the URL, whose user needs no password.
+    """
+
+    def __init__(self, database_url: str, pool_mode: str, **options: str) -> None:
+        """`options` are PgBouncer's own."""
+        super().__init__("pgbouncer")
+        self._target = make_url(database_url)
+        self._options = {"pool_mode": pool_mode, **options}
+        self._port = free_port()
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of the database, through the pooler."""
+        through = self._target.set(host="127.0.0.1", port=self._port, query={})
+        return through.render_as_string(hide_password=False)
+
+    def _initialise(self) -> None:
+        target = self._target
+        host = target.host or target.query.get("host")
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": str(self._port),
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            **self._options,
+        }
+        # With this method of authentication a connection is made as the user that stands here.
+        databases = f"{target.database} = host={host} port={target.port or 5432} user={target.username or 'postgres'}"
+        text = "\n".join(["[databases]", databases, "[pgbouncer]", *(f"{k} = {v}" for k, v in settings.items()), ""])
+        (self._home / "pgbouncer.ini").write_text(text)
+
+    def start(self) -> None:
+        """Start the pooler and wait until it listens. Raises RuntimeError, with its log."""
+        if _PROGRAM is None:
+            raise RuntimeError("PgBouncer is not installed: install the package pgbouncer")
+        # It refuses to run as root.
+        user = None
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self._home, nobody.pw_uid, nobody.pw_gid)
+            user = nobody.pw_name
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [_PROGRAM, self._home / "pgbouncer.ini"],
+                user=user,
+                extra_groups=[] if user else None,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        give_up = time.monotonic() + _START_SECONDS
+        while self._process.poll() is None and time.monotonic() < give_up:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
+                return
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"PgBouncer did not start: {self._log.read_text(errors='replace')}")
+
+    def kill(self) -> None:
+        """End the pooler and its connections at once."""
+        self._end(signal.SIGQUIT)

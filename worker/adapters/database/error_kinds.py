@@ -1,0 +1,164 @@
+"""What a database's error means, by its code where it has one: named as what it is, in logs and on the command line.
+
+All of these pass with time, or once somebody has seen to them; any other error is a mistake of ours.
+"""
+
+import re
+import sqlite3
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+
+class ErrorKind(Enum):
+    """Each with its `action` in the log, its words for a person, and what to do about it."""
+
+    LOCKED = ("database_locked", "a lock in the database was not to be had in time", "try again")
+    """Somebody holds a row, a table or (SQLite) the file."""
+    CONTENDED = ("database_locked", "others changed the same rows at the same moment", "try again")
+    """A deadlock, or a snapshot that was too old."""
+    FULL = ("database_full", "the database's disk is full", "make room on it")
+    """A disk, a tablespace or a quota."""
+    READ_ONLY = (
+        "database_read_only",
+        "the database is read-only",
+        "see that RECONCILER_DATABASE_URL names the primary, and that its user may write",
+    )
+    """A standby, a server or a session that is set so, or a file that may not be written."""
+    CONNECTIONS = (
+        "database_connections",
+        "the database has too many connections",
+        "raise its limit, or start fewer workers and processes",
+    )
+    """A limit of the server, of the role, of the database or of a pooler."""
+    POOL = ("database_connections", "all connections of this process are in use", "see what keeps the database busy")
+    """Of our own ones: others wait for locks or for a server that is silent."""
+    REFUSED = (
+        "database_refused",
+        "the database refuses the connection",
+        "see that user, password and name in RECONCILER_DATABASE_URL are right",
+    )
+    """It answers, and lets us not in."""
+    UNREACHABLE = (
+        "database_unavailable",
+        "the database is away",
+        "see that it runs, and that RECONCILER_DATABASE_URL is right",
+    )
+    """No connection, one that broke, silence, or a server that starts or stops."""
+    OTHER = ("database_failed", "the database reports an error", "see its own log")
+    """Whatever else a driver calls operational: a statement that was cancelled, want of memory, an error of a disk."""
+
+    def __init__(self, action: str, words: str, remedy: str) -> None:
+        self.action = action
+        self.words = words
+        self.remedy = remedy
+
+
+_SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
+    {
+        "40001": ErrorKind.CONTENDED,  # serialization_failure
+        "40P01": ErrorKind.CONTENDED,  # deadlock_detected
+        "55P03": ErrorKind.LOCKED,  # lock_not_available
+        "53100": ErrorKind.FULL,  # disk_full
+        "25006": ErrorKind.READ_ONLY,  # read_only_sql_transaction
+        "53300": ErrorKind.CONNECTIONS,  # too_many_connections
+        "25P03": ErrorKind.OTHER,  # idle_in_transaction_session_timeout: the server is there, the session is not
+        "57P01": ErrorKind.UNREACHABLE,  # admin_shutdown
+        "57P02": ErrorKind.UNREACHABLE,  # crash_shutdown
+        "57P03": ErrorKind.UNREACHABLE,  # cannot_connect_now
+    }
+)
+# 1020 is raised by MariaDB 11.6.2 and newer: a locking read after a plain read of a row that was changed in between.
+_MYSQL_CODES: Mapping[int, ErrorKind] = MappingProxyType(
+    {
+        1020: ErrorKind.CONTENDED,
+        1213: ErrorKind.CONTENDED,
+        1205: ErrorKind.LOCKED,
+        1021: ErrorKind.FULL,
+        1114: ErrorKind.FULL,
+        1036: ErrorKind.READ_ONLY,
+        1792: ErrorKind.READ_ONLY,
+        1836: ErrorKind.READ_ONLY,
+        1040: ErrorKind.CONNECTIONS,
+        1203: ErrorKind.CONNECTIONS,
+        1226: ErrorKind.CONNECTIONS,
+        1044: ErrorKind.REFUSED,
+        1045: ErrorKind.REFUSED,
+        1049: ErrorKind.REFUSED,
+        1053: ErrorKind.UNREACHABLE,
+        2002: ErrorKind.UNREACHABLE,
+        2003: ErrorKind.UNREACHABLE,
+        2006: ErrorKind.UNREACHABLE,
+        2013: ErrorKind.UNREACHABLE,
+    }
+)
+_SQLITE_CODES: Mapping[int, ErrorKind] = MappingProxyType(
+    {
+        sqlite3.SQLITE_BUSY: ErrorKind.LOCKED,
+        sqlite3.SQLITE_LOCKED: ErrorKind.LOCKED,
+        sqlite3.SQLITE_FULL: ErrorKind.FULL,
+        sqlite3.SQLITE_READONLY: ErrorKind.READ_ONLY,
+        sqlite3.SQLITE_CANTOPEN: ErrorKind.UNREACHABLE,
+    }
+)
+# Codes that stand for more than one thing, and the words that tell which. 1290 names the option that forbids it; 3,
+# 1026 and 1030 name the system's error, of which 28 is ENOSPC.
+_MYSQL_WORDS: Mapping[int, tuple[re.Pattern[str], ErrorKind]] = MappingProxyType(
+    {
+        1290: (re.compile(r"read[-_]only"), ErrorKind.READ_ONLY),
+        3: (re.compile(r"\b28\b"), ErrorKind.FULL),
+        1026: (re.compile(r"\b28\b"), ErrorKind.FULL),
+        1030: (re.compile(r"\b28\b"), ErrorKind.FULL),
+        # A node of a Galera cluster that has not joined it yet.
+        1047: (re.compile("WSREP"), ErrorKind.UNREACHABLE),
+    }
+)
+# What keeps a connection from being made comes from libpq without a code, and a pooler has one code for all it says.
+_POSTGRESQL_CONNECTIONS = re.compile(
+    r"too many (clients|connections)|connection slots are reserved|no more connections allowed|query_wait_timeout"
+)
+_POSTGRESQL_AWAY = re.compile(r"the database system is|cannot connect to server|server login fail|server conn crashed")
+_POSTGRESQL_REFUSED = re.compile(r"\b(FATAL|ERROR):|no password supplied")
+
+
+def kind_of(error: BaseException) -> ErrorKind | None:
+    """The kind of a database's error; None where time will not help."""
+    if isinstance(error, NoConnectionFree):
+        return ErrorKind.POOL
+    if not isinstance(error, DBAPIError):
+        return None
+    is_operational = isinstance(error, (OperationalError, InterfaceError))
+    known = _by_code(error.orig, is_operational=is_operational)
+    if known is not None:
+        return known
+    if error.connection_invalidated:
+        return ErrorKind.UNREACHABLE
+    return ErrorKind.OTHER if is_operational else None
+
+
+def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind | None:
+    if isinstance(cause, sqlite3.Error):
+        # The lowest byte is the code, the others say more of it.
+        return _SQLITE_CODES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+    code = cause.args[0] if cause is not None and cause.args else None
+    if isinstance(code, int):
+        pattern, kind = _MYSQL_WORDS.get(code, (None, None))
+        matches = pattern is not None and pattern.search(str(cause)) is not None
+        return kind if matches else _MYSQL_CODES.get(code)
+    sqlstate: str | None = getattr(cause, "sqlstate", None)
+    if sqlstate is not None and sqlstate in _SQLSTATES:
+        return _SQLSTATES[sqlstate]
+    # Without a code the driver may also speak of an argument that it cannot send: no operational error.
+    is_of_connection = is_operational and (sqlstate is None or sqlstate.startswith("08"))
+    return _of_postgresql_connection(str(cause)) if is_of_connection else None
+
+
+def _of_postgresql_connection(words: str) -> ErrorKind:
+    if _POSTGRESQL_CONNECTIONS.search(words):
+        return ErrorKind.CONNECTIONS
+    if _POSTGRESQL_AWAY.search(words) or not _POSTGRESQL_REFUSED.search(words):
+        return ErrorKind.UNREACHABLE
+    return ErrorKind.REFUSED
