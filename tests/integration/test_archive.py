@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from alembic.util import CommandError
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text, update
 
 from tests.support.archiving import (
     ARCHIVED,
@@ -322,5 +322,19 @@ def test_the_archive_goes_down_only_when_it_is_empty(database_url: str) -> None:
     assert archived_names(bench) == ["r-1"]
     cli.json("archive", "--bring-back")
     downgrade(database_url, "0002")
+    upgrade(database_url)
     assert bench.order("r-1").state == "succeeded"
     bench.close()
+
+
+def test_a_record_from_before_a_count_was_kept_is_restored_with_none(bench: Workbench, cli: CommandLine) -> None:
+    put_into_archive(bench, cli, "1")
+    with bench.database.write() as connection:
+        row = connection.execute(select(ARCHIVED)).mappings().one()
+        record = json.loads(row["record"])
+        for name in ("unavailable_failures", "failure_mark_any", "denials", "first_denied_at", "denial_mark"):
+            del record["order"][name]
+        connection.execute(update(ARCHIVED).values(record=json.dumps(record)))
+    cli.json("archive", "--bring-back")
+    order = bench.order("r-1")
+    assert (order.state, order.denials, order.unavailable_failures) == ("succeeded", 0, 0)
