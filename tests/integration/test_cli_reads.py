@@ -130,6 +130,13 @@ def test_a_name_that_means_two_orders_or_none_is_told_in_a_line(cli: CommandLine
     assert cli.error("order", "id:999").startswith("there is no order id:999; `reconciler orders` lists")
 
 
+def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_by_name(cli: CommandLine, bench: Workbench) -> None:
+    rewritten = "2.016010000000022E+15"
+    for command in ("order", "check"):
+        told = cli.run(command, rewritten, status=1).stderr
+        assert f"{rewritten} is a number that a spreadsheet has rewritten" in told
+
+
 def test_a_check_marks_orders_to_be_asked_about_next(cli: CommandLine, bench: Workbench) -> None:
     first, second, _ = bench.enqueue(
         {"request_id": "1"}, {"custom_parm": "A", "mobile": MOBILE}, {"request_id": "3"}, age_seconds=0

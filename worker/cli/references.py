@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from worker.adapters.database.engine import Database
 from worker.adapters.database.reads import Row, order_by_id, orders_named
 from worker.adapters.wording import one_line
+from worker.domain.identity import id_fault, order_id_fault
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 
@@ -37,4 +38,7 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
         return f"{shown} names two orders, {listed}: use one of these"
+    # What cannot be an id at all is only not there; a rewritten one looks like an id to whoever copied it.
+    if id_fault(reference) is None and (fault := order_id_fault(reference)):
+        return fault
     return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
