@@ -504,7 +504,7 @@ def test_unknown_variable_is_a_warning_that_names_the_nearest(given: Given) -> N
     ],
 )
 def test_a_setting_is_found_by_some_of_its_words_or_nearly_its_name(given: Given, name: str, meant: str) -> None:
-    (warning,) = given.settings(**{name: "1"}).warnings
+    (warning,) = given.settings({name: "1"}).warnings
     assert warning.endswith(f"did you mean RECONCILER_{meant}?")
 
 

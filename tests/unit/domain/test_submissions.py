@@ -217,7 +217,9 @@ def test_a_bad_reference_is_refused_with_every_fault() -> None:
     found = read_reference({"mobile": MOBILE, "account": "south"}, ACCOUNTS)
     assert isinstance(found, tuple)
     assert len(found) == 3
-    (fault,) = read_reference({"request_id": "2.016010000000022E+15"}, ACCOUNTS)
+    found = read_reference({"request_id": "2.016010000000022E+15"}, ACCOUNTS)
+    assert isinstance(found, tuple)
+    (fault,) = found
     assert "that a spreadsheet has rewritten" in fault
 
 
