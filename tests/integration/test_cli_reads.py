@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.domain.query_errors import Unreachable
@@ -38,7 +40,6 @@ def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, be
     assert names(cli.json("orders", "--attention", "amount_mismatch")) == ["3"]
     assert names(cli.json("orders", "--attention", "too_old")) == []
     assert names(cli.json("orders", "--account", "default")) == ["3", "2", "1"]
-    assert names(cli.json("orders", "--account", "other")) == []
 
 
 def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench: Workbench) -> None:
@@ -52,7 +53,6 @@ def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench
             {"account": "default", "state": "succeeded", "attention": "amount_mismatch", "orders": 1},
         ],
     }
-    assert cli.json("orders", "--summary", "--account", "other") == {"total": 0, "counts": []}
     assert "3 orders." in cli.run("orders", "--summary").stdout
 
 
@@ -126,8 +126,29 @@ def test_a_name_that_means_two_orders_or_none_is_told_in_a_line(cli: CommandLine
     first, second = bench.enqueue({"request_id": "1"}, {"request_id": "2", "custom_parm": "1"})
     assert cli.error("order", "1") == f"1 names two orders, id:{first.id} and id:{second.id}: use one of these"
     assert cli.error("order", "3").startswith("there is no order 3 in the account default; enqueue it first")
-    assert cli.error("order", "1", "--account", "other").startswith("there is no order 1 in the account other")
     assert cli.error("order", "id:999").startswith("there is no order id:999; `reconciler orders` lists")
+
+
+@pytest.mark.parametrize("command", [("orders",), ("orders", "--summary"), ("order", "1"), ("check", "1"), ("plan",)])
+def test_an_account_that_nobody_knows_is_refused_by_every_command(
+    cli: CommandLine, bench: Workbench, command: tuple[str, ...]
+) -> None:
+    bench.add("1")
+    refusal = "there is no account nosuch; the settings name: default"
+    assert cli.error(*command, "--account", "nosuch") == refusal
+
+
+def test_an_account_that_was_removed_from_the_settings_can_still_be_read(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.run("UPDATE recharge_orders SET account = 'removed'")
+    assert names(cli.json("orders", "--account", "removed")) == ["1"]
+    assert cli.json("order", "1", "--account", "removed")["order"]["account"] == "removed"
+
+
+def test_a_row_needs_no_account(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    row = cli.json("orders")[0]["id"]
+    assert cli.json("order", f"id:{row}", "--account", "nosuch")["order"]["request_id"] == "1"
 
 
 def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_by_name(cli: CommandLine, bench: Workbench) -> None:

@@ -21,7 +21,7 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
     from worker.cli.session import session
 
     with session() as opened:
-        found = find_orders(opened.database, account, [ref])[ref]
+        found = find_orders(opened, account, [ref])[ref]
         if isinstance(found, str):
             raise CommandError(found)
         with opened.database.snapshot() as connection:

@@ -61,19 +61,20 @@ def orders(
     Amounts are yuan (what the platform charged, or in parentheses what is expected), times are UTC.
     """
     from worker.adapters.database.reads import count_orders, recent_orders
-    from worker.cli.session import session
+    from worker.cli.session import require_known, session
 
     if summary and (state or attention):
         raise typer.BadParameter("--summary counts every state and attention; leave --state and --attention out")
-    with session() as opened, opened.database.read() as connection:
-        if summary:
-            _show_counts(count_orders(connection, accounts=account or ()), as_json)
-        else:
-            reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
-            found = recent_orders(
-                connection, limit=limit, accounts=account or (), states=state or (), attention=reasons
-            )
-            _show_orders(found, as_json)
+    accounts = account or ()
+    with session() as opened:
+        require_known(opened, accounts)
+        with opened.database.read() as connection:
+            if summary:
+                _show_counts(count_orders(connection, accounts=accounts), as_json)
+            else:
+                reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
+                found = recent_orders(connection, limit=limit, accounts=accounts, states=state or (), attention=reasons)
+                _show_orders(found, as_json)
 
 
 def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:

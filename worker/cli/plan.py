@@ -28,17 +28,13 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
     What an order is worth is the delay that a look at it saves on the average.
     """
     from worker.adapters.database.plans import read_plan
-    from worker.cli.errors import CommandError
     from worker.cli.output import print_json
-    from worker.cli.session import session
+    from worker.cli.session import require_configured, session
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
-        unknown = sorted(set(account or ()) - settings.accounts.keys())
-        if unknown:
-            known = ", ".join(settings.accounts)
-            raise CommandError(f"there is no account {unknown[0]}; the settings name: {known}")
+        require_configured(settings, account or ())
         with opened.database.read() as connection:
             now = opened.database.now(connection)
             plans = [

@@ -3,19 +3,24 @@
 import re
 from collections.abc import Sequence
 
-from worker.adapters.database.engine import Database
 from worker.adapters.database.reads import Row, order_by_id, orders_named
 from worker.adapters.wording import one_line
+from worker.cli.session import Session, require_known
 from worker.domain.identity import id_fault, order_id_fault
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 
 
-def find_orders(database: Database, account: str, references: Sequence[str]) -> dict[str, Row | str]:
-    """For each reference the order that it names; or why it names none, as a line that says what to do."""
+def find_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+    """For each reference the order that it names; or why it names none, as a line that says what to do.
+
+    Raises CommandError for an account that nobody knows, where a reference needs one.
+    """
     names = [reference for reference in references if not _ROW_ID.fullmatch(reference)]
+    if names:
+        require_known(opened, [account])
     # An order may be moved to the archive or back meanwhile: it is looked for in both tables.
-    with database.snapshot() as connection:
+    with opened.database.snapshot() as connection:
         rows = orders_named(connection, account, names) if names else []
         by_id = {
             reference: order_by_id(connection, int(found[1]))
