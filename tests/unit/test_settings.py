@@ -479,6 +479,27 @@ def test_accounts_file_that_everybody_can_read_is_a_warning(given: Given) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["RECONCILER_BROKER_URL=redis://:sesame-street@127.0.0.1/0", "POSTGRES_PASSWORD=sesame-street", "A_TOKEN=x"],
+)
+def test_an_env_file_with_secrets_that_everybody_can_read_is_a_warning(given: Given, line: str) -> None:
+    file = Path(".env")
+    file.write_text(f"{line}\n")
+    file.chmod(0o604)
+    assert given.settings().warnings == (
+        ".env holds passwords or tokens and can be read by every user of this machine: chmod 600 .env",
+    )
+    file.chmod(0o640)
+    assert given.settings().warnings == ()
+
+
+def test_an_env_file_without_secrets_may_be_read_by_everybody(given: Given) -> None:
+    Path(".env").write_text("RECONCILER_AUTH_TOKEN=\nRECONCILER_BROKER_URL=redis://127.0.0.1:6379/0\n")
+    Path(".env").chmod(0o644)
+    assert given.settings().warnings == ()
+
+
 def test_unknown_variable_is_a_warning_that_names_the_nearest(given: Given) -> None:
     Path(".env").write_text("RECONCILER_TICK_SECOND=2\n")
     settings = given.settings(BATCHSIZE="5", TEST_POSTGRES_URL="postgresql://h/d")
