@@ -34,7 +34,7 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     if needs_accounts:
         settings.require_accounts()
     # What a command says, it says itself: the operations' own records would stand between the lines of a table.
-    configure_logging(logging.getLevelName(logging.WARNING), settings.log_format, secrets=settings.secrets)
+    configure_logging(logging.getLevelName(logging.ERROR), settings.log_format, secrets=settings.secrets)
     for warning in settings.warnings:
         typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
     return settings
