@@ -67,7 +67,7 @@ def persistence(kind: str | None, why_unread: str | None = None) -> Check:
         case "none":
             return warning(
                 name,
-                "none: when the server restarts, orders on their way to the table are lost",
+                "no persistence: when the server restarts, orders on their way to the table are lost",
                 "set appendonly yes",
             )
     told = f" ({why_unread})" if why_unread else ""
