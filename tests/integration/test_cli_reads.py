@@ -10,6 +10,7 @@ from tests.support.reconciling import Workbench, item
 from worker.domain.query_errors import Unreachable
 
 MOBILE = "18812340804"
+HEX = "0123456789abcdef0123456789abcdef"
 
 
 def names(rows: Any) -> list[str]:
@@ -65,6 +66,31 @@ def test_the_table_fits_the_terminal_and_keeps_whole_ids(cli: CommandLine, bench
     wide = cli.run("orders", width=200).stdout
     assert "submitted at" in wide
     assert "x" * 64 in wide
+
+
+@pytest.mark.parametrize("command", [("orders",), ("order", HEX), ("plan",), ("status",)])
+def test_an_id_of_32_characters_is_in_one_piece_at_80_columns(
+    cli: CommandLine, bench: Workbench, command: tuple[str, ...]
+) -> None:
+    bench.add(HEX, mobile=MOBILE, expected_amount="12345.50")
+    bench.run("UPDATE recharge_orders SET id = 12345678, attention = 'rejected_by_platform'")
+    bench.ask([item(HEX, status="9")])
+    bench.make_due()
+    # An account SID that nobody configures any more stands in the status.
+    bench.run("UPDATE query_budgets SET account_sid = :sid", sid=HEX)
+    cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": "another"})
+    lines = cli.run(*command, width=80).stdout.splitlines()
+    assert any(HEX in line for line in lines)
+    assert not any(HEX[:5] in line and HEX not in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", [("orders",), ("plan",)])
+def test_a_longer_id_has_a_line_of_its_own_at_80_columns(
+    cli: CommandLine, bench: Workbench, command: tuple[str, ...]
+) -> None:
+    bench.add(HEX * 2)
+    assert HEX * 2 in [line.strip() for line in cli.run(*command, width=80).stdout.splitlines()]
 
 
 def test_without_orders_that_is_said(cli: CommandLine) -> None:

@@ -78,7 +78,8 @@ def orders(
 
 
 def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    from worker.cli.output import console, print_json, print_table
+    from worker.cli.output import console, print_json
+    from worker.cli.table import print_table
 
     if as_json:
         print_json(found)
@@ -87,7 +88,7 @@ def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     else:
         out = console()
         columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]
-        print_table(out, columns, [_table_row(order) for order in found])
+        print_table(out, columns, [_table_row(order) for order in found], ids=("order", "account"))
 
 
 def _table_row(order: Mapping[str, Any]) -> dict[str, object]:
@@ -100,7 +101,8 @@ def _table_row(order: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _show_counts(counts: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    from worker.cli.output import console, print_json, print_table
+    from worker.cli.output import console, print_json
+    from worker.cli.table import print_table
 
     total = sum(count["orders"] for count in counts)
     if as_json:
@@ -108,5 +110,5 @@ def _show_counts(counts: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     elif not counts:
         typer.echo("No orders.")
     else:
-        print_table(console(), ("account", "state", "attention", "orders"), counts)
+        print_table(console(), ("account", "state", "attention", "orders"), counts, ids=("account",))
         typer.echo(f"{total:,} orders.")

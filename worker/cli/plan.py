@@ -118,7 +118,8 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
 
 
 def _show(told: Mapping[str, Any]) -> None:
-    from worker.cli.output import console, print_table
+    from worker.cli.output import console
+    from worker.cli.table import print_table
 
     out = console()
     if told["waits"]:
@@ -131,7 +132,8 @@ def _show(told: Mapping[str, Any]) -> None:
     title = f"{told['account']}: {told['work']} by {told['id_kind']}, {orders}"
     if shown < count:
         title += f", the first {shown:,} of them"
-    print_table(out, _COLUMNS, [_row(line) for line in told["orders"]], title=title)
+    rows = [_row(line) for line in told["orders"]]
+    print_table(out, _COLUMNS, rows, title=title, ids=("order",), notes=("reason",))
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, object]:
