@@ -15,12 +15,15 @@ import structlog
 from celery import Celery, signals
 from celery.concurrency import get_implementation
 from kombu import Exchange, Queue
+from kombu.exceptions import OperationalError
 
 from worker.adapters.certificates import certified
 from worker.adapters.database.engine import passes_with_time
 from worker.adapters.log import configure_logging
 from worker.adapters.wording import first_words
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
+from worker.messages import broker_outage
+from worker.messages.broker_outage import BrokerOutageFilter
 from worker.messages.together import is_in_batch
 from worker.runtime import close_current, current, raise_windows
 from worker.settings import Settings, SettingsError, load_settings
@@ -166,10 +169,20 @@ def _set_up_logging(**_: object) -> None:
     configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
     for name in (_RECEIVES, "celery.app.trace"):
         logging.getLogger(name).addFilter(_is_worth_a_line)
+    outage = BrokerOutageFilter(_broker_errors)
+    for name in broker_outage.LOGGERS:
+        logging.getLogger(name).addFilter(outage)
     # Beat says of each tick that it sends it.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:
         log.warning(warning, action="settings_warning")
+
+
+def _broker_errors() -> tuple[type[BaseException], ...]:
+    """What the broker's client raises; nothing is connected to."""
+    with app.connection_for_write() as connection:
+        errors: tuple[type[BaseException], ...] = connection.connection_errors + connection.channel_errors
+        return (*errors, OperationalError)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

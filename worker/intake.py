@@ -131,7 +131,9 @@ class Intake:
 
         taken = self._insist(attempt)
         self.match_callbacks(taken.keys)
-        log.info(
+        # A list that was refused in part is somebody's mistake, which nobody sees among the others.
+        report = log.warning if taken.rejections else log.info
+        report(
             "orders enqueued",
             action="orders_enqueued",
             accepted=len(taken.accepted),

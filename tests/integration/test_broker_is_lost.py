@@ -1,10 +1,22 @@
 """What was taken from a broker and not acknowledged, when that broker goes away."""
 
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 from kombu import Connection, Queue
 from structlog.testing import capture_logs
 
+from tests.support.databases import Sqlite
+from tests.support.processes import Program, celery, environment, running_beat, running_worker
 from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+from worker.adapters.database.migrations import upgrade
 from worker.messages.unpacking import guard_kombu
 
 QUEUE = "reconciler.orders"
@@ -54,3 +66,71 @@ def test_a_channel_puts_back_what_it_holds(own_valkey: EmbeddedValkey) -> None:
         channel.close()
     with own_valkey.client() as client:
         assert client.llen(QUEUE) == 1
+
+
+@contextmanager
+def listening_instead(url: str) -> Iterator[socket.socket]:
+    """Listen in the place of a broker that has gone."""
+    with socket.create_server(("127.0.0.1", urlsplit(url).port or 0)) as server:
+        server.settimeout(40)
+        yield server
+
+
+def hang_up(server: socket.socket, *, times: int) -> None:
+    """Hang up on the next so many who connect."""
+    for _ in range(times):
+        server.accept()[0].close()
+
+
+def warnings_of(program: Program) -> list[object]:
+    """The actions of what it warned of; those that have nothing to do with the broker's absence are left out."""
+    said = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
+    # Python's own is about a default of Celery's, and comes once.
+    lines = [one for one in said if one["level"] in ("warning", "error") and one["logger"] != "py.warnings"]
+    return [one["action"] for one in lines if one["action"] != "unsafe_setting"]
+
+
+@pytest.fixture
+def env(own_valkey: EmbeddedValkey, sqlite_server: Sqlite) -> Iterator[dict[str, str]]:
+    with sqlite_server.migrated(upgrade) as url:
+        settings = {"database_url": url, "broker_url": own_valkey.url, "platform_url": "http://127.0.0.1:9"}
+        yield environment(**settings, log_format="json")
+
+
+def test_beat_says_once_a_minute_that_it_cannot_send_its_ticks(
+    own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path
+) -> None:
+    with running_beat(env, tmp_path) as beat:
+        with own_valkey.client() as client:
+            eventually(lambda: client.llen("reconciler.ticks"), "a tick")
+        own_valkey.kill()
+        with listening_instead(own_valkey.url) as server:
+            # It tries a few times for each tick.
+            hang_up(server, times=16)
+        beat.wait_for("broker_unavailable")
+        assert warnings_of(beat) == ["broker_unavailable"]
+        assert "Traceback" not in beat.output
+
+
+@pytest.mark.parametrize("name", ["beat", "worker"])
+def test_a_broker_that_is_away_at_the_start_is_one_line(
+    own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    own_valkey.kill()
+    with listening_instead(own_valkey.url) as server, ThreadPoolExecutor(1) as pool:
+        hung_up = pool.submit(hang_up, server, times=3)
+        with celery(name, env=env, log=tmp_path / "log") as program:
+            hung_up.result()
+            program.wait_for("broker_unavailable")
+            assert warnings_of(program) == ["broker_unavailable"]
+
+
+def test_a_worker_says_once_a_minute_that_it_has_lost_its_broker(
+    own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path
+) -> None:
+    with running_worker(env, tmp_path) as worker:
+        own_valkey.kill()
+        with listening_instead(own_valkey.url) as server:
+            hang_up(server, times=3)
+        worker.wait_for("broker_unavailable")
+        assert warnings_of(worker) == ["broker_unavailable"]

@@ -1,19 +1,25 @@
 """`reconciler doctor`, with real servers."""
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy
+from celery import Celery
+from kombu import Connection, Queue
 from sqlalchemy.pool import NullPool
 
 from tests.contract.platform.raw_server import CERTIFICATE
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey, free_port
+from tests.support.waiting import eventually
 from worker.adapters.database.migrations import upgrade
+from worker.doctor.readings import read_broker
 
 LOOPBACK = "http://127.0.0.1:9"
 ALWAYS_LOOKED_AT = (
@@ -110,6 +116,84 @@ def test_a_redis_that_does_not_tell_its_policy_is_a_warning_without_its_password
     assert (found["broker"]["status"], found["maxmemory_policy"]["status"]) == ("ok", "warning")
     assert found["maxmemory_policy"]["detail"].startswith("could not be read (")
     assert "sesame-street" not in str(found)
+
+
+def test_a_redis_that_keeps_nothing_over_a_restart_is_a_warning(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=own_valkey.url)
+        assert (found["persistence"]["status"], found["persistence"]["remedy"]) == ("warning", "set appendonly yes")
+        with own_valkey.client() as client:
+            client.config_set("save", "3600 1")
+            assert examined(database_url=url, broker_url=own_valkey.url)["persistence"]["status"] == "ok"
+            client.config_set("save", "")
+            client.config_set("appendonly", "yes")
+        found = examined(database_url=url, broker_url=own_valkey.url)
+    assert (found["persistence"]["status"], found["persistence"]["detail"]) == ("ok", "appendonly yes")
+
+
+def test_a_redis_that_does_not_tell_whether_it_persists_is_unknown(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    with own_valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-config")
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=own_valkey.url)
+    assert found["persistence"]["status"] == "warning"
+    assert found["persistence"]["detail"].startswith("unknown: it could not be read (")
+
+
+def test_messages_that_were_sent_without_a_queue_are_a_warning(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        assert examined(database_url=url, broker_url=own_valkey.url)["default_queue"]["status"] == "ok"
+        sender = Celery(broker=own_valkey.url)
+        for priority in (0, 9):
+            sender.send_task("reconciler.enqueue_orders", args=[[]], priority=priority)
+        sender.close()
+        found = examined(database_url=url, broker_url=own_valkey.url)
+    assert found["default_queue"]["status"] == "warning"
+    assert found["default_queue"]["detail"].startswith("2 messages wait in Celery's default queue")
+    assert 'queue="reconciler.orders"' in found["default_queue"]["remedy"]
+
+
+def test_a_default_queue_that_cannot_be_counted_is_unknown(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    with own_valkey.client() as client:
+        client.set("celery", "no list")
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=own_valkey.url)
+    assert found["default_queue"]["status"] == "warning"
+    assert found["default_queue"]["detail"].startswith("unknown: it could not be read (")
+
+
+@pytest.mark.service
+def test_a_queue_is_counted_on_every_broker(broker_url: str) -> None:
+    # Not in Celery's default queue, which others may use on a shared broker.
+    name = f"reconciler-tests-{os.getpid()}"
+    assert read_broker(broker_url, seconds=5, default_queue=name).default_queue == 0
+    with Connection(broker_url) as connection:
+        queue = Queue(name, channel=connection.default_channel)
+        queue.declare()
+        try:
+            connection.Producer().publish({}, routing_key=name)
+            counted = eventually(lambda: read_broker(broker_url, seconds=5, default_queue=name).default_queue, "one")
+        finally:
+            queue.delete()
+    assert counted == 1
+
+
+def test_an_env_file_that_others_can_read_is_a_warning(
+    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+) -> None:
+    Path(".env").write_text(f"RECONCILER_AUTH_TOKEN={TOKEN}\n")
+    Path(".env").chmod(0o644)
+    with sqlite_server.migrated(upgrade) as url:
+        found = examined(database_url=url, broker_url=own_valkey.url)
+    assert (found["settings"]["status"], found["settings"]["remedy"]) == ("warning", "chmod 600 .env")
 
 
 def test_a_broker_that_is_away_is_a_warning(sqlite_server: DatabaseServer) -> None:

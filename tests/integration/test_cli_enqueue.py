@@ -53,6 +53,7 @@ def test_a_csv_file_is_taken_in_and_its_refused_lines_are_written_beside_it(cli:
         ("1001", "A-1", "18812340804"),
         ("1002", None, None),
     ]
+    assert cli.run("enqueue", "orders.csv", status=1).stderr == ""
     first, second, third = refused_in("orders.csv.rejected.jsonl")
     assert (first["line"], first["text"]) == (5, "1003,,123,x,")
     assert [error.partition(":")[0] for error in first["errors"]] == ["mobile", "expected_amount"]
@@ -60,7 +61,8 @@ def test_a_csv_file_is_taken_in_and_its_refused_lines_are_written_beside_it(cli:
     assert third == {"line": 7, "text": "1005,,", "errors": ["line: has 3 columns, while the header has 5"]}
     # What was an order is in the table of refused ones as well.
     assert [(row["source"], json.loads(row["payload"])["request_id"]) for row in bench.rows(REJECTED)] == [
-        ("reconciler enqueue", "1003")
+        ("reconciler enqueue", "1003"),
+        ("reconciler enqueue", "1003"),
     ]
 
 

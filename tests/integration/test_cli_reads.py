@@ -3,11 +3,14 @@
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.domain.query_errors import Unreachable
 
 MOBILE = "18812340804"
+HEX = "0123456789abcdef0123456789abcdef"
 
 
 def names(rows: Any) -> list[str]:
@@ -38,7 +41,6 @@ def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, be
     assert names(cli.json("orders", "--attention", "amount_mismatch")) == ["3"]
     assert names(cli.json("orders", "--attention", "too_old")) == []
     assert names(cli.json("orders", "--account", "default")) == ["3", "2", "1"]
-    assert names(cli.json("orders", "--account", "other")) == []
 
 
 def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench: Workbench) -> None:
@@ -52,7 +54,6 @@ def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench
             {"account": "default", "state": "succeeded", "attention": "amount_mismatch", "orders": 1},
         ],
     }
-    assert cli.json("orders", "--summary", "--account", "other") == {"total": 0, "counts": []}
     assert "3 orders." in cli.run("orders", "--summary").stdout
 
 
@@ -65,6 +66,31 @@ def test_the_table_fits_the_terminal_and_keeps_whole_ids(cli: CommandLine, bench
     wide = cli.run("orders", width=200).stdout
     assert "submitted at" in wide
     assert "x" * 64 in wide
+
+
+@pytest.mark.parametrize("command", [("orders",), ("order", HEX), ("plan",), ("status",)])
+def test_an_id_of_32_characters_is_in_one_piece_at_80_columns(
+    cli: CommandLine, bench: Workbench, command: tuple[str, ...]
+) -> None:
+    bench.add(HEX, mobile=MOBILE, expected_amount="12345.50")
+    bench.run("UPDATE recharge_orders SET id = 12345678, attention = 'rejected_by_platform'")
+    bench.ask([item(HEX, status="9")])
+    bench.make_due()
+    # An account SID that nobody configures any more stands in the status.
+    bench.run("UPDATE query_budgets SET account_sid = :sid", sid=HEX)
+    cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": "another"})
+    lines = cli.run(*command, width=80).stdout.splitlines()
+    assert any(HEX in line for line in lines)
+    assert not any(HEX[:5] in line and HEX not in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", [("orders",), ("plan",)])
+def test_a_longer_id_has_a_line_of_its_own_at_80_columns(
+    cli: CommandLine, bench: Workbench, command: tuple[str, ...]
+) -> None:
+    bench.add(HEX * 2)
+    assert HEX * 2 in [line.strip() for line in cli.run(*command, width=80).stdout.splitlines()]
 
 
 def test_without_orders_that_is_said(cli: CommandLine) -> None:
@@ -126,8 +152,36 @@ def test_a_name_that_means_two_orders_or_none_is_told_in_a_line(cli: CommandLine
     first, second = bench.enqueue({"request_id": "1"}, {"request_id": "2", "custom_parm": "1"})
     assert cli.error("order", "1") == f"1 names two orders, id:{first.id} and id:{second.id}: use one of these"
     assert cli.error("order", "3").startswith("there is no order 3 in the account default; enqueue it first")
-    assert cli.error("order", "1", "--account", "other").startswith("there is no order 1 in the account other")
     assert cli.error("order", "id:999").startswith("there is no order id:999; `reconciler orders` lists")
+
+
+@pytest.mark.parametrize("command", [("orders",), ("orders", "--summary"), ("order", "1"), ("check", "1"), ("plan",)])
+def test_an_account_that_nobody_knows_is_refused_by_every_command(
+    cli: CommandLine, bench: Workbench, command: tuple[str, ...]
+) -> None:
+    bench.add("1")
+    refusal = "there is no account nosuch; the settings name: default"
+    assert cli.error(*command, "--account", "nosuch") == refusal
+
+
+def test_an_account_that_was_removed_from_the_settings_can_still_be_read(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.run("UPDATE recharge_orders SET account = 'removed'")
+    assert names(cli.json("orders", "--account", "removed")) == ["1"]
+    assert cli.json("order", "1", "--account", "removed")["order"]["account"] == "removed"
+
+
+def test_a_row_needs_no_account(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    row = cli.json("orders")[0]["id"]
+    assert cli.json("order", f"id:{row}", "--account", "nosuch")["order"]["request_id"] == "1"
+
+
+def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_by_name(cli: CommandLine, bench: Workbench) -> None:
+    rewritten = "2.016010000000022E+15"
+    for command in ("order", "check"):
+        told = cli.run(command, rewritten, status=1).stderr
+        assert f"{rewritten} is a number that a spreadsheet has rewritten" in told
 
 
 def test_a_check_marks_orders_to_be_asked_about_next(cli: CommandLine, bench: Workbench) -> None:

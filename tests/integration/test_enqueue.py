@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
 from tests.support.reconciling import ORDERS, Workbench
@@ -391,3 +392,11 @@ def test_singles_that_come_together_are_answered_one_by_one(bench: Workbench) ->
     assert sorted(kept, key=str) == sorted(
         [("reconciler.enqueue_order", "no order"), ("reconciler.enqueue_order", differs)], key=str
     )
+
+
+def test_a_list_with_refusals_is_logged_as_a_warning(bench: Workbench) -> None:
+    with capture_logs() as told:
+        enqueue(bench, {"request_id": "r1"})
+        enqueue(bench, {"request_id": "r2"}, {"request_id": 5})
+    lines = [(line["log_level"], line["rejected"]) for line in told if line["action"] == "orders_enqueued"]
+    assert lines == [("info", 0), ("warning", 1)]

@@ -1,9 +1,17 @@
-"""The README's SQL runs as it is printed, and its readers miss no change, however late it commits."""
+"""The README's walk and its SQL run as they are printed, and its readers miss no change, however late it commits."""
 
+import base64
+import contextlib
+import json
+import os
 import re
+import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +20,13 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 import worker
+from tests.support.command_line import PROGRAM
 from tests.support.reconciling import Workbench
+from tests.support.servers import EmbeddedValkey, free_port
 from worker.adapters.database.archive import move_settled
 from worker.adapters.database.references import cancel
 from worker.domain.identity import OrderKey
+from worker.domain.submissions import Submission, read_order
 
 README = (Path(worker.__file__).parents[1] / "README.md").read_text("utf-8")
 KINDS = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}
@@ -153,3 +164,72 @@ def test_a_cursor_at_the_greatest_time_seen_would_miss_it(
     reader = reader_of(Block(f"{NAIVE};\n{rows}"))
     commit_late(bench, reader)
     assert reader.seen == ["early"]
+
+
+def put_in_place(text: str, **places: str) -> str:
+    """The README's text with this test's own servers; what stands for them there is replaced everywhere."""
+    for printed, own in places.items():
+        assert printed in text
+        text = text.replace(printed, own)
+    return text
+
+
+def programs(folder: Path) -> Path:
+    """A folder with `reconciler` and `python`, as `make setup` makes one, whatever of this is installed."""
+    folder.mkdir()
+    for name, command in (("reconciler", PROGRAM), ("python", [sys.executable])):
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
+
+
+# Nine programs start, one after the other.
+@pytest.mark.timeout(240)
+def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    walk = README.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
+    steps = re.findall(r"^```sh\n(.*?)^```$", walk, re.MULTILINE | re.DOTALL)
+    places = {"redis://127.0.0.1:6379/0": own_valkey.url, "8100": str(free_port())}
+    script = put_in_place("".join(steps), **places)
+    path = f"{programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
+    # A session of its own, so that nothing of it is left where it fails.
+    walked = subprocess.Popen(
+        ["bash", "-euc", f"{script}wait"],
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(Path(worker.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        told, _ = walked.communicate(timeout=220)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(walked.pid, signal.SIGKILL)
+        walked.wait()
+    assert "Nothing is fatal" in told, told
+    assert re.search(r"^state +succeeded *$", told, re.MULTILINE), told
+    assert re.search(r"^settled by +query *$", told, re.MULTILINE), told
+
+
+def test_the_order_of_the_example_is_accepted_and_young(own_valkey: EmbeddedValkey) -> None:
+    section = README.split("## Enqueue orders")[1]
+    example = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[0]
+    script = put_in_place(example, **{"redis://redis.example.internal:6379/0": own_valkey.url})
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    with own_valkey.client() as client:
+        (message,) = client.lrange("reconciler.orders", 0, -1)
+    (orders,), _, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
+    now = datetime.now(UTC)
+    read = [read_order(order, ["default"], now) for order in orders]
+    assert all(isinstance(one, Submission) and now - one.submitted_at < timedelta(hours=1) for one in read)
+
+
+def test_the_caller_is_told_what_to_install() -> None:
+    assert 'pip install "celery[redis]"' in README.split("## Enqueue orders")[1].split("```")[0]
+
+
+def test_the_deployment_says_where_its_programs_and_its_env_are() -> None:
+    step = README.split("### 5. Migrate and run")[1].split("###")[0]
+    assert "cd /etc/reconciler" in step
+    assert 'PATH="/opt/reconciler/bin:$PATH"' in step
+    assert "/etc/reconciler/.env" in README.split("### 4. Settings")[1].split("###")[0]

@@ -493,6 +493,27 @@ def test_accounts_file_that_everybody_can_read_is_a_warning(given: Given) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["RECONCILER_BROKER_URL=redis://:sesame-street@127.0.0.1/0", "POSTGRES_PASSWORD=sesame-street", "A_TOKEN=x"],
+)
+def test_an_env_file_with_secrets_that_everybody_can_read_is_a_warning(given: Given, line: str) -> None:
+    file = Path(".env")
+    file.write_text(f"{line}\n")
+    file.chmod(0o604)
+    assert given.settings().warnings == (
+        ".env holds passwords or tokens and can be read by every user of this machine: chmod 600 .env",
+    )
+    file.chmod(0o640)
+    assert given.settings().warnings == ()
+
+
+def test_an_env_file_without_secrets_may_be_read_by_everybody(given: Given) -> None:
+    Path(".env").write_text("RECONCILER_AUTH_TOKEN=\nRECONCILER_BROKER_URL=redis://127.0.0.1:6379/0\n")
+    Path(".env").chmod(0o644)
+    assert given.settings().warnings == ()
+
+
 def test_unknown_variable_is_a_warning_that_names_the_nearest(given: Given) -> None:
     Path(".env").write_text("RECONCILER_TICK_SECOND=2\n")
     settings = given.settings(BATCHSIZE="5", TEST_POSTGRES_URL="postgresql://h/d")
@@ -500,6 +521,30 @@ def test_unknown_variable_is_a_warning_that_names_the_nearest(given: Given) -> N
         "RECONCILER_BATCHSIZE is set, but there is no such setting; did you mean RECONCILER_BATCH_SIZE?",
         "RECONCILER_TICK_SECOND is set, but there is no such setting; did you mean RECONCILER_TICK_SECONDS?",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WINDOW", "QUERY_WINDOW_SECONDS"),
+        ("QUERY_WINDOW", "QUERY_WINDOW_SECONDS"),
+        ("WINDOW_SECONDS", "QUERY_WINDOW_SECONDS"),
+        ("DEADLINE", "REQUEST_DEADLINE_SECONDS"),
+        ("GRACE", "CALLBACK_GRACE_SECONDS"),
+        ("TICK", "TICK_SECONDS"),
+        ("TOKEN", "AUTH_TOKEN"),
+        ("SID", "ACCOUNT_SID"),
+        ("QUERYS_PER_WINDOW", "QUERIES_PER_WINDOW"),
+        ("DATABSE_URL", "DATABASE_URL"),
+    ],
+)
+def test_a_setting_is_found_by_some_of_its_words_or_nearly_its_name(given: Given, name: str, meant: str) -> None:
+    (warning,) = given.settings({name: "1"}).warnings
+    assert warning.endswith(f"did you mean RECONCILER_{meant}?")
+
+
+def test_a_variable_that_resembles_no_setting_has_no_suggestion(given: Given) -> None:
+    assert given.settings(COFFEE="1").warnings == ("RECONCILER_COFFEE is set, but there is no such setting",)
 
 
 # -------------------------------------------------------------------------------------------------------- .env.example

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from worker.cli.archive import archive
 from worker.cli.check import check
@@ -20,6 +21,7 @@ from worker.cli.plan import plan
 from worker.cli.run import run
 from worker.cli.status import status
 from worker.simulator.command import platform
+from worker.simulator.environment import EnvironmentCommand
 
 app = typer.Typer(
     name="reconciler",
@@ -51,8 +53,8 @@ def reconciler(
     """
 
 
-def _add(command: Callable[..., None], *examples: str) -> None:
-    app.command(help=flowing(command.__doc__), epilog=listed(*examples))(command)
+def _add(command: Callable[..., None], *examples: str, cls: type[TyperCommand] | None = None) -> None:
+    app.command(help=flowing(command.__doc__), epilog=listed(*examples), cls=cls)(command)
 
 
 app.callback(
@@ -90,7 +92,12 @@ _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reco
 _add(status, "reconciler status", "reconciler status --json")
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
-_add(platform, "reconciler platform", "reconciler platform --window 2 --lost-callbacks 0.5 --json")
+_add(
+    platform,
+    "reconciler platform",
+    "reconciler platform --window 2 --lost-callbacks 0.5 --json",
+    cls=EnvironmentCommand,
+)
 app.command(
     # Its options are the demo's own, its help among them.
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},

@@ -27,7 +27,7 @@ def check(refs: References, account: Account = "default", as_json: AsJson = Fals
         settings = opened.settings
         intake = Intake(opened.database, rules_of(settings), app_ids_of(settings))
         for part in _parts(refs):
-            found = find_orders(opened.database, account, part)
+            found = find_orders(opened, account, part)
             # By the row: an order that is named by both its ids is asked about once.
             known = {row["id"]: (ref, row) for ref, row in found.items() if not isinstance(row, str)}
             refused.extend({"ref": ref, "errors": [why]} for ref, why in found.items() if isinstance(why, str))

@@ -46,7 +46,9 @@ def lines(checks: Sequence["Check"], width: int | None) -> list[tuple[str, str]]
     for check in checks:
         label = check.status.upper() if check.status == "fatal" else check.status
         room = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
-        first, *more = [str(check)] if room is None else wrap(str(check), room, break_on_hyphens=False)
+        first, *more = (
+            [str(check)] if room is None else wrap(str(check), room, break_on_hyphens=False, break_long_words=False)
+        )
         drawn.append((f"{label:<{_LABEL_WIDTH}}", f"{check.name:<{name_width}}{first}"))
         drawn.extend((" " * _LABEL_WIDTH, " " * name_width + text) for text in more)
     return drawn

@@ -1,6 +1,7 @@
 """What all commands share: how they end. Each error is one line on standard error, and never a traceback."""
 
 import inspect
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,9 @@ from worker.adapters.wording import first_line, one_line
 from worker.cli.errors import CommandError
 
 EXIT_INTERRUPTED = 130
+
+# Typer checks options by pydantic, which begins what a choice says with this.
+_PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 
 def flowing(docstring: str | None) -> str:
@@ -73,7 +77,7 @@ def _say_usage(error: Any) -> int:
         # The message is the whole help.
         typer.echo(message, err=True)
     else:
-        _say(f"{one_line(message).rstrip('.')}; see: {command} --help", error.exit_code)
+        _say(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
     return int(error.exit_code)
 
 

@@ -142,7 +142,8 @@ def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) ->
 
 
 def _show(told: Mapping[str, Any]) -> None:
-    from worker.cli.output import console, print_table
+    from worker.cli.output import console
+    from worker.cli.table import print_table
 
     if not told["slots"]:
         typer.echo("No worker has run on this database yet: start one with `reconciler run`.")

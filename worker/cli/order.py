@@ -6,6 +6,8 @@ from typing import Any
 from worker.cli.options import Account, AsJson, Reference
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
+# What others have said, of any length.
+_NOTES = ("said", "outcome")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
 
 
@@ -21,7 +23,7 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
     from worker.cli.session import session
 
     with session() as opened:
-        found = find_orders(opened.database, account, [ref])[ref]
+        found = find_orders(opened, account, [ref])[ref]
         if isinstance(found, str):
             raise CommandError(found)
         with opened.database.snapshot() as connection:
@@ -33,7 +35,8 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
 
 
 def _show(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]], queries: Sequence[Mapping[str, Any]]) -> None:
-    from worker.cli.output import console, print_fields, print_table
+    from worker.cli.output import console
+    from worker.cli.table import print_fields, print_table
 
     out = console()
     print_fields(out, row)
@@ -45,7 +48,7 @@ def _show(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]], queries: 
     ):
         out.print()
         if rows:
-            print_table(out, columns, rows, title=title)
+            print_table(out, columns, rows, title=title, notes=_NOTES)
         else:
             out.print(f"{title}: none yet.")
 

@@ -61,23 +61,25 @@ def orders(
     Amounts are yuan (what the platform charged, or in parentheses what is expected), times are UTC.
     """
     from worker.adapters.database.reads import count_orders, recent_orders
-    from worker.cli.session import session
+    from worker.cli.session import require_known, session
 
     if summary and (state or attention):
         raise typer.BadParameter("--summary counts every state and attention; leave --state and --attention out")
-    with session() as opened, opened.database.read() as connection:
-        if summary:
-            _show_counts(count_orders(connection, accounts=account or ()), as_json)
-        else:
-            reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
-            found = recent_orders(
-                connection, limit=limit, accounts=account or (), states=state or (), attention=reasons
-            )
-            _show_orders(found, as_json)
+    accounts = account or ()
+    with session() as opened:
+        require_known(opened, accounts)
+        with opened.database.read() as connection:
+            if summary:
+                _show_counts(count_orders(connection, accounts=accounts), as_json)
+            else:
+                reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
+                found = recent_orders(connection, limit=limit, accounts=accounts, states=state or (), attention=reasons)
+                _show_orders(found, as_json)
 
 
 def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    from worker.cli.output import console, print_json, print_table
+    from worker.cli.output import console, print_json
+    from worker.cli.table import print_table
 
     if as_json:
         print_json(found)
@@ -86,7 +88,7 @@ def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     else:
         out = console()
         columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]
-        print_table(out, columns, [_table_row(order) for order in found])
+        print_table(out, columns, [_table_row(order) for order in found], ids=("order", "account"))
 
 
 def _table_row(order: Mapping[str, Any]) -> dict[str, object]:
@@ -99,7 +101,8 @@ def _table_row(order: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _show_counts(counts: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    from worker.cli.output import console, print_json, print_table
+    from worker.cli.output import console, print_json
+    from worker.cli.table import print_table
 
     total = sum(count["orders"] for count in counts)
     if as_json:
@@ -107,5 +110,5 @@ def _show_counts(counts: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     elif not counts:
         typer.echo("No orders.")
     else:
-        print_table(console(), ("account", "state", "attention", "orders"), counts)
+        print_table(console(), ("account", "state", "attention", "orders"), counts, ids=("account",))
         typer.echo(f"{total:,} orders.")

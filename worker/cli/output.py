@@ -1,11 +1,10 @@
-"""Data on standard output: tables for people, JSON for programs.
+"""Data on standard output: cells of tables for people, JSON for programs.
 
 Texts come from outside: a table draws them as they are, never as markup; both write control characters out.
 """
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -52,35 +51,6 @@ def console() -> "Console":
     if not out.is_terminal and "COLUMNS" not in out._environ:
         out.width = _WIDTH_WITHOUT_TERMINAL
     return out
-
-
-def print_table(
-    out: "Console", columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, title: str | None = None
-) -> None:
-    """Print rows under these columns, each named by its key in the rows."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for name in columns:
-        # Folded, not cut: what cannot be read in full cannot be looked up either.
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(row[name]) for name in columns))
-    out.print(table)
-
-
-def print_fields(out: "Console", fields: Mapping[str, object]) -> None:
-    """Print names and values, one pair a line, without those that are empty."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in fields.items():
-        if value is not None:
-            grid.add_row(name.replace("_", " "), cell(value))
-    out.print(grid)
 
 
 def _shown(value: object) -> str:

@@ -28,17 +28,13 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
     What an order is worth is the delay that a look at it saves on the average.
     """
     from worker.adapters.database.plans import read_plan
-    from worker.cli.errors import CommandError
     from worker.cli.output import print_json
-    from worker.cli.session import session
+    from worker.cli.session import require_configured, session
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
-        unknown = sorted(set(account or ()) - settings.accounts.keys())
-        if unknown:
-            known = ", ".join(settings.accounts)
-            raise CommandError(f"there is no account {unknown[0]}; the settings name: {known}")
+        require_configured(settings, account or ())
         with opened.database.read() as connection:
             now = opened.database.now(connection)
             plans = [
@@ -122,7 +118,8 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
 
 
 def _show(told: Mapping[str, Any]) -> None:
-    from worker.cli.output import console, print_table
+    from worker.cli.output import console
+    from worker.cli.table import print_table
 
     out = console()
     if told["waits"]:
@@ -135,7 +132,8 @@ def _show(told: Mapping[str, Any]) -> None:
     title = f"{told['account']}: {told['work']} by {told['id_kind']}, {orders}"
     if shown < count:
         title += f", the first {shown:,} of them"
-    print_table(out, _COLUMNS, [_row(line) for line in told["orders"]], title=title)
+    rows = [_row(line) for line in told["orders"]]
+    print_table(out, _COLUMNS, rows, title=title, ids=("order",), notes=("reason",))
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, object]:

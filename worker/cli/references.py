@@ -3,18 +3,24 @@
 import re
 from collections.abc import Sequence
 
-from worker.adapters.database.engine import Database
 from worker.adapters.database.reads import Row, order_by_id, orders_named
 from worker.adapters.wording import one_line
+from worker.cli.session import Session, require_known
+from worker.domain.identity import id_fault, order_id_fault
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 
 
-def find_orders(database: Database, account: str, references: Sequence[str]) -> dict[str, Row | str]:
-    """For each reference the order that it names; or why it names none, as a line that says what to do."""
+def find_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+    """For each reference the order that it names; or why it names none, as a line that says what to do.
+
+    Raises CommandError for an account that nobody knows, where a reference needs one.
+    """
     names = [reference for reference in references if not _ROW_ID.fullmatch(reference)]
+    if names:
+        require_known(opened, [account])
     # An order may be moved to the archive or back meanwhile: it is looked for in both tables.
-    with database.snapshot() as connection:
+    with opened.database.snapshot() as connection:
         rows = orders_named(connection, account, names) if names else []
         by_id = {
             reference: order_by_id(connection, int(found[1]))
@@ -37,4 +43,7 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
         return f"{shown} names two orders, {listed}: use one of these"
+    # What cannot be an id at all is only not there; a rewritten one looks like an id to whoever copied it.
+    if id_fault(reference) is None and (fault := order_id_fault(reference)):
+        return fault
     return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"

@@ -1,7 +1,7 @@
 """The settings and the database, as a command uses them."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ import typer
 from worker.adapters.database.engine import Database, is_contention
 from worker.adapters.database.error_kinds import ErrorKind, kind_of
 from worker.adapters.database.migrations import NotAtHead, check_at_head
-from worker.adapters.database.reads import missing_file, shown_url
+from worker.adapters.database.reads import has_orders, missing_file, shown_url
 from worker.adapters.log import configure_logging
 from worker.adapters.redaction import Redactor
 from worker.adapters.wording import first_line, one_line
@@ -35,7 +35,7 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     if needs_accounts:
         settings.require_accounts()
     # What a command says, it says itself: the operations' own records would stand between the lines of a table.
-    configure_logging(logging.getLevelName(logging.WARNING), settings.log_format, secrets=settings.secrets)
+    configure_logging(logging.getLevelName(logging.ERROR), settings.log_format, secrets=settings.secrets)
     for warning in settings.warnings:
         typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
     return settings
@@ -66,6 +66,26 @@ def told_in_a_line(settings: Settings) -> Iterator[None]:
             raise
         words = first_line(error, Redactor(settings.secrets))
         raise CommandError(f"{kind.words} ({words}): {kind.remedy}") from None
+
+
+def require_configured(settings: Settings, accounts: Collection[str]) -> None:
+    """Raise CommandError for an account that the settings do not name."""
+    for name in accounts:
+        if name not in settings.accounts:
+            known = ", ".join(settings.accounts) or "none"
+            raise CommandError(f"there is no account {one_line(name)}; the settings name: {known}")
+
+
+def require_known(opened: Session, accounts: Collection[str]) -> None:
+    """Raise CommandError for an account that neither the settings name nor any order has.
+
+    An account that was removed from the settings leaves orders behind, which a person may still want to see.
+    """
+    strangers = [name for name in accounts if name not in opened.settings.accounts]
+    if strangers:
+        with opened.database.snapshot() as connection:
+            strangers = [name for name in strangers if not has_orders(connection, name)]
+    require_configured(opened.settings, strangers)
 
 
 @contextmanager

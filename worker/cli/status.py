@@ -20,8 +20,9 @@ def status(as_json: AsJson = False) -> None:
 
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
     """
-    from worker.cli.output import console, print_json, print_table
+    from worker.cli.output import console, print_json
     from worker.cli.session import session
+    from worker.cli.table import print_table
 
     with session() as opened:
         state = _read(opened)
@@ -31,9 +32,9 @@ def status(as_json: AsJson = False) -> None:
         typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
     else:
         out = console()
-        print_table(out, _SLOT_COLUMNS, [_slot_row(slot) for slot in state["slots"]], title="Budget")
+        print_table(out, _SLOT_COLUMNS, [_slot_row(slot) for slot in state["slots"]], title="Budget", ids=("accounts",))
         rows = [_account_row(account, state["now"]) for account in state["accounts"]]
-        print_table(out, _ACCOUNT_COLUMNS, rows, title="Accounts")
+        print_table(out, _ACCOUNT_COLUMNS, rows, title="Accounts", ids=("account",), notes=("asks", "ended"))
 
 
 def _read(opened: "Session") -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _read(opened: "Session") -> dict[str, Any]:
 
 def _slot_row(slot: Mapping[str, Any]) -> dict[str, object]:
     wait = slot["due_in_seconds"]
-    names = ", ".join(slot["accounts"]) or f"(not configured: {slot['account_sid']})"
+    names = ", ".join(slot["accounts"]) or f"not configured: {slot['account_sid']}"
     return {**slot, "accounts": names, "next_query": f"in {wait:,} s" if wait else "now"}
 
 

@@ -159,9 +159,14 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
     except Exception as error:  # Whatever a client raises, it cannot be used.
         remedy = "see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it"
         away = warning("broker", f"does not answer ({first_words(error)})", remedy)
-        return [away, skipped("maxmemory_policy", "the broker does not answer")]
-    reached = ok("broker", f"{reading.url} answers")
-    return [reached, judgement.maxmemory_policy(reading.policy, reading.why_unread)] if reading.is_redis else [reached]
+        rest = ("maxmemory_policy", "persistence", "default_queue")
+        return [away, *(skipped(name, "the broker does not answer") for name in rest)]
+    checks = [ok("broker", f"{reading.url} answers")]
+    if reading.is_redis:
+        checks.append(judgement.maxmemory_policy(reading.policy, reading.why_unread))
+        checks.append(judgement.persistence(reading.persistence, reading.why_persistence_unread))
+    checks.append(judgement.default_queue(reading.default_queue, reading.why_queue_unread))
+    return checks
 
 
 def _backend_checks(settings: Settings, fault: Check | None) -> list[Check]:

@@ -102,6 +102,40 @@ def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check
     return warning(name, f"{policy}: when its memory is full, orders on their way to the table are dropped", remedy)
 
 
+def persistence(kind: str | None, why_unread: str | None = None) -> Check:
+    """Whether a Redis keeps its messages over a restart: `aof`, `snapshots`, `none`; None where it does not tell."""
+    name = "persistence"
+    match kind:
+        case "aof":
+            return ok(name, "appendonly yes")
+        case "snapshots":
+            return ok(name, "snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
+        case "none":
+            return warning(
+                name,
+                "no persistence: when the server restarts, orders on their way to the table are lost",
+                "set appendonly yes",
+            )
+    told = f" ({why_unread})" if why_unread else ""
+    return warning(name, f"unknown: it could not be read{told}", "see in the server's own settings that it is on")
+
+
+def default_queue(waiting: int | None, why_unread: str | None = None) -> Check:
+    """Whether callers forget to name the queue; `waiting` messages lie in Celery's own, None where it does not tell."""
+    name = "default_queue"
+    if waiting is None:
+        told = f" ({why_unread})" if why_unread else ""
+        return warning(name, f"unknown: it could not be read{told}", "see that no message waits in the queue celery")
+    if not waiting:
+        return ok(name, "no message waits in Celery's default queue")
+    messages = "1 message waits" if waiting == 1 else f"{waiting:,} messages wait"
+    return warning(
+        name,
+        f"{messages} in Celery's default queue, celery, which this worker does not consume",
+        'if they are for it, have their sender name queue="reconciler.orders", and send them again',
+    )
+
+
 def _form_faults(account: Credentials, name: str) -> Iterator[str]:
     for what, value in (("account SID", account.account_sid), ("app id", account.app_id)):
         if not _ISSUED.fullmatch(value):

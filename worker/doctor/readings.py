@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from kombu import Connection
 from kombu.utils.url import maybe_sanitize_url
@@ -20,6 +20,9 @@ from worker.adapters.database.windows import longest_windows
 from worker.adapters.wording import first_words
 
 T = TypeVar("T")
+
+DEFAULT_QUEUE = "celery"
+"""Where Celery sends a task whose caller names no queue."""
 
 
 class NoDatabaseFile(Exception):
@@ -48,6 +51,12 @@ class BrokerReading:
     policy: str | None = None
     """Of a Redis: its maxmemory-policy, or None where it does not tell."""
     why_unread: str | None = None
+    persistence: str | None = None
+    """Of a Redis: `aof`, `snapshots`, `none`, or None where it does not tell."""
+    why_persistence_unread: str | None = None
+    default_queue: int | None = None
+    """How many messages wait in Celery's default queue, which nobody here consumes; None where it does not tell."""
+    why_queue_unread: str | None = None
 
 
 def begun(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
@@ -93,10 +102,10 @@ def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
     return DatabaseReading(server=server, fault_of_revision=None, windows=windows)
 
 
-def read_broker(url: str, *, seconds: float) -> BrokerReading:
+def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:
     """Connect to the broker, or to the first of several that answers; raises kombu's errors where none does.
 
-    `seconds`: how long to wait for each word of it.
+    `seconds`: how long to wait for each word of it. `default_queue`: whose messages are counted.
     """
     options = {"socket_connect_timeout": seconds, "socket_timeout": seconds} if not url.startswith("amqp") else {}
     with Connection(url, connect_timeout=seconds, transport_options=options, ssl=certified(url)) as connection:
@@ -104,13 +113,43 @@ def read_broker(url: str, *, seconds: float) -> BrokerReading:
         connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
         if connection.transport.driver_type != "redis":
-            return BrokerReading(url=reached, is_redis=False)
-        try:
-            # INFO, not CONFIG GET, which most who rent a Redis out forbid.
-            policy = connection.default_channel.client.info("memory").get("maxmemory_policy")
-        except Exception as error:  # Whatever it says: it is there, and does not tell.
-            return BrokerReading(url=reached, is_redis=True, why_unread=first_words(error))
-        return BrokerReading(url=reached, is_redis=True, policy=None if policy is None else str(policy))
+            reading = BrokerReading(url=reached, is_redis=False)
+        else:
+            client = connection.default_channel.client
+            reading = _with_persistence(_with_policy(BrokerReading(url=reached, is_redis=True), client), client)
+        return _with_default_queue(reading, connection, default_queue)
+
+
+def _with_policy(reading: BrokerReading, client: Any) -> BrokerReading:
+    try:
+        # INFO, not CONFIG GET, which most who rent a Redis out forbid.
+        policy = client.info("memory").get("maxmemory_policy")
+    except Exception as error:  # Whatever it says: it is there, and does not tell.
+        return replace(reading, why_unread=first_words(error))
+    return replace(reading, policy=None if policy is None else str(policy))
+
+
+def _with_persistence(reading: BrokerReading, client: Any) -> BrokerReading:
+    try:
+        if client.info("persistence").get("aof_enabled") == 1:
+            return replace(reading, persistence="aof")
+        # Only here stands whether snapshots are taken by themselves: INFO tells when the last one was.
+        rules = client.config_get("save")["save"]
+    except Exception as error:
+        return replace(reading, why_persistence_unread=first_words(error))
+    return replace(reading, persistence="snapshots" if rules else "none")
+
+
+def _with_default_queue(reading: BrokerReading, connection: Connection, queue: str) -> BrokerReading:
+    try:
+        with connection.channel() as channel:
+            # Passive: it makes no queue, and moves no message.
+            waiting = channel.queue_declare(queue, passive=True).message_count
+    except Exception as error:
+        if str(getattr(error, "reply_code", "")) == "404":
+            return replace(reading, default_queue=0)
+        return replace(reading, why_queue_unread=first_words(error))
+    return replace(reading, default_queue=waiting)
 
 
 def resolve(host: str) -> str:

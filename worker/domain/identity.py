@@ -18,6 +18,9 @@ _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
 # A comma would split the id in two inside a batch, a quote or a bracket would change the meaning of the request.
 _FORBIDDEN = frozenset(",'\"`[](){}<>")
 
+# What a spreadsheet makes of a long number. It has lost digits: two orders may have become one.
+_REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")
+
 _BARE = re.compile("1[0-9]{10}")
 _COUNTRY_CODE = re.compile(r"^\+?86")
 
@@ -80,6 +83,20 @@ def id_fault(value: object) -> str | None:
         if character in _FORBIDDEN or character.isspace() or unicodedata.category(character).startswith("C"):
             return f"contains {character!a}; accepted: {ID_RULE}"
     return None
+
+
+def order_id_fault(value: object) -> str | None:
+    """Why a value cannot be the id of an order that is sent to us, or None where it can.
+
+    Stricter than `id_fault`: an id of a spreadsheet's form in a callback or an answer is only the id of no order.
+    """
+    fault = id_fault(value)
+    if fault is None and isinstance(value, str) and _REWRITTEN.fullmatch(value):
+        return (
+            f"{value} is a number that a spreadsheet has rewritten, and its last digits may be lost; accepted: the id"
+            " as it was given: format the column as text, and fill it from the source again"
+        )
+    return fault
 
 
 def normalise_mobile(value: str) -> str | None:

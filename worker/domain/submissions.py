@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from worker.domain.amounts import AMOUNT_RULE, read_amount
-from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile
+from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile, order_id_fault
 from worker.domain.orders import Attention, Order, OrderState, gravest
 
 DEFAULT_ACCOUNT = "default"
@@ -125,7 +125,7 @@ def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: lis
         configured = ", ".join(sorted(accounts)) or "none"
         faults.append(f"account: {id_fault(account) or f'{account} is not configured; accepted: {configured}'}")
     for field, value in (("request_id", request_id), ("custom_parm", custom_parm)):
-        if value is not None and (fault := id_fault(value)):
+        if value is not None and (fault := order_id_fault(value)):
             faults.append(f"{field}: {fault}")
     if request_id is None and custom_parm is None:
         faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")

@@ -51,7 +51,7 @@ class AccountsFile:
         if faults:
             raise ValueError("\n".join(faults))
         accounts = {name: Credentials(**table) for name, table in tables.items()}
-        return cls(path=path, accounts=accounts, warnings=tuple(_mode_warnings(path)))
+        return cls(path=path, accounts=accounts, warnings=tuple(mode_warnings(path)))
 
 
 def sid_fault(value: str) -> str | None:
@@ -102,6 +102,12 @@ def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[str]:
             yield f"the accounts {first!r} and {name!r} share an account SID but have different auth tokens"
 
 
+def mode_warnings(path: Path, holds: str = "auth tokens") -> Iterator[str]:
+    """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
+    if path.stat().st_mode & stat.S_IROTH:
+        yield f"{path} holds {holds} and can be read by every user of this machine: chmod 600 {path}"
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -147,8 +153,3 @@ def _form_fault(value: str) -> str:
 
 def _short(name: str) -> str:
     return repr(name if len(name) <= 64 else name[:64] + "...")
-
-
-def _mode_warnings(path: Path) -> Iterator[str]:
-    if path.stat().st_mode & stat.S_IROTH:
-        yield f"{path} holds auth tokens and can be read by every user of this machine: chmod 600 {path}"

@@ -1,7 +1,8 @@
 """Reading the settings at start, and telling a person what is wrong with them."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,16 +10,19 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.settings.accounts import mode_warnings
 from worker.settings.model import PREFIX, Settings, SettingsError
 
-# Variables that the test suite reads; no concern of a running program.
-_TEST_PREFIX = f"{PREFIX}TEST_"
+# Variables that the test suite and the simulated platform read; no concern of a running worker.
+_OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
 
 # A password may stand anywhere in a URL that was written wrongly, and a token in the wrong one of the three.
 _NEVER_SHOWN = frozenset(
     {"database_url", "broker_url", "result_backend", "platform_url", "account_sid", "auth_token", "app_id"}
 )
 _LONGEST_SHOWN = 60
+
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 # Pydantic's kinds of fault, in words that complete "RECONCILER_... ".
 _WORDS = {
@@ -64,7 +68,8 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     """
     try:
         settings = _FromEnvironment(env_file)
-        return settings.with_warnings(tuple(_unknown_variables(env_file)))
+        in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
+        return settings.with_warnings((*_unknown_variables(in_file), *_file_warnings(env_file, in_file)))
     except ValidationError as error:
         faults = tuple(line for detail in error.errors() for line in _fault_lines(detail))
     except (OSError, UnicodeDecodeError) as error:
@@ -87,10 +92,34 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
-def _unknown_variables(env_file: str | Path | None) -> Iterator[str]:
+def _file_warnings(env_file: str | Path | None, in_file: Mapping[str, str | None]) -> Iterator[str]:
+    if env_file is not None and any(_is_secret(name.upper(), value or "") for name, value in in_file.items()):
+        yield from mode_warnings(Path(env_file), "passwords or tokens")
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(value) and (name.endswith(("_TOKEN", "_PASSWORD")) or _PASSWORD_IN_URL.search(value) is not None)
+
+
+def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[str]:
     known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
-    in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
-        if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX) and name not in known:
-            close = get_close_matches(name, known, n=1)
-            yield f"{name} is set, but there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+        if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in known:
+            close = _nearest(name, known)
+            yield f"{name} is set, but there is no such setting" + (f"; did you mean {close}?" if close else "")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The setting that a name may stand for: one that has all of its words, else one that is spelt alike."""
+    words = _words(name)
+    extra = {setting: len(_words(setting) - words) for setting in known if words <= _words(setting)}
+    if extra:
+        return min(extra, key=lambda setting: extra[setting])
+    # Without the prefix, which would make any two of them alike.
+    close = get_close_matches(name.removeprefix(PREFIX), [setting.removeprefix(PREFIX) for setting in known], n=1)
+    return f"{PREFIX}{close[0]}" if close else None
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name; a duration's unit is left out more often than not."""
+    return set(name.removeprefix(PREFIX).removesuffix("_SECONDS").split("_"))

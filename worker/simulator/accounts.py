@@ -4,7 +4,6 @@ Arguments of a process can be seen by every user of the machine, so tokens come 
 default. The variables and the file are the ones that the worker itself is configured with.
 """
 
-import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,14 +44,13 @@ def parse_account(text: str) -> Account:
     return Account(sid=parts[0], auth_token=parts[1], app_id=parts[2])
 
 
-def accounts_from_environment(environment: Mapping[str, str] | None = None) -> tuple[Account, ...]:
+def accounts_from_environment(environment: Mapping[str, str]) -> tuple[Account, ...]:
     """The accounts of RECONCILER_ACCOUNT_SID, _AUTH_TOKEN and _APP_ID, and of the TOML file RECONCILER_ACCOUNTS_FILE.
 
     Raises AccountsError where none is configured, one is incomplete or the file cannot be read.
     """
-    known = os.environ if environment is None else environment
-    accounts = list(_default_account(known))
-    if path := known.get(_FILE_VARIABLE):
+    accounts = list(_default_account(environment))
+    if path := environment.get(_FILE_VARIABLE):
         accounts.extend(_accounts_of_file(Path(path)))
     if not accounts:
         raise AccountsError(

@@ -16,6 +16,7 @@ from worker.simulator.answers import AnswerStyle, KeyCase, Shape, UnknownAnswer
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.delays import Delay
+from worker.simulator.environment import read_environment
 from worker.simulator.faults import Faults
 from worker.simulator.server import Simulator
 
@@ -106,7 +107,7 @@ def platform(
 
 
 def _accounts(given: Sequence[str] | None) -> tuple[Account, ...]:
-    return tuple(map(parse_account, given)) if given else accounts_from_environment()
+    return tuple(map(parse_account, given)) if given else accounts_from_environment(read_environment())
 
 
 def _shares(given: Sequence[str]) -> dict[str, float]:

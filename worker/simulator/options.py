@@ -11,7 +11,7 @@ _LIMIT, _TRUTH, _ANSWERS, _FAULTS, _CALLBACKS = "Limit", "Truth of orders", "Ans
 
 _ACCOUNT_HELP = """An account to serve; may be repeated. Others can see a process's arguments: better set
 RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID, or RECONCILER_ACCOUNTS_FILE, which are read where
-this is not given."""
+this is not given, from .env too."""
 _DELAY_HELP = """Seconds from an order's placing to its settling: fixed:S, uniform:LEAST,MOST, exponential:MEAN,
 lognormal:MEDIAN,SIGMA or bimodal:FAST,SLOW,SLOW_SHARE."""
 _FAULT_HELP = """May be repeated. Of answers: http-NNN, garbage-KIND, refuse, reset, reset-midway, silent, drip-headers,

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,11 @@ import pytest
 import redis
 
 import worker.simulator
+from tests.support.command_line import PROGRAM
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, look, tell
 
 ROOT = Path(worker.simulator.__file__).parents[2]
-COMMAND = [
-    sys.executable,
-    "-c",
-    "import typer; from worker.simulator.command import platform; typer.run(platform)",
-]
+COMMAND = [*PROGRAM, "platform"]
 HOME = {"PYTHONPATH": str(ROOT)}
 ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
 
@@ -74,6 +70,33 @@ def test_its_options_reach_the_platform(tmp_path: Path) -> None:
 def test_the_window_is_read_from_the_environment() -> None:
     with running(environment=ACCOUNT | {"RECONCILER_QUERY_WINDOW_SECONDS": "2"}) as (_, url):
         assert look(url, "record")["window_seconds"] == 2
+
+
+def env_file(**settings: object) -> None:
+    lines = [*(f"{name}={value}" for name, value in ACCOUNT.items()), *(f"{n}={v}" for n, v in settings.items())]
+    Path(".env").write_text("\n".join(lines), encoding="utf-8")
+
+
+def test_its_account_and_its_limit_are_read_from_env_in_the_working_directory() -> None:
+    # Names in either case, as of the worker's settings.
+    env_file(reconciler_query_window_seconds=2)
+    with running(environment={"RECONCILER_QUERY_WINDOW_SECONDS": ""}) as (_, url):
+        assert RawQuery(ids="5").send(url).status == 200
+        assert look(url, "record")["window_seconds"] == 2
+
+
+def test_the_environment_wins_over_env_and_an_option_over_both() -> None:
+    env_file(RECONCILER_QUERY_WINDOW_SECONDS=2, RECONCILER_QUERIES_PER_WINDOW=5)
+    with running("--queries-per-window", "7", environment={"RECONCILER_QUERY_WINDOW_SECONDS": "3"}) as (_, url):
+        record = look(url, "record")
+    assert (record["window_seconds"], record["queries_per_window"]) == (3, 7)
+
+
+def test_an_env_that_cannot_be_read_is_said_in_one_line() -> None:
+    Path(".env").write_bytes(b"RECONCILER_ACCOUNT_SID=\xff\n")
+    status, shown = refused(environment={})
+    assert (status, shown.count("\n")) == (2, 1)
+    assert ".env cannot be read (UnicodeDecodeError)" in shown
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def test_a_command_that_ends_well_has_status_zero() -> None:
     [
         (("enqeue",), "No such command 'enqeue'. Did you mean 'enqueue'"),
         (("orders", "--stat", "pending"), "No such option: --stat"),
-        (("orders", "--state", "lost"), "'lost' is not one of 'pending'"),
+        (("orders", "--state", "lost"), "Invalid value for '--state': 'lost' is not one of 'pending'"),
+        (("enqueue", "--format", "xls", "-"), "Invalid value for '--format': 'xls' is not one of 'csv'"),
         (("orders", "--attention", "lost"), "'lost' is not one of: any, late_conflict"),
         (("orders", "--limit", "0"), "--limit"),
         (("orders", "--summary", "--state", "pending"), "leave --state and --attention out"),

@@ -4,14 +4,13 @@ import io
 import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.adapters.wording import first_line, one_line
-from worker.cli.output import amount_text, console, print_fields, print_json, print_table
+from worker.cli.output import amount_text, print_json
 
 CHINA = timezone(timedelta(hours=8))
 NOON = datetime(2016, 1, 31, 12, 0, 30, tzinfo=CHINA)
@@ -51,37 +50,6 @@ def test_what_has_no_form_in_json_is_a_fault_of_ours() -> None:
 )
 def test_an_amount_is_written_the_same_whatever_database_it_came_from(amount: str, text: str) -> None:
     assert amount_text(Decimal(amount)) == text
-
-
-def table(row: dict[str, Any], width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("COLUMNS", str(width))
-    print_table(console(), tuple(row), [row])
-    print_fields(console(), row)
-    return capsys.readouterr().out
-
-
-def test_texts_from_outside_are_no_markup_and_no_escape_sequences(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = table({"remark": "[red]:boom:[/red]\x1b[31m\u202e", "at": NOON, "yes": True}, 100, capsys, monkeypatch)
-    assert shown.count("[red]:boom:[/red]\\x1b[31m\\u202e") == 2
-    assert "\x1b" not in shown
-    assert shown.count("2016-01-31 04:00:30Z") == 2
-
-
-def test_a_long_id_is_folded_not_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = table({"order": "0123456789" * 6, "state": "pending"}, 40, capsys, monkeypatch)
-    assert max(map(len, shown.splitlines())) <= 40
-    digits = "".join(character for character in shown if character.isdigit())
-    assert digits == "0123456789" * 12
-
-
-def test_without_a_terminal_lines_are_not_cut(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    print_table(console(), ("remark",), [{"remark": "x" * 200}])
-    assert "x" * 200 in capsys.readouterr().out
 
 
 def test_a_message_is_one_line_without_secrets_whatever_it_quotes() -> None:

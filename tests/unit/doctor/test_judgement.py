@@ -125,3 +125,25 @@ def test_credentials_of_another_form_are_a_warning_that_shows_no_token(
 def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
     (check,) = judgement.credentials(account(sid="demo-sid", app_id="demo-app"), are_platforms=False)
     assert check.status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("aof", Status.OK), ("snapshots", Status.OK), ("none", Status.WARNING), (None, Status.WARNING)],
+)
+def test_a_redis_that_keeps_nothing_or_does_not_tell_is_a_warning(kind: str | None, status: Status) -> None:
+    check = judgement.persistence(kind)
+    assert (check.status, check.remedy is None) == (status, status is Status.OK)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        (1, "1 message waits in Celery's default queue, celery"),
+        (4000, "4,000 messages wait in Celery's default queue, celery"),
+        (None, "unknown: it could not be read (no permission)"),
+    ],
+)
+def test_messages_in_the_default_queue_are_a_warning(waiting: int | None, told: str) -> None:
+    check = judgement.default_queue(waiting, "no permission")
+    assert (check.status, check.detail.startswith(told)) == (Status.WARNING, True)

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.identity import OrderKey, id_fault, json_type, masked_mobile_may_be, normalise_mobile
+from worker.domain.identity import (
+    OrderKey,
+    id_fault,
+    json_type,
+    masked_mobile_may_be,
+    normalise_mobile,
+    order_id_fault,
+)
 from worker.domain.reports import IdKind
 
 mobiles = st.from_regex(r"1[0-9]{10}", fullmatch=True)
@@ -36,6 +43,30 @@ def test_what_is_wrong_with_an_id_can_be_stored_and_shown(identity: str) -> None
     fault = id_fault(identity) or ""
     assert fault.isascii()
     assert fault.isprintable()
+
+
+@pytest.mark.parametrize("identity", ["2.016010000000022E+15", "2.01601e+15", "2E+15", "9.9E+308"])
+def test_an_id_that_a_spreadsheet_has_rewritten_is_no_order_of_anybody(identity: str) -> None:
+    fault = order_id_fault(identity)
+    assert fault is not None
+    assert fault.startswith(f"{identity} is a number that a spreadsheet has rewritten")
+    assert "format the column as text" in fault
+    # A callback or an answer may name what it likes: that is only the id of no order.
+    assert id_fault(identity) is None
+
+
+@pytest.mark.parametrize(
+    "identity",
+    ["2016010000000219", "E+15", "22.0E+15", "2.E+15", "2.0E15", "2.0E-15", "a2E+15", "2E+15b", "\u0662E+15"],
+)
+def test_an_id_that_only_resembles_a_rewritten_one_is_an_id(identity: str) -> None:
+    assert order_id_fault(identity) is None
+
+
+@given(st.text())
+def test_an_orders_id_has_every_fault_of_an_id(identity: str) -> None:
+    fault = id_fault(identity)
+    assert fault is None or order_id_fault(identity) == fault
 
 
 def test_ids_compare_byte_by_byte() -> None:

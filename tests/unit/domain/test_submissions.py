@@ -125,6 +125,8 @@ def test_an_order_is_an_object(item: object) -> None:
         ("request_id", 17, "must be a string, not a number"),
         ("request_id", "", "is empty"),
         ("custom_parm", "a b", "contains ' '"),
+        ("request_id", "2.016010000000022E+15", "2.016010000000022E+15 is a number that a spreadsheet has rewritten"),
+        ("custom_parm", "2E+15", "2E+15 is a number that a spreadsheet has rewritten"),
         ("account", "a\x00", "contains '\\x00'"),
         ("account", "south", "south is not configured; accepted: default, north"),
         ("account", 5, "must be a string, not a number"),
@@ -215,6 +217,10 @@ def test_a_bad_reference_is_refused_with_every_fault() -> None:
     found = read_reference({"mobile": MOBILE, "account": "south"}, ACCOUNTS)
     assert isinstance(found, tuple)
     assert len(found) == 3
+    found = read_reference({"request_id": "2.016010000000022E+15"}, ACCOUNTS)
+    assert isinstance(found, tuple)
+    (fault,) = found
+    assert "that a spreadsheet has rewritten" in fault
 
 
 # ---- duplicates

@@ -75,6 +75,12 @@ def recent_orders(
     return _rows(connection, statement)
 
 
+def has_orders(connection: Connection, account: str) -> bool:
+    """Whether any order, archived or not, is of this account."""
+    found = [select(table.c.id).where(table.c.account == account).limit(1) for table in (ORDERS, ARCHIVED)]
+    return any(connection.execute(statement).first() is not None for statement in found)
+
+
 def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> list[Row]:
     """How many orders there are of each account, state and attention. Reads the whole table."""
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)

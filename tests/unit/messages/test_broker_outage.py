@@ -1,0 +1,70 @@
+"""What is logged of a broker that is away."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from worker.messages.broker_outage import BrokerOutageFilter
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def library(clock: Clock) -> Iterator[logging.Logger]:
+    """A logger of a library, as Celery uses it."""
+    logger = logging.getLogger("library.of.the.tests")
+    outage = BrokerOutageFilter(lambda: (ConnectionError, KeyError), clock)
+    logger.addFilter(outage)
+    yield logger
+    logger.removeFilter(outage)
+
+
+def lines(told: list[EventDict]) -> list[tuple[str, str]]:
+    return [(line["action"], line["error"]) for line in told]
+
+
+def away() -> ConnectionError:
+    return ConnectionError("refused")
+
+
+def test_it_is_one_line_a_minute(library: logging.Logger, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    with capture_logs() as told:
+        for second in range(150):
+            clock.now = 1000.0 + second
+            library.error("Cannot connect to %s: %s", "redis://", away())
+    assert lines(told) == [("broker_unavailable", "ConnectionError: refused")] * 3
+    assert caplog.records == []
+
+
+def test_an_error_that_is_wrapped_or_comes_with_its_traceback_counts(library: logging.Logger) -> None:
+    with capture_logs() as told:
+        try:
+            try:
+                raise away()
+            except ConnectionError as error:
+                raise RuntimeError("a tick could not be sent") from error
+        except RuntimeError as error:
+            library.error("Message Error: %s", error, exc_info=True)
+    assert lines(told) == [("broker_unavailable", "ConnectionError: refused")]
+
+
+def test_whatever_else_is_logged_passes(library: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    with capture_logs() as told, caplog.at_level(logging.INFO):
+        library.error("a mistake: %r", KeyError("of ours"))
+        library.error("a mistake without an error")
+        library.info("connected, after %s", away())
+    assert told == []
+    assert len(caplog.records) == 3

@@ -1,0 +1,152 @@
+"""Tables for people. An id is never broken over lines: whoever looks it up elsewhere copies it in one piece."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from worker.cli.output import cell
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+LONGEST_IN_A_COLUMN = 32
+"""Columns of the terminal. A longer id gets a line of its own: a column so wide would leave nothing to the others."""
+
+_GAP = "  "
+_INDENT = "    "
+_NARROWEST = 6
+# A line may end after white space or a comma: the platform's own words come as JSON without a blank.
+_PIECE = re.compile(r"[^\s,]*,|[^\s,]+|\s+")
+
+
+def print_table(
+    out: "Console",
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    *,
+    title: str | None = None,
+    ids: Collection[str] = (),
+    notes: Collection[str] = (),
+) -> None:
+    """Print rows under these columns, each named by its key in the rows.
+
+    `ids` are columns whose words are kept whole; a word longer than `LONGEST_IN_A_COLUMN` puts its cell on a line of
+    its own above its row. `notes` are columns of longer texts: where the terminal is too narrow for all, they stand
+    below each row instead.
+    """
+    from rich.text import Text
+
+    header = {name: Text(name.replace("_", " "), style="bold") for name in columns}
+    drawn, above = _without_long_ids([{name: cell(row[name]) for name in columns} for row in rows], ids)
+    texts = {name: [row[name] for row in [header, *drawn]] for name in columns}
+    natural = sum(max(text.cell_len for text in held) for held in texts.values())
+    fits = natural + len(_GAP) * (len(columns) - 1) <= out.width
+    below = [] if fits else [name for name in columns if name in notes]
+    widths = _fitted({name: held for name, held in texts.items() if name not in below}, ids, out.width)
+    if title is not None:
+        _print(out, Text(title, style="bold"))
+    _print_row(out, header, widths)
+    _print(out, Text("─" * (sum(widths.values()) + len(_GAP) * (len(widths) - 1)), style="dim"))
+    for row, long_ids in zip(drawn, above, strict=True):
+        for text in long_ids:
+            _print(out, text)
+        _print_row(out, row, widths)
+        for name in below:
+            for line in wrapped(row[name].plain, out.width - len(_INDENT)):
+                _print(out, Text(f"{_INDENT}{line}"))
+    out.print()
+
+
+def print_fields(out: "Console", fields: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line, without those that are empty.
+
+    A value with a word that does not fit beside its name stands on a line of its own, unbroken.
+    """
+    from rich.text import Text
+
+    shown = {name.replace("_", " "): cell(value) for name, value in fields.items() if value is not None}
+    width = max(map(len, shown), default=0)
+    room = max(1, out.width - width - len(_GAP))
+    for name, value in shown.items():
+        label = Text(name.ljust(width), style="dim")
+        if _longest_word(value) > room:
+            _print(out, label)
+            _print(out, value)
+            continue
+        for line in wrapped(value.plain, room):
+            _print(out, Text.assemble(label, _GAP, (line, value.style)))
+            label = Text(" " * width)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of so many columns of the terminal, broken within a word only where that is too long for one."""
+    from rich.cells import cell_len, chop_cells
+
+    width = max(1, width)
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if cell_len(lines[-1]) + cell_len(piece) <= width:
+            lines[-1] += piece
+        elif cell_len(piece.strip()) <= width:
+            lines.append(piece.lstrip())
+        else:
+            lines.extend(chop_cells(piece, width))
+    return [line.rstrip() for line in lines if line.strip()] or [""]
+
+
+def _without_long_ids(
+    rows: "Sequence[Mapping[str, Text]]", ids: Collection[str]
+) -> "tuple[list[dict[str, Text]], list[list[Text]]]":
+    """The rows with their long ids left out, and for each row those."""
+    from rich.text import Text
+
+    long = [[name for name in row if name in ids and _longest_word(row[name]) > LONGEST_IN_A_COLUMN] for row in rows]
+    left = [{**row, **{name: Text("") for name in names}} for row, names in zip(rows, long, strict=True)]
+    return left, [[row[name] for name in names] for row, names in zip(rows, long, strict=True)]
+
+
+def _fitted(columns: "Mapping[str, Sequence[Text]]", ids: Collection[str], room: int) -> dict[str, int]:
+    """The columns' widths. Words are broken only where there is no other way, and those of ids last."""
+    widths = {name: max(text.cell_len for text in texts) for name, texts in columns.items()}
+    words = {name: max(map(_longest_word, texts)) for name, texts in columns.items()}
+    broken = {name: words[name] if name in ids else min(words[name], _NARROWEST) for name in columns}
+    room -= len(_GAP) * (len(columns) - 1)
+    for least in (words, broken, dict.fromkeys(columns, 1)):
+        while sum(widths.values()) > room:
+            wide = [name for name in columns if widths[name] > least[name]]
+            if not wide:
+                break
+            widths[max(wide, key=lambda name: widths[name])] -= 1
+    return widths
+
+
+def _print_row(out: "Console", row: "Mapping[str, Text]", widths: Mapping[str, int]) -> None:
+    from rich.text import Text
+
+    cells = {name: wrapped(row[name].plain, width) for name, width in widths.items()}
+    for number in range(max(map(len, cells.values()))):
+        _print(out, Text(_GAP).join(_padded(row, cells, widths, number)))
+
+
+def _padded(
+    row: "Mapping[str, Text]", cells: Mapping[str, Sequence[str]], widths: Mapping[str, int], number: int
+) -> "Iterator[Text]":
+    from rich.text import Text
+
+    for name, lines in cells.items():
+        text = Text(lines[number] if number < len(lines) else "", style=row[name].style)
+        text.pad_right(max(0, widths[name] - text.cell_len))
+        yield text
+
+
+def _print(out: "Console", line: "Text") -> None:
+    line.rstrip()
+    # Not to be broken, whatever the terminal does with it.
+    out.print(line, soft_wrap=True)
+
+
+def _longest_word(text: "Text") -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.plain.split()), default=0)

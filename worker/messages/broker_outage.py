@@ -1,0 +1,78 @@
+"""What Celery logs while the broker is away: one line a minute, with an action of its own.
+
+Celery's beat logs a traceback for each tick that it cannot send, and its worker a line for each attempt to connect
+again. In an outage of a minute that was thousands of lines, none of which an alert could be built on.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import structlog
+
+from worker.adapters.wording import first_words
+
+SECONDS_BETWEEN_LINES = 60.0
+LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
+"""Where Celery logs that a broker cannot be used; each hands its error to the record, as an argument."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class BrokerOutageFilter(logging.Filter):
+    """Replaces records about a broker's errors by a line `broker_unavailable`, at most one a minute.
+
+    For the loggers in `LOGGERS`, all of which share one filter. Records about anything else pass as they are.
+    """
+
+    def __init__(
+        self,
+        broker_errors: Callable[[], tuple[type[BaseException], ...]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`broker_errors` returns the transport's own errors. It is called at the first record: it loads the transport.
+
+        `monotonic` is a clock in seconds.
+        """
+        super().__init__()
+        self._broker_errors = broker_errors
+        self._monotonic = monotonic
+        self._quiet_until = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record passes as it is."""
+        error = self._broker_error_of(record)
+        if error is None:
+            return True
+        now = self._monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + SECONDS_BETWEEN_LINES
+            log.warning(
+                "the broker cannot be used; it is tried again, and this is said once a minute",
+                action="broker_unavailable",
+                error=f"{type(error).__name__}: {first_words(error)}",
+                said_by=record.name,
+            )
+        return False
+
+    @cached_property
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        # kombu counts a KeyError among those of Redis. It may as well be a mistake in our code, which must be seen.
+        return tuple(kind for kind in self._broker_errors() if kind is not KeyError)
+
+    def _broker_error_of(self, record: logging.LogRecord) -> BaseException | None:
+        if record.levelno < logging.WARNING:
+            return None
+        told = [record.exc_info[1] if record.exc_info else None]
+        told.extend(one for one in record.args or () if isinstance(one, BaseException))
+        chain = (error for one in told if one is not None for error in _chain(one))
+        return next((error for error in chain if isinstance(error, self._errors)), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those that it came from: beat wraps what the broker's client raised."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
