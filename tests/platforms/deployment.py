@@ -17,13 +17,14 @@ from worker.adapters.database.grants import SlotKey
 from worker.adapters.database.learning import Learning
 from worker.adapters.database.migrations import upgrade
 from worker.adapters.database.overdue import OverdueOrders
-from worker.domain.pricing.learning import REPRICE_WINDOWS
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
 from worker.domain.wire.signature import Credentials
 from worker.reconcile import Reconciler
 
 SID = "sid-1"
+_LEARNS_EVERY = 60
+"""Windows; a worker learns every ten. It moves polls by a little, and to compute it takes half of a run's time."""
 _TEMPLATE = "sqlite:///file:/platforms-template?vfs=memdb&uri=true"
 
 
@@ -96,7 +97,7 @@ class Deployment:
         self.intake.match_some_callbacks()
         # Not `flag_some`, and a `Learning` made each time: these wait for a window by a clock that is not virtual.
         self._overdue.flag()
-        if self.now - self._priced_at >= REPRICE_WINDOWS:
+        if self.now - self._priced_at >= _LEARNS_EVERY:
             self._priced_at = self.now
             Learning(self.database, self.rules).reprice(self._accounts)
 
