@@ -19,12 +19,14 @@ SEED ?=
 ONLY ?=
 RESUME ?=
 FAULTS_FLAGS ?=
+# make platforms COUNT=1000 SEED=7
+COUNT ?= 200
 
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup demo test lint format bench bench-schedule bench-tick bench-ingest bench-accounts faults model lock audit clean
+.PHONY: help setup demo test lint format bench bench-schedule bench-tick bench-ingest bench-accounts faults platforms model lock audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +82,9 @@ bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BE
 faults: setup ## Do every fault to real workers, and judge (SEED=7 ONLY=13 RESUME=1; up to 90 minutes)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) \
 	    $(FAULTS_FLAGS)
+
+platforms: setup ## Run the worker against random platforms in virtual time, and judge (COUNT=1000 SEED=7; minutes)
+	@$(BIN)/python -m tests.platforms --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
 model: ## Check the budget's protocol with spin (Debian: spin and gcc; a few minutes)
 	@$(PYTHON) docs/model/check.py

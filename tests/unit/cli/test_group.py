@@ -21,6 +21,7 @@ COMMANDS = (
     "order",
     "check",
     "archive",
+    "limit",
     "plan",
     "status",
     "doctor",

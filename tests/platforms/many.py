@@ -1,0 +1,37 @@
+"""Many platforms, in processes side by side."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from typing import Any
+
+import structlog
+
+from tests.platforms.deployment import migrated_template
+from tests.platforms.play import Outcome, play
+
+_template: Any = None
+_open = ExitStack()
+
+
+def play_many(seeds: Iterable[int], processes: int) -> Iterator[Outcome]:
+    """The outcome of each seed, in their order."""
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_set_up) as pool:
+        yield from pool.map(_play, seeds)
+
+
+def _set_up() -> None:
+    """Prepare a process: one migrated database, and no logs."""
+    global _template
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    _template = _open.enter_context(migrated_template())
+
+
+def _play(seed: int) -> Outcome:
+    began = time.monotonic()
+    outcome = play(_template, seed)
+    outcome.seconds = time.monotonic() - began
+    return outcome

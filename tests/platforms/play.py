@@ -1,0 +1,164 @@
+"""One random platform, from the first order to 60 windows past the last age limit, and what came of it."""
+
+import random as chance
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.histories.hosts import Kinds
+from tests.platforms.checker import Checker, Violation
+from tests.platforms.deployment import Deployment, database_like
+from tests.platforms.platform import RandomPlatform
+from tests.platforms.traits import Traits, draw_traits
+from tests.platforms.truth import TrueOrder, draw_orders, submission
+
+SOUND = Kinds()
+PAST_LIMIT = 60.0
+"""Windows past the age limit after which a pending order must bear an attention."""
+SLACK = 10.0
+"""Windows that ticks may take to find it: they mark so many at a time."""
+_LONGEST_STEP = 5.0
+Each = Callable[[Deployment], None]
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What came of one platform."""
+
+    seed: int
+    traits: str
+    violations: list[Violation] = field(default_factory=list)
+    stories: list[str] = field(default_factory=list)
+    orders: int = 0
+    queries: int = 0
+    settled: int = 0
+    set_aside: int = 0
+    excused: int = 0
+    """Set aside by the exception of the text: denied singly, among believed answers, for longer than 120 windows."""
+    waits: list[float] = field(default_factory=list)
+    """Of orders that queries settled: windows from the moment at which the platform could have answered."""
+    left_pending: int = 0
+    """Pending at the end though the platform would have answered."""
+    seconds: float = 0.0
+
+
+def make_platform(seed: int) -> RandomPlatform:
+    """The platform of a seed."""
+    random = Random(f"platform {seed}")
+    traits = draw_traits(random)
+    return RandomPlatform(traits, draw_orders(random, traits), random)
+
+
+def play(template: Any, seed: int, kinds: Kinds = SOUND, each_tick: Each = lambda _: None) -> Outcome:
+    """Run the worker against the platform of a seed, and judge it. `each_tick` is for broken variants."""
+    platform = make_platform(seed)
+    # The worker's own chance: it jitters its back-offs.
+    chance.seed(seed)
+    with database_like(template, f"platform-{seed}") as database:
+        deployment = Deployment(database, platform, Random(f"wire {seed}"), kinds)
+        checker = Checker(deployment)
+        _Run(deployment, checker, each_tick).run()
+        return _outcome(seed, platform.traits, checker)
+
+
+class _Run:
+    def __init__(self, deployment: Deployment, checker: Checker, each_tick: Each) -> None:
+        self._deployment, self._checker, self._each_tick = deployment, checker, each_tick
+        orders = deployment.platform.orders
+        self._coming = sorted((order.enqueued_at, place) for place, order in enumerate(orders))
+        self._calls = sorted(
+            (at, place, number) for place, order in enumerate(orders) for number, (at, _) in enumerate(order.callbacks)
+        )
+        limit = deployment.platform.traits.limit
+        self._end = max(order.placed_at for order in orders) + limit + PAST_LIMIT + 2 * SLACK
+
+    def run(self) -> None:
+        deployment = self._deployment
+        while deployment.now < self._end:
+            self._deliver()
+            deployment.tick()
+            self._each_tick(deployment)
+            asked = self._pass()
+            overdue_since = deployment.now - deployment.platform.traits.limit - PAST_LIMIT - SLACK
+            self._checker.check_marked(overdue_since)
+            if not self._go_on(asked):
+                break
+        self._checker.check_end()
+
+    def _deliver(self) -> None:
+        deployment, now = self._deployment, self._deployment.now
+        orders = deployment.platform.orders
+        new = _taken(self._coming, now)
+        if new:
+            listed = [orders[place] for _, place in new]
+            sent = [submission(order, deployment.time_at(order.placed_at).isoformat()) for order in listed]
+            answer = deployment.intake.enqueue_orders(sent)
+            assert answer["rejected"] == [], f"the test sent what is refused: {answer}"
+        called = _taken(self._calls, now)
+        if called:
+            bodies = [orders[place].callbacks[number][1] for _, place, number in called]
+            answer = deployment.intake.record_callbacks(bodies)
+            assert answer["rejected"] == [], f"the test sent callbacks that are refused: {answer}"
+
+    def _pass(self) -> bool:
+        """One pass; whether a query was made. One that fails is noted, and nothing waits for it, as in a worker."""
+        deployment = self._deployment
+        before = len(deployment.platform.record)
+        try:
+            query = deployment.reconcile()
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._checker.crashed(f"{type(error).__name__} in {where.name}: {error}"[:300])
+            return True
+        if query is not None and len(deployment.platform.record) > before:
+            deployment.platform.record[-1].query_id = query.id
+        return query is not None
+
+    def _go_on(self, asked: bool) -> bool:
+        """Move to the next moment at which anything can happen; whether there is one."""
+        deployment = self._deployment
+        coming = [queue[0][0] for queue in (self._coming, self._calls) if queue]
+        due = deployment.due_at()
+        if due is None and not coming:
+            return False
+        now = deployment.now
+        moments = [*coming, now + _LONGEST_STEP]
+        if due is not None:
+            opens = deployment.opens_at()
+            # What was due and was not asked waits for something else: a lane's turn, a lease.
+            moments.append(max(due, opens) if asked or max(due, opens) > now else now + 1.0)
+        seconds = (max(min(moments), now) - now) * deployment.rules.window_seconds
+        deployment.world.pass_time(seconds + 0.01)
+        return True
+
+
+def _taken(queue: list[Any], now: float) -> list[Any]:
+    count = next((index for index, entry in enumerate(queue) if entry[0] > now), len(queue))
+    taken, queue[:count] = queue[:count], []
+    return taken
+
+
+def _outcome(seed: int, traits: Traits, checker: Checker) -> Outcome:
+    outcome = Outcome(
+        seed=seed,
+        traits=str(traits),
+        violations=checker.violations,
+        orders=len(checker.orders),
+        queries=len(checker.platform.record),
+        settled=checker.settled,
+        set_aside=checker.set_aside,
+        excused=checker.excused,
+        waits=checker.waits,
+        left_pending=checker.left_pending,
+    )
+    told: dict[str, int] = {}
+    for violation in checker.violations:
+        if violation.order is not None and told.get(violation.kind, 0) < 2:
+            told[violation.kind] = told.get(violation.kind, 0) + 1
+            outcome.stories.append(checker.story(violation.order))
+    return outcome
+
+
+__all__ = ["Outcome", "TrueOrder", "make_platform", "play"]

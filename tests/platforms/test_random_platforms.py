@@ -1,0 +1,46 @@
+"""A few random platforms, and that the checker can fail; `make platforms` runs many."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.platforms.broken import BROKEN
+from tests.platforms.deployment import migrated_template
+from tests.platforms.play import play
+from tests.support.examples import examples, seconds
+
+FIRST = 1
+USUAL = 6
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> Iterator[None]:
+    """Hundreds of passes would log hundreds of lines."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Any]:
+    """A migrated database to copy."""
+    with migrated_template() as made:
+        yield made
+
+
+@pytest.mark.timeout(seconds(120))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + examples(USUAL)))
+def test_no_order_ends_wrongly_at_a_random_platform(seed: int, template: Any) -> None:
+    outcome = play(template, seed)
+    assert outcome.violations == [], "\n".join([*map(str, outcome.violations), outcome.traits, *outcome.stories])
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_random_platforms_find(name: str, template: Any) -> None:
+    broken = BROKEN[name]
+    outcome = play(template, broken.seed, broken.kinds, broken.each_tick)
+    assert any(violation.kind.startswith(broken.violation) for violation in outcome.violations)
