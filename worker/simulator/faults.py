@@ -7,7 +7,8 @@ first byte of the answer, and in mid-body), `silent` (no answer until the caller
 
 Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` (a second item that differs), `foreign`
 (one more item, of an order that nobody asked for), `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`,
-`wrong-status` (the contrary, as readable as the truth), `unknown-status`, `colliding-keys`.
+`wrong-status` (the contrary, as readable as the truth), `unknown-status`, `colliding-keys`, `denied` (the platform says
+that it does not know the order).
 """
 
 import re
@@ -24,7 +25,7 @@ from worker.simulator.garbage import GARBAGE
 _ITEM_FAULTS = frozenset(
     {
         *("absent", "duplicate", "conflict", "foreign", "wrong-appid", "wrong-mobile", "wrong-amount"),
-        *("wrong-custom-parm", "wrong-status", "unknown-status", "colliding-keys"),
+        *("wrong-custom-parm", "wrong-status", "unknown-status", "colliding-keys", "denied"),
     }
 )
 _ANSWER_FAULTS = frozenset({"refuse", "reset", "reset-midway", "silent", "drip-headers", "drip-body"})
@@ -132,6 +133,8 @@ def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:
             return [item, item | {"requestId": f"9{rng.randrange(10**15):015d}", "customParm": "nobody-asked"}]
         case "colliding-keys":
             return [item | {"TRAFFICSTS": _contrary(item)}]
+        case "denied":
+            return [{name: item[name] for name in ("requestId", "customParm", "appid") if name in item} | _DENIAL]
         case "wrong-status":
             return [item | {"trafficSts": _contrary(item)}]
         case _:
@@ -151,6 +154,7 @@ def _draw(shares: Mapping[str, float], rng: Random) -> str | None:
     return None
 
 
+_DENIAL: Item = {"trafficSts": "-1", "remark": "查无此订单", "mobile": "***********", "oriAmount": "0"}
 _WRONG: dict[str, Item] = {
     "wrong-appid": {"appid": "00000000000000000000000000000000"},
     "wrong-mobile": {"mobile": "100****0000"},

@@ -16,7 +16,7 @@ _DELAY_HELP = """Seconds from an order's placing to its settling: fixed:S, unifo
 lognormal:MEDIAN,SIGMA or bimodal:FAST,SLOW,SLOW_SHARE."""
 _FAULT_HELP = """May be repeated. Of answers: http-NNN, garbage-KIND, refuse, reset, reset-midway, silent, drip-headers,
 drip-body. Of items: absent, duplicate, conflict, foreign, wrong-appid, wrong-mobile, wrong-amount, wrong-custom-parm,
-unknown-status, colliding-keys."""
+unknown-status, colliding-keys, denied."""
 _BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
 reconciler.orders."""
 

@@ -141,6 +141,7 @@ def test_items_are_spoilt_as_the_fault_says(troubled: Troubled) -> None:
     assert {item["mobile"] for item in items_of(troubled({"wrong-mobile": 1}))} == {"100****0000"}
     assert {item["trafficSts"] for item in items_of(troubled({"unknown-status": 1}))} == {"2"}
     assert {item["trafficSts"] for item in items_of(troubled({"wrong-status": 1}))} == {"-1"}
+    assert {item["remark"] for item in items_of(troubled({"denied": 1}))} == {"查无此订单"}
     assert all("TRAFFICSTS" in item for item in items_of(troubled({"colliding-keys": 1})))
     assert {item["customParm"] for item in items_of(troubled({"wrong-custom-parm": 1}))} == {"somebody-elses"}
 
