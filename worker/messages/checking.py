@@ -55,6 +55,12 @@ class CheckedConsumer(Consumer):
     as well.
     """
 
+    def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        # Both read what other workers, or anybody else, say of themselves, and can end with it. This worker needs
+        # neither: it settles nothing with others but by the database. Events are sent all the same.
+        options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        super().__init__(*args, worker_options=options, **kwargs)
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """What is called with each message of the two queues."""
         handle = super().create_task_handler(*args, **kwargs)
