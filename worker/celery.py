@@ -159,7 +159,8 @@ def _leave(message: str) -> NoReturn:
 # is missing, `_configuration` names it, and nothing starts.
 with suppress(ImportError):
     _guard_kombu()
-app = Celery("reconciler", include=["worker.tasks"])
+# Remote control obeys some of Celery's commands only.
+app = Celery("reconciler", include=["worker.tasks"], control="worker.messages.commands:CheckedControl")
 app.add_defaults(_configuration)
 
 

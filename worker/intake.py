@@ -191,7 +191,12 @@ def _read_all(
 
 
 def _told(refused: Iterable[Rejection]) -> list[dict[str, object]]:
-    return [rejection.as_answer() for rejection in sorted(refused, key=lambda r: -1 if r.index is None else r.index)]
+    ordered = sorted(refused, key=lambda r: -1 if r.index is None else r.index)
+    for rejection in ordered:
+        if rejection.index is None:
+            # Its errors name the count of its items, and hold nothing of them.
+            log.error("a list was refused as a whole", action="list_refused", errors=list(rejection.errors))
+    return [rejection.as_answer() for rejection in ordered]
 
 
 def _counts(answer: Answer) -> dict[str, object]:

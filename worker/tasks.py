@@ -6,9 +6,14 @@ Arguments come from other programs: whatever arrives is taken, checked by the op
 from collections.abc import Sequence
 
 from worker.celery import app
+from worker.domain.submissions import Unread
 from worker.messages.durable import DurableTask
+from worker.messages.sizes import UNREAD
 from worker.messages.together import Arguments, of_batch
 from worker.runtime import current
+
+_MOST_ERRORS = 5
+_LONGEST_ERROR = 500
 
 
 @app.task(name="reconciler.reconcile", ignore_result=True, Strategy="worker.messages.strategies:going_first")
@@ -63,4 +68,16 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
         return sent[0]
     if not sent and named.keys() == {name}:
         return named[name]
+    if not sent and named.keys() == {UNREAD} and (unread := _unread(named[UNREAD])):
+        return unread
     return {"args": list(sent), "kwargs": named} if sent or named else None
+
+
+def _unread(sent: object) -> Unread | None:
+    """What was refused before it was read (`worker.messages.checking`); None for anything else under that name."""
+    fields = sent if isinstance(sent, dict) else {}
+    text, errors = fields.get("text"), fields.get("errors")
+    if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):
+        return None
+    # Whoever sends this himself is refused as well, and must not fill the log by it.
+    return Unread(text=text, errors=tuple(error[:_LONGEST_ERROR] for error in errors[:_MOST_ERRORS]))

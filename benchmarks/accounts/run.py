@@ -44,7 +44,7 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
 
 def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.AbstractContextManager[Running]":
     name = f"worker-{number + 1}@bench"
-    return celery("worker", "--concurrency", str(plan.processes), "--hostname", name, "--without-mingle", env=env)
+    return celery("worker", "--concurrency", str(plan.processes), "--hostname", name, env=env)
 
 
 class _Scene:

@@ -1,6 +1,8 @@
 """Orders and callbacks taken per second through the broker, by one real worker with two processes."""
 
+import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -91,18 +93,19 @@ def _working(bench: Bench) -> Iterator["_House"]:
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     app = Celery(broker=bench.broker.url)
     with (
-        celery("worker", "-c", "2", env=environment(url, bench.broker.url, log_level="INFO")),
+        celery("worker", "-c", "2", env=environment(url, bench.broker.url, log_level="INFO")) as worker,
         engine.connect() as connection,
         redis.Redis.from_url(bench.broker.url) as broker,
     ):
         wait_for_worker(app)
-        yield _House(app, connection, broker)
+        yield _House(worker.pid, app, connection, broker)
 
 
 class _House:
     """A worker at work, seen from its broker and its database."""
 
-    def __init__(self, app: Celery, connection: sqlalchemy.Connection, broker: redis.Redis) -> None:
+    def __init__(self, pid: int, app: Celery, connection: sqlalchemy.Connection, broker: redis.Redis) -> None:
+        self._pid = pid
         self._app = app
         self._connection = connection
         self._broker = broker
@@ -114,9 +117,10 @@ class _House:
         if enqueued_before:
             self._send(("reconciler.enqueue_orders", messages.orders(f"{tag}{number:03d}")) for number in range(_LISTS))
             wait_until(lambda: self._count("recharge_orders WHERE id > :after", after) == kind.count, "the orders")
-        self._app.control.cancel_consumer(QUEUE, reply=True, timeout=5, limit=1)
+        # Its main process alone takes messages.
+        os.kill(self._pid, signal.SIGSTOP)
         self._send(kind.messages(tag))
-        self._app.control.add_consumer(QUEUE)
+        os.kill(self._pid, signal.SIGCONT)
         wait_until(lambda: self._is_done(kind, after), "the last one", poll=0.005)
         first = f"SELECT min({kind.moment}) FROM {kind.taken}"  # noqa: S608 - of our own constants
         statement = f"SELECT clock_timestamp() - ({first})"

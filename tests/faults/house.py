@@ -149,13 +149,13 @@ class House:
         boot_id: str | None = None,
         processes: int = 2,
         under: Sequence[str] = (),
-        options: Sequence[str] = ("--without-mingle",),
+        options: Sequence[str] = (),
         **changes: object,
     ) -> Program:
         """Start a worker and wait until it is ready. `boot_id` lets it play another host.
 
-        `under` is a command that runs the worker as its child; `options` are Celery's (to mingle is to wait a second
-        for other workers' answers); `changes` are settings that differ from the testbed's.
+        `under` is a command that runs the worker as its child; `options` are Celery's; `changes` are settings that
+        differ from the testbed's.
         """
         env = self._settings_of_parts(**changes) | {"FAULTS_VARIANT": variant}
         if boot_id is not None:

@@ -113,8 +113,7 @@ def running_worker(
 ) -> Iterator[Program]:
     """A worker of two processes that is ready for tasks. Its node has a name of its own on the shared broker."""
     with celery(
-        # To mingle is to wait a second for other workers' answers.
-        *("worker", "--concurrency", "2", "--without-mingle", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
+        *("worker", "--concurrency", "2", "--hostname", f"{name}-{os.getpid()}@tests", *arguments),
         env=env,
         log=folder / f"{name}.log",
         program=program,

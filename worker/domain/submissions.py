@@ -32,8 +32,17 @@ class Submission:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """What was refused before it was read: too large."""
+
+    text: str
+    """Its start."""
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
-    """One item of a list that was refused."""
+    """One item of a list that was refused, or the list itself."""
 
     index: int | None
     """Its place in the list; None where the list itself was refused."""
@@ -46,18 +55,22 @@ class Rejection:
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
-    """The items of a task's argument; or, where it is no list of 1 to 1000, its refusal: one for each item it has."""
-    if not isinstance(items, list):
-        return [], (Rejection(index=None, payload=items, errors=(f"{what}: must be a list, not {json_type(items)}",)),)
-    if not 1 <= len(items) <= MAX_LIST:
-        error = f"{what}: the list has {len(items)} items; accepted: 1 to {MAX_LIST}, send more in parts"
-        refused = [Rejection(index=index, payload=item, errors=(error,)) for index, item in enumerate(items)]
-        return [], tuple(refused) or (Rejection(index=None, payload=items, errors=(error,)),)
-    return items, ()
+    """The items of a task's argument; or, where it is no list of 1 to 1000, the one refusal of all of it."""
+    if isinstance(items, Unread):
+        errors = items.errors
+    elif not isinstance(items, list):
+        errors = (f"{what}: must be a list, not {json_type(items)}",)
+    elif not 1 <= len(items) <= MAX_LIST:
+        errors = (f"{what}: the list has {len(items)} items; accepted: 1 to {MAX_LIST}, send more in parts",)
+    else:
+        return items, ()
+    return [], (Rejection(index=None, payload=items, errors=errors),)
 
 
 def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:
     """Check one order; returns it, or every fault that it has, each naming its field and what is accepted."""
+    if isinstance(item, Unread):
+        return item.errors
     if not isinstance(item, Mapping):
         return (f"order: must be an object, not {json_type(item)}",)
     faults: list[str] = _unknown_fields(item, ORDER_FIELDS)

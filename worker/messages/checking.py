@@ -15,7 +15,7 @@ from celery.worker.consumer import Consumer
 from kombu.exceptions import ContentDisallowed
 from kombu.utils import json
 
-from worker.messages.unpacking import LARGEST_BODY
+from worker.messages.sizes import MOST_KEPT, UNREAD, Oversized, check_body
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,6 +27,8 @@ _LONGEST_TEXT = 1024
 _MOST_RETRIES = 1000
 # Celery's own tasks (chords, groups) send what their messages say.
 _OUR_TASKS = "reconciler."
+_JSON = "application/json"
+_TICK = "reconciler.reconcile"
 # Celery holds a message that is to be run later in its memory, and takes one more from the broker for it. Only our own
 # retries need that, and they come within a minute.
 _LONGEST_WAIT = timedelta(minutes=2)
@@ -42,12 +44,22 @@ class Unfit(Exception):
     """A message that no task can be run from; `str()` says why, and holds nothing of the message."""
 
 
+class _TooLarge(Unfit):
+    """A message whose body is too large to be read."""
+
+
 class CheckedConsumer(Consumer):
     """Celery's consumer, which is handed checked messages only.
 
     Celery itself would end with many a forged one and put it back into its queue, where it would end the next worker
     as well.
     """
+
+    def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        # Both read what other workers, or anybody else, say of themselves, and can end with it. This worker needs
+        # neither: it settles nothing with others but by the database. Events are sent all the same.
+        options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        super().__init__(*args, worker_options=options, **kwargs)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """What is called with each message of the two queues."""
@@ -84,10 +96,16 @@ class CheckedConsumer(Consumer):
 
 
 def make_plain(message: Any) -> None:
-    """Replace what a kombu message holds by its checked parts, in Celery's protocol 2. Raises Unfit."""
-    if not isinstance(message.body, bytes | str | memoryview) or len(message.body) > LARGEST_BODY:
-        raise Unfit(f"its body is no text, or longer than {LARGEST_BODY} bytes")
-    sent = _read(message)
+    """Replace what a kombu message holds by its checked parts, in Celery's protocol 2. Raises Unfit.
+
+    What is too large to be read, and for a task that keeps what it refuses, is handed to that task as such.
+    """
+    if not isinstance(message.body, bytes | str | memoryview):
+        raise Unfit("its body is no text")
+    try:
+        sent = _read(message)
+    except _TooLarge as error:
+        sent = _unread(message, error)
     body: tuple[object, ...] = (sent.args, sent.kwargs, {})
     packed = json.dumps(body).encode()
     plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
@@ -96,7 +114,7 @@ def make_plain(message: Any) -> None:
         log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
     message.headers = plain_headers
     message.body, message._decoded_cache = packed, body
-    message.content_type, message.content_encoding = "application/json", "utf-8"
+    message.content_type, message.content_encoding = _JSON, "utf-8"
     message.properties = _only(message.properties, reply_to=str, correlation_id=str, priority=int)
     message.delivery_info = _only(
         message.delivery_info, exchange=str, routing_key=str, consumer_tag=str, redelivered=bool
@@ -130,7 +148,39 @@ def _read(message: Any) -> _Sent:
     return _Sent(fields=fields, args=args, kwargs=kwargs, embedded=embedded)
 
 
+def _unread(message: Any, error: _TooLarge) -> _Sent:
+    """What is sent on instead of a message that is too large to be read: the start of it, to be refused and kept.
+
+    Raises Unfit where that task keeps nothing.
+    """
+    # By protocol 1 the task's name stands in what is not read.
+    name, body = message.headers.get("task"), message.body
+    if not _is_name(name) or not name.startswith(_OUR_TASKS) or name == _TICK:
+        raise error
+    # A character has at most four bytes.
+    start = body[: 4 * MOST_KEPT]
+    text = (start if isinstance(start, str) else str(start, "utf-8", "replace"))[:MOST_KEPT]
+    faults = [f"message: {error}; accepted: a list of 1 to 1000, send more in parts"]
+    if len(text) == MOST_KEPT:
+        # What was packed is unpacked up to the limit, and no further.
+        faults.append(f"payload: shortened; kept are the first {MOST_KEPT} characters of {len(body)} or more bytes")
+    log.error(
+        "a message was refused unread: its start is kept with the refused orders",
+        action="message_refused",
+        task=name,
+        id=_brief.repr(message.headers.get("id")),
+        error=str(error),
+    )
+    return _Sent(fields=message.headers, args=[], kwargs={UNREAD: {"text": text, "errors": faults}}, embedded=None)
+
+
 def _payload(message: Any) -> object:
+    if message.content_type == _JSON:
+        # Not left to kombu, whose error would keep all that was decoded.
+        try:
+            check_body(message.body)
+        except Oversized as error:
+            raise _TooLarge(f"its body {error}") from None
     try:
         payload = message.decode()
     except ContentDisallowed:

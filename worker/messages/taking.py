@@ -45,6 +45,8 @@ for _ = 1, tonumber(ARGV[1]) do
     local tag = type(info) == 'table' and properties['delivery_tag']
     local exchange, key = tag and info['exchange'], tag and info['routing_key']
     if type(tag) ~= 'string' or type(exchange) ~= 'string' or type(key) ~= 'string' then break end
+    -- A tag that is no text would fail when all of them are read: the others would wait for the visibility timeout.
+    if not (string.find(tag, '^[%w-]+$') and string.find(exchange .. key, '^[%w._-]*$')) then break end
     redis.call('ZADD', KEYS[2], ARGV[4], tag)
     redis.call('HSET', KEYS[3], tag, '[' .. item .. ', ' .. cjson.encode(exchange) .. ', ' .. cjson.encode(key) .. ']')
     -- The last: Redis undoes nothing of a script that fails.

@@ -5,10 +5,12 @@ and JSON that says so becomes dates, decimals and UUIDs.
 """
 
 import bz2
+import gc
 import json
 import lzma
 import zlib
 from collections.abc import Callable
+from functools import cache
 from queue import Empty
 from typing import Any, Protocol
 
@@ -18,12 +20,14 @@ from kombu import compression, serialization
 from kombu.transport import TRANSPORT_ALIASES, pyamqp, redis
 from kombu.utils import json as kombu_json
 
+from worker.messages.sizes import LARGEST_BEYOND_ASCII, LARGEST_BODY, LARGEST_ITEM, check_body, check_size, text_of
 from worker.messages.taking import ManyAtOnceChannel, ManyNotes
 
 log = structlog.stdlib.get_logger(__name__)
 
-LARGEST_BODY = 16 * 1024 * 1024
-"""Bytes of a message's body, unpacked. A list of 1000 orders is well below a megabyte."""
+# kombu's own limit of a queue's name on RabbitMQ.
+_LONGEST_NAME = 255
+_LARGE = 1024 * 1024
 
 
 class _Unpacker(Protocol):
@@ -36,7 +40,8 @@ class _Unpacker(Protocol):
 _UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
     "application/x-gzip": zlib.decompressobj,
     "application/x-bz2": bz2.BZ2Decompressor,
-    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=8 * LARGEST_BODY),
+    # What it packs with by default takes 9 MB to unpack, at its best 65 MB.
+    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=32 * 1024 * 1024),
 }
 
 
@@ -45,7 +50,9 @@ def guard_kombu() -> None:
     for name in ("redis", "rediss"):
         TRANSPORT_ALIASES[name] = f"{__name__}:GuardedRedisTransport"
     TRANSPORT_ALIASES["amqps"] = f"{__name__}:NamedTLSTransport"
-    serialization.register("json", kombu_json.dumps, _read_json, content_type="application/json")
+    # By this name kombu's transport reads what Redis holds around a body: it would read any number of values.
+    redis.loads = read_json
+    serialization.register("json", kombu_json.dumps, _read_body, content_type="application/json")
     amqp.Message._load_properties = _load_properties_or_none
     for kind in compression.encoders():
         # Whatever else is installed here and has no bound is refused.
@@ -75,10 +82,13 @@ class GuardedQoS(ManyNotes):
             return self._remove_from_indices(tag).execute()
 
     def _is_readable(self, tag: Any, client: Any) -> bool:
-        with self.channel.conn_or_acquire(client) as connected:
-            note = connected.hget(self.unacked_key, tag)
         try:
-            message, exchange, routing_key = kombu_json.loads(note or "null")
+            with self.channel.conn_or_acquire(client) as connected:
+                note = connected.hget(self.unacked_key, tag)
+        except ReplyTooLong:
+            return False
+        try:
+            message, exchange, routing_key = read_json(note or "null")
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
             return note is None
         return isinstance(message, dict) and isinstance(exchange, str) and isinstance(routing_key, str)
@@ -113,14 +123,67 @@ class GuardedMessage(redis.Channel.Message):
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
         """Raises NoMessage."""
         try:
+            body = payload.get("body")
+            if isinstance(body, str) and len(body) > LARGEST_BEYOND_ASCII and not body.isascii():
+                raise NoMessage(f"its body is not ASCII, and longer than {LARGEST_BEYOND_ASCII} characters")
             super().__init__(payload, channel=channel, **options)
             where = self.delivery_info
-            if not all(isinstance(one, str) for one in (self.delivery_tag, where["exchange"], where["routing_key"])):
-                raise NoMessage("its delivery tag, exchange or routing key is no text")
+            if not all(map(_is_name, (self.delivery_tag, where["exchange"], where["routing_key"]))):
+                raise NoMessage("its delivery tag, exchange or routing key is no text of printable characters")
         except (MemoryError, NoMessage):
             raise
         except Exception as error:
             raise NoMessage(type(error).__name__) from None
+
+
+def _is_name(value: Any) -> bool:
+    # Redis takes bytes: what cannot be encoded would end the worker. Nor is a half of a pair of surrogates printable.
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+class ReplyTooLong(ValueError):
+    """Redis sends a text that is longer than any message may be."""
+
+
+@cache
+def _bounding(parser: Any) -> Any:
+    """redis-py's parser of a connection, but for texts that are too long: the connection is given up before they come.
+
+    redis-py itself would read up to 512 MB at once, and hold them twice. What was taken from a queue so is lost.
+    """
+
+    class Bounding(parser):
+        def on_connect(self, connection: Any) -> None:
+            super().on_connect(connection)
+            read = self._buffer.read
+
+            def read_bounded(length: int, **options: Any) -> Any:
+                if length <= LARGEST_ITEM:
+                    text = read(length, **options)
+                    if length <= LARGEST_BEYOND_ASCII or text.isascii():
+                        return text
+                connection.disconnect()
+                raise ReplyTooLong
+
+            self._buffer.read = read_bounded
+
+    return Bounding
+
+
+class BoundedConnection(redis.redis.Connection):
+    """A connection to Redis that reads no text without bounds."""
+
+    def set_parser(self, parser_class: Any) -> None:
+        """Called by redis-py with the parser of the protocol that is spoken."""
+        super().set_parser(_bounding(parser_class))
+
+
+class BoundedTLSConnection(redis.redis.SSLConnection):
+    """The same over TLS."""
+
+    def set_parser(self, parser_class: Any) -> None:
+        """Called by redis-py with the parser of the protocol that is spoken."""
+        super().set_parser(_bounding(parser_class))
 
 
 class GuardedRedisChannel(ManyAtOnceChannel):
@@ -128,6 +191,8 @@ class GuardedRedisChannel(ManyAtOnceChannel):
 
     QoS = GuardedQoS
     Message = GuardedMessage
+    connection_class = BoundedConnection
+    connection_class_ssl = BoundedTLSConnection
 
     def _brpop_read(self, **options: Any) -> Any:
         return self._surviving(super()._brpop_read, **options)
@@ -209,8 +274,23 @@ def _load_properties_or_none(message: Any, *args: Any) -> None:
         message.properties = {}
 
 
-def _read_json(body: Any) -> Any:
-    return json.loads(bytes(body) if isinstance(body, memoryview) else body)
+def read_json(text: Any) -> Any:
+    """Read JSON of a size that is bounded, and make nothing of it but JSON's own types.
+
+    Raises ValueError; Oversized, which is one, before anything is read.
+    """
+    if len(text) > _LARGE:
+        # What Celery and kombu leave of a message (requests, tracebacks) refers to itself, so it stays until Python
+        # looks for such things. It does so by their number, not their size: a few large messages would add up.
+        gc.collect()
+    text = text_of(text)
+    check_size(text)
+    return json.loads(text)
+
+
+def _read_body(body: Any) -> Any:
+    check_body(body)
+    return read_json(body)
 
 
 def _bounded(kind: str) -> Callable[[bytes], bytes]:
@@ -218,9 +298,10 @@ def _bounded(kind: str) -> Callable[[bytes], bytes]:
         if kind not in _UNPACKERS:
             raise ValueError(f"{kind} is not accepted")
         unpacker = _UNPACKERS[kind]()
-        body = unpacker.decompress(packed, max_length=LARGEST_BODY)
-        if not unpacker.eof:
-            raise ValueError(f"is cut short, or holds more than {LARGEST_BODY} bytes")
+        # One more, so that whoever looks at it sees that it is too long.
+        body = unpacker.decompress(packed, max_length=LARGEST_BODY + 1)
+        if not unpacker.eof and len(body) <= LARGEST_BODY:
+            raise ValueError("is cut short")
         return body
 
     return unpack

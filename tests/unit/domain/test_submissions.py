@@ -13,6 +13,7 @@ from worker.domain.orders import Attention, OrderState
 from worker.domain.submissions import (
     Rejection,
     Submission,
+    Unread,
     differences,
     fill_in,
     read_list,
@@ -192,10 +193,17 @@ def test_what_is_no_list_is_refused_as_a_whole() -> None:
     assert rejection.as_answer() == {"index": None, "errors": ["orders: must be a list, not an object"]}
 
 
-def test_a_list_that_is_too_long_is_refused_item_by_item_so_that_none_is_lost() -> None:
-    items, rejections = read_list(list(range(1001)), "orders")
+def test_a_list_that_is_too_long_is_one_refusal_that_holds_all_of_it() -> None:
+    items, (rejection,) = read_list(list(range(1001)), "orders")
     assert items == []
-    assert [(rejection.index, rejection.payload) for rejection in rejections] == [(i, i) for i in range(1001)]
+    assert (rejection.index, rejection.payload) == (None, list(range(1001)))
+    assert rejection.errors == ("orders: the list has 1001 items; accepted: 1 to 1000, send more in parts",)
+
+
+def test_what_was_refused_unread_is_one_refusal_with_its_errors() -> None:
+    unread = Unread(text="[[", errors=("message: too large",))
+    assert read_list(unread, "orders") == ([], (Rejection(index=None, payload=unread, errors=unread.errors),))
+    assert read_order(unread, ACCOUNTS, NOW) == unread.errors
 
 
 def test_an_empty_list_is_refused() -> None:

@@ -1,0 +1,99 @@
+"""A worker that messages are forged for, and ways to write to its queues as anybody could who reaches the broker."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from kombu import Connection
+from sqlalchemy.pool import NullPool
+
+from tests.support.processes import Program
+from tests.support.waiting import eventually
+
+ORDERS, TICKS = "reconciler.orders", "reconciler.ticks"
+TASK = "reconciler.enqueue_order"
+
+
+@dataclass
+class Target:
+    """A worker, and ways to write to its queues."""
+
+    worker: Program
+    broker: str
+    database_url: str
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement reads from the worker's database."""
+        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(statement)]
+
+    def orders(self) -> set[str]:
+        """The request ids of all orders."""
+        return {request_id for (request_id,) in self.rows("SELECT request_id FROM recharge_orders")}
+
+    def rejections(self) -> int:
+        """How many inputs were refused and kept."""
+        return int(self.rows("SELECT count(*) FROM rejected_orders")[0][0])
+
+    def publish(self, body: bytes, queue: str = ORDERS, content_type: str = "application/json", **sent: Any) -> None:
+        """Put a message on a queue; `sent` holds `headers`, and whatever else kombu publishes."""
+        with Connection(self.broker) as connection, connection.Producer() as producer:
+            producer.publish(body, routing_key=queue, content_type=content_type, content_encoding="utf-8", **sent)
+
+    def send(self, queue: str = ORDERS, **headers: Any) -> str:
+        """Send an order under these headers, by protocol 2; returns its id."""
+        name = f"order-{next(self.numbers)}"
+        fields = {"task": TASK, "id": name, **headers}
+        self.publish(json.dumps([[{"request_id": name}], {}, {}]).encode(), queue, headers=fields)
+        return name
+
+    def wait_for(self, *names: str, seconds: float = 20) -> None:
+        """Return once these orders are in the table."""
+        try:
+            eventually(lambda: set(names) <= self.orders(), f"the orders {names}", seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.worker.output[-20_000:]}") from None
+
+    def goes_on(self) -> None:
+        """It takes the next orders, of both its processes, and is the worker that it was."""
+        self.wait_for(*(self.send() for _ in range(4)))
+        assert "Unrecoverable" not in self.worker.output
+        assert self.worker.output.count(" ready.") == 1
+
+    def resident_bytes(self) -> int:
+        """The most that the worker's main process ever held in memory."""
+        return memory_of(self.worker.pid)["VmHWM"]
+
+
+def memory_of(pid: int) -> dict[str, int]:
+    """The memory of a process in bytes: `VmRSS`, what it holds, and `VmHWM`, the most that it held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines if line.startswith(("VmHWM", "VmRSS"))}
+
+
+def forget_peak(pid: int) -> None:
+    """Let `VmHWM` count from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def envelope(body: object = "W10=", *, headers: object = None, **properties: Any) -> dict[str, Any]:
+    """The envelope of kombu on Redis, as it should be but for what is given."""
+    return {
+        "body": body,
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": TASK, "id": "forged"} if headers is None else headers,
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": f"tag-{os.urandom(4).hex()}",
+            "delivery_info": {"exchange": ORDERS, "routing_key": ORDERS},
+            **properties,
+        },
+    }
