@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from kombu import Connection
 
-from tests.support.forging import ORDERS, TASK, Target, envelope, forget_peak, memory_of
+from tests.support.forging import ORDERS, TASK, Target, envelope
+from tests.support.memory import forget_peak, memory_of
 from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.adapters.database.migrations import upgrade
-from worker.messages.unpacking import guard_kombu
+from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
 guard_kombu()
 
@@ -150,6 +152,39 @@ def test_a_full_list_is_far_from_the_limit(target: Target) -> None:
     with Celery(broker=target.broker, backend=target.broker, set_as_current=False) as app:
         answer = app.send_task(LISTS, [orders], queue=ORDERS).get(timeout=20)
     assert answer == {"accepted": 1000, "duplicates": 0, "rejected": []}
+
+
+OUT_OF_BOUNDS = {
+    "Oversized": json.dumps({**envelope(), "headers": {str(number): 1 for number in range(50_001)}}).encode(),
+    "ReplyTooLong": b"x" * (12 * 1024 * 1024 + 1),
+}
+
+
+@pytest.mark.parametrize("reason", OUT_OF_BOUNDS)
+def test_what_redis_holds_beyond_the_bounds_is_not_read(target: Target, valkey: EmbeddedValkey, reason: str) -> None:
+    # Both bounds stand on insides of kombu and redis-py: this fails when these have moved.
+    with valkey.client() as client:
+        told = target.worker.output.count(f"error={reason}")
+        client.lpush(ORDERS, OUT_OF_BOUNDS[reason])
+        target.worker.wait_for(f"error={reason}", times=told + 1)
+        # kombu itself logs what it finds wrong with a broadcast.
+        told = target.worker.output.count(reason)
+        client.publish("/0.celery.pidbox", OUT_OF_BOUNDS[reason])
+        target.worker.wait_for(reason, times=told + 1)
+    target.goes_on()
+    with Celery(broker=target.broker, set_as_current=False) as app:
+        eventually(lambda: app.control.broadcast("ping", reply=True, timeout=1, limit=1), "an answer to a ping")
+
+
+@pytest.mark.parametrize("reason", OUT_OF_BOUNDS)
+def test_a_note_beyond_the_bounds_keeps_no_other_from_returning(valkey: EmbeddedValkey, reason: str) -> None:
+    queue = f"returned-{reason}"
+    with valkey.client() as client, Connection(valkey.url, transport=GuardedRedisTransport) as connection:
+        client.hset("unacked", "large", b"[" + OUT_OF_BOUNDS[reason] + b', "", "x"]')
+        client.hset("unacked", "good", json.dumps([envelope(), "", queue]))
+        client.zadd("unacked_index", {"large": 2.0, "good": 1.0})
+        connection.default_channel.qos.restore_visible(interval=1)
+        assert (client.hlen("unacked"), client.zcard("unacked_index"), client.llen(queue)) == (0, 0, 1)
 
 
 @pytest.mark.databases("sqlite")

@@ -5,13 +5,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from kombu import Connection
 from sqlalchemy.pool import NullPool
 
+from tests.support.memory import memory_of
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 
@@ -68,19 +68,8 @@ class Target:
         assert self.worker.output.count(" ready.") == 1
 
     def resident_bytes(self) -> int:
-        """The most that the worker's main process ever held in memory."""
+        """The most that the worker's main process has held in memory, since that was last forgotten."""
         return memory_of(self.worker.pid)["VmHWM"]
-
-
-def memory_of(pid: int) -> dict[str, int]:
-    """The memory of a process in bytes: `VmRSS`, what it holds, and `VmHWM`, the most that it held."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines if line.startswith(("VmHWM", "VmRSS"))}
-
-
-def forget_peak(pid: int) -> None:
-    """Let `VmHWM` count from now on."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def envelope(body: object = "W10=", *, headers: object = None, **properties: Any) -> dict[str, Any]:

@@ -11,3 +11,14 @@ def peaks(processes: Iterable[int]) -> dict[int, int]:
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         found[pid] = int(status["VmHWM"].split()[0])
     return found
+
+
+def memory_of(pid: int) -> dict[str, int]:
+    """The memory of a process in bytes: `VmRSS`, what it holds, and `VmHWM`, the most that it held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines if line.startswith(("VmHWM", "VmRSS"))}
+
+
+def forget_peak(pid: int) -> None:
+    """Let `VmHWM` count from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
