@@ -11,7 +11,7 @@ from worker.domain.denials import count_denial
 from worker.domain.echoes import learn_echo, names_no_order
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import shows_mobile
-from worker.domain.one_item import is_one_item_answer, learn_from_answer, with_probe
+from worker.domain.one_item import is_excused, is_one_item_answer, learn_from_answer, with_probe
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
 from worker.domain.outages import note_answer
 from worker.domain.pricing.ages import group_at
@@ -137,7 +137,7 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
         absent = count_absence(_asked(order, asking), query, answer, asking.state, now)
         change = _blame(absent, contradiction, query, now)
     # A platform that answers one order a query has said nothing of the others, however old they are.
-    if reports or not is_one_item_answer(query, answer):
+    if reports or not (is_one_item_answer(query, answer) or is_excused(asking.state, query, answer)):
         change = give_up_if_too_old(change, query, now, rules, "asked past the age limit, without a result")
     return change
 

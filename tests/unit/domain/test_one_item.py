@@ -112,3 +112,10 @@ def test_in_one_item_mode_an_order_asked_alone_is_not_due_at_once() -> None:
 def test_an_answer_with_two_items_ends_the_mode() -> None:
     state = answered(FIVE, [make_report(1), make_report(2)], state=MODE).state
     assert (state.one_item_mode, state.batch_retry_at) == (False, None)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_what_a_tried_batch_leaves_out_in_that_mode_is_not_too_old_by_it(count: int) -> None:
+    ages = NOW - timedelta(seconds=RULES.unresolved_after_seconds + 60)
+    old = [make_order(order_id, submitted_at=ages) for order_id in range(1, count + 1)]
+    assert after(answered(old, [make_report(1)], state=MODE), 2).state is OrderState.PENDING
