@@ -150,12 +150,16 @@ def _end(row: Mapping[str, ColumnElement[Any]], submitted: ColumnElement[Any]) -
 
 
 def _lane(row: Mapping[str, ColumnElement[Any]]) -> Values:
-    """Of a thousand pending orders one is asked alone, and up to 50 are suspects, in groups."""
+    """Of a thousand pending orders one is asked alone, and up to 50 are suspects, in groups or alone."""
     alone = row["was_asked"] & (row["one"] % 1000 == 1)
     suspect = row["was_asked"] & (row["waiting"] % 10_000 < _SUSPECTS_IN_GROUP) & (row["other"] % 100 > 0)
     group = row["waiting"] // _number(10_000) + _number(1)
-    lanes = ((suspect, _text(Lane.SUSPECT)), (alone, _text(Lane.ALONE)))
-    return {"lane": case(*lanes, else_=_text(Lane.BATCH)), "suspect_group": case((suspect, group))}
+    lone = suspect & (row["waiting"] % 10 == 3)
+    lanes = ((lone, _text(Lane.LONE_SUSPECT)), (suspect, _text(Lane.SUSPECT)), (alone, _text(Lane.ALONE)))
+    return {
+        "lane": case(*lanes, else_=_text(Lane.BATCH)),
+        "suspect_group": case((lone, -row["waiting"]), (suspect, group)),
+    }
 
 
 def _octaves(shortest: int, parts: Sequence[int], octave: Number, chance: Number) -> Number:

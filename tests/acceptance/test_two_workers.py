@@ -50,7 +50,17 @@ def test_two_workers_share_the_accounts_and_keep_the_limit(
 ) -> None:
     with ExitStack() as stack:
         given = [f"--account=sid-{name}:{TOKEN}:app-{name}" for name in ACCOUNTS]
-        options = ("--window", str(WINDOW), "--delay", "fixed:0", "--latency", "uniform:0,0.1", *given)
+        options = (
+            "--window",
+            str(WINDOW),
+            "--delay",
+            "fixed:0",
+            "--failed-share",
+            "0",
+            "--latency",
+            "uniform:0,0.1",
+            *given,
+        )
         platform = stack.enter_context(running_platform(environment(), tmp_path, *options))
         urls = {"database_url": migrated_database_url, "broker_url": broker_url, "platform_url": platform}
         env = environment(**urls, accounts_file=accounts_file(tmp_path), **SETTINGS)

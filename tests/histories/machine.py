@@ -17,6 +17,7 @@ from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabas
 from worker.adapters.database.archive import bring_all_back, move_settled
 from worker.adapters.database.learning import Learning
 from worker.adapters.database.prices import forget_prices
+from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
 
 Told = TypeVar("Told")
@@ -311,11 +312,12 @@ class Histories(RuleBasedStateMachine):
         about = self.platform.orders[order]
         if ends:
             about.finish(order % 2 == 0)
-        body = about.lie(lie, echo=True)[0] if lie else about.item(echo=True)
+        named_by = IdKind.CUSTOM_PARM if names == "customParm" else IdKind.REQUEST_ID
+        body = about.lie(lie, echo=True, named_by=named_by)[0] if lie else about.item(echo=True)
         if not has_amount and not lie and about.is_final:
             body.pop("oriAmount")
         if names != "both" and lie != "another customParm":
-            body.pop("customParm" if names == "requestId" else "requestId")
+            body.pop("customParm" if names == "requestId" else "requestId", None)
         is_named_once = sum(other.request_id == about.request_id for other in self.platform.orders) == 1
         if not has_app_id and is_named_once and lie != "appid":
             body.pop("appid")

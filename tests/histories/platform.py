@@ -93,8 +93,11 @@ class PlatformOrder:
             says = {"trafficSts": "1", "oriAmount": "7.77"}
         return {**self.item(echo=echo), **says}
 
-    def lie(self, kind: str, *, echo: bool) -> list[Item]:
-        """The items of a lie; the truth where this lie could not be found out about this order."""
+    def lie(self, kind: str, *, echo: bool, named_by: IdKind = IdKind.REQUEST_ID) -> list[Item]:
+        """The items of a lie; the truth where this lie could not be found out about this order.
+
+        `named_by`: the one name that a lie without evidence gives, since the other one would be evidence.
+        """
         item = self.opposite(echo=echo)
         witnesses = set() if self.comes_apart else self.given
         match kind:
@@ -116,7 +119,7 @@ class PlatformOrder:
             case "colliding keys":
                 return [{**item, "TrafficSts": "0"}]
             case "nothing but -1":
-                bare: Item = {name: item[name] for name in ("requestId", "customParm", "appid") if name in item}
+                bare: Item = {name: item[name] for name in (named_by.value, "appid") if name in item}
                 return [{**bare, "trafficSts": "-1"}]
             case "no such order":
                 return [{**item, "trafficSts": "-1", "remark": "订单不存在"}]
@@ -195,7 +198,7 @@ class Platform:
             if order is not chosen:
                 items.append(order.item(echo=self.echoes))
             elif mood.lie:
-                items.extend(order.lie(mood.lie, echo=self.echoes))
+                items.extend(order.lie(mood.lie, echo=self.echoes, named_by=kind))
             elif not mood.leaves_out:
                 items.append(order.item(echo=self.echoes))
         return items

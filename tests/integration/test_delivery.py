@@ -138,7 +138,7 @@ def test_a_worker_consumes_again_once_its_broker_is_back(
     env = environment(database_url=migrated_database_url, broker_url=own_valkey.url)
     with running_worker(env, tmp_path) as worker:
         own_valkey.kill()
-        worker.wait_for("Trying again")
+        worker.wait_for("broker_unavailable")
         own_valkey.start()
         send_tasks(own_valkey.url, orders("r1"))
         eventually(lambda: ids_in(migrated_database_url) == ["r1"], "an order that the new broker took")
@@ -155,7 +155,7 @@ def test_a_broker_that_dies_under_a_task_ends_neither_the_task_nor_the_worker(
             send_tasks(own_valkey.url, orders("r1"))
             lock.wait_for_waiting()
             own_valkey.kill()
-            worker.wait_for("Trying again")
+            worker.wait_for("broker_unavailable")
         eventually(lambda: ids_in(migrated_database_url) == ["r1"], "the order of the task that was under way")
         own_valkey.start()
         send_tasks(own_valkey.url, orders("r2"))
