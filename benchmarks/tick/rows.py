@@ -154,7 +154,7 @@ def _lane(row: Mapping[str, ColumnElement[Any]]) -> Values:
     alone = row["was_asked"] & (row["one"] % 1000 == 1)
     suspect = row["was_asked"] & (row["waiting"] % 10_000 < _SUSPECTS_IN_GROUP) & (row["other"] % 100 > 0)
     group = row["waiting"] // _number(10_000) + _number(1)
-    lone = suspect & (row["waiting"] % 10 == 3)
+    lone = suspect & (row["waiting"] % 50 == 3)
     lanes = ((lone, _text(Lane.LONE_SUSPECT)), (suspect, _text(Lane.SUSPECT)), (alone, _text(Lane.ALONE)))
     return {
         "lane": case(*lanes, else_=_text(Lane.BATCH)),
