@@ -15,6 +15,8 @@ Seed = Annotated[int | None, typer.Option(help="The seed of the first; the next 
 Processes = Annotated[int, typer.Option(min=1, help="Processes side by side.")]
 Stories = Annotated[int, typer.Option(min=0, help="How many platforms with violations are told in full.")]
 
+_PROGRESS_EVERY = 25
+
 
 def main(count: Count = 200, seed: Seed = None, processes: Processes = 2, stories: Stories = 12) -> None:
     """Run the worker against random platforms, and judge it by each platform's truth. Exits 1 on any violation."""
@@ -27,6 +29,8 @@ def main(count: Count = 200, seed: Seed = None, processes: Processes = 2, storie
         if outcome.violations:
             stories -= 1
             _tell(outcome, in_full=stories >= 0)
+        if len(outcomes) % _PROGRESS_EVERY == 0:
+            print(f"{len(outcomes)} of {count} done, in {time.monotonic() - began:.0f} s", flush=True)
     print(_summary(outcomes, time.monotonic() - began))
     sys.exit(1 if any(outcome.violations for outcome in outcomes) else 0)
 

@@ -179,8 +179,8 @@ class Checker:
         return run[::-1]
 
     def _is_denied_alone(self, place: int, run: Sequence[Heard]) -> bool:
-        """Denied by items, among believed answers."""
-        denied = [heard for heard in run if heard.said[place] == "denied"]
+        """Denied by items, among believed answers; a failure that shows no evidence is read as a denial, too."""
+        denied = [heard for heard in run if heard.said[place] in ("denied", "bare")]
         alone = [heard for heard in denied if not heard.is_denying]
         if len(denied) < DENIED_TIMES or len(alone) < DENIED_TIMES - 1:
             return False
@@ -188,7 +188,7 @@ class Checker:
 
     def _is_left_out_alone(self, place: int, run: Sequence[Heard]) -> bool:
         """Left out of answers that held others, and then answered with nothing when asked alone."""
-        absent = [heard for heard in run if heard.said[place] != "denied" and not heard.is_denying]
+        absent = [heard for heard in run if heard.said[place] in ("absent", "left out") and not heard.is_denying]
         lone = [heard for heard in absent if len(heard.orders) == 1]
         if len(lone) < ABSENT_TIMES or len(absent) - len(lone) < ABSENT_TIMES:
             return False

@@ -24,7 +24,8 @@ class Heard:
     """`answered`, or why the whole query failed."""
     is_flap: bool = False
     said: dict[int, str] = field(default_factory=dict)
-    """`item`, `denied` (by an item), `absent`, or `left out`."""
+    """`item`: it has to be believed; `bare`: a failure that shows no evidence, and so reads as a denial; `doubtful`:
+    any other item that cannot be believed; `denied` (by an item), `absent`, or `left out`."""
     is_denying: bool = False
     """Whether it denied everything just then."""
     query_id: int | None = None
@@ -124,7 +125,7 @@ class RandomPlatform:
                 if len(heard.orders) > 1 and self._random.random() < self.traits.leaves_out:
                     heard.said[place] = "left out"
                     continue
-                heard.said[place] = "item"
+                heard.said[place] = self._as_read(order, heard.kind, at)
                 items.append((place, self._item(order, heard.kind, at)))
                 continue
             # A failure of the whole query is only for the unknown; by the rest an item denies.
@@ -157,6 +158,12 @@ class RandomPlatform:
         if amount is not None:
             item["oriAmount"] = amount
         return item
+
+    def _as_read(self, order: TrueOrder, kind: str, at: float) -> str:
+        if self.speaks_plainly(order, kind, at):
+            return "item"
+        is_bare = order.is_final(at) and order.result == "-1" and not order.contradicts_number
+        return "bare" if is_bare else "doubtful"
 
     def _named(self, order: TrueOrder, kind: str, at: float) -> Item:
         item: Item = {"appid": app_id(order.account)} if self.traits.has_app_id else {}
