@@ -1,11 +1,12 @@
 """What is remembered of denials, outages of the platform and echoes of customParm, and an index of overdue orders.
 
-All counts begin at 0. They have a default in the database, so that a record of the archive that was written before they
-existed is restored with it. A suspect that failed alone is in a lane of its own from here on; a group of one that has
-not failed yet changes lanes with its next failure.
+All counts begin at 0, but for the mark of an order that failed alone: no answer so far came after that failure. They
+have a default in the database, so that a record of the archive that was written before they existed is restored with
+it. A suspect whose group has no other member is in a lane of its own from here on.
 
 The release before knows neither that lane nor the events of overdue orders. On the way down they take the nearest of
-its words; the detail of an event, which says what happened, stays.
+its words; the detail of an event, which says what happened, stays. Bring the archive back before that: its records keep
+the new ones.
 """
 
 from typing import Any
@@ -19,6 +20,24 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+
+
+# Groups of one: those that failed alone, and those that the last halving left.
+_ALONE = """
+UPDATE recharge_orders SET lane = 'lone_suspect' WHERE lane = 'suspect' AND suspect_group IN (
+    SELECT suspect_group FROM (
+        SELECT suspect_group FROM recharge_orders
+        WHERE suspect_group IS NOT NULL GROUP BY suspect_group HAVING count(*) = 1
+    ) AS alone
+)
+"""
+# As if every answer so far came before its last failure: a success has to come after it, to count.
+_MARKS = """
+UPDATE recharge_orders SET failure_mark_any = COALESCE((
+    SELECT answered_by_request_id + answered_by_custom_parm FROM account_states
+    WHERE account_states.account = recharge_orders.account
+), 0) WHERE failures_alone > 0
+"""
 
 
 def _count(name: str, kind: type[sa.Integer] = sa.Integer) -> sa.Column[int]:
@@ -57,7 +76,8 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'pending'"),
         **_goes_on("if_not_exists"),
     )
-    op.execute("UPDATE recharge_orders SET lane = 'lone_suspect' WHERE lane = 'suspect' AND failures_alone > 0")
+    op.execute(_ALONE)
+    op.execute(_MARKS)
 
 
 def downgrade() -> None:

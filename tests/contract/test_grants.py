@@ -344,7 +344,7 @@ def test_an_order_that_learns_its_request_id_while_it_is_chosen_is_left_for_the_
     bench.enqueue(*({"custom_parm": f"c{number}", "mobile": "18812340804"} for number in range(3)))
     with bench.database.read() as connection:
         now = bench.database.now(connection)
-        candidates = read_candidates(connection, bench.state(), now, 100)
+        candidates = read_candidates(connection, bench.state(), now, Rules())
     choice = choose(candidates, bench.state(), prior_prices(bench.rules), now, bench.rules)
     assert choice is not None
     bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "c2"}])

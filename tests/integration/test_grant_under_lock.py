@@ -60,7 +60,7 @@ class WaitingGrants:
             if row is None or may_ask(row.slot, now, self.rules) is not Permission.ASK:
                 return None
             state = AccountState(account="default")
-            candidates = read_candidates(connection, state, now.database, self.rules.batch_size)
+            candidates = read_candidates(connection, state, now.database, self.rules)
             choice = choose(candidates, state, prior_prices(self.rules), now.database, self.rules)
             orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
             if choice is None or not orders:

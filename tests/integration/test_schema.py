@@ -14,6 +14,7 @@ from worker.adapters.database.candidates import choose_due, read_candidates
 from worker.adapters.database.engine import Database
 from worker.adapters.database.models import RechargeOrder, table_of
 from worker.adapters.database.order_rows import find_ids
+from worker.adapters.database.overdue import overdue_orders
 from worker.domain.accounts import AccountState
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Lane, OrderState
@@ -183,7 +184,7 @@ def plan(database: Database, connection: Connection, statement: str, parameters:
 
 def steps_of_reading_candidates(database: Database) -> str:
     def read(connection: Connection) -> None:
-        assert len(read_candidates(connection, AccountState(account="default"), NOON, 100)) == 100
+        assert len(read_candidates(connection, AccountState(account="default"), NOON, Rules())) == 100
 
     return steps_of(database, read)
 
@@ -231,6 +232,24 @@ def test_due_orders_are_read_by_their_index(database: Database) -> None:
         assert whole_table not in steps, steps
 
 
+@pytest.mark.parametrize("share_overdue", [0, 1])
+def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Database, share_overdue: int) -> None:
+    rules = Rules()
+    old = NOON - timedelta(days=30)
+    add(database, *(row(str(number), submitted_at=old if share_overdue else NOON) for number in range(5000)))
+    with database.write() as connection:
+        connection.execute(text(ANALYZE[database.kind])).close()
+
+    def read(connection: Connection) -> None:
+        statement = overdue_orders(ORDERS.c.id, now=NOON, most=200, rules=rules)
+        assert len(connection.execute(statement).all()) == 200 * share_overdue
+
+    steps = steps_of(database, read)
+    assert "ix_recharge_orders_overdue" in steps
+    for sorting in ("Sort", "TEMP B-TREE", "filesort"):
+        assert sorting not in steps, steps
+
+
 @pytest.mark.databases("postgresql")
 def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Database) -> None:
     settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
@@ -262,7 +281,9 @@ def test_of_each_group_the_first_orders_are_read_and_no_more(database: Database)
     add(database, *(row(f"s{number}", lane=Lane.SUSPECT, suspect_group=1) for number in range(4)))
     add(database, row("checked", look_group=3, check_requested_at=NOON))
     with database.read() as connection:
-        found = read_candidates(connection, AccountState(account="default", echoes_custom_parm=True), NOON, 10)
+        found = read_candidates(
+            connection, AccountState(account="default", echoes_custom_parm=True), NOON, Rules(batch_size=10)
+        )
     assert Counter((each.lane, each.id_kind) for each in found) == {
         (Lane.BATCH, IdKind.REQUEST_ID): GROUPS * 10 + 1,
         (Lane.BATCH, IdKind.CUSTOM_PARM): 10,
@@ -284,7 +305,7 @@ def test_of_orders_that_are_asked_about_one_by_one_the_first_of_each_group_is_re
         ),
     )
     with database.read() as connection:
-        found = read_candidates(connection, AccountState(account="default"), NOON, 10)
+        found = read_candidates(connection, AccountState(account="default"), NOON, Rules(batch_size=10))
     assert sorted(each.look_group for each in found) == [0, 1]
 
 
@@ -337,7 +358,7 @@ def test_candidates_keep_their_times(database: Database) -> None:
     later = {"queried_at": NOON - timedelta(minutes=1), "check_requested_at": NOON + timedelta(microseconds=7)}
     add(database, row("1", **times, **later))
     with database.read() as connection:
-        (found,) = read_candidates(connection, AccountState(account="default"), NOON, 10)
+        (found,) = read_candidates(connection, AccountState(account="default"), NOON, Rules(batch_size=10))
     assert {name: getattr(found, name) for name in (*times, *later)} == {**times, **later}
     assert (found.lane, found.id_kind) == (Lane.BATCH, IdKind.REQUEST_ID)
 

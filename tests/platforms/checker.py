@@ -29,6 +29,7 @@ Row = dict[str, Any]
 _STATES = {"1": "succeeded", "-1": "failed"}
 DENIED_WINDOWS = 120.0
 DENIED_TIMES = 3
+FAILED_TIMES = 3
 ABSENT_TIMES = 3
 """In company, and again alone."""
 
@@ -145,6 +146,10 @@ class Checker:
             return ""
         if not self._is_answerable(order, at, heard.kind):
             return ""
+        if self.platform.traits.leaves_out and heard.said.get(place) == "left out" and len(heard.orders) > 2:
+            # Past the age limit one answered query is enough, and this platform leaves known orders out of answers.
+            self.excused += 1
+            return ""
         return f"past the limit: the platform had its result, and made of it '{heard.said.get(place, heard.end)}'"
 
     def _is_answerable(self, order: TrueOrder, at: float, kind: str | None = None) -> bool:
@@ -162,6 +167,9 @@ class Checker:
         if not self.platform.speaks_plainly(order, kind, at):
             return ""
         run = self._unanswered_up_to(place, heard)
+        if "rejected" in detail and self._failed_alone_by_chance(place, heard):
+            self.excused += 1
+            return ""
         if self._is_denied_alone(place, run) or self._is_left_out_alone(place, run):
             self.excused += 1
             return ""
@@ -185,6 +193,13 @@ class Checker:
         if len(denied) < DENIED_TIMES or len(alone) < DENIED_TIMES - 1:
             return False
         return denied[-1].at - denied[0].at >= DENIED_WINDOWS and self._answers_between(denied) >= DENIED_TIMES - 1
+
+    def _failed_alone_by_chance(self, place: int, last: Heard) -> bool:
+        """A platform that fails queries at random did so each time that it was asked about this order alone."""
+        before = self.platform.record[: self.platform.record.index(last) + 1]
+        about = [heard for heard in before if place in heard.orders and len(heard.orders) == 1]
+        failed = about[-FAILED_TIMES:]
+        return len(failed) == FAILED_TIMES and last.is_flap and all(heard.end != "answered" for heard in failed)
 
     def _is_left_out_alone(self, place: int, run: Sequence[Heard]) -> bool:
         """Left out of answers that held others, and then answered with nothing when asked alone."""

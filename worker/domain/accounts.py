@@ -8,6 +8,8 @@ from worker.domain.rules import Rules
 
 LONGEST_BACKOFF_WINDOWS = 15
 LONGEST_RETRY_AFTER_WINDOWS = 60
+ECHO_RETRY_WINDOWS = 60
+"""How often a batch by customParm is tried once only a batch restores them."""
 ENDINGS_BEFORE_RETRIES = 2
 """How often batches by customParm must end before a lone echo restores them no more, and only a batch does."""
 
@@ -84,11 +86,13 @@ class AccountState:
         """How many queries of either id kind were answered."""
         return self.answered_by_request_id + self.answered_by_custom_parm
 
-    def may_batch_custom_parm(self, now: datetime) -> bool:
+    def may_batch_custom_parm(self, now: datetime, rules: Rules) -> bool:
         """Whether orders are batched by customParm: the platform echoes it, or it is time to try whether it does."""
         if self.echoes_custom_parm:
             return True
-        is_time = self.echo_retry_at is None or self.echo_retry_at <= now
+        retry_at = self.echo_retry_at
+        # One that lies further ahead than the wait is long is the mark of a clock that was set back since.
+        is_time = retry_at is None or not now < retry_at <= now + rules.windows(ECHO_RETRY_WINDOWS)
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 
     def is_backed_off(self, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from worker.domain.denials import count_denial
 from worker.domain.echoes import learn_echo, names_no_order
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import shows_mobile
-from worker.domain.one_item import is_excused, is_one_item_answer, learn_from_answer, with_probe
+from worker.domain.one_item import learn_from_answer, with_probe
 from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
 from worker.domain.outages import note_answer
 from worker.domain.pricing.ages import group_at
@@ -44,9 +44,17 @@ class _Asking:
     verdicts: Mapping[int, Verdict]
     """By order id: of each order that the query still holds and that an item speaks of."""
 
+    settled_meanwhile: bool
+    """Whether an item would be believed of an order that the query asked about and no longer holds."""
+
     def believed(self) -> set[int]:
         """The held orders of which an item was believed."""
         return {order_id for order_id, verdict in self.verdicts.items() if verdict.is_believed}
+
+    @property
+    def shows_knowledge(self) -> bool:
+        """Whether the answer shows that the platform knows orders: denials count beside such an answer."""
+        return self.settled_meanwhile or bool(self.believed())
 
 
 def after_answer(
@@ -67,8 +75,10 @@ def after_answer(
     said = _said_by_order(query, answer)
     contradictions = find_contradictions(said, orders)
     held = [order for order in orders if query.holds(order)]
-    verdicts = {order.id: _judge(order, said[order.id], contradictions, query) for order in held if order.id in said}
-    asking = _Asking(query, answer, prices, now, rules, state, said, contradictions, verdicts)
+    judged = {order.id: _judge(order, said[order.id], contradictions, query) for order in orders if order.id in said}
+    verdicts = {order.id: judged[order.id] for order in held if order.id in judged}
+    others = any(verdict.is_believed for order_id, verdict in judged.items() if order_id not in verdicts)
+    asking = _Asking(query, answer, prices, now, rules, state, said, contradictions, verdicts, others)
     learned = _success(asking)
     learned = learn_echo(learned, query, answer, now, rules, has_believed_echo=_has_believed_echo(held, asking))
     learned, forgive_since = learn_from_answer(learned, query, answer, now, rules)
@@ -136,8 +146,9 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
     else:
         absent = count_absence(_asked(order, asking), query, answer, asking.state, now)
         change = _blame(absent, contradiction, query, now)
-    # A platform that answers one order a query has said nothing of the others, however old they are.
-    if reports or not (is_one_item_answer(query, answer) or is_excused(asking.state, query, answer)):
+    # A platform that answers one order a query has said nothing of the others, however old they are. Three absences
+    # lead to a query about the order alone, so this ends.
+    if reports or query.is_alone or len(answer.said) != 1:
         change = give_up_if_too_old(change, query, now, rules, "asked past the age limit, without a result")
     return change
 
@@ -181,7 +192,7 @@ def _apply_said(order: Order, learned: AccountState, asking: _Asking) -> Change:
         query,
         now,
         asking.rules,
-        others_believed=bool(asking.believed()),
+        others_believed=asking.shows_knowledge,
         answers_before=asking.state.answered_with_belief,
         answers_now=learned.answered_with_belief,
     )
@@ -222,7 +233,7 @@ def _success(asking: _Asking) -> AccountState:
     return replace(
         state if _backed_off_since(state, query) else end_back_off(state),
         answered_with_items=state.answered_with_items + bool(asking.answer.item_count),
-        answered_with_belief=state.answered_with_belief + bool(asking.believed()),
+        answered_with_belief=state.answered_with_belief + asking.shows_knowledge,
         answered_by_request_id=state.answered_by_request_id + by_request_id,
         answered_by_custom_parm=state.answered_by_custom_parm + (not by_request_id),
     )

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from worker.domain.accounts import AccountState
-from worker.domain.echoes import ECHO_RETRY_WINDOWS
+from worker.domain.accounts import ECHO_RETRY_WINDOWS, AccountState
 from worker.domain.orders import Lane
 from worker.domain.pricing.batch import Candidate, Pick, Reason, pick_batch, used_up
 from worker.domain.pricing.prices import Prices
@@ -52,7 +51,7 @@ def choose(
         return None
     waiting: dict[Work, list[Candidate]] = {}
     for candidate in candidates:
-        waiting.setdefault(_work_of(candidate, state, now), []).append(candidate)
+        waiting.setdefault(_work_of(candidate, state, now, rules), []).append(candidate)
     if state.one_item_mode:
         return _retry_batch(waiting, state, prices, now, rules) or _choose_single(candidates, state)
     work = next_work(state.turn, waiting)
@@ -83,8 +82,8 @@ def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> A
     )
 
 
-def _work_of(candidate: Candidate, state: AccountState, now: datetime) -> Work:
-    blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.may_batch_custom_parm(now)
+def _work_of(candidate: Candidate, state: AccountState, now: datetime, rules: Rules) -> Work:
+    blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.may_batch_custom_parm(now, rules)
     if candidate.lane is Lane.ALONE:
         return Work.SINGLE
     if candidate.lane.is_suspect:

@@ -7,14 +7,12 @@ a platform may stop, or may echo only where it is asked about one order.
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.accounts import ENDINGS_BEFORE_RETRIES, AccountState
+from worker.domain.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
 from worker.domain.queries import Query
 from worker.domain.reports import Answer, IdKind
 from worker.domain.rules import Rules
 
 EMPTY_BATCHES_BEFORE_ENDING = 3
-ECHO_RETRY_WINDOWS = 60
-"""From the second ending on, how often a batch by customParm is tried."""
 
 
 def names_no_order(query: Query, answer: Answer) -> bool:

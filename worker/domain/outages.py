@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.accounts import AccountState
-from worker.domain.orders import Change, EventKind, Lane, Order
+from worker.domain.orders import Change, EventKind, Order
 from worker.domain.pricing.ages import group_at
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
@@ -58,7 +58,7 @@ def note_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[Accou
 def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
     """A suspect of an outage, back among the others. `query` is the one whose answer showed that it is over."""
     group = group_at(order.submitted_at, order.queried_at, rules)
-    after = replace(order.out_of_suspicion(), lane=Lane.BATCH, look_group=group)
+    after = replace(order.out_of_suspicion(), lease_token=None, look_group=group)
     detail = "the platform answers again: its failures said nothing of single orders"
     event = query.event(order, after, EventKind.CLEARED, now, detail)
     return Change(before=order, after=after, events=(event,))

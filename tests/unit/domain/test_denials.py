@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.unit.domain.builders import (
     after,
     answered,
     kinds,
+    leased,
     make_blind_order,
     make_order,
     make_report,
@@ -56,6 +58,13 @@ def test_the_answer_that_held_the_last_denial_does_not_count_for_the_next() -> N
     end = answered([make_order(), OTHER], [make_report(**DENIAL), BELIEVED])
     assert end.state.answered_with_belief == 1
     assert denied(after(end), state=end.state).denials == 1
+
+
+def test_an_item_of_an_order_that_a_callback_settled_meanwhile_counts_as_believed() -> None:
+    asked = [make_order(denials=1, first_denied_at=SENT_AT), OTHER]
+    rows = [leased(asked[0]), replace(OTHER, state=OrderState.SUCCEEDED, ori_amount=Decimal("2.94"))]
+    end = answered(asked, [make_report(**DENIAL), make_report(2)], rows=rows)
+    assert (after(end).denials, end.state.answered_with_belief) == (2, 1)
 
 
 def test_an_item_that_was_not_believed_shows_nothing_of_the_platform() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.unit.domain.builders import (
     NOW,
+    RULES,
     SENT_AT,
     WINDOW,
     after,
@@ -131,8 +132,12 @@ def test_from_the_second_ending_on_a_lone_echo_restores_nothing() -> None:
     assert (state.echoes_custom_parm, state.echo_endings, state.echo_retry_at) == (False, 2, NOW + 60 * WINDOW)
     state = alone(ECHO[:1], state)
     assert not state.echoes_custom_parm
-    assert not state.may_batch_custom_parm(NOW + 60 * WINDOW - WINDOW)
-    assert state.may_batch_custom_parm(NOW + 60 * WINDOW)
+    assert not state.may_batch_custom_parm(NOW + 60 * WINDOW - WINDOW, RULES)
+    assert state.may_batch_custom_parm(NOW + 60 * WINDOW, RULES)
+
+
+def test_a_try_that_lies_ahead_since_a_clock_was_set_back_is_made_at_once() -> None:
+    assert make_state(echo_endings=2, echo_retry_at=NOW + 61 * WINDOW).may_batch_custom_parm(NOW, RULES)
 
 
 def test_a_believed_echo_in_a_batch_restores_it_and_forgets_the_endings() -> None:

@@ -28,7 +28,8 @@ OLD = make_order(submitted_at=SENT_AT - LIMIT)
 def test_past_the_age_limit_an_order_is_too_old_once_a_query_was_answered_without_settling_it(
     fields: dict[str, str] | None,
 ) -> None:
-    end = answered([OLD, make_order(2)], [make_report(2), *([make_report(**fields)] if fields else [])])
+    others = [make_report(2), make_report(3)]
+    end = answered([OLD, make_order(2), make_order(3)], [*others, *([make_report(**fields)] if fields else [])])
     assert after(end).state is OrderState.UNRESOLVED
     assert after(end).attention in (Attention.TOO_OLD, Attention.UNKNOWN_STATUS)
     assert kinds(end)[-1] == "gave_up"

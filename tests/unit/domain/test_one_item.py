@@ -115,7 +115,13 @@ def test_an_answer_with_two_items_ends_the_mode() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_what_a_tried_batch_leaves_out_in_that_mode_is_not_too_old_by_it(count: int) -> None:
+@pytest.mark.parametrize("state", [MODE, make_state()])
+def test_what_a_batch_with_one_item_leaves_out_is_not_too_old_by_it(count: int, state: AccountState) -> None:
     ages = NOW - timedelta(seconds=RULES.unresolved_after_seconds + 60)
     old = [make_order(order_id, submitted_at=ages) for order_id in range(1, count + 1)]
-    assert after(answered(old, [make_report(1)], state=MODE), 2).state is OrderState.PENDING
+    assert after(answered(old, [make_report(1)], state=state), 2).state is OrderState.PENDING
+
+
+def test_an_old_order_that_is_left_out_alone_is_too_old() -> None:
+    old = make_order(lane=Lane.ALONE, submitted_at=NOW - timedelta(seconds=RULES.unresolved_after_seconds + 60))
+    assert after(answered([old], [make_report(9)], state=MODE)).state is OrderState.UNRESOLVED

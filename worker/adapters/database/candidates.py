@@ -65,7 +65,7 @@ def choose_due(
     connection: Connection, state: AccountState, prices: Prices, now: datetime, rules: Rules
 ) -> Choice | None:
     """Read what is due and choose what the account's next slot is spent on; None where nothing is due."""
-    found = read_candidates(connection, state, now, rules.batch_size)
+    found = read_candidates(connection, state, now, rules)
     choice = choose(found, state, prices, now, rules)
     if choice is None or not choice.used_up:
         return choice
@@ -73,11 +73,10 @@ def choose_due(
     return choose(_each_once([*found, *more]), state, prices, now, rules)
 
 
-def read_candidates(connection: Connection, state: AccountState, now: datetime, limit: int) -> list[Candidate]:
+def read_candidates(connection: Connection, state: AccountState, now: datetime, rules: Rules) -> list[Candidate]:
     """The due orders that the next query can be about, each once: a helping of each way of asking."""
-    return _each_once(
-        _read(connection, _first(connection.dialect, limit, state.may_batch_custom_parm(now)), state, now)
-    )
+    first = _first(connection.dialect, rules.batch_size, state.may_batch_custom_parm(now, rules))
+    return _each_once(_read(connection, first, state, now))
 
 
 def _each_once(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -26,6 +26,8 @@ ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 # What may change: an order keeps its id and the time at which it came in.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at"))
 _saved_of = attrgetter(*_SAVED)
+# The rest of a very long outage is asked about as suspects: nobody is to wait long for the slot's row.
+_MOST_SUSPECTS = 5000
 
 
 # Of what decisions change there are a few sets.
@@ -107,17 +109,20 @@ def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: C
     return orders
 
 
-def lock_suspects(connection: Connection, account: str, first: int, last: int, *, before: int) -> list[Order]:
+def lock_suspects(
+    connection: Connection, account: str, first: int, last: int, *, before: int, now: datetime
+) -> list[Order]:
     """Lock and read the account's suspects whose groups have these numbers, and that failed alone less than `before`
-    times. Those that somebody else holds locked, or that a query is under way for, are passed over."""
+    times: 5,000 at most. Those that somebody else holds locked, or that a query is under way for, are passed over."""
     chosen = (
         ORDERS.c.suspect_group.between(first, last)
         & (ORDERS.c.account == account)
         & (ORDERS.c.state == OrderState.PENDING)
         & (ORDERS.c.failures_alone < before)
-        & ORDERS.c.lease_token.is_(None)
+        & (ORDERS.c.lease_token.is_(None) | (ORDERS.c.due_at <= now))
     )
-    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update(skip_locked=True)
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(_MOST_SUSPECTS)
+    statement = statement.with_for_update(skip_locked=True)
     return [to_order(row) for row in connection.execute(statement)]
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal_column, select
 
 from worker.adapters.database.engine import Database
 from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, save_changes, to_order
@@ -57,19 +57,23 @@ class OverdueOrders:
     def _flag(self) -> list[Change]:
         with self._database.read() as connection:
             now = self._database.now(connection)
-            if connection.scalar(self._overdue(ORDERS.c.id, now=now, most=1)) is None:
+            if connection.scalar(overdue_orders(ORDERS.c.id, now=now, most=1, rules=self._rules)) is None:
                 return []
         with self._database.write() as connection:
-            statement = self._overdue(*ORDER_COLUMNS, now=now, most=MOST_AT_ONCE).with_for_update(skip_locked=True)
-            orders = [to_order(row) for row in connection.execute(statement)]
+            statement = overdue_orders(*ORDER_COLUMNS, now=now, most=MOST_AT_ONCE, rules=self._rules)
+            orders = [to_order(row) for row in connection.execute(statement.with_for_update(skip_locked=True))]
             flagged = [flag_overdue(order, now, self._rules) for order in orders]
             save_changes(connection, flagged, now)
             return flagged
 
-    def _overdue(self, *columns: Any, now: datetime, most: int) -> Select[Any]:
-        overdue = (
-            (ORDERS.c.state == OrderState.PENDING)
-            & ORDERS.c.attention.is_(None)
-            & (ORDERS.c.submitted_at < overdue_before(now, self._rules))
-        )
-        return select(*columns).where(overdue).order_by(ORDERS.c.submitted_at).limit(most)
+
+def overdue_orders(*columns: Any, now: datetime, most: int, rules: Rules) -> Select[Any]:
+    """The statement that reads these columns of the orders to flag, the longest pending first."""
+    overdue = (
+        # Written out, as the partial index has it.
+        (ORDERS.c.state == literal_column(f"'{OrderState.PENDING.value}'"))
+        & ORDERS.c.attention.is_(None)
+        & (ORDERS.c.submitted_at < overdue_before(now, rules))
+    )
+    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
+    return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)

@@ -137,7 +137,9 @@ class WriteBack:
         if aftermath.forgive_since is not None:
             self._forgive(connection, query, aftermath.forgive_since, now)
         if aftermath.return_suspects is not None:
-            suspects = lock_suspects(connection, query.account, *aftermath.return_suspects, before=FAILED_AGAIN)
+            suspects = lock_suspects(
+                connection, query.account, *aftermath.return_suspects, before=FAILED_AGAIN, now=now.database
+            )
             returned = [return_to_batch(order, query, now.database, self._rules) for order in suspects]
             save_changes(connection, returned, now.database)
 
