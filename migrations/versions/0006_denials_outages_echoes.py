@@ -73,7 +73,6 @@ def upgrade() -> None:
         "recharge_orders",
         ["state", "attention", "submitted_at"],
         postgresql_where=sa.text("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')"),
-        sqlite_where=sa.text("state = 'pending'"),
         **_goes_on("if_not_exists"),
     )
     op.execute(_ALONE)

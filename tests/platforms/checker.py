@@ -29,6 +29,8 @@ Row = dict[str, Any]
 _STATES = {"1": "succeeded", "-1": "failed"}
 DENIED_WINDOWS = 120.0
 DENIED_TIMES = 3
+HELD_AN_ITEM = ("item", "bare", "doubtful", "denied")
+"""What an answer made of an order of which it held an item, to be believed or not."""
 FAILED_TIMES = 3
 ABSENT_TIMES = 3
 """In company, and again alone."""
@@ -207,11 +209,11 @@ class Checker:
         lone = [heard for heard in absent if len(heard.orders) == 1]
         if len(lone) < ABSENT_TIMES or len(absent) - len(lone) < ABSENT_TIMES:
             return False
-        return self._answers_between(lone) >= ABSENT_TIMES - 1
+        return self._answers_between(lone, *HELD_AN_ITEM) >= ABSENT_TIMES - 1
 
-    def _answers_between(self, run: Sequence[Heard]) -> int:
+    def _answers_between(self, run: Sequence[Heard], *kinds: str) -> int:
         between = [heard for heard in self.platform.record if run[0].at <= heard.at <= run[-1].at]
-        return sum("item" in heard.said.values() for heard in between)
+        return sum(not set(kinds or ("item",)).isdisjoint(heard.said.values()) for heard in between)
 
     def _place(self, row: Row) -> int:
         for column in ("request_id", "custom_parm"):

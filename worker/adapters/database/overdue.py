@@ -70,7 +70,7 @@ class OverdueOrders:
 def overdue_orders(*columns: Any, now: datetime, most: int, rules: Rules) -> Select[Any]:
     """The statement that reads these columns of the orders to flag, the longest pending first."""
     overdue = (
-        # Written out, as the partial index has it.
+        # Written out: a plan that is made once for all parameters could not use the partial index.
         (ORDERS.c.state == literal_column(f"'{OrderState.PENDING.value}'"))
         & ORDERS.c.attention.is_(None)
         & (ORDERS.c.submitted_at < overdue_before(now, rules))
