@@ -236,7 +236,9 @@ def test_due_orders_are_read_by_their_index(database: Database) -> None:
 def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Database, share_overdue: int) -> None:
     rules = Rules()
     old = NOON - timedelta(days=30)
-    add(database, *(row(str(number), submitted_at=old if share_overdue else NOON) for number in range(5000)))
+    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
+    pending = {"submitted_at": old if share_overdue else NOON}
+    add(database, *(row(str(number), **(settled if number % 3 else pending)) for number in range(6000)))
     with database.write() as connection:
         connection.execute(text(ANALYZE[database.kind])).close()
 

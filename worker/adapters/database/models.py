@@ -97,8 +97,8 @@ class RechargeOrder(Base):
             postgresql_where=CHECKED,
             sqlite_where=CHECKED,
         ),
-        # Pending orders long past the age limit, of any account, that nobody was shown yet. Whole on SQLite, which leaves
-        # a condition that a partial index promises out of the search, and then sorts.
+        # Pending orders long past the age limit, of any account, that nobody was shown yet. Whole on SQLite: it leaves
+        # a condition that a partial index promises out of the search, and sorts then.
         Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
         Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
         # The billing system reads what has changed since its last look.
