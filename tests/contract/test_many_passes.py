@@ -168,8 +168,8 @@ def test_a_pending_order_past_the_age_limit_is_unresolved_once_it_was_asked_with
 ) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)).open()
     bench.add("old", age_seconds=3_601.0)
-    bench.add("young", age_seconds=600.0)
-    bench.ask([item("young", "0", None)])
+    bench.add("young", "younger", age_seconds=600.0)
+    bench.ask([item("young", "0", None), item("younger", "0", None)])
     assert (bench.order("old").state, bench.order("old").attention) == (OrderState.UNRESOLVED, Attention.TOO_OLD)
     assert bench.order("young").state is OrderState.PENDING
     bench.close()

@@ -147,13 +147,9 @@ def _names_other_id(order: Order, report: Report, asked_by: IdKind | None) -> bo
     """
     by_request_id = order.request_id is not None and report.request_id == order.request_id
     by_custom_parm = order.custom_parm is not None and report.custom_parm == order.custom_parm
-    match asked_by:
-        case None:
-            return by_request_id and by_custom_parm
-        case IdKind.REQUEST_ID:
-            return by_custom_parm
-        case IdKind.CUSTOM_PARM:
-            return by_request_id
+    if asked_by is None:
+        return by_request_id and by_custom_parm
+    return by_custom_parm if asked_by is IdKind.REQUEST_ID else by_request_id
 
 
 def _denies_order(remark: str, *, shows_number: bool) -> bool:
