@@ -261,6 +261,33 @@ def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: s
     assert slot("window_us") == (None,)
 
 
+def test_suspects_of_the_release_before_keep_their_place(database_url: str) -> None:
+    downgraded = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
+    bookkeeping = "suspect_group, look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark"
+    values = (
+        "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'suspect', :group, 1, 0, 0, 0, :failed, 0"
+    )
+    upgrade(database_url)
+    downgrade(database_url, "0005")
+    with engine_of(database_url).begin() as connection:
+        for name, group, failed in (("a", 4, 0), ("b", 4, 0), ("left", 6, 0), ("failed", 8, 2)):
+            connection.execute(
+                text(f"INSERT INTO recharge_orders ({downgraded}, {bookkeeping}) VALUES ({values})"),
+                {"name": name, "group": group, "failed": failed, "at": "2026-01-31 12:00:00"},
+            )
+    upgrade(database_url)
+
+    def lanes(column: str) -> dict[str, Any]:
+        with engine_of(database_url).connect() as connection:
+            rows = connection.execute(text(f"SELECT request_id, {column} AS held FROM recharge_orders"))
+            return {row.request_id: row.held for row in rows}
+
+    assert lanes("lane") == {"a": "suspect", "b": "suspect", "left": "lone_suspect", "failed": "lone_suspect"}
+    assert set(lanes("denials").values()) == {0}
+    downgrade(database_url, "0005")
+    assert set(lanes("lane").values()) == {"suspect"}
+
+
 def to_base(url: str) -> None:
     downgrade(url, "base")
 
