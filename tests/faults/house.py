@@ -150,9 +150,10 @@ class House:
         processes: int = 2,
         under: Sequence[str] = (),
         options: Sequence[str] = (),
+        until: str = " ready.",
         **changes: object,
     ) -> Program:
-        """Start a worker and wait until it is ready. `boot_id` lets it play another host.
+        """Start a worker and wait until it is ready, or says something else. `boot_id` lets it play another host.
 
         `under` is a command that runs the worker as its child; `options` are Celery's; `changes` are settings that
         differ from the testbed's.
@@ -167,7 +168,7 @@ class House:
             name=name,
             under=under,
         )
-        worker.wait_for(" ready.", times=worker.output.count(" ready.") + 1)
+        worker.wait_for(until, times=worker.output.count(until) + 1)
         return worker
 
     def beat(self, name: str = "beat") -> Program:
