@@ -51,7 +51,7 @@ OFFSETS = "monotonic           0         0\nboottime         1000         0\n"
 
 
 def proc(folder: Path, *, boot_id: str | None = BOOT_ID, namespace: str | None = INITIAL, offsets: str = "") -> Path:
-    """What a kernel tells of itself, in a folder of the test's own."""
+    """What a kernel says about itself, in a folder of the test's own."""
     (folder / "sys/kernel/random").mkdir(parents=True)
     (folder / "self/ns").mkdir(parents=True)
     if boot_id is not None:

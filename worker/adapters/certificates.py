@@ -1,4 +1,4 @@
-"""By whom certificates are checked: what kombu must be told of a broker's, and who vouches for the platform."""
+"""How certificates are checked: what kombu must be told of a broker's, and who vouches for the platform."""
 
 import os
 import ssl

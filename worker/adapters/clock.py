@@ -49,7 +49,7 @@ class HostClock:
 
     def __init__(self, *, boot_id: str | None = None, proc: Path = _PROC) -> None:
         """`boot_id` replaces the host's own, for a test that plays two hosts on one machine; `proc` is where Linux
-        tells of its boot and its namespaces."""
+        says about its boot and its namespaces."""
         self._boot_id = boot_id or _identity_of_boot(proc)
 
     @property
