@@ -1,17 +1,27 @@
 """The production policy in virtual time: its own code learns, prices and picks; only the table is a list in memory."""
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 from benchmarks.schedule.scenario import Scenario
 from worker.domain.orders import Lane
 from worker.domain.pricing.ages import GROUPS, ages_of, group_of
-from worker.domain.pricing.batch import Candidate, Pick, helping_of, pick_batch, used_up
+from worker.domain.pricing.batch import (
+    Candidate,
+    Pick,
+    helping_of,
+    last_helping_of,
+    pick_batch,
+    used_up,
+    worth_of,
+)
 from worker.domain.pricing.due import first_due, next_due
+from worker.domain.pricing.factors import NO_FACTORS
 from worker.domain.pricing.learning import NEVER, REPRICE_WINDOWS, Learned, Look, Notes, cohort_of
-from worker.domain.pricing.prices import prices_of
+from worker.domain.pricing.prices import Prices, prices_of
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
@@ -38,7 +48,7 @@ class Adaptive:
         self.priced_at = 0.0
 
     def submitted(self, order: int, at: float) -> None:
-        submitted = _time(at)
+        submitted = time_of(at)
         self.notes.submitted[cohort_of(submitted.timestamp(), self.rules)] += 1
         self._put(
             Candidate(
@@ -53,25 +63,19 @@ class Adaptive:
     def called_back(self, order: int, at: float) -> None:
         candidate = self.pending.pop(order)
         cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
-        self.notes.called_back[cohort, self._bin(candidate, _time(at))] += 1
+        self.notes.called_back[cohort, self._bin(candidate, time_of(at))] += 1
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
-        at = _time(now)
+        at = time_of(now)
         if now - self.priced_at >= REPRICE_WINDOWS * self.rules.window_seconds:
             self._learn(at)
             self.priced_at = now
-        helpings = [one for group in range(GROUPS) for one in self._first(group, at, helping_of(group, limit))]
-        picks = self._pick(helpings, at, limit)
-        more = used_up(helpings, picks, limit)
-        if more:
-            picks = self._pick(
-                [*helpings, *(one for group in more for one in self._first(group, at, limit))], at, limit
-            )
+        picks = self.pick(at, limit)
         self.batches += bool(picks)
         return [pick.order_id for pick in picks]
 
     def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
-        at, hits = _time(now), set(settled)
+        at, hits = time_of(now), set(settled)
         for order in asked:
             candidate = self.pending.pop(order)
             looked = candidate.queried_at
@@ -86,12 +90,35 @@ class Adaptive:
                         lane=candidate.lane,
                         submitted_at=candidate.submitted_at,
                         queried_at=at,
-                        due_at=next_due(candidate.submitted_at, self.prices, at, self.rules),
+                        due_at=next_due(candidate.submitted_at, self.prices_for(candidate), at, self.rules),
                     )
                 )
 
-    def _pick(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
-        return pick_batch(candidates, limit, prices=self.prices, now=at, batch_number=self.batches)
+    def prices_for(self, candidate: Candidate) -> Prices:
+        """The prices of looks at an order."""
+        return self.prices
+
+    def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
+        """A batch out of both ends of each group, and out of more of those whose first helping it would use up."""
+        helpings = [
+            one
+            for group in range(GROUPS)
+            for one in (
+                *self.first(group, at, helping_of(group, limit)),
+                *self._last(group, at, last_helping_of(group, limit)),
+            )
+        ]
+        picks = self.pick_of(helpings, at, limit)
+        more = [one for group in used_up(helpings, picks, limit) for one in self.first(group, at, limit)]
+        return self.pick_of([*helpings, *more], at, limit) if more else picks
+
+    def pick_of(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
+        """A batch out of these."""
+
+        def worth(candidate: Candidate) -> float:
+            return worth_of(candidate, self.prices_for(candidate), at)
+
+        return pick_batch(candidates, limit, worth=worth, batch_number=self.batches)
 
     def _learn(self, at: datetime) -> None:
         now = at.timestamp()
@@ -108,7 +135,7 @@ class Adaptive:
         self.pending[candidate.order_id] = replace(candidate, look_group=group)
         insort(self.groups[group], (candidate.due_at, candidate.order_id))
 
-    def _first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
+    def first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
         """The first due orders of a group: what an index read gives."""
         entries, found, seen = self.groups[number], list[Candidate](), 0
         for due_at, order in entries:
@@ -121,6 +148,28 @@ class Adaptive:
         entries[:seen] = [(candidate.due_at, candidate.order_id) for candidate in found]
         return found
 
+    def _last(self, number: int, at: datetime, limit: int) -> list[Candidate]:
+        """Those that became due last: the same index, read backwards."""
+        entries, found = self.groups[number], list[Candidate]()
+        end = seen = bisect_right(entries, (at, inf))
+        while seen and len(found) < limit:
+            seen -= 1
+            due_at, order = entries[seen]
+            candidate = self.pending.get(order)
+            if candidate is not None and candidate.due_at == due_at:
+                found.append(candidate)
+        entries[seen:end] = [(candidate.due_at, candidate.order_id) for candidate in reversed(found)]
+        return found
 
-def _time(seconds: float) -> datetime:
+
+class WithoutFactors(Adaptive):
+    """As a worker would choose that knows of no cohort by what it differs from the others."""
+
+    def _learn(self, at: datetime) -> None:
+        super()._learn(at)
+        self.prices = replace(self.prices, factors=NO_FACTORS)
+
+
+def time_of(seconds: float) -> datetime:
+    """A time of a scenario, as the worker's code takes it."""
     return _START + timedelta(seconds=seconds)

@@ -1,13 +1,17 @@
 """The production policy without its learning: it is told the truth once. What is left is what chance keeps back."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 
-from benchmarks.schedule.adaptive import Adaptive
-from benchmarks.schedule.scenario import Scenario
-from worker.domain.pricing.ages import Ages
+from benchmarks.schedule.adaptive import Adaptive, time_of
+from benchmarks.schedule.scenario import Order, Scenario
+from worker.domain.pricing.ages import GROUPS, Ages
+from worker.domain.pricing.batch import Candidate, Pick
 from worker.domain.pricing.curve import Curve
-from worker.domain.pricing.prices import price_looks
+from worker.domain.pricing.learning import cohort_of
+from worker.domain.pricing.prices import Prices, price_looks
 
 
 class Informed(Adaptive):
@@ -15,18 +19,42 @@ class Informed(Adaptive):
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
-        self.prices = price_looks(true_curve(scenario, self.ages), self.rules)
+        self.prices = price_looks(true_curve(scenario.orders, self.ages), self.rules)
 
     def _learn(self, at: datetime) -> None:
         """There is nothing to learn."""
 
 
-def true_curve(scenario: Scenario, ages: Ages) -> Curve:
-    """The share of a scenario's orders that settle by each age, and that of their callbacks that never come.
+class Floor(Informed):
+    """Prices the looks at each cohort by what is true of it, as nobody can know, and compares all that is due."""
 
-    One for the whole scenario: where either changes in its course, this is no more than the mean.
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        ascending = sorted(scenario.orders, key=lambda order: order.submitted)
+        self._by_cohort = {
+            cohort: price_looks(true_curve(list(orders), self.ages), self.rules)
+            for cohort, orders in groupby(ascending, key=lambda order: self._cohort(time_of(order.submitted)))
+        }
+
+    def prices_for(self, candidate: Candidate) -> Prices:
+        """Those of its cohort."""
+        return self._by_cohort[self._cohort(candidate.submitted_at)]
+
+    def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
+        """A batch out of all that is due: what is worth most need not stand at an end of its group."""
+        due = [one for group in range(GROUPS) for one in self.first(group, at, len(self.pending))]
+        return self.pick_of(due, at, limit)
+
+    def _cohort(self, submitted_at: datetime) -> int:
+        return cohort_of(submitted_at.timestamp(), self.rules)
+
+
+def true_curve(orders: Sequence[Order], ages: Ages) -> Curve:
+    """The share of these orders that settle by each age, and that of their callbacks that never come.
+
+    One for all of them: where either changes from one to the next, this is no more than the mean.
     """
-    settled = sorted(order.settled - order.submitted for order in scenario.orders if order.settled is not None)
-    lost = sum(order.settled is not None and order.callback is None for order in scenario.orders)
-    shares = [bisect_right(settled, age) / max(1, len(scenario.orders)) for age in ages.edges]
+    settled = sorted(order.settled - order.submitted for order in orders if order.settled is not None)
+    lost = sum(order.settled is not None and order.callback is None for order in orders)
+    shares = [bisect_right(settled, age) / max(1, len(orders)) for age in ages.edges]
     return Curve(ages, tuple(shares), lost / max(1, len(settled)))

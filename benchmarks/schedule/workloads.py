@@ -15,6 +15,7 @@ STUDY_LOADS = (100, 400, 700)
 SILENT_LOADS = (40, 80)
 HARD_LOADS = (100, 400)
 TINY_LOADS = (1,)
+REGIME_LOADS = (200,)
 
 Span = tuple[float, float]
 """From one minute of the day to another."""
@@ -80,6 +81,7 @@ HARD: Mapping[str, Workload] = {
     "waves": Workload(loads=HARD_LOADS, wave_minutes=30),
     "noon": Workload(loads=HARD_LOADS, duration=changing(720, QUICK, log_normal(60.0, 1.0))),
     "noon-faster": Workload(loads=HARD_LOADS, duration=changing(720, log_normal(60.0, 1.0), QUICK)),
+    "regime": Workload(loads=REGIME_LOADS, duration=changing(720, QUICK, log_normal(25.0, 1.0))),
     "stuck": Workload(loads=HARD_LOADS, stuck_share=0.6),
     "tiny": Workload(loads=TINY_LOADS),
     "weibull": Workload(loads=HARD_LOADS, duration=weibull(10.0, 0.5)),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from worker.domain.accounts import AccountState
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Lane, OrderState
 from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import HELPING, Candidate, pick_batch
+from worker.domain.pricing.batch import HELPING, Candidate, pick_batch, worth_of
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
@@ -266,8 +267,8 @@ def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Da
         assert "state" in search, steps
 
 
-def test_of_each_group_the_first_orders_are_read_and_no_more(database: Database) -> None:
-    groups = [number % GROUPS for number in range(GROUPS * 12)]
+def test_of_each_group_the_first_and_the_last_orders_are_read_and_no_more(database: Database) -> None:
+    groups = [number % GROUPS for number in range(GROUPS * 30)]
     add(
         database,
         *(
@@ -281,19 +282,20 @@ def test_of_each_group_the_first_orders_are_read_and_no_more(database: Database)
         row("foreign", account="other"),
     )
     add(database, *(row(f"s{number}", lane=Lane.SUSPECT, suspect_group=1) for number in range(4)))
-    add(database, row("checked", look_group=3, check_requested_at=NOON))
+    add(database, row("checked", look_group=3, due_at=NOON - timedelta(seconds=400), check_requested_at=NOON))
     with database.read() as connection:
         found = read_candidates(
             connection, AccountState(account="default", echoes_custom_parm=True), NOON, Rules(batch_size=10)
         )
     assert Counter((each.lane, each.id_kind) for each in found) == {
-        (Lane.BATCH, IdKind.REQUEST_ID): GROUPS * 10 + 1,
+        (Lane.BATCH, IdKind.REQUEST_ID): 10 + (GROUPS - 1) * 20 + 1,
         (Lane.BATCH, IdKind.CUSTOM_PARM): 10,
         (Lane.ALONE, IdKind.REQUEST_ID): 2,
         (Lane.SUSPECT, IdKind.REQUEST_ID): 1,
     }
     numbers = {int(name) for name in names_of(database, found) if name.isdigit()}
-    assert numbers == set(range(GROUPS * 2, GROUPS * 12)), "the longest due of each group"
+    first, last = range(GROUPS * 20, GROUPS * 30), range(GROUPS * 10)
+    assert numbers == {*first, *(number for number in last if number % GROUPS)}, "the last of no first looks"
     assert len({each.order_id for each in found}) == len(found)
 
 
@@ -340,8 +342,9 @@ def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: 
     names = {name: name for name in Candidate.__dataclass_fields__} | {"order_id": "id"}
     waiting = [Candidate(**{name: each[column] for name, column in names.items()}) for each in rows]
 
+    worth = partial(worth_of, prices=prices, now=NOON)
     assert choice is not None
-    assert choice.picks == pick_batch(waiting, 100, prices=prices, now=NOON, batch_number=0)
+    assert choice.picks == pick_batch(waiting, 100, worth=worth, batch_number=0)
     assert len(reads) == 3, "two reads of candidates, and the one of this test"
     taken = Counter(each.look_group for each in waiting if each.order_id in choice.order_ids)
     assert taken[7] > HELPING or taken[12] > HELPING, "a helping would not have done"

@@ -6,10 +6,11 @@ The orders of a batch are those whose look is worth most (`worker.domain.pricing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from worker.domain.accounts import ECHO_RETRY_WINDOWS, AccountState
 from worker.domain.orders import Lane
-from worker.domain.pricing.batch import Candidate, Pick, Reason, pick_batch, used_up
+from worker.domain.pricing.batch import Candidate, Pick, Reason, pick_batch, used_up, worth_of
 from worker.domain.pricing.prices import Prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
@@ -107,9 +108,8 @@ def _choose_batch(
     """The batch of the id kind that is worth most; but a kind that waits gets at least every fifth batch."""
     limit = 1 if state.configuration_refused else rules.batch_size
     of_kind = {kind: [each for each in waiting if each.id_kind is kind] for kind in {each.id_kind for each in waiting}}
-    batches = {
-        kind: pick_batch(of_kind[kind], limit, prices=prices, now=now, batch_number=state.batches) for kind in of_kind
-    }
+    worth = partial(worth_of, prices=prices, now=now)
+    batches = {kind: pick_batch(of_kind[kind], limit, worth=worth, batch_number=state.batches) for kind in of_kind}
     passed_over = {
         IdKind.REQUEST_ID: state.batches_without_request_id,
         IdKind.CUSTOM_PARM: state.batches_without_custom_parm,

@@ -1,6 +1,6 @@
-"""The reads from which a batch is chosen: the first rows of each way of asking, whatever the size of the table.
+"""The reads from which a batch is chosen: rows at both ends of each way of asking, whatever the size of the table.
 
-At most two of them: a helping of each way, then more of those look groups whose helping a batch would use up.
+At most two of them: a helping of each way, then more of those look groups whose first helping a batch would use up.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,12 +27,12 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from worker.adapters.database.bulk import one_of
-from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, to_order
+from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, PENDING, to_order
 from worker.domain.accounts import AccountState
 from worker.domain.choice import Choice, choose
-from worker.domain.orders import Lane, Order, OrderState
+from worker.domain.orders import Lane, Order
 from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import Candidate, helping_of
+from worker.domain.pricing.batch import Candidate, helping_of, last_helping_of
 from worker.domain.pricing.prices import Prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
@@ -57,8 +57,6 @@ Way = tuple[Lane, IdKind, int]
 """How an order is asked about: its lane, its id kind and its look group."""
 WAYS: Sequence[Way] = [(lane, kind, group) for lane in Lane for kind in IdKind for group in _GROUPS[lane]]
 """Every way of asking; the index of what is due has a place for each."""
-# Written out, not a parameter: a plan that is made once for all parameters could not use the partial index.
-_PENDING: ColumnElement[str] = literal_column(f"'{OrderState.PENDING.value}'")
 
 
 def choose_due(
@@ -158,12 +156,13 @@ class _Reading:
 
 @lru_cache(maxsize=8)
 def _first(dialect: Dialect, limit: int, batches_custom_parm: bool) -> _Reading:
-    """A helping of each way; and what somebody wants checked, wherever it stands."""
+    """A helping of both ends of each way; and what somebody wants checked, wherever it stands."""
     # SQLite takes ORDER BY and LIMIT inside a union only in a subquery.
     checked = select(_checked(limit).subquery())
-    return _reading(
-        dialect, [*_reads(dialect, {way: _helping(way, limit, batches_custom_parm) for way in WAYS}), checked]
-    )
+    first = {way: 1 if _is_single(way, batches_custom_parm) else helping_of(way[2], limit) for way in WAYS}
+    last = {way: last_helping_of(way[2], limit) for way in WAYS if not _is_single(way, batches_custom_parm)}
+    ends = [*_reads(dialect, first), *_reads(dialect, {way: last[way] for way in last if last[way]}, is_last=True)]
+    return _reading(dialect, [*ends, checked])
 
 
 # Which groups give much is the same for hours: a few statements serve an account.
@@ -173,11 +172,10 @@ def _on(dialect: Dialect, groups: Sequence[tuple[IdKind, int]], limit: int) -> _
     return _reading(dialect, _reads(dialect, {(Lane.BATCH, *group): limit for group in groups}))
 
 
-def _helping(way: Way, limit: int, batches_custom_parm: bool) -> int:
-    lane, kind, group = way
-    # Of orders that are asked about one by one, the first of all is chosen.
-    is_single = lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)
-    return 1 if is_single else helping_of(group, limit)
+def _is_single(way: Way, batches_custom_parm: bool) -> bool:
+    """Whether its orders are asked about one by one: then the first of all is chosen."""
+    lane, kind, _ = way
+    return lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)
 
 
 def _reading(dialect: Dialect, reads: Sequence[Select[tuple[Any, ...]]]) -> _Reading:
@@ -197,20 +195,24 @@ def _as_it_is(value: datetime) -> datetime:
     return value
 
 
-def _reads(dialect: Dialect, most: Mapping[Way, int]) -> list[Select[tuple[Any, ...]]]:
-    """For each way a read of the first rows, so many at most."""
+def _reads(dialect: Dialect, most: Mapping[Way, int], *, is_last: bool = False) -> list[Select[tuple[Any, ...]]]:
+    """For each way a read of the first rows, or of the last, so many at most."""
     if dialect.name == "postgresql":
-        return [_repeated([way for way in most if most[way] == count], count) for count in sorted({*most.values()})]
-    reads = [_first_of(_text(lane), _text(kind), _number(group), most[lane, kind, group]) for lane, kind, group in most]
+        counts = sorted({*most.values()})
+        return [_repeated([way for way in most if most[way] == count], count, is_last) for count in counts]
+    reads = [
+        _end_of(_text(lane), _text(kind), _number(group), count, is_last) for (lane, kind, group), count in most.items()
+    ]
     return [select(read.subquery()) for read in reads]
 
 
-def _repeated(ways: Sequence[Way], most: int) -> Select[tuple[Any, ...]]:
+def _repeated(ways: Sequence[Way], most: int, is_last: bool) -> Select[tuple[Any, ...]]:
     """One read, repeated for each way: to plan each apart took PostgreSQL longer than to run them all."""
+    name = f"{'last' if is_last else 'first'}_{most}"
     columns = [column(name, ORDERS.c[name].type) for name in ("lane", "id_kind", "look_group")]
-    listed = values(*columns, name=f"ways_{most}", literal_binds=True).data(ways)
-    first = _first_of(listed.c.lane, listed.c.id_kind, listed.c.look_group, most).lateral(f"first_{most}")
-    return select(first).select_from(listed).join(first, true())
+    listed = values(*columns, name=f"ways_of_{name}", literal_binds=True).data(ways)
+    end = _end_of(listed.c.lane, listed.c.id_kind, listed.c.look_group, most, is_last).lateral(name)
+    return select(end).select_from(listed).join(end, true())
 
 
 def _text(value: StrEnum) -> ColumnElement[str]:
@@ -227,7 +229,7 @@ def is_due(
     column: ColumnElement[str] = ORDERS.c.account,
 ) -> ColumnElement[bool]:
     """Whether an order of the account may be asked about at this time."""
-    return (column == account) & (ORDERS.c.state == _PENDING) & (ORDERS.c.due_at <= now)
+    return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
 
 
 def is_asked_by(lane: Lane, kind: IdKind, group: int) -> ColumnElement[bool]:
@@ -239,9 +241,11 @@ def _is_asked(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
     return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.look_group == group)
 
 
-def _first_of(lane: Any, kind: Any, group: Any, most: int) -> Select[tuple[Any, ...]]:
-    due = is_due(bindparam("account"), bindparam("now"))
-    return select(*_COLUMNS).where(due & _is_asked(lane, kind, group)).order_by(ORDERS.c.due_at).limit(_number(most))
+def _end_of(lane: Any, kind: Any, group: Any, most: int, is_last: bool) -> Select[tuple[Any, ...]]:
+    due = is_due(bindparam("account"), bindparam("now")) & _is_asked(lane, kind, group)
+    # The same index, read backwards for the last.
+    by_due = ORDERS.c.due_at.desc() if is_last else ORDERS.c.due_at
+    return select(*_COLUMNS).where(due).order_by(by_due).limit(_number(most))
 
 
 def _checked(limit: int) -> Select[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, func, literal_column, select, update
 
 from worker.adapters.database.archive import ARCHIVED, bring_back
 from worker.adapters.database.bulk import RowUpdate, Value, found_by, ids_of, insert_rows, one_of
@@ -18,6 +18,8 @@ from worker.domain.orders import Change, Lane, Order, OrderEvent, OrderState
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
+# Written out, not a parameter: a plan that is made once for all parameters could not use the partial indexes.
+PENDING: ColumnElement[str] = literal_column(f"'{OrderState.PENDING.value}'")
 
 _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))

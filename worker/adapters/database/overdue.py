@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, literal_column, select
+from sqlalchemy import Select, select
 
 from worker.adapters.database.engine import Database
-from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, save_changes, to_order
+from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, PENDING, save_changes, to_order
 from worker.domain.giving_up import flag_overdue, overdue_before
-from worker.domain.orders import Change, OrderState
+from worker.domain.orders import Change
 from worker.domain.rules import Rules
 
 log = structlog.stdlib.get_logger(__name__)
@@ -70,8 +70,7 @@ class OverdueOrders:
 def overdue_orders(*columns: Any, now: datetime, most: int, rules: Rules) -> Select[Any]:
     """The statement that reads these columns of the orders to flag, the longest pending first."""
     overdue = (
-        # Written out: a plan that is made once for all parameters could not use the partial index.
-        (ORDERS.c.state == literal_column(f"'{OrderState.PENDING.value}'"))
+        (ORDERS.c.state == PENDING)
         & ORDERS.c.attention.is_(None)
         & (ORDERS.c.submitted_at < overdue_before(now, rules))
     )

@@ -1,11 +1,11 @@
 """Which due orders fill a batch: those whose look is worth most, and a few that have waited longest.
 
-A batch is chosen out of the first due orders of each look group. Most groups give it few or none: a helping of each is
-read, then more of those groups only whose helping the batch would use up.
+A batch is chosen out of the orders at both ends of each look group: those that became due first, and those that became
+due last, which differ most where the world has just changed. Most groups give it few or none: a helping of each end is
+read, then more of those groups only whose first helping the batch would use up.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,10 @@ from worker.domain.pricing.prices import Prices
 from worker.domain.reports import IdKind
 
 HELPING = 25
-"""How many orders of a look group are read at first. A batch keeps fewer places than that for those due for longest."""
+"""How many orders are read at first from each end of a look group.
+
+A batch keeps fewer places than that for those due for longest.
+"""
 LONGEST_WAITING_OF = 50
 """One of so many places is for the order that has been due for longest: price alone might never come to it."""
 
@@ -73,34 +76,42 @@ def helping_of(look_group: int, limit: int) -> int:
     return limit if look_group == 0 else min(HELPING, limit)
 
 
-def used_up(helpings: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
-    """The look groups whose helping a batch would use up, so that what stands behind it may be worth a place, too.
+def last_helping_of(look_group: int, limit: int) -> int:
+    """How many of those that became due last are read; none of the first looks, of which the first are worth most."""
+    return 0 if look_group == 0 else min(HELPING, limit)
 
-    `helpings`: what was read at first, all of one id kind. Orders that somebody wants checked were read apart from
-    their groups, too: that they are left out says nothing of the helping. `limit`: how many a batch may hold.
+
+def used_up(helpings: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
+    """The look groups whose first helping a batch would use up: what stands behind it may be worth a place, too.
+
+    `helpings`: what was read at first of both ends, all of one id kind. Orders that somebody wants checked were read
+    apart from their groups, too: that they are left out says nothing of the helping. `limit`: as many a batch may hold.
     """
     chosen = {pick.order_id for pick in picks}
-    read, left = Counter[int](), Counter[int]()
-    for candidate in helpings:
-        read[candidate.look_group] += 1
-        left[candidate.look_group] += candidate.order_id not in chosen and candidate.check_requested_at is None
-    return tuple(
-        group
-        for group, count in sorted(read.items())
-        if not left[group] and helping_of(group, limit) <= count and helping_of(group, limit) < limit
-    )
+    groups: dict[int, list[Candidate]] = {}
+    for candidate in sorted(helpings, key=_by_due):
+        groups.setdefault(candidate.look_group, []).append(candidate)
+
+    def is_used_up(group: int) -> bool:
+        helping = helping_of(group, limit)
+        # What became due last says nothing of what stands behind the first helping.
+        first = groups[group][:helping]
+        taken = all(candidate.order_id in chosen or candidate.check_requested_at for candidate in first)
+        return taken and len(first) == helping < limit
+
+    return tuple(group for group in sorted(groups) if is_used_up(group))
 
 
 def pick_batch(
-    candidates: Iterable[Candidate], limit: int, *, prices: Prices, now: datetime, batch_number: int
+    candidates: Iterable[Candidate], limit: int, *, worth: Callable[[Candidate], float], batch_number: int
 ) -> tuple[Pick, ...]:
     """At most `limit` due orders of one id kind, each once, in the order of their reasons.
 
     Orders that somebody wants checked fill at most half; of the rest each fiftieth place goes to the order that has
-    been due for longest, the others to those that are worth most.
+    been due for longest, the others to those that are worth most. `worth`: the seconds of delay a look is worth.
     """
     waiting = list({candidate.order_id: candidate for candidate in candidates}.values())
-    worths = {candidate.order_id: worth_of(candidate, prices, now) for candidate in waiting}
+    worths = {candidate.order_id: worth(candidate) for candidate in waiting}
     asked_for = sorted((candidate for candidate in waiting if candidate.check_requested_at), key=_by_request)
     checked = asked_for[: _half(limit, batch_number)]
     left = _without(waiting, checked)

@@ -1,6 +1,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,17 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate
 from worker.domain.orders import Lane
-from worker.domain.pricing.batch import HELPING, Candidate, Pick, Reason, helping_of, pick_batch, used_up, worth_of
+from worker.domain.pricing.batch import (
+    HELPING,
+    Candidate,
+    Pick,
+    Reason,
+    helping_of,
+    last_helping_of,
+    pick_batch,
+    used_up,
+    worth_of,
+)
 from worker.domain.reports import IdKind
 
 times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
@@ -25,7 +36,7 @@ candidates = st.builds(
 
 
 def picked(waiting: list[Candidate], limit: int, batch_number: int = 0) -> tuple[Pick, ...]:
-    return pick_batch(waiting, limit, prices=PRICES, now=NOW, batch_number=batch_number)
+    return pick_batch(waiting, limit, worth=partial(worth_of, prices=PRICES, now=NOW), batch_number=batch_number)
 
 
 def ids(picks: tuple[Pick, ...]) -> list[int]:
@@ -154,7 +165,7 @@ def test_a_clock_that_was_set_back_makes_no_last_look_before_the_submission() ->
 
 
 def looked_at(group: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
-    """So many orders of a group; the longer ago their look, the more another one is worth."""
+    """So many orders of a group that became due so long ago; the longer, the more another look is worth."""
     looked = NOW - waited
     fields = {"submitted_at": NOW - timedelta(hours=5), "queried_at": looked, "due_at": looked, "look_group": group}
     return [make_candidate(100 * group + i, **fields) for i in range(count)]
@@ -167,6 +178,21 @@ def groups_used_up(waiting: list[Candidate], limit: int) -> tuple[int, ...]:
 def test_a_first_helping_is_small_but_of_orders_that_were_never_looked_at() -> None:
     assert [helping_of(group, 100) for group in (0, 1, 23)] == [100, HELPING, HELPING]
     assert helping_of(0, 5) == helping_of(1, 5) == 5
+
+
+def test_as_many_are_read_of_those_that_became_due_last_but_none_that_were_never_looked_at() -> None:
+    assert [last_helping_of(group, 100) for group in (0, 1, 23)] == [0, HELPING, HELPING]
+    assert (last_helping_of(0, 5), last_helping_of(1, 5)) == (0, 5)
+
+
+def test_whether_a_helping_is_used_up_is_judged_by_those_that_became_due_first() -> None:
+    first, last = looked_at(7, HELPING), looked_at(7, 2 * HELPING, WINDOW)[HELPING:]
+    assert groups_used_up([*last, *first], HELPING + 1) == (7,)
+    # Where those that became due last are worth more, what stands behind the first is worth less than these.
+    worth_most = [
+        replace(each, submitted_at=NOW - timedelta(hours=30), queried_at=NOW - timedelta(hours=29)) for each in last
+    ]
+    assert groups_used_up([*worth_most, *first], HELPING + 1) == ()
 
 
 def test_a_helping_that_a_batch_takes_whole_is_used_up() -> None:
