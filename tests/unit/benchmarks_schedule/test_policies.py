@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.schedule.adaptive import Adaptive, WithoutFactors
 from benchmarks.schedule.informed import true_curve
 from benchmarks.schedule.policies import POLICIES
 from benchmarks.schedule.scenario import Scenario
 from benchmarks.schedule.simulation import Policy, simulate
 from tests.unit.benchmarks_schedule.builders import WINDOW, make_scenario
 from worker.domain.pricing.ages import ages_of
+from worker.domain.pricing.factors import NO_FACTORS
 from worker.domain.rules import Rules
 
-COMPARED_WITH = [name for name in POLICIES if name not in ("adaptive", "informed")]
+COMPARED_WITH = [name for name in POLICIES if name not in ("adaptive", "informed", "floor", "without-factors")]
 STUCK = (0.0, None, None)
 AGES = ages_of(Rules())
 
@@ -103,7 +105,7 @@ def test_the_clairvoyant_asks_only_about_what_has_settled_oldest_first() -> None
 
 def test_the_informed_knows_what_share_settles_by_which_age_and_how_many_callbacks_are_lost() -> None:
     scenario = make_scenario([(50, 150, 160), (0, 100, None), (7, 5_007, 5_007), (9, 20, 30), STUCK])
-    curve = true_curve(scenario, AGES)
+    curve = true_curve(scenario.orders, AGES)
     assert [curve.settled_at(age) for age in (0, 300, 3_000, 9_000)] == pytest.approx([0, 0.6, 0.6, 0.8])
     assert curve.lost_share == 0.25
 
@@ -111,7 +113,7 @@ def test_the_informed_knows_what_share_settles_by_which_age_and_how_many_callbac
 @pytest.mark.parametrize("some", [[], [STUCK, STUCK]])
 def test_the_informed_goes_on_where_nothing_ever_settles(some: list[tuple[float, float | None, float | None]]) -> None:
     scenario = make_scenario(some)
-    assert true_curve(scenario, AGES).settled == (0.0,) * len(AGES.edges)
+    assert true_curve(scenario.orders, AGES).settled == (0.0,) * len(AGES.edges)
     assert simulate(scenario, POLICIES["informed"](scenario)).learned_at == [None] * len(some)
 
 
@@ -120,8 +122,27 @@ def test_the_informed_waits_from_the_first_order_on_until_orders_settle() -> Non
     scenario = make_scenario([(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(60)])
     looks = {policy: windows_of(0, asked_by(policy, scenario)) for policy in ("informed", "adaptive")}
     assert looks["informed"][0] == looks["adaptive"][0] == 10
-    assert looks["informed"][1] >= 110
-    assert len(looks["adaptive"]) > len(looks["informed"])
+    # Nobody waits for longer than an order is old; who learns looks oftener before.
+    assert looks["informed"][1:3] == [20, 40]
+    assert sum(look < 110 for look in looks["adaptive"]) > sum(look < 110 for look in looks["informed"])
+
+
+def test_the_floor_knows_which_cohort_settles_when() -> None:
+    # Those of the first ten minutes settle at once, those of the next after two hours.
+    quick = [(60.0 * minute, 60.0 * minute + 30, None) for minute in range(10)]
+    slow = [(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(10, 20)]
+    scenario = make_scenario([*quick, *slow], batch_size=1)
+    asked = asked_by("floor", scenario)
+    assert [asked[window] for window in range(10, 20)] == [[order] for order in range(10)]
+    assert windows_of(10, asked)[0] == 20
+
+
+def test_without_factors_every_cohort_is_taken_to_be_alike() -> None:
+    scenario = make_scenario([(60.0 * minute, 60.0 * minute + 90, 60.0 * minute + 90) for minute in range(20)])
+    policies = [Adaptive(scenario), WithoutFactors(scenario)]
+    for policy in policies:
+        simulate(scenario, policy)
+    assert [policy.prices.factors == NO_FACTORS for policy in policies] == [False, True]
 
 
 seconds = st.integers(0, 3000)

@@ -18,10 +18,11 @@ def first_due(submitted_at: datetime, rules: Rules) -> datetime:
 def next_due(submitted_at: datetime, prices: Prices, now: datetime, rules: Rules) -> datetime:
     """When a look is worth anything again, for an order that was asked about just now and is still open.
 
-    At least a window and at most 360 windows from now; and at the age limit, where asking ends, in any case.
+    At least a window from now; at most 360 windows, and no longer than the order is old: what is believed of it now may
+    no longer hold by then. At the age limit, where asking ends, in any case.
     """
     age = max(0.0, (now - submitted_at).total_seconds())
-    waits = [prices.due_age(age) - age, rules.window_seconds * LONGEST_WAIT_WINDOWS]
+    waits = [prices.due_age(age) - age, age, rules.window_seconds * LONGEST_WAIT_WINDOWS]
     if age < rules.unresolved_after_seconds:
         waits.append(rules.unresolved_after_seconds - age)
     return now + timedelta(seconds=max(rules.window_seconds * SHORTEST_WAIT_WINDOWS, min(waits)))

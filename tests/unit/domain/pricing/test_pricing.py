@@ -134,6 +134,13 @@ def test_an_order_that_is_still_open_is_due_after_a_window_and_before_360(age: f
     assert NOW + RULES.windows(1) <= due <= NOW + RULES.windows(LONGEST_WAIT_WINDOWS)
 
 
+@pytest.mark.parametrize(("age", "wait"), [(0, 1), (0.5, 1), (20, 20), (359, 359), (361, 360)])
+def test_no_order_waits_longer_after_a_look_than_it_is_old(age: float, wait: float) -> None:
+    """Nor than 360 windows, and each waits for one: here a look is never worth anything, by what is believed."""
+    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    assert next_due(NOW - RULES.windows(age), dead, NOW, RULES) == NOW + RULES.windows(wait)
+
+
 def test_an_order_is_due_at_the_age_limit_in_any_case() -> None:
     dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     submitted_at = NOW - timedelta(seconds=RULES.unresolved_after_seconds) + RULES.windows(5)
