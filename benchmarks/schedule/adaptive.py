@@ -124,7 +124,7 @@ class Adaptive:
         now = at.timestamp()
         self.learned.fold(self.notes, now, self.rules)
         self.notes = Notes()
-        self.prices = prices_of(self.learned, now, self.rules)
+        self.prices = prices_of(self.learned, now, self.rules, pending=len(self.pending))
 
     def _bin(self, candidate: Candidate, at: datetime) -> int:
         return self.ages.bin_of((at - candidate.submitted_at).total_seconds())

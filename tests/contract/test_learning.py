@@ -14,6 +14,7 @@ from worker.adapters.database.learning import Learning
 from worker.adapters.database.notes import NOTES, add_notes
 from worker.adapters.database.prices import PRICES, read_prices
 from worker.adapters.database.pricing_text import read_learned, read_notes
+from worker.domain.pricing.due import SPARE_WAITS
 from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes
 from worker.domain.pricing.prices import Prices
 from worker.domain.pricing.prior import prior_prices
@@ -158,12 +159,29 @@ def test_what_was_noted_is_learned_once_and_the_looks_are_priced_by_it(bench: Wo
 
 def test_a_grant_and_a_write_back_go_by_the_stored_prices(bench: Workbench) -> None:
     note(bench)
+    # More than fits one batch.
+    bench.add(*(f"r{number}" for number in range(101)), age_seconds=0.0)
     assert reprice(bench)
     bench.add("a", age_seconds=60_000.0)
     query = bench.ask([item("a", "0", None)])
     expected = prices_of(bench).due_age(60_000.0) - 60_000.0
     waited = (bench.order("a").due_at - query.sent_at).total_seconds()
     assert waited == pytest.approx(min(expected, 360 * 60), rel=0.02)
+
+
+@pytest.mark.parametrize(("others", "fits"), [(99, True), (100, False)])
+def test_where_all_that_is_pending_fits_one_batch_orders_wait_for_less(
+    bench: Workbench, others: int, fits: bool
+) -> None:
+    bench.add(*(f"r{number}" for number in range(others)), age_seconds=0.0)
+    bench.add("foreign", account="b")
+    bench.add("settled", age_seconds=60.0)
+    bench.intake.record_callbacks([{"requestId": "settled", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
+    bench.add("a", age_seconds=60_000.0)
+    assert reprice(bench)
+    query = bench.ask([item("a", "0", None)])
+    waited = (bench.order("a").due_at - query.sent_at).total_seconds()
+    assert (waited <= 60_005 / SPARE_WAITS) is fits
 
 
 def test_accounts_are_priced_one_at_a_time_first_those_never_priced_then_the_one_longest_ago(

@@ -71,7 +71,7 @@ def test_prices_come_back_with_never_and_all(chance: float) -> None:
 
 def test_what_is_known_of_cohorts_comes_back_to_three_digits() -> None:
     learned, now = some_learned(), 2_900_001 * 600.0 + 3_600.0
-    prices = prices_of(learned, now, RULES)
+    prices = prices_of(learned, now, RULES, pending=1000)
     kept = read_prices_text(prices_text(prices, RULES), RULES)
     assert kept is not None
     assert set(kept.factors.by_cohort) == {2_900_000}
@@ -81,6 +81,21 @@ def test_what_is_known_of_cohorts_comes_back_to_three_digits() -> None:
                 prices.factors.factor(submitted, last), rel=0.005
             )
     assert prices.factors.factor(2_900_000.5 * 600, 10.0) != 1
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_whether_all_fits_one_batch_comes_back(fits: bool) -> None:
+    kept = read_prices_text(prices_text(replace(prior_prices(RULES), fits_one_batch=fits), RULES), RULES)
+    assert kept is not None
+    assert kept.fits_one_batch is fits
+
+
+def test_prices_that_were_stored_before_that_was_known_are_read() -> None:
+    stored = json.loads(prices_text(replace(prior_prices(RULES), fits_one_batch=True), RULES))
+    del stored["fits_one_batch"]
+    kept = read_prices_text(json.dumps(stored), RULES)
+    assert kept is not None
+    assert not kept.fits_one_batch
 
 
 def test_the_text_of_a_day_of_cohorts_is_some_hundred_kilobytes() -> None:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from worker.adapters.database.bulk import held_of, one_of
 from worker.adapters.database.engine import Database
 from worker.adapters.database.notes import NOTES
+from worker.adapters.database.order_rows import ORDERS, PENDING
 from worker.adapters.database.prices import PRICES
 from worker.adapters.database.pricing_text import learned_text, prices_text, read_learned, read_notes
 from worker.domain.pricing.ages import ages_of
@@ -72,13 +73,16 @@ class Learning:
             # An account whose notes are not all read stays due: the next tick goes on with it.
             values: dict[str, object] = {"priced_at": now if are_all else now - self._rules.windows(REPRICE_WINDOWS)}
             if texts:
-                values |= self._learn(account, row.learned, texts, now)
+                pending = _count_pending(connection, account, self._rules.batch_size + 1)
+                values |= self._learn(account, row.learned, texts, pending, now)
             connection.execute(update(PRICES).where(PRICES.c.account == account).values(values))
             if ids:
                 connection.execute(delete(NOTES).where(one_of(connection, NOTES.c.id, ids)))
             return True
 
-    def _learn(self, account: str, learned_so_far: str, texts: Sequence[str], now: datetime) -> dict[str, object]:
+    def _learn(
+        self, account: str, learned_so_far: str, texts: Sequence[str], pending: int, now: datetime
+    ) -> dict[str, object]:
         """The columns that learning changes; none where it fails, so that these notes stop no other account."""
         try:
             notes = Notes()
@@ -89,7 +93,7 @@ class Learning:
                 return {}
             learned = read_learned(learned_so_far, self._rules) or Learned(ages_of(self._rules))
             learned.fold(notes, now.timestamp(), self._rules)
-            prices = prices_of(learned, now.timestamp(), self._rules)
+            prices = prices_of(learned, now.timestamp(), self._rules, pending=pending)
             return {"learned": learned_text(learned, self._rules), "prices": prices_text(prices, self._rules)}
         except (ArithmeticError, LookupError, TypeError, ValueError):
             log.exception(
@@ -107,6 +111,12 @@ class Learning:
         rows = connection.execute(oldest.limit(MOST_NOTES + 1)).all()
         oldest_rows = rows[:MOST_NOTES]
         return [text for _, text in oldest_rows], [note_id for note_id, _ in oldest_rows], len(rows) <= MOST_NOTES
+
+
+def _count_pending(connection: Connection, account: str, most: int) -> int:
+    """How many of the account's orders are pending; `most` where there are more."""
+    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
+    return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
 
 
 def _lock(connection: Connection, account: str) -> Row[Any, Any] | None:

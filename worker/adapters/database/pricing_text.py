@@ -89,6 +89,7 @@ def prices_text(prices: Prices, rules: Rules) -> str:
             "last_looks": [_short(age) for age in prices.last_looks],
             "first": _ages_text(prices.first),
             "again": [_ages_text(due) for due in prices.again],
+            "fits_one_batch": prices.fits_one_batch,
             "factors": [
                 [number, _short(known.first), [_roughly(factor) for factor in known.again]]
                 for number, known in prices.factors.by_cohort.items()
@@ -109,6 +110,8 @@ def read_prices_text(text: str, rules: Rules) -> Prices | None:
         last_looks=tuple(stored["last_looks"]),
         first=_ages(stored["first"], known),
         again=tuple(_ages(due, known) for due in stored["again"]),
+        # Texts of the release before have no such word.
+        fits_one_batch=stored.get("fits_one_batch", False),
         factors=Factors(
             cohort_seconds=cohort_seconds(rules),
             edges=ages_of(rules).edges,

@@ -9,6 +9,12 @@ SHORTEST_WAIT_WINDOWS = 1
 LONGEST_WAIT_WINDOWS = 360
 """However little a look is worth, an order is due again after so many windows: what was learned may be wrong."""
 
+SPARE_WAITS = 50
+"""Where all that is pending fits into one batch an order waits for no longer than a fiftieth of its age.
+
+Every window would tell a little sooner still, and ask an order that is stuck for three days 4,300 times instead of 260.
+"""
+
 
 def first_due(submitted_at: datetime, rules: Rules) -> datetime:
     """When the grace for an order's callback ends."""
@@ -19,10 +25,12 @@ def next_due(submitted_at: datetime, prices: Prices, now: datetime, rules: Rules
     """When a look is worth anything again, for an order that was asked about just now and is still open.
 
     At least a window from now; at most 360 windows, and no longer than the order is old: what is believed of it now may
-    no longer hold by then. At the age limit, where asking ends, in any case.
+    no longer hold by then. At the age limit, where asking ends, in any case. Where a batch has room for all that is
+    pending nothing is saved by waiting for long: a fiftieth of the age at most.
     """
     age = max(0.0, (now - submitted_at).total_seconds())
-    waits = [prices.due_age(age) - age, age, rules.window_seconds * LONGEST_WAIT_WINDOWS]
+    longest = age / SPARE_WAITS if prices.fits_one_batch else age
+    waits = [prices.due_age(age) - age, longest, rules.window_seconds * LONGEST_WAIT_WINDOWS]
     if age < rules.unresolved_after_seconds:
         waits.append(rules.unresolved_after_seconds - age)
     return now + timedelta(seconds=max(rules.window_seconds * SHORTEST_WAIT_WINDOWS, min(waits)))

@@ -38,6 +38,8 @@ class Prices:
     """For each of `last_looks`: the seconds after it at which the order is due, at each price."""
     factors: Factors = NO_FACTORS
     """By how much looks at some orders are worth more, or less, than the table says."""
+    fits_one_batch: bool = False
+    """Whether all that was pending when these were made fits into one batch: then no look costs another order one."""
 
     def worth(self, last_look: float | None, age: float) -> float:
         """How many seconds of delay a look at an order of this age is worth; 0 where it is due at no price."""
@@ -82,10 +84,17 @@ class Prices:
         return here + share * (levels[number] - here)
 
 
-def prices_of(learned: Learned, now: float, rules: Rules) -> Prices:
-    """The prices that follow from what was learned. `now` is seconds since the epoch."""
+def prices_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> Prices:
+    """The prices that follow from what was learned, and from how many orders are pending: more than a batch, or fewer.
+
+    `now` is seconds since the epoch.
+    """
     curve = learned.curve(now, rules)
-    return replace(price_looks(curve, rules), factors=factors_of(learned, curve, now, rules))
+    return replace(
+        price_looks(curve, rules),
+        factors=factors_of(learned, curve, now, rules),
+        fits_one_batch=pending <= rules.batch_size,
+    )
 
 
 def price_looks(curve: Curve, rules: Rules) -> Prices:

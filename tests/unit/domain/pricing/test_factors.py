@@ -157,9 +157,14 @@ def test_a_cohort_past_the_age_limit_has_a_factor_at_every_edge() -> None:
 
 def test_prices_come_with_the_factors_of_what_was_learned() -> None:
     learned = learned_after({})
-    prices = prices_of(learned, AT, RULES)
+    prices = prices_of(learned, AT, RULES, pending=101)
     assert prices.factors == factors_now(learned)
     assert replace(prices, factors=NO_FACTORS) == price_looks(learned.curve(AT, RULES), RULES)
+
+
+@pytest.mark.parametrize(("pending", "fits"), [(0, True), (100, True), (101, False)])
+def test_prices_know_whether_all_that_is_pending_fits_one_batch(pending: int, fits: bool) -> None:
+    assert prices_of(learned_after({}), AT, RULES, pending=pending).fits_one_batch is fits
 
 
 def test_between_two_edges_a_factor_is_straight_and_past_what_is_known_it_is_one() -> None:

@@ -1,5 +1,6 @@
 """When orders settle, what that makes a look worth, and when they are due."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from math import inf
@@ -139,6 +140,13 @@ def test_no_order_waits_longer_after_a_look_than_it_is_old(age: float, wait: flo
     """Nor than 360 windows, and each waits for one: here a look is never worth anything, by what is believed."""
     dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     assert next_due(NOW - RULES.windows(age), dead, NOW, RULES) == NOW + RULES.windows(wait)
+
+
+@pytest.mark.parametrize(("age", "wait"), [(20, 1), (500, 10), (4000, 80)])
+def test_where_all_fits_one_batch_no_order_waits_longer_than_a_fiftieth_of_its_age(age: float, wait: float) -> None:
+    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    spare = replace(dead, fits_one_batch=True)
+    assert next_due(NOW - RULES.windows(age), spare, NOW, RULES) == NOW + RULES.windows(wait)
 
 
 def test_an_order_is_due_at_the_age_limit_in_any_case() -> None:
