@@ -132,7 +132,7 @@ class Adaptive:
     def _put(self, candidate: Candidate) -> None:
         looked = candidate.queried_at
         group = group_of(None if looked is None else (looked - candidate.submitted_at).total_seconds(), self.rules)
-        self.pending[candidate.order_id] = replace(candidate, look_group=group)
+        self.pending[candidate.order_id] = candidate._replace(look_group=group)
         insort(self.groups[group], (candidate.due_at, candidate.order_id))
 
     def first(self, number: int, at: datetime, limit: int) -> list[Candidate]:

@@ -339,7 +339,7 @@ def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: 
         )
         choice = choose_due(connection, state, prices, NOON, rules)
         rows = [dict(each) for each in connection.execute(select(ORDERS)).mappings()]
-    names = {name: name for name in Candidate.__dataclass_fields__} | {"order_id": "id"}
+    names = {name: name for name in Candidate._fields} | {"order_id": "id"}
     waiting = [Candidate(**{name: each[column] for name, column in names.items()}) for each in rows]
 
     worth = partial(worth_of, prices=prices, now=NOON)

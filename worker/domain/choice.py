@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 
 from worker.domain.accounts import ECHO_RETRY_WINDOWS, AccountState
 from worker.domain.orders import Lane
@@ -51,8 +53,9 @@ def choose(
     if not candidates:
         return None
     waiting: dict[Work, list[Candidate]] = {}
-    for candidate in candidates:
-        waiting.setdefault(_work_of(candidate, state, now, rules), []).append(candidate)
+    # By runs: they come in the order of their ways, and to look each up takes longer than all the rest.
+    for (lane, id_kind), alike in groupby(candidates, key=attrgetter("lane", "id_kind")):
+        waiting.setdefault(_work_of(lane, id_kind, state, now, rules), []).extend(alike)
     if state.one_item_mode:
         return _retry_batch(waiting, state, prices, now, rules) or _choose_single(candidates, state)
     work = next_work(state.turn, waiting)
@@ -83,11 +86,11 @@ def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> A
     )
 
 
-def _work_of(candidate: Candidate, state: AccountState, now: datetime, rules: Rules) -> Work:
-    blind = candidate.id_kind is IdKind.CUSTOM_PARM and not state.may_batch_custom_parm(now, rules)
-    if candidate.lane is Lane.ALONE:
+def _work_of(lane: Lane, id_kind: IdKind, state: AccountState, now: datetime, rules: Rules) -> Work:
+    blind = id_kind is IdKind.CUSTOM_PARM and not state.may_batch_custom_parm(now, rules)
+    if lane is Lane.ALONE:
         return Work.SINGLE
-    if candidate.lane.is_suspect:
+    if lane.is_suspect:
         return Work.SUSPECTS
     return Work.SINGLE if blind else Work.BATCH
 
@@ -107,7 +110,7 @@ def _choose_batch(
 ) -> Choice:
     """The batch of the id kind that is worth most; but a kind that waits gets at least every fifth batch."""
     limit = 1 if state.configuration_refused else rules.batch_size
-    of_kind = {kind: [each for each in waiting if each.id_kind is kind] for kind in {each.id_kind for each in waiting}}
+    of_kind = {kind: some for kind in IdKind if (some := [each for each in waiting if each.id_kind is kind])}
     worth = partial(worth_of, prices=prices, now=now)
     batches = {kind: pick_batch(of_kind[kind], limit, worth=worth, batch_number=state.batches) for kind in of_kind}
     passed_over = {

@@ -147,7 +147,7 @@ def test_small_batches_of_two_id_kinds_starve_no_order_of_either(start: int) -> 
         choice = chosen(list(waiting.values()), state, replace(RULES, batch_size=1))
         asked.update(choice.order_ids)
         for order_id in choice.order_ids:
-            waiting[order_id] = replace(waiting[order_id], due_at=NOW - timedelta(minutes=10) + number * WINDOW / 60)
+            waiting[order_id] = waiting[order_id]._replace(due_at=NOW - timedelta(minutes=10) + number * WINDOW / 60)
         state = spend(state, choice, NOW, RULES)
     assert set(asked) == {1, 2, 3, 4}
 

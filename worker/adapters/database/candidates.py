@@ -86,15 +86,15 @@ def _read(connection: Connection, reading: "_Reading", state: AccountState, now:
     time = reading.time
     return [
         Candidate(
-            order_id=order_id,
-            id_kind=_KIND[id_kind],
-            lane=_LANE[lane],
-            look_group=group,
-            submitted_at=time(submitted_at),
-            due_at=time(due_at),
-            queried_at=None if queried_at is None else time(queried_at),
-            check_requested_at=None if check_requested_at is None else time(check_requested_at),
-            suspect_group=suspects,
+            order_id,
+            _KIND[id_kind],
+            _LANE[lane],
+            time(submitted_at),
+            time(due_at),
+            group,
+            None if queried_at is None else time(queried_at),
+            None if check_requested_at is None else time(check_requested_at),
+            suspects,
         )
         for order_id, id_kind, lane, group, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
     ]
@@ -157,8 +157,7 @@ class _Reading:
 @lru_cache(maxsize=8)
 def _first(dialect: Dialect, limit: int, batches_custom_parm: bool) -> _Reading:
     """A helping of both ends of each way; and what somebody wants checked, wherever it stands."""
-    # SQLite takes ORDER BY and LIMIT inside a union only in a subquery.
-    checked = select(_checked(limit).subquery())
+    (checked,) = _in_union(dialect, [_checked(limit)])
     first = {way: 1 if _is_single(way, batches_custom_parm) else helping_of(way[2], limit) for way in WAYS}
     last = {way: last_helping_of(way[2], limit) for way in WAYS if not _is_single(way, batches_custom_parm)}
     ends = [*_reads(dialect, first), *_reads(dialect, {way: last[way] for way in last if last[way]}, is_last=True)]
@@ -203,7 +202,12 @@ def _reads(dialect: Dialect, most: Mapping[Way, int], *, is_last: bool = False) 
     reads = [
         _end_of(_text(lane), _text(kind), _number(group), count, is_last) for (lane, kind, group), count in most.items()
     ]
-    return [select(read.subquery()) for read in reads]
+    return _in_union(dialect, reads)
+
+
+def _in_union(dialect: Dialect, reads: Sequence[Select[tuple[Any, ...]]]) -> list[Select[tuple[Any, ...]]]:
+    """SQLite takes ORDER BY and LIMIT inside a union only in a subquery, which MariaDB would store apart each time."""
+    return list(reads) if dialect.name in ("mysql", "mariadb") else [select(read.subquery()) for read in reads]
 
 
 def _repeated(ways: Sequence[Way], most: int, is_last: bool) -> Select[tuple[Any, ...]]:

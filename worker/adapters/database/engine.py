@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_afte
 
 from worker.adapters.database.answer_bound import bound_answers
 from worker.adapters.database.error_kinds import ErrorKind, kind_of
+from worker.adapters.database.pymysql_times import conversions
 
 T = TypeVar("T")
 
@@ -137,7 +138,7 @@ def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: floa
     kind = "postgresql" if kind == "postgresql" else "mysql"
     engine = create_engine(
         url,
-        connect_args=_CONNECT_ARGUMENTS[kind],
+        connect_args=_CONNECT_ARGUMENTS[kind] | ({"conv": conversions()} if kind == "mysql" else {}),
         # On both servers: a decision must see what others committed before it took its locks.
         isolation_level="READ COMMITTED",
         # A connection that the server has closed meanwhile is replaced, instead of failing a tick.

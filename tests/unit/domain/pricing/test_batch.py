@@ -1,5 +1,4 @@
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -77,7 +76,7 @@ def test_each_pick_has_the_reason_that_is_its_own(waiting: list[Candidate], limi
 def test_what_is_worth_most_goes_first() -> None:
     settled_long_ago = make_candidate(3, submitted_at=NOW - timedelta(hours=1))
     just_looked_at = make_candidate(1, submitted_at=NOW - timedelta(hours=5), queried_at=NOW - WINDOW)
-    looked_at_long_ago = replace(just_looked_at, order_id=2, queried_at=NOW - timedelta(hours=4))
+    looked_at_long_ago = just_looked_at._replace(order_id=2, queried_at=NOW - timedelta(hours=4))
     waiting = [just_looked_at, looked_at_long_ago, settled_long_ago]
     assert ids(picked(waiting, 2)) == [3, 2]
 
@@ -133,7 +132,7 @@ def test_an_order_is_asked_about_whatever_else_is_worth_more(limit: int) -> None
 def test_requested_checks_go_first_and_fill_at_most_half_a_batch_while_others_wait(limit: int, half: int) -> None:
     checked = [make_candidate(i, due_at=NOW, check_requested_at=NOW - timedelta(seconds=i)) for i in range(1001, 1201)]
     # They wait behind everybody else: worth nothing yet, and due only now.
-    checked = [replace(candidate, submitted_at=NOW) for candidate in checked]
+    checked = [candidate._replace(submitted_at=NOW) for candidate in checked]
     picks = picked([*(make_candidate(i) for i in range(1, 201)), *checked], limit)
     assert ids(picks)[:half] == list(range(1200, 1200 - half, -1))
     assert all(pick.reason is Reason.CHECKED for pick in picks[:half])
@@ -190,7 +189,7 @@ def test_whether_a_helping_is_used_up_is_judged_by_those_that_became_due_first()
     assert groups_used_up([*last, *first], HELPING + 1) == (7,)
     # Where those that became due last are worth more, what stands behind the first is worth less than these.
     worth_most = [
-        replace(each, submitted_at=NOW - timedelta(hours=30), queried_at=NOW - timedelta(hours=29)) for each in last
+        each._replace(submitted_at=NOW - timedelta(hours=30), queried_at=NOW - timedelta(hours=29)) for each in last
     ]
     assert groups_used_up([*worth_most, *first], HELPING + 1) == ()
 
@@ -214,6 +213,6 @@ def test_where_a_helping_is_as_much_as_a_batch_holds_there_is_no_more_to_choose(
 
 
 def test_orders_to_be_checked_that_are_left_out_say_nothing_of_their_group() -> None:
-    checks = [replace(each, order_id=each.order_id + 50, check_requested_at=NOW) for each in looked_at(7, 2 * HELPING)]
-    asked_again = [replace(each, queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
+    checks = [each._replace(order_id=each.order_id + 50, check_requested_at=NOW) for each in looked_at(7, 2 * HELPING)]
+    asked_again = [each._replace(queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
     assert groups_used_up([*looked_at(7, HELPING), *asked_again], HELPING * 2) == (7,)

@@ -183,7 +183,7 @@ def test_a_factor_is_one_to_the_worth_of_a_look() -> None:
     half = Factors(LENGTH, AGES.edges, {cohort: CohortFactors(2.0, (0.5,) * len(AGES.edges))})
     prices = replace(PRICES, factors=half)
     assert worth_of(order, prices, NOW) == worth_of(order, PRICES, NOW) / 2
-    never = replace(order, queried_at=None)
+    never = order._replace(queried_at=None)
     assert worth_of(never, prices, NOW) == worth_of(never, PRICES, NOW) * 2
 
 
