@@ -181,7 +181,8 @@ def test_where_all_that_is_pending_fits_one_batch_orders_wait_for_less(
     assert reprice(bench)
     query = bench.ask([item("a", "0", None)])
     waited = (bench.order("a").due_at - query.sent_at).total_seconds()
-    assert (waited <= 60_005 / SPARE_WAITS) is fits
+    # The order grows older while the test runs.
+    assert (waited < 60_100 / SPARE_WAITS) is fits
 
 
 def test_accounts_are_priced_one_at_a_time_first_those_never_priced_then_the_one_longest_ago(
