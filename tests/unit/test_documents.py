@@ -60,3 +60,16 @@ def test_the_documents_list_every_action_of_the_log() -> None:
 def test_the_documents_explain_every_state_and_every_reason() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", section("reading-states.md", "What each state means"), re.MULTILINE)
     assert set(explained) - {"state", "attention"} == {*OrderState, *Attention}
+
+
+def test_the_glossary_names_what_is_in_the_files() -> None:
+    rows = re.findall(
+        r"^\| ([^|]+) \| (`[^|]+`) \| [^|]+ \| (\[[^|]+) \|$",
+        (ROOT / "docs" / "glossary.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) > 80
+    for word, names, files in rows:
+        code = "".join((ROOT / path).read_text("utf-8") for path in re.findall(r"\[([^\]]+)\]", files))
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b{name}\b", code), f"{word}: no {name} in {files}"
