@@ -2,7 +2,7 @@
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# The commands are README's ("Install"); a test holds that. The pinned packages first: this layer is made again only when a
+# The commands are those of docs/deployment.md ("Install"); a test holds that. The pinned packages first: this layer is made again only when a
 # pin changes.
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python3 -m venv --clear build/env \

@@ -1,4 +1,4 @@
-"""The documented install, and nothing beside it, does the work: README's commands make it, its own programs run it."""
+"""The documented install, and nothing beside it, does the work: its commands make it, its own programs run it."""
 
 import json
 import re
@@ -37,7 +37,7 @@ COLUMNS = "request_id, mobile, state, traffic_sts, ori_amount, settled_by, atten
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an installation that was made by README's commands, once for all of these tests."""
+    """The programs of an installation that was made by the documented commands, once for all of these tests."""
     return install(tmp_path_factory.mktemp("installation"))
 
 

@@ -1,4 +1,4 @@
-"""The README's walk and its SQL run as they are printed, and its readers miss no change, however late it commits."""
+"""Examples and SQL of README and docs/ run as printed, and readers miss no change, however late it commits."""
 
 import base64
 import contextlib
@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 import worker
 from tests.support.command_line import PROGRAM
+from tests.support.installation import install_commands
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
 from worker.adapters.database.archive import move_settled
@@ -28,7 +29,12 @@ from worker.adapters.database.references import cancel
 from worker.domain.identity import OrderKey
 from worker.domain.submissions import Submission, read_order
 
-README = (Path(worker.__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(worker.__file__).parents[1]
+README, WALKTHROUGH, DEPLOYMENT, INTEGRATION = (
+    (ROOT / name).read_text("utf-8")
+    for name in ("README.md", "docs/walkthrough.md", "docs/deployment.md", "docs/integration.md")
+)
+DOCUMENTS = [path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
 KINDS = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}
 NAIVE = "-- neither\nSELECT max(updated_at) AS upto FROM recharge_orders WHERE state <> 'pending'"
 
@@ -50,13 +56,18 @@ class Block:
         return [one.strip() for one in without_comment.split(";") if one.strip()]
 
 
-BLOCKS = [Block(text) for text in re.findall(r"^```sql\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+def blocks(language: str, text: str) -> list[str]:
+    """The contents of a document's fenced blocks in one language, from the top."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = [Block(text) for document in DOCUMENTS for text in blocks("sql", document)]
 FOLLOWING = {block.text.splitlines()[0]: block for block in BLOCKS if ":since" in block.text}
 
 
 @dataclass
 class Reader:
-    """A billing system that follows the changes by a block of the README, with autocommit."""
+    """A billing system that follows the changes by a block of docs/reading-states.md, with autocommit."""
 
     connection: sqlalchemy.Connection
     block: Block
@@ -167,7 +178,7 @@ def test_a_cursor_at_the_greatest_time_seen_would_miss_it(
 
 
 def put_in_place(text: str, **places: str) -> str:
-    """The README's text with this test's own servers; what stands for them there is replaced everywhere."""
+    """A document's text with this test's own servers; what stands for them there is replaced everywhere."""
     for printed, own in places.items():
         assert printed in text
         text = text.replace(printed, own)
@@ -186,8 +197,8 @@ def programs(folder: Path) -> Path:
 # Nine programs start, one after the other.
 @pytest.mark.timeout(240)
 def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
-    walk = README.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
-    steps = re.findall(r"^```sh\n(.*?)^```$", walk, re.MULTILINE | re.DOTALL)
+    walk = WALKTHROUGH.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
+    steps = blocks("sh", walk)
     places = {"redis://127.0.0.1:6379/0": own_valkey.url, "8100": str(free_port())}
     script = put_in_place("".join(steps), **places)
     path = f"{programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
@@ -211,9 +222,9 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
     assert re.search(r"^settled by +query *$", told, re.MULTILINE), told
 
 
-def test_the_order_of_the_example_is_accepted_and_young(own_valkey: EmbeddedValkey) -> None:
-    section = README.split("## Enqueue orders")[1]
-    example = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[0]
+@pytest.mark.parametrize("document", [README, INTEGRATION], ids=["README", "integration"])
+def test_the_order_of_the_example_is_accepted_and_young(document: str, own_valkey: EmbeddedValkey) -> None:
+    example = blocks("python", document.split("## Enqueue orders")[1])[0]
     script = put_in_place(example, **{"redis://redis.example.internal:6379/0": own_valkey.url})
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     with own_valkey.client() as client:
@@ -225,11 +236,18 @@ def test_the_order_of_the_example_is_accepted_and_young(own_valkey: EmbeddedValk
 
 
 def test_the_caller_is_told_what_to_install() -> None:
-    assert 'pip install "celery[redis]"' in README.split("## Enqueue orders")[1].split("```")[0]
+    assert 'pip install "celery[redis]"' in INTEGRATION.split("## Enqueue orders")[1].split("```")[0]
 
 
 def test_the_deployment_says_where_its_programs_and_its_env_are() -> None:
-    step = README.split("### 5. Migrate and run")[1].split("###")[0]
+    step = DEPLOYMENT.split("## 5. Migrate and run")[1].split("##")[0]
     assert "cd /etc/reconciler" in step
     assert 'PATH="/opt/reconciler/bin:$PATH"' in step
-    assert "/etc/reconciler/.env" in README.split("### 4. Settings")[1].split("###")[0]
+    assert "/etc/reconciler/.env" in DEPLOYMENT.split("## 4. Settings")[1].split("##")[0]
+
+
+def test_the_readme_installs_by_the_commands_of_the_deployment_page() -> None:
+    (short,) = blocks("sh", README.split("## A deployment in ten lines")[1].split("## ")[0])
+    assert len(short.splitlines()) == 10
+    documented = [line for line in install_commands().splitlines() if not line.startswith("#")]
+    assert short.splitlines()[: len(documented)] == documented

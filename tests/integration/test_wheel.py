@@ -56,6 +56,10 @@ def call(installed: Path, function: str, url: str) -> subprocess.CompletedProces
     return run("-c", code, url, path=installed)
 
 
+def test_an_installed_wheel_tells_type_checkers_that_it_is_typed(installed: Path) -> None:
+    assert (installed / "worker" / "py.typed").is_file()
+
+
 @pytest.mark.databases("sqlite")
 def test_an_installed_wheel_migrates_and_knows_the_release_after_it(installed: Path, database_url: str) -> None:
     folder = run(

@@ -1,4 +1,4 @@
-"""README's own words on how to install, and an environment that was made by them."""
+"""The documented commands that install the project (docs/deployment.md), and an environment that was made by them."""
 
 import os
 import re
@@ -9,15 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PLACE = "/opt/reconciler"
-"""Where README installs it."""
+"""Where the documented commands install it."""
 
 _SECONDS = 600
 
 
 def install_commands() -> str:
-    """The shell commands of README's section "Install", as they stand there."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    section = readme.split("### 1. Install\n", 1)[1].split("\n### ", 1)[0]
+    """The shell commands of the section "Install" of docs/deployment.md, as they stand there."""
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    section = page.split("## 1. Install\n", 1)[1].split("\n## ", 1)[0]
     (block,) = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return str(block)
 
@@ -29,7 +29,7 @@ def image_context() -> list[str]:
 
 
 def install(folder: Path) -> Path:
-    """Run README's commands in a copy of what an image is built from; returns the environment's folder of programs.
+    """Run the commands in a copy of what an image is built from; returns the environment's folder of programs.
 
     `folder`/reconciler stands in for /opt/reconciler, and nothing else is changed.
 
@@ -51,7 +51,7 @@ def install(folder: Path) -> Path:
     )
     if done.returncode:
         raise RuntimeError(
-            "README's installation failed. It needs a package index, as `make setup` does: see that pip reaches one."
+            "The documented install failed. It needs a package index, as `make setup` does: see that pip reaches one."
             f"\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
     return place / "bin"

@@ -11,13 +11,18 @@ from worker.domain.orders import Attention, OrderState
 from worker.settings import PREFIX, Settings
 
 ROOT = Path(worker.__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def section(title: str) -> str:
-    """The README's text below a heading, up to the next one of any level."""
-    return re.split(r"^#+ ", README.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+def name_of(document: Path) -> str:
+    """A document's path in the project, for the name of its test."""
+    return document.relative_to(ROOT).as_posix()
+
+
+def section(page: str, title: str) -> str:
+    """The text of a page of docs/ below a heading, up to the next one of any level."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    return re.split(r"^#+ ", text.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def anchors(document: Path) -> set[str]:
@@ -26,30 +31,45 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
         path, _, anchor = target.partition("#")
         file = (document.parent / path).resolve() if path else document
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_setting_that_is_named_exists(document: Path) -> None:
     # Those of the tests and benchmarks name servers, and are no settings of the worker.
     named = set(re.findall(rf"{PREFIX}(?!TEST_|BENCH_)[A-Z_]+", document.read_text("utf-8")))
     assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
 
 
-def test_the_readme_lists_every_action_of_the_log() -> None:
+def test_the_documents_list_every_action_of_the_log() -> None:
     code = [path.read_text("utf-8") for path in (ROOT / "worker").rglob("*.py")]
     used = {action for text in code for action in re.findall(r'\baction="(\w+)"', text)}
     used |= {kind.action for kind in ErrorKind}
-    rows = re.findall(r"^\| (`.*?) \|", section("Logs"), re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", section("logs.md", "Logs"), re.MULTILINE)
     assert {action for row in rows for action in re.findall(r"`(\w+)`", row)} - {"action"} == used
 
 
-def test_the_readme_explains_every_state_and_every_reason() -> None:
-    explained = re.findall(r"^\| `(\w+)` \|", section("What each state means"), re.MULTILINE)
+def test_the_documents_explain_every_state_and_every_reason() -> None:
+    explained = re.findall(r"^\| `(\w+)` \|", section("reading-states.md", "What each state means"), re.MULTILINE)
     assert set(explained) - {"state", "attention"} == {*OrderState, *Attention}
+
+
+def test_the_glossary_names_what_is_in_the_files() -> None:
+    rows = re.findall(
+        r"^\| ([^|]+) \| (`[^|]+`) \| [^|]+ \| (\[[^|]+) \|$",
+        (ROOT / "docs" / "glossary.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) > 80
+    for word, names, files in rows:
+        code = "".join((ROOT / path).read_text("utf-8") for path in re.findall(r"\[([^\]]+)\]", files))
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b{name}\b", code), f"{word}: no {name} in {files}"
