@@ -6,6 +6,7 @@ from typing import Any
 from celery.worker import strategy
 
 from worker.messages.batching import Collector
+from worker.messages.library_internals import waiting_for_a_process
 
 
 def collecting(task: Any, app: Any, consumer: Any) -> Any:
@@ -23,10 +24,10 @@ def going_first(task: Any, app: Any, consumer: Any) -> Any:
     """
 
     def take(request: Any) -> None:
-        waiting = getattr(getattr(consumer.controller, "semaphore", None), "_waiting", None)
-        before = len(waiting or ())
+        waiting = waiting_for_a_process(consumer)
+        before = len(waiting)
         consumer.on_task_request(request)
-        if waiting and len(waiting) > before:
+        if len(waiting) > before:
             # It was put behind the others.
             waiting.rotate(1)
 
