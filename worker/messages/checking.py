@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 import structlog
 from celery.worker.consumer import Consumer
 from kombu.exceptions import ContentDisallowed
+from kombu.message import Message
 from kombu.utils import json
 
 from worker.messages.sizes import MOST_KEPT, UNREAD, Oversized, check_body
@@ -67,7 +68,7 @@ class CheckedConsumer(Consumer):
 
         def check_and_handle(message: Any) -> None:
             try:
-                make_plain(message)
+                checked = CheckedMessage(message)
             except MemoryError:
                 # Not the message's fault. Here as in what follows: Celery ends, and the broker has the message still.
                 raise
@@ -78,9 +79,9 @@ class CheckedConsumer(Consumer):
                     message.reject_log_error(log, self.connection_errors)
                 return
             try:
-                handle(message)
+                handle(checked)
             except Exception as error:
-                if not message.acknowledged or isinstance(error, self.connection_errors + self.channel_errors):
+                if not checked.acknowledged or isinstance(error, self.connection_errors + self.channel_errors):
                     raise
                 # It was settled before that: the answer to an unknown task could not be stored.
                 log.warning("no answer to a message", action="no_answer", error=type(error).__name__)
@@ -95,30 +96,50 @@ class CheckedConsumer(Consumer):
         message.ack_log_error(log, self.connection_errors)
 
 
-def make_plain(message: Any) -> None:
-    """Replace what a kombu message holds by its checked parts, in Celery's protocol 2. Raises Unfit.
+class CheckedMessage(Message):
+    """A kombu message made anew of the checked parts of another, in Celery's protocol 2; it settles that one.
 
     What is too large to be read, and for a task that keeps what it refuses, is handed to that task as such.
     """
-    if not isinstance(message.body, bytes | str | memoryview):
-        raise Unfit("its body is no text")
-    try:
-        sent = _read(message)
-    except _TooLarge as error:
-        sent = _unread(message, error)
-    body: tuple[object, ...] = (sent.args, sent.kwargs, {})
-    packed = json.dumps(body).encode()
-    plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
-    if any(map((sent.embedded or {}).get, _FOLLOW_UPS)):
-        # Run, they would let whoever may write to our queue write to every other, with the worker's rights.
-        log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
-    message.headers = plain_headers
-    message.body, message._decoded_cache = packed, body
-    message.content_type, message.content_encoding = _JSON, "utf-8"
-    message.properties = _only(message.properties, reply_to=str, correlation_id=str, priority=int)
-    message.delivery_info = _only(
-        message.delivery_info, exchange=str, routing_key=str, consumer_tag=str, redelivered=bool
-    )
+
+    def __init__(self, message: Any) -> None:
+        """Raises Unfit."""
+        if not isinstance(message.body, bytes | str | memoryview):
+            raise Unfit("its body is no text")
+        try:
+            sent = _read(message)
+        except _TooLarge as error:
+            sent = _unread(message, error)
+        self.parts: tuple[object, ...] = (sent.args, sent.kwargs, {})
+        packed = json.dumps(self.parts).encode()
+        plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
+        if any(map((sent.embedded or {}).get, _FOLLOW_UPS)):
+            # Run, they would let whoever may write to our queue write to every other, with the worker's rights.
+            log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
+        super().__init__(
+            packed,
+            channel=message.channel,
+            delivery_tag=message.delivery_tag,
+            accept=message.accept,
+            headers=plain_headers,
+            content_type=_JSON,
+            content_encoding="utf-8",
+            properties=_only(message.properties, reply_to=str, correlation_id=str, priority=int),
+            delivery_info=_only(
+                message.delivery_info, exchange=str, routing_key=str, consumer_tag=str, redelivered=bool
+            ),
+        )
+        # Its text may not stay in memory beside what was made of it.
+        message.body = None
+
+    def decode(self) -> Any:
+        """The checked arguments, named arguments and options: they are not read a second time."""
+        return self.parts
+
+    @property
+    def payload(self) -> Any:
+        """The same; Celery asks for either."""
+        return self.parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
