@@ -258,7 +258,7 @@ def others_queue(target: Target) -> Iterator[Callable[[], int]]:
     with Connection(target.broker) as connection, connection.channel() as channel:
         queue = Queue("others", Exchange("others"), routing_key="others", channel=channel)
         queue.declare()
-        yield lambda: channel._size("others")
+        yield lambda: int(queue.queue_declare().message_count)
         queue.delete()
 
 
