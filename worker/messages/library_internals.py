@@ -2,7 +2,7 @@
 
 Each is here because bytes at the broker would otherwise end the worker, fill its memory or delay its ticks, and because
 the library has no public way to prevent that. `pyproject.toml` caps the versions of Celery and kombu, and
-`tests/integration/test_library_internals.py` fails with one sentence where an inside has moved.
+`tests/integration/messages/test_library_internals.py` fails with one sentence where an inside has moved.
 """
 
 from collections import deque

@@ -1,7 +1,6 @@
 """The insides of libraries that the worker leans on are where they were: a failure says in one sentence what moved."""
 
 import json
-from collections.abc import Iterator
 from struct import pack
 from types import SimpleNamespace
 
@@ -19,12 +18,6 @@ from worker.messages.sizes import LARGEST_ITEM, MOST_VALUES, Oversized
 from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
 guard_kombu()
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
