@@ -40,7 +40,7 @@ _LARGEST_COLLECTED = 16 * 1024
 def collecting(task: Any, app: Any, consumer: Any) -> Any:
     """For a task whose messages are collected; `task.together` answers a list of arguments.
 
-    Celery calls it anew for each connection to the broker: what was collected from another one comes again.
+    Celery calls it again for each connection to the broker: what was collected from another one comes again.
     """
     return strategy.default(task, app, _Diverted(consumer, _Collector(task.name, consumer).take))
 

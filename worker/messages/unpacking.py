@@ -4,15 +4,10 @@ kombu trusts its broker: bytes that are no message of its own end the worker, a 
 and JSON that says so becomes dates, decimals and UUIDs.
 """
 
-import bz2
-import gc
-import json
-import lzma
-import zlib
 from collections.abc import Callable
 from functools import partial
 from queue import Empty
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from kombu import compression, serialization
@@ -26,28 +21,12 @@ from worker.messages.library_internals import (
     read_redis_by,
     survive_unreadable_properties,
 )
-from worker.messages.sizes import LARGEST_BEYOND_ASCII, LARGEST_BODY, check_body, check_size, text_of
+from worker.messages.sizes import LARGEST_BEYOND_ASCII, read_body, read_json, unpacking_bounded
 
 log = structlog.stdlib.get_logger(__name__)
 
 # kombu's own limit of a queue's name on RabbitMQ.
 _LONGEST_NAME = 255
-_LARGE = 1024 * 1024
-
-
-class _Unpacker(Protocol):
-    def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
-
-    @property
-    def eof(self) -> bool: ...
-
-
-_UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
-    "application/x-gzip": zlib.decompressobj,
-    "application/x-bz2": bz2.BZ2Decompressor,
-    # What it packs with by default takes 9 MB to unpack, at its best 65 MB.
-    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=32 * 1024 * 1024),
-}
 
 
 def guard_kombu() -> None:
@@ -57,10 +36,10 @@ def guard_kombu() -> None:
     TRANSPORT_ALIASES["amqps"] = f"{__name__}:NamedTLSTransport"
     read_redis_by(read_json)
     survive_unreadable_properties(_tell_error)
-    serialization.register("json", kombu_json.dumps, _read_body, content_type="application/json")
+    serialization.register("json", kombu_json.dumps, read_body, content_type="application/json")
     for kind in compression.encoders():
         # Whatever else is installed here and has no bound is refused.
-        compression.register(compression.get_encoder(kind)[0], _bounded(kind), kind)
+        compression.register(compression.get_encoder(kind)[0], unpacking_bounded(kind), kind)
 
 
 class GuardedQoS(redis.QoS):
@@ -236,36 +215,3 @@ def _tell_dropped(fault: str) -> None:
     log.error(
         "bytes at the broker were dropped: they are no message of Celery's", action="message_dropped", error=fault
     )
-
-
-def read_json(text: Any) -> Any:
-    """Read JSON of a size that is bounded, and make nothing of it but JSON's own types.
-
-    Raises ValueError; Oversized, which is one, before anything is read.
-    """
-    if len(text) > _LARGE:
-        # What Celery and kombu leave of a message (requests, tracebacks) refers to itself, so it stays until Python
-        # looks for such things. It does so by their number, not their size: a few large messages would add up.
-        gc.collect()
-    text = text_of(text)
-    check_size(text)
-    return json.loads(text)
-
-
-def _read_body(body: Any) -> Any:
-    check_body(body)
-    return read_json(body)
-
-
-def _bounded(kind: str) -> Callable[[bytes], bytes]:
-    def unpack(packed: bytes) -> bytes:
-        if kind not in _UNPACKERS:
-            raise ValueError(f"{kind} is not accepted")
-        unpacker = _UNPACKERS[kind]()
-        # One more, so that whoever looks at it sees that it is too long.
-        body = unpacker.decompress(packed, max_length=LARGEST_BODY + 1)
-        if not unpacker.eof and len(body) <= LARGEST_BODY:
-            raise ValueError("is cut short")
-        return body
-
-    return unpack

@@ -9,7 +9,8 @@ import pytest
 from kombu.message import Message
 from structlog.testing import capture_logs
 
-from worker.messages.checking import CheckedConsumer, CheckedMessage
+from worker.messages.checked_message import CheckedMessage
+from worker.messages.checking import CheckedConsumer
 
 TASK = "reconciler.enqueue_order"
 
