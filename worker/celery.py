@@ -23,8 +23,8 @@ from worker.adapters.log import configure_logging
 from worker.adapters.wording import first_words
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
+from worker.messages.batch_in_pool import is_in_batch
 from worker.messages.broker_outage import BrokerOutageFilter
-from worker.messages.together import is_in_batch
 from worker.runtime import close_current, current, raise_windows
 from worker.settings import Settings, SettingsError, load_settings
 
@@ -57,7 +57,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_create_missing_queues": False,
         "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
         # What a worker holds beyond what it works on, others cannot take. Single orders are collected all the same
-        # (worker/messages/batching.py); RabbitMQ 4 lets that grow no more once the worker consumes.
+        # (worker/messages/dispatch.py); RabbitMQ 4 lets that grow no more once the worker consumes.
         "worker_prefetch_multiplier": 1 if settings.broker_dsn.startswith(_REDIS) else 16,
         # Single orders that are collected make room for more. After a lost connection Celery would set that back while
         # they are counted.

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from worker.celery import app
 from worker.domain.submissions import Unread
+from worker.messages.batch_in_pool import Arguments, of_batch
 from worker.messages.durable import DurableTask
 from worker.messages.sizes import UNREAD
-from worker.messages.together import Arguments, of_batch
 from worker.runtime import current
 
 _MOST_ERRORS = 5
 _LONGEST_ERROR = 500
 
 
-@app.task(name="reconciler.reconcile", ignore_result=True, Strategy="worker.messages.strategies:going_first")
+@app.task(name="reconciler.reconcile", ignore_result=True, Strategy="worker.messages.dispatch:going_first")
 def reconcile(*_: object, **__: object) -> None:
     """Beat's tick: carries no data, harmless when lost, doubled or forged."""
     current().ticks.tick()
@@ -36,7 +36,7 @@ def _enqueue_together(calls: list[Arguments]) -> Sequence[object]:
 @app.task(
     name="reconciler.enqueue_order",
     base=DurableTask,
-    Strategy="worker.messages.strategies:collecting",
+    Strategy="worker.messages.dispatch:collecting",
     together=staticmethod(_enqueue_together),
 )
 def enqueue_order(*sent: object, **named: object) -> object:

@@ -32,12 +32,12 @@ def tables(url: str) -> list[str]:
 @pytest.fixture
 def family_server(database_server: DatabaseServer) -> Iterator[str]:
     """A server's database that was migrated by `make_family`, beside the one that the session keeps."""
-    kept = database_server._migrated
-    database_server._migrated = None
+    kept = database_server.kept_migrated
+    database_server.kept_migrated = None
     with database_server.migrated(make_family) as url:
         yield url
     database_server.close()
-    database_server._migrated = kept
+    database_server.kept_migrated = kept
 
 
 def test_a_database_is_empty_whatever_the_test_before_left(database_server: DatabaseServer) -> None:

@@ -20,7 +20,7 @@ class DatabaseServer(ABC):
     """Makes and drops databases with random names. URLs are SQLAlchemy's, with the password in them."""
 
     def __init__(self) -> None:
-        self._migrated: str | None = None
+        self.kept_migrated: str | None = None
 
     @abstractmethod
     def create(self, like: str | None = None) -> str:
@@ -42,15 +42,15 @@ class DatabaseServer(ABC):
     @contextmanager
     def migrated(self, migrate: Migrate) -> Iterator[str]:
         """A database at Alembic's head. `migrate` brings an empty one there; it is called once per server."""
-        if self._migrated is None:
+        if self.kept_migrated is None:
             fresh = self.create()
             try:
                 migrate(fresh)
             except BaseException:
                 self.drop(fresh)
                 raise
-            self._migrated = fresh
-        url = self.create(like=self._migrated)
+            self.kept_migrated = fresh
+        url = self.create(like=self.kept_migrated)
         try:
             yield url
         finally:
@@ -58,9 +58,9 @@ class DatabaseServer(ABC):
 
     def close(self) -> None:
         """Drop what was kept for the session."""
-        if self._migrated is not None:
-            self.drop(self._migrated)
-            self._migrated = None
+        if self.kept_migrated is not None:
+            self.drop(self.kept_migrated)
+            self.kept_migrated = None
 
 
 class Sqlite(DatabaseServer):

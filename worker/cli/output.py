@@ -4,6 +4,7 @@ Texts come from outside: a table draws them as they are, never as markup; both w
 """
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -48,7 +49,7 @@ def console() -> "Console":
     from rich.console import Console
 
     out = Console(highlight=False, markup=False, emoji=False)
-    if not out.is_terminal and "COLUMNS" not in out._environ:
+    if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = _WIDTH_WITHOUT_TERMINAL
     return out
 

@@ -1,51 +1,14 @@
-"""What Celery gets to see of a message: only parts that were checked, so that none ends the worker.
+"""What Celery gets to see of a message: only parts that were checked, so that none ends the worker."""
 
-Whoever reaches the broker writes what he likes into a message. So Celery gets to see none as it came, but one made
-anew of the parts that were checked; what cannot be checked is dropped, with a line in the log.
-"""
-
-import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard
+from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer
-from kombu.exceptions import ContentDisallowed
-from kombu.utils import json
 
-from worker.messages.sizes import MOST_KEPT, UNREAD, Oversized, check_body
+from worker.messages.checked_message import LONGEST_TEXT, CheckedMessage, Unfit, brief
 
 log = structlog.stdlib.get_logger(__name__)
-
-_DEEPEST_NESTING = 100
-# What Celery's own table of results has room for.
-_LONGEST_ID = 155
-_LONGEST_TEXT = 1024
-# Two to the power of this is still a number; the waits are bounded anyhow.
-_MOST_RETRIES = 1000
-# Celery's own tasks (chords, groups) send what their messages say.
-_OUR_TASKS = "reconciler."
-_JSON = "application/json"
-_TICK = "reconciler.reconcile"
-# Celery holds a message that is to be run later in its memory, and takes one more from the broker for it. Only our own
-# retries need that, and they come within a minute.
-_LONGEST_WAIT = timedelta(minutes=2)
-_LARGEST_HELD = 1024 * 1024
-_TEXT_HEADERS = ("root_id", "parent_id", "argsrepr", "kwargsrepr", "origin")
-_FOLLOW_UPS = ("callbacks", "errbacks", "chain", "chord")
-
-_brief = reprlib.Repr()
-_brief.maxlevel, _brief.maxstring, _brief.maxother = 3, _LONGEST_TEXT, _LONGEST_TEXT
-
-
-class Unfit(Exception):
-    """A message that no task can be run from; `str()` says why, and holds nothing of the message."""
-
-
-class _TooLarge(Unfit):
-    """A message whose body is too large to be read."""
 
 
 class CheckedConsumer(Consumer):
@@ -67,7 +30,7 @@ class CheckedConsumer(Consumer):
 
         def check_and_handle(message: Any) -> None:
             try:
-                make_plain(message)
+                checked = CheckedMessage(message)
             except MemoryError:
                 # Not the message's fault. Here as in what follows: Celery ends, and the broker has the message still.
                 raise
@@ -78,9 +41,9 @@ class CheckedConsumer(Consumer):
                     message.reject_log_error(log, self.connection_errors)
                 return
             try:
-                handle(message)
+                handle(checked)
             except Exception as error:
-                if not message.acknowledged or isinstance(error, self.connection_errors + self.channel_errors):
+                if not checked.acknowledged or isinstance(error, self.connection_errors + self.channel_errors):
                     raise
                 # It was settled before that: the answer to an unknown task could not be stored.
                 log.warning("no answer to a message", action="no_answer", error=type(error).__name__)
@@ -95,175 +58,13 @@ class CheckedConsumer(Consumer):
         message.ack_log_error(log, self.connection_errors)
 
 
-def make_plain(message: Any) -> None:
-    """Replace what a kombu message holds by its checked parts, in Celery's protocol 2. Raises Unfit.
-
-    What is too large to be read, and for a task that keeps what it refuses, is handed to that task as such.
-    """
-    if not isinstance(message.body, bytes | str | memoryview):
-        raise Unfit("its body is no text")
-    try:
-        sent = _read(message)
-    except _TooLarge as error:
-        sent = _unread(message, error)
-    body: tuple[object, ...] = (sent.args, sent.kwargs, {})
-    packed = json.dumps(body).encode()
-    plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
-    if any(map((sent.embedded or {}).get, _FOLLOW_UPS)):
-        # Run, they would let whoever may write to our queue write to every other, with the worker's rights.
-        log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
-    message.headers = plain_headers
-    message.body, message._decoded_cache = packed, body
-    message.content_type, message.content_encoding = _JSON, "utf-8"
-    message.properties = _only(message.properties, reply_to=str, correlation_id=str, priority=int)
-    message.delivery_info = _only(
-        message.delivery_info, exchange=str, routing_key=str, consumer_tag=str, redelivered=bool
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Sent:
-    fields: Mapping[str, Any]
-    args: list[Any]
-    kwargs: dict[str, Any]
-    embedded: dict[str, Any] | None
-
-
-def _read(message: Any) -> _Sent:
-    """The parts of a message in either of Celery's protocols."""
-    headers, body = message.headers, _payload(message)
-    if isinstance(body, dict):
-        # Protocol 1, which some libraries of other languages still speak, holds all in its body.
-        fields = {**body, **headers}
-        args, kwargs, embedded = body.get("args", []), body.get("kwargs", {}), body
-    elif isinstance(body, list) and len(body) == 3:
-        fields, (args, kwargs, embedded) = headers, body
-    else:
-        raise Unfit("its body is no list of arguments, named arguments and options, nor an object with these")
-    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embedded, dict | None):
-        raise Unfit("its arguments are no list, or its named arguments or options no object")
-    if "self" in kwargs:
-        # Celery passes the task itself under this name, and fails before the task can keep what was sent.
-        raise Unfit("one of its named arguments is called self")
-    return _Sent(fields=fields, args=args, kwargs=kwargs, embedded=embedded)
-
-
-def _unread(message: Any, error: _TooLarge) -> _Sent:
-    """What is sent on instead of a message that is too large to be read: the start of it, to be refused and kept.
-
-    Raises Unfit where that task keeps nothing.
-    """
-    # By protocol 1 the task's name stands in what is not read.
-    name, body = message.headers.get("task"), message.body
-    if not _is_name(name) or not name.startswith(_OUR_TASKS) or name == _TICK:
-        raise error
-    # A character has at most four bytes.
-    start = body[: 4 * MOST_KEPT]
-    text = (start if isinstance(start, str) else str(start, "utf-8", "replace"))[:MOST_KEPT]
-    faults = [f"message: {error}; accepted: a list of 1 to 1000, send more in parts"]
-    if len(text) == MOST_KEPT:
-        # What was packed is unpacked up to the limit, and no further.
-        faults.append(f"payload: shortened; kept are the first {MOST_KEPT} characters of {len(body)} or more bytes")
-    log.error(
-        "a message was refused unread: its start is kept with the refused orders",
-        action="message_refused",
-        task=name,
-        id=_brief.repr(message.headers.get("id")),
-        error=str(error),
-    )
-    return _Sent(fields=message.headers, args=[], kwargs={UNREAD: {"text": text, "errors": faults}}, embedded=None)
-
-
-def _payload(message: Any) -> object:
-    if message.content_type == _JSON:
-        # Not left to kombu, whose error would keep all that was decoded.
-        try:
-            check_body(message.body)
-        except Oversized as error:
-            raise _TooLarge(f"its body {error}") from None
-    try:
-        payload = message.decode()
-    except ContentDisallowed:
-        raise Unfit("its content is of a type that is refused; accepted: JSON") from None
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise Unfit(f"its body cannot be read ({type(error).__name__}); accepted: JSON") from None
-    if _is_nested_deeper(payload, _DEEPEST_NESTING):
-        raise Unfit(f"its body is nested deeper than {_DEEPEST_NESTING} levels")
-    return payload
-
-
-def _is_nested_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested deeper: the pickling on the way to a process would exceed its recursion."""
-    level = [value]
-    for _ in range(levels):
-        held = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, list | dict))
-        level = [inner for inners in held for inner in inners if isinstance(inner, list | dict)]
-        if not level:
-            return False
-    return True
-
-
-def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, object]:
-    name, task_id, asked = fields.get("task"), fields.get("id"), fields.get("retries")
-    if not (_is_name(name) and _is_name(task_id)):
-        raise Unfit(f"its task or its id is no text of 1 to {_LONGEST_ID} printable characters")
-    if not name.startswith(_OUR_TASKS):
-        raise Unfit(f"its task is none of ours: they begin with {_OUR_TASKS}")
-    retries = max(0, min(asked, _MOST_RETRIES)) if isinstance(asked, int) else 0
-    return {
-        "lang": "py",
-        "task": name,
-        "id": task_id,
-        # No time limits: one would kill the process, and the passes that run in it.
-        "retries": retries,
-        "eta": _soon(_time(fields.get("eta"))) if retries and may_wait else None,
-        "expires": _iso(_time(fields.get("expires"))),
-        **_only(fields, ignore_result=bool),
-        **{key: text[:_LONGEST_TEXT] for key, text in _only(fields, **dict.fromkeys(_TEXT_HEADERS, str)).items()},
-    }
-
-
-def _is_name(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable()
-
-
-def _time(value: Any) -> datetime | None:
-    """A time in UTC; None where it cannot be read, or is so far off that a change of time zones may leave the calendar.
-
-    An order is worth more than the time that it came with.
-    """
-    try:
-        time = datetime.fromisoformat(value)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return time if 1970 <= time.year < 9999 else None
-
-
-def _soon(eta: datetime | None) -> str | None:
-    """When to run a retry: None, which is now, for a time that is over; at the longest wait for one that is far off."""
-    now = datetime.now(UTC)
-    return None if eta is None or eta <= now else _iso(min(eta, now + _LONGEST_WAIT))
-
-
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
-
-
-def _only(fields: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
-    """Those of the fields named that have the type named."""
-    return {key: fields[key] for key, kind in kinds.items() if isinstance(fields.get(key), kind)}
-
-
 def _tell_dropped(message: Any, error: Exception) -> None:
     log.error(
         "a message was dropped: no task can be run from it",
         action="message_dropped",
         # Another error's text may hold all of the message.
         error=str(error) if isinstance(error, Unfit) else type(error).__name__,
-        content_type=_brief.repr(message.content_type),
-        headers=_brief.repr(message.headers),
-        body=_brief.repr(message.body[:_LONGEST_TEXT] if isinstance(message.body, bytes | str) else message.body),
+        content_type=brief.repr(message.content_type),
+        headers=brief.repr(message.headers),
+        body=brief.repr(message.body[:LONGEST_TEXT] if isinstance(message.body, bytes | str) else message.body),
     )

@@ -1,7 +1,17 @@
-"""How much one message may hold: found out before it is read as JSON, which takes many times its size."""
+"""How much one message may hold: found out before it is read as JSON, which takes many times its size.
 
+What is small enough is read here, and unpacked no further than that.
+"""
+
+import bz2
+import gc
+import json
+import lzma
 import re
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, Protocol
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes of a message's body, unpacked. A list of 1000 orders is well below a megabyte."""
@@ -17,6 +27,8 @@ MOST_KEPT = 1_000_000
 UNREAD = "unread"
 """The named argument in which a task gets what was refused unread: an object with `text`, its start, and `errors`."""
 
+_LARGE = 1024 * 1024
+
 # A string is one token, so that what it holds does not count. The quantifiers are possessive and the closing quote is
 # optional: no text makes this scan more than linear, or takes memory for it.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,:]', re.DOTALL)
@@ -26,9 +38,9 @@ class Oversized(ValueError):
     """JSON that is not read, because it is too large; `str()` says how, without any of it."""
 
 
-def text_of(json: str | bytes | memoryview) -> str:
+def _text_of(sent: str | bytes | memoryview) -> str:
     """JSON as text; bytes are read as `json.loads` reads UTF-8. Raises UnicodeDecodeError."""
-    return json if isinstance(json, str) else str(json, "utf-8", "surrogatepass")
+    return sent if isinstance(sent, str) else str(sent, "utf-8", "surrogatepass")
 
 
 def check_body(body: str | bytes | memoryview) -> None:
@@ -37,10 +49,10 @@ def check_body(body: str | bytes | memoryview) -> None:
         raise Oversized(f"is longer than {LARGEST_BODY} bytes")
     # What cannot be decoded is found out by whoever reads it.
     with suppress(UnicodeDecodeError):
-        check_size(text_of(body))
+        _check_size(_text_of(body))
 
 
-def check_size(text: str) -> None:
+def _check_size(text: str) -> None:
     """Let JSON through that holds few values: its brackets, commas and colons outside strings are counted.
 
     Raises Oversized.
@@ -61,3 +73,54 @@ def _has_too_many(text: str) -> bool:
         if marks > MOST_VALUES or strings > MOST_VALUES + 1:
             return True
     return False
+
+
+def read_json(text: Any) -> Any:
+    """Read JSON of a size that is bounded, and make nothing of it but JSON's own types.
+
+    Raises ValueError; Oversized, which is one, before anything is read.
+    """
+    if len(text) > _LARGE:
+        # What Celery and kombu leave of a message (requests, tracebacks) refers to itself, so it stays until Python
+        # looks for such things. It does so by their number, not their size: a few large messages would add up.
+        gc.collect()
+    text = _text_of(text)
+    _check_size(text)
+    return json.loads(text)
+
+
+def read_body(body: Any) -> Any:
+    """Read the JSON of a message's body, as `read_json` does. Raises ValueError; Oversized, which is one."""
+    check_body(body)
+    return read_json(body)
+
+
+def unpacking_bounded(kind: str) -> Callable[[bytes], bytes]:
+    """What unpacks a body of this kind, up to the largest body; it raises ValueError for a kind that has no bound."""
+
+    def unpack(packed: bytes) -> bytes:
+        if kind not in _UNPACKERS:
+            raise ValueError(f"{kind} is not accepted")
+        unpacker = _UNPACKERS[kind]()
+        # One more, so that whoever looks at it sees that it is too long.
+        body = unpacker.decompress(packed, max_length=LARGEST_BODY + 1)
+        if not unpacker.eof and len(body) <= LARGEST_BODY:
+            raise ValueError("is cut short")
+        return body
+
+    return unpack
+
+
+class _Unpacker(Protocol):
+    def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
+
+    @property
+    def eof(self) -> bool: ...
+
+
+_UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
+    "application/x-gzip": zlib.decompressobj,
+    "application/x-bz2": bz2.BZ2Decompressor,
+    # What it packs with by default takes 9 MB to unpack, at its best 65 MB.
+    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=32 * 1024 * 1024),
+}

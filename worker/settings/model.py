@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     def with_warnings(self, warnings: tuple[str, ...]) -> Self:
         """A copy with warnings of the reader's own, such as unknown variables."""
         copy = self.model_copy()
-        copy._warnings = warnings
+        copy._warnings = warnings  # noqa: SLF001  # a copy of this very object
         return copy
 
 

@@ -9,7 +9,8 @@ import pytest
 from kombu.message import Message
 from structlog.testing import capture_logs
 
-from worker.messages.checking import CheckedConsumer, make_plain
+from worker.messages.checked_message import CheckedMessage
+from worker.messages.checking import CheckedConsumer
 
 TASK = "reconciler.enqueue_order"
 
@@ -91,8 +92,8 @@ def test_a_message_that_no_task_can_be_run_from_is_refused() -> None:
 
 def wait_of(message: Any) -> float | None:
     """For how many seconds Celery is told to hold a message; None is not at all."""
-    make_plain(message)
-    eta = message.headers["eta"]
+    checked = CheckedMessage(message)
+    eta = checked.headers["eta"]
     return None if eta is None else (datetime.fromisoformat(eta) - datetime.now(UTC)).total_seconds()
 
 

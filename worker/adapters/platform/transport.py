@@ -3,6 +3,7 @@
 import http.client
 import io
 import socket
+import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Retry
+from urllib3.util.ssl_ import create_urllib3_context, ssl_wrap_socket
 
 from worker.adapters.platform.errors import describe
 from worker.adapters.platform.exchange import Exchange
@@ -112,7 +114,7 @@ def _watched_pools(watch: Exchange, made_here: list[HTTPConnection]) -> dict[str
         exchange = watch
         made = made_here
 
-    class Tls(_WatchedConnection, HTTPSConnection):
+    class Tls(_WatchedTlsConnection):
         exchange = watch
         made = made_here
 
@@ -169,10 +171,14 @@ class _WatchedConnection(HTTPConnection):
     # http.client would connect again for the rest of a request whose connection is gone.
     auto_open = 0
 
-    def _new_conn(self) -> socket.socket:
+    def connect(self) -> None:
+        """Make a TCP connection under the exchange's watch. Raises Unreachable, NotSent."""
+        self.sock = self._dialled()
+
+    def _dialled(self) -> socket.socket:
         self.made.append(self)
         try:
-            line = _dial(self._dns_host, self.port, self.exchange)
+            line = _dial(self.host, self.port, self.exchange)
         except OSError as error:
             unreachable = Unreachable(f"no connection: {describe(error)}")
         else:
@@ -188,6 +194,7 @@ class _WatchedConnection(HTTPConnection):
         return line
 
     def send(self, data: bytes) -> None:  # type: ignore[override]  # urllib3 hands over bytes only, for a body of bytes
+        """Send bytes, once the exchange gives leave. Raises NotSent, DeadlineExceeded."""
         if self.sock is None and not self.exchange.sent:
             self.connect()
         self.exchange.before_write()
@@ -195,6 +202,24 @@ class _WatchedConnection(HTTPConnection):
             # Until here the time for connecting held, TLS included.
             self.sock.settimeout(max(self.exchange.rest, 0.001))
         super().send(data)
+
+
+class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
+    """The same over TLS, with a certificate that is checked and names the host."""
+
+    def connect(self) -> None:
+        """Connect and shake hands. Raises what the plain connection raises, and ssl.SSLError or OSError."""
+        # urllib3's own method makes its socket by a private one, so the handshake stands here.
+        self.sock = line = self._dialled()
+        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+        if not (self.ca_certs or self.ca_cert_dir):
+            context.load_default_certs()
+        # An IPv6 address as it stands in the certificate: without brackets and scope.
+        name = self.host.strip("[]").partition("%")[0]
+        self.sock = ssl_wrap_socket(
+            line, ca_certs=self.ca_certs, ca_cert_dir=self.ca_cert_dir, server_hostname=name, ssl_context=context
+        )
+        self.is_verified = True
 
 
 def _dial(host: str, port: int, exchange: Exchange) -> socket.socket:

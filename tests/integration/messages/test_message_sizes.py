@@ -6,8 +6,7 @@ import json
 import lzma
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pytest
 from celery import Celery
@@ -15,10 +14,8 @@ from kombu import Connection
 
 from tests.support.forging import ORDERS, TASK, Target, envelope
 from tests.support.memory import forget_peak, memory_of
-from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
 from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
 guard_kombu()
@@ -33,28 +30,6 @@ LIST_TASKS = {
 MEGABYTE = 1_000_000
 MOST_GROWTH = 200 * MEGABYTE
 EIGHT_MILLION = b"[[[" + b"1," * 8_000_000 + b"1]], {}, {}]"
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def target(valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder = tmp_path_factory.mktemp("sizes")
-    url = f"sqlite:///{folder / 'orders.db'}"
-    upgrade(url)
-    env = environment(database_url=url, broker_url=valkey.url, result_backend=valkey.url, tick_seconds=0.5)
-    with running_worker(env, folder) as worker:
-        yield Target(worker=worker, broker=valkey.url, database_url=url)
-
-
-@pytest.fixture
-def rabbit_target(migrated_database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Target]:
-    with running_worker(environment(database_url=migrated_database_url, broker_url=broker_url), tmp_path) as worker:
-        yield Target(worker=worker, broker=broker_url, database_url=migrated_database_url)
 
 
 def last_kept(target: Target, *, after: int) -> list[tuple[str, str, str]]:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,9 @@ from celery import Celery
 from kombu import Connection, Exchange, Producer
 
 from tests.support.forging import ORDERS, Target, envelope
-from tests.support.processes import environment, running_worker
+from tests.support.processes import environment
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
 
 REFUSED: dict[str, dict[str, Any]] = {
     "rate_limit": {"task_name": "reconciler.enqueue_order", "rate_limit": "1/h"},
@@ -42,25 +40,8 @@ LOOKS = ["active", "active_queues", "clock", "conf", "ping", "registered", "repo
 
 
 @pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def target(valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder = tmp_path_factory.mktemp("control")
-    url = f"sqlite:///{folder / 'orders.db'}"
-    upgrade(url)
-    with running_worker(environment(database_url=url, broker_url=valkey.url, log_level="DEBUG"), folder) as worker:
-        yield Target(worker=worker, broker=valkey.url, database_url=url)
-
-
-@pytest.fixture
-def rabbit_target(migrated_database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Target]:
-    env = environment(database_url=migrated_database_url, broker_url=broker_url, log_level="DEBUG")
-    with running_worker(env, tmp_path) as worker:
-        yield Target(worker=worker, broker=broker_url, database_url=migrated_database_url)
+def log_level() -> str:
+    return "DEBUG"
 
 
 def node_of(target: Target) -> str:

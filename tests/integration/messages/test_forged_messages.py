@@ -21,37 +21,13 @@ from kombu import Connection, Exchange, Queue
 from sqlalchemy.pool import NullPool
 
 from tests.support.forging import ORDERS, TASK, TICKS, Target, envelope
-from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
 from worker.messages.unpacking import GuardedRedisTransport
 
 DEEP = "[" * 500_000 + "]" * 500_000
 NESTED = "[" * 90_000 + "]" * 90_000
 BOMB = b"[[" + b" " * 100_000_000 + b"], {}, {}]"
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    with EmbeddedValkey() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def target(valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder = tmp_path_factory.mktemp("forged")
-    url = f"sqlite:///{folder / 'orders.db'}"
-    upgrade(url)
-    env = environment(database_url=url, broker_url=valkey.url, result_backend=valkey.url, tick_seconds=0.5)
-    with running_worker(env, folder) as worker:
-        yield Target(worker=worker, broker=valkey.url, database_url=url)
-
-
-@pytest.fixture
-def rabbit_target(migrated_database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Target]:
-    with running_worker(environment(database_url=migrated_database_url, broker_url=broker_url), tmp_path) as worker:
-        yield Target(worker=worker, broker=broker_url, database_url=migrated_database_url)
 
 
 BROKEN_ENVELOPES: list[dict[str, Any]] = [
@@ -258,7 +234,7 @@ def others_queue(target: Target) -> Iterator[Callable[[], int]]:
     with Connection(target.broker) as connection, connection.channel() as channel:
         queue = Queue("others", Exchange("others"), routing_key="others", channel=channel)
         queue.declare()
-        yield lambda: channel._size("others")
+        yield lambda: int(queue.queue_declare().message_count)
         queue.delete()
 
 

@@ -1,23 +1,18 @@
-"""Single orders, taken in together: one commit for all that wait, and yet each message for itself.
+"""What the worker's main process does with a task's request: a tick goes first, a single order is collected.
 
-A commit costs about a millisecond, whatever it holds. So the worker's main process collects the messages of a task that
-bring one order each (`Collector`, put before the pool by Celery's hook `Task.Strategy`), and hands them to the pool as
-one job (`_Batch`). One such job is under way at a time, and what comes meanwhile is the next: one message that comes
-alone waits for nothing, and the more come, the more share a commit.
-
-In the pool (`together`) the orders of a batch are taken in by one transaction. Then Celery runs the task for
-each message, as ever, and the task returns what the transaction made of its order. So each caller has an answer of its
-own, and each message is acknowledged, retried or rejected by itself, and never before its order is committed.
+Both are put before the pool by Celery's own hook, `Task.Strategy`. Single orders that were collected are handed to the
+pool as one job (`_Batch`), as many as `batch_window` says: one commit for all that wait, and yet each message for
+itself. In the pool (`batch_in_pool`) the orders of a batch are taken in by one transaction. Then Celery runs the task
+for each message, as ever, and the task returns what the transaction made of its order. So each caller has an answer of
+its own, and each message is acknowledged, retried or rejected by itself, and never before its order is committed.
 
 - Where the database is away, every task of the batch is told so, and is retried. The next batch is of one.
 - Where the transaction fails for any other reason, each task takes its order in alone: one bad order stops no other.
 - What was tried before (retried or delivered again) comes alone: it may be what the others failed by.
 - What waits here is not acknowledged. A worker that stops or dies leaves it to the broker, like all that it held.
 
-The worker asks Redis for as many messages as it has processes (`worker_prefetch_multiplier` is 1). Each message that
-waits here makes room for one more, as Celery does it for tasks that are to be run later. So singles are collected,
-while of lists no more are held than before. RabbitMQ 4 gives a running consumer no more than it asked for at first, so
-there it asks for more.
+The worker asks Redis for as many messages as it has processes (`worker_prefetch_multiplier` is 1), and the window adds
+to that. RabbitMQ 4 gives a running consumer no more than it asked for at first, so there it asks for more.
 """
 
 from collections import deque
@@ -30,78 +25,105 @@ from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import bootsteps
 from celery.exceptions import TaskRevokedError
+from celery.worker import strategy
 
-from worker.messages.together import run
+from worker.messages.batch_in_pool import run
+from worker.messages.batch_window import BatchWindow
+from worker.messages.library_internals import waiting_for_a_process
 
 log = structlog.stdlib.get_logger(__name__)
 
-MOST_TOGETHER = 250
-"""Orders of one batch."""
-MOST_HELD = 2 * MOST_TOGETHER
-"""For so many messages room is made: one batch under way, and one that waits."""
 # A single order has some 300 bytes. Whatever is much larger shall not be held in numbers.
 _LARGEST_COLLECTED = 16 * 1024
 
 
-class Collector:
+def collecting(task: Any, app: Any, consumer: Any) -> Any:
+    """For a task whose messages are collected; `task.together` answers a list of arguments.
+
+    Celery calls it again for each connection to the broker: what was collected from another one comes again.
+    """
+    return strategy.default(task, app, _Diverted(consumer, _Collector(task.name, consumer).take))
+
+
+def going_first(task: Any, app: Any, consumer: Any) -> Any:
+    """For a task that goes before all others that wait for a process of the pool.
+
+    A flood of orders delays no tick then, however many of them the worker holds.
+    """
+
+    def take(request: Any) -> None:
+        waiting = waiting_for_a_process(consumer)
+        before = len(waiting)
+        consumer.on_task_request(request)
+        if len(waiting) > before:
+            # It was put behind the others.
+            waiting.rotate(1)
+
+    return strategy.default(task, app, _Diverted(consumer, take))
+
+
+class _Diverted:
+    """The consumer, as Celery's strategy sees it, but for where the requests go."""
+
+    def __init__(self, consumer: Any, take: Callable[[Any], None]) -> None:
+        self._consumer = consumer
+        self.on_task_request = take
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+class _Collector:
     """Collects the requests of one task from one connection. All of it runs in the thread of the consumer's loop."""
 
     def __init__(self, name: str, consumer: Any) -> None:
         self._name = name
         self._consumer = consumer
         self._waiting: deque[Any] = deque()
-        self._batches = 0
-        self._under_way = 0
-        self._most = MOST_TOGETHER
-        self._room = 0
-        # Made after the strategies, and anew for each connection.
+        # Both are made at the first request: the connection's quality of service is made after the strategies.
+        self._window: BatchWindow | None = None
         self._qos: Any = None
-        self._batches_at_once = 1
+        self._room = 0
 
     def take(self, request: Any) -> None:
         """Take a request to be run: at once, where it is none to be collected or nothing is under way."""
         if not _is_to_be_collected(request):
             self._consumer.on_task_request(request)
             return
-        if self._qos is None:
-            self._look_at_connection()
+        window = self._window = self._window or self._open_window()
         self._waiting.append(request)
-        self._make_room()
-        self._hand_over()
+        window.arrive()
+        self._make_room(window)
+        self._hand_over(window)
 
-    def _look_at_connection(self) -> None:
+    def _open_window(self) -> BatchWindow:
         self._qos = self._consumer.qos
         makes_room = self._consumer.qos_global or self._consumer.connection.transport.driver_type == "redis"
         # Without room for more, all processes but one would have nothing to do.
-        self._batches_at_once = 1 if makes_room else int(self._consumer.pool.num_processes)
+        return BatchWindow(1 if makes_room else int(self._consumer.pool.num_processes))
 
-    def _hand_over(self) -> None:
-        while self._waiting and self._batches < self._batches_at_once:
-            requests = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            self._batches += 1
-            self._under_way += len(requests)
+    def _hand_over(self, window: BatchWindow) -> None:
+        while count := window.next_batch():
+            requests = [self._waiting.popleft() for _ in range(count)]
             # Like any request: it waits until a process of the pool is free.
-            self._consumer.on_task_request(_Batch(self._name, requests, partial(self._ended, len(requests))))
+            self._consumer.on_task_request(_Batch(self._name, requests, partial(self._ended, window, count)))
 
-    def _ended(self, count: int, succeeded: bool) -> None:
+    def _ended(self, window: BatchWindow, count: int, succeeded: bool) -> None:
         """Called in whichever thread tells the pool's results."""
-        self._consumer.call_soon(self._go_on, count, succeeded)
+        self._consumer.call_soon(self._go_on, window, count, succeeded)
 
-    def _go_on(self, count: int, succeeded: bool) -> None:
+    def _go_on(self, window: BatchWindow, count: int, succeeded: bool) -> None:
         is_running = self._consumer.blueprint.state == bootsteps.RUN
         if not is_running or self._qos is not self._consumer.qos:
             # It stops, or has another connection: what waits here comes again from the broker.
             self._waiting.clear()
             return
-        # While the database is away, each task that fails becomes a retry, which is held in memory: so one at a time.
-        self._most = min(2 * self._most, MOST_TOGETHER) if succeeded else 1
-        self._batches -= 1
-        self._under_way -= count
-        self._hand_over()
-        self._make_room()
+        window.end_batch(count, succeeded)
+        self._hand_over(window)
+        self._make_room(window)
 
-    def _make_room(self) -> None:
-        room = min(len(self._waiting) + self._under_way, MOST_HELD)
+    def _make_room(self, window: BatchWindow) -> None:
+        room = window.extra_prefetch
         if room > self._room:
             self._qos.increment_eventually(room - self._room)
         elif room < self._room:

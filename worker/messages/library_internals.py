@@ -1,0 +1,96 @@
+"""The insides of kombu, redis-py and py-amqp that the worker leans on: the only module with private names of libraries.
+
+Each is here because bytes at the broker would otherwise end the worker, fill its memory or delay its ticks, and because
+the library has no public way to prevent that. `pyproject.toml` caps the versions of Celery and kombu, and
+`tests/integration/messages/test_library_internals.py` fails with one sentence where an inside has moved.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import amqp
+from kombu.transport import redis
+
+from worker.messages.sizes import LARGEST_BEYOND_ASCII, LARGEST_ITEM
+
+
+class ReplyTooLong(ValueError):
+    """Redis sends a text that is longer than any message may be."""
+
+
+@cache
+def _bounding(parser: Any) -> Any:
+    """redis-py's parser of a connection, but for texts that are too long: the connection is given up before they come.
+
+    redis-py itself would read up to 512 MB at once, and hold them twice. What was taken from a queue so is lost.
+    """
+
+    class Bounding(parser):
+        def on_connect(self, connection: Any) -> None:
+            super().on_connect(connection)
+            read = self._buffer.read
+
+            def read_bounded(length: int, **options: Any) -> Any:
+                if length <= LARGEST_ITEM:
+                    text = read(length, **options)
+                    if length <= LARGEST_BEYOND_ASCII or text.isascii():
+                        return text
+                connection.disconnect()
+                raise ReplyTooLong
+
+            self._buffer.read = read_bounded
+
+    return Bounding
+
+
+class BoundedConnection(redis.redis.Connection):
+    """A connection to Redis that reads no text without bounds."""
+
+    def set_parser(self, parser_class: Any) -> None:
+        """Called by redis-py with the parser of the protocol that is spoken."""
+        super().set_parser(_bounding(parser_class))
+
+
+class BoundedTLSConnection(redis.redis.SSLConnection):
+    """The same over TLS."""
+
+    def set_parser(self, parser_class: Any) -> None:
+        """Called by redis-py with the parser of the protocol that is spoken."""
+        super().set_parser(_bounding(parser_class))
+
+
+def read_redis_by(read_json: Callable[[Any], Any]) -> None:
+    """Have kombu read by this function what Redis holds around a body; its own would read any number of values."""
+    redis.loads = read_json
+
+
+_inbound_header = amqp.Message.inbound_header
+
+
+def survive_unreadable_properties(tell: Callable[[Exception], None]) -> None:
+    """Have py-amqp go on where it cannot read a message's properties: they are empty then, and `tell` gets the error.
+
+    A header that it cannot read (a time beyond the calendar) would cost the connection, and be delivered again at once,
+    for ever. py-amqp takes no class of messages but its own.
+    """
+
+    def inbound_header(message: Any, *args: Any) -> Any:
+        try:
+            return _inbound_header(message, *args)
+        except MemoryError:
+            raise
+        except Exception as error:
+            tell(error)
+            message.properties = {}
+            message.ready = not message.body_size
+
+    amqp.Message.inbound_header = inbound_header
+
+
+def waiting_for_a_process(consumer: Any) -> "deque[Any]":
+    """What waits until a process of the pool is free, the next one first; empty for pools where nothing waits so."""
+    semaphore = getattr(consumer.controller, "semaphore", None)
+    waiting: deque[Any] = getattr(semaphore, "_waiting", deque())
+    return waiting
