@@ -24,6 +24,8 @@ from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, to_values
 from worker.domain.orders import Lane, Order, OrderState
 from worker.domain.reports import IdKind
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(worker.__file__).parents[1]
 
 

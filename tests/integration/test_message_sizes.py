@@ -21,6 +21,8 @@ from tests.support.waiting import eventually
 from worker.adapters.database.migrations import upgrade
 from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
+pytestmark = pytest.mark.slow
+
 guard_kombu()
 
 LISTS = "reconciler.enqueue_orders"

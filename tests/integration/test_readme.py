@@ -184,6 +184,7 @@ def programs(folder: Path) -> Path:
 
 
 # Nine programs start, one after the other.
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     walk = README.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
@@ -211,6 +212,7 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
     assert re.search(r"^settled by +query *$", told, re.MULTILINE), told
 
 
+@pytest.mark.slow
 def test_the_order_of_the_example_is_accepted_and_young(own_valkey: EmbeddedValkey) -> None:
     section = README.split("## Enqueue orders")[1]
     example = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[0]
