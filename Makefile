@@ -19,8 +19,8 @@ PIP_AUDIT ?= pip-audit
 PYTEST_FLAGS ?=
 # The tests wait for real programs most of the time: more processes than processors.
 TEST_PROCESSES ?= 3
-# The tests of a file, and those of a broker that was given, run in one process: tests/conftest.py groups them.
-PYTEST = $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup
+# The tests of a file share servers: they run in one process.
+PYTEST = $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 BENCH_FLAGS ?=
 # make faults SEED=7 ONLY=13,20 RESUME=1
 SEED ?=
@@ -63,7 +63,7 @@ test: setup ## Run the quick tests, which cover every branch of the domain (minu
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
 
-test-all: setup ## Run the slow tests as well, with all coverage gates (uses the services that are named; says what it skips)
+test-all: setup ## Run the slow tests as well, with all coverage gates (needs no service; says what it skips)
 	@$(BIN)/coverage erase
 	@$(PYTEST) --cov --cov-report=term $(PYTEST_FLAGS)
 	@echo "The domain, every branch of it:"

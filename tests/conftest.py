@@ -79,20 +79,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, [_parameter(kinds, name) for name in names], indirect=True)
 
 
-# First: xdist reads the groups in its own hook.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep in one process the tests that share something: the servers of a file, or a broker that was given."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(_shared_by(item)))
-
-
-def _shared_by(item: pytest.Item) -> str:
-    kind = item.callspec.params.get("broker_kind") if hasattr(item, "callspec") else None
-    return kind if kind and _given_to(BROKERS, kind) else item.path.stem
-
-
 def _parameter(kinds: Kinds, name: str) -> object:
     variable = kinds[name]
     marks = [pytest.mark.service] if variable else []
