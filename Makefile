@@ -1,10 +1,16 @@
-# Everything runs from .venv; `make setup` makes it, and every other target calls that when it is stale.
+# Everything runs from .venv; `make setup` makes it, and every other target calls that when it is stale. Another one:
+# make test VENV=.venv-python3.13 PYTHON=python3.13
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 # The Python that .venv is made with: make setup PYTHON=python3.12
 PYTHON ?= python3
+VENV ?= .venv
+# Those that `make test-pythons` runs the unit tests on: the oldest that is supported, and the newest of Debian.
+PYTHONS ?= python3.11 python3.13
+# What `make test-pythons` does where one of them is missing: skip it, or fail.
+MISSING ?= skip
 # Only `make lock` needs uv; nothing else does.
 UV ?= uv
 LOCK_FLAGS ?=
@@ -13,6 +19,8 @@ PIP_AUDIT ?= pip-audit
 PYTEST_FLAGS ?=
 # The tests wait for real programs most of the time: more processes than processors.
 TEST_PROCESSES ?= 3
+# The tests of a file share servers: they run in one process.
+PYTEST = $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 BENCH_FLAGS ?=
 # make faults SEED=7 ONLY=13,20 RESUME=1
 SEED ?=
@@ -22,11 +30,11 @@ FAULTS_FLAGS ?=
 # make platforms COUNT=1000 SEED=7
 COUNT ?= 200
 
-BIN := .venv/bin
-STAMP := .venv/.setup-done
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup demo test lint format bench bench-schedule bench-tick bench-ingest bench-accounts faults platforms model lock audit clean
+.PHONY: help setup demo test test-all test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts faults platforms model lock audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,9 +44,9 @@ setup: $(STAMP) ## Make .venv with the project and all that its tests need, pinn
 $(STAMP): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "make setup needs Python 3.11 or newer, and '$(PYTHON)' is not: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
-	    { echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, install the python3-venv package" >&2; rm -rf .venv; exit 1; }
-	@echo "Installing the pinned packages into .venv (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	    { echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, install the python3-venv package" >&2; rm -rf $(VENV); exit 1; }
+	@echo "Installing the pinned packages into $(VENV) (about a minute the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
 	    --only-binary :all: --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
@@ -48,11 +56,32 @@ $(STAMP): pyproject.toml requirements/dev.txt
 demo: setup ## Watch 1,000 orders being reconciled on embedded parts (needs no service)
 	@$(BIN)/reconciler demo
 
-test: setup ## Run the tests with their coverage gates (needs no service)
+test: setup ## Run the quick tests, which cover every branch of the domain (minutes; needs no service)
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --cov --cov-report=term $(PYTEST_FLAGS)
+	@COVERED=worker.domain COVERED_BY=_exit $(PYTEST) -m 'not slow and not faults and not install' \
+	    --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+
+test-all: setup ## Run the slow tests as well, with all coverage gates (needs no service; says what it skips)
+	@$(BIN)/coverage erase
+	@$(PYTEST) --cov --cov-report=term $(PYTEST_FLAGS)
+	@echo "The domain, every branch of it:"
+	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+
+test-unit: setup ## Run the unit tests alone, without coverage
+	@$(PYTEST) tests/unit $(PYTEST_FLAGS)
+
+test-pythons: ## Run the unit tests on other Pythons, each in an environment of its own (PYTHONS=python3.12)
+	@for python in $(PYTHONS); do \
+	    if command -v "$$python" > /dev/null; then \
+	        echo "Unit tests on $$("$$python" --version)"; \
+	        $(MAKE) --no-print-directory test-unit PYTHON="$$python" VENV=".venv-$$python" || exit 1; \
+	    else \
+	        echo "SKIPPED: this machine has no $$python" >&2; \
+	        test "$(MISSING)" = skip || exit 1; \
+	    fi; \
+	done
 
 lint: setup ## Check style, types and import rules
 	$(BIN)/ruff check .
@@ -98,5 +127,5 @@ audit: ## Look for known vulnerabilities of the pinned packages (needs pip-audit
 	$(PIP_AUDIT) --strict --disable-pip --require-hashes -r requirements/runtime.txt
 
 clean: ## Remove .venv and everything that was made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

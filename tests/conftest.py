@@ -39,6 +39,9 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell has what it starts in the background ignore it, and the programs that tests start would do so, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # So does `nohup`. A handler that does nothing keeps the tests going, and ends where another program begins.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     for name in list(os.environ):
         if name.startswith("RECONCILER_") and not name.startswith("RECONCILER_TEST_"):
             del os.environ[name]

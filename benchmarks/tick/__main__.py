@@ -19,9 +19,12 @@ _RUNS = 200
 _WIDTH = 160
 
 
-def main() -> None:
-    """Fill the tables, measure, print. A plan that depends on the size of the tables is shown, not an error."""
-    arguments = _arguments()
+def main(given: Sequence[str] | None = None) -> None:
+    """Fill the tables, measure, print. A plan that depends on the size of the tables is shown, not an error.
+
+    `given` are the arguments, those of the program where it is None.
+    """
+    arguments = _arguments(given)
     # A worker logs, too; nobody is to read it here.
     with open("/dev/null", "w", encoding="utf-8") as nowhere:
         configure_logging("INFO", "json", stream=nowhere)
@@ -36,7 +39,7 @@ def main() -> None:
     print(json.dumps(result, ensure_ascii=False) if arguments.json else "\n".join(_shown(result, plans)))
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.tick",
         description="Measure what a tick, the choice, the grant and the write-back of 100 orders take.",
@@ -50,7 +53,7 @@ def _arguments() -> argparse.Namespace:
         "--passes", type=int, help="instead of timing, run so many passes and look at bloat (PostgreSQL)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if not _FEWEST_PENDING <= arguments.pending <= arguments.rows:
         parser.error(f"--pending must be {_FEWEST_PENDING} or more, and no more than --rows")
     return arguments

@@ -17,6 +17,8 @@ import pytest
 import worker
 from tests.support.servers import EmbeddedValkey
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(worker.__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from worker.cli import main; main()", "demo"]
 SMALL = ("--orders", "120", "--window", "0.5")

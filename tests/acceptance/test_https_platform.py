@@ -12,6 +12,8 @@ from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 ANSWER = http(b'{"requestId":"2016010000000001","trafficSts":"1","oriAmount":"2.94"}')
 
 

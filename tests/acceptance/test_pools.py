@@ -20,7 +20,7 @@ from tests.support.raw_query import look, tell
 from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.databases("sqlite")
+pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
 
 POOLS = ("prefork", "threads", "solo")
 SETTINGS = {

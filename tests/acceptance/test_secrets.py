@@ -22,6 +22,8 @@ from tests.support.waiting import eventually
 from worker.adapters.database.migrations import upgrade
 from worker.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 # Of this run alone: other tests, whose programs may run at the same time, give a simulator its token as an argument.
 TOKEN = secrets.token_hex(16)
 BROKER_PASSWORD = "the-brokers-own-password"

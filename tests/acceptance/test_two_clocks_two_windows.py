@@ -28,7 +28,7 @@ SETTINGS = {
 ASKS = "asking the platform"
 SAYS = "another worker on this database has a longer window"
 
-pytestmark = [pytest.mark.databases("postgresql"), pytest.mark.brokers("redis")]
+pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql"), pytest.mark.brokers("redis")]
 
 
 class Deployment:

@@ -4,12 +4,15 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from tests.support.processes import environment, running_beat, running_platform, running_worker, send_tasks
 from tests.support.raw_query import TOKEN, look
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 WINDOW = 1.0
 ACCOUNTS = tuple(f"account{number}" for number in range(6))

@@ -24,6 +24,8 @@ from tests.support.raw_query import look, tell
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 1.0
 SETTINGS = {
     "query_window_seconds": WINDOW,

@@ -24,6 +24,8 @@ from worker.domain.submissions import Submission, read_order
 from worker.domain.verdicts import judge
 from worker.domain.wire.answers import BODY_LIMIT, read_answer
 
+pytestmark = pytest.mark.slow
+
 SEED = 20160131
 FEWEST_FILES = 300
 LARGE = 1_000_000

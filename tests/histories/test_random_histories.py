@@ -16,6 +16,8 @@ from tests.histories.world import VirtualDatabase
 from tests.support.examples import examples, seconds
 from worker.adapters.database.migrations import upgrade
 
+pytestmark = pytest.mark.slow
+
 IN_MEMORY = "sqlite:///file:/histories?vfs=memdb&uri=true"
 """SQLite's own file system in memory: one database for all connections of the process, locks and all."""
 SOUND = Kinds()

@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 from worker.adapters.database.archive import bring_all_back, move_settled
 from worker.adapters.database.migrations import downgrade
 
-pytestmark = [pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 
 DUPLICATE = {"accepted": 0, "duplicates": 1, "rejected": []}
 _LOCK_WAITS = {

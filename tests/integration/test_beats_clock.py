@@ -14,6 +14,8 @@ from tests.support.waiting import eventually
 from worker.simulator import Account, Simulator, SimulatorConfig
 from worker.simulator.delays import Delay
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 0.3
 SELF_TICK = "self_tick"
 

@@ -3,7 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +15,49 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 import worker
+from benchmarks.tick.__main__ import main
 from benchmarks.tick.rows import NAME_PREFIX
+from tests.support.command_line import logging_put_back
 from worker.adapters.database.engine import Database
 from worker.adapters.database.migrations import upgrade
 from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, to_values
 from worker.domain.orders import Lane, Order, OrderState
 from worker.domain.reports import IdKind
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(worker.__file__).parents[1]
 
 
-def run(url: str, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "benchmarks.tick", "--database-url", url, "--runs", "2", *arguments)
+@dataclass(frozen=True)
+class Printed:
+    """What the benchmark wrote."""
+
+    stdout: str
+    stderr: str
+
+
+def options(url: str, *arguments: str) -> list[str]:
+    return ["--database-url", url, "--runs", "2", *arguments]
+
+
+def run(url: str, *arguments: str) -> Printed:
+    """Run the benchmark in this process: to import all of the worker takes a program as long as to measure."""
+    out, err = StringIO(), StringIO()
+    with logging_put_back(), redirect_stdout(out), redirect_stderr(err):
+        main(options(url, *arguments))
+    return Printed(out.getvalue(), err.getvalue())
+
+
+def run_program(url: str, *arguments: str, status: int = 0) -> Printed:
+    """Run the benchmark as a person does; it is to end with this status."""
+    command = (sys.executable, "-m", "benchmarks.tick", *options(url, *arguments))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
-    return done
+    return Printed(done.stdout, done.stderr)
 
 
-def measure(url: str, rows: int, pending: int) -> dict[str, Any]:
+def measure(url: str, rows: int, pending: int, run: Callable[..., Printed] = run) -> dict[str, Any]:
     """What the benchmark prints: nothing but one JSON object."""
     result: dict[str, Any] = json.loads(run(url, "--rows", str(rows), "--pending", str(pending), "--json").stdout)
     return result
@@ -54,7 +83,7 @@ def somebodys_order() -> dict[str, Any]:
 
 
 def test_an_empty_database_is_filled_and_measured(database_url: str) -> None:
-    result = measure(database_url, rows=2000, pending=600)
+    result = measure(database_url, rows=2000, pending=600, run=run_program)
 
     assert result["median_ms"].keys() == {"quiet_tick", "choose", "grant", "write_back"}
     assert all(median > 0 for median in result["median_ms"].values())
@@ -112,7 +141,7 @@ def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: st
     with database.write() as connection:
         connection.execute(insert(ORDERS), [somebodys_order()])
     database.close()
-    done = run(database_url, "--rows", "1000", "--pending", "500", status=1)
+    done = run_program(database_url, "--rows", "1000", "--pending", "500", status=1)
 
     assert "not this benchmark's" in done.stderr
     assert len(rows_of(database_url)) == 1
@@ -132,7 +161,7 @@ def test_tables_from_another_version_of_the_benchmark_are_filled_anew(database_u
 
 
 def test_too_few_pending_orders_are_refused(tmp_path: Path) -> None:
-    done = run(f"sqlite:///{tmp_path / 'tick.db'}", "--rows", "1000", "--pending", "10", status=2)
+    done = run_program(f"sqlite:///{tmp_path / 'tick.db'}", "--rows", "1000", "--pending", "10", status=2)
 
     assert "--pending must be" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -140,7 +169,7 @@ def test_too_few_pending_orders_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.databases("sqlite")
 def test_bloat_is_looked_at_on_postgresql_only(database_url: str) -> None:
-    done = run(database_url, "--rows", "1000", "--pending", "500", "--passes", "1", status=1)
+    done = run_program(database_url, "--rows", "1000", "--pending", "500", "--passes", "1", status=1)
 
     assert "PostgreSQL" in done.stderr
 

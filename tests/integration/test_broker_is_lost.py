@@ -19,6 +19,8 @@ from tests.support.waiting import eventually
 from worker.adapters.database.migrations import upgrade
 from worker.messages.unpacking import guard_kombu
 
+pytestmark = pytest.mark.slow
+
 QUEUE = "reconciler.orders"
 # Before any test runs: kombu keeps the transport of the first connection that is made in a process.
 guard_kombu()

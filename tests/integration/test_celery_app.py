@@ -20,6 +20,8 @@ from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
 from worker.adapters.database.migrations import upgrade
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Deployment:

@@ -137,6 +137,7 @@ def test_a_pipe_is_read_like_a_file(cli: CommandLine) -> None:
         assert cli.json("enqueue", "orders.csv")["accepted"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.databases("sqlite")
 def test_memory_stays_bounded_however_long_the_lines_and_the_file_are(cli: CommandLine) -> None:
     with Path("orders.jsonl").open("wb") as file:

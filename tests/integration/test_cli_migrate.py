@@ -68,6 +68,7 @@ def test_a_setting_that_is_misspelt_is_warned_of_and_the_data_stays_clean(migrat
     assert result.stderr.startswith("Warning: RECONCILER_BATCHSIZE is set, but there is no such setting")
 
 
+@pytest.mark.slow
 @pytest.mark.databases("sqlite")
 def test_the_console_script_does_what_the_app_does(migrated_database_url: str) -> None:
     settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}

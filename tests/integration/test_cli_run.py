@@ -15,7 +15,7 @@ from tests.support.reconciling import BUDGETS, Workbench
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.databases("sqlite")
+pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
 
 
 @contextmanager

@@ -26,6 +26,8 @@ from worker.cli.errors import CommandError
 from worker.cli.session import told_in_a_line
 from worker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 INSERT = (
     "INSERT INTO rejected_orders (received_at, source, payload, errors)"
     " VALUES ('2026-01-31 00:00:00', 'test', '{}', '[]')"

@@ -16,6 +16,8 @@ from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.waiting import eventually, locked_table
 from worker.adapters.database.migrations import upgrade
 
+pytestmark = pytest.mark.slow
+
 Task = tuple[str, list[object]]
 
 

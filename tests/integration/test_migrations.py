@@ -118,6 +118,7 @@ def test_upgrading_what_is_at_head_changes_nothing(migrated_database_url: str) -
     assert structure(migrated_database_url) == before
 
 
+@pytest.mark.slow
 def test_two_upgrades_at_once_are_harmless(database_url: str) -> None:
     programs = [
         subprocess.Popen(
@@ -330,6 +331,7 @@ def test_the_migrations_of_a_checkout_lie_beside_the_package() -> None:
     assert script_location() == ROOT / "migrations"
 
 
+@pytest.mark.slow
 def test_the_plain_alembic_command_takes_the_database_from_our_settings(database_url: str) -> None:
     def alembic(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -12,6 +12,8 @@ from tests.support.missing import without
 from tests.support.servers import free_port
 from worker.adapters.database.migrations import upgrade
 
+pytestmark = pytest.mark.slow
+
 RECONCILER = "from worker.cli import main; sys.argv = ['reconciler', 'doctor', '--json']; main()"
 CELERY = "from celery.__main__ import main; sys.argv = ['celery', '-A', 'worker', {}]; sys.exit(main())"
 

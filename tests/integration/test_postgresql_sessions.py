@@ -20,6 +20,8 @@ from tests.support.reconciling import Workbench, item
 from tests.support.servers import EmbeddedValkey
 from worker.adapters.database.migrations import upgrade
 
+pytestmark = pytest.mark.slow
+
 REMARK = "充值成功，请注意查收"
 SETTINGS = {
     "client_encoding": "LATIN1",

@@ -195,6 +195,7 @@ def programs(folder: Path) -> Path:
 
 
 # Nine programs start, one after the other.
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     walk = WALKTHROUGH.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
@@ -222,6 +223,7 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
     assert re.search(r"^settled by +query *$", told, re.MULTILINE), told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [README, INTEGRATION], ids=["README", "integration"])
 def test_the_order_of_the_example_is_accepted_and_young(document: str, own_valkey: EmbeddedValkey) -> None:
     example = blocks("python", document.split("## Enqueue orders")[1])[0]

@@ -14,6 +14,8 @@ from tests.support.brokers import QUEUES, remove_queues
 from tests.support.databases import DatabaseServer
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 
+pytestmark = pytest.mark.slow
+
 PARENT = "CREATE TABLE parent (id INTEGER PRIMARY KEY, name VARCHAR(9) DEFAULT '5%')"
 CHILD = "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER, FOREIGN KEY (parent_id) REFERENCES parent (id))"
 

@@ -34,7 +34,7 @@ ANSWER = 0.5
 # A wait for an answer, and another one for a fresh connection.
 SOON = 2 * ANSWER + 2.0
 
-pytestmark = pytest.mark.databases("postgresql", "mariadb")
+pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb")]
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, Simu
 from worker.simulator.delays import Delay
 from worker.ticks import GRANTS_AT_ONCE
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 0.3
 SETTLED = {OrderState.SUCCEEDED, OrderState.FAILED}
 TOKEN = "fedcba9876543210fedcba9876543210"

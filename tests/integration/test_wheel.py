@@ -10,6 +10,8 @@ from alembic.script import ScriptDirectory
 
 from worker.adapters.database.migrations import NotAtHead, check_at_head
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HEAD = ScriptDirectory(str(ROOT / "migrations")).get_current_head()
 

@@ -12,6 +12,8 @@ from tests.platforms.deployment import migrated_template
 from tests.platforms.play import play
 from tests.support.examples import examples, seconds
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (13, 31, 39, 69, 82, 103, 128)
 """Platforms of many kinds that cost little."""
 MORE = range(2000, 2000 + examples(len(SEEDS)) - len(SEEDS))

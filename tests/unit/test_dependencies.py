@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -89,9 +89,15 @@ def imported(file: Path) -> Iterator[str]:
             yield str(node.module).partition(".")[0]
 
 
+@cache
+def owners_of_modules() -> Mapping[str, list[str]]:
+    """The distributions of each top-level module; to list them takes most of a second."""
+    return packages_distributions()
+
+
 def foreign(file: Path) -> Iterator[tuple[str, set[str]]]:
     """Each such module that is not the standard library's, and the distributions that it may belong to."""
-    owners = packages_distributions()
+    owners = owners_of_modules()
     for module in set(imported(file)) - sys.stdlib_module_names - STUBS - {"worker"}:
         yield module, {canonicalize_name(owner) for owner in owners.get(module, ())}
 
@@ -110,7 +116,7 @@ def test_whatever_a_library_loads_on_demand_is_declared_or_its_own_requirement(m
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
-    own = {canonicalize_name(name) for name in packages_distributions()[module.partition(".")[0]]}
+    own = {canonicalize_name(name) for name in owners_of_modules()[module.partition(".")[0]]}
     allowed = own | names(declared()) | {name for one in own for name in names(required_by(one))}
     undeclared = {imports for imports, owners in foreign(Path(spec.origin)) if not owners & allowed}
     assert not undeclared
@@ -122,7 +128,7 @@ def test_everything_loads_where_nothing_but_the_declared_is_installed() -> None:
     there.add("coverage")
     missing = {
         module
-        for module, owners in packages_distributions().items()
+        for module, owners in owners_of_modules().items()
         if module != "worker" and not there & {canonicalize_name(owner) for owner in owners}
     }
     assert "pytest" in missing

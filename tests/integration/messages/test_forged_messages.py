@@ -25,6 +25,8 @@ from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.messages.unpacking import GuardedRedisTransport
 
+pytestmark = pytest.mark.slow
+
 DEEP = "[" * 500_000 + "]" * 500_000
 NESTED = "[" * 90_000 + "]" * 90_000
 BOMB = b"[[" + b" " * 100_000_000 + b"], {}, {}]"

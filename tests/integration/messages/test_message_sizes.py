@@ -18,6 +18,8 @@ from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
+pytestmark = pytest.mark.slow
+
 guard_kombu()
 
 LISTS = "reconciler.enqueue_orders"

@@ -17,6 +17,8 @@ from tests.support.processes import environment
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 REFUSED: dict[str, dict[str, Any]] = {
     "rate_limit": {"task_name": "reconciler.enqueue_order", "rate_limit": "1/h"},
     "time_limit": {"task_name": "reconciler.enqueue_order", "soft": 0.001, "hard": 0.001},

@@ -15,6 +15,8 @@ import worker.simulator
 from tests.support.command_line import PROGRAM
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, look, tell
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(worker.simulator.__file__).parents[2]
 COMMAND = [*PROGRAM, "platform"]
 HOME = {"PYTHONPATH": str(ROOT)}

@@ -15,6 +15,8 @@ from worker.domain.pricing.ages import ages_of
 from worker.domain.pricing.factors import NO_FACTORS
 from worker.domain.rules import Rules
 
+pytestmark = pytest.mark.slow
+
 COMPARED_WITH = [name for name in POLICIES if name not in ("adaptive", "informed", "floor", "without-factors")]
 STUCK = (0.0, None, None)
 AGES = ages_of(Rules())

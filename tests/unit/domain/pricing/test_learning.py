@@ -193,6 +193,7 @@ def test_a_clock_that_was_set_back_forgets_nothing() -> None:
     assert learned.open_looks[10] == 8
 
 
+@pytest.mark.slow
 def test_cohorts_are_kept_for_two_days_and_no_longer() -> None:
     learned = Learned(AGES)
     for number in range(1000):
