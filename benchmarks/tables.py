@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 from worker.domain.pricing.ages import GROUPS, group_edges
 from worker.domain.rules import Rules
 

@@ -6,15 +6,15 @@ from typing import TypeVar
 
 import structlog
 
-from worker.adapters.database.callbacks import match_kept, matching_after, record, waiting_for
-from worker.adapters.database.engine import Database
-from worker.adapters.database.enqueue import Taken, enqueue
-from worker.adapters.database.references import Handled, cancel, check
-from worker.adapters.database.rejections import keep
+from worker.database.engine import Database
 from worker.domain.callbacks import Callback, read_callback
 from worker.domain.identity import OrderKey
 from worker.domain.rules import Rules
 from worker.domain.submissions import Rejection, Submission, read_list, read_order, read_reference
+from worker.operations.cancel_and_check import Handled, cancel, check
+from worker.operations.enqueue import Taken, enqueue
+from worker.operations.record_callbacks import match_kept, matching_after, record, waiting_for
+from worker.stores.rejected_orders import keep
 
 Read = TypeVar("Read", Submission, Callback, OrderKey)
 Result = TypeVar("Result")

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import structlog
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.bad_ends import End, end_of
 from worker.domain.identity import OrderKey
@@ -16,6 +14,8 @@ from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer
 from worker.domain.wire.signature import Credentials
+from worker.operations.reserve_slot import Grants, SlotKey
+from worker.operations.write_back import WriteBack
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
-from worker.adapters.database.candidates import claim, read_candidates
-from worker.adapters.database.engine import Database
+from worker.database.engine import Database
 from worker.domain.choice import choose
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.query_errors import DeadlineExceeded, Refused
 from worker.domain.rules import Rules
+from worker.stores.due_orders import claim, read_candidates
 
 
 def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrated_database_url: str) -> None:

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, event
 from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.write_back import WriteBack
+from worker.database.engine import Database
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer
+from worker.operations.reserve_slot import Grants, SlotKey
+from worker.operations.write_back import WriteBack
 
 _FOLDER = Path(os.environ["FAULTS_FOLDER"])
 _points = Points(_FOLDER)

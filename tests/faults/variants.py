@@ -22,12 +22,12 @@ from sqlalchemy import Connection, text
 
 from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack, SteppedClock
 from worker.adapters.clock import Clock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Opening, SlotKey
 from worker.adapters.platform.client import PlatformClient
+from worker.database.engine import Database
 from worker.domain.queries import Aftermath, Query
 from worker.domain.reports import Answer
 from worker.domain.rules import Rules
+from worker.operations.reserve_slot import Opening, SlotKey
 from worker.runtime import Parts
 
 

@@ -14,11 +14,11 @@ from tests.histories.hosts import Exchange, Host, Kinds, slots_of
 from tests.histories.platform import APP_IDS, FAULTS, HONEST, LIES, SILENCES, Item, Mood, Platform, PlatformOrder
 from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
-from worker.adapters.database.archive import bring_all_back, move_settled
-from worker.adapters.database.learning import Learning
-from worker.adapters.database.prices import forget_prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
+from worker.operations.learn import Learning
+from worker.stores.archived_orders import bring_all_back, move_settled
+from worker.stores.poll_schedules import forget_prices
 
 Told = TypeVar("Told")
 

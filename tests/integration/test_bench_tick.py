@@ -12,11 +12,11 @@ from sqlalchemy import func, insert, select, update
 
 import worker
 from benchmarks.tick.rows import NAME_PREFIX
-from worker.adapters.database.engine import Database
-from worker.adapters.database.migrations import upgrade
-from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, to_values
+from worker.database.engine import Database
+from worker.database.migrations import upgrade
 from worker.domain.orders import Lane, Order, OrderState
 from worker.domain.reports import IdKind
+from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, to_values
 
 ROOT = Path(worker.__file__).parents[1]
 

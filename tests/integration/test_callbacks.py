@@ -12,9 +12,9 @@ from sqlalchemy import event
 
 from tests.support.reconciling import ORDERS, Workbench, item
 from tests.support.waiting import locked_table
-from worker.adapters.database.callbacks import record
-from worker.adapters.database.models import RejectedOrder, UnmatchedCallback, table_of
+from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
 from worker.domain.callbacks import Callback, read_callback
+from worker.operations.record_callbacks import record
 
 UNMATCHED = table_of(UnmatchedCallback)
 REJECTED = table_of(RejectedOrder)

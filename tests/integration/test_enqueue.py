@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
 from tests.support.reconciling import ORDERS, Workbench
-from worker.adapters.database.migrations import upgrade
-from worker.adapters.database.models import RejectedOrder, table_of
+from worker.database.migrations import upgrade
+from worker.database.tables import RejectedOrder, table_of
 from worker.domain.rules import Rules
 
 REJECTED = table_of(RejectedOrder)

@@ -24,7 +24,7 @@ from tests.support.forging import ORDERS, TASK, TICKS, Target, envelope
 from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 from worker.messages.unpacking import GuardedRedisTransport
 
 DEEP = "[" * 500_000 + "]" * 500_000

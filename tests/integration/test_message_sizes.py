@@ -18,7 +18,7 @@ from tests.support.memory import forget_peak, memory_of
 from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
 guard_kombu()

@@ -23,10 +23,10 @@ import worker
 from tests.support.command_line import PROGRAM
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
-from worker.adapters.database.archive import move_settled
-from worker.adapters.database.references import cancel
 from worker.domain.identity import OrderKey
 from worker.domain.submissions import Submission, read_order
+from worker.operations.cancel_and_check import cancel
+from worker.stores.archived_orders import move_settled
 
 README = (Path(worker.__file__).parents[1] / "README.md").read_text("utf-8")
 KINDS = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}

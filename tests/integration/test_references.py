@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.support.reconciling import ORDERS, Workbench, answer_to, item
-from worker.adapters.database.models import RejectedOrder, table_of
+from worker.database.tables import RejectedOrder, table_of
 from worker.domain.rules import Rules
 
 REJECTED = table_of(RejectedOrder)

@@ -17,7 +17,7 @@ from tests.support.forging import ORDERS, Target, envelope
 from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 REFUSED: dict[str, dict[str, Any]] = {
     "rate_limit": {"task_name": "reconciler.enqueue_order", "rate_limit": "1/h"},

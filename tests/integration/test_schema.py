@@ -11,11 +11,8 @@ import pytest
 from sqlalchemy import Connection, event, insert, inspect, literal_column, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from worker.adapters.database.candidates import choose_due, read_candidates
-from worker.adapters.database.engine import Database
-from worker.adapters.database.models import RechargeOrder, table_of
-from worker.adapters.database.order_rows import find_ids
-from worker.adapters.database.overdue import overdue_orders
+from worker.database.engine import Database
+from worker.database.tables import RechargeOrder, table_of
 from worker.domain.accounts import AccountState
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Lane, OrderState
@@ -24,6 +21,9 @@ from worker.domain.pricing.batch import HELPING, Candidate, pick_batch, worth_of
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
+from worker.operations.flag_overdue import overdue_orders
+from worker.stores.due_orders import choose_due, read_candidates
+from worker.stores.recharge_orders import find_ids
 
 ORDERS = table_of(RechargeOrder)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import worker
-from worker.adapters.database.error_kinds import ErrorKind
+from worker.database.error_kinds import ErrorKind
 from worker.domain.orders import Attention, OrderState
 from worker.settings import PREFIX, Settings
 

@@ -9,10 +9,10 @@ import typer
 from worker.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from worker.adapters.database.plans import Plan
     from worker.domain.orders import Order
     from worker.domain.pricing.batch import Pick
     from worker.domain.rules import Rules
+    from worker.operations.plan import Plan
 
 _COLUMNS = ("id", "order", "age", "last_look", "worth", "reason")
 
@@ -27,9 +27,9 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
 
     What an order is worth is the delay that a look at it saves on the average.
     """
-    from worker.adapters.database.plans import read_plan
     from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
+    from worker.operations.plan import read_plan
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.adapters.database.demo_reads import OrderLine
 from worker.demo.control import PlatformRecord, Truth
+from worker.demo.progress import OrderLine
 from worker.demo.report import as_json, closing, verdict
 from worker.demo.summary import Finding, Summary, find, summarise
 from worker.domain.orders import Attention, OrderState, Source

@@ -19,7 +19,7 @@ def bound_answers(engine: Engine, seconds: float) -> None:
 
     def connect_psycopg(_dialect: object, _record: object, args: list[Any], arguments: dict[str, Any]) -> object:
         # Not before: other databases need no psycopg, and where it is missing `reconciler doctor` has to say so.
-        from worker.adapters.database.bounded_psycopg import BoundedConnection
+        from worker.database.psycopg_silence_timeout import BoundedConnection
 
         connection = BoundedConnection.connect(*args, **arguments)
         connection.answer_seconds = seconds

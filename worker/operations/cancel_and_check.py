@@ -6,11 +6,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from worker.adapters.database.order_rows import lock_by_keys, save_changes
 from worker.domain.identity import Directory, OrderKey
 from worker.domain.orders import Change, EventKind, Order, OrderEvent, OrderState, Source
 from worker.domain.settlement import ask_again_now
 from worker.domain.submissions import Rejection
+from worker.stores.recharge_orders import lock_by_keys, save_changes
 
 
 @dataclass(kw_only=True, slots=True)

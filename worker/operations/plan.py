@@ -6,15 +6,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from worker.adapters.database.account_rows import read_state
-from worker.adapters.database.budget_rows import read_slots
-from worker.adapters.database.candidates import choose_due, read_chosen
-from worker.adapters.database.prices import read_prices
 from worker.domain.accounts import AccountState, restart_stepped_backoff
 from worker.domain.choice import Choice
 from worker.domain.orders import Order
 from worker.domain.pricing.batch import Pick
 from worker.domain.rules import Rules
+from worker.stores.account_states import read_state
+from worker.stores.due_orders import choose_due, read_chosen
+from worker.stores.poll_schedules import read_prices
+from worker.stores.query_budgets import read_slots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

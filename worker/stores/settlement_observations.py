@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from worker.adapters.database.bulk import insert_rows
-from worker.adapters.database.models import SettlementNote, table_of
-from worker.adapters.database.pricing_text import notes_text
+from worker.database.bulk_statements import insert_rows
+from worker.database.tables import SettlementNote, table_of
 from worker.domain.pricing.learning import Notes
 from worker.domain.rules import Rules
+from worker.stores.learning_json import notes_text
 
 NOTES = table_of(SettlementNote)
 

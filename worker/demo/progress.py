@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, func, inspect, select
 
-from worker.adapters.database.budget_rows import BUDGETS
-from worker.adapters.database.engine import Database
-from worker.adapters.database.order_rows import ORDERS
-from worker.adapters.database.query_rows import QUERIES
+from worker.database.engine import Database
 from worker.domain.orders import Attention, OrderState, Source
+from worker.stores.platform_queries import QUERIES
+from worker.stores.query_budgets import BUDGETS
+from worker.stores.recharge_orders import ORDERS
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 
 from sqlalchemy import Connection, insert, select, update
 
-from worker.adapters.database.models import AccountStateRow, table_of
+from worker.database.tables import AccountStateRow, table_of
 from worker.domain.accounts import AccountState
 
 STATES = table_of(AccountStateRow)

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.models import QueryBudget, table_of
+from worker.database.engine import Database
+from worker.database.tables import QueryBudget, table_of
 from worker.domain.budget import Reading, Slot, raise_window
 from worker.domain.rules import Rules
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
-from worker.adapters.database.models import PlatformQuery, table_of
+from worker.database.tables import PlatformQuery, table_of
 from worker.domain.one_item import TELLING_BATCH
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError

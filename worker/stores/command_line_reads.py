@@ -1,19 +1,17 @@
 """What the command line shows. Nothing here writes or locks; rows come out as plain dictionaries."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, make_url, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
 
-from worker.adapters.database.account_rows import STATES
-from worker.adapters.database.archive import ARCHIVED, read_archived
-from worker.adapters.database.budget_rows import BUDGETS
-from worker.adapters.database.order_rows import EVENTS, ORDERS
-from worker.adapters.database.query_rows import QUERIES
 from worker.domain.orders import Attention, OrderState
 from worker.domain.reports import IdKind
+from worker.stores.account_states import STATES
+from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.platform_queries import QUERIES
+from worker.stores.query_budgets import BUDGETS
+from worker.stores.recharge_orders import EVENTS, ORDERS
 
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
@@ -35,25 +33,6 @@ _QUERY_COLUMNS = [
         *("status_code", "status_msg", "settled_count", "pending_count", "absent_count"),
     )
 ]
-
-
-def shown_url(url: str) -> str:
-    """A database's URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
-
-
-def missing_file(url: str) -> Path | None:
-    """The file of a SQLite database that does not exist yet: to connect to it would make it."""
-    parts = make_url(url)
-    if parts.get_backend_name() != "sqlite" or not parts.database or parts.database.startswith((":", "file:")):
-        return None
-    file = Path(parts.database)
-    return None if file.exists() else file
-
-
-def revision_of(connection: Connection) -> str | None:
-    """The revision that the database is at; None before the first migration."""
-    return ", ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None
 
 
 def recent_orders(

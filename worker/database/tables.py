@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from worker.adapters.database.types import Amount, LongText, RowId, UtcDateTime, text_enum
+from worker.database.column_types import Amount, LongText, RowId, UtcDateTime, text_enum
 from worker.domain.orders import Attention, EventKind, Lane, OrderState, Source
 from worker.domain.reports import IdKind
 
@@ -197,7 +197,7 @@ class OrderEventRow(Base):
 
 
 class ArchivedOrder(Base):
-    """A settled order that was moved out of the other tables; `worker.adapters.database.archive` moves them."""
+    """A settled order that was moved out of the other tables; `worker.stores.archived_orders` moves them."""
 
     __tablename__ = "archived_orders"
     __table_args__ = (
@@ -290,7 +290,7 @@ class AccountPrices(Base):
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
     learned: Mapped[str] = mapped_column(LongText)
-    """JSON; `worker.adapters.database.pricing_text` reads both texts."""
+    """JSON; `worker.stores.learning_json` reads both texts."""
     prices: Mapped[str] = mapped_column(LongText)
     priced_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

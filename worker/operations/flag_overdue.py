@@ -11,11 +11,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Select, select
 
-from worker.adapters.database.engine import Database
-from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, PENDING, save_changes, to_order
+from worker.database.engine import Database
 from worker.domain.giving_up import flag_overdue, overdue_before
 from worker.domain.orders import Change
 from worker.domain.rules import Rules
+from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, save_changes, to_order
 
 log = structlog.stdlib.get_logger(__name__)
 

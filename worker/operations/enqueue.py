@@ -6,10 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from worker.adapters.database.archive import knows_any
-from worker.adapters.database.bulk import insert_new, insert_rows, inserts_what_is_new
-from worker.adapters.database.notes import add_notes
-from worker.adapters.database.order_rows import ORDERS, by_account_and_column, lock_by_keys, save_changes, to_values
+from worker.database.bulk_statements import insert_new, insert_rows, inserts_what_is_new
 from worker.domain.identity import Directory, OrderKey
 from worker.domain.orders import Change, EventKind, Order, OrderEvent, Source
 from worker.domain.pricing.due import first_due
@@ -17,6 +14,9 @@ from worker.domain.pricing.noting import note_arrivals
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
 from worker.domain.submissions import Rejection, Submission, differences, fill_in
+from worker.stores.archived_orders import knows_any
+from worker.stores.recharge_orders import ORDERS, by_account_and_column, lock_by_keys, save_changes, to_values
+from worker.stores.settlement_observations import add_notes
 
 _TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"
 

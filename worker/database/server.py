@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from worker.adapters.database.engine import Database
-from worker.adapters.database.pooler import keeps_session
+from worker.database.engine import Database
 
 # The best of a few: what delays the answer only on its way back would pass for a fast clock.
 _CLOCK_READINGS = 3
@@ -25,6 +25,11 @@ _POSTGRESQL_SETTINGS = (
 )
 _MYSQL_SETTINGS = "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'"
 _SETTINGS = {"postgresql": _POSTGRESQL_SETTINGS, "mysql": _MYSQL_SETTINGS, "mariadb": _MYSQL_SETTINGS}
+
+# Others may use the pooler, too, and take the very session that would have shown it.
+_ROUNDS = 2
+# A number alone may be given twice, by two servers behind one address.
+_SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 _DURABILITY_SETTINGS = {
     "postgresql": ("fsync", "synchronous_commit"),
@@ -87,7 +92,40 @@ def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
 def _read_postgresql(database: Database) -> PostgresqlReading:
     with database.read() as connection:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
-    return PostgresqlReading(encoding=encoding, keeps_session=keeps_session(database))
+    return PostgresqlReading(encoding=encoding, keeps_session=_keeps_session(database))
+
+
+def _keeps_session(database: Database) -> bool | None:
+    """Whether each connection has a session of its own, or a pooler lends it one for each transaction.
+
+    None where it could not be seen.
+
+    A pooler in transaction mode gives a session to the next connection as soon as a transaction has ended. So of two
+    connections, both open, the second is given the session of the first, or the first does not get its own back while
+    the second is in a transaction.
+    """
+    try:
+        with database.engine.connect() as first, database.engine.connect() as second:
+            return all(_kept(first, second) for _ in range(_ROUNDS))
+    except (DBAPIError, NoConnectionFree):
+        # No second session is to be had, or a role may not look.
+        return None
+
+
+def _kept(first: Connection, second: Connection) -> bool:
+    own = _session(first)
+    first.commit()
+    if _session(second) == own:
+        return False
+    kept = _session(first) == own
+    first.commit()
+    second.commit()
+    return kept
+
+
+def _session(connection: Connection) -> tuple[int, datetime]:
+    pid, since = connection.exec_driver_sql(_SESSION).one()
+    return pid, since
 
 
 def _settings(database: Database) -> Mapping[str, str | None]:

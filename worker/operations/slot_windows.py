@@ -7,7 +7,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.budget_rows import (
+from worker.database.engine import Database
+from worker.domain.budget import Reading, lower_window
+from worker.domain.rules import Rules
+from worker.stores.query_budgets import (
     BUDGETS,
     MICROSECONDS,
     SlotRow,
@@ -16,9 +19,6 @@ from worker.adapters.database.budget_rows import (
     read_rows,
     save_slot,
 )
-from worker.adapters.database.engine import Database
-from worker.domain.budget import Reading, lower_window
-from worker.domain.rules import Rules
 
 _ANSWER_SECONDS = 5.0
 

@@ -8,16 +8,16 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from worker.adapters.database.bulk import held_of, one_of
-from worker.adapters.database.engine import Database
-from worker.adapters.database.notes import NOTES
-from worker.adapters.database.order_rows import ORDERS, PENDING
-from worker.adapters.database.prices import PRICES
-from worker.adapters.database.pricing_text import learned_text, prices_text, read_learned, read_notes
+from worker.database.bulk_statements import held_of, one_of
+from worker.database.engine import Database
 from worker.domain.pricing.ages import ages_of
 from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes
 from worker.domain.pricing.prices import prices_of
 from worker.domain.rules import Rules
+from worker.stores.learning_json import learned_text, prices_text, read_learned, read_notes
+from worker.stores.poll_schedules import PRICES
+from worker.stores.recharge_orders import ORDERS, PENDING
+from worker.stores.settlement_observations import NOTES
 
 log = structlog.stdlib.get_logger(__name__)
 

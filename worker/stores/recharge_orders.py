@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Update, func, literal_column, select, update
 
-from worker.adapters.database.archive import ARCHIVED, bring_back
-from worker.adapters.database.bulk import RowUpdate, Value, found_by, ids_of, insert_rows, one_of
-from worker.adapters.database.engine import RaceLost
-from worker.adapters.database.models import OrderEventRow, RechargeOrder, table_of
+from worker.database.bulk_statements import RowUpdate, Value, found_by, ids_of, insert_rows, one_of
+from worker.database.engine import RaceLost
+from worker.database.tables import OrderEventRow, RechargeOrder, table_of
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Change, Lane, Order, OrderEvent, OrderState
+from worker.stores.archived_orders import ARCHIVED, bring_back
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)

@@ -5,14 +5,15 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from worker.adapters.database.answer_bound import bound_answers
-from worker.adapters.database.error_kinds import ErrorKind, kind_of
+from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.server_silence_timeout import bound_answers
 
 T = TypeVar("T")
 
@@ -109,6 +110,20 @@ class Database:
             wait=wait_random_exponential(multiplier=0.05, max=2),
             reraise=True,
         )(attempt)
+
+
+def shown_url(url: str) -> str:
+    """A database's URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def missing_file(url: str) -> Path | None:
+    """The file of a SQLite database that does not exist yet: to connect to it would make it."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or not parts.database or parts.database.startswith((":", "file:")):
+        return None
+    file = Path(parts.database)
+    return None if file.exists() else file
 
 
 def is_contention(error: BaseException) -> bool:

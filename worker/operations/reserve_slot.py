@@ -13,24 +13,8 @@ from datetime import timedelta
 from sqlalchemy import Connection, update
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.account_rows import lock_states, save_state
-from worker.adapters.database.budget_rows import (
-    SlotRow,
-    add_slot,
-    lock_free_slot,
-    lock_rows,
-    mark_in_flight,
-    raise_window_of,
-    read_clocks,
-    read_rows,
-    save_slot,
-)
-from worker.adapters.database.bulk import one_of
-from worker.adapters.database.candidates import choose_due, claim
-from worker.adapters.database.engine import Database
-from worker.adapters.database.order_rows import ORDERS
-from worker.adapters.database.prices import read_prices
-from worker.adapters.database.query_rows import add_query, mark_lost
+from worker.database.bulk_statements import one_of
+from worker.database.engine import Database
 from worker.domain.accounts import AccountState, restart_stepped_backoff
 from worker.domain.budget import (
     Permission,
@@ -47,6 +31,22 @@ from worker.domain.orders import Order
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
+from worker.stores.account_states import lock_states, save_state
+from worker.stores.due_orders import choose_due, claim
+from worker.stores.platform_queries import add_query, mark_lost
+from worker.stores.poll_schedules import read_prices
+from worker.stores.query_budgets import (
+    SlotRow,
+    add_slot,
+    lock_free_slot,
+    lock_rows,
+    mark_in_flight,
+    raise_window_of,
+    read_clocks,
+    read_rows,
+    save_slot,
+)
+from worker.stores.recharge_orders import ORDERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

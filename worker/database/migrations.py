@@ -20,9 +20,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from worker.adapters.database.engine import ANSWER_SECONDS, Database, is_contention
-from worker.adapters.database.reads import missing_file
 from worker.adapters.private_files import make_private
+from worker.database.engine import ANSWER_SECONDS, Database, is_contention, missing_file
 
 # While a schema change waits for a table, whoever comes after it waits too: better to give up soon.
 _TABLE_LOCK_SECONDS = 5
@@ -90,6 +89,11 @@ def check_at_head(url: str) -> None:
         )
 
 
+def revision_of(connection: Connection) -> str | None:
+    """The revision that the database is at; None before the first migration."""
+    return _listed(_revisions_of(connection)) or None
+
+
 def refuse_newer(connection: Connection, script: ScriptDirectory) -> None:
     """Raise NotAtHead where the database is at a revision that the code does not know; begins no transaction."""
     in_transaction = connection.in_transaction()
@@ -106,7 +110,7 @@ def refuse_newer(connection: Connection, script: ScriptDirectory) -> None:
 
 def script_location() -> Path:
     """The folder with env.py and the revisions: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parents[2]
+    package = Path(__file__).parents[1]
     for folder in (package / "migrations", package.parent / "migrations"):
         if (folder / "env.py").is_file():
             return folder

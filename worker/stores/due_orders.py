@@ -26,8 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from worker.adapters.database.bulk import one_of
-from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, PENDING, to_order
+from worker.database.bulk_statements import one_of
 from worker.domain.accounts import AccountState
 from worker.domain.choice import Choice, choose
 from worker.domain.orders import Lane, Order
@@ -37,6 +36,7 @@ from worker.domain.pricing.prices import Prices
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
 from worker.domain.turns import Work
+from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
 
 _COLUMNS = [
     ORDERS.c.id,

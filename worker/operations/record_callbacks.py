@@ -7,11 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from worker.adapters.database.archive import ARCHIVED
-from worker.adapters.database.bulk import ids_of, insert_rows
-from worker.adapters.database.models import UnmatchedCallback, table_of
-from worker.adapters.database.notes import add_notes
-from worker.adapters.database.order_rows import ORDERS, by_account_and_column, lock_by_keys, save_changes
+from worker.database.bulk_statements import ids_of, insert_rows
+from worker.database.tables import UnmatchedCallback, table_of
 from worker.domain.callbacks import Callback, account_of, key_in, read_callback
 from worker.domain.identity import Directory, OrderKey
 from worker.domain.orders import Change, Order, Source, learned_keys
@@ -20,6 +17,9 @@ from worker.domain.rules import Rules
 from worker.domain.settlement import settle
 from worker.domain.submissions import Rejection
 from worker.domain.verdicts import judge
+from worker.stores.archived_orders import ARCHIVED
+from worker.stores.recharge_orders import ORDERS, by_account_and_column, lock_by_keys, save_changes
+from worker.stores.settlement_observations import add_notes
 
 UNMATCHED = table_of(UnmatchedCallback)
 

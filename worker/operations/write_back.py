@@ -7,19 +7,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, update
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.account_rows import lock_states, save_state
-from worker.adapters.database.budget_rows import (
-    lock_slot_of_token,
-    mark_in_flight,
-    raise_window_of,
-    read_clocks,
-    save_slot,
-)
-from worker.adapters.database.engine import Database
-from worker.adapters.database.notes import add_notes
-from worker.adapters.database.order_rows import ORDERS, lock_by_ids, lock_by_keys, lock_suspects, save_changes
-from worker.adapters.database.prices import read_prices
-from worker.adapters.database.query_rows import absent_ids_since, end_with_answer, end_with_error
+from worker.database.engine import Database
 from worker.domain.accounts import AccountState, back_off
 from worker.domain.answered import after_answer
 from worker.domain.bad_ends import after_bad_end
@@ -31,6 +19,18 @@ from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer, IdKind
 from worker.domain.rules import Rules
+from worker.stores.account_states import lock_states, save_state
+from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
+from worker.stores.poll_schedules import read_prices
+from worker.stores.query_budgets import (
+    lock_slot_of_token,
+    mark_in_flight,
+    raise_window_of,
+    read_clocks,
+    save_slot,
+)
+from worker.stores.recharge_orders import ORDERS, lock_by_ids, lock_by_keys, lock_suspects, save_changes
+from worker.stores.settlement_observations import add_notes
 
 _MOST_NAMED = 10
 

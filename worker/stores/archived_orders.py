@@ -22,10 +22,10 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Table, delete, func, select
 
-from worker.adapters.database.bulk import found_by, ids_of, insert_rows, one_of
-from worker.adapters.database.engine import Database, RaceLost
-from worker.adapters.database.models import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
-from worker.adapters.database.types import Amount, UtcDateTime
+from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
+from worker.database.column_types import Amount, UtcDateTime
+from worker.database.engine import Database, RaceLost
+from worker.database.tables import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
 from worker.domain.orders import OrderState
 
 ARCHIVED = table_of(ArchivedOrder)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
-from worker.adapters.database.models import RejectedOrder, table_of
+from worker.database.tables import RejectedOrder, table_of
 from worker.domain.submissions import Rejection, Unread
 from worker.domain.wire.strict_json import words_of
 from worker.domain.wire.text import storable

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select
 
-from worker.adapters.database.account_rows import STATES
-from worker.adapters.database.bulk import one_of
-from worker.adapters.database.candidates import WAYS, is_asked_by, is_due
-from worker.adapters.database.engine import Database
+from worker.database.bulk_statements import one_of
+from worker.database.engine import Database
 from worker.domain.accounts import AccountState, restart_stepped_backoff
 from worker.domain.orders import Lane
 from worker.domain.reports import IdKind
+from worker.stores.account_states import STATES
+from worker.stores.due_orders import WAYS, is_asked_by, is_due
 
 
 def read_resting(database: Database, accounts: Collection[str]) -> set[str]:

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from worker.adapters.database.models import AccountPrices, table_of
-from worker.adapters.database.pricing_text import read_prices_text
+from worker.database.tables import AccountPrices, table_of
 from worker.domain.pricing.prices import Prices
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.rules import Rules
+from worker.stores.learning_json import read_prices_text
 
 PRICES = table_of(AccountPrices)
 
