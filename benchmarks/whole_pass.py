@@ -13,7 +13,7 @@ from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
 from worker.adapters.log import configure_logging
 from worker.adapters.platform.client import PlatformClient
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signature import Credentials

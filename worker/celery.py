@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 from worker.adapters.certificates import certified
 from worker.adapters.log import configure_logging
 from worker.adapters.wording import first_words
-from worker.database.engine import passes_with_time
+from worker.database.transactions import passes_with_time
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
 from worker.messages.broker_outage import BrokerOutageFilter

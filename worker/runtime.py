@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
-from worker.database.engine import ANSWER_SECONDS, Database
+from worker.database.transactions import ANSWER_SECONDS, Database
 from worker.domain.rules import Rules
 from worker.intake import Intake
 from worker.operations.find_idle_accounts import read_resting

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 from benchmarks import tables
 from benchmarks.accounts.plan import Plan
 from worker.adapters.clock import HostClock
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.rules import Rules
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants, SlotKey

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from benchmarks.tick.passes import Passes, Timings, answer_to
 from benchmarks.tick.synthetic import size_of, tell
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.orders import OrderState
 from worker.domain.rules import Rules
 

@@ -19,7 +19,7 @@ from benchmarks.bench import APP_ID, settings
 from benchmarks.tick.clocks import BootClock, VirtualDatabase
 from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
 from worker.database.bulk_statements import insert_rows
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.choice import Choice
 from worker.domain.orders import Order
 from worker.domain.queries import Aftermath, Query
@@ -27,13 +27,12 @@ from worker.domain.reports import Answer, IdKind
 from worker.domain.rules import Rules
 from worker.domain.turns import Work
 from worker.domain.wire.answers import read_answer
-from worker.operations.reserve_slot import Grants
+from worker.operations.learn import read_prices
+from worker.operations.reserve_slot import Grants, choose_due
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
 from worker.stores.account_states import lock_states
-from worker.stores.due_orders import choose_due
 from worker.stores.platform_queries import QUERIES
-from worker.stores.poll_schedules import read_prices
 from worker.stores.query_budgets import BUDGETS
 from worker.stores.recharge_orders import ORDERS, to_values
 

@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, insert, inspect,
 
 from benchmarks.bench import SID
 from benchmarks.tick.rows import ACCOUNT, COLUMNS, NAME_PREFIX, orders
-from worker.database.engine import Database
 from worker.database.migrations import upgrade
 from worker.database.tables import Base, UnmatchedCallback, table_of
+from worker.database.transactions import Database
 from worker.domain.orders import OrderState
 from worker.stores.query_budgets import BUDGETS
 from worker.stores.recharge_orders import ORDERS

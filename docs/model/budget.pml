@@ -346,7 +346,7 @@ idle:
     if :: boot[me] = NOW OR_CRASH fi;
     if :: database[me] = DATABASE_NOW OR_CRASH fi;
 #endif
-    /* 4: worker/operations/reserve_slot.py, Grants._take. To wait ends like a crash: nothing is written. */
+    /* 4: worker/operations/reserve_slot.py, Grants.take. To wait ends like a crash: nothing is written. */
     if
     :: atomic { BRING_BACK -> reach(BROUGHT_BACK); bring_back(); forget(); goto idle }
     :: atomic { ASK && !(LOOKS_ONLY && HOST(me) == 1) -> if :: BOOT_CLOCK_DECIDES :: else -> reach(ASKED_BY_DATABASE) fi }
@@ -380,7 +380,7 @@ idle:
     fi;
     /* worker/adapters/platform/client.py, PlatformClient._exchange: once the platform saw the query, a whole answer may
        come. Any other end leaves the slot as it stands, so it ends like a crash. */
-    /* 8: worker/operations/write_back.py, WriteBack._write: lock_slot_of_token waits for the row, read_clocks */
+    /* 8: worker/operations/write_back.py, WriteBack._lock: lock_slot_of_token waits for the row, read_clocks */
     if
     :: atomic {
         heard[me] && slots[at].locked_by == NOBODY -> slots[at].locked_by = me

@@ -10,15 +10,14 @@ from sqlalchemy import select, update
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.domain.pricing.due import SPARE_WAITS
+from worker.domain.pricing.json_text import read_learned, read_notes
 from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes
 from worker.domain.pricing.prices import Prices
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.rules import Rules
 from worker.operations import learn
-from worker.operations.learn import Learning
-from worker.stores.learning_json import read_learned, read_notes
-from worker.stores.poll_schedules import PRICES, read_prices
-from worker.stores.settlement_observations import NOTES, add_notes
+from worker.operations.learn import Learning, add_notes, read_prices
+from worker.stores.poll_schedules import NOTES, PRICES
 
 RULES = Rules(grace_seconds=600.0)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.query_errors import DeadlineExceeded
 from worker.domain.rules import Rules
 from worker.operations.slot_windows import lower_windows

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event
 from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, text
 from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack, SteppedClock
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.queries import Aftermath, Query
 from worker.domain.reports import Answer
 from worker.domain.rules import Rules

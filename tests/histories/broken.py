@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.histories.hosts import Kinds
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.queries import Aftermath, Query
 from worker.domain.reports import Answer
 from worker.intake import Intake

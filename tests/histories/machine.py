@@ -16,9 +16,8 @@ from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
 from worker.domain.reports import IdKind
 from worker.domain.rules import Rules
-from worker.operations.learn import Learning
-from worker.stores.archived_orders import bring_all_back, move_settled
-from worker.stores.poll_schedules import forget_prices
+from worker.operations.archive import bring_all_back, move_settled
+from worker.operations.learn import Learning, forget_prices
 
 Told = TypeVar("Told")
 

@@ -25,7 +25,7 @@ from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import EVENTS, ORDERS, Workbench, item
 from worker.database.migrations import downgrade, upgrade
 from worker.database.tables import UnmatchedCallback, table_of
-from worker.stores.archived_orders import move_settled
+from worker.operations.archive import move_settled
 
 UNMATCHED = table_of(UnmatchedCallback)
 

@@ -18,7 +18,7 @@ from tests.support.archiving import ARCHIVED, MOBILE, add_settled, archived_name
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade
-from worker.stores.archived_orders import bring_all_back, move_settled
+from worker.operations.archive import bring_all_back, move_settled
 
 pytestmark = [pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 

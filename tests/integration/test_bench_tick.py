@@ -12,8 +12,8 @@ from sqlalchemy import func, insert, select, update
 
 import worker
 from benchmarks.tick.rows import NAME_PREFIX
-from worker.database.engine import Database
 from worker.database.migrations import upgrade
+from worker.database.transactions import Database
 from worker.domain.orders import Lane, Order, OrderState
 from worker.domain.reports import IdKind
 from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, to_values

@@ -11,7 +11,7 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.bulk_statements import insert_rows, one_of
-from worker.database.engine import Database, RaceLost
+from worker.database.transactions import Database, RaceLost
 from worker.domain.orders import Attention, Change, Lane, Order, OrderState
 from worker.domain.reports import IdKind
 from worker.stores.recharge_orders import ORDERS, lock_by_ids, save_changes, to_values

@@ -21,9 +21,9 @@ from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
 from worker.cli.errors import CommandError
 from worker.cli.session import told_in_a_line
-from worker.database.engine import Database, is_contention, is_unavailable, passes_with_time
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.migrations import upgrade
+from worker.database.transactions import Database, is_contention, is_unavailable, passes_with_time
 from worker.settings import Settings
 
 INSERT = (

@@ -18,10 +18,11 @@ from tests.support.reconciling import BUDGETS, SID, Workbench
 from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.accounts import AccountState
 from worker.domain.budget import Permission, Reading, may_ask, reserve
 from worker.domain.choice import choose
+from worker.domain.index_ranges import first_pages
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.queries import Query
 from worker.domain.query_errors import QueryError
@@ -60,7 +61,9 @@ class WaitingGrants:
             if row is None or may_ask(row.slot, now, self.rules) is not Permission.ASK:
                 return None
             state = AccountState(account="default")
-            candidates = read_candidates(connection, state, now.database, self.rules)
+            candidates = read_candidates(
+                connection, state.account, now.database, first_pages(state, now.database, self.rules)
+            )
             choice = choose(candidates, state, prior_prices(self.rules), now.database, self.rules)
             orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
             if choice is None or not orders:

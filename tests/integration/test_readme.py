@@ -21,12 +21,12 @@ from sqlalchemy.pool import NullPool
 
 import worker
 from tests.support.command_line import PROGRAM
+from tests.support.commits import HeldDatabase
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
-from worker.domain.identity import OrderKey
 from worker.domain.submissions import Submission, read_order
+from worker.operations.archive import move_settled
 from worker.operations.cancel_and_check import cancel
-from worker.stores.archived_orders import move_settled
 
 README = (Path(worker.__file__).parents[1] / "README.md").read_text("utf-8")
 KINDS = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}
@@ -87,11 +87,13 @@ def reader_of(migrated_database_url: str) -> Iterator[Callable[[Block], Reader]]
 def commit_late(bench: Workbench, reader: Reader) -> None:
     """Change `late` in a transaction that commits only after `early`, changed later, was read."""
     bench.add("late", "early")
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        cancel(connection, [(0, {}, OrderKey(account="default", request_id="late"))], now)
+
+    def change_the_other() -> None:
         bench.intake.cancel_orders([{"request_id": "early"}])
         assert "late" not in reader.poll()
+
+    with contextlib.closing(HeldDatabase(bench.url, change_the_other)) as held:
+        cancel(held, bench.app_ids, [{"request_id": "late"}], "test")
     reader.poll()
 
 

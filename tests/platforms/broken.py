@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.histories.hosts import Kinds
 from tests.platforms.deployment import Deployment
 from tests.platforms.play import SOUND
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.queries import Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer, IdKind, Report

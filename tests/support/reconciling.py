@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from worker.adapters.clock import HostClock
-from worker.database.engine import Database
 from worker.database.tables import OrderEventRow, PlatformQuery, QueryBudget, RechargeOrder, table_of
+from worker.database.transactions import Database
 from worker.domain.accounts import AccountState
 from worker.domain.orders import Order
 from worker.domain.queries import Query

@@ -31,8 +31,8 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 def _revision(url: str) -> str | None:
-    from worker.database.engine import Database
     from worker.database.migrations import revision_of
+    from worker.database.transactions import Database
 
     database = Database(url, pool_size=1)
     try:

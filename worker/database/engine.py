@@ -1,115 +1,21 @@
-"""Connections and transactions, made so that they mean the same on PostgreSQL, MariaDB and SQLite."""
+"""Engines whose sessions mean the same on PostgreSQL, MariaDB and SQLite, and the URLs that they are made of."""
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import IntegrityError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.server_silence_timeout import bound_answers
-
-T = TypeVar("T")
-
-ANSWER_SECONDS = 15.0
-"""How long a worker waits for the database to say anything: longer than any lock is waited for."""
 
 # A transaction that waits longer for a row than this gives up, and is tried again.
 _LOCK_WAIT_SECONDS = 10
 # While the database hangs, more threads want a connection than there are.
 _FREE_CONNECTION_WAIT_SECONDS = 10
-_CLOCKS = {
-    # now() is the transaction's start: behind a lock wait it would be stale.
-    "postgresql": "SELECT clock_timestamp()",
-    "mysql": "SELECT sysdate(6)",
-    "mariadb": "SELECT sysdate(6)",
-    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
-}
-
-
-class RaceLost(Exception):
-    """A row changed between the moment it was read and the moment it was written: the transaction is to be repeated."""
-
-
-class Database:
-    """One process's way to the database. Make it after the fork, close it at the end.
-
-    `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
-    which loses its power cannot keep a budget's row locked.
-    `answer_seconds`: a statement during which the server says nothing for longer ends with an error that
-    `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: an index takes its
-    time. On SQLite there is no server that could keep silent: locks are bounded, and a read of a disk cannot be ended.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        idle_transaction_seconds: float = 30.0,
-        answer_seconds: float | None = None,
-        pool_size: int = 10,
-    ) -> None:
-        self.kind = make_url(url).get_backend_name()
-        self._engine = _make_engine(url, max(1.0, idle_transaction_seconds), answer_seconds, pool_size)
-
-    @property
-    def engine(self) -> Engine:
-        """For migrations and command-line reads."""
-        return self._engine
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that may write: committed at the end, rolled back by an exception."""
-        with self._engine.connect().execution_options(reconciler_writes=True) as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with self._engine.connect() as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """A transaction that only reads, and sees the same moment in all its statements."""
-        # On SQLite every transaction does.
-        options = {} if self.kind == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-        with self._engine.connect().execution_options(**options) as connection, connection.begin():
-            yield connection
-
-    def now(self, connection: Connection) -> datetime:
-        """The database's clock at this moment, in UTC."""
-        value = connection.exec_driver_sql(_CLOCKS[self.kind]).scalar_one()
-        time = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-
-    def retrying(self, attempt: Callable[[], T], *, attempts: int = 5) -> T:
-        """Repeat a transaction that lost a race or a deadlock, a few times. Nothing else is repeated."""
-        return Retrying(
-            retry=retry_if_exception(is_contention),
-            stop=stop_after_attempt(attempts),
-            wait=wait_random_exponential(multiplier=0.02, max=0.5),
-            reraise=True,
-        )(attempt)
-
-    def insisting(self, attempt: Callable[[], T], *, seconds: float) -> T:
-        """Repeat a transaction that may succeed later (`passes_with_time`), for so many seconds."""
-        return Retrying(
-            retry=retry_if_exception(passes_with_time),
-            stop=stop_after_delay(seconds),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            reraise=True,
-        )(attempt)
 
 
 def shown_url(url: str) -> str:
@@ -126,23 +32,8 @@ def missing_file(url: str) -> Path | None:
     return None if file.exists() else file
 
 
-def is_contention(error: BaseException) -> bool:
-    """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
-    return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) in (ErrorKind.LOCKED, ErrorKind.CONTENDED)
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """Whether the database could not be reached, went away or keeps silent."""
-    return kind_of(error) in (ErrorKind.UNREACHABLE, ErrorKind.POOL)
-
-
-def passes_with_time(error: BaseException) -> bool:
-    """Whether the same transaction may succeed later: others were at work, or the database is away, full, read-only or
-    out of connections, or refuses for another reason that is no mistake of ours."""
-    return is_contention(error) or kind_of(error) is not None
-
-
-def _make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
+def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
+    """The engine of a SQLAlchemy URL; `Database` documents the arguments. Connects to nothing yet."""
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
         engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})

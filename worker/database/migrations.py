@@ -21,7 +21,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from worker.adapters.private_files import make_private
-from worker.database.engine import ANSWER_SECONDS, Database, is_contention, missing_file
+from worker.database.engine import missing_file
+from worker.database.transactions import ANSWER_SECONDS, Database, is_contention
 
 # While a schema change waits for a table, whoever comes after it waits too: better to give up soon.
 _TABLE_LOCK_SECONDS = 5

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from worker.database.engine import Database
+from worker.database.transactions import Database
 
 # The best of a few: what delays the answer only on its way back would pass for a fast clock.
 _CLOCK_READINGS = 3

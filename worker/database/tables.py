@@ -197,7 +197,7 @@ class OrderEventRow(Base):
 
 
 class ArchivedOrder(Base):
-    """A settled order that was moved out of the other tables; `worker.stores.archived_orders` moves them."""
+    """A settled order that was moved out of the other tables; `worker.operations.archive` moves them."""
 
     __tablename__ = "archived_orders"
     __table_args__ = (
@@ -290,7 +290,7 @@ class AccountPrices(Base):
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
     learned: Mapped[str] = mapped_column(LongText)
-    """JSON; `worker.stores.learning_json` reads both texts."""
+    """JSON; `worker.domain.pricing.json_text` reads both texts."""
     prices: Mapped[str] = mapped_column(LongText)
     priced_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

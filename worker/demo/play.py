@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from worker.database.engine import Database
+from worker.database.transactions import Database
 from worker.demo.control import PlatformControl
 from worker.demo.plan import Pace, Plan, PlannedOrder
 from worker.demo.processes import Processes

@@ -15,9 +15,9 @@ from kombu import Connection
 
 import worker
 from worker.adapters.wording import first_line
-from worker.database.engine import Database
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
+from worker.database.transactions import Database
 from worker.demo.plan import Pace
 from worker.demo.processes import DemoError, Processes
 from worker.demo.progress import has_no_tables

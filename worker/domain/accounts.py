@@ -138,6 +138,14 @@ def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
     return _wait(state, state.backoff_seconds, now)
 
 
+def waits(state: AccountState, now: datetime) -> bool:
+    """Whether a grant would ask nothing for the account: it is paused, or backs off."""
+    if state.paused_at is not None:
+        return True
+    # One that a stepped clock has put off is brought back by the grant.
+    return state.is_backed_off(now) and restart_stepped_backoff(state, now) == state
+
+
 def _wait_at_least(state: AccountState, seconds: float, now: datetime) -> AccountState:
     if state.backoff_until is not None and state.backoff_until >= now + timedelta(seconds=seconds):
         return state

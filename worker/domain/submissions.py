@@ -1,13 +1,16 @@
 """What the billing system sends: orders and references, checked field by field."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from worker.domain.amounts import AMOUNT_RULE, read_amount
 from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile, order_id_fault
 from worker.domain.orders import Attention, Order, OrderState, gravest
+
+Item = TypeVar("Item")
 
 DEFAULT_ACCOUNT = "default"
 MAX_LIST = 1000
@@ -65,6 +68,25 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
     else:
         return items, ()
     return [], (Rejection(index=None, payload=items, errors=errors),)
+
+
+def read_items(
+    items: object, what: str, read: Callable[[object], Item | tuple[str, ...]]
+) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
+    """Check each item of a task's list: (index, payload, what it means) of the good ones, the refusals of the others.
+
+    `read` returns an item's meaning, or the tuple of its faults.
+    """
+    listed, refusals = read_list(items, what)
+    good: list[tuple[int, object, Item]] = []
+    refused = list(refusals)
+    for index, item in enumerate(listed):
+        result = read(item)
+        if isinstance(result, tuple):
+            refused.append(Rejection(index=index, payload=item, errors=result))
+        else:
+            good.append((index, item, result))
+    return good, refused
 
 
 def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:

@@ -7,8 +7,8 @@ from celery import Task
 from celery.exceptions import Reject
 
 from worker.adapters.wording import first_words
-from worker.database.engine import passes_with_time
 from worker.database.error_kinds import kind_of
+from worker.database.transactions import passes_with_time
 
 log = structlog.stdlib.get_logger(__name__)
 

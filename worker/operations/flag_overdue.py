@@ -5,17 +5,14 @@ has to know. So all accounts of the table are looked through, not only those tha
 """
 
 import time
-from datetime import datetime
-from typing import Any
 
 import structlog
-from sqlalchemy import Select, select
 
-from worker.database.engine import Database
+from worker.database.transactions import Database, retry_contention
 from worker.domain.giving_up import flag_overdue, overdue_before
 from worker.domain.orders import Change
 from worker.domain.rules import Rules
-from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, save_changes, to_order
+from worker.stores.recharge_orders import has_overdue, lock_overdue, save_changes
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,7 +39,7 @@ class OverdueOrders:
 
     def flag(self) -> list[Change]:
         """Flag up to 200 overdue orders now."""
-        changes = self._database.retrying(self._flag)
+        changes = _flag(self._database, self._rules)
         for change in changes:
             log.warning(
                 "an order is still pending long past its age limit: a person should look at it",
@@ -54,25 +51,15 @@ class OverdueOrders:
             )
         return changes
 
-    def _flag(self) -> list[Change]:
-        with self._database.read() as connection:
-            now = self._database.now(connection)
-            if connection.scalar(overdue_orders(ORDERS.c.id, now=now, most=1, rules=self._rules)) is None:
-                return []
-        with self._database.write() as connection:
-            statement = overdue_orders(*ORDER_COLUMNS, now=now, most=MOST_AT_ONCE, rules=self._rules)
-            orders = [to_order(row) for row in connection.execute(statement.with_for_update(skip_locked=True))]
-            flagged = [flag_overdue(order, now, self._rules) for order in orders]
-            save_changes(connection, flagged, now)
-            return flagged
 
-
-def overdue_orders(*columns: Any, now: datetime, most: int, rules: Rules) -> Select[Any]:
-    """The statement that reads these columns of the orders to flag, the longest pending first."""
-    overdue = (
-        (ORDERS.c.state == PENDING)
-        & ORDERS.c.attention.is_(None)
-        & (ORDERS.c.submitted_at < overdue_before(now, rules))
-    )
-    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
-    return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
+@retry_contention
+def _flag(database: Database, rules: Rules) -> list[Change]:
+    with database.read() as connection:
+        now = database.now(connection)
+        before = overdue_before(now, rules)
+        if not has_overdue(connection, before):
+            return []
+    with database.write() as connection:
+        flagged = [flag_overdue(order, now, rules) for order in lock_overdue(connection, before, MOST_AT_ONCE)]
+        save_changes(connection, flagged, now)
+        return flagged

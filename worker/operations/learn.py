@@ -1,31 +1,76 @@
-"""Learning from the notes, and pricing anew: an account at a time, now and then, by whichever process comes first."""
+"""Learning when orders settle: notes are added, learned from an account at a time, and turned into prices of looks."""
 
+import threading
 import time
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from worker.database.bulk_statements import held_of, one_of
-from worker.database.engine import Database
+from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes
-from worker.domain.pricing.prices import prices_of
+from worker.domain.pricing.json_text import (
+    learned_text,
+    notes_text,
+    prices_text,
+    read_learned,
+    read_notes,
+    read_prices_text,
+)
+from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes, is_reprice_due
+from worker.domain.pricing.prices import Prices, prices_of
+from worker.domain.pricing.prior import prior_prices
 from worker.domain.rules import Rules
-from worker.stores.learning_json import learned_text, prices_text, read_learned, read_notes
-from worker.stores.poll_schedules import PRICES
-from worker.stores.recharge_orders import ORDERS, PENDING
-from worker.stores.settlement_observations import NOTES
+from worker.stores import poll_schedules
+from worker.stores.recharge_orders import count_pending
 
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_NOTES = 3000
 """How many notes one transaction learns from. Where there are more, the next tick goes on, and then prices."""
 
-# Older than any time that matters.
-_NEVER = datetime(1970, 1, 2, tzinfo=UTC)
+_MOST_KEPT = 1024
+
+_lock = threading.Lock()
+_kept: OrderedDict[tuple[str, Rules], tuple[datetime, Prices]] = OrderedDict()
+
+
+def add_notes(connection: Connection, notes: Mapping[str, Notes], now: datetime, rules: Rules) -> None:
+    """Write what a transaction noted, by account: one insert, none where nothing was noted."""
+    texts = {account: notes_text(noted, rules) for account, noted in notes.items() if noted}
+    poll_schedules.add_note_texts(connection, texts, now)
+
+
+def read_prices(connection: Connection, account: str, rules: Rules) -> Prices:
+    """The prices by which an account's orders are chosen now: those stored last, the same for everybody before.
+
+    To read a text of 70 KB takes a while: this process keeps what it has read.
+    """
+    priced_at = poll_schedules.read_account_priced_at(connection, account)
+    if priced_at is None:
+        return prior_prices(rules)
+    with _lock:
+        kept = _kept.get((account, rules))
+        if kept is not None:
+            _kept.move_to_end((account, rules))
+    if kept is not None and kept[0] == priced_at:
+        return kept[1]
+    # Others may have priced anew since: what is kept is kept with its own time.
+    priced_at, text = poll_schedules.read_prices_text(connection, account)
+    prices = read_prices_text(text, rules) or prior_prices(rules)
+    with _lock:
+        _kept[account, rules] = (priced_at, prices)
+        _kept.move_to_end((account, rules))
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    return prices
+
+
+def forget_prices() -> None:
+    """Forget what was read: for who empties a database, or sets its clock, so that the same time comes again."""
+    with _lock:
+        _kept.clear()
 
 
 class Learning:
@@ -45,86 +90,60 @@ class Learning:
         """
         if time.monotonic() < self._next_look:
             return False
-        account = self._database.retrying(lambda: self._longest_ago(sorted(accounts)))
+        account = _longest_ago(self._database, self._rules, sorted(accounts))
         if account is None:
             self._next_look = time.monotonic() + self._rules.window_seconds
             return False
-        return self._database.retrying(lambda: self._reprice(account))
+        return _reprice(self._database, self._rules, account)
 
-    def _longest_ago(self, accounts: Sequence[str]) -> str | None:
-        with self._database.read() as connection:
-            now = self._database.now(connection)
-            ours = select(PRICES.c.account, PRICES.c.priced_at).where(one_of(connection, PRICES.c.account, accounts))
-            priced = {row.account: row.priced_at for row in connection.execute(ours)}
-            never = [account for account in accounts if account not in priced]
-            first = connection.scalar(held_of(connection, NOTES.c.account, never).limit(1)) if never else None
-        if first is not None:
-            return str(first)
-        due = [account for account, priced_at in priced.items() if self._is_due(priced_at, now)]
-        return min(due, key=priced.__getitem__, default=None)
 
-    def _reprice(self, account: str) -> bool:
-        with self._database.write() as connection:
-            row = _lock(connection, account)
-            now = self._database.now(connection)
-            if row is None or not self._is_due(row.priced_at, now):
-                return False
-            texts, ids, are_all = self._read_notes(connection, account)
-            # An account whose notes are not all read stays due: the next tick goes on with it.
-            values: dict[str, object] = {"priced_at": now if are_all else now - self._rules.windows(REPRICE_WINDOWS)}
-            if texts:
-                pending = _count_pending(connection, account, self._rules.batch_size + 1)
-                values |= self._learn(account, row.learned, texts, pending, now)
-            connection.execute(update(PRICES).where(PRICES.c.account == account).values(values))
-            if ids:
-                connection.execute(delete(NOTES).where(one_of(connection, NOTES.c.id, ids)))
-            return True
+@retry_contention
+def _longest_ago(database: Database, rules: Rules, accounts: Sequence[str]) -> str | None:
+    with database.read() as connection:
+        now = database.now(connection)
+        priced = poll_schedules.read_priced_at(connection, accounts)
+        never = [account for account in accounts if account not in priced]
+        first = poll_schedules.first_with_notes(connection, never)
+    if first is not None:
+        return first
+    due = [account for account, priced_at in priced.items() if is_reprice_due(priced_at, now, rules)]
+    return min(due, key=priced.__getitem__, default=None)
 
-    def _learn(
-        self, account: str, learned_so_far: str, texts: Sequence[str], pending: int, now: datetime
-    ) -> dict[str, object]:
-        """The columns that learning changes; none where it fails, so that these notes stop no other account."""
-        try:
-            notes = Notes()
-            for text in texts:
-                notes.add(read_notes(text, self._rules))
-            if not notes:
-                # They were made for other ages.
-                return {}
-            learned = read_learned(learned_so_far, self._rules) or Learned(ages_of(self._rules))
-            learned.fold(notes, now.timestamp(), self._rules)
-            prices = prices_of(learned, now.timestamp(), self._rules, pending=pending)
-            return {"learned": learned_text(learned, self._rules), "prices": prices_text(prices, self._rules)}
-        except (ArithmeticError, LookupError, TypeError, ValueError):
-            log.exception(
-                "nothing was learned of an account: its prices stay", action="pricing_failed", account=account
-            )
+
+@retry_contention
+def _reprice(database: Database, rules: Rules, account: str) -> bool:
+    with database.write() as connection:
+        row = poll_schedules.lock_learned(connection, account)
+        now = database.now(connection)
+        if row is None or not is_reprice_due(row.priced_at, now, rules):
+            return False
+        ids, texts, are_all = poll_schedules.read_oldest_notes(connection, account, MOST_NOTES)
+        learned: Mapping[str, str] = {}
+        if texts:
+            pending = count_pending(connection, account, rules.batch_size + 1)
+            learned = _learn(account, row.learned, texts, pending, now, rules)
+        # An account whose notes are not all read stays due: the next tick goes on with it.
+        priced_at = now if are_all else now - rules.windows(REPRICE_WINDOWS)
+        poll_schedules.save_learned(connection, account, priced_at, learned)
+        poll_schedules.drop_notes(connection, ids)
+        return True
+
+
+def _learn(
+    account: str, learned_so_far: str, texts: Sequence[str], pending: int, now: datetime, rules: Rules
+) -> Mapping[str, str]:
+    """The columns that learning changes; none where it fails, so that these notes stop no other account."""
+    try:
+        notes = Notes()
+        for text in texts:
+            notes.add(read_notes(text, rules))
+        if not notes:
+            # They were made for other ages.
             return {}
-
-    def _is_due(self, priced_at: datetime, now: datetime) -> bool:
-        # A time ahead is the mark of a clock that was set back since.
-        return not now - self._rules.windows(REPRICE_WINDOWS) < priced_at <= now
-
-    def _read_notes(self, connection: Connection, account: str) -> tuple[list[str], list[int], bool]:
-        """The oldest notes, their ids, and whether there are no more."""
-        oldest = select(NOTES.c.id, NOTES.c.notes).where(NOTES.c.account == account).order_by(NOTES.c.id)
-        rows = connection.execute(oldest.limit(MOST_NOTES + 1)).all()
-        oldest_rows = rows[:MOST_NOTES]
-        return [text for _, text in oldest_rows], [note_id for note_id, _ in oldest_rows], len(rows) <= MOST_NOTES
-
-
-def _count_pending(connection: Connection, account: str, most: int) -> int:
-    """How many of the account's orders are pending; `most` where there are more."""
-    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
-    return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
-
-
-def _lock(connection: Connection, account: str) -> Row[Any, Any] | None:
-    """The account's row, locked; None where somebody else has it. A row that is missing is begun."""
-    statement = select(PRICES.c.learned, PRICES.c.priced_at).where(PRICES.c.account == account)
-    locking = statement.with_for_update(skip_locked=True)
-    row = connection.execute(locking).one_or_none()
-    if row is None and connection.execute(statement).one_or_none() is None:
-        connection.execute(insert(PRICES).values(account=account, learned="{}", prices="{}", priced_at=_NEVER))
-        row = connection.execute(locking).one_or_none()
-    return row
+        learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
+        learned.fold(notes, now.timestamp(), rules)
+        prices = prices_of(learned, now.timestamp(), rules, pending=pending)
+        return {"learned": learned_text(learned, rules), "prices": prices_text(prices, rules)}
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        log.exception("nothing was learned of an account: its prices stay", action="pricing_failed", account=account)
+        return {}

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
-
+from worker.database.transactions import Connection
 from worker.domain.accounts import AccountState, restart_stepped_backoff
 from worker.domain.choice import Choice
 from worker.domain.orders import Order
 from worker.domain.pricing.batch import Pick
 from worker.domain.rules import Rules
+from worker.operations.learn import read_prices
+from worker.operations.reserve_slot import choose_due
 from worker.stores.account_states import read_state
-from worker.stores.due_orders import choose_due, read_chosen
-from worker.stores.poll_schedules import read_prices
-from worker.stores.query_budgets import read_slots
+from worker.stores.due_orders import read_chosen
+from worker.stores.query_budgets import read_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,8 @@ class Plan:
 def read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
     """Choose as a grant at this moment would."""
     state = restart_stepped_backoff(read_state(connection, account), now)
-    slots = read_slots(connection, {account_sid}, rules)
+    # Without the rows of slots that only another deployment has.
+    slots = [row for row in read_rows(connection, {account_sid}) if row.number < rules.slots]
     choice = choose_due(connection, state, read_prices(connection, account, rules), now, rules)
     orders = () if choice is None else read_chosen(connection, account, choice, now, rules.batch_size)
     picks = {} if choice is None else {pick.order_id: pick for pick in choice.picks}

@@ -6,47 +6,37 @@ after it; a deadline that starts after the commit would let a slow grant eat int
 
 import math
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-
-from sqlalchemy import Connection, update
+from datetime import datetime, timedelta
 
 from worker.adapters.clock import Clock
-from worker.database.bulk_statements import one_of
-from worker.database.engine import Database
+from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.accounts import AccountState, restart_stepped_backoff
-from worker.domain.budget import (
-    Permission,
-    Reading,
-    begin,
-    bring_back,
-    is_longer,
-    may_ask,
-    opens_in,
-    reserve,
-)
-from worker.domain.choice import Choice, spend
+from worker.domain.budget import Permission, Reading, begin, bring_back, is_longer, may_ask, opens_in, reserve
+from worker.domain.choice import Choice, choose, spend
+from worker.domain.index_ranges import each_once, first_pages, next_pages
 from worker.domain.orders import Order
+from worker.domain.pricing.prices import Prices
 from worker.domain.pricing.prior import prior_prices
 from worker.domain.queries import Query
 from worker.domain.rules import Rules
+from worker.domain.turns import accounts_in_turn
+from worker.operations.learn import read_prices
+from worker.operations.slot_windows import raise_window_of, read_clocks
 from worker.stores.account_states import lock_states, save_state
-from worker.stores.due_orders import choose_due, claim
+from worker.stores.due_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.poll_schedules import read_prices
 from worker.stores.query_budgets import (
     SlotRow,
     add_slot,
     lock_free_slot,
     lock_rows,
     mark_in_flight,
-    raise_window_of,
-    read_clocks,
     read_rows,
     save_slot,
 )
-from worker.stores.recharge_orders import ORDERS
+from worker.stores.recharge_orders import lease
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,14 +95,31 @@ class Grants:
         """The slots on which nothing is asked, as the last call of `openings` found them."""
         return self._longer_windows
 
+    @retry_contention
     def prepare(self, slots: Sequence[SlotKey]) -> None:
         """Begin the rows that slots and their accounts lack."""
-        self._database.retrying(lambda: self._prepare(slots))
+        sids = {slot.account_sid for slot in slots}
+        with self._database.write() as connection:
+            known = read_rows(connection, sids)
+            known_slots = {(row.account_sid, row.number) for row in known}
+            now = read_clocks(self._database, connection, self._clock)
+            for slot in slots:
+                if slot.place not in known_slots:
+                    windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
+                    begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
+                    add_slot(connection, slot.account_sid, slot.number, begun, now.database)
+            lock_states(connection, {account for slot in slots for account in slot.app_ids})
 
+    @retry_contention
     def raise_windows(self, sids: Collection[str], *, waits: bool = True) -> None:
         """Raise the windows of these SIDs' rows that are shorter than ours: of all rows, those of slots included that
         only another deployment has. `waits`: for whoever holds a row; else that one stays for the next time."""
-        self._database.retrying(lambda: self._raise_windows(sids, waits))
+        with self._database.write() as connection:
+            shorter = self._shorter(read_rows(connection, sids))
+            rows = lock_rows(connection, shorter, waits=waits) if shorter else []
+            now = read_clocks(self._database, connection, self._clock)
+            for row in rows:
+                raise_window_of(connection, row, now, self._rules)
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
         """The slots that may carry a query within so many seconds, as far as one look without a lock can tell.
@@ -140,15 +147,13 @@ class Grants:
         openings = [Opening(slot=slot, in_seconds=opens.get(slot.place, math.inf)) for slot in slots]
         return [opening for opening in openings if opening.in_seconds <= within_seconds]
 
+    @retry_contention
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot for the orders that are most worth it.
 
         None where the slot is not to be had, not yet due, or nothing is worth asking. A deadlock is retried:
         nothing was sent yet. Once this returns a query, its reservation is committed.
         """
-        return self._database.retrying(lambda: self._take(slot))
-
-    def _take(self, slot: SlotKey) -> Query | None:
         with self._database.write() as connection:
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
@@ -162,7 +167,7 @@ class Grants:
                 case Permission.WAIT | Permission.REFUSE:
                     return None
             states = lock_states(connection, slot.app_ids)
-            for account in _in_turn(tuple(slot.app_ids), row.last_account):
+            for account in accounts_in_turn(tuple(slot.app_ids), row.last_account):
                 if not _may_be_asked(connection, states[account], now):
                     continue
                 query = self._ask_about(connection, slot, row, states[account], now)
@@ -207,7 +212,9 @@ class Grants:
                 "asked_ids": ",".join(order.asked_id for order in orders),
             },
         )
-        self._lease(connection, orders, token, now)
+        # Past the deadline: a crash needs no sweeper, the lease runs out.
+        until = now.database + timedelta(seconds=self._rules.reservation_seconds)
+        lease(connection, orders, token, until)
         save_slot(connection, row.id, reserve(now, self._rules, token), now.database)
         mark_in_flight(connection, row.id, query_id, state.account)
         save_state(connection, spend(state, choice, now.database, self._rules))
@@ -225,36 +232,25 @@ class Grants:
             orders=orders,
         )
 
-    def _lease(self, connection: Connection, orders: Sequence[Order], token: str, now: Reading) -> None:
-        """Push the orders past the deadline: a crash needs no sweeper, the lease runs out."""
-        until = now.database + timedelta(seconds=self._rules.reservation_seconds)
-        leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
-        connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
-
-    def _prepare(self, slots: Sequence[SlotKey]) -> None:
-        sids = {slot.account_sid for slot in slots}
-        with self._database.write() as connection:
-            known = read_rows(connection, sids)
-            known_slots = {(row.account_sid, row.number) for row in known}
-            now = read_clocks(self._database, connection, self._clock)
-            for slot in slots:
-                if slot.place not in known_slots:
-                    windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
-                    begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
-                    add_slot(connection, slot.account_sid, slot.number, begun, now.database)
-            lock_states(connection, {account for slot in slots for account in slot.app_ids})
-
-    def _raise_windows(self, sids: Collection[str], waits: bool) -> None:
-        with self._database.write() as connection:
-            shorter = self._shorter(read_rows(connection, sids))
-            rows = lock_rows(connection, shorter, waits=waits) if shorter else []
-            now = read_clocks(self._database, connection, self._clock)
-            for row in rows:
-                raise_window_of(connection, row, now, self._rules)
-
     def _shorter(self, rows: Sequence[SlotRow]) -> list[int]:
         own = self._rules.window_seconds
         return [row.id for row in rows if is_longer(own, row.slot.window_seconds)]
+
+
+def choose_due(
+    connection: Connection, state: AccountState, prices: Prices, now: datetime, rules: Rules
+) -> Choice | None:
+    """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
+
+    The first page of each index range is read, and a choice made. Where a batch uses pages up, the next page of those
+    ranges is read, and the choice is made again.
+    """
+    found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
+    choice = choose(found, state, prices, now, rules)
+    if choice is None or not choice.used_up:
+        return choice
+    more = read_candidates(connection, state.account, now, next_pages(choice.used_up, rules))
+    return choose(each_once([*found, *more]), state, prices, now, rules)
 
 
 def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:
@@ -262,10 +258,3 @@ def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> 
     if brought_back != state:
         save_state(connection, brought_back)
     return state.paused_at is None and not brought_back.is_backed_off(now.database)
-
-
-def _in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]:
-    """Accounts that share a SID take turns: the one after the last goes first."""
-    start = accounts.index(last) + 1 if last in accounts else 0
-    yield from accounts[start:]
-    yield from accounts[:start]

@@ -5,7 +5,7 @@ locked. So whoever looks for it
 - reads both tables in one statement (`order_rows.find_ids`), whose snapshot shows it in one of them;
 - locks what was found, and what is gone by then he looks for in the other table; who finds less than before begins anew
   (`order_rows.lock_by_keys`). What was in neither table is new: two that insert it meet at its unique index,
-  and nothing is moved on its first day (`LEAST_AGE`).
+  and nothing is moved on its first day (`worker.operations.archive`).
 PostgreSQL inserts first and looks afterwards: the unique index makes the insertion wait for a transaction that moves an
 order with one of these ids, and the look that follows (`knows_any`), for the ids that were inserted, has a snapshot of
 its own, which shows whatever that transaction has committed. Where the archive knows one, the insertion is rolled back
@@ -14,9 +14,9 @@ In all this READ COMMITTED is taken for granted; SQLite has one writer.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -24,24 +24,19 @@ from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Tabl
 
 from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
 from worker.database.column_types import Amount, UtcDateTime
-from worker.database.engine import Database, RaceLost
 from worker.database.tables import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
+from worker.database.transactions import RaceLost
 from worker.domain.orders import OrderState
 
 ARCHIVED = table_of(ArchivedOrder)
 _ORDERS = table_of(RechargeOrder)
 _EVENTS = table_of(OrderEventRow)
 
-LEAST_AGE = timedelta(days=1)
-"""Nothing younger is to be moved: an order is named most often on its first day, and no transaction lasts so long."""
-
-_AT_ONCE = 200
 _MOST_EVENTS = 1000
 """An order with more of them stays: a callback that is repeated for ever would fill more than a text holds."""
-_MOVED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
-"""`unresolved` orders stay, and so do those with an `attention`: a person has to decide about them."""
-
 Row = dict[str, Any]
+Position = tuple[datetime, int]
+"""`updated_at` and id of an order: where it stands in the index of changes."""
 Places = Sequence[tuple[str, str, list[str]]]
 """Ids by where to look for them: (account, column, ids)."""
 
@@ -57,39 +52,34 @@ class ArchivedRecord:
     archived_at: datetime
 
 
-def move_settled(database: Database, before: datetime, limit: int | None = None) -> Iterator[int]:
-    """Move final orders that nothing has happened to since `before`, a batch in a transaction; tells how many each.
+def find_settled(
+    connection: Connection, before: datetime, states: Sequence[OrderState], after: Position | None, most: int
+) -> list[Position]:
+    """Orders in these states that nothing has happened to since `before` and that nobody is to look at, without a lock.
 
-    Several at once share the work. Rows that somebody else holds locked are passed over. Raises what a transaction
-    raises that lost too many races, or whose database is away; what was told of is committed.
+    So many at most, further on in the order of the index than `after`.
     """
-    last: tuple[datetime, int] | None = None
-    left = _AT_ONCE if limit is None else limit
-    while left > 0:
-        found, last, moved = database.retrying(_mover(database, before, last, min(left, _AT_ONCE)))
-        if not found:
-            return
-        yield moved
-        left -= 0 if limit is None else moved
+    statement = (
+        select(_ORDERS.c.updated_at, _ORDERS.c.id)
+        .where(*_settled(connection, before, states), *_after(after))
+        .order_by(_ORDERS.c.updated_at, _ORDERS.c.id)
+        .limit(most)
+    )
+    return [(time, order_id) for time, order_id in connection.execute(statement)]
 
 
-def bring_all_back(database: Database, limit: int | None = None) -> Iterator[int]:
-    """Bring archived orders back, a batch in a transaction; tells how many each. Raises as `move_settled` does."""
+def lock_settled(
+    connection: Connection, found: Sequence[Position], before: datetime, states: Sequence[OrderState]
+) -> Sequence[RowMapping]:
+    """Lock and read those found orders that still fulfil the same conditions; held ones are left out."""
+    chosen = one_of(connection, _ORDERS.c.id, [order_id for _, order_id in found])
+    statement = select(_ORDERS).where(chosen, *_settled(connection, before, states)).order_by(_ORDERS.c.id)
+    return connection.execute(statement.with_for_update(skip_locked=True)).mappings().all()
 
-    def attempt() -> tuple[int, int]:
-        with database.write() as connection:
-            chosen = select(ARCHIVED.c.id).order_by(ARCHIVED.c.id).limit(min(left, _AT_ONCE))
-            ids = connection.scalars(chosen).all()
-            return len(ids), bring_back(connection, ids)
 
-    left = _AT_ONCE if limit is None else limit
-    while left > 0:
-        found, brought = database.retrying(attempt)
-        if not found:
-            return
-        # None of those that were found, where somebody else has just brought back all of them.
-        yield brought
-        left -= 0 if limit is None else brought
+def first_archived(connection: Connection, most: int) -> Sequence[int]:
+    """The ids of the first archived orders, without a lock."""
+    return connection.scalars(select(ARCHIVED.c.id).order_by(ARCHIVED.c.id).limit(most)).all()
 
 
 def bring_back(connection: Connection, order_ids: Collection[int]) -> int:
@@ -125,36 +115,12 @@ def read_archived(connection: Connection, condition: ColumnElement[bool]) -> lis
     return [_read(row) for row in connection.execute(chosen).mappings()]
 
 
-def _mover(
-    database: Database, before: datetime, last: tuple[datetime, int] | None, most: int
-) -> Callable[[], tuple[int, tuple[datetime, int] | None, int]]:
-    def attempt() -> tuple[int, tuple[datetime, int] | None, int]:
-        with database.write() as connection:
-            # Found without a lock: what is locked next is judged once more, as it then stands.
-            settled = _settled(connection, before)
-            found = connection.execute(
-                select(_ORDERS.c.updated_at, _ORDERS.c.id)
-                .where(*settled, *_after(last))
-                .order_by(_ORDERS.c.updated_at, _ORDERS.c.id)
-                .limit(most)
-            ).all()
-            if not found:
-                return 0, last, 0
-            chosen = one_of(connection, _ORDERS.c.id, [order_id for _, order_id in found])
-            locked = select(_ORDERS).where(chosen, *settled).order_by(_ORDERS.c.id).with_for_update(skip_locked=True)
-            orders = connection.execute(locked).mappings().all()
-            moved = _move(connection, orders, database.now(connection)) if orders else 0
-            return len(found), tuple(found[-1]), moved
-
-    return attempt
-
-
-def _settled(connection: Connection, before: datetime) -> list[ColumnElement[bool]]:
+def _settled(connection: Connection, before: datetime, states: Sequence[OrderState]) -> list[ColumnElement[bool]]:
     conditions: list[Any] = [
         # In the index's own words, or it is not read.
         NOT_PENDING,
         _ORDERS.c.updated_at < before,
-        _ORDERS.c.state.in_(_MOVED_STATES),
+        _ORDERS.c.state.in_(states),
         _ORDERS.c.attention.is_(None),
     ]
     if connection.dialect.name == "sqlite":
@@ -165,7 +131,7 @@ def _settled(connection: Connection, before: datetime) -> list[ColumnElement[boo
     return conditions
 
 
-def _after(last: tuple[datetime, int] | None) -> list[ColumnElement[bool]]:
+def _after(last: Position | None) -> list[ColumnElement[bool]]:
     """Further on in the order of the index: what stays is passed once, not by every batch."""
     if last is None:
         return []
@@ -173,7 +139,7 @@ def _after(last: tuple[datetime, int] | None) -> list[ColumnElement[bool]]:
     return [_ORDERS.c.updated_at >= time, (_ORDERS.c.updated_at > time) | (_ORDERS.c.id > order_id)]
 
 
-def _move(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:
+def move_locked(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:
     """Move these locked rows with their events, and tell how many. Raises RaceLost where one is not what was read."""
     events: dict[int, list[Row]] = {order["id"]: [] for order in locked}
     listed = select(_EVENTS).where(one_of(connection, _EVENTS.c.order_id, list(events))).order_by(_EVENTS.c.id)

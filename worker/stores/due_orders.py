@@ -1,9 +1,6 @@
-"""The reads from which a batch is chosen: rows at both ends of each way of asking, whatever the size of the table.
+"""Due orders: the statement that reads the candidates for a query, and the one that locks what was chosen."""
 
-At most two of them: a helping of each way, then more of those look groups whose first helping a batch would use up.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +15,8 @@ from sqlalchemy import (
     and_,
     bindparam,
     column,
+    func,
+    literal,
     literal_column,
     select,
     true,
@@ -28,14 +27,13 @@ from sqlalchemy.types import TypeEngine
 
 from worker.database.bulk_statements import one_of
 from worker.domain.accounts import AccountState
-from worker.domain.choice import Choice, choose
+from worker.domain.choice import Choice
+from worker.domain.index_ranges import IndexRange, Page, Pages, each_once
 from worker.domain.orders import Lane, Order
-from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import Candidate, helping_of, last_helping_of
-from worker.domain.pricing.prices import Prices
+from worker.domain.pricing.batch import Candidate
 from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
 from worker.domain.turns import Work
+from worker.stores.account_states import STATES
 from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
 
 _COLUMNS = [
@@ -49,42 +47,16 @@ _COLUMNS = [
     ORDERS.c.check_requested_at,
     ORDERS.c.suspect_group,
 ]
-# Orders that are asked about apart are few, and one of them is chosen: two groups of them are read.
-_GROUPS = {Lane.BATCH: range(GROUPS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
-Way = tuple[Lane, IdKind, int]
-"""How an order is asked about: its lane, its id kind and its look group."""
-WAYS: Sequence[Way] = [(lane, kind, group) for lane in Lane for kind in IdKind for group in _GROUPS[lane]]
-"""Every way of asking; the index of what is due has a place for each."""
 
 
-def choose_due(
-    connection: Connection, state: AccountState, prices: Prices, now: datetime, rules: Rules
-) -> Choice | None:
-    """Read what is due and choose what the account's next slot is spent on; None where nothing is due."""
-    found = read_candidates(connection, state, now, rules)
-    choice = choose(found, state, prices, now, rules)
-    if choice is None or not choice.used_up:
-        return choice
-    more = _read(connection, _on(connection.dialect, choice.used_up, rules.batch_size), state, now)
-    return choose(_each_once([*found, *more]), state, prices, now, rules)
-
-
-def read_candidates(connection: Connection, state: AccountState, now: datetime, rules: Rules) -> list[Candidate]:
-    """The due orders that the next query can be about, each once: a helping of each way of asking."""
-    first = _first(connection.dialect, rules.batch_size, state.may_batch_custom_parm(now, rules))
-    return _each_once(_read(connection, first, state, now))
-
-
-def _each_once(candidates: Sequence[Candidate]) -> list[Candidate]:
-    return list({candidate.order_id: candidate for candidate in candidates}.values())
-
-
-def _read(connection: Connection, reading: "_Reading", state: AccountState, now: datetime) -> list[Candidate]:
-    rows = connection.exec_driver_sql(reading.statement, reading.parameters(state.account, now)).all()
+def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
+    """The due orders of these pages of the index, each once, as far as a choice needs to know them."""
+    reading = _reading_of(connection.dialect, pages)
+    rows = connection.exec_driver_sql(reading.statement, reading.parameters(account, now)).all()
     time = reading.time
-    return [
+    found = [
         Candidate(
             order_id=order_id,
             id_kind=_KIND[id_kind],
@@ -98,6 +70,7 @@ def _read(connection: Connection, reading: "_Reading", state: AccountState, now:
         )
         for order_id, id_kind, lane, group, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
     ]
+    return each_once(found)
 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
@@ -108,6 +81,40 @@ def claim(connection: Connection, account: str, choice: Choice, now: datetime, l
 def read_chosen(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
     """What a claim would find, without a lock."""
     return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=False), choice)
+
+
+def read_dueness(
+    connection: Connection, accounts: Collection[str], now: datetime, ranges: Sequence[IndexRange]
+) -> list[tuple[AccountState, bool]]:
+    """For each of these accounts that is known: its waits, and whether any order in these ranges of the index is due.
+
+    Of the states only the account, its back-off and its pause are read.
+    """
+    statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
+    rows = connection.execute(statement, {"now": now})
+    return [
+        (
+            AccountState(account=row[0], backoff_until=row[1], backoff_seconds=row[2], paused_at=row[3]),
+            row[4] is not None,
+        )
+        for row in rows
+    ]
+
+
+@lru_cache(maxsize=2)
+def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
+    """Made once: to put the statement together takes longer than to run it."""
+    # Each of the parts is a look into the index, at its first order; the first that is due ends them.
+    first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges))
+    known = (STATES.c.account, STATES.c.backoff_until, STATES.c.backoff_seconds, STATES.c.paused_at)
+    return select(*known, first_due.label("first_due"))
+
+
+def _first_due(index_range: IndexRange) -> ColumnElement[int]:
+    lane, kind, group = index_range
+    # By LIMIT and not by EXISTS, which PostgreSQL might answer for all accounts by reading every due order.
+    due = is_due(STATES.c.account, bindparam("now")) & _is_asked(_text(lane), _text(kind), _number(group))
+    return select(literal(1)).where(due).limit(1).scalar_subquery()
 
 
 def _chosen(
@@ -154,28 +161,14 @@ class _Reading:
         return given if self.positions is None else tuple(given[name] for name in self.positions)
 
 
-@lru_cache(maxsize=8)
-def _first(dialect: Dialect, limit: int, batches_custom_parm: bool) -> _Reading:
-    """A helping of both ends of each way; and what somebody wants checked, wherever it stands."""
-    # SQLite takes ORDER BY and LIMIT inside a union only in a subquery.
-    checked = select(_checked(limit).subquery())
-    first = {way: 1 if _is_single(way, batches_custom_parm) else helping_of(way[2], limit) for way in WAYS}
-    last = {way: last_helping_of(way[2], limit) for way in WAYS if not _is_single(way, batches_custom_parm)}
-    ends = [*_reads(dialect, first), *_reads(dialect, {way: last[way] for way in last if last[way]}, is_last=True)]
-    return _reading(dialect, [*ends, checked])
-
-
-# Which groups give much is the same for hours: a few statements serve an account.
-@lru_cache(maxsize=64)
-def _on(dialect: Dialect, groups: Sequence[tuple[IdKind, int]], limit: int) -> _Reading:
-    """As much of these groups as a batch can hold."""
-    return _reading(dialect, _reads(dialect, {(Lane.BATCH, *group): limit for group in groups}))
-
-
-def _is_single(way: Way, batches_custom_parm: bool) -> bool:
-    """Whether its orders are asked about one by one: then the first of all is chosen."""
-    lane, kind, _ = way
-    return lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)
+# One for each kind of first pages, and a few next ones for each account.
+@lru_cache(maxsize=72)
+def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
+    reads = [*_reads(dialect, pages.first), *_reads(dialect, pages.last, is_last=True)]
+    if pages.checked:
+        # SQLite takes ORDER BY and LIMIT inside a union only in a subquery.
+        reads.append(select(_checked(pages.checked).subquery()))
+    return _reading(dialect, reads)
 
 
 def _reading(dialect: Dialect, reads: Sequence[Select[tuple[Any, ...]]]) -> _Reading:
@@ -195,22 +188,20 @@ def _as_it_is(value: datetime) -> datetime:
     return value
 
 
-def _reads(dialect: Dialect, most: Mapping[Way, int], *, is_last: bool = False) -> list[Select[tuple[Any, ...]]]:
-    """For each way a read of the first rows, or of the last, so many at most."""
+def _reads(dialect: Dialect, pages: Sequence[Page], *, is_last: bool = False) -> list[Select[tuple[Any, ...]]]:
+    """For each page a read of the first rows of its range, or of the last."""
     if dialect.name == "postgresql":
-        counts = sorted({*most.values()})
-        return [_repeated([way for way in most if most[way] == count], count, is_last) for count in counts]
-    reads = [
-        _end_of(_text(lane), _text(kind), _number(group), count, is_last) for (lane, kind, group), count in most.items()
-    ]
+        counts = sorted({count for _, count in pages})
+        return [_repeated([range_ for range_, most in pages if most == count], count, is_last) for count in counts]
+    reads = [_end_of(_text(lane), _text(kind), _number(group), count, is_last) for (lane, kind, group), count in pages]
     return [select(read.subquery()) for read in reads]
 
 
-def _repeated(ways: Sequence[Way], most: int, is_last: bool) -> Select[tuple[Any, ...]]:
-    """One read, repeated for each way: to plan each apart took PostgreSQL longer than to run them all."""
+def _repeated(ranges: Sequence[IndexRange], most: int, is_last: bool) -> Select[tuple[Any, ...]]:
+    """One read, repeated for each range: to plan each apart took PostgreSQL longer than to run them all."""
     name = f"{'last' if is_last else 'first'}_{most}"
     columns = [column(name, ORDERS.c[name].type) for name in ("lane", "id_kind", "look_group")]
-    listed = values(*columns, name=f"ways_of_{name}", literal_binds=True).data(ways)
+    listed = values(*columns, name=f"ranges_of_{name}", literal_binds=True).data(ranges)
     end = _end_of(listed.c.lane, listed.c.id_kind, listed.c.look_group, most, is_last).lateral(name)
     return select(end).select_from(listed).join(end, true())
 
@@ -232,12 +223,8 @@ def is_due(
     return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
 
 
-def is_asked_by(lane: Lane, kind: IdKind, group: int) -> ColumnElement[bool]:
-    """Whether an order is asked about in this way. Written out: there are dozens of them in one statement."""
-    return _is_asked(_text(lane), _text(kind), _number(group))
-
-
 def _is_asked(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
+    """Whether an order stands in this range of the index."""
     return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.look_group == group)
 
 

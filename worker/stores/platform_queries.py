@@ -7,7 +7,6 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from worker.database.tables import PlatformQuery, table_of
-from worker.domain.one_item import TELLING_BATCH
 from worker.domain.queries import Aftermath, Query
 from worker.domain.query_errors import QueryError
 from worker.domain.reports import Answer
@@ -70,14 +69,14 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
     )
 
 
-def absent_ids_since(connection: Connection, query: Query, since: int) -> set[str]:
-    """What the account's one-item answers to batches of that id kind left out, from a query on."""
+def absent_ids_since(connection: Connection, query: Query, since: int, *, fewest_orders: int) -> set[str]:
+    """What the account's answers to batches of that id kind left out, from a query on; of batches of so many orders."""
     statement = select(QUERIES.c.absent_ids).where(
         QUERIES.c.account == query.account,
         QUERIES.c.id >= since,
         QUERIES.c.outcome == "answered",
         QUERIES.c.id_kind == query.id_kind,
-        QUERIES.c.order_count >= TELLING_BATCH,
+        QUERIES.c.order_count >= fewest_orders,
         QUERIES.c.absent_ids.is_not(None),
     )
     return {name for ids in connection.scalars(statement) for name in ids.split(",")}

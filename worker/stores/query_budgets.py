@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from worker.adapters.clock import Clock
-from worker.database.engine import Database
 from worker.database.tables import QueryBudget, table_of
-from worker.domain.budget import Reading, Slot, raise_window
-from worker.domain.rules import Rules
+from worker.domain.budget import Slot
 
 BUDGETS = table_of(QueryBudget)
 _COLUMNS = (
@@ -35,20 +32,16 @@ class SlotRow:
     last_account: str | None
 
 
-def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:
-    """Both clocks at this moment. A decision may rest on them only where the slot's row was locked before."""
-    boot = clock.boot()
-    return Reading(boot_id=clock.boot_id, boot=boot, database=database.now(connection))
-
-
-def read_slots(connection: Connection, sids: Collection[str], rules: Rules) -> list[SlotRow]:
-    """All slots of these SIDs, without a lock: a hint only. Rows beyond the number of slots are ignored."""
-    return [row for row in read_rows(connection, sids) if row.number < rules.slots]
-
-
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
     """All rows of these SIDs, without a lock: those of another deployment's slots as well."""
     return [_to_slot_row(row) for row in connection.execute(select(*_COLUMNS)) if row.account_sid in sids]
+
+
+def read_longest_windows(connection: Connection, slots_per_sid: int) -> dict[str, float]:
+    """Each SID's longest window, in seconds, of its first slots; without those whose rows hold none yet."""
+    longest = select(BUDGETS.c.account_sid, func.max(BUDGETS.c.window_us)).where(BUDGETS.c.slot < slots_per_sid)
+    rows = connection.execute(longest.group_by(BUDGETS.c.account_sid)).all()
+    return {sid: window_us / MICROSECONDS for sid, window_us in rows if window_us is not None}
 
 
 def lock_rows(connection: Connection, ids: Collection[int], *, waits: bool) -> list[SlotRow]:
@@ -78,15 +71,6 @@ def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str
 def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) -> None:
     """Write what a locked slot's row says of time and token."""
     connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(**_to_values(slot), updated_at=now))
-
-
-def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: Rules) -> SlotRow:
-    """Raise a locked row's window to ours, if that is longer, and write it; returns the row as it is then."""
-    raised = raise_window(row.slot, rules)
-    if raised is row.slot:
-        return row
-    save_slot(connection, row.id, raised, now.database)
-    return replace(row, slot=raised)
 
 
 def mark_in_flight(connection: Connection, row_id: int, query_id: int | None, account: str) -> None:

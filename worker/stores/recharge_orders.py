@@ -7,13 +7,24 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, func, literal_column, select, update
 
-from worker.database.bulk_statements import RowUpdate, Value, found_by, ids_of, insert_rows, one_of
-from worker.database.engine import RaceLost
+from worker.database.bulk_statements import (
+    RowUpdate,
+    Value,
+    found_by,
+    ids_of,
+    insert_new,
+    insert_rows,
+    inserts_what_is_new,
+    one_of,
+)
 from worker.database.tables import OrderEventRow, RechargeOrder, table_of
+from worker.database.transactions import RaceLost
 from worker.domain.identity import OrderKey
 from worker.domain.orders import Change, Lane, Order, OrderEvent, OrderState
+from worker.domain.reports import IdKind
+from worker.domain.submissions import Submission
 from worker.stores.archived_orders import ARCHIVED, bring_back
 
 ORDERS = table_of(RechargeOrder)
@@ -65,6 +76,41 @@ def to_values(order: Order, now: datetime) -> dict[str, Any]:
 def _stored_group(order: Order) -> int:
     # Few orders are asked about apart: two groups are enough to read from.
     return order.look_group if order.lane is Lane.BATCH else min(1, order.look_group)
+
+
+def insert_orders(connection: Connection, orders: Iterable[Order], now: datetime) -> None:
+    """Insert new orders, in the order given; the database gives their ids."""
+    insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
+
+
+def inserts_unknown(connection: Connection) -> bool:
+    """Whether `insert_unknown` can be used on this database."""
+    return inserts_what_is_new(connection)
+
+
+def insert_unknown(
+    connection: Connection, submissions: Sequence[Submission], due: Sequence[datetime], alike: Order, now: datetime
+) -> set[OrderKey]:
+    """Insert the orders of which no row has either id, and leave the others alone; returns the keys of the new rows.
+
+    `due` holds each order's `due_at`, and `alike` the columns that all have in common: to make an `Order` of each takes
+    four times as long.
+    """
+    keys = [submission.key for submission in submissions]
+    amounts = [submission.expected_amount for submission in submissions]
+    columns: dict[str, list[str | None]] = {
+        "account": [key.account for key in keys],
+        "request_id": [key.request_id for key in keys],
+        "custom_parm": [key.custom_parm for key in keys],
+        "mobile": [submission.mobile for submission in submissions],
+        "expected_amount": [None if amount is None else str(amount) for amount in amounts],
+        "submitted_at": [submission.submitted_at.isoformat() for submission in submissions],
+        "due_at": [time.isoformat() for time in due],
+        "id_kind": [IdKind.CUSTOM_PARM if key.request_id is None else IdKind.REQUEST_ID for key in keys],
+    }
+    shared = {name: value for name, value in to_values(alike, now).items() if name not in columns}
+    inserted = insert_new(connection, ORDERS, columns, shared, ("account", "request_id", "custom_parm"))
+    return {OrderKey(account=row[0], request_id=row[1], custom_parm=row[2]) for row in inserted}
 
 
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
@@ -126,6 +172,48 @@ def lock_suspects(
     statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(_MOST_SUSPECTS)
     statement = statement.with_for_update(skip_locked=True)
     return [to_order(row) for row in connection.execute(statement)]
+
+
+def count_pending(connection: Connection, account: str, most: int) -> int:
+    """How many of the account's orders are pending; `most` where there are more."""
+    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
+    return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
+
+
+def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
+    """The statement that reads these columns of the pending orders that were submitted before a time and that nobody
+    was shown yet, the longest pending first."""
+    overdue = (ORDERS.c.state == PENDING) & ORDERS.c.attention.is_(None) & (ORDERS.c.submitted_at < before)
+    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
+    return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
+
+
+def has_overdue(connection: Connection, before: datetime) -> bool:
+    """Whether there is one of them."""
+    return connection.scalar(overdue_orders(ORDERS.c.id, before=before, most=1)) is not None
+
+
+def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
+    """Lock and read so many of them at most; those that somebody else holds locked are passed over."""
+    statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
+    return [to_order(row) for row in connection.execute(statement)]
+
+
+def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
+    """Mark locked orders with a query's token, due when its lease runs out."""
+    leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
+    connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
+
+
+def reset_absences(connection: Connection, account: str, kind: IdKind, names: Collection[str], now: datetime) -> None:
+    """Make pending orders of these names due at once, in batches, without an absence; not suspects, nor leased ones."""
+    column = ORDERS.c.request_id if kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm
+    named = (ORDERS.c.account == account) & column.in_(names) & ORDERS.c.lease_token.is_(None)
+    connection.execute(
+        update(ORDERS)
+        .where(named, ORDERS.c.state == OrderState.PENDING, ORDERS.c.suspect_group.is_(None))
+        .values(absences=0, absence_mark=0, lane=Lane.BATCH, due_at=now, updated_at=now)
+    )
 
 
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
