@@ -14,7 +14,7 @@ from worker.adapters.clock import HostClock
 from worker.adapters.log import configure_logging
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.reports import Answer, IdKind
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signature import Credentials
 from worker.intake import Intake

@@ -18,7 +18,8 @@ from worker.adapters.alarm import Alarm
 from worker.adapters.interval import SharedInterval
 from worker.adapters.wording import first_words, longer_window_remedy
 from worker.database.error_kinds import kind_of
-from worker.operations.reserve_slot import Grants, LongerWindow, SlotKey
+from worker.domain.records.slots import LongerWindow, SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.reconcile import Granted, Reconciler
 
 T = TypeVar("T")

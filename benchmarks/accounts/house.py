@@ -13,9 +13,10 @@ from benchmarks import tables
 from benchmarks.accounts.plan import Plan
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
-from worker.operations.reserve_slot import Grants, SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.stores.recharge_orders import ORDERS
 
 _LIST = 1000

@@ -20,12 +20,12 @@ from benchmarks.tick.clocks import BootClock, VirtualDatabase
 from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
 from worker.database.bulk_statements import insert_rows
 from worker.database.transactions import Database
-from worker.domain.choice import Choice
-from worker.domain.orders import Order
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer, IdKind
-from worker.domain.rules import Rules
-from worker.domain.turns import Work
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.candidates import Choice
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query, Work
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.operations.learn import read_prices
 from worker.operations.reserve_slot import Grants, choose_due

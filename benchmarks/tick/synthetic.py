@@ -18,7 +18,7 @@ from benchmarks.tick.rows import ACCOUNT, COLUMNS, NAME_PREFIX, orders
 from worker.database.migrations import upgrade
 from worker.database.tables import Base, UnmatchedCallback, table_of
 from worker.database.transactions import Database
-from worker.domain.orders import OrderState
+from worker.domain.records.orders import OrderState
 from worker.stores.query_budgets import BUDGETS
 from worker.stores.recharge_orders import ORDERS
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.reconciling import Workbench
-from worker.domain.orders import Attention, OrderState
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.parameters import Rules
 from worker.operations.flag_overdue import MOST_AT_ONCE, OverdueOrders
 
 RULES = Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.transactions import Database
-from worker.domain.query_errors import DeadlineExceeded
+from worker.domain.records.query_errors import DeadlineExceeded
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 

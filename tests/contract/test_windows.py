@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
 from worker.database.transactions import Database
-from worker.domain.query_errors import DeadlineExceeded
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import DeadlineExceeded
 from worker.operations.slot_windows import lower_windows
 
 SHORT = Rules(grace_seconds=1.0, window_seconds=60.0)

@@ -14,10 +14,12 @@ from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer
-from worker.operations.reserve_slot import Grants, SlotKey
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
 _FOLDER = Path(os.environ["FAULTS_FOLDER"])

@@ -24,10 +24,11 @@ from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack,
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer
-from worker.domain.rules import Rules
-from worker.operations.reserve_slot import Opening, SlotKey
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import Opening, SlotKey
 from worker.runtime import Parts
 
 

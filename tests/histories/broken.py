@@ -7,10 +7,12 @@ from sqlalchemy import text
 
 from tests.histories.hosts import Kinds
 from worker.database.transactions import Database
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
-from worker.operations.reserve_slot import Grants, SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
 

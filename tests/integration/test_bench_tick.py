@@ -14,8 +14,8 @@ import worker
 from benchmarks.tick.rows import NAME_PREFIX
 from worker.database.migrations import upgrade
 from worker.database.transactions import Database
-from worker.domain.orders import Lane, Order, OrderState
-from worker.domain.reports import IdKind
+from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.records.reports import IdKind
 from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, to_values
 
 ROOT = Path(worker.__file__).parents[1]

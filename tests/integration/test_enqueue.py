@@ -18,7 +18,7 @@ from tests.support.databases import Sqlite
 from tests.support.reconciling import ORDERS, Workbench
 from worker.database.migrations import upgrade
 from worker.database.tables import RejectedOrder, table_of
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 REJECTED = table_of(RejectedOrder)
 MOBILE = "18812340804"

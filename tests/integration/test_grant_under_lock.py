@@ -19,16 +19,17 @@ from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.accounts import AccountState
-from worker.domain.budget import Permission, Reading, may_ask, reserve
+from worker.domain.budget import Permission, may_ask, reserve
 from worker.domain.choice import choose
 from worker.domain.index_ranges import first_pages
 from worker.domain.pricing.prior import prior_prices
-from worker.domain.queries import Query
-from worker.domain.query_errors import QueryError
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.wire.signature import Credentials
-from worker.operations.reserve_slot import Grants, SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig

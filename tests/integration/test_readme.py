@@ -24,7 +24,8 @@ from tests.support.command_line import PROGRAM
 from tests.support.commits import HeldDatabase
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
-from worker.domain.submissions import Submission, read_order
+from worker.domain.records.incoming import Submission
+from worker.domain.submissions import read_order
 from worker.operations.archive import move_settled
 from worker.operations.cancel_and_check import cancel
 

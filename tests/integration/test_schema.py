@@ -13,16 +13,17 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.tables import RechargeOrder, table_of
 from worker.database.transactions import Database
-from worker.domain.accounts import AccountState
 from worker.domain.giving_up import overdue_before
-from worker.domain.identity import OrderKey
 from worker.domain.index_ranges import first_pages
-from worker.domain.orders import Lane, OrderState
 from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import HELPING, Candidate, pick_batch, worth_of
+from worker.domain.pricing.batch import HELPING, pick_batch, worth_of
 from worker.domain.pricing.prior import prior_prices
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Candidate
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Lane, OrderState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
 from worker.operations.reserve_slot import choose_due
 from worker.stores.due_orders import read_candidates
 from worker.stores.recharge_orders import find_ids, overdue_orders

@@ -21,7 +21,7 @@ from tests.support.reconciling import EVENTS, QUERIES, Workbench, answer_to, ite
 from tests.support.servers import EmbeddedPostgres
 from tests.support.waiting import eventually
 from worker.database.transactions import ANSWER_SECONDS, Database, is_contention, is_unavailable, retry_until
-from worker.domain.orders import OrderState
+from worker.domain.records.orders import OrderState
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

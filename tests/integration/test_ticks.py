@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from tests.support.reconciling import ORDERS, QUERIES, Workbench
 from tests.support.waiting import eventually
-from worker.domain.orders import OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, SimulatorConfig

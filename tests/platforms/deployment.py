@@ -14,12 +14,12 @@ from tests.platforms.line import Line
 from tests.platforms.platform import RandomPlatform
 from tests.platforms.truth import app_id
 from worker.database.migrations import upgrade
-from worker.domain.queries import Query
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.slots import SlotKey
 from worker.domain.wire.signature import Credentials
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
-from worker.operations.reserve_slot import SlotKey
 from worker.reconcile import Reconciler
 
 SID = "sid-1"

@@ -10,13 +10,14 @@ from sqlalchemy import select, text, update
 from worker.adapters.clock import HostClock
 from worker.database.tables import OrderEventRow, PlatformQuery, QueryBudget, RechargeOrder, table_of
 from worker.database.transactions import Database
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Order
-from worker.domain.queries import Query
-from worker.domain.reports import Answer, Report
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, Report
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
-from worker.operations.reserve_slot import Grants, SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.stores.account_states import lock_states, save_state
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order

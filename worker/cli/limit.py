@@ -10,7 +10,7 @@ from worker.cli.options import AsJson
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
-    from worker.domain.budget import Reading
+    from worker.domain.records.slots import Reading
     from worker.settings import Settings
     from worker.stores.query_budgets import SlotRow
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.options import AsJson
-from worker.domain.orders import Attention, OrderState
+from worker.domain.records.orders import Attention, OrderState
 
 _ANY = "any"
 _REASONS = ", ".join(reason.value for reason in Attention)

@@ -9,9 +9,9 @@ import typer
 from worker.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from worker.domain.orders import Order
-    from worker.domain.pricing.batch import Pick
-    from worker.domain.rules import Rules
+    from worker.domain.records.candidates import Pick
+    from worker.domain.records.orders import Order
+    from worker.domain.records.parameters import Rules
     from worker.operations.plan import Plan
 
 _COLUMNS = ("id", "order", "age", "last_look", "worth", "reason")
@@ -98,7 +98,7 @@ def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") ->
 
 def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> str:
     """Why an order is in the next query, as a person reads it."""
-    from worker.domain.pricing.batch import Reason
+    from worker.domain.records.candidates import Reason
 
     if pick is None:
         return "suspect: it is asked about with its group only"

@@ -24,8 +24,8 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.database.column_types import Amount, LongText, RowId, UtcDateTime, text_enum
-from worker.domain.orders import Attention, EventKind, Lane, OrderState, Source
-from worker.domain.reports import IdKind
+from worker.domain.records.orders import Attention, EventKind, Lane, OrderState, Source
+from worker.domain.records.reports import IdKind
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -72,7 +72,7 @@ def table_of(model: type[Base]) -> Table:
 
 
 class RechargeOrder(Base):
-    """An order and what is known of it; `worker.domain.orders.Order` documents each field."""
+    """An order and what is known of it; `worker.domain.records.orders.Order` documents each field."""
 
     __tablename__ = "recharge_orders"
     __table_args__ = (
@@ -245,7 +245,7 @@ class QueryBudget(Base):
 
 
 class AccountStateRow(Base):
-    """A row per account; `worker.domain.accounts.AccountState` documents each field."""
+    """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""
 
     __tablename__ = "account_states"
     __table_args__ = ({**TABLE_OPTIONS, **HALF_FULL},)

@@ -13,7 +13,7 @@ from worker.demo.progress import Progress, read_orders, read_progress
 from worker.demo.stage import ORDERS_QUEUE, Stage
 from worker.demo.summary import Summary, summarise
 from worker.demo.view import Moment, view_for
-from worker.domain.orders import OrderState
+from worker.domain.records.orders import OrderState
 from worker.settings import Settings
 
 LIMIT_SECONDS = 83.0

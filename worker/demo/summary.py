@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from worker.demo.control import PlatformRecord, Truth
 from worker.demo.progress import OrderLine
-from worker.domain.orders import Attention, OrderState, Source
+from worker.domain.records.orders import Attention, OrderState, Source
 
 IDS_PER_QUERY = 100
 

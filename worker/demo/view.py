@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.demo.progress import Progress, QueryLine
-from worker.domain.orders import OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 
 _BETWEEN_LINES_SECONDS = 4.0
 _BAR_WIDTH = 36

@@ -5,22 +5,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.absences import count_absence
-from worker.domain.accounts import AccountState, end_back_off
+from worker.domain.back_off import end_back_off
 from worker.domain.contradictions import Contradiction, find_contradictions
 from worker.domain.denials import count_denial
 from worker.domain.echoes import learn_echo, names_no_order
 from worker.domain.giving_up import give_up_if_too_old
-from worker.domain.identity import OrderKey, shows_mobile
+from worker.domain.identity import shows_mobile
 from worker.domain.one_item import learn_from_answer, with_probe
-from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
 from worker.domain.outages import note_answer
 from worker.domain.pricing.ages import group_at
 from worker.domain.pricing.due import next_due
 from worker.domain.pricing.noting import note_looks
 from worker.domain.pricing.prices import Prices
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer, IdKind, Report
-from worker.domain.rules import Rules
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.settlement import settle
 from worker.domain.verdicts import Effect, Verdict, judge
 

@@ -5,14 +5,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.domain.identity import Directory, OrderKey, id_fault, json_type
-from worker.domain.orders import Change, Order, Source, learned_keys
-from worker.domain.reports import Report
+from worker.domain.identity import id_fault, json_type
+from worker.domain.records.incoming import Rejection
+from worker.domain.records.order_keys import Directory, OrderKey
+from worker.domain.records.orders import Change, Order, Source, learned_keys
+from worker.domain.records.reports import Report
+from worker.domain.records.storable_text import storable
 from worker.domain.settlement import settle
-from worker.domain.submissions import Rejection
 from worker.domain.verdicts import judge
 from worker.domain.wire.fields import read_report
-from worker.domain.wire.text import storable
 
 LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""

@@ -5,20 +5,17 @@ by `due_at`. A choice reads a page of both ends of each range; then, of the rang
 next page. So it reads the same number of rows whatever the size of the table.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Lane
 from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import Candidate, helping_of, last_helping_of
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
-
-IndexRange = tuple[Lane, IdKind, int]
-"""How an order is asked about: its lane, its id kind and its look group."""
+from worker.domain.pricing.batch import helping_of, last_helping_of
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import IndexRange, Pages
+from worker.domain.records.orders import Lane
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
 
 # Orders that are asked about apart are few, and one of them is chosen: two groups of them are read.
 _GROUPS = {Lane.BATCH: range(GROUPS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
@@ -26,22 +23,6 @@ INDEX_RANGES: Sequence[IndexRange] = [
     (lane, kind, group) for lane in Lane for kind in IdKind for group in _GROUPS[lane]
 ]
 """Every range of the index of due orders."""
-
-Page = tuple[IndexRange, int]
-"""A range, and how many of its orders to read."""
-
-
-# By identity: an account's statement is found by it, and to compare a hundred pages takes longer than to run that.
-@dataclass(frozen=True, eq=False, slots=True)
-class Pages:
-    """What one read of candidates reads."""
-
-    first: tuple[Page, ...]
-    """Of the orders that became due first."""
-    last: tuple[Page, ...] = ()
-    """Of those that became due last."""
-    checked: int = 0
-    """How many of those that somebody wants checked, wherever they stand."""
 
 
 def first_pages(state: AccountState, now: datetime, rules: Rules) -> Pages:
@@ -66,11 +47,6 @@ def _next_pages(groups: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
 def next_pages(groups: tuple[tuple[IdKind, int], ...], rules: Rules) -> Pages:
     """As much of these look groups as a batch can hold."""
     return _next_pages(groups, rules.batch_size)
-
-
-def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates without those that were read twice."""
-    return list({candidate.order_id: candidate for candidate in candidates}.values())
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.domain.identity import Directory, OrderKey
-from worker.domain.orders import Change, EventKind, Order, OrderEvent, OrderState, Source
+from worker.domain.records.incoming import Rejection
+from worker.domain.records.order_keys import Directory, OrderKey
+from worker.domain.records.orders import Change, EventKind, Order, OrderEvent, OrderState, Source
 from worker.domain.settlement import ask_again_now
-from worker.domain.submissions import Rejection
 
 Reference = tuple[int, object, OrderKey]
 """Index in the list, payload, key."""

@@ -1,14 +1,16 @@
 """What the billing system sends: orders and references, checked field by field."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
 from worker.domain.amounts import AMOUNT_RULE, read_amount
-from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile, order_id_fault
-from worker.domain.orders import Attention, Order, OrderState, gravest
+from worker.domain.identity import MOBILE_RULE, id_fault, json_type, normalise_mobile, order_id_fault
+from worker.domain.records.incoming import Rejection, Submission, Unread
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Attention, Order, OrderState, gravest
 
 Item = TypeVar("Item")
 
@@ -22,39 +24,6 @@ _TIME_RULE = (
 )
 ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Submission:
-    """An order as it was sent, with every field checked."""
-
-    key: OrderKey
-    mobile: str | None
-    expected_amount: Decimal | None
-    submitted_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unread:
-    """What was refused before it was read: too large."""
-
-    text: str
-    """Its start."""
-    errors: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rejection:
-    """One item of a list that was refused, or the list itself."""
-
-    index: int | None
-    """Its place in the list; None where the list itself was refused."""
-    payload: object
-    errors: tuple[str, ...]
-
-    def as_answer(self) -> dict[str, object]:
-        """The form in which a task tells its caller."""
-        return {"index": self.index, "errors": list(self.errors)}
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:

@@ -1,16 +1,8 @@
 """Whose turn a slot is: which account's, and there batches, suspects, or orders that are asked one by one."""
 
 from collections.abc import Collection, Iterator, Sequence
-from enum import StrEnum
 
-
-class Work(StrEnum):
-    """The kinds of query that compete for an account's slots."""
-
-    BATCH = "batch"
-    SUSPECTS = "suspects"
-    SINGLE = "single"
-
+from worker.domain.records.queries import Work
 
 # Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
 # up to 99 innocent orders from their batches, so it gets all that the rule allows.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from worker.database.transactions import Database, retry_contention
-from worker.domain.orders import OrderState
+from worker.domain.records.orders import OrderState
 from worker.stores.archived_orders import (
     Position,
     bring_back,

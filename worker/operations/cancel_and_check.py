@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from worker.database.transactions import Database, retry_until
 from worker.domain.order_requests import ReferenceResult, cancel_all, check_all
+from worker.domain.refused_texts import refused_texts
 from worker.domain.submissions import read_items, read_reference
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.stores.recharge_orders import lock_by_keys, save_changes
@@ -23,7 +24,7 @@ def cancel(database: Database, app_ids: Mapping[str, str], references: object, s
         result = cancel_all(read, orders, now)
         save_changes(connection, result.changes.values(), now)
         result.rejections = [*refused, *result.rejections]
-        keep(connection, result.rejections, source, now)
+        keep(connection, refused_texts(result.rejections), source, now)
         return result
 
 
@@ -37,5 +38,5 @@ def check(database: Database, app_ids: Mapping[str, str], references: object, so
         result = check_all(read, orders, now)
         save_changes(connection, result.changes.values(), now)
         result.rejections = [*refused, *result.rejections]
-        keep(connection, result.rejections, source, now)
+        keep(connection, refused_texts(result.rejections), source, now)
         return result

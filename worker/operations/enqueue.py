@@ -13,10 +13,11 @@ from worker.domain.enqueueing import (
     names_an_id_twice,
     new_order,
 )
-from worker.domain.identity import OrderKey
 from worker.domain.pricing.due import first_due
 from worker.domain.pricing.noting import note_arrivals
-from worker.domain.rules import Rules
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.parameters import Rules
+from worker.domain.refused_texts import refused_texts
 from worker.domain.submissions import read_items, read_order
 from worker.operations.learn import add_notes
 from worker.stores.archived_orders import knows_any
@@ -60,7 +61,7 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
         add_notes(connection, note_arrivals(arrivals, now, rules), now, rules)
         save_changes(connection, result.changes, now)
         result.rejections.extend(refused)
-        keep(connection, result.rejections, source, now)
+        keep(connection, refused_texts(result.rejections), source, now)
         return result
 
 

@@ -7,7 +7,7 @@ such accounts, once a second each, would keep a machine busy for nothing.
 from collections.abc import Collection
 
 from worker.database.transactions import Database
-from worker.domain.accounts import waits
+from worker.domain.back_off import waits
 from worker.domain.index_ranges import INDEX_RANGES
 from worker.stores.due_orders import read_dueness
 

@@ -10,8 +10,8 @@ import structlog
 
 from worker.database.transactions import Database, retry_contention
 from worker.domain.giving_up import flag_overdue, overdue_before
-from worker.domain.orders import Change
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Change
+from worker.domain.records.parameters import Rules
 from worker.stores.recharge_orders import has_overdue, lock_overdue, save_changes
 
 log = structlog.stdlib.get_logger(__name__)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.database.transactions import Connection
-from worker.domain.accounts import AccountState, restart_stepped_backoff
-from worker.domain.choice import Choice
-from worker.domain.orders import Order
-from worker.domain.pricing.batch import Pick
-from worker.domain.rules import Rules
+from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Choice, Pick
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
 from worker.operations.learn import read_prices
 from worker.operations.reserve_slot import choose_due
 from worker.stores.account_states import read_state

@@ -12,10 +12,11 @@ from worker.domain.callbacks import (
     key_in,
     read_callback,
 )
-from worker.domain.identity import OrderKey
-from worker.domain.orders import learned_keys
 from worker.domain.pricing.noting import note_callbacks
-from worker.domain.rules import Rules
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import learned_keys
+from worker.domain.records.parameters import Rules
+from worker.domain.refused_texts import refused_texts
 from worker.domain.submissions import read_items
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_notes
@@ -50,7 +51,7 @@ def record_callbacks(
         add_notes(connection, note_callbacks(result.changes, now, rules), now, rules)
         save_changes(connection, result.changes, now)
         keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
-        keep(connection, result.rejections, source, now)
+        keep(connection, refused_texts(result.rejections), source, now)
         return result
 
 

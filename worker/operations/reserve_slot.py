@@ -6,21 +6,23 @@ after it; a deadline that starts after the commit would let a slow grant eat int
 
 import math
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.accounts import AccountState, restart_stepped_backoff
-from worker.domain.budget import Permission, Reading, begin, bring_back, is_longer, may_ask, opens_in, reserve
-from worker.domain.choice import Choice, choose, spend
-from worker.domain.index_ranges import each_once, first_pages, next_pages
-from worker.domain.orders import Order
+from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.budget import Permission, begin, bring_back, is_longer, may_ask, opens_in, reserve
+from worker.domain.choice import choose, spend
+from worker.domain.index_ranges import first_pages, next_pages
 from worker.domain.pricing.prices import Prices
 from worker.domain.pricing.prior import prior_prices
-from worker.domain.queries import Query
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Choice, each_once
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
 from worker.domain.turns import accounts_in_turn
 from worker.operations.learn import read_prices
 from worker.operations.slot_windows import raise_window_of, read_clocks
@@ -37,39 +39,6 @@ from worker.stores.query_budgets import (
     save_slot,
 )
 from worker.stores.recharge_orders import lease
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SlotKey:
-    """A slot of an account SID, with the accounts that share it."""
-
-    account_sid: str
-    number: int
-    app_ids: Mapping[str, str]
-    """Account name to app id, in the order of the names."""
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """What tells its row from others."""
-        return self.account_sid, self.number
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Opening:
-    """A slot that may carry a query soon."""
-
-    slot: SlotKey
-    in_seconds: float
-    """0 where it may carry one now."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LongerWindow:
-    """A slot on which nothing is asked: its row was written with a window that is longer than ours. Both in seconds."""
-
-    slot: SlotKey
-    its_window: float
-    our_window: float
 
 
 def _random_token() -> str:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
-from worker.domain.budget import Reading, lower_window, raise_window
-from worker.domain.rules import Rules
+from worker.domain.budget import lower_window, raise_window
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import Reading
 from worker.stores.query_budgets import SlotRow, lock_rows, read_longest_windows, read_rows, save_slot
 
 _ANSWER_SECONDS = 5.0

@@ -7,16 +7,19 @@ from typing import NamedTuple
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.accounts import AccountState, back_off
 from worker.domain.answered import after_answer, names_besides
+from worker.domain.back_off import back_off
 from worker.domain.bad_ends import after_bad_end
-from worker.domain.budget import Reading, tighten
+from worker.domain.budget import tighten
 from worker.domain.one_item import TELLING_BATCH
 from worker.domain.outages import FAILED_AGAIN, return_to_batch
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer
-from worker.domain.rules import Rules
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import Reading
 from worker.operations.learn import add_notes, read_prices
 from worker.operations.slot_windows import raise_window_of, read_clocks
 from worker.stores.account_states import lock_states, save_state
@@ -66,7 +69,8 @@ class WriteBack:
             prices = read_prices(connection, query.account, self._rules)
             aftermath = after_answer(locked.holder, answer, rows, state, prices=prices, now=now, rules=self._rules)
             add_notes(connection, {query.account: aftermath.notes}, now, self._rules)
-            end_with_answer(connection, query, answer, aftermath, now)
+            counts = {"settled": aftermath.settled, "pending": aftermath.pending, "absent": aftermath.absent}
+            end_with_answer(connection, query, answer, **counts, now=now)
             return self._save(connection, query, aftermath, locked)
 
     def _write_error(self, query: Query, error: QueryError) -> Aftermath:

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from sqlalchemy import Connection, insert, select, update
 
 from worker.database.tables import AccountStateRow, table_of
-from worker.domain.accounts import AccountState
+from worker.domain.records.accounts import AccountState
 
 STATES = table_of(AccountStateRow)
 _COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]

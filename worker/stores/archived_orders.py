@@ -26,7 +26,7 @@ from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_o
 from worker.database.column_types import Amount, UtcDateTime
 from worker.database.tables import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
 from worker.database.transactions import RaceLost
-from worker.domain.orders import OrderState
+from worker.domain.records.orders import OrderState
 
 ARCHIVED = table_of(ArchivedOrder)
 _ORDERS = table_of(RechargeOrder)

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
 
-from worker.domain.orders import Attention, OrderState
-from worker.domain.reports import IdKind
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.reports import IdKind
 from worker.stores.account_states import STATES
 from worker.stores.archived_orders import ARCHIVED, read_archived
 from worker.stores.platform_queries import QUERIES

@@ -26,13 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from worker.database.bulk_statements import one_of
-from worker.domain.accounts import AccountState
-from worker.domain.choice import Choice
-from worker.domain.index_ranges import IndexRange, Page, Pages, each_once
-from worker.domain.orders import Lane, Order
-from worker.domain.pricing.batch import Candidate
-from worker.domain.reports import IdKind
-from worker.domain.turns import Work
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Candidate, Choice, IndexRange, Page, Pages, each_once
+from worker.domain.records.orders import Lane, Order
+from worker.domain.records.queries import Work
+from worker.domain.records.reports import IdKind
 from worker.stores.account_states import STATES
 from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from worker.database.tables import PlatformQuery, table_of
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
 
 QUERIES = table_of(PlatformQuery)
 
@@ -33,8 +33,10 @@ def mark_lost(connection: Connection, query_id: int | None) -> None:
         _end(connection, query_id, {"outcome": "lost"})
 
 
-def end_with_answer(connection: Connection, query: Query, answer: Answer, aftermath: Aftermath, now: datetime) -> None:
-    """Write what an answer held, in numbers and ids."""
+def end_with_answer(
+    connection: Connection, query: Query, answer: Answer, *, settled: int, pending: int, absent: int, now: datetime
+) -> None:
+    """Write what an answer held, in ids and in numbers of orders."""
     added = json.dumps([report.words for report in answer.added[:_MOST_ADDED]], ensure_ascii=False)
     _end(
         connection,
@@ -43,9 +45,9 @@ def end_with_answer(connection: Connection, query: Query, answer: Answer, afterm
             "outcome": "answered",
             "answered_at": now,
             "http_status": answer.http_status,
-            "settled_count": aftermath.settled,
-            "pending_count": aftermath.pending,
-            "absent_count": aftermath.absent,
+            "settled_count": settled,
+            "pending_count": pending,
+            "absent_count": absent,
             "absent_ids": ",".join(answer.absent) or None,
             "added_items": added[:_LONGEST_ADDED] if answer.added else None,
             "answer_excerpt": answer.excerpt,

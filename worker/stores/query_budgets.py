@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from worker.database.tables import QueryBudget, table_of
-from worker.domain.budget import Slot
+from worker.domain.records.slots import Slot
 
 BUDGETS = table_of(QueryBudget)
 _COLUMNS = (

@@ -21,10 +21,10 @@ from worker.database.bulk_statements import (
 )
 from worker.database.tables import OrderEventRow, RechargeOrder, table_of
 from worker.database.transactions import RaceLost
-from worker.domain.identity import OrderKey
-from worker.domain.orders import Change, Lane, Order, OrderEvent, OrderState
-from worker.domain.reports import IdKind
-from worker.domain.submissions import Submission
+from worker.domain.records.incoming import Submission
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Change, Lane, Order, OrderEvent, OrderState
+from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import ARCHIVED, bring_back
 
 ORDERS = table_of(RechargeOrder)

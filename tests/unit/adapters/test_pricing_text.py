@@ -20,7 +20,7 @@ from worker.domain.pricing.json_text import (
 from worker.domain.pricing.learning import COHORT_WINDOWS, NEVER, Learned, Look, Notes, cohort_seconds
 from worker.domain.pricing.prices import price_looks, prices_of
 from worker.domain.pricing.prior import prior_prices
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 RULES = Rules()
 OTHERS = [Rules(window_seconds=30.0), Rules(grace_seconds=500.0), Rules(unresolved_after_seconds=86_400.0)]

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, make_state
-from worker.domain.accounts import back_off, restart_stepped_backoff, wait_for_configuration
-from worker.domain.reports import IdKind
+from worker.domain.back_off import back_off, restart_stepped_backoff, wait_for_configuration
+from worker.domain.records.reports import IdKind
 
 
 def test_a_back_off_is_1_window_doubling_to_15() -> None:

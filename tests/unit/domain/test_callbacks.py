@@ -6,7 +6,7 @@ from hypothesis import example, given
 from tests.unit.domain.builders import APP_ID, MASKED
 from tests.unit.domain.test_submissions import json_values, nested
 from worker.domain.callbacks import LONGEST_PAYLOAD, Callback, account_of, key_in, read_callback
-from worker.domain.identity import OrderKey
+from worker.domain.records.order_keys import OrderKey
 
 BODY = {
     "requestId": "R1",

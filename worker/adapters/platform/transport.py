@@ -14,7 +14,7 @@ from urllib3.util import Retry
 
 from worker.adapters.platform.errors import describe
 from worker.adapters.platform.exchange import Exchange
-from worker.domain.query_errors import Malformed, Unreachable
+from worker.domain.records.query_errors import Malformed, Unreachable
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.requests import WireRequest
 

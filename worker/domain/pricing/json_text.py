@@ -15,7 +15,7 @@ from worker.domain.pricing.ages import Ages, ages_of
 from worker.domain.pricing.factors import CohortFactors, Factors
 from worker.domain.pricing.learning import Cohort, Learned, Look, Notes, cohort_seconds
 from worker.domain.pricing.prices import Prices
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 _FORM = "2"
 """To be changed with the form of any of these texts."""

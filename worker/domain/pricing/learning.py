@@ -19,7 +19,7 @@ from math import floor
 
 from worker.domain.pricing.ages import Ages
 from worker.domain.pricing.curve import PRIOR_LOST_SHARE, Curve, curve_of, prior_chance
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240

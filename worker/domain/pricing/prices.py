@@ -18,7 +18,7 @@ from math import inf, sqrt
 from worker.domain.pricing.curve import Curve
 from worker.domain.pricing.factors import NO_FACTORS, Factors, factors_of
 from worker.domain.pricing.learning import Learned
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 _LEVELS = 28
 _LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0

@@ -5,7 +5,7 @@ from functools import lru_cache
 from worker.domain.pricing.ages import ages_of
 from worker.domain.pricing.curve import prior_curve
 from worker.domain.pricing.prices import Prices, price_looks
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 
 @lru_cache(maxsize=8)

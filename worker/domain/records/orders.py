@@ -7,8 +7,8 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from worker.domain.identity import OrderKey
-from worker.domain.reports import IdKind
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.reports import IdKind
 
 
 class OrderState(StrEnum):

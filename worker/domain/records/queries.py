@@ -1,14 +1,20 @@
-"""One query to the platform, from its grant on, and what its end leads to."""
+"""One query to the platform, from its grant on."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Change, EventKind, Order, OrderEvent, Source
-from worker.domain.pricing.learning import Notes
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
-from worker.domain.turns import Work
+from worker.domain.records.orders import EventKind, Order, OrderEvent, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+
+
+class Work(StrEnum):
+    """The kinds of query that compete for an account's slots."""
+
+    BATCH = "batch"
+    SUSPECTS = "suspects"
+    SINGLE = "single"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,30 +72,3 @@ class Query:
             to_state=after.state,
             detail=detail,
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Aftermath:
-    """What the end of a query changes."""
-
-    state: AccountState
-    changes: tuple[Change, ...] = ()
-    tightens_slot: bool = False
-    """Whether the slot opens a window from now, rather than when the reservation ends."""
-    backs_off_whole_sid: bool = False
-    """Whether every account of the account SID backs off."""
-    forgive_since: int | None = None
-    """From this query on, what one-item answers of the account left out was not absent, and is due at once."""
-    return_suspects: tuple[int, int] | None = None
-    """The first and the last group of suspects that an outage made, which go back to the batches."""
-    absent: int = 0
-    """How many asked orders the answer left out."""
-    pending: int = 0
-    """How many asked orders it spoke of that are not final afterwards."""
-    notes: Notes = field(default_factory=Notes)
-    """What the answer teaches about when orders settle."""
-
-    @property
-    def settled(self) -> int:
-        """How many orders became final."""
-        return sum(change.settles for change in self.changes)

@@ -14,7 +14,7 @@ lone surrogates), is bounded, and never holds a credential.
 
 from typing import ClassVar
 
-from worker.domain.wire.text import storable
+from worker.domain.records.storable_text import storable
 
 EXCERPT_LIMIT = 2000
 """Characters of an answer that are kept."""
