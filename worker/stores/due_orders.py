@@ -1,6 +1,6 @@
 """Due orders: the statement that reads the candidates for a query, and the one that locks what was chosen."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,37 +14,24 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    column,
     func,
     literal,
     literal_column,
     select,
-    true,
-    union_all,
-    values,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
 from worker.database.bulk_statements import one_of
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Candidate, Choice, IndexRange, Page, Pages, each_once
+from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages, each_once
 from worker.domain.records.orders import Lane, Order
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.stores.account_states import STATES
+from worker.stores.candidates_sql import candidates_sql
 from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
 
-_COLUMNS = [
-    ORDERS.c.id,
-    ORDERS.c.id_kind,
-    ORDERS.c.lane,
-    ORDERS.c.look_group,
-    ORDERS.c.submitted_at,
-    ORDERS.c.due_at,
-    ORDERS.c.queried_at,
-    ORDERS.c.check_requested_at,
-    ORDERS.c.suspect_group,
-]
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
 
@@ -146,8 +133,6 @@ class _Reading:
     """
 
     statement: str
-    constants: Mapping[str, Any]
-    """What SQLAlchemy makes a parameter of that is the same each time."""
     positions: Sequence[str] | None
     """The parameters in their order, where the driver goes by that; None where it goes by their names."""
     bound_time: Callable[[datetime], object]
@@ -155,26 +140,19 @@ class _Reading:
 
     def parameters(self, account: str, now: datetime) -> Any:
         """What the driver is handed with the statement."""
-        given = {**self.constants, "account": account, "now": self.bound_time(now)}
+        given = {"account": account, "now": self.bound_time(now)}
         return given if self.positions is None else tuple(given[name] for name in self.positions)
 
 
 # One for each kind of first pages, and a few next ones for each account.
 @lru_cache(maxsize=72)
 def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
-    reads = [*_reads(dialect, pages.first), *_reads(dialect, pages.last, is_last=True)]
-    if pages.checked:
-        # SQLite takes ORDER BY and LIMIT inside a union only in a subquery.
-        reads.append(select(_checked(pages.checked).subquery()))
-    return _reading(dialect, reads)
-
-
-def _reading(dialect: Dialect, reads: Sequence[Select[tuple[Any, ...]]]) -> _Reading:
-    kept_time: TypeEngine[Any] = ORDERS.c.due_at.type.dialect_impl(dialect)
-    compiled = union_all(*reads).compile(dialect=dialect)
+    times: TypeEngine[Any] = ORDERS.c.due_at.type
+    kept_time: TypeEngine[Any] = times.dialect_impl(dialect)
+    parameters = (bindparam("account", type_=ORDERS.c.account.type), bindparam("now", type_=times))
+    compiled = text(candidates_sql(dialect.name, pages)).bindparams(*parameters).compile(dialect=dialect)
     return _Reading(
         statement=str(compiled),
-        constants=compiled.params,
         positions=getattr(compiled, "positiontup", None),
         bound_time=kept_time.bind_processor(dialect) or _as_it_is,
         # PostgreSQL's driver tells times in the zone of the session, which is UTC.
@@ -184,24 +162,6 @@ def _reading(dialect: Dialect, reads: Sequence[Select[tuple[Any, ...]]]) -> _Rea
 
 def _as_it_is(value: datetime) -> datetime:
     return value
-
-
-def _reads(dialect: Dialect, pages: Sequence[Page], *, is_last: bool = False) -> list[Select[tuple[Any, ...]]]:
-    """For each page a read of the first rows of its range, or of the last."""
-    if dialect.name == "postgresql":
-        counts = sorted({count for _, count in pages})
-        return [_repeated([range_ for range_, most in pages if most == count], count, is_last) for count in counts]
-    reads = [_end_of(_text(lane), _text(kind), _number(group), count, is_last) for (lane, kind, group), count in pages]
-    return [select(read.subquery()) for read in reads]
-
-
-def _repeated(ranges: Sequence[IndexRange], most: int, is_last: bool) -> Select[tuple[Any, ...]]:
-    """One read, repeated for each range: to plan each apart took PostgreSQL longer than to run them all."""
-    name = f"{'last' if is_last else 'first'}_{most}"
-    columns = [column(name, ORDERS.c[name].type) for name in ("lane", "id_kind", "look_group")]
-    listed = values(*columns, name=f"ranges_of_{name}", literal_binds=True).data(ranges)
-    end = _end_of(listed.c.lane, listed.c.id_kind, listed.c.look_group, most, is_last).lateral(name)
-    return select(end).select_from(listed).join(end, true())
 
 
 def _text(value: StrEnum) -> ColumnElement[str]:
@@ -224,16 +184,3 @@ def is_due(
 def _is_asked(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
     """Whether an order stands in this range of the index."""
     return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.look_group == group)
-
-
-def _end_of(lane: Any, kind: Any, group: Any, most: int, is_last: bool) -> Select[tuple[Any, ...]]:
-    due = is_due(bindparam("account"), bindparam("now")) & _is_asked(lane, kind, group)
-    # The same index, read backwards for the last.
-    by_due = ORDERS.c.due_at.desc() if is_last else ORDERS.c.due_at
-    return select(*_COLUMNS).where(due).order_by(by_due).limit(_number(most))
-
-
-def _checked(limit: int) -> Select[tuple[Any, ...]]:
-    due = is_due(bindparam("account"), bindparam("now"))
-    checked = ORDERS.c.check_requested_at.is_not(None)
-    return select(*_COLUMNS).where(due & checked).order_by(ORDERS.c.check_requested_at).limit(_number(limit))
