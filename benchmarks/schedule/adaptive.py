@@ -12,8 +12,7 @@ from worker.domain.pricing.batch import helping_of, last_helping_of, pick_batch,
 from worker.domain.pricing.due import first_due, next_due
 from worker.domain.pricing.factors import NO_FACTORS
 from worker.domain.pricing.learning import NEVER, REPRICE_WINDOWS, Learned, Look, Notes, cohort_of
-from worker.domain.pricing.prices import Prices, prices_of
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import Prices, prices_of, prior_prices
 from worker.domain.records.candidates import Candidate, Pick
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules

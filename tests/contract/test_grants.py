@@ -11,7 +11,7 @@ from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, 
 from worker.database.transactions import Database
 from worker.domain.choice import choose
 from worker.domain.index_ranges import first_pages
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded, Refused
 from worker.stores.due_orders import claim, read_candidates

@@ -12,8 +12,7 @@ from tests.support.reconciling import Workbench, answer_to, item
 from worker.domain.pricing.due import SPARE_WAITS
 from worker.domain.pricing.json_text import read_learned, read_notes
 from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes
-from worker.domain.pricing.prices import Prices
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import Prices, prior_prices
 from worker.domain.records.parameters import Rules
 from worker.operations import learn
 from worker.operations.learn import Learning, add_notes, read_prices

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tests.support.reconciling import BUDGETS, QUERIES, Workbench, answer_to, item
 from worker.domain.pricing.ages import group_of
 from worker.domain.pricing.due import next_due
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import (

@@ -22,7 +22,7 @@ from worker.database.transactions import Database
 from worker.domain.budget import Permission, may_ask, reserve
 from worker.domain.choice import choose
 from worker.domain.index_ranges import first_pages
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query

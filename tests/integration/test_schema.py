@@ -17,7 +17,7 @@ from worker.domain.giving_up import overdue_before
 from worker.domain.index_ranges import first_pages
 from worker.domain.pricing.ages import GROUPS
 from worker.domain.pricing.batch import HELPING, pick_batch, worth_of
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
 from worker.domain.records.order_keys import OrderKey

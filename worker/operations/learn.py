@@ -19,8 +19,7 @@ from worker.domain.pricing.json_text import (
     read_prices_text,
 )
 from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes, is_reprice_due
-from worker.domain.pricing.prices import Prices, prices_of
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import Prices, prices_of, prior_prices
 from worker.domain.records.parameters import Rules
 from worker.stores import poll_schedules
 from worker.stores.recharge_orders import count_pending

@@ -15,8 +15,7 @@ from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, begin, bring_back, is_longer, may_ask, opens_in, reserve
 from worker.domain.choice import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
-from worker.domain.pricing.prices import Prices
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import Prices, prior_prices
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, each_once
 from worker.domain.records.orders import Order

@@ -18,8 +18,7 @@ from worker.domain.pricing.json_text import (
     read_prices_text,
 )
 from worker.domain.pricing.learning import COHORT_WINDOWS, NEVER, Learned, Look, Notes, cohort_seconds
-from worker.domain.pricing.prices import price_looks, prices_of
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import price_looks, prices_of, prior_prices
 from worker.domain.records.parameters import Rules
 
 RULES = Rules()

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.domain.answered import after_answer
 from worker.domain.bad_ends import after_bad_end
-from worker.domain.pricing.prior import prior_prices
+from worker.domain.pricing.prices import prior_prices
 from worker.domain.query_effects import Aftermath
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
