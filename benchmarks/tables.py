@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 from worker.domain.pricing.ages import GROUPS, group_edges
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 LARGE = 1_000_000
 

@@ -11,15 +11,15 @@ import sqlalchemy
 from benchmarks.bench import APP_ID, Bench, settings
 from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants
-from worker.adapters.database.write_back import WriteBack
 from worker.adapters.log import configure_logging
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.reports import Answer, IdKind
+from worker.database.transactions import Database
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signature import Credentials
 from worker.intake import Intake
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 from worker.runtime import app_ids_of, rules_of, slots_of
 

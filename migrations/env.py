@@ -1,14 +1,14 @@
 """What Alembic runs a migration against, and with which guards.
 
-`worker.adapters.database.migrations` hands its session over. The plain `alembic` command gets one on the database that
+`worker.database.migrations` hands its session over. The plain `alembic` command gets one on the database that
 our settings name, so that no URL stands in any configuration file.
 """
 
 from alembic import context
 from sqlalchemy import Connection
 
-from worker.adapters.database.migrations import migration_session, refuse_newer
-from worker.adapters.database.models import Base
+from worker.database.migrations import migration_session, refuse_newer
+from worker.database.tables import Base
 from worker.settings import load_settings
 
 

@@ -140,7 +140,7 @@ def database_url(database_server: DatabaseServer) -> Iterator[str]:
 def migrated_database_url(database_server: DatabaseServer) -> Iterator[str]:
     """URL of a database of this test's own, at Alembic's head."""
     # Here, so that the tests that need no database run without the database's code.
-    from worker.adapters.database.migrations import upgrade
+    from worker.database.migrations import upgrade
 
     with database_server.migrated(upgrade) as url:
         yield url

@@ -18,9 +18,9 @@ from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from worker.adapters.certificates import certified
-from worker.adapters.database.engine import passes_with_time
 from worker.adapters.log import configure_logging
 from worker.adapters.wording import first_words
+from worker.database.transactions import passes_with_time
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
 from worker.messages.batch_in_pool import is_in_batch

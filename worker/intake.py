@@ -1,27 +1,27 @@
 """What comes in: orders, callbacks, cancellations, checks. One list is one transaction, and nothing refused is lost."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import structlog
 
-from worker.adapters.database.callbacks import match_kept, matching_after, record, waiting_for
-from worker.adapters.database.engine import Database
-from worker.adapters.database.enqueue import Taken, enqueue
-from worker.adapters.database.references import Handled, cancel, check
-from worker.adapters.database.rejections import keep
-from worker.domain.callbacks import Callback, read_callback
-from worker.domain.identity import OrderKey
-from worker.domain.rules import Rules
-from worker.domain.submissions import Rejection, Submission, read_list, read_order, read_reference
+from worker.database.transactions import Database
+from worker.domain.enqueueing import EnqueueResult
+from worker.domain.records.incoming import Rejection
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.parameters import Rules
+from worker.operations.cancel_and_check import cancel, check
+from worker.operations.enqueue import enqueue
+from worker.operations.record_callbacks import (
+    find_callbacks_for,
+    find_callbacks_of_known_orders,
+    match_kept_callbacks,
+    record_callbacks,
+)
 
-Read = TypeVar("Read", Submission, Callback, OrderKey)
-Result = TypeVar("Result")
 Answer = dict[str, object]
 
 _MATCHED_AT_ONCE = 200
-_PATIENCE_SECONDS = 20.0
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,43 +60,32 @@ class Intake:
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
         """Take in a list of callback bodies, as the platform sent them."""
-
-        def attempt() -> tuple[Answer, list[OrderKey]]:
-            with self._database.write() as connection:
-                now = self._database.now(connection)
-                read, refused = _read_all(callbacks, "callbacks", read_callback)
-                parsed = [(index, callback) for index, _, callback in read]
-                recorded = record(connection, parsed, self._app_ids, now, self._rules)
-                refused.extend(recorded.rejections)
-                keep(connection, refused, source, now)
-            answer: Answer = {
-                "settled": recorded.settled,
-                "unchanged": recorded.unchanged,
-                "kept": recorded.kept,
-                "rejected": _told(refused),
-            }
-            return answer, recorded.keys
-
-        answer, keys = self._insist(attempt)
-        self.match_callbacks(keys)
+        result = record_callbacks(self._database, self._rules, self._app_ids, callbacks, source)
+        answer: Answer = {
+            "settled": result.settled,
+            "unchanged": result.unchanged,
+            "kept": len(result.unmatched),
+            "rejected": _told(result.rejections),
+        }
+        self.match_callbacks(result.keys)
         log.info("callbacks recorded", action="callbacks_recorded", **_counts(answer))
         return answer
 
     def cancel_orders(self, orders: object, *, source: str = "reconciler.cancel_orders") -> Answer:
         """Stop asking about orders that the billing system has dealt with."""
-        handled, refused = self._handle(orders, cancel, source)
+        result = cancel(self._database, self._app_ids, orders, source)
         answer: Answer = {
-            "cancelled": handled.changed,
-            "unchanged": handled.unchanged,
-            "rejected": _told(refused),
+            "cancelled": result.changed,
+            "unchanged": result.unchanged,
+            "rejected": _told(result.rejections),
         }
         log.info("orders cancelled", action="orders_cancelled", **_counts(answer))
         return answer
 
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
         """Ask about pending orders next, within the same budget."""
-        handled, refused = self._handle(orders, check, source)
-        answer: Answer = {"queued": handled.changed, "rejected": _told(refused)}
+        result = check(self._database, self._app_ids, orders, source)
+        answer: Answer = {"queued": result.changed, "rejected": _told(result.rejections)}
         log.info("checks queued", action="checks_queued", **_counts(answer))
         return answer
 
@@ -107,87 +96,33 @@ class Intake:
         the same moment, each blind to the other.
         """
         while keys:
-            with self._database.read() as connection:
-                waiting = waiting_for(connection, keys)
+            waiting = find_callbacks_for(self._database, keys)
             # An order that learns an id by its callback may have another one waiting under that id.
             keys = self._match(waiting) if waiting else []
 
     def match_some_callbacks(self) -> None:
         """Look through a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
-        with self._database.read() as connection:
-            matching, self._match_from = matching_after(connection, self._match_from, _MATCHED_AT_ONCE)
+        matching, self._match_from = find_callbacks_of_known_orders(self._database, self._match_from, _MATCHED_AT_ONCE)
         if matching:
             self.match_callbacks(self._match(matching))
 
-    def _enqueue(self, orders: object, source: str) -> Taken:
-        def attempt() -> Taken:
-            with self._database.write() as connection:
-                now = self._database.now(connection)
-                read, refused = _read_all(orders, "orders", lambda item: read_order(item, self._app_ids, now))
-                taken = enqueue(connection, read, now, self._rules)
-                taken.rejections.extend(refused)
-                keep(connection, taken.rejections, source, now)
-            return taken
+    def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:
+        log.info("kept callbacks matched", action="callbacks_matched", count=len(kept_ids))
+        return match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
 
-        taken = self._insist(attempt)
-        self.match_callbacks(taken.keys)
+    def _enqueue(self, orders: object, source: str) -> EnqueueResult:
+        result = enqueue(self._database, self._rules, self._app_ids, orders, source)
+        self.match_callbacks(result.keys)
         # A list that was refused in part is somebody's mistake, which nobody sees among the others.
-        report = log.warning if taken.rejections else log.info
+        report = log.warning if result.rejections else log.info
         report(
             "orders enqueued",
             action="orders_enqueued",
-            accepted=len(taken.accepted),
-            duplicates=len(taken.duplicates),
-            rejected=len(taken.rejections),
+            accepted=len(result.accepted),
+            duplicates=len(result.duplicates),
+            rejected=len(result.rejections),
         )
-        return taken
-
-    def _insist(self, attempt: Callable[[], Result]) -> Result:
-        """Repeat a transaction while the database is away, for a while.
-
-        To wait here keeps the rest of the queue at the broker. What a task gives up at once is held in memory as a
-        retry: in a long outage that would become the whole queue.
-        """
-        return self._database.insisting(attempt, seconds=_PATIENCE_SECONDS)
-
-    def _match(self, unmatched_ids: Sequence[int]) -> list[OrderKey]:
-        def attempt() -> list[OrderKey]:
-            with self._database.write() as connection:
-                now = self._database.now(connection)
-                return match_kept(connection, unmatched_ids, self._app_ids, now, self._rules)
-
-        log.info("kept callbacks matched", action="callbacks_matched", count=len(unmatched_ids))
-        return self._insist(attempt)
-
-    def _handle(
-        self, orders: object, operation: Callable[..., Handled], source: str
-    ) -> tuple[Handled, list[Rejection]]:
-        def attempt() -> tuple[Handled, list[Rejection]]:
-            with self._database.write() as connection:
-                now = self._database.now(connection)
-                read, refused = _read_all(orders, "orders", lambda item: read_reference(item, self._app_ids))
-                handled = operation(connection, read, now)
-                refused.extend(handled.rejections)
-                keep(connection, refused, source, now)
-            return handled, refused
-
-        return self._insist(attempt)
-
-
-def _read_all(
-    items: object, what: str, read: Callable[[object], Read | tuple[str, ...]]
-) -> tuple[list[tuple[int, object, Read]], list[Rejection]]:
-    """Check each item of a list: (place, payload, what it means) of the good ones, and the refusals of the others."""
-    listed, refusals = read_list(items, what)
-    good: list[tuple[int, object, Read]] = []
-    refused = list(refusals)
-    for index, item in enumerate(listed):
-        result = read(item)
-        if isinstance(result, tuple):
-            refused.append(Rejection(index=index, payload=item, errors=result))
-        else:
-            good.append((index, item, result))
-    return good, refused
+        return result
 
 
 def _told(refused: Iterable[Rejection]) -> list[dict[str, object]]:

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 import structlog
 
 from worker.adapters.clock import Clock
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.bad_ends import End, end_of
-from worker.domain.identity import OrderKey
-from worker.domain.orders import learned_keys
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import learned_keys
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import SlotKey
 from worker.domain.wire.signature import Credentials
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 
 log = structlog.stdlib.get_logger(__name__)
 

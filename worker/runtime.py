@@ -7,15 +7,16 @@ from functools import partial
 from types import MappingProxyType
 
 from worker.adapters.clock import Clock, HostClock
-from worker.adapters.database.engine import ANSWER_SECONDS, Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.learning import Learning
-from worker.adapters.database.overdue import OverdueOrders
-from worker.adapters.database.resting import read_resting
-from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.rules import Rules
+from worker.database.transactions import ANSWER_SECONDS, Database
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.find_idle_accounts import read_resting
+from worker.operations.flag_overdue import OverdueOrders
+from worker.operations.learn import Learning
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 from worker.settings import Settings, load_settings
 from worker.ticks import Ticks

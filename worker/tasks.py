@@ -6,7 +6,7 @@ Arguments come from other programs: whatever arrives is taken, checked by the op
 from collections.abc import Sequence
 
 from worker.celery import app
-from worker.domain.submissions import Unread
+from worker.domain.records.incoming import Unread
 from worker.messages.batch_in_pool import Arguments, of_batch
 from worker.messages.durable import DurableTask
 from worker.messages.sizes import UNREAD

@@ -15,10 +15,11 @@ from typing import TypeVar
 import structlog
 
 from worker.adapters.alarm import Alarm
-from worker.adapters.database.error_kinds import kind_of
-from worker.adapters.database.grants import Grants, LongerWindow, SlotKey
 from worker.adapters.interval import SharedInterval
 from worker.adapters.wording import first_words, longer_window_remedy
+from worker.database.error_kinds import kind_of
+from worker.domain.records.slots import LongerWindow, SlotKey
+from worker.operations.reserve_slot import Grants
 from worker.reconcile import Granted, Reconciler
 
 T = TypeVar("T")

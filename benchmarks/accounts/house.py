@@ -12,11 +12,12 @@ from sqlalchemy.pool import NullPool
 from benchmarks import tables
 from benchmarks.accounts.plan import Plan
 from worker.adapters.clock import HostClock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.order_rows import ORDERS
-from worker.domain.rules import Rules
+from worker.database.transactions import Database
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.reserve_slot import Grants
+from worker.stores.recharge_orders import ORDERS
 
 _LIST = 1000
 _AGE = timedelta(hours=2)

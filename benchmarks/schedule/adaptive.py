@@ -7,24 +7,16 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from benchmarks.schedule.scenario import Scenario
-from worker.domain.orders import Lane
 from worker.domain.pricing.ages import GROUPS, ages_of, group_of
-from worker.domain.pricing.batch import (
-    Candidate,
-    Pick,
-    helping_of,
-    last_helping_of,
-    pick_batch,
-    used_up,
-    worth_of,
-)
+from worker.domain.pricing.batch import helping_of, last_helping_of, pick_batch, used_up, worth_of
 from worker.domain.pricing.due import first_due, next_due
 from worker.domain.pricing.factors import NO_FACTORS
 from worker.domain.pricing.learning import NEVER, REPRICE_WINDOWS, Learned, Look, Notes, cohort_of
-from worker.domain.pricing.prices import Prices, prices_of
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
+from worker.domain.pricing.prices import Prices, prices_of, prior_prices
+from worker.domain.records.candidates import Candidate, Pick
+from worker.domain.records.orders import Lane
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 

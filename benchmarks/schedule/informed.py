@@ -8,10 +8,10 @@ from itertools import groupby
 from benchmarks.schedule.adaptive import Adaptive, time_of
 from benchmarks.schedule.scenario import Order, Scenario
 from worker.domain.pricing.ages import GROUPS, Ages
-from worker.domain.pricing.batch import Candidate, Pick
 from worker.domain.pricing.curve import Curve
 from worker.domain.pricing.learning import cohort_of
 from worker.domain.pricing.prices import Prices, price_looks
+from worker.domain.records.candidates import Candidate, Pick
 
 
 class Informed(Adaptive):

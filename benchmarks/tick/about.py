@@ -5,7 +5,7 @@ import os
 from sqlalchemy import text
 
 from benchmarks.about import machine, versions
-from worker.adapters.database.engine import Database
+from worker.database.transactions import Database
 
 _PACKAGES = ("sqlalchemy", "psycopg", "pymysql")
 _VERSIONS = {"sqlite": "SELECT 'SQLite ' || sqlite_version()"}

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from benchmarks.tick.passes import Passes, Timings, answer_to
 from benchmarks.tick.synthetic import size_of, tell
-from worker.adapters.database.engine import Database
-from worker.domain.orders import OrderState
-from worker.domain.rules import Rules
+from worker.database.transactions import Database
+from worker.domain.records.orders import OrderState
+from worker.domain.records.parameters import Rules
 
 _TOLD_EVERY = 1_000
 _COMPARED = 200

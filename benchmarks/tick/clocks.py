@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from worker.adapters.clock import HostClock
-from worker.adapters.database.engine import Database
+from worker.database.transactions import Database
 
 
 class BootClock(HostClock):

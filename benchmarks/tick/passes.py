@@ -18,24 +18,23 @@ from sqlalchemy import BindParameter, Connection, bindparam, select, update
 from benchmarks.bench import APP_ID, settings
 from benchmarks.tick.clocks import BootClock, VirtualDatabase
 from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
-from worker.adapters.database.account_rows import lock_states
-from worker.adapters.database.budget_rows import BUDGETS
-from worker.adapters.database.bulk import insert_rows
-from worker.adapters.database.candidates import choose_due
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants
-from worker.adapters.database.order_rows import ORDERS, to_values
-from worker.adapters.database.prices import read_prices
-from worker.adapters.database.query_rows import QUERIES
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.choice import Choice
-from worker.domain.orders import Order
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer, IdKind
-from worker.domain.rules import Rules
-from worker.domain.turns import Work
+from worker.database.bulk_statements import insert_rows
+from worker.database.transactions import Database
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.candidates import Choice
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query, Work
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
+from worker.operations.learn import read_prices
+from worker.operations.reserve_slot import Grants, choose_due
+from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
+from worker.stores.account_states import lock_states
+from worker.stores.platform_queries import QUERIES
+from worker.stores.query_budgets import BUDGETS
+from worker.stores.recharge_orders import ORDERS, to_values
 
 PARTS = ("quiet_tick", "choose", "grant", "write_back")
 BATCH = 100

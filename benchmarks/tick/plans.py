@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, text
 
-from worker.adapters.database.engine import Database
+from worker.database.transactions import Database
 
 # Below this many pending orders, to read half of them is no sin.
 _MANY = 10_000

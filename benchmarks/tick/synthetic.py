@@ -15,12 +15,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, insert, inspect,
 
 from benchmarks.bench import SID
 from benchmarks.tick.rows import ACCOUNT, COLUMNS, NAME_PREFIX, orders
-from worker.adapters.database.budget_rows import BUDGETS
-from worker.adapters.database.engine import Database
-from worker.adapters.database.migrations import upgrade
-from worker.adapters.database.models import Base, UnmatchedCallback, table_of
-from worker.adapters.database.order_rows import ORDERS
-from worker.domain.orders import OrderState
+from worker.database.migrations import upgrade
+from worker.database.tables import Base, UnmatchedCallback, table_of
+from worker.database.transactions import Database
+from worker.domain.records.orders import OrderState
+from worker.stores.query_budgets import BUDGETS
+from worker.stores.recharge_orders import ORDERS
 
 _CHUNK = 250_000
 _KEPT_CALLBACKS = 1_000

@@ -54,7 +54,7 @@
 #define HOST(w) ((w) < FIRST_HOST -> 0 : 1)
 #define DEADLINE(w) ((w) < FIRST_HOST -> DEADLINE_0 : DEADLINE_1)
 
-/* worker/domain/rules.py, spacing_seconds and reservation_seconds. The margin is for what wires and clocks disagree
+/* worker/domain/records/parameters.py, spacing_seconds and reservation_seconds. The margin is for what wires and clocks disagree
    about; the protocol must hold without it. */
 #define MARGIN 0
 #define SPACING (WINDOW + MARGIN)
@@ -289,7 +289,7 @@ inline send() {
     i = 0
 }
 
-/* worker/domain/queries.py, Query.holds: an end changes what its own grant leased, and nobody since. */
+/* worker/domain/records/queries.py, Query.holds: an end changes what its own grant leased, and nobody since. */
 #define HOLDS_ORDER (asked[me] && lease == me)
 
 #ifdef MUTANT_NO_TOKEN
@@ -336,24 +336,24 @@ idle:
 #else
     /* 1: worker/reconcile.py, Reconciler.reconcile, `started` */
     if :: started[me] = NOW OR_CRASH fi;
-    /* 2: worker/adapters/database/budget_rows.py, lock_free_slot: SKIP LOCKED */
+    /* 2: worker/stores/query_budgets.py, lock_free_slot: SKIP LOCKED */
     if
     :: atomic { slots[at].locked_by == NOBODY -> slots[at].locked_by = me }
     :: atomic { slots[at].locked_by != NOBODY -> reach(SKIPPED); forget(); goto idle }
     OR_CRASH
     fi;
-    /* 3: budget_rows.py, read_clocks, in its order */
+    /* 3: worker/operations/slot_windows.py, read_clocks, in its order */
     if :: boot[me] = NOW OR_CRASH fi;
     if :: database[me] = DATABASE_NOW OR_CRASH fi;
 #endif
-    /* 4: worker/adapters/database/grants.py, Grants._take. To wait ends like a crash: nothing is written. */
+    /* 4: worker/operations/reserve_slot.py, Grants.take. To wait ends like a crash: nothing is written. */
     if
     :: atomic { BRING_BACK -> reach(BROUGHT_BACK); bring_back(); forget(); goto idle }
     :: atomic { ASK && !(LOOKS_ONLY && HOST(me) == 1) -> if :: BOOT_CLOCK_DECIDES :: else -> reach(ASKED_BY_DATABASE) fi }
     OR_CRASH
     fi;
-    /* 5, 6: grants.py, _lease and _reserve, and COMMIT. An empty claim, and any error, ends like a crash; a COMMIT whose
-       word is lost ends like a crash after it. */
+    /* 5, 6: worker/operations/reserve_slot.py, Grants._reserve, and COMMIT. An empty claim, and any error, ends like a
+       crash; a COMMIT whose word is lost ends like a crash after it. */
     if
     :: atomic {
         close_for(RESERVATION(me));
@@ -380,7 +380,7 @@ idle:
     fi;
     /* worker/adapters/platform/client.py, PlatformClient._exchange: once the platform saw the query, a whole answer may
        come. Any other end leaves the slot as it stands, so it ends like a crash. */
-    /* 8: worker/adapters/database/write_back.py, WriteBack._write: lock_slot_of_token waits for the row, read_clocks */
+    /* 8: worker/operations/write_back.py, WriteBack._lock: lock_slot_of_token waits for the row, read_clocks */
     if
     :: atomic {
         heard[me] && slots[at].locked_by == NOBODY -> slots[at].locked_by = me
@@ -414,7 +414,7 @@ init {
     byte i;
     atomic {
         for (i : 0 .. SLOTS - 1) {
-            /* budget_rows.py, add_slot: a slot seen for the first time is closed for one reservation */
+            /* worker/stores/query_budgets.py, add_slot: a slot seen for the first time is closed for one reservation */
             slots[i].due_at = (DATABASE_CLOCK == STEPS_AT_WILL -> 0 : NOW + RESERVATION(0));
             slots[i].boot_id = 0;
             slots[i].boot_due = NOW + RESERVATION(0);

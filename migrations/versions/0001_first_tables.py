@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from worker.adapters.database.types import Amount, LongText, RowId, UtcDateTime
+from worker.database.column_types import Amount, LongText, RowId, UtcDateTime
 
 revision = "0001"
 down_revision = None

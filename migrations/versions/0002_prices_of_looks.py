@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from worker.adapters.database.types import LongText, RowId, UtcDateTime
+from worker.database.column_types import LongText, RowId, UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-from worker.adapters.database.types import LongText, RowId, UtcDateTime
+from worker.database.column_types import LongText, RowId, UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

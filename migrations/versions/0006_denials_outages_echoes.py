@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from worker.adapters.database.types import UtcDateTime
+from worker.database.column_types import UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

@@ -19,8 +19,8 @@ from tests.support.command_line import logging_put_back
 from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
 from worker.cli.app import app
+from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 

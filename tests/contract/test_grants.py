@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
-from worker.adapters.database.candidates import claim, read_candidates
-from worker.adapters.database.engine import Database
+from worker.database.transactions import Database
 from worker.domain.choice import choose
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.query_errors import DeadlineExceeded, Refused
-from worker.domain.rules import Rules
+from worker.domain.index_ranges import first_pages
+from worker.domain.pricing.prices import prior_prices
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import DeadlineExceeded, Refused
+from worker.stores.due_orders import claim, read_candidates
 
 
 def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrated_database_url: str) -> None:
@@ -344,7 +345,7 @@ def test_an_order_that_learns_its_request_id_while_it_is_chosen_is_left_for_the_
     bench.enqueue(*({"custom_parm": f"c{number}", "mobile": "18812340804"} for number in range(3)))
     with bench.database.read() as connection:
         now = bench.database.now(connection)
-        candidates = read_candidates(connection, bench.state(), now, Rules())
+        candidates = read_candidates(connection, "default", now, first_pages(bench.state(), now, Rules()))
     choice = choose(candidates, bench.state(), prior_prices(bench.rules), now, bench.rules)
     assert choice is not None
     bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "c2"}])

@@ -9,16 +9,14 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.adapters.database import learning
-from worker.adapters.database.learning import Learning
-from worker.adapters.database.notes import NOTES, add_notes
-from worker.adapters.database.prices import PRICES, read_prices
-from worker.adapters.database.pricing_text import read_learned, read_notes
 from worker.domain.pricing.due import SPARE_WAITS
+from worker.domain.pricing.json_text import read_learned, read_notes
 from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes
-from worker.domain.pricing.prices import Prices
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.rules import Rules
+from worker.domain.pricing.prices import Prices, prior_prices
+from worker.domain.records.parameters import Rules
+from worker.operations import learn
+from worker.operations.learn import Learning, add_notes, read_prices
+from worker.stores.poll_schedules import NOTES, PRICES
 
 RULES = Rules(grace_seconds=600.0)
 
@@ -238,13 +236,13 @@ def test_of_more_notes_than_one_transaction_takes_the_next_one_goes_on(bench: Wo
     with bench.database.write() as connection:
         now, notes = bench.database.now(connection), Notes()
         notes.submitted[int(now.timestamp() // 600)] += 1
-        for _ in range(learning.MOST_NOTES + 10):
+        for _ in range(learn.MOST_NOTES + 10):
             add_notes(connection, {"default": notes}, now, bench.rules)
     assert reprice(bench)
     assert len(bench.rows(NOTES)) == 10
     assert reprice(bench)
     assert not reprice(bench)
-    assert sum(cohort.size for cohort in stored(bench).cohorts.values()) == learning.MOST_NOTES + 10
+    assert sum(cohort.size for cohort in stored(bench).cohorts.values()) == learn.MOST_NOTES + 10
 
 
 def test_what_was_learned_for_other_ages_is_dropped_and_learning_begins_anew(bench: Workbench) -> None:

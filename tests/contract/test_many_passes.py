@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.reconciling import QUERIES, Workbench, answer_to, item
-from worker.domain.orders import Attention, Lane, OrderState
-from worker.domain.query_errors import QueryError, Refused
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import QueryError, Refused
 
 
 def fail(bench: Workbench, error: QueryError) -> None:

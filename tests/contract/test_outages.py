@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from tests.support.reconciling import EVENTS, Workbench, answer_to, item
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Attention, Lane, OrderState
-from worker.domain.query_errors import HttpError
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.query_errors import HttpError
 
 NAMES = [f"r{number}" for number in range(6)]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.reconciling import Workbench
-from worker.adapters.database.overdue import MOST_AT_ONCE, OverdueOrders
-from worker.domain.orders import Attention, OrderState
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.parameters import Rules
+from worker.operations.flag_overdue import MOST_AT_ONCE, OverdueOrders
 
 RULES = Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)
 LONG_AGO = 3_600.0 + 60 * 60.0 + 5.0

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.query_errors import DeadlineExceeded
+from worker.database.transactions import Database
+from worker.domain.records.query_errors import DeadlineExceeded
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 
 HOUR = timedelta(hours=1)
 both_ways = pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])

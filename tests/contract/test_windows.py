@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
-from worker.adapters.database.engine import Database
-from worker.adapters.database.windows import lower_windows
-from worker.domain.query_errors import DeadlineExceeded
-from worker.domain.rules import Rules
+from worker.database.transactions import Database
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import DeadlineExceeded
+from worker.operations.slot_windows import lower_windows
 
 SHORT = Rules(grace_seconds=1.0, window_seconds=60.0)
 LONG = replace(SHORT, window_seconds=120.0)

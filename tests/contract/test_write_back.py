@@ -8,12 +8,19 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.support.reconciling import BUDGETS, QUERIES, Workbench, answer_to, item
-from worker.domain.orders import Attention, OrderState, Source
 from worker.domain.pricing.ages import group_of
 from worker.domain.pricing.due import next_due
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.query_errors import DeadlineExceeded, HttpError, NotSent, QueryError, Refused, Unreachable
-from worker.domain.rules import Rules
+from worker.domain.pricing.prices import prior_prices
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import (
+    DeadlineExceeded,
+    HttpError,
+    NotSent,
+    QueryError,
+    Refused,
+    Unreachable,
+)
 
 
 def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Workbench) -> None:

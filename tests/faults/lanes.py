@@ -18,7 +18,7 @@ from tests.support.mariadb import OwnMariadb
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import OwnRabbitmq
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 
 @dataclass(frozen=True, kw_only=True)

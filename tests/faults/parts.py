@@ -13,12 +13,14 @@ from sqlalchemy import Connection, event
 from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer
+from worker.database.transactions import Database
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import SlotKey
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 
 _FOLDER = Path(os.environ["FAULTS_FOLDER"])
 _points = Points(_FOLDER)

@@ -22,12 +22,13 @@ from sqlalchemy import Connection, text
 
 from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack, SteppedClock
 from worker.adapters.clock import Clock
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Opening, SlotKey
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer
-from worker.domain.rules import Rules
+from worker.database.transactions import Database
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import Opening, SlotKey
 from worker.runtime import Parts
 
 

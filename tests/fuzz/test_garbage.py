@@ -16,11 +16,12 @@ from tests.unit.domain.builders import APP_ID, MOBILE, NOW, PRICES, RULES, lease
 from worker.adapters.platform.encoding import decoded
 from worker.domain.answered import after_answer
 from worker.domain.callbacks import Callback, read_callback
-from worker.domain.orders import Order, Source
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer, IdKind
+from worker.domain.records.incoming import Submission
+from worker.domain.records.orders import Order, Source
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.settlement import settle
-from worker.domain.submissions import Submission, read_order
+from worker.domain.submissions import read_order
 from worker.domain.verdicts import judge
 from worker.domain.wire.answers import BODY_LIMIT, read_answer
 

@@ -6,12 +6,14 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.histories.hosts import Kinds
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer
+from worker.database.transactions import Database
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 
 
 def _run(database: Database, statement: str, **values: Any) -> None:

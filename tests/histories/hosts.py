@@ -7,17 +7,18 @@ from typing import NoReturn
 
 from tests.histories.platform import APP_IDS, SIDS, Mood, Platform
 from tests.histories.world import BootClock, VirtualDatabase
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.budget import is_too_late_to_send
-from worker.domain.queries import Query
-from worker.domain.query_errors import DeadlineExceeded, NotSent, QueryError, Unreachable
-from worker.domain.reports import Answer, IdKind
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import DeadlineExceeded, NotSent, QueryError, Unreachable
+from worker.domain.records.reports import Answer, IdKind
+from worker.domain.records.slots import SlotKey
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signature import Credentials
 from worker.intake import Intake
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 
 _CREDENTIALS = {

@@ -14,11 +14,10 @@ from tests.histories.hosts import Exchange, Host, Kinds, slots_of
 from tests.histories.platform import APP_IDS, FAULTS, HONEST, LIES, SILENCES, Item, Mood, Platform, PlatformOrder
 from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
-from worker.adapters.database.archive import bring_all_back, move_settled
-from worker.adapters.database.learning import Learning
-from worker.adapters.database.prices import forget_prices
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+from worker.operations.archive import bring_all_back, move_settled
+from worker.operations.learn import Learning, forget_prices
 
 Told = TypeVar("Told")
 

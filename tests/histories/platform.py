@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from worker.domain.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
-from worker.domain.reports import IdKind
+from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
+from worker.domain.records.reports import IdKind
 
 Item = dict[str, object]
 

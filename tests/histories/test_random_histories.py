@@ -14,7 +14,7 @@ from tests.histories.hosts import Kinds
 from tests.histories.machine import Histories
 from tests.histories.world import VirtualDatabase
 from tests.support.examples import examples, seconds
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 from sqlalchemy import Connection
 
-from worker.adapters.database.engine import Database
+from worker.database.transactions import Database
 
 _EPOCH = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -23,9 +23,9 @@ from tests.support.archiving import (
 )
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import EVENTS, ORDERS, Workbench, item
-from worker.adapters.database.archive import move_settled
-from worker.adapters.database.migrations import downgrade, upgrade
-from worker.adapters.database.models import UnmatchedCallback, table_of
+from worker.database.migrations import downgrade, upgrade
+from worker.database.tables import UnmatchedCallback, table_of
+from worker.operations.archive import move_settled
 
 UNMATCHED = table_of(UnmatchedCallback)
 

@@ -17,8 +17,8 @@ from sqlalchemy import event
 from tests.support.archiving import ARCHIVED, MOBILE, add_settled, archived_names, callback, order_of, standing
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
-from worker.adapters.database.archive import bring_all_back, move_settled
-from worker.adapters.database.migrations import downgrade
+from worker.database.migrations import downgrade
+from worker.operations.archive import bring_all_back, move_settled
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 

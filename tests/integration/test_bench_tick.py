@@ -18,11 +18,11 @@ import worker
 from benchmarks.tick.__main__ import main
 from benchmarks.tick.rows import NAME_PREFIX
 from tests.support.command_line import logging_put_back
-from worker.adapters.database.engine import Database
-from worker.adapters.database.migrations import upgrade
-from worker.adapters.database.order_rows import ORDER_COLUMNS, ORDERS, to_values
-from worker.domain.orders import Lane, Order, OrderState
-from worker.domain.reports import IdKind
+from worker.database.migrations import upgrade
+from worker.database.transactions import Database
+from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.records.reports import IdKind
+from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, to_values
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from tests.support.databases import Sqlite
 from tests.support.processes import Program, celery, environment, running_beat, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 from worker.messages.unpacking import guard_kombu
 
 pytestmark = pytest.mark.slow

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from worker.adapters.database.bulk import insert_rows, one_of
-from worker.adapters.database.engine import Database, RaceLost
-from worker.adapters.database.order_rows import ORDERS, lock_by_ids, save_changes, to_values
-from worker.domain.orders import Attention, Change, Lane, Order, OrderState
-from worker.domain.reports import IdKind
+from worker.database.bulk_statements import insert_rows, one_of
+from worker.database.transactions import Database, RaceLost
+from worker.domain.records.orders import Attention, Change, Lane, Order, OrderState
+from worker.domain.records.reports import IdKind
+from worker.stores.recharge_orders import ORDERS, lock_by_ids, save_changes, to_values
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ("成功", "😀", 'a "quote", a \\ and a \' and %s', "{1,NULL}", "NULL", "", "a line\nand\tanother", "\\u0041")

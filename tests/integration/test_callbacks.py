@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from tests.support.commits import HeldDatabase
 from tests.support.reconciling import ORDERS, Workbench, item
 from tests.support.waiting import locked_table
-from worker.adapters.database.callbacks import record
-from worker.adapters.database.models import RejectedOrder, UnmatchedCallback, table_of
-from worker.domain.callbacks import Callback, read_callback
+from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
+from worker.operations.record_callbacks import record_callbacks
 
 UNMATCHED = table_of(UnmatchedCallback)
 REJECTED = table_of(RejectedOrder)
@@ -202,12 +203,12 @@ def test_a_callback_and_its_order_that_commit_at_the_same_moment_find_each_other
 
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_callback_whose_process_died_at_that_moment_is_matched_on_a_tick(bench: Workbench) -> None:
-    callback = read_callback(body())
-    assert isinstance(callback, Callback)
-    with bench.database.write() as connection:
-        record(connection, [(0, callback)], bench.app_ids, bench.database.now(connection), bench.rules)
+    def enqueue_at_that_moment() -> None:
         bench.add("r1")
         assert verdict_on(bench, "r1")[0] == "pending"
+
+    with closing(HeldDatabase(bench.url, enqueue_at_that_moment)) as held:
+        record_callbacks(held, bench.rules, bench.app_ids, [body()], "test")
     bench.intake.match_some_callbacks()
     assert verdict_on(bench, "r1") == SUCCESS
 

@@ -18,7 +18,7 @@ from tests.support.databases import DatabaseServer
 from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey, free_port
 from tests.support.waiting import eventually
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 from worker.doctor.readings import read_broker
 
 LOOPBACK = "http://127.0.0.1:9"

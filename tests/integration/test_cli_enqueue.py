@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import ORDERS, Workbench
-from worker.adapters.database.models import RejectedOrder, table_of
+from worker.database.tables import RejectedOrder, table_of
 
 REJECTED = table_of(RejectedOrder)
 

@@ -7,8 +7,8 @@ import pytest
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import BUDGETS, Workbench
 from worker.adapters.clock import HostClock
-from worker.adapters.database.grants import Grants
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.operations.reserve_slot import Grants
 
 LONG = Rules(grace_seconds=1.0, window_seconds=120.0, slots=2)
 

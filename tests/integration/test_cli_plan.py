@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import BUDGETS, ORDERS, QUERIES, Workbench, item
-from worker.domain.query_errors import Refused, Unreachable
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import Refused, Unreachable
 
 
 @pytest.fixture

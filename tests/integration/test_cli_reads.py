@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
-from worker.domain.query_errors import Unreachable
+from worker.domain.records.query_errors import Unreachable
 
 MOBILE = "18812340804"
 HEX = "0123456789abcdef0123456789abcdef"

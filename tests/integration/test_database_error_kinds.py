@@ -19,11 +19,11 @@ from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
-from worker.adapters.database.engine import Database, is_contention, is_unavailable, passes_with_time
-from worker.adapters.database.error_kinds import ErrorKind, kind_of
-from worker.adapters.database.migrations import upgrade
 from worker.cli.errors import CommandError
 from worker.cli.session import told_in_a_line
+from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.migrations import upgrade
+from worker.database.transactions import Database, is_contention, is_unavailable, passes_with_time
 from worker.settings import Settings
 
 pytestmark = pytest.mark.slow

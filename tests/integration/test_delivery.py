@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from tests.support.processes import environment, running_beat, running_worker, send_tasks
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.waiting import eventually, locked_table
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 

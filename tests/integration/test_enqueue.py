@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
 from tests.support.reconciling import ORDERS, Workbench
-from worker.adapters.database.migrations import upgrade
-from worker.adapters.database.models import RejectedOrder, table_of
-from worker.domain.rules import Rules
+from worker.database.migrations import upgrade
+from worker.database.tables import RejectedOrder, table_of
+from worker.domain.records.parameters import Rules
 
 REJECTED = table_of(RejectedOrder)
 MOBILE = "18812340804"

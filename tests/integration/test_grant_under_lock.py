@@ -17,23 +17,25 @@ from sqlalchemy import select
 from tests.support.reconciling import BUDGETS, SID, Workbench
 from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
-from worker.adapters.database.budget_rows import lock_slot_of_token, mark_in_flight, save_slot
-from worker.adapters.database.candidates import claim, read_candidates
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.query_rows import add_query
-from worker.adapters.database.write_back import WriteBack
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.accounts import AccountState
-from worker.domain.budget import Permission, Reading, may_ask, reserve
+from worker.database.transactions import Database
+from worker.domain.budget import Permission, may_ask, reserve
 from worker.domain.choice import choose
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.queries import Query
-from worker.domain.query_errors import QueryError
-from worker.domain.rules import Rules
+from worker.domain.index_ranges import first_pages
+from worker.domain.pricing.prices import prior_prices
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.wire.signature import Credentials
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
+from worker.stores.due_orders import claim, read_candidates
+from worker.stores.platform_queries import add_query
+from worker.stores.query_budgets import lock_slot_of_token, mark_in_flight, save_slot
 
 RULES = Rules(window_seconds=0.2, margin_seconds=0.05, deadline_seconds=0.2, grace_seconds=0.05, batch_size=5)
 CREDENTIALS = Credentials(account_sid=SID, auth_token="fedcba9876543210fedcba9876543210", app_id="app-1")
@@ -60,7 +62,9 @@ class WaitingGrants:
             if row is None or may_ask(row.slot, now, self.rules) is not Permission.ASK:
                 return None
             state = AccountState(account="default")
-            candidates = read_candidates(connection, state, now.database, self.rules)
+            candidates = read_candidates(
+                connection, state.account, now.database, first_pages(state, now.database, self.rules)
+            )
             choice = choose(candidates, state, prior_prices(self.rules), now.database, self.rules)
             orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
             if choice is None or not orders:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
-from worker.adapters.database.migrations import (
+from worker.database.migrations import (
     MigrationError,
     NotAtHead,
     check_at_head,
@@ -23,13 +23,13 @@ from worker.adapters.database.migrations import (
     script_location,
     upgrade,
 )
-from worker.adapters.database.models import Base
+from worker.database.tables import Base
 
 ROOT = Path(__file__).parents[2]
 
 UPGRADE_ON_SIGNAL = """
 import sys
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 print("ready", flush=True)
 sys.stdin.readline()
 upgrade(sys.argv[1])

@@ -10,7 +10,7 @@ from tests.support.command_line import ACCOUNT, environment
 from tests.support.databases import DatabaseServer
 from tests.support.missing import without
 from tests.support.servers import free_port
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 

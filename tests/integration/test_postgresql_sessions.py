@@ -18,7 +18,7 @@ from tests.support.pgbouncer import Pgbouncer
 from tests.support.processes import environment
 from tests.support.reconciling import Workbench, item
 from tests.support.servers import EmbeddedValkey
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow
 

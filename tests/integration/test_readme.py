@@ -21,13 +21,14 @@ from sqlalchemy.pool import NullPool
 
 import worker
 from tests.support.command_line import PROGRAM
+from tests.support.commits import HeldDatabase
 from tests.support.installation import install_commands
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
-from worker.adapters.database.archive import move_settled
-from worker.adapters.database.references import cancel
-from worker.domain.identity import OrderKey
-from worker.domain.submissions import Submission, read_order
+from worker.domain.records.incoming import Submission
+from worker.domain.submissions import read_order
+from worker.operations.archive import move_settled
+from worker.operations.cancel_and_check import cancel
 
 ROOT = Path(worker.__file__).parents[1]
 README, WALKTHROUGH, DEPLOYMENT, INTEGRATION = (
@@ -98,11 +99,13 @@ def reader_of(migrated_database_url: str) -> Iterator[Callable[[Block], Reader]]
 def commit_late(bench: Workbench, reader: Reader) -> None:
     """Change `late` in a transaction that commits only after `early`, changed later, was read."""
     bench.add("late", "early")
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        cancel(connection, [(0, {}, OrderKey(account="default", request_id="late"))], now)
+
+    def change_the_other() -> None:
         bench.intake.cancel_orders([{"request_id": "early"}])
         assert "late" not in reader.poll()
+
+    with contextlib.closing(HeldDatabase(bench.url, change_the_other)) as held:
+        cancel(held, bench.app_ids, [{"request_id": "late"}], "test")
     reader.poll()
 
 

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import event
 
 from tests.support.reconciling import ORDERS, Workbench, answer_to, item
-from worker.adapters.database.models import RejectedOrder, table_of
-from worker.domain.rules import Rules
+from worker.database.tables import RejectedOrder, table_of
+from worker.domain.records.parameters import Rules
 
 REJECTED = table_of(RejectedOrder)
 MOBILE = "18812340804"

@@ -11,19 +11,22 @@ import pytest
 from sqlalchemy import Connection, event, insert, inspect, literal_column, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from worker.adapters.database.candidates import choose_due, read_candidates
-from worker.adapters.database.engine import Database
-from worker.adapters.database.models import RechargeOrder, table_of
-from worker.adapters.database.order_rows import find_ids
-from worker.adapters.database.overdue import overdue_orders
-from worker.domain.accounts import AccountState
-from worker.domain.identity import OrderKey
-from worker.domain.orders import Lane, OrderState
+from worker.database.tables import RechargeOrder, table_of
+from worker.database.transactions import Database
+from worker.domain.giving_up import overdue_before
+from worker.domain.index_ranges import first_pages
 from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import HELPING, Candidate, pick_batch, worth_of
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
+from worker.domain.pricing.batch import HELPING, pick_batch, worth_of
+from worker.domain.pricing.prices import prior_prices
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Candidate
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Lane, OrderState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+from worker.operations.reserve_slot import choose_due
+from worker.stores.due_orders import read_candidates
+from worker.stores.recharge_orders import find_ids, overdue_orders
 
 ORDERS = table_of(RechargeOrder)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -53,6 +56,10 @@ def row(request_id: str, **changes: object) -> dict[str, object]:
         **dict.fromkeys(("bad_ends", "failures_alone", "failure_mark"), 0),
         **changes,
     }
+
+
+def first_candidates(connection: Connection, state: AccountState, rules: Rules) -> list[Candidate]:
+    return read_candidates(connection, state.account, NOON, first_pages(state, NOON, rules))
 
 
 def add(database: Database, *rows: dict[str, object]) -> None:
@@ -185,7 +192,7 @@ def plan(database: Database, connection: Connection, statement: str, parameters:
 
 def steps_of_reading_candidates(database: Database) -> str:
     def read(connection: Connection) -> None:
-        assert len(read_candidates(connection, AccountState(account="default"), NOON, Rules())) == 100
+        assert len(first_candidates(connection, AccountState(account="default"), Rules())) == 100
 
     return steps_of(database, read)
 
@@ -244,7 +251,7 @@ def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Databas
         connection.execute(text(ANALYZE[database.kind])).close()
 
     def read(connection: Connection) -> None:
-        statement = overdue_orders(ORDERS.c.id, now=NOON, most=200, rules=rules)
+        statement = overdue_orders(ORDERS.c.id, before=overdue_before(NOON, rules), most=200)
         assert len(connection.execute(statement).all()) == 200 * share_overdue
 
     steps = steps_of(database, read)
@@ -284,9 +291,8 @@ def test_of_each_group_the_first_and_the_last_orders_are_read_and_no_more(databa
     add(database, *(row(f"s{number}", lane=Lane.SUSPECT, suspect_group=1) for number in range(4)))
     add(database, row("checked", look_group=3, due_at=NOON - timedelta(seconds=400), check_requested_at=NOON))
     with database.read() as connection:
-        found = read_candidates(
-            connection, AccountState(account="default", echoes_custom_parm=True), NOON, Rules(batch_size=10)
-        )
+        state = AccountState(account="default", echoes_custom_parm=True)
+        found = first_candidates(connection, state, Rules(batch_size=10))
     assert Counter((each.lane, each.id_kind) for each in found) == {
         (Lane.BATCH, IdKind.REQUEST_ID): 10 + (GROUPS - 1) * 20 + 1,
         (Lane.BATCH, IdKind.CUSTOM_PARM): 10,
@@ -309,7 +315,7 @@ def test_of_orders_that_are_asked_about_one_by_one_the_first_of_each_group_is_re
         ),
     )
     with database.read() as connection:
-        found = read_candidates(connection, AccountState(account="default"), NOON, Rules(batch_size=10))
+        found = first_candidates(connection, AccountState(account="default"), Rules(batch_size=10))
     assert sorted(each.look_group for each in found) == [0, 1]
 
 
@@ -363,7 +369,7 @@ def test_candidates_keep_their_times(database: Database) -> None:
     later = {"queried_at": NOON - timedelta(minutes=1), "check_requested_at": NOON + timedelta(microseconds=7)}
     add(database, row("1", **times, **later))
     with database.read() as connection:
-        (found,) = read_candidates(connection, AccountState(account="default"), NOON, Rules(batch_size=10))
+        (found,) = first_candidates(connection, AccountState(account="default"), Rules(batch_size=10))
     assert {name: getattr(found, name) for name in (*times, *later)} == {**times, **later}
     assert (found.lane, found.id_kind) == (Lane.BATCH, IdKind.REQUEST_ID)
 

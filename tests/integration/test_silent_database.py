@@ -20,11 +20,11 @@ from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.reconciling import EVENTS, QUERIES, Workbench, answer_to, item
 from tests.support.servers import EmbeddedPostgres
 from tests.support.waiting import eventually
-from worker.adapters.database.engine import ANSWER_SECONDS, Database, is_contention, is_unavailable
-from worker.adapters.database.grants import Grants
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.orders import OrderState
+from worker.database.transactions import ANSWER_SECONDS, Database, is_contention, is_unavailable, retry_until
+from worker.domain.records.orders import OrderState
 from worker.intake import Intake
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Simulator, SimulatorConfig
@@ -146,7 +146,7 @@ def test_a_transaction_that_is_insisted_on_goes_through_once_the_answers_come_ag
                 return ask(connection)
 
         proxy.set(Mode.MUTE)
-        assert thread.submit(database.insisting, attempt, seconds=20).result() != session
+        assert thread.submit(retry_until(seconds=20)(attempt)).result() != session
         assert len(tries) == 2
 
 

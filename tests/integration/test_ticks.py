@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from tests.support.reconciling import ORDERS, QUERIES, Workbench
 from tests.support.waiting import eventually
-from worker.adapters.database.prices import PRICES
-from worker.domain.orders import OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
 from worker.simulator.delays import Delay
+from worker.stores.poll_schedules import PRICES
 from worker.ticks import GRANTS_AT_ONCE
 
 pytestmark = pytest.mark.slow

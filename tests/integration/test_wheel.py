@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from worker.adapters.database.migrations import NotAtHead, check_at_head
+from worker.database.migrations import NotAtHead, check_at_head
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(installed: Path, function: str, url: str) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; from worker.adapters.database import migrations; migrations.{function}(sys.argv[1])"
+    code = f"import sys; from worker.database import migrations; migrations.{function}(sys.argv[1])"
     return run("-c", code, url, path=installed)
 
 
@@ -66,7 +66,7 @@ def test_an_installed_wheel_tells_type_checkers_that_it_is_typed(installed: Path
 def test_an_installed_wheel_migrates_and_knows_the_release_after_it(installed: Path, database_url: str) -> None:
     folder = run(
         "-c",
-        "from worker.adapters.database.migrations import script_location; print(script_location())",
+        "from worker.database.migrations import script_location; print(script_location())",
         path=installed,
     )
     assert Path(folder.stdout.strip()) == installed / "worker" / "migrations", folder.stderr

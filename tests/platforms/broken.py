@@ -9,11 +9,11 @@ from sqlalchemy import text
 from tests.histories.hosts import Kinds
 from tests.platforms.deployment import Deployment
 from tests.platforms.play import SOUND
-from worker.adapters.database.engine import Database
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.queries import Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer, IdKind, Report
+from worker.database.transactions import Database
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer, IdKind, Report
+from worker.operations.write_back import WriteBack
 
 
 @dataclass(frozen=True, kw_only=True)

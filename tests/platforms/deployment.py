@@ -13,13 +13,13 @@ from tests.histories.world import BootClock, VirtualDatabase, World
 from tests.platforms.line import Line
 from tests.platforms.platform import RandomPlatform
 from tests.platforms.truth import app_id
-from worker.adapters.database.grants import SlotKey
-from worker.adapters.database.learning import Learning
-from worker.adapters.database.migrations import upgrade
-from worker.adapters.database.overdue import OverdueOrders
-from worker.domain.queries import Query
-from worker.domain.rules import Rules
+from worker.database.migrations import upgrade
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.slots import SlotKey
 from worker.domain.wire.signature import Credentials
+from worker.operations.flag_overdue import OverdueOrders
+from worker.operations.learn import Learning
 from worker.reconcile import Reconciler
 
 SID = "sid-1"

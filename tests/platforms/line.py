@@ -7,8 +7,8 @@ from tests.histories.world import World
 from tests.platforms.platform import RandomPlatform
 from tests.platforms.writing import Reply
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError, Unreachable
-from worker.domain.reports import Answer, IdKind
+from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError, Unreachable
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signature import Credentials
 

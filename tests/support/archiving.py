@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import update
 
 from tests.support.reconciling import EVENTS, ORDERS, Workbench
-from worker.adapters.database.models import ArchivedOrder, table_of
+from worker.database.tables import ArchivedOrder, table_of
 
 ARCHIVED = table_of(ArchivedOrder)
 MOBILE = "18812340804"

@@ -8,18 +8,19 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from worker.adapters.clock import HostClock
-from worker.adapters.database.account_rows import lock_states, save_state
-from worker.adapters.database.engine import Database
-from worker.adapters.database.grants import Grants, SlotKey
-from worker.adapters.database.models import OrderEventRow, PlatformQuery, QueryBudget, RechargeOrder, table_of
-from worker.adapters.database.order_rows import ORDER_COLUMNS, to_order
-from worker.adapters.database.write_back import WriteBack
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Order
-from worker.domain.queries import Query
-from worker.domain.reports import Answer, Report
-from worker.domain.rules import Rules
+from worker.database.tables import OrderEventRow, PlatformQuery, QueryBudget, RechargeOrder, table_of
+from worker.database.transactions import Database
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, Report
+from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.reserve_slot import Grants
+from worker.operations.write_back import WriteBack
+from worker.stores.account_states import lock_states, save_state
+from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
 ORDERS = table_of(RechargeOrder)
 QUERIES = table_of(PlatformQuery)

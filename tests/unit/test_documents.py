@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import worker
-from worker.adapters.database.error_kinds import ErrorKind
-from worker.domain.orders import Attention, OrderState
+from worker.database.error_kinds import ErrorKind
+from worker.domain.records.orders import Attention, OrderState
 from worker.settings import PREFIX, Settings
 
 ROOT = Path(worker.__file__).parents[1]

@@ -51,9 +51,9 @@ def archive(
     at. Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
     once, and be interrupted: the next run goes on.
     """
-    from worker.adapters.database.archive import bring_all_back, move_settled
     from worker.cli.output import print_json
     from worker.cli.session import session
+    from worker.operations.archive import bring_all_back, move_settled
 
     if (settled_before is None) != bring_back:
         raise typer.BadParameter("give either --settled-before or --bring-back")
@@ -80,7 +80,7 @@ def archive(
 
 def _time(value: str, now: datetime) -> datetime:
     """The time that an option names, in UTC. `now` is the database's clock, by which orders are settled."""
-    from worker.adapters.database.archive import LEAST_AGE
+    from worker.operations.archive import LEAST_AGE
 
     age = _AGE.fullmatch(value)
     try:

@@ -54,7 +54,7 @@ class OneLineGroup(TyperGroup):
 
 def _report(error: Exception) -> int:
     """Say what went wrong; returns the exit status."""
-    from worker.adapters.database.migrations import MigrationError
+    from worker.database.migrations import MigrationError
     from worker.settings import SettingsError
 
     if isinstance(error, CommandError):

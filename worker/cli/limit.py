@@ -9,10 +9,10 @@ import typer
 from worker.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from worker.adapters.database.budget_rows import SlotRow
     from worker.cli.session import Session
-    from worker.domain.budget import Reading
+    from worker.domain.records.slots import Reading
     from worker.settings import Settings
+    from worker.stores.query_budgets import SlotRow
 
 _COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
@@ -42,9 +42,9 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     raise it at once.
     """
     from worker.adapters.clock import HostClock
-    from worker.adapters.database.windows import lower_windows, read_windows
     from worker.cli.output import print_json
     from worker.cli.session import session
+    from worker.operations.slot_windows import lower_windows, read_windows
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:

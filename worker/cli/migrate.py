@@ -10,11 +10,11 @@ def migrate(as_json: AsJson = False) -> None:
 
     Run it before the first start, and with each new release before its worker. Several at once wait for each other.
     """
-    from worker.adapters.database.migrations import upgrade
-    from worker.adapters.database.reads import missing_file, shown_url
     from worker.adapters.redaction import Redactor
     from worker.cli.output import print_json
     from worker.cli.session import read_settings, told_in_a_line
+    from worker.database.engine import missing_file, shown_url
+    from worker.database.migrations import upgrade
 
     settings = read_settings()
     url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
@@ -31,8 +31,8 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 def _revision(url: str) -> str | None:
-    from worker.adapters.database.engine import Database
-    from worker.adapters.database.reads import revision_of
+    from worker.database.migrations import revision_of
+    from worker.database.transactions import Database
 
     database = Database(url, pool_size=1)
     try:

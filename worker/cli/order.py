@@ -16,11 +16,11 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
 
     Amounts are yuan, times are UTC.
     """
-    from worker.adapters.database.reads import events_of, queries_about
     from worker.cli.errors import CommandError
     from worker.cli.output import print_json
     from worker.cli.references import find_orders
     from worker.cli.session import session
+    from worker.stores.command_line_reads import events_of, queries_about
 
     with session() as opened:
         found = find_orders(opened, account, [ref])[ref]

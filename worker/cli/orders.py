@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.options import AsJson
-from worker.domain.orders import Attention, OrderState
+from worker.domain.records.orders import Attention, OrderState
 
 _ANY = "any"
 _REASONS = ", ".join(reason.value for reason in Attention)
@@ -60,8 +60,8 @@ def orders(
 
     Amounts are yuan (what the platform charged, or in parentheses what is expected), times are UTC.
     """
-    from worker.adapters.database.reads import count_orders, recent_orders
     from worker.cli.session import require_known, session
+    from worker.stores.command_line_reads import count_orders, recent_orders
 
     if summary and (state or attention):
         raise typer.BadParameter("--summary counts every state and attention; leave --state and --attention out")

@@ -9,10 +9,10 @@ import typer
 from worker.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from worker.adapters.database.plans import Plan
-    from worker.domain.orders import Order
-    from worker.domain.pricing.batch import Pick
-    from worker.domain.rules import Rules
+    from worker.domain.records.candidates import Pick
+    from worker.domain.records.orders import Order
+    from worker.domain.records.parameters import Rules
+    from worker.operations.plan import Plan
 
 _COLUMNS = ("id", "order", "age", "last_look", "worth", "reason")
 
@@ -27,9 +27,9 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
 
     What an order is worth is the delay that a look at it saves on the average.
     """
-    from worker.adapters.database.plans import read_plan
     from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
+    from worker.operations.plan import read_plan
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
@@ -98,7 +98,7 @@ def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") ->
 
 def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> str:
     """Why an order is in the next query, as a person reads it."""
-    from worker.domain.pricing.batch import Reason
+    from worker.domain.records.candidates import Reason
 
     if pick is None:
         return "suspect: it is asked about with its group only"

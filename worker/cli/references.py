@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from worker.adapters.database.reads import Row, order_by_id, orders_named
 from worker.adapters.wording import one_line
 from worker.cli.session import Session, require_known
 from worker.domain.identity import id_fault, order_id_fault
+from worker.stores.command_line_reads import Row, order_by_id, orders_named
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 

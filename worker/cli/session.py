@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import typer
 
-from worker.adapters.database.engine import Database, is_contention
-from worker.adapters.database.error_kinds import ErrorKind, kind_of
-from worker.adapters.database.migrations import NotAtHead, check_at_head
-from worker.adapters.database.reads import has_orders, missing_file, shown_url
 from worker.adapters.log import configure_logging
 from worker.adapters.redaction import Redactor
 from worker.adapters.wording import first_line, one_line
 from worker.cli.errors import CommandError
+from worker.database.engine import missing_file, shown_url
+from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.migrations import NotAtHead, check_at_head
+from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
+from worker.stores.command_line_reads import has_orders
 
 # A summary of millions of orders takes its time; a command that nobody watches must end all the same.
 _ANSWER_SECONDS = 300.0

@@ -38,7 +38,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def _read(opened: "Session") -> dict[str, Any]:
-    from worker.adapters.database.reads import accounts, last_query, slots
+    from worker.stores.command_line_reads import accounts, last_query, slots
 
     of_sid: dict[str, list[str]] = {}
     for name, account in opened.settings.accounts.items():

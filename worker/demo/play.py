@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from worker.adapters.database.demo_reads import Progress, read_orders, read_progress
-from worker.adapters.database.engine import Database
+from worker.database.transactions import Database
 from worker.demo.control import PlatformControl
 from worker.demo.plan import Pace, Plan, PlannedOrder
 from worker.demo.processes import Processes
+from worker.demo.progress import Progress, read_orders, read_progress
 from worker.demo.stage import ORDERS_QUEUE, Stage
 from worker.demo.summary import Summary, summarise
 from worker.demo.view import Moment, view_for
-from worker.domain.orders import OrderState
+from worker.domain.records.orders import OrderState
 from worker.settings import Settings
 
 LIMIT_SECONDS = 83.0

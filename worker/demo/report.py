@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.demo.plan import Fate, Pace, Plan
 from worker.demo.summary import IDS_PER_QUERY, Finding, Summary
-from worker.domain.orders import OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 
 _REAL_WINDOW_SECONDS = 60
 _SHOWN = 20

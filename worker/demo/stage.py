@@ -14,13 +14,13 @@ from celery import Celery
 from kombu import Connection
 
 import worker
-from worker.adapters.database.demo_reads import has_no_tables
-from worker.adapters.database.engine import Database
-from worker.adapters.database.error_kinds import kind_of
-from worker.adapters.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
 from worker.adapters.wording import first_line
+from worker.database.error_kinds import kind_of
+from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
+from worker.database.transactions import Database
 from worker.demo.plan import Pace
 from worker.demo.processes import DemoError, Processes
+from worker.demo.progress import has_no_tables
 from worker.settings import Settings, SettingsError, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"

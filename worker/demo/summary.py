@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from worker.adapters.database.demo_reads import OrderLine
 from worker.demo.control import PlatformRecord, Truth
-from worker.domain.orders import Attention, OrderState, Source
+from worker.demo.progress import OrderLine
+from worker.domain.records.orders import Attention, OrderState, Source
 
 IDS_PER_QUERY = 100
 

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from worker.adapters.database.demo_reads import Progress, QueryLine
-from worker.domain.orders import OrderState, Source
+from worker.demo.progress import Progress, QueryLine
+from worker.domain.records.orders import OrderState, Source
 
 _BETWEEN_LINES_SECONDS = 4.0
 _BAR_WIDTH = 36

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from worker.adapters.certificates import authorities_fault, platform_authorities
-from worker.adapters.database.error_kinds import ErrorKind, kind_of
-from worker.adapters.database.reads import shown_url
-from worker.adapters.database.server import PostgresqlReading, durability_settings
 from worker.adapters.redaction import Redactor
 from worker.adapters.wording import first_words
+from worker.database.engine import shown_url
+from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.server import PostgresqlReading, durability_settings
 from worker.doctor import judgement
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
 from worker.doctor.loading import unloadable

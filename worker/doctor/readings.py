@@ -13,11 +13,11 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import HostClock
-from worker.adapters.database.migrations import MigrationError, check_at_head
-from worker.adapters.database.reads import missing_file
-from worker.adapters.database.server import ServerReading, read_server
-from worker.adapters.database.windows import longest_windows
 from worker.adapters.wording import first_words
+from worker.database.engine import missing_file
+from worker.database.migrations import MigrationError, check_at_head
+from worker.database.server import ServerReading, read_server
+from worker.operations.slot_windows import longest_windows
 
 T = TypeVar("T")
 

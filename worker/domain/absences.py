@@ -3,12 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.accounts import AccountState
 from worker.domain.giving_up import give_up
 from worker.domain.one_item import is_excused
-from worker.domain.orders import Attention, Change, EventKind, Lane
-from worker.domain.queries import Query
-from worker.domain.reports import Answer
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Change, EventKind, Lane
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
 
 ABSENCES_BEFORE_ALONE = 3
 ABSENCES_ALONE_BEFORE_GIVING_UP = 3

@@ -5,27 +5,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.absences import count_absence
-from worker.domain.accounts import AccountState, end_back_off
+from worker.domain.back_off import end_back_off
 from worker.domain.contradictions import Contradiction, find_contradictions
 from worker.domain.denials import count_denial
 from worker.domain.echoes import learn_echo, names_no_order
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import shows_mobile
 from worker.domain.one_item import learn_from_answer, with_probe
-from worker.domain.orders import Attention, Change, EventKind, Lane, Order, Source
 from worker.domain.outages import note_answer
 from worker.domain.pricing.ages import group_at
 from worker.domain.pricing.due import next_due
 from worker.domain.pricing.noting import note_looks
 from worker.domain.pricing.prices import Prices
-from worker.domain.queries import Aftermath, Query
-from worker.domain.reports import Answer, IdKind, Report
-from worker.domain.rules import Rules
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.settlement import settle
 from worker.domain.verdicts import Effect, Verdict, judge
 
 _Said = Mapping[int, tuple[Report, ...]]
 """By order id: the items that speak of an asked order."""
+
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,18 @@ class _Asking:
     def shows_knowledge(self) -> bool:
         """Whether the answer shows that the platform knows orders: denials count beside such an answer."""
         return self.settled_meanwhile or bool(self.believed())
+
+
+def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
+    """The names that an answer's items give besides those of the orders that the query asked about."""
+    # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
+    spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
+    if query.is_alone:
+        spoken_of.extend(answer.added[:_MOST_NAMED])
+    named = {(IdKind.REQUEST_ID, report.request_id) for report in spoken_of}
+    named |= {(IdKind.CUSTOM_PARM, report.custom_parm) for report in spoken_of}
+    named -= {(kind, order.key.id_of(kind)) for order in query.orders for kind in IdKind}
+    return [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
 
 
 def after_answer(

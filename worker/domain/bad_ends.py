@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from worker.domain.accounts import AccountState, back_off, wait_for_configuration
+from worker.domain.back_off import back_off, wait_for_configuration
 from worker.domain.giving_up import give_up
-from worker.domain.orders import Attention, Change, EventKind, Lane, Order
 from worker.domain.outages import group_number, note_failure
 from worker.domain.pricing.due import next_due
 from worker.domain.pricing.prices import Prices
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
-from worker.domain.rules import Rules
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
 
 REFUSALS_BEFORE_BACKOFF = 3
 BAD_ENDS_BEFORE_SUSPICION = 2

@@ -9,42 +9,15 @@ window holds for all: who has a longer one raises the row's, and who has a short
 """
 
 import math
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from enum import Enum
 
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import Reading, Slot
 
 # A row keeps microseconds, rounded up: at the moment at which it was written it may seem to be written a little later.
 _ROUNDING_SECONDS = 0.00001
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """Both clocks, read at one moment while the slot's row was locked."""
-
-    boot_id: str
-    boot: float
-    """Seconds on CLOCK_BOOTTIME, which counts suspend."""
-    database: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Slot:
-    """What a slot's row says."""
-
-    due_at: datetime
-    """By the database's clock."""
-    boot_id: str
-    """The boot that wrote the row."""
-    boot_due: float
-    """By that boot's clock, in seconds."""
-    wait_seconds: float
-    """The length of the wait that both due times end."""
-    token: str
-    """Fresh with every grant: who holds it may tighten the slot."""
-    window_seconds: float
-    """The window that both due times were written with; 0 where a release that kept none wrote the row."""
 
 
 class Permission(Enum):

@@ -1,17 +1,25 @@
-"""The platform's callbacks, as they are handed on by whoever receives them."""
+"""The platform's callbacks: how one is read, which orders it names, and what it does to them."""
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from worker.domain.identity import OrderKey, id_fault, json_type
-from worker.domain.reports import Report
+from worker.domain.identity import id_fault, json_type
+from worker.domain.records.incoming import Rejection
+from worker.domain.records.order_keys import Directory, OrderKey
+from worker.domain.records.orders import Change, Order, Source, learned_keys
+from worker.domain.records.reports import Report
+from worker.domain.records.storable_text import storable
+from worker.domain.settlement import settle
+from worker.domain.verdicts import judge
 from worker.domain.wire.fields import read_report
-from worker.domain.wire.text import storable
 
 LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""
 
+_TWO_ORDERS = "its requestId and customParm belong to different orders"
+_NO_ACCOUNT = "appid: is missing or unknown, and no single account can be told from the ids; send it with its appid"
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
@@ -29,6 +37,23 @@ class Callback:
         """The accounts that it can be about: those of its appid, or all where it has none of ours."""
         named = tuple(account for account, app_id in app_ids.items() if app_id == self.report.app_id)
         return named or tuple(app_ids)
+
+
+@dataclass(kw_only=True, slots=True)
+class CallbackResult:
+    """What became of a list of callbacks."""
+
+    settled: int = 0
+    unchanged: int = 0
+    unmatched: list[tuple[OrderKey, Callback]] = field(default_factory=list)
+    """To be kept until the order that they name is known."""
+    rejections: list[Rejection] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[OrderKey]:
+        """Of the unmatched, and of orders that learned an id: to be matched again after the commit."""
+        return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
 
 
 def read_callback(item: object) -> Callback | tuple[str, ...]:
@@ -64,3 +89,85 @@ def account_of(callback: Callback, app_ids: Mapping[str, str], accounts_with_ord
 def key_in(account: str, callback: Callback) -> OrderKey:
     """The order that a callback names, in an account."""
     return OrderKey(account=account, request_id=callback.report.request_id, custom_parm=callback.report.custom_parm)
+
+
+def apply_callbacks(
+    callbacks: Sequence[tuple[int, Callback]], orders: Sequence[Order], app_ids: Mapping[str, str], now: datetime
+) -> CallbackResult:
+    """Decide what a list of callbacks does, one after the other, to all orders that they can name.
+
+    `callbacks` are (index in the list, callback); `app_ids` are the configured accounts, with the app id of each.
+    """
+    matcher, result = CallbackMatcher(orders, app_ids), CallbackResult()
+    for index, callback in callbacks:
+        account = matcher.account_of(callback)
+        if account is None:
+            result.rejections.append(Rejection(index=index, payload=callback.payload, errors=(_NO_ACCOUNT,)))
+            continue
+        key = key_in(account, callback)
+        named = matcher.orders_of(key)
+        if not named:
+            result.unmatched.append((key, callback))
+        elif matcher.apply(named, callback, now):
+            result.settled += 1
+        else:
+            result.unchanged += 1
+    result.changes = matcher.changes
+    return result
+
+
+def apply_kept_callbacks(
+    kept: Sequence[tuple[int, str, Callback]], orders: Sequence[Order], app_ids: Mapping[str, str], now: datetime
+) -> tuple[list[int], list[Change]]:
+    """Decide what kept callbacks do: the ids of those whose order is known by now, and the changes.
+
+    `kept` are (id, account, callback). One whose account is no longer configured goes on waiting.
+    """
+    matcher, matched = CallbackMatcher(orders, app_ids), []
+    for kept_id, account, callback in kept:
+        named = matcher.orders_of(key_in(account, callback))
+        if named and account in app_ids:
+            matcher.apply(named, callback, now)
+            matched.append(kept_id)
+    return matched, matcher.changes
+
+
+class CallbackMatcher:
+    """The orders that a list of callbacks can name, as the list is worked through."""
+
+    def __init__(self, orders: Sequence[Order], app_ids: Mapping[str, str]) -> None:
+        self._changes = {order.id: Change(before=order, after=order) for order in orders}
+        self._app_ids = app_ids
+        self._directory = Directory()
+        for order in orders:
+            self._directory.enter(order.key, order.id)
+
+    @property
+    def changes(self) -> list[Change]:
+        """All orders, with what was done to them so far."""
+        return list(self._changes.values())
+
+    def account_of(self, callback: Callback) -> str | None:
+        """The account of a callback, None where that cannot be told."""
+        possible = callback.accounts(self._app_ids)
+        # Who knows the order is looked up only where that decides.
+        known = {a for a in possible if self.orders_of(key_in(a, callback))} if len(possible) > 1 else ()
+        return account_of(callback, self._app_ids, known)
+
+    def orders_of(self, key: OrderKey) -> list[Order]:
+        """The orders that a key names: one, none, or two that its ids confuse."""
+        return [self._changes[order_id].after for order_id in self._directory.holders(key)]
+
+    def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
+        """Judge the callback and change the orders; returns whether one was settled by it."""
+        contradiction = _TWO_ORDERS if len(orders) > 1 else None
+        settled = False
+        for order in orders:
+            app_id = self._app_ids[order.account]
+            verdict = judge(order, [callback.report], app_id=app_id, asked_by=None, contradiction=contradiction)
+            change = settle(order, verdict, source=Source.CALLBACK, now=now)
+            settled = settled or change.settles
+            self._changes[order.id] = self._changes[order.id].then(change.after, change.events)
+            if change.after.request_id != order.request_id:
+                self._directory.enter(change.after.key, order.id)
+        return settled

@@ -4,19 +4,21 @@ The orders of a batch are those whose look is worth most (`worker.domain.pricing
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
-from worker.domain.accounts import ECHO_RETRY_WINDOWS, AccountState
-from worker.domain.orders import Lane
-from worker.domain.pricing.batch import Candidate, Pick, Reason, pick_batch, used_up, worth_of
+from worker.domain.pricing.batch import pick_batch, used_up, worth_of
 from worker.domain.pricing.prices import Prices
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
-from worker.domain.turns import Work, next_work
+from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, AccountState
+from worker.domain.records.candidates import Candidate, Choice, Pick, Reason
+from worker.domain.records.orders import Lane
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Work
+from worker.domain.records.reports import IdKind
+from worker.domain.turns import next_work
 
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
@@ -24,26 +26,6 @@ LONE_SUSPECT_EVERY = 5
 """A lone suspect gets at least every fifth slot of suspects while it waits."""
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """What the next query is to carry."""
-
-    work: Work
-    id_kind: IdKind
-    picks: tuple[Pick, ...] = ()
-    """At most a batch, each order once; empty for a group of suspects, which is asked as it stands."""
-    suspect_group: int | None = None
-    is_batch_retry: bool = False
-    """Whether a batch is tried although the platform answers one order a query."""
-    used_up: tuple[tuple[IdKind, int], ...] = ()
-    """The id kinds and look groups of which more must be read, if only a helping was, before this choice is made."""
-
-    @property
-    def order_ids(self) -> tuple[int, ...]:
-        """The orders, the most worth first."""
-        return tuple(pick.order_id for pick in self.picks)
 
 
 def choose(

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.domain.orders import Attention, Order
-from worker.domain.reports import IdKind, Report
+from worker.domain.records.orders import Attention, Order
+from worker.domain.records.reports import IdKind, Report
 from worker.domain.verdicts import Effect, Verdict
 
 _ANOTHER_ROW = "its requestId and customParm belong to different orders"

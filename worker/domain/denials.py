@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.giving_up import give_up
-from worker.domain.orders import Attention, Change
-from worker.domain.queries import Query
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Attention, Change
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
 
 DENIALS_BEFORE_GIVING_UP = 3
 DENIAL_WINDOWS = 120

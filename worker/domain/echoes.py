@@ -7,10 +7,10 @@ a platform may stop, or may echo only where it is asked about one order.
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
-from worker.domain.queries import Query
-from worker.domain.reports import Answer, IdKind
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, IdKind
 
 EMPTY_BATCHES_BEFORE_ENDING = 3
 

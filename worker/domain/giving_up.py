@@ -3,9 +3,18 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.domain.orders import Attention, Change, EventKind, Order, OrderEvent, OrderState, Source, gravest
-from worker.domain.queries import Query
-from worker.domain.rules import Rules
+from worker.domain.records.orders import (
+    Attention,
+    Change,
+    EventKind,
+    Order,
+    OrderEvent,
+    OrderState,
+    Source,
+    gravest,
+)
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
 
 OVERDUE_WINDOWS = 60
 """An order that is still pending so long past the age limit, for whatever reason, is shown to a person."""

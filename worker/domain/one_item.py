@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.accounts import AccountState
 from worker.domain.choice import BATCH_RETRY_WINDOWS
-from worker.domain.orders import Change, EventKind, Lane
-from worker.domain.queries import Query
-from worker.domain.reports import Answer
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Change, EventKind, Lane
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
 
 TELLING_BATCH = 5
 """A batch of fewer ids that is answered with one item tells nothing."""

@@ -7,11 +7,11 @@ that these ends made or halved to the batches; lone ones that failed again with 
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Change, EventKind, Order
 from worker.domain.pricing.ages import group_at
-from worker.domain.queries import Query
-from worker.domain.rules import Rules
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Change, EventKind, Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
 
 FAILURES_OF_AN_OUTAGE = 10
 ANSWERS_AFTER_AN_OUTAGE = 3

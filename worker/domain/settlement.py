@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.identity import id_fault
-from worker.domain.orders import (
+from worker.domain.records.orders import (
     Attention,
     Change,
     EventKind,

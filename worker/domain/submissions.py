@@ -1,13 +1,18 @@
 """What the billing system sends: orders and references, checked field by field."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from worker.domain.amounts import AMOUNT_RULE, read_amount
-from worker.domain.identity import MOBILE_RULE, OrderKey, id_fault, json_type, normalise_mobile, order_id_fault
-from worker.domain.orders import Attention, Order, OrderState, gravest
+from worker.domain.identity import MOBILE_RULE, id_fault, json_type, normalise_mobile, order_id_fault
+from worker.domain.records.incoming import Rejection, Submission, Unread
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Attention, Order, OrderState, gravest
+
+Item = TypeVar("Item")
 
 DEFAULT_ACCOUNT = "default"
 MAX_LIST = 1000
@@ -21,39 +26,6 @@ ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at"
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Submission:
-    """An order as it was sent, with every field checked."""
-
-    key: OrderKey
-    mobile: str | None
-    expected_amount: Decimal | None
-    submitted_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unread:
-    """What was refused before it was read: too large."""
-
-    text: str
-    """Its start."""
-    errors: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rejection:
-    """One item of a list that was refused, or the list itself."""
-
-    index: int | None
-    """Its place in the list; None where the list itself was refused."""
-    payload: object
-    errors: tuple[str, ...]
-
-    def as_answer(self) -> dict[str, object]:
-        """The form in which a task tells its caller."""
-        return {"index": self.index, "errors": list(self.errors)}
-
-
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
     """The items of a task's argument; or, where it is no list of 1 to 1000, the one refusal of all of it."""
     if isinstance(items, Unread):
@@ -65,6 +37,25 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
     else:
         return items, ()
     return [], (Rejection(index=None, payload=items, errors=errors),)
+
+
+def read_items(
+    items: object, what: str, read: Callable[[object], Item | tuple[str, ...]]
+) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
+    """Check each item of a task's list: (index, payload, what it means) of the good ones, the refusals of the others.
+
+    `read` returns an item's meaning, or the tuple of its faults.
+    """
+    listed, refusals = read_list(items, what)
+    good: list[tuple[int, object, Item]] = []
+    refused = list(refusals)
+    for index, item in enumerate(listed):
+        result = read(item)
+        if isinstance(result, tuple):
+            refused.append(Rejection(index=index, payload=item, errors=result))
+        else:
+            good.append((index, item, result))
+    return good, refused
 
 
 def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:

@@ -1,16 +1,8 @@
-"""Whose turn a slot is: batches, suspects, or orders that are asked one by one."""
+"""Whose turn a slot is: which account's, and there batches, suspects, or orders that are asked one by one."""
 
-from collections.abc import Collection
-from enum import StrEnum
+from collections.abc import Collection, Iterator, Sequence
 
-
-class Work(StrEnum):
-    """The kinds of query that compete for an account's slots."""
-
-    BATCH = "batch"
-    SUSPECTS = "suspects"
-    SINGLE = "single"
-
+from worker.domain.records.queries import Work
 
 # Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
 # up to 99 innocent orders from their batches, so it gets all that the rule allows.
@@ -40,3 +32,10 @@ def next_work(turn: int, waiting: Collection[Work]) -> Work:
     """The kind of work, out of those that wait (at least one), that an account's slot number `turn` goes to."""
     owner = _PATTERN[turn % len(_PATTERN)]
     return next(work for work in (owner, *_HEIRS[owner]) if work in waiting)
+
+
+def accounts_in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]:
+    """Accounts that share a SID take turns: the one after the last goes first."""
+    start = accounts.index(last) + 1 if last in accounts else 0
+    yield from accounts[start:]
+    yield from accounts[:start]

@@ -8,8 +8,8 @@ from enum import Enum
 
 from worker.domain.amounts import read_amount
 from worker.domain.identity import masked_mobile_may_be, shows_mobile
-from worker.domain.orders import Attention, Order
-from worker.domain.reports import IdKind, Report
+from worker.domain.records.orders import Attention, Order
+from worker.domain.records.reports import IdKind, Report
 
 
 class Effect(Enum):

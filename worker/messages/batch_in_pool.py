@@ -13,7 +13,7 @@ from billiard.einfo import ExceptionInfo
 from celery import current_app
 from celery.app.trace import trace_task_ret
 
-from worker.adapters.database.engine import passes_with_time
+from worker.database.transactions import passes_with_time
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -6,9 +6,9 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject
 
-from worker.adapters.database.engine import passes_with_time
-from worker.adapters.database.error_kinds import kind_of
 from worker.adapters.wording import first_words
+from worker.database.error_kinds import kind_of
+from worker.database.transactions import passes_with_time
 
 log = structlog.stdlib.get_logger(__name__)
 

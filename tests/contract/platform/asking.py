@@ -6,8 +6,8 @@ import pytest
 
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer, IdKind
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.signature import Credentials
 
 CREDENTIALS = Credentials(

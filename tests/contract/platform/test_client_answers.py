@@ -9,8 +9,8 @@ import pytest
 
 from tests.contract.platform.asking import AUTHORIZATION, CREDENTIALS, SIGN, ask, assert_shows_no_credential, failure
 from tests.contract.platform.raw_server import Peer, RawServer, http
-from worker.domain.query_errors import HttpError, Malformed, Refused
-from worker.domain.reports import IdKind
+from worker.domain.records.query_errors import HttpError, Malformed, Refused
+from worker.domain.records.reports import IdKind
 from worker.domain.wire.answers import BODY_LIMIT
 
 BODY = '[{"requestId":"1","trafficSts":"1","remark":"成功","oriAmount":2.94}]'.encode()

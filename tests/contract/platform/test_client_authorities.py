@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.platform.asking import ask, failure
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
-from worker.domain.query_errors import Unreachable
+from worker.domain.records.query_errors import Unreachable
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")

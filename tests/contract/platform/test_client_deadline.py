@@ -8,8 +8,8 @@ import pytest
 from tests.contract.platform.asking import CREDENTIALS, DEADLINE, NOW, ask, client_of, failure
 from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Reply, http
 from worker.adapters.platform.exchange import Exchange
-from worker.domain.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
-from worker.domain.reports import IdKind
+from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
+from worker.domain.records.reports import IdKind
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'
 SLACK = 0.5

@@ -8,7 +8,7 @@ import pytest
 from tests.support.forging import Target
 from tests.support.processes import environment, running_worker
 from tests.support.servers import EmbeddedValkey
-from worker.adapters.database.migrations import upgrade
+from worker.database.migrations import upgrade
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,10 @@ from math import inf
 
 import pytest
 
-from worker.adapters.database.pricing_text import (
+from worker.domain.pricing.ages import ages_of
+from worker.domain.pricing.curve import curve_of
+from worker.domain.pricing.factors import CohortFactors, Factors
+from worker.domain.pricing.json_text import (
     learned_text,
     notes_text,
     prices_text,
@@ -14,13 +17,9 @@ from worker.adapters.database.pricing_text import (
     read_notes,
     read_prices_text,
 )
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.curve import curve_of
-from worker.domain.pricing.factors import CohortFactors, Factors
 from worker.domain.pricing.learning import COHORT_WINDOWS, NEVER, Learned, Look, Notes, cohort_seconds
-from worker.domain.pricing.prices import price_looks, prices_of
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.rules import Rules
+from worker.domain.pricing.prices import price_looks, prices_of, prior_prices
+from worker.domain.records.parameters import Rules
 
 RULES = Rules()
 OTHERS = [Rules(window_seconds=30.0), Rules(grace_seconds=500.0), Rules(unresolved_after_seconds=86_400.0)]

@@ -13,7 +13,7 @@ from benchmarks.schedule.simulation import Policy, simulate
 from tests.unit.benchmarks_schedule.builders import WINDOW, make_scenario
 from worker.domain.pricing.ages import ages_of
 from worker.domain.pricing.factors import NO_FACTORS
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 pytestmark = pytest.mark.slow
 

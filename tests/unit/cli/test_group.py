@@ -7,10 +7,10 @@ import typer
 from typer.testing import CliRunner
 
 from tests.support.command_line import PROGRAM, CommandLine, environment
-from worker.adapters.database.migrations import NotAtHead
 from worker.cli.app import app
 from worker.cli.errors import CommandError
 from worker.cli.group import OneLineGroup
+from worker.database.migrations import NotAtHead
 from worker.settings import SettingsError
 
 COMMANDS = (

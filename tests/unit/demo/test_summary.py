@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.adapters.database.demo_reads import OrderLine
 from worker.demo.control import PlatformRecord, Truth
+from worker.demo.progress import OrderLine
 from worker.demo.report import as_json, closing, verdict
 from worker.demo.summary import Finding, Summary, find, summarise
-from worker.domain.orders import Attention, OrderState, Source
+from worker.domain.records.orders import Attention, OrderState, Source
 
 SETTLED = Truth(request_id="a", outcome="1", settled=True, amount="2.94", unknown=False, callback="lost")
 FAILED = replace(SETTLED, outcome="-1", amount="0.00")

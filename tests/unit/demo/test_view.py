@@ -4,9 +4,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from worker.adapters.database.demo_reads import Progress, QueryLine
+from worker.demo.progress import Progress, QueryLine
 from worker.demo.view import Moment, line_of, view_for
-from worker.domain.orders import OrderState, Source
+from worker.domain.records.orders import OrderState, Source
 
 ANSWERED = QueryLine(
     id=1,

@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.domain.accounts import AccountState
 from worker.domain.answered import after_answer
 from worker.domain.bad_ends import after_bad_end
-from worker.domain.orders import Lane, Order
-from worker.domain.pricing.batch import Candidate
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.queries import Aftermath, Query
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer, IdKind, Report
-from worker.domain.rules import Rules
-from worker.domain.turns import Work
+from worker.domain.pricing.prices import prior_prices
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Candidate
+from worker.domain.records.orders import Lane, Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query, Work
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.verdicts import Effect
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.domain.builders import after, answered, kinds, make_order, make_report, make_state
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Attention, Lane, Order, OrderState
-from worker.domain.queries import Aftermath
-from worker.domain.turns import Work
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.queries import Work
 
 
 def left_out(order: Order, state: AccountState | None = None) -> Aftermath:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, make_state
-from worker.domain.accounts import back_off, restart_stepped_backoff, wait_for_configuration
-from worker.domain.reports import IdKind
+from worker.domain.back_off import back_off, restart_stepped_backoff, wait_for_configuration, waits
+from worker.domain.records.reports import IdKind
 
 
 def test_a_back_off_is_1_window_doubling_to_15() -> None:
@@ -71,3 +71,15 @@ def test_any_other_back_off_stays_as_does_a_pause() -> None:
 def test_successes_are_counted_by_id_kind() -> None:
     state = make_state(answered_by_request_id=3, answered_by_custom_parm=5)
     assert (state.answered(IdKind.REQUEST_ID), state.answered(IdKind.CUSTOM_PARM)) == (3, 5)
+
+
+def test_an_account_waits_while_it_is_paused_or_backs_off() -> None:
+    assert not waits(make_state(), NOW)
+    assert waits(make_state(paused_at=NOW), NOW)
+    backed_off = back_off(make_state(), RULES, NOW, jitter=0.0)
+    assert waits(backed_off, NOW)
+    assert not waits(backed_off, NOW + WINDOW)
+
+
+def test_a_back_off_that_a_stepped_clock_made_is_no_reason_to_leave_an_account_alone() -> None:
+    assert not waits(back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0), NOW)

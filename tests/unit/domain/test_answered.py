@@ -18,11 +18,11 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.orders import Attention, Lane, OrderState
 from worker.domain.pricing.ages import group_of
 from worker.domain.pricing.due import next_due
 from worker.domain.pricing.learning import NEVER
-from worker.domain.turns import Work
+from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.queries import Work
 
 
 def test_an_answered_query_counts_for_each_of_its_orders() -> None:

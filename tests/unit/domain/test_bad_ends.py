@@ -18,11 +18,12 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.accounts import AccountState
 from worker.domain.bad_ends import End, end_of
-from worker.domain.orders import Attention, Lane, Order, OrderState
 from worker.domain.pricing.due import next_due
-from worker.domain.query_errors import (
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.queries import Work
+from worker.domain.records.query_errors import (
     DeadlineExceeded,
     HttpError,
     Malformed,
@@ -31,7 +32,6 @@ from worker.domain.query_errors import (
     Refused,
     Unreachable,
 )
-from worker.domain.turns import Work
 
 REFUSED = Refused("-2", "缺少必要参数")
 TOO_FREQUENT = Refused("-9", "查询过于频繁")

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from worker.domain.budget import (
     Permission,
-    Reading,
-    Slot,
     begin,
     bring_back,
     is_too_late_to_send,
@@ -20,7 +18,8 @@ from worker.domain.budget import (
     reserve,
     tighten,
 )
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import Reading, Slot
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
 LONGER = replace(RULES, window_seconds=120)

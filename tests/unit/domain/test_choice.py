@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate, make_state
-from worker.domain.accounts import AccountState
-from worker.domain.choice import Choice, choose, spend
-from worker.domain.orders import Lane
-from worker.domain.pricing.batch import HELPING, Candidate, Reason
-from worker.domain.reports import IdKind
-from worker.domain.rules import Rules
-from worker.domain.turns import Work
+from worker.domain.choice import choose, spend
+from worker.domain.pricing.batch import HELPING
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Candidate, Choice, Reason
+from worker.domain.records.orders import Lane
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Work
+from worker.domain.records.reports import IdKind
 
 times = st.integers(0, 100_000).map(lambda age: NOW - timedelta(seconds=age))
 candidates = st.builds(

@@ -17,9 +17,9 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Attention, Order, OrderState
-from worker.domain.reports import Report
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Order, OrderState
+from worker.domain.records.reports import Report
 
 DENIAL = {"traffic_sts": "-1", "remark": "订单不存在", "mobile": None, "ori_amount": "0"}
 OTHER = make_order(2)

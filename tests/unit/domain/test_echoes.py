@@ -15,9 +15,9 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Lane, OrderState
-from worker.domain.reports import Report
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Lane, OrderState
+from worker.domain.records.reports import Report
 
 BATCH = [make_blind_order(i) for i in (1, 2, 3)]
 ECHO = [make_report(i, custom_parm=f"C{i}", traffic_sts="0") for i in (1, 2, 3)]

@@ -3,14 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.identity import (
-    OrderKey,
     id_fault,
     json_type,
     masked_mobile_may_be,
     normalise_mobile,
     order_id_fault,
 )
-from worker.domain.reports import IdKind
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.reports import IdKind
 
 mobiles = st.from_regex(r"1[0-9]{10}", fullmatch=True)
 

@@ -18,13 +18,21 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.accounts import AccountState
 from worker.domain.answered import after_answer
 from worker.domain.bad_ends import after_bad_end
-from worker.domain.orders import Attention, Lane, Order, OrderState
-from worker.domain.queries import Aftermath
-from worker.domain.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
-from worker.domain.reports import IdKind, Report
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.query_errors import (
+    DeadlineExceeded,
+    HttpError,
+    Malformed,
+    NotSent,
+    QueryError,
+    Refused,
+    Unreachable,
+)
+from worker.domain.records.reports import IdKind, Report
 
 ids = st.integers(1, 6)
 states = st.builds(

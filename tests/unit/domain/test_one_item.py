@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, after, answered, kinds, make_order, make_report, make_state
-from worker.domain.accounts import AccountState
-from worker.domain.orders import Lane, Order, OrderState
-from worker.domain.turns import Work
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.records.queries import Work
 
 FIVE = [make_order(order_id) for order_id in range(1, 6)]
 MODE = make_state(one_item_mode=True, batch_retry_at=NOW)

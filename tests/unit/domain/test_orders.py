@@ -4,8 +4,8 @@ from itertools import combinations
 import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order
-from worker.domain.orders import Attention, Change, OrderState, gravest
-from worker.domain.reports import IdKind
+from worker.domain.records.orders import Attention, Change, OrderState, gravest
+from worker.domain.records.reports import IdKind
 
 
 def test_only_succeeded_and_failed_are_final() -> None:

@@ -4,11 +4,11 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, answered, failed, make_order, make_query, make_state
-from worker.domain.accounts import AccountState
-from worker.domain.orders import EventKind, Lane
 from worker.domain.outages import return_to_batch
 from worker.domain.pricing.ages import group_at
-from worker.domain.query_errors import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import EventKind, Lane
+from worker.domain.records.query_errors import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
 
 BATCH = [make_order(1), make_order(2)]
 MAKE_SUSPECTS = [Refused("-2", "no"), Malformed("garbage"), HttpError(403), HttpError(503), HttpError(429)]

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order, make_query, make_state
-from worker.domain.orders import Change, EventKind, OrderState, Source
-from worker.domain.queries import Aftermath
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.orders import Change, EventKind, OrderState, Source
 
 
 def test_a_query_carries_the_ids_of_its_orders() -> None:

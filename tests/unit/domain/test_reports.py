@@ -1,4 +1,4 @@
-from worker.domain.reports import Answer, IdKind, Report
+from worker.domain.records.reports import Answer, IdKind, Report
 
 
 def test_the_id_kinds_are_the_requests_field_names() -> None:

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 
 def test_a_reservation_is_the_deadline_the_window_and_the_margin() -> None:

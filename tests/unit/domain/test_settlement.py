@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, NOW, leased, make_blind_order, make_order, make_report
-from worker.domain.orders import Attention, Change, EventKind, Lane, Order, OrderState, Source
-from worker.domain.reports import IdKind, Report
+from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order, OrderState, Source
+from worker.domain.records.reports import IdKind, Report
 from worker.domain.settlement import settle
 from worker.domain.verdicts import judge
 

@@ -8,18 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
-from worker.domain.identity import OrderKey
-from worker.domain.orders import Attention, OrderState
-from worker.domain.submissions import (
-    Rejection,
-    Submission,
-    Unread,
-    differences,
-    fill_in,
-    read_list,
-    read_order,
-    read_reference,
-)
+from worker.domain.records.incoming import Rejection, Submission, Unread
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.submissions import differences, fill_in, read_list, read_order, read_reference
 
 ACCOUNTS = ("default", "north")
 FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount"]

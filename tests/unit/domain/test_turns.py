@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.turns import Work, next_work
+from worker.domain.records.queries import Work
+from worker.domain.turns import accounts_in_turn, next_work
 
 turns = st.integers(0, 1_000_000)
 
@@ -35,3 +36,13 @@ def test_suspects_get_five_of_ten_at_most_whatever_waits_beside_them(start: int,
 @given(turn=turns)
 def test_a_kind_without_work_gives_its_slots_away(work: Work, turn: int) -> None:
     assert next_work(turn, {work}) is work
+
+
+def test_accounts_of_one_sid_take_turns() -> None:
+    assert list(accounts_in_turn(("a", "b", "c"), "a")) == ["b", "c", "a"]
+    assert list(accounts_in_turn(("a", "b", "c"), "c")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("last", [None, "no longer configured"])
+def test_without_a_last_one_the_first_account_begins(last: str | None) -> None:
+    assert list(accounts_in_turn(("a", "b"), last)) == ["a", "b"]

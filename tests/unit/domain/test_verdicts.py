@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
-from worker.domain.orders import Attention, Order
-from worker.domain.reports import IdKind, Report
+from worker.domain.records.orders import Attention, Order
+from worker.domain.records.reports import IdKind, Report
 from worker.domain.verdicts import Effect, Verdict, judge
 
 

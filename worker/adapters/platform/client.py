@@ -14,8 +14,8 @@ from worker.adapters.platform.exchange import Exchange
 from worker.adapters.platform.masking import Mask
 from worker.adapters.platform.retry_after import wait_asked
 from worker.adapters.platform.transport import Received, exchange_once
-from worker.domain.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
-from worker.domain.reports import Answer, IdKind
+from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import excerpt_of, read_answer
 from worker.domain.wire.requests import WireRequest, build_request
 from worker.domain.wire.signature import Credentials, timestamp_at
@@ -60,8 +60,9 @@ class PlatformClient:
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
         """Ask about 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
-        Never asks twice. Raises one of the errors in `worker.domain.query_errors`, and ValueError for ids that cannot
-        be asked about. No text of an answer or an error holds the credentials, even where the platform echoes them.
+        Never asks twice. Raises one of the errors in `worker.domain.records.query_errors`, and ValueError for ids that
+        cannot be asked about. No text of an answer or an error holds the credentials, even where the platform echoes
+        them.
         """
         request = build_request(
             base_url=self._base_url,

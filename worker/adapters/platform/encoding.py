@@ -7,7 +7,7 @@ ended.
 
 import zlib
 
-from worker.domain.query_errors import Malformed
+from worker.domain.records.query_errors import Malformed
 from worker.domain.wire.answers import BODY_LIMIT
 
 _GZIP = 16 + zlib.MAX_WBITS

@@ -14,7 +14,7 @@ from typing import Self
 
 from worker.adapters.clock import Clock
 from worker.domain.budget import is_too_late_to_send
-from worker.domain.query_errors import DeadlineExceeded, NotSent
+from worker.domain.records.query_errors import DeadlineExceeded, NotSent
 
 # After a suspend a thread's wait resumes where it stood, while the boot clock has moved on: so the wait is cut into
 # pieces.

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from worker.adapters.redaction import MASK, Redactor
-from worker.domain.query_errors import QueryError
-from worker.domain.reports import Answer, Report
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer, Report
 from worker.domain.wire.requests import WireRequest
 from worker.domain.wire.signature import Credentials
 

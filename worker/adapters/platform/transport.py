@@ -16,7 +16,7 @@ from urllib3.util.ssl_ import create_urllib3_context, ssl_wrap_socket
 
 from worker.adapters.platform.errors import describe
 from worker.adapters.platform.exchange import Exchange
-from worker.domain.query_errors import Malformed, Unreachable
+from worker.domain.records.query_errors import Malformed, Unreachable
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.requests import WireRequest
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25

@@ -7,15 +7,11 @@ read, then more of those groups only whose first helping the batch would use up.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from heapq import nsmallest
-from typing import NamedTuple
 
-from worker.domain.orders import Lane
 from worker.domain.pricing.prices import Prices
-from worker.domain.reports import IdKind
+from worker.domain.records.candidates import Candidate, Pick, Reason
 
 HELPING = 25
 """How many orders are read at first from each end of a look group.
@@ -24,48 +20,6 @@ A batch keeps fewer places than that for those due for longest.
 """
 LONGEST_WAITING_OF = 50
 """One of so many places is for the order that has been due for longest: price alone might never come to it."""
-
-
-class Candidate(NamedTuple):
-    """A pending order that is due, as far as the choice needs to know it.
-
-    A tuple: a choice makes up to some thousands of them, and a frozen dataclass takes twice as long.
-    """
-
-    order_id: int
-    id_kind: IdKind
-    lane: Lane
-    submitted_at: datetime
-    due_at: datetime
-    look_group: int = 0
-    """The group that it was read from; 0 where no answered query asked about it yet."""
-    queried_at: datetime | None = None
-    """When the last answered query that asked about it was sent."""
-    check_requested_at: datetime | None = None
-    suspect_group: int | None = None
-
-
-class Reason(StrEnum):
-    """Why an order is in a query."""
-
-    CHECKED = "checked"
-    """Somebody asked to have it asked about."""
-    WORTH = "worth"
-    """No other due order was worth more."""
-    LONGEST_DUE = "longest_due"
-    """It has been due for longest."""
-    ALONE = "alone"
-    """Its turn to be asked in a query of its own."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pick:
-    """An order that was chosen, and why."""
-
-    order_id: int
-    reason: Reason
-    worth: float = 0.0
-    """How many seconds of delay a look at it is worth; 0 where it is asked about alone, which asks for no price."""
 
 
 def worth_of(candidate: Candidate, prices: Prices, now: datetime) -> float:

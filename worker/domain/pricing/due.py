@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from worker.domain.pricing.prices import Prices
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 SHORTEST_WAIT_WINDOWS = 1
 LONGEST_WAIT_WINDOWS = 360

@@ -19,7 +19,7 @@ from math import floor, inf
 
 from worker.domain.pricing.curve import Curve
 from worker.domain.pricing.learning import MOSTLY_LOST, Cohort, Learned, cohort_of, cohort_seconds
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 _BELIEF = 2.0
 """So many callbacks, or first looks that hit at odds of one, weighs what is believed of all."""

@@ -13,12 +13,13 @@ is forgotten: what was learned loses half of its weight every 240 windows.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import accumulate
 from math import floor
 
 from worker.domain.pricing.ages import Ages
 from worker.domain.pricing.curve import PRIOR_LOST_SHARE, Curve, curve_of, prior_chance
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240
@@ -76,6 +77,12 @@ def cohort_seconds(rules: Rules) -> float:
 def cohort_of(submitted: float, rules: Rules) -> int:
     """The cohort of an order that was submitted at this time (seconds since the epoch)."""
     return floor(submitted / cohort_seconds(rules))
+
+
+def is_reprice_due(priced_at: datetime, now: datetime, rules: Rules) -> bool:
+    """Whether an account that was priced then is to be priced anew."""
+    # A time ahead is the mark of a clock that was set back since.
+    return not now - rules.windows(REPRICE_WINDOWS) < priced_at <= now
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ an order is counted in no cohort; only its looks after the first tell anything, 
 from collections.abc import Iterable
 from datetime import datetime
 
-from worker.domain.orders import Change, Order, OrderState
 from worker.domain.pricing.ages import ages_of
 from worker.domain.pricing.learning import NEVER, Look, Notes, cohort_of
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Change, Order, OrderState
+from worker.domain.records.parameters import Rules
 
 
 def is_seen_from_the_start(order: Order, rules: Rules) -> bool:

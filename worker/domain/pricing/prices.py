@@ -13,12 +13,14 @@ highest price at which it is due.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, sqrt
 
-from worker.domain.pricing.curve import Curve
+from worker.domain.pricing.ages import ages_of
+from worker.domain.pricing.curve import Curve, prior_curve
 from worker.domain.pricing.factors import NO_FACTORS, Factors, factors_of
 from worker.domain.pricing.learning import Learned
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 _LEVELS = 28
 _LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0
@@ -95,6 +97,13 @@ def prices_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> Pr
         factors=factors_of(learned, curve, now, rules),
         fits_one_batch=pending <= rules.batch_size,
     )
+
+
+@lru_cache(maxsize=8)
+def prior_prices(rules: Rules) -> Prices:
+    """The prices before an account has taught anything, by what is believed of any platform. Computed once for each
+    rules."""
+    return price_looks(prior_curve(ages_of(rules)), rules)
 
 
 def price_looks(curve: Curve, rules: Rules) -> Prices:

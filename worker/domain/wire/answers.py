@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from worker.domain.identity import id_fault
-from worker.domain.query_errors import EXCERPT_LIMIT, Malformed, Refused
-from worker.domain.reports import Answer, IdKind, Report
+from worker.domain.records.query_errors import EXCERPT_LIMIT, Malformed, Refused
+from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.records.storable_text import storable
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, read_report
 from worker.domain.wire.shapes import Item, ShapeFault, items_in
 from worker.domain.wire.strict_json import JsonFault, parse
-from worker.domain.wire.text import storable
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a body, decoded; a hundred items need about 20,000."""

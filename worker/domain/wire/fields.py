@@ -6,9 +6,9 @@ cannot be read without guessing makes the item a faulty one: it is kept, and set
 
 from collections.abc import Mapping
 
-from worker.domain.reports import Report
+from worker.domain.records.reports import Report
+from worker.domain.records.storable_text import storable
 from worker.domain.wire.strict_json import words_of
-from worker.domain.wire.text import storable
 
 REMARK_LIMIT = 500
 """Characters of a remark that are kept."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from worker.domain.reports import IdKind
+from worker.domain.records.reports import IdKind
 from worker.domain.wire.signature import Credentials, authorization, sign
 
 MAX_IDS = 100

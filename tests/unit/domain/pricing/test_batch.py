@@ -7,19 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate
-from worker.domain.orders import Lane
-from worker.domain.pricing.batch import (
-    HELPING,
-    Candidate,
-    Pick,
-    Reason,
-    helping_of,
-    last_helping_of,
-    pick_batch,
-    used_up,
-    worth_of,
-)
-from worker.domain.reports import IdKind
+from worker.domain.pricing.batch import HELPING, helping_of, last_helping_of, pick_batch, used_up, worth_of
+from worker.domain.records.candidates import Candidate, Pick, Reason
+from worker.domain.records.orders import Lane
+from worker.domain.records.reports import IdKind
 
 times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
 candidates = st.builds(

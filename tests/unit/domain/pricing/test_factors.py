@@ -15,7 +15,7 @@ from worker.domain.pricing.batch import worth_of
 from worker.domain.pricing.factors import NO_FACTORS, CohortFactors, Factors, factors_of
 from worker.domain.pricing.learning import KEPT_WINDOWS, NEVER, Learned, Look, Notes, cohort_of, cohort_seconds
 from worker.domain.pricing.prices import price_looks, prices_of
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 AGES = ages_of(RULES)
 LENGTH = cohort_seconds(RULES)

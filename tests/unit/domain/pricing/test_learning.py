@@ -18,7 +18,7 @@ from worker.domain.pricing.learning import (
     Notes,
     cohort_of,
 )
-from worker.domain.rules import Rules
+from worker.domain.records.parameters import Rules
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()

@@ -4,11 +4,11 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_order
-from worker.domain.orders import Change, Order, OrderState
 from worker.domain.pricing.ages import ages_of
 from worker.domain.pricing.learning import NEVER, Look, cohort_of
 from worker.domain.pricing.noting import is_seen_from_the_start, note_arrivals, note_callbacks, note_looks
-from worker.domain.rules import Rules
+from worker.domain.records.orders import Change, Order, OrderState
+from worker.domain.records.parameters import Rules
 
 AGES = ages_of(RULES)
 HOUR = timedelta(hours=1)

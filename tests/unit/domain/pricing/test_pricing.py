@@ -13,9 +13,8 @@ from tests.unit.domain.builders import NOW, PRICES, RULES
 from worker.domain.pricing.ages import GROUPS, ages_of, group_of
 from worker.domain.pricing.curve import PRIOR_LOST_SHARE, curve_of, prior_curve
 from worker.domain.pricing.due import LONGEST_WAIT_WINDOWS, first_due, next_due
-from worker.domain.pricing.prices import price_looks
-from worker.domain.pricing.prior import prior_prices
-from worker.domain.rules import Rules
+from worker.domain.pricing.prices import price_looks, prior_prices
+from worker.domain.records.parameters import Rules
 
 AGES = ages_of(RULES)
 MANY_RULES = [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.reports import IdKind
+from worker.domain.records.reports import IdKind
 from worker.domain.wire.requests import WireRequest, build_request
 from worker.domain.wire.signature import Credentials
 

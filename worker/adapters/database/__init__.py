@@ -1,1 +1,0 @@
-"""The database, the only truth: orders, budget and query log commit together."""

@@ -1,0 +1,140 @@
+"""Engines whose sessions mean the same on PostgreSQL, MariaDB and SQLite, and the URLs that they are made of."""
+
+import math
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
+
+from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.pymysql_times import conversions
+from worker.database.server_silence_timeout import bound_answers
+
+# A transaction that waits longer for a row than this gives up, and is tried again.
+_LOCK_WAIT_SECONDS = 10
+# While the database hangs, more threads want a connection than there are.
+_FREE_CONNECTION_WAIT_SECONDS = 10
+
+
+def shown_url(url: str) -> str:
+    """A database's URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def missing_file(url: str) -> Path | None:
+    """The file of a SQLite database that does not exist yet: to connect to it would make it."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or not parts.database or parts.database.startswith((":", "file:")):
+        return None
+    file = Path(parts.database)
+    return None if file.exists() else file
+
+
+def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
+    """The engine of a SQLAlchemy URL; `Database` documents the arguments. Connects to nothing yet."""
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    kind = "postgresql" if kind == "postgresql" else "mysql"
+    engine = create_engine(
+        url,
+        connect_args=_CONNECT_ARGUMENTS[kind] | ({"conv": conversions()} if kind == "mysql" else {}),
+        # On both servers: a decision must see what others committed before it took its locks.
+        isolation_level="READ COMMITTED",
+        # A connection that the server has closed meanwhile is replaced, instead of failing a tick.
+        pool_pre_ping=True,
+        # All of them are kept: what overflows the pool is closed as soon as it is given back, and under load a process
+        # would make connections all the time. The latest first, so that few are used where few are needed.
+        pool_size=2 * pool_size,
+        max_overflow=0,
+        pool_use_lifo=True,
+        pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
+        pool_recycle=1800,
+    )
+    event.listen(engine, "handle_error", _leave_read_only)
+    if answer_seconds is not None:
+        bound_answers(engine, answer_seconds)
+    figures = {
+        "lock_wait_s": _LOCK_WAIT_SECONDS,
+        "idle_ms": math.ceil(idle_transaction_seconds * 1000),
+        "idle_s": math.ceil(idle_transaction_seconds),
+    }
+    statements = [statement.format(**figures) for statement in _SESSION_SETTINGS[kind]]
+    event.listen(engine, "connect", _session_set_up(statements))
+    return engine
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    # A session that was begun as read-only stays so, and a proxy may have led it to a standby: a new one may write.
+    error = context.sqlalchemy_exception
+    if error is not None and kind_of(error) is ErrorKind.READ_ONLY:
+        context.is_disconnect = True
+
+
+# A host that vanishes (power, network) is noticed within half a minute, rather than by the kernel's two hours.
+_CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "postgresql": {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+        # A role or a database may ask for another one, in which remarks cannot be written.
+        "client_encoding": "utf8",
+    },
+    "mysql": {"connect_timeout": 5},
+}
+
+_SESSION_SETTINGS = {
+    "postgresql": (
+        # Statements and no startup options: a pooler refuses those.
+        "SET TIME ZONE 'UTC'",
+        # The driver reads times in no other style.
+        "SET DateStyle = 'ISO'",
+        "SET idle_in_transaction_session_timeout = {idle_ms}",
+        "SET lock_timeout = '{lock_wait_s}s'",
+        # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for
+        # as long as the connection lives, or until the table is analysed; to plan anew takes a fraction of a ms.
+        "SET plan_cache_mode = force_custom_plan",
+    ),
+    "mysql": (
+        # Times are stored without a zone: sysdate() must give UTC. Only MariaDB reads what /*M! holds: MySQL has no
+        # such setting.
+        "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_wait_s},"
+        # A table that is being altered: by the server's default a session would wait a day, long after we left it.
+        " SESSION lock_wait_timeout = {lock_wait_s}"
+        " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
+    ),
+}
+
+
+def _session_set_up(statements: Sequence[str]) -> Callable[[Any, object], None]:
+    def set_up(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connection.commit()
+
+    return set_up
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by itself, and deferred: one that turns to writing fails at once where another
+    # writes, whatever the busy timeout.
+    connection.isolation_level = None
+    # Readers are not kept out by the writer, and a commit survives a power loss.
+    with suppress(sqlite3.OperationalError):
+        # The mode is the file's. Where it cannot be set because somebody writes, the next connection sets it.
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("reconciler_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

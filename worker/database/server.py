@@ -1,0 +1,158 @@
+"""What a database server says of itself: its version, its clock, and whether a COMMIT survives a power cut."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from worker.database.transactions import Database
+
+# The best of a few: what delays the answer only on its way back would pass for a fast clock.
+_CLOCK_READINGS = 3
+
+# Nothing that is read here waits for a lock.
+_ANSWER_SECONDS = 5.0
+
+_NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
+
+# Each a row of one setting's name and value. A server that does not know a setting gives no row, or null.
+_POSTGRESQL_SETTINGS = (
+    # As they hold for this session: a role or a database may have values of its own.
+    "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS asked (name)"
+)
+_MYSQL_SETTINGS = "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'"
+_SETTINGS = {"postgresql": _POSTGRESQL_SETTINGS, "mysql": _MYSQL_SETTINGS, "mariadb": _MYSQL_SETTINGS}
+
+# Others may use the pooler, too, and take the very session that would have shown it.
+_ROUNDS = 2
+# A number alone may be given twice, by two servers behind one address.
+_SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+
+_DURABILITY_SETTINGS = {
+    "postgresql": ("fsync", "synchronous_commit"),
+    "mysql": ("innodb_flush_log_at_trx_commit",),
+    "mariadb": ("innodb_flush_log_at_trx_commit",),
+    "sqlite": (),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostgresqlReading:
+    """What is read from a PostgreSQL alone."""
+
+    encoding: str
+    """Of the database, such as `UTF8`."""
+    keeps_session: bool | None
+    """Whether a connection keeps its session between transactions; None where that could not be seen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerReading:
+    """What was read from a server."""
+
+    version: str
+    """For people, such as `PostgreSQL 17.5`."""
+    clock_ahead_seconds: float
+    """How far the server's clock is ahead of this host's; negative where it is behind."""
+    settings: Mapping[str, str | None]
+    """The settings that decide what a power cut may cost; None where the server does not tell."""
+    postgresql: PostgresqlReading | None
+    """None of any other database."""
+
+
+def durability_settings(kind: str) -> tuple[str, ...]:
+    """The settings that are read from a database of a SQLAlchemy backend's name. SQLite has none: each of our own
+    connections sets what matters."""
+    return _DURABILITY_SETTINGS[kind]
+
+
+def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
+    """Read a server; leaves no connection open. Raises SQLAlchemy's errors where it cannot be reached or read.
+
+    `now` is this host's wall clock, aware. A SQLite file that does not exist is made: look for it first.
+    """
+    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    try:
+        told = _settings(database)
+        postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
+        with database.read() as connection:
+            return ServerReading(
+                version=_version(connection, database.kind),
+                clock_ahead_seconds=_clock_ahead(database, connection, now),
+                settings={name: told.get(name) for name in durability_settings(database.kind)},
+                postgresql=postgresql,
+            )
+    finally:
+        database.close()
+
+
+def _read_postgresql(database: Database) -> PostgresqlReading:
+    with database.read() as connection:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    return PostgresqlReading(encoding=encoding, keeps_session=_keeps_session(database))
+
+
+def _keeps_session(database: Database) -> bool | None:
+    """Whether each connection has a session of its own, or a pooler lends it one for each transaction.
+
+    None where it could not be seen.
+
+    A pooler in transaction mode gives a session to the next connection as soon as a transaction has ended. So of two
+    connections, both open, the second is given the session of the first, or the first does not get its own back while
+    the second is in a transaction.
+    """
+    try:
+        with database.engine.connect() as first, database.engine.connect() as second:
+            return all(_kept(first, second) for _ in range(_ROUNDS))
+    except (DBAPIError, NoConnectionFree):
+        # No second session is to be had, or a role may not look.
+        return None
+
+
+def _kept(first: Connection, second: Connection) -> bool:
+    own = _session(first)
+    first.commit()
+    if _session(second) == own:
+        return False
+    kept = _session(first) == own
+    first.commit()
+    second.commit()
+    return kept
+
+
+def _session(connection: Connection) -> tuple[int, datetime]:
+    pid, since = connection.exec_driver_sql(_SESSION).one()
+    return pid, since
+
+
+def _settings(database: Database) -> Mapping[str, str | None]:
+    if database.kind not in _SETTINGS:
+        return {}
+    try:
+        with database.read() as connection:
+            rows = connection.exec_driver_sql(_SETTINGS[database.kind]).all()
+    except DBAPIError:
+        # A role that may not look can do its work all the same. Where the server is away, its clock says so next.
+        return {}
+    return {row[0].lower(): row[1] for row in rows}
+
+
+def _version(connection: Connection, kind: str) -> str:
+    dialect = connection.dialect
+    name = _NAMES["mariadb" if getattr(dialect, "is_mariadb", False) else kind]
+    numbers = dialect.server_version_info or ()
+    return f"{name} {'.'.join(str(number) for number in numbers if isinstance(number, int))}".strip()
+
+
+def _clock_ahead(database: Database, connection: Connection, now: Callable[[], datetime]) -> float:
+    """By the reading with the shortest way: the server's clock against the middle of that way."""
+    readings = []
+    for _ in range(_CLOCK_READINGS):
+        before = now()
+        server = database.now(connection)
+        way = now() - before
+        readings.append((way, (server - (before + way / 2)).total_seconds()))
+    return min(readings)[1]

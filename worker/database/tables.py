@@ -1,0 +1,344 @@
+"""The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
+
+There are no foreign keys: orders leave for the archive, and the queries that asked about them stay.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import cast
+
+from sqlalchemy import BigInteger as BigInt
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from worker.database.column_types import Amount, LongText, RowId, UtcDateTime, text_enum
+from worker.domain.records.orders import Attention, EventKind, Lane, OrderState, Source
+from worker.domain.records.reports import IdKind
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# Ids compare byte by byte, and texts hold any character.
+MYSQL_OPTIONS = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+MARIADB_OPTIONS = {name.replace("mysql_", "mariadb_"): value for name, value in MYSQL_OPTIONS.items()}
+TABLE_OPTIONS = {**MYSQL_OPTIONS, **MARIADB_OPTIONS}
+# A large table is vacuumed long before a fifth of it is dead; what every pass writes to finds room in its page for that
+# (docs/performance.md). Other databases know no such settings.
+OFTEN_VACUUMED = {
+    "postgresql_with": {
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_analyze_scale_factor": "0.02",
+        "vacuum_index_cleanup": "on",
+    }
+}
+HALF_FULL = {"postgresql_with": {"fillfactor": "50"}}
+
+PENDING = sql("state = 'pending'")
+# The same rows in other words. PostgreSQL leaves a condition that the index itself promises out of the search, and with
+# it a column that stands before the others: each read would go through the whole index.
+NOT_DONE = sql("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')")
+NOT_PENDING = sql("state <> 'pending'")
+CHECKED = sql("check_requested_at IS NOT NULL")
+GROUPED = sql("suspect_group IS NOT NULL")
+NO_COUNT = "0"
+"""What a count is in rows, and in records of the archive, from before it was kept."""
+
+
+class Base(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table of a model: statements in bulk are written against tables."""
+    return cast(Table, model.__table__)
+
+
+class RechargeOrder(Base):
+    """An order and what is known of it; `worker.domain.records.orders.Order` documents each field."""
+
+    __tablename__ = "recharge_orders"
+    __table_args__ = (
+        # The id goes first: a planner that knows nothing of the table yet might read a whole account otherwise.
+        UniqueConstraint("request_id", "account"),
+        UniqueConstraint("custom_parm", "account"),
+        CheckConstraint("request_id IS NOT NULL OR custom_parm IS NOT NULL", name="has_an_id"),
+        CheckConstraint("traffic_sts IN (-1, 0, 1)", name="traffic_sts_known"),
+        CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
+        # What is due, by how it is asked: one read of the first rows for each way. Only pending rows are asked about;
+        # MariaDB has no partial indexes, so the state stands in the index as well.
+        Index(
+            "ix_recharge_orders_due",
+            *("account", "state", "lane", "id_kind", "look_group", "due_at"),
+            postgresql_where=NOT_DONE,
+            sqlite_where=PENDING,
+        ),
+        Index(
+            "ix_recharge_orders_checked",
+            "account",
+            "check_requested_at",
+            postgresql_where=CHECKED,
+            sqlite_where=CHECKED,
+        ),
+        # Pending orders long past the age limit, of any account, that nobody was shown yet. Whole on SQLite: it leaves
+        # a condition that a partial index promises out of the search, and sorts then.
+        Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
+        Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
+        # The billing system reads what has changed since its last look.
+        Index("ix_recharge_orders_changed", "updated_at", postgresql_where=NOT_PENDING, sqlite_where=NOT_PENDING),
+        {**TABLE_OPTIONS, **OFTEN_VACUUMED},
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    account: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    custom_parm: Mapped[str | None] = mapped_column(String(64))
+    mobile: Mapped[str | None] = mapped_column(String(11))
+    expected_amount: Mapped[Decimal | None] = mapped_column(Amount)
+    state: Mapped[OrderState] = mapped_column(text_enum(OrderState, 16))
+    traffic_sts: Mapped[int | None] = mapped_column(SmallInteger)
+    remark: Mapped[str | None] = mapped_column(LongText)
+    ori_amount: Mapped[Decimal | None] = mapped_column(Amount)
+    settled_by: Mapped[Source | None] = mapped_column(text_enum(Source, 16))
+    attention: Mapped[Attention | None] = mapped_column(text_enum(Attention, 32))
+    submitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    queried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    query_count: Mapped[int] = mapped_column(Integer)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    id_kind: Mapped[IdKind] = mapped_column(text_enum(IdKind, 16))
+    lane: Mapped[Lane] = mapped_column(text_enum(Lane, 16))
+    look_group: Mapped[int] = mapped_column(SmallInteger)
+    """0: no answered query asked about it yet; 1 to 23: the group of its age at the last look (only 1 where it is asked
+    about apart)."""
+    suspect_group: Mapped[int | None] = mapped_column(BigInt)
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    check_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    absences: Mapped[int] = mapped_column(Integer)
+    absence_mark: Mapped[int] = mapped_column(BigInt)
+    bad_ends: Mapped[int] = mapped_column(Integer)
+    failures_alone: Mapped[int] = mapped_column(Integer)
+    failure_mark: Mapped[int] = mapped_column(BigInt)
+    unavailable_failures: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    failure_mark_any: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    denials: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    first_denied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    denial_mark: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+
+
+class PlatformQuery(Base):
+    """A row per grant: what was asked, how it ended, what came of it."""
+
+    __tablename__ = "platform_queries"
+    __table_args__ = (Index("ix_platform_queries_account", "account", "id"), TABLE_OPTIONS)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    account: Mapped[str] = mapped_column(String(64))
+    account_sid: Mapped[str] = mapped_column(String(64))
+    slot: Mapped[int] = mapped_column(SmallInteger)
+    work: Mapped[str] = mapped_column(String(16))
+    id_kind: Mapped[IdKind] = mapped_column(text_enum(IdKind, 16))
+    order_count: Mapped[int] = mapped_column(Integer)
+    sent_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str] = mapped_column(String(16))
+    http_status: Mapped[int | None] = mapped_column(Integer)
+    status_code: Mapped[str | None] = mapped_column(LongText)
+    status_msg: Mapped[str | None] = mapped_column(LongText)
+    settled_count: Mapped[int | None] = mapped_column(Integer)
+    pending_count: Mapped[int | None] = mapped_column(Integer)
+    absent_count: Mapped[int | None] = mapped_column(Integer)
+    answer_excerpt: Mapped[str | None] = mapped_column(LongText)
+    asked_ids: Mapped[str] = mapped_column(LongText)
+    """Joined by commas, which no id contains."""
+    absent_ids: Mapped[str | None] = mapped_column(LongText)
+    added_items: Mapped[str | None] = mapped_column(LongText)
+    """What the answer said about ids that were not asked for, in its own words."""
+
+
+class OrderEventRow(Base):
+    """Append only: each change of an order that a person may ask about."""
+
+    __tablename__ = "order_events"
+    __table_args__ = (Index("ix_order_events_order_id", "order_id", "id"), TABLE_OPTIONS)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    order_id: Mapped[int] = mapped_column(BigInt)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[EventKind] = mapped_column(text_enum(EventKind, 32))
+    source: Mapped[Source] = mapped_column(text_enum(Source, 16))
+    query_id: Mapped[int | None] = mapped_column(BigInt)
+    from_state: Mapped[OrderState | None] = mapped_column(text_enum(OrderState, 16))
+    to_state: Mapped[OrderState | None] = mapped_column(text_enum(OrderState, 16))
+    traffic_sts: Mapped[str | None] = mapped_column(LongText)
+    remark: Mapped[str | None] = mapped_column(LongText)
+    ori_amount: Mapped[str | None] = mapped_column(LongText)
+    detail: Mapped[str | None] = mapped_column(LongText)
+
+
+class ArchivedOrder(Base):
+    """A settled order that was moved out of the other tables; `worker.operations.archive` moves them."""
+
+    __tablename__ = "archived_orders"
+    __table_args__ = (
+        UniqueConstraint("request_id", "account"),
+        UniqueConstraint("custom_parm", "account"),
+        TABLE_OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
+    """The order's."""
+    account: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    custom_parm: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[OrderState] = mapped_column(text_enum(OrderState, 16))
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    archived_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    record: Mapped[str] = mapped_column(LongText)
+    """JSON: its row of `recharge_orders` as `order`, its rows of `order_events` as `events`; amounts are decimal text,
+    times ISO 8601 with an offset."""
+
+
+class QueryBudget(Base):
+    """A row per slot of an account SID: when the next query may be sent, and what is in flight."""
+
+    __tablename__ = "query_budgets"
+    __table_args__ = (UniqueConstraint("account_sid", "slot"), {**TABLE_OPTIONS, **HALF_FULL})
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    account_sid: Mapped[str] = mapped_column(String(64))
+    slot: Mapped[int] = mapped_column(SmallInteger)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """By the database's clock."""
+    boot_id: Mapped[str] = mapped_column(String(64))
+    boot_due_us: Mapped[int] = mapped_column(BigInt)
+    """By the boot clock of the host that wrote the row, in microseconds."""
+    wait_us: Mapped[int] = mapped_column(BigInt)
+    """The length of that wait, in microseconds."""
+    token: Mapped[str] = mapped_column(String(32))
+    in_flight_query_id: Mapped[int | None] = mapped_column(BigInt)
+    last_account: Mapped[str | None] = mapped_column(String(64))
+    """Whose turn it was: accounts that share the SID take turns."""
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    window_us: Mapped[int | None] = mapped_column(BigInt)
+    """The window that the row was written with, in microseconds; null where a release before 0005 wrote it."""
+
+
+class AccountStateRow(Base):
+    """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""
+
+    __tablename__ = "account_states"
+    __table_args__ = ({**TABLE_OPTIONS, **HALF_FULL},)
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    backoff_level: Mapped[int] = mapped_column(Integer)
+    backoff_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    backoff_seconds: Mapped[float] = mapped_column(Double)
+    refusals_in_row: Mapped[int] = mapped_column(Integer)
+    configuration_refused: Mapped[bool] = mapped_column(Boolean)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    echoes_custom_parm: Mapped[bool] = mapped_column(Boolean)
+    answered_with_items: Mapped[int] = mapped_column(BigInt)
+    answered_by_request_id: Mapped[int] = mapped_column(BigInt)
+    answered_by_custom_parm: Mapped[int] = mapped_column(BigInt)
+    turn: Mapped[int] = mapped_column(BigInt)
+    batches: Mapped[int] = mapped_column(BigInt)
+    batches_without_request_id: Mapped[int] = mapped_column(BigInt)
+    batches_without_custom_parm: Mapped[int] = mapped_column(BigInt)
+    one_item_streak: Mapped[int] = mapped_column(Integer)
+    one_item_since: Mapped[int | None] = mapped_column(BigInt)
+    one_item_mode: Mapped[bool] = mapped_column(Boolean)
+    batch_retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    echo_endings: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    empty_echo_batches: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    echo_retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answered_with_belief: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    suspect_turns: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    failures_in_row: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    failing_since: Mapped[int | None] = mapped_column(BigInt)
+    outage_from: Mapped[int | None] = mapped_column(BigInt)
+    outage_until: Mapped[int | None] = mapped_column(BigInt)
+    answers_in_row: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
+    suspects_returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AccountPrices(Base):
+    """A row per account that has taught anything: what was learned, and the prices of looks that follow."""
+
+    __tablename__ = "account_prices"
+    __table_args__ = (TABLE_OPTIONS,)
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    learned: Mapped[str] = mapped_column(LongText)
+    """JSON; `worker.domain.pricing.json_text` reads both texts."""
+    prices: Mapped[str] = mapped_column(LongText)
+    priced_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SettlementNote(Base):
+    """What one transaction has seen of when orders settle: it is there until it is learned from."""
+
+    __tablename__ = "settlement_notes"
+    __table_args__ = (Index("ix_settlement_notes_account", "account", "id"), TABLE_OPTIONS)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    account: Mapped[str] = mapped_column(String(64))
+    noted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    notes: Mapped[str] = mapped_column(LongText)
+    """JSON."""
+
+
+class RejectedOrder(Base):
+    """What was refused, with its errors: nothing that came in is lost."""
+
+    __tablename__ = "rejected_orders"
+    __table_args__ = (Index("ix_rejected_orders_received_at", "received_at"), TABLE_OPTIONS)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    source: Mapped[str] = mapped_column(String(32))
+    """The task that brought it."""
+    payload: Mapped[str] = mapped_column(LongText)
+    """JSON, as it came."""
+    errors: Mapped[str] = mapped_column(LongText)
+    """One a line."""
+
+
+class UnmatchedCallback(Base):
+    """A callback whose order is not known yet."""
+
+    __tablename__ = "unmatched_callbacks"
+    __table_args__ = (
+        Index("ix_unmatched_callbacks_request_id", "request_id", "account"),
+        Index("ix_unmatched_callbacks_custom_parm", "custom_parm", "account"),
+        Index("ix_unmatched_callbacks_received_at", "received_at"),
+        TABLE_OPTIONS,
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    account: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    custom_parm: Mapped[str | None] = mapped_column(String(64))
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    payload: Mapped[str] = mapped_column(LongText)
+    """JSON, as it came."""

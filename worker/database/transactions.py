@@ -1,0 +1,160 @@
+"""Transactions, the database's clock inside them, and how often a transaction is repeated.
+
+An operation that writes is one function: its decorator says when it is repeated, its `with database.write()` is the
+transaction, and `database.now(connection)` reads the clock, after the locks that the decision needs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError as DatabaseError
+from sqlalchemy.exc import IntegrityError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from worker.database.engine import make_engine
+from worker.database.error_kinds import ErrorKind, kind_of
+
+# With the two names of SQLAlchemy that an operation needs: it knows no more of that.
+__all__ = [
+    "ANSWER_SECONDS",
+    "Connection",
+    "Database",
+    "DatabaseError",
+    "RaceLost",
+    "is_contention",
+    "is_unavailable",
+    "passes_with_time",
+    "retry_contention",
+    "retry_until",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ANSWER_SECONDS = 15.0
+"""How long a worker waits for the database to say anything: longer than any lock is waited for."""
+
+_ATTEMPTS = 5
+_CLOCKS = {
+    # now() is the transaction's start: behind a lock wait it would be stale.
+    "postgresql": "SELECT clock_timestamp()",
+    "mysql": "SELECT sysdate(6)",
+    "mariadb": "SELECT sysdate(6)",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+}
+
+
+class RaceLost(Exception):
+    """A row changed between the moment it was read and the moment it was written: the transaction is to be repeated."""
+
+
+class Database:
+    """One process's way to the database. Make it after the fork, close it at the end.
+
+    `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
+    which loses its power cannot keep a budget's row locked.
+    `answer_seconds`: a statement during which the server says nothing for longer ends with an error that
+    `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: an index takes its
+    time. On SQLite there is no server that could keep silent: locks are bounded, and a read of a disk cannot be ended.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        idle_transaction_seconds: float = 30.0,
+        answer_seconds: float | None = None,
+        pool_size: int = 10,
+    ) -> None:
+        self.kind = make_url(url).get_backend_name()
+        self._engine = make_engine(url, max(1.0, idle_transaction_seconds), answer_seconds, pool_size)
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations and command-line reads."""
+        return self._engine
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end, rolled back by an exception."""
+        with self._engine.connect().execution_options(reconciler_writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees the same moment in all its statements."""
+        # On SQLite every transaction does.
+        options = {} if self.kind == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock at this moment, in UTC."""
+        value = connection.exec_driver_sql(_CLOCKS[self.kind]).scalar_one()
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
+    """Repeat a transaction that lost a race or a deadlock, a few times. Nothing else is repeated."""
+
+    @wraps(transaction)
+    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception(is_contention),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            reraise=True,
+        )
+        return retrying(transaction, *args, **kwargs)
+
+    return repeated
+
+
+def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Repeat a transaction that may succeed later (`passes_with_time`), until so many seconds have passed."""
+
+    def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
+        @wraps(transaction)
+        def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+            retrying = Retrying(
+                retry=retry_if_exception(passes_with_time),
+                stop=stop_after_delay(seconds),
+                wait=wait_random_exponential(multiplier=0.05, max=2),
+                reraise=True,
+            )
+            return retrying(transaction, *args, **kwargs)
+
+        return repeated
+
+    return decorate
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
+    return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) in (ErrorKind.LOCKED, ErrorKind.CONTENDED)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the database could not be reached, went away or keeps silent."""
+    return kind_of(error) in (ErrorKind.UNREACHABLE, ErrorKind.POOL)
+
+
+def passes_with_time(error: BaseException) -> bool:
+    """Whether the same transaction may succeed later: others were at work, or the database is away, full, read-only or
+    out of connections, or refuses for another reason that is no mistake of ours."""
+    return is_contention(error) or kind_of(error) is not None

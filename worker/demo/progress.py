@@ -1,0 +1,128 @@
+"""What the demo reads while it watches, and when it compares. All of it concerns one account: the demo's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, func, inspect, select
+
+from worker.database.transactions import Database
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.stores.platform_queries import QUERIES
+from worker.stores.query_budgets import BUDGETS
+from worker.stores.recharge_orders import ORDERS
+
+T = TypeVar("T")
+
+_ANSWERS_SHOWN = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryLine:
+    """One query, as far as a view shows it. The counts are None where no answer was read."""
+
+    id: int
+    sent_at: datetime
+    work: str
+    order_count: int
+    outcome: str
+    settled: int | None
+    pending: int | None
+    absent: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far the account's orders have come."""
+
+    states: Mapping[OrderState, int]
+    settled_by: Mapping[Source, int]
+    attention: int
+    next_query_in: float | None
+    """Seconds until the budget opens, zero or less where it is open; None before the worker's first tick."""
+    queries: int
+    latest: tuple[QueryLine, ...]
+    """The newest first."""
+
+    @property
+    def orders(self) -> int:
+        """How many orders were taken in."""
+        return sum(self.states.values())
+
+    @property
+    def final(self) -> int:
+        """How many orders are settled for good."""
+        return sum(count for state, count in self.states.items() if state.is_final)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a query is under way."""
+        return bool(self.latest) and self.latest[0].outcome == "in_flight"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderLine:
+    """What the table says of one order."""
+
+    request_id: str
+    state: OrderState
+    expected_amount: Decimal | None
+    ori_amount: Decimal | None
+    settled_by: Source | None
+    attention: Attention | None
+    query_count: int
+
+
+def has_no_tables(database: Database) -> bool:
+    """Whether a database is empty."""
+    return not inspect(database.engine).get_table_names()
+
+
+def read_progress(database: Database, account: str, account_sid: str) -> Progress:
+    """Read all of it in one transaction."""
+    with database.read() as connection:
+        return Progress(
+            states=_count(connection, account, ORDERS.c.state),
+            settled_by=_count(connection, account, ORDERS.c.settled_by),
+            attention=sum(_count(connection, account, ORDERS.c.attention).values()),
+            next_query_in=_next_query_in(database, connection, account_sid),
+            queries=connection.scalar(select(func.count()).where(QUERIES.c.account == account)) or 0,
+            latest=_latest(connection, account),
+        )
+
+
+def read_orders(database: Database, account: str) -> dict[str, OrderLine]:
+    """The account's orders by their request_id."""
+    columns = [ORDERS.c[name] for name in OrderLine.__dataclass_fields__]
+    with database.read() as connection:
+        rows = connection.execute(select(*columns).where(ORDERS.c.account == account)).mappings()
+        return {row["request_id"]: OrderLine(**row) for row in rows}
+
+
+def _count(connection: Connection, account: str, column: ColumnElement[T]) -> dict[T, int]:
+    counted = select(column, func.count()).where(ORDERS.c.account == account, column.is_not(None)).group_by(column)
+    return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def _next_query_in(database: Database, connection: Connection, account_sid: str) -> float | None:
+    due_at = connection.scalar(select(func.min(BUDGETS.c.due_at)).where(BUDGETS.c.account_sid == account_sid))
+    return None if due_at is None else (due_at - database.now(connection)).total_seconds()
+
+
+def _latest(connection: Connection, account: str) -> tuple[QueryLine, ...]:
+    newest = select(QUERIES).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_ANSWERS_SHOWN)
+    return tuple(
+        QueryLine(
+            id=row["id"],
+            sent_at=row["sent_at"],
+            work=row["work"],
+            order_count=row["order_count"],
+            outcome=row["outcome"],
+            settled=row["settled_count"],
+            pending=row["pending_count"],
+            absent=row["absent_count"],
+        )
+        for row in connection.execute(newest).mappings()
+    )

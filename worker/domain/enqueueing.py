@@ -1,0 +1,152 @@
+"""Which orders of a list are new, which are duplicates, and which are refused."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.domain.pricing.due import first_due
+from worker.domain.records.incoming import Rejection, Submission
+from worker.domain.records.order_keys import Directory, OrderKey
+from worker.domain.records.orders import Change, EventKind, Order, OrderEvent, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.submissions import differences, fill_in
+
+_TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"
+
+Listed = Sequence[tuple[int, object, Submission]]
+"""Submissions as (index in the list, payload, submission)."""
+
+
+@dataclass(kw_only=True, slots=True)
+class EnqueueResult:
+    """What became of a list of submissions."""
+
+    accepted: list[int] = field(default_factory=list)
+    """The indexes of what is new."""
+    duplicates: list[int] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    keys: list[OrderKey] = field(default_factory=list)
+    """Of the orders that are new or have learned an id: callbacks may wait for these."""
+    new: list[Order] = field(default_factory=list)
+    """To be inserted; their ids are negative."""
+    changes: list[Change] = field(default_factory=list)
+    """The known orders that were filled in."""
+
+
+def insertion_order(key: OrderKey) -> tuple[str, str, str]:
+    """Where an order stands among those of its list when they are inserted.
+
+    Two lists that share orders lock them in the same order, and cannot deadlock over the unique indexes.
+    """
+    return (key.account, key.request_id or "", key.custom_parm or "")
+
+
+def names_an_id_twice(submissions: Listed) -> bool:
+    """Whether two submissions of a list share an id: then what becomes of one depends on the other."""
+    keys = [submission.key for _, _, submission in submissions]
+    ids = [(key.account, "r", key.request_id) for key in keys if key.request_id is not None]
+    ids += [(key.account, "c", key.custom_parm) for key in keys if key.custom_parm is not None]
+    return len(set(ids)) < len(ids)
+
+
+def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: int) -> Order:
+    """The order that a submission begins, due when the grace for its callback ends."""
+    return Order(
+        id=order_id,
+        account=submission.key.account,
+        request_id=submission.key.request_id,
+        custom_parm=submission.key.custom_parm,
+        mobile=submission.mobile,
+        expected_amount=submission.expected_amount,
+        submitted_at=submission.submitted_at,
+        due_at=first_due(submission.submitted_at, rules),
+        created_at=now,
+    )
+
+
+def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:
+    """The result so far where all that was unknown is inserted already, and the submissions that are left.
+
+    `inserted` are the keys of the new rows; no id is named twice by the submissions.
+    """
+    result, rest = EnqueueResult(), []
+    for index, payload, submission in submissions:
+        if submission.key in inserted:
+            result.accepted.append(index)
+            result.keys.append(submission.key)
+        else:
+            rest.append((index, payload, submission))
+    return result, rest
+
+
+def enqueue_submissions(
+    submissions: Listed, known: Sequence[Order], now: datetime, rules: Rules, result: EnqueueResult
+) -> None:
+    """Decide about one submission after the other, and add to the result. `known` are all orders that they name."""
+    orders = _KnownOrders(known)
+    for index, payload, submission in submissions:
+        errors = orders.enter(index, submission, now, rules, result)
+        if errors:
+            result.rejections.append(Rejection(index=index, payload=payload, errors=errors))
+    result.new = sorted(orders.new.values(), key=lambda order: insertion_order(order.key))
+    result.changes = orders.changes(now)
+
+
+class _KnownOrders:
+    """The orders that a list can name, by either id, as the list is worked through."""
+
+    def __init__(self, known: Sequence[Order]) -> None:
+        self._known = {order.id: order for order in known}
+        self._now = dict(self._known)
+        self._directory = Directory()
+        self.new: dict[int, Order] = {}
+        for order in known:
+            self._directory.enter(order.key, order.id)
+
+    def enter(
+        self, index: int, submission: Submission, now: datetime, rules: Rules, result: EnqueueResult
+    ) -> tuple[str, ...]:
+        """Enter the submission at an index of the list; returns why it is refused, if it is."""
+        named = self._directory.holders(submission.key)
+        if len(named) > 1:
+            return (_TWO_ORDERS,)
+        if not named:
+            self._put(new_order(submission, now, rules, order_id=-1 - len(self.new)))
+            result.accepted.append(index)
+            result.keys.append(submission.key)
+            return ()
+        (order_id,) = named
+        order = self.new.get(order_id) or self._now[order_id]
+        errors = differences(order, submission)
+        if errors:
+            return errors
+        filled = fill_in(order, submission)
+        if filled != order:
+            self._put(filled)
+            result.keys.append(filled.key)
+        result.duplicates.append(index)
+        return ()
+
+    def changes(self, now: datetime) -> list[Change]:
+        """The known orders that were filled in."""
+        return [
+            Change(before=self._known[order.id], after=order).then(order, [_filled_in(order, now)])
+            for order in self._now.values()
+            if order != self._known[order.id]
+        ]
+
+    def _put(self, order: Order) -> None:
+        (self._now if order.id in self._known else self.new)[order.id] = order
+        self._directory.enter(order.key, order.id)
+
+
+def _filled_in(order: Order, now: datetime) -> OrderEvent:
+    return OrderEvent(
+        order_id=order.id,
+        at=now,
+        kind=EventKind.FILLED_IN,
+        source=Source.ENQUEUE,
+        from_state=order.state,
+        to_state=order.state,
+        detail=f"request_id {order.request_id}, custom_parm {order.custom_parm}",
+    )

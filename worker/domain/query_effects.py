@@ -1,0 +1,34 @@
+"""What the end of a query changes."""
+
+from dataclasses import dataclass, field
+
+from worker.domain.pricing.learning import Notes
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Change
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aftermath:
+    """What the end of a query changes."""
+
+    state: AccountState
+    changes: tuple[Change, ...] = ()
+    tightens_slot: bool = False
+    """Whether the slot opens a window from now, rather than when the reservation ends."""
+    backs_off_whole_sid: bool = False
+    """Whether every account of the account SID backs off."""
+    forgive_since: int | None = None
+    """From this query on, what one-item answers of the account left out was not absent, and is due at once."""
+    return_suspects: tuple[int, int] | None = None
+    """The first and the last group of suspects that an outage made, which go back to the batches."""
+    absent: int = 0
+    """How many asked orders the answer left out."""
+    pending: int = 0
+    """How many asked orders it spoke of that are not final afterwards."""
+    notes: Notes = field(default_factory=Notes)
+    """What the answer teaches about when orders settle."""
+
+    @property
+    def settled(self) -> int:
+        """How many orders became final."""
+        return sum(change.settles for change in self.changes)

@@ -1,0 +1,273 @@
+"""An order as the worker knows it, the states it may take, and the record of every change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.reports import IdKind
+
+
+class OrderState(StrEnum):
+    """The states of an order; only `pending` orders are asked about."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    """Final: the platform said 1, with an amount."""
+    FAILED = "failed"
+    """Final: the platform said -1 about an order that it knows."""
+    UNRESOLVED = "unresolved"
+    """Asking stopped and a person decides; an answer or a callback still settles it."""
+    CANCELLED = "cancelled"
+    """The billing system has dealt with it; never changes by itself."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether evidence has settled the order for good."""
+        return self in (OrderState.SUCCEEDED, OrderState.FAILED)
+
+    @property
+    def may_settle(self) -> bool:
+        """Whether an answer or a callback may still settle the order."""
+        return self in (OrderState.PENDING, OrderState.UNRESOLVED)
+
+
+class TrafficStatus(IntEnum):
+    """The platform's `trafficSts`."""
+
+    RECHARGED = 1
+    FAILED = -1
+    RECHARGING = 0
+
+
+class Attention(StrEnum):
+    """Why a person should look at an order, the gravest first: a row holds one reason, its events hold all."""
+
+    LATE_CONFLICT = "late_conflict"
+    CONFLICTING_ANSWER = "conflicting_answer"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    MOBILE_MISMATCH = "mobile_mismatch"
+    UNKNOWN_STATUS = "unknown_status"
+    UNKNOWN_TO_PLATFORM = "unknown_to_platform"
+    REJECTED_BY_PLATFORM = "rejected_by_platform"
+    TOO_OLD = "too_old"
+
+
+_GRAVITY = {reason: position for position, reason in enumerate(Attention)}
+
+
+def gravest(*reasons: Attention | None) -> Attention | None:
+    """The reason that a row shows, out of several; None where there is none."""
+    return min((reason for reason in reasons if reason is not None), key=_GRAVITY.__getitem__, default=None)
+
+
+class Source(StrEnum):
+    """Where a change came from."""
+
+    QUERY = "query"
+    CALLBACK = "callback"
+    ENQUEUE = "enqueue"
+    BILLING = "billing"
+    """The billing system's cancel and check tasks."""
+    OPERATOR = "operator"
+    WORKER = "worker"
+    """The worker by itself, from the order's age."""
+
+
+class Lane(StrEnum):
+    """How an order is asked about."""
+
+    BATCH = "batch"
+    ALONE = "alone"
+    """Three absences in a row: asked in a query of its own."""
+    SUSPECT = "suspect"
+    """It was in a query that ended badly: asked with its group only, until that is answered."""
+    LONE_SUSPECT = "lone_suspect"
+    """A suspect whose group is itself alone: asked after the groups of two and more."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether an order in this lane joins no batch until a query about it was answered."""
+        return self in (Lane.SUSPECT, Lane.LONE_SUSPECT)
+
+
+class EventKind(StrEnum):
+    """What happened to an order, in `order_events`."""
+
+    SETTLED = "settled"
+    REPORTED = "reported"
+    """The platform said 0, and this or its words are new."""
+    NOT_BELIEVED = "not_believed"
+    """The platform said something that settles nothing."""
+    CONTRADICTED = "contradicted"
+    """A later result or amount contradicts a final state, or speaks of a cancelled order."""
+    IGNORED = "ignored"
+    """Said after the order was final or cancelled, or by a query that no longer holds it: recorded only."""
+    FILLED_IN = "filled_in"
+    GAVE_UP = "gave_up"
+    CANCELLED = "cancelled"
+    CHECK_REQUESTED = "check_requested"
+    ASKED_ALONE = "asked_alone"
+    SUSPECTED = "suspected"
+    CLEARED = "cleared"
+    OVERDUE = "overdue"
+    """Still pending long after the age limit, for whatever reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """One row of `recharge_orders`. Times are aware; amounts are yuan."""
+
+    id: int
+    account: str
+    request_id: str | None = None
+    custom_parm: str | None = None
+    mobile: str | None = None
+    expected_amount: Decimal | None = None
+    state: OrderState = OrderState.PENDING
+    traffic_sts: int | None = None
+    remark: str | None = None
+    ori_amount: Decimal | None = None
+    settled_by: Source | None = None
+    attention: Attention | None = None
+    submitted_at: datetime
+    due_at: datetime
+    """When the next query may ask about it; while a query is under way, when its lease runs out."""
+    queried_at: datetime | None = None
+    """When the last answered query that asked about it was sent."""
+    query_count: int = 0
+    """How many queries that asked about it were answered."""
+    settled_at: datetime | None = None
+    created_at: datetime | None = None
+    """When its row was made; never changes."""
+
+    lane: Lane = Lane.BATCH
+    look_group: int = 0
+    """The group of its age at the last look (`worker.domain.pricing.ages`); 0 before the first."""
+    suspect_group: int | None = None
+    lease_token: str | None = None
+    """The token of the query that is under way for it."""
+    check_requested_at: datetime | None = None
+    """When somebody asked to have it asked about next; None once it was."""
+    absences: int = 0
+    """Answered queries in a row that left it out: of a batch, or (lane `alone`) of its own."""
+    absence_mark: int = 0
+    """The account's count of answers with items at the last absence that counted alone."""
+    bad_ends: int = 0
+    """Queries about it in a row that ended unreadable, in a timeout or in an HTTP status other than those below."""
+    unavailable_failures: int = 0
+    """Queries about it in a row that ended in HTTP 401, 429 or 503, since they last made it a suspect."""
+    failures_alone: int = 0
+    """How often in a row a query for it alone failed, with a success of others between each."""
+    failure_mark: int = 0
+    """The account's count of successful queries of its id kind at the last such failure."""
+    failure_mark_any: int = 0
+    """The same of either id kind: what counts past the age limit."""
+    denials: int = 0
+    """How many answers said that the platform does not know it, as far as they count (`worker.domain.denials`)."""
+    first_denied_at: datetime | None = None
+    """When the query was sent whose answer was the first of them."""
+    denial_mark: int = 0
+    """The account's count of answers with a believed item at the last of them."""
+
+    @property
+    def key(self) -> OrderKey:
+        """The order's names."""
+        return OrderKey(account=self.account, request_id=self.request_id, custom_parm=self.custom_parm)
+
+    @property
+    def id_kind(self) -> IdKind:
+        """The kind of id that it is asked about by: the platform's number where it is known."""
+        return IdKind.CUSTOM_PARM if self.request_id is None else IdKind.REQUEST_ID
+
+    @property
+    def asked_id(self) -> str:
+        """The id that a query carries for it. Raises ValueError where it has none, which no row of the table may."""
+        name = self.key.id_of(self.id_kind)
+        if name is None:
+            raise ValueError(f"order {self.id} has neither request_id nor custom_parm")
+        return name
+
+    def with_request_id(self, request_id: str | None) -> "Order":
+        """The order with the platform's number, where it lacked one. What it has is never overwritten."""
+        if self.request_id is not None or request_id is None:
+            return self
+        # It is asked about by that id from now on: failures under the other kind of id are no failures in a row.
+        return replace(self, request_id=request_id, failures_alone=0, failure_mark=0, failure_mark_any=0)
+
+    def not_denied(self) -> "Order":
+        """The order once the platform has shown that it knows it: denials so far no longer count."""
+        if not self.denials:
+            return self
+        return replace(self, denials=0, first_denied_at=None, denial_mark=0)
+
+    def out_of_suspicion(self) -> "Order":
+        """The order free of all that failed queries left on it, as after an answered one."""
+        return replace(
+            self,
+            lane=Lane.BATCH if self.lane.is_suspect else self.lane,
+            suspect_group=None,
+            bad_ends=0,
+            unavailable_failures=0,
+            failures_alone=0,
+            failure_mark=0,
+            failure_mark_any=0,
+        )
+
+    def no_longer_asked_about(self, state: OrderState, **others: Any) -> "Order":
+        """The order in a state in which nobody asks: free of its lane, its group, its lease and its check.
+
+        `others` are fields that change beside these: a copy costs more than all that is decided about one callback.
+        """
+        return replace(
+            self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None, **others
+        )
+
+    def is_leased(self, now: datetime) -> bool:
+        """Whether a query for it is under way."""
+        return self.lease_token is not None and self.due_at > now
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderEvent:
+    """One row of `order_events`."""
+
+    order_id: int
+    at: datetime
+    kind: EventKind
+    source: Source
+    query_id: int | None = None
+    from_state: OrderState | None = None
+    to_state: OrderState | None = None
+    traffic_sts: str | None = None
+    """As the platform said it, believed or not."""
+    remark: str | None = None
+    ori_amount: str | None = None
+    detail: str | None = None
+    """Why, and what the platform said about this order in its own words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """An order before and after a decision, with what is to be recorded."""
+
+    before: Order
+    after: Order
+    events: tuple[OrderEvent, ...] = field(default=())
+
+    @property
+    def settles(self) -> bool:
+        """Whether the order becomes final by this change."""
+        return self.after.state.is_final and not self.before.state.is_final
+
+    def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
+        """The same change, taken further."""
+        return Change(before=self.before, after=order, events=(*self.events, *events))
+
+
+def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
+    """The keys of the orders that learned an id: callbacks may wait for them under it."""
+    return [change.after.key for change in changes if change.after.key != change.before.key]

@@ -1,0 +1,74 @@
+"""One query to the platform, from its grant on."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from worker.domain.records.orders import EventKind, Order, OrderEvent, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+
+
+class Work(StrEnum):
+    """The kinds of query that compete for an account's slots."""
+
+    BATCH = "batch"
+    SUSPECTS = "suspects"
+    SINGLE = "single"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A query that was granted: its slot is reserved, its orders are leased, its row is committed."""
+
+    id: int
+    account: str
+    app_id: str
+    account_sid: str
+    slot: int
+    sid_accounts: tuple[str, ...]
+    """All accounts that share the SID, this one included."""
+    token: str
+    """Whoever holds it may tighten the slot and settle the orders."""
+    id_kind: IdKind
+    work: Work
+    sent_at: datetime
+    """The grant's time by the database's clock."""
+    orders: tuple[Order, ...]
+    """As they were before the lease."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that the query carries."""
+        return tuple(order.asked_id for order in self.orders)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it asks about one order only."""
+        return len(self.orders) == 1
+
+    def holds(self, order: Order) -> bool:
+        """Whether an order, as it stands now, may still be changed by this query's end."""
+        return order.lease_token == self.token and order.state.may_settle
+
+    def as_before(self, order: Order) -> Order:
+        """An order that it holds, due as before: what an end leaves behind that says nothing of the order."""
+        due_before = next(asked.due_at for asked in self.orders if asked.id == order.id)
+        return replace(order, due_at=due_before, lease_token=None)
+
+    def is_past_age_limit(self, order: Order, rules: Rules) -> bool:
+        """Whether it was sent when an order was past the age at which polling stops."""
+        return self.sent_at - order.submitted_at >= timedelta(seconds=rules.unresolved_after_seconds)
+
+    def event(self, before: Order, after: Order, kind: EventKind, now: datetime, detail: str) -> OrderEvent:
+        """The record of what this query's end did to an order, beside what the platform said."""
+        return OrderEvent(
+            order_id=before.id,
+            at=now,
+            kind=kind,
+            source=Source.QUERY,
+            query_id=self.id,
+            from_state=before.state,
+            to_state=after.state,
+            detail=detail,
+        )

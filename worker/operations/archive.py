@@ -1,0 +1,73 @@
+"""Moving settled orders to the archive, and all of it back: a batch in a transaction.
+
+How an order is found whichever table it stands in is told in `worker.stores.archived_orders`.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from worker.database.transactions import Database, retry_contention
+from worker.domain.records.orders import OrderState
+from worker.stores.archived_orders import (
+    Position,
+    bring_back,
+    find_settled,
+    first_archived,
+    lock_settled,
+    move_locked,
+)
+
+LEAST_AGE = timedelta(days=1)
+"""Nothing younger is to be moved: an order is named most often on its first day, and no transaction lasts so long."""
+
+_AT_ONCE = 200
+_MOVED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
+"""`unresolved` orders stay, and so do those with an `attention`: a person has to decide about them."""
+
+
+def move_settled(database: Database, before: datetime, limit: int | None = None) -> Iterator[int]:
+    """Move final orders that nothing has happened to since `before`, a batch in a transaction; tells how many each.
+
+    Several at once share the work. Rows that somebody else holds locked are passed over. Raises what a transaction
+    raises that lost too many races, or whose database is away; what was told of is committed.
+    """
+    last: Position | None = None
+    left = _AT_ONCE if limit is None else limit
+    while left > 0:
+        last, moved = _move_batch(database, before, last, min(left, _AT_ONCE))
+        if last is None:
+            return
+        yield moved
+        left -= 0 if limit is None else moved
+
+
+def bring_all_back(database: Database, limit: int | None = None) -> Iterator[int]:
+    """Bring archived orders back, a batch in a transaction; tells how many each. Raises as `move_settled` does."""
+    left = _AT_ONCE if limit is None else limit
+    while left > 0:
+        found, brought = _bring_batch_back(database, min(left, _AT_ONCE))
+        if not found:
+            return
+        # None of those that were found, where somebody else has just brought back all of them.
+        yield brought
+        left -= 0 if limit is None else brought
+
+
+@retry_contention
+def _move_batch(database: Database, before: datetime, after: Position | None, most: int) -> tuple[Position | None, int]:
+    """Move a batch; returns where it ended, None where none was left, and how many orders were moved."""
+    with database.write() as connection:
+        # Found without a lock: what is locked next is judged once more, as it then stands.
+        found = find_settled(connection, before, _MOVED_STATES, after, most)
+        if not found:
+            return None, 0
+        locked = lock_settled(connection, found, before, _MOVED_STATES)
+        moved = move_locked(connection, locked, database.now(connection)) if locked else 0
+        return found[-1], moved
+
+
+@retry_contention
+def _bring_batch_back(database: Database, most: int) -> tuple[int, int]:
+    with database.write() as connection:
+        ids = first_archived(connection, most)
+        return len(ids), bring_back(connection, ids)

@@ -1,0 +1,84 @@
+"""Taking orders in: one list is one transaction with a handful of statements, however long it is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from worker.database.transactions import Connection, Database, retry_until
+from worker.domain.enqueueing import (
+    EnqueueResult,
+    Listed,
+    after_insertion,
+    enqueue_submissions,
+    insertion_order,
+    names_an_id_twice,
+    new_order,
+)
+from worker.domain.pricing.due import first_due
+from worker.domain.pricing.noting import note_arrivals
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.parameters import Rules
+from worker.domain.refused_texts import refused_texts
+from worker.domain.submissions import read_items, read_order
+from worker.operations.learn import add_notes
+from worker.stores.archived_orders import knows_any
+from worker.stores.recharge_orders import (
+    by_account_and_column,
+    insert_orders,
+    insert_unknown,
+    inserts_unknown,
+    lock_by_keys,
+    save_changes,
+)
+from worker.stores.rejected_orders import keep
+
+PATIENCE_SECONDS = 20.0
+"""How long a task waits for a database that is away.
+
+To wait here keeps the rest of the queue at the broker. What a task gives up at once is held in memory as a retry: in a
+long outage that would become the whole queue.
+"""
+
+
+@retry_until(seconds=PATIENCE_SECONDS)
+def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders: object, source: str) -> EnqueueResult:
+    """Insert what is new, fill in what was missing, refuse what differs or cannot be read.
+
+    `orders` is what a task was given, whatever it is; `app_ids` are the configured accounts. Where somebody else
+    inserts one of the orders at the same moment, the transaction is repeated, and then finds it. Once this has
+    returned, kept callbacks may wait for `result.keys`.
+    """
+    with database.write() as connection:
+        now = database.now(connection)
+        submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, now))
+        inserted = _insert_unknown(connection, submissions, now, rules)
+        result, rest = after_insertion(submissions, inserted)
+        if rest:
+            known = lock_by_keys(connection, [submission.key for _, _, submission in rest])
+            enqueue_submissions(rest, known, now, rules, result)
+        insert_orders(connection, result.new, now)
+        arrived = set(result.accepted)
+        arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
+        add_notes(connection, note_arrivals(arrivals, now, rules), now, rules)
+        save_changes(connection, result.changes, now)
+        result.rejections.extend(refused)
+        keep(connection, refused_texts(result.rejections), source, now)
+        return result
+
+
+def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:
+    """Insert what is new in one statement that looks for nothing first, where the database can; returns its keys.
+
+    Only where no id is named twice. Where the archive knows one of those that seemed new, nothing is inserted, and all
+    are to be looked for.
+    """
+    if not submissions or not inserts_unknown(connection) or names_an_id_twice(submissions):
+        return set()
+    ordered = sorted([one for _, _, one in submissions], key=lambda one: insertion_order(one.key))
+    due = [first_due(one.submitted_at, rules) for one in ordered]
+    alike = new_order(ordered[0], now, rules, order_id=-1)
+    with connection.begin_nested() as insertion:
+        inserted = insert_unknown(connection, ordered, due, alike, now)
+        if knows_any(connection, by_account_and_column(inserted)):
+            insertion.rollback()
+            return set()
+    return inserted

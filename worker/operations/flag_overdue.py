@@ -1,0 +1,65 @@
+"""Orders that are still pending long past the age limit: found by an index of their own, and shown to a person.
+
+Whatever keeps them pending (an account that is paused or no longer configured, a platform that never answers), somebody
+has to know. So all accounts of the table are looked through, not only those that this worker serves.
+"""
+
+import time
+
+import structlog
+
+from worker.database.transactions import Database, retry_contention
+from worker.domain.giving_up import flag_overdue, overdue_before
+from worker.domain.records.orders import Change
+from worker.domain.records.parameters import Rules
+from worker.stores.recharge_orders import has_overdue, lock_overdue, save_changes
+
+log = structlog.stdlib.get_logger(__name__)
+
+MOST_AT_ONCE = 200
+"""How many orders one transaction flags. Where there are more, the next tick goes on."""
+
+
+class OverdueOrders:
+    """Flags overdue orders, so many at a time; safe to share between threads and processes."""
+
+    def __init__(self, database: Database, rules: Rules) -> None:
+        self._database = database
+        self._rules = rules
+        self._next_read = 0.0
+
+    def flag_some(self) -> int:
+        """Flag up to 200 overdue orders; returns how many. Where fewer were left, the next window is waited for."""
+        if time.monotonic() < self._next_read:
+            return 0
+        changes = self.flag()
+        if len(changes) < MOST_AT_ONCE:
+            self._next_read = time.monotonic() + self._rules.window_seconds
+        return len(changes)
+
+    def flag(self) -> list[Change]:
+        """Flag up to 200 overdue orders now."""
+        changes = _flag(self._database, self._rules)
+        for change in changes:
+            log.warning(
+                "an order is still pending long past its age limit: a person should look at it",
+                action="attention",
+                order=str(change.after.key),
+                order_id=change.after.id,
+                reason=change.after.attention,
+                state=change.after.state.value,
+            )
+        return changes
+
+
+@retry_contention
+def _flag(database: Database, rules: Rules) -> list[Change]:
+    with database.read() as connection:
+        now = database.now(connection)
+        before = overdue_before(now, rules)
+        if not has_overdue(connection, before):
+            return []
+    with database.write() as connection:
+        flagged = [flag_overdue(order, now, rules) for order in lock_overdue(connection, before, MOST_AT_ONCE)]
+        save_changes(connection, flagged, now)
+        return flagged

@@ -1,0 +1,148 @@
+"""Learning when orders settle: notes are added, learned from an account at a time, and turned into prices of looks."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+import structlog
+
+from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.pricing.ages import ages_of
+from worker.domain.pricing.json_text import (
+    learned_text,
+    notes_text,
+    prices_text,
+    read_learned,
+    read_notes,
+    read_prices_text,
+)
+from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes, is_reprice_due
+from worker.domain.pricing.prices import Prices, prices_of, prior_prices
+from worker.domain.records.parameters import Rules
+from worker.stores import poll_schedules
+from worker.stores.recharge_orders import count_pending
+
+log = structlog.stdlib.get_logger(__name__)
+
+MOST_NOTES = 3000
+"""How many notes one transaction learns from. Where there are more, the next tick goes on, and then prices."""
+
+_MOST_KEPT = 1024
+
+_lock = threading.Lock()
+_kept: OrderedDict[tuple[str, Rules], tuple[datetime, Prices]] = OrderedDict()
+
+
+def add_notes(connection: Connection, notes: Mapping[str, Notes], now: datetime, rules: Rules) -> None:
+    """Write what a transaction noted, by account: one insert, none where nothing was noted."""
+    texts = {account: notes_text(noted, rules) for account, noted in notes.items() if noted}
+    poll_schedules.add_note_texts(connection, texts, now)
+
+
+def read_prices(connection: Connection, account: str, rules: Rules) -> Prices:
+    """The prices by which an account's orders are chosen now: those stored last, the same for everybody before.
+
+    To read a text of 70 KB takes a while: this process keeps what it has read.
+    """
+    priced_at = poll_schedules.read_account_priced_at(connection, account)
+    if priced_at is None:
+        return prior_prices(rules)
+    with _lock:
+        kept = _kept.get((account, rules))
+        if kept is not None:
+            _kept.move_to_end((account, rules))
+    if kept is not None and kept[0] == priced_at:
+        return kept[1]
+    # Others may have priced anew since: what is kept is kept with its own time.
+    priced_at, text = poll_schedules.read_prices_text(connection, account)
+    prices = read_prices_text(text, rules) or prior_prices(rules)
+    with _lock:
+        _kept[account, rules] = (priced_at, prices)
+        _kept.move_to_end((account, rules))
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    return prices
+
+
+def forget_prices() -> None:
+    """Forget what was read: for who empties a database, or sets its clock, so that the same time comes again."""
+    with _lock:
+        _kept.clear()
+
+
+class Learning:
+    """Keeps the prices of accounts up to date; safe to share between threads and processes."""
+
+    def __init__(self, database: Database, rules: Rules) -> None:
+        self._database = database
+        self._rules = rules
+        self._next_look = 0.0
+
+    def reprice(self, accounts: Collection[str]) -> bool:
+        """Learn what was noted of one of these accounts, and price its looks: of that which was priced longest ago.
+
+        Returns whether there was one to price, which nobody else was busy with. Where there was none, the next window
+        is waited for before the database is asked again: most ticks cost nothing. Each note is counted once, whoever
+        dies when: it goes in the transaction that learns from it.
+        """
+        if time.monotonic() < self._next_look:
+            return False
+        account = _longest_ago(self._database, self._rules, sorted(accounts))
+        if account is None:
+            self._next_look = time.monotonic() + self._rules.window_seconds
+            return False
+        return _reprice(self._database, self._rules, account)
+
+
+@retry_contention
+def _longest_ago(database: Database, rules: Rules, accounts: Sequence[str]) -> str | None:
+    with database.read() as connection:
+        now = database.now(connection)
+        priced = poll_schedules.read_priced_at(connection, accounts)
+        never = [account for account in accounts if account not in priced]
+        first = poll_schedules.first_with_notes(connection, never)
+    if first is not None:
+        return first
+    due = [account for account, priced_at in priced.items() if is_reprice_due(priced_at, now, rules)]
+    return min(due, key=priced.__getitem__, default=None)
+
+
+@retry_contention
+def _reprice(database: Database, rules: Rules, account: str) -> bool:
+    with database.write() as connection:
+        row = poll_schedules.lock_learned(connection, account)
+        now = database.now(connection)
+        if row is None or not is_reprice_due(row.priced_at, now, rules):
+            return False
+        ids, texts, are_all = poll_schedules.read_oldest_notes(connection, account, MOST_NOTES)
+        learned: Mapping[str, str] = {}
+        if texts:
+            pending = count_pending(connection, account, rules.batch_size + 1)
+            learned = _learn(account, row.learned, texts, pending, now, rules)
+        # An account whose notes are not all read stays due: the next tick goes on with it.
+        priced_at = now if are_all else now - rules.windows(REPRICE_WINDOWS)
+        poll_schedules.save_learned(connection, account, priced_at, learned)
+        poll_schedules.drop_notes(connection, ids)
+        return True
+
+
+def _learn(
+    account: str, learned_so_far: str, texts: Sequence[str], pending: int, now: datetime, rules: Rules
+) -> Mapping[str, str]:
+    """The columns that learning changes; none where it fails, so that these notes stop no other account."""
+    try:
+        notes = Notes()
+        for text in texts:
+            notes.add(read_notes(text, rules))
+        if not notes:
+            # They were made for other ages.
+            return {}
+        learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
+        learned.fold(notes, now.timestamp(), rules)
+        prices = prices_of(learned, now.timestamp(), rules, pending=pending)
+        return {"learned": learned_text(learned, rules), "prices": prices_text(prices, rules)}
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        log.exception("nothing was learned of an account: its prices stay", action="pricing_failed", account=account)
+        return {}

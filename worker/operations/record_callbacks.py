@@ -1,0 +1,86 @@
+"""Taking callbacks in: what settles an order is applied, what names an unknown one is kept and matched later."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from worker.database.transactions import Database, retry_until
+from worker.domain.callbacks import (
+    Callback,
+    CallbackResult,
+    apply_callbacks,
+    apply_kept_callbacks,
+    key_in,
+    read_callback,
+)
+from worker.domain.pricing.noting import note_callbacks
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import learned_keys
+from worker.domain.records.parameters import Rules
+from worker.domain.refused_texts import refused_texts
+from worker.domain.submissions import read_items
+from worker.operations.enqueue import PATIENCE_SECONDS
+from worker.operations.learn import add_notes
+from worker.stores.recharge_orders import lock_by_keys, save_changes
+from worker.stores.rejected_orders import keep
+from worker.stores.unmatched_callbacks import (
+    drop_kept,
+    find_kept,
+    find_kept_of_known_orders,
+    keep_callbacks,
+    lock_kept,
+)
+
+
+@retry_until(seconds=PATIENCE_SECONDS)
+def record_callbacks(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], callbacks: object, source: str
+) -> CallbackResult:
+    """Settle what a list of callback bodies settles, keep those whose order is unknown, refuse what cannot be read.
+
+    `callbacks` is what a task was given, whatever it is. Once this has returned, `result.keys` are to be matched with
+    the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other.
+    """
+    with database.write() as connection:
+        now = database.now(connection)
+        read, refused = read_items(callbacks, "callbacks", read_callback)
+        parsed = [(index, callback) for index, _, callback in read]
+        keys = [key_in(account, callback) for _, callback in parsed for account in callback.accounts(app_ids)]
+        orders = lock_by_keys(connection, keys)
+        result = apply_callbacks(parsed, orders, app_ids, now)
+        result.rejections = [*refused, *result.rejections]
+        add_notes(connection, note_callbacks(result.changes, now, rules), now, rules)
+        save_changes(connection, result.changes, now)
+        keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
+        keep(connection, refused_texts(result.rejections), source, now)
+        return result
+
+
+@retry_until(seconds=PATIENCE_SECONDS)
+def match_kept_callbacks(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], kept_ids: Sequence[int]
+) -> list[OrderKey]:
+    """Settle orders from kept callbacks with these ids; returns the keys of orders that learned an id by this."""
+    with database.write() as connection:
+        now = database.now(connection)
+        kept = [
+            (row.id, row.account, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)
+        ]
+        readable = [(kept_id, account, one) for kept_id, account, one in kept if isinstance(one, Callback)]
+        orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
+        matched, changes = apply_kept_callbacks(readable, orders, app_ids, now)
+        add_notes(connection, note_callbacks(changes, now, rules), now, rules)
+        save_changes(connection, changes, now)
+        drop_kept(connection, matched)
+        return learned_keys(changes)
+
+
+def find_callbacks_for(database: Database, keys: Sequence[OrderKey]) -> list[int]:
+    """The ids of the kept callbacks that name any of these orders."""
+    with database.read() as connection:
+        return find_kept(connection, keys)
+
+
+def find_callbacks_of_known_orders(database: Database, last_id: int, limit: int) -> tuple[list[int], int]:
+    """Of the next `limit` kept callbacks after `last_id`, those whose order is known; and the id to go on from."""
+    with database.read() as connection:
+        return find_kept_of_known_orders(connection, last_id, limit)

@@ -1,0 +1,137 @@
+"""The write-back: what a query's end changes, in one guarded transaction that may be repeated; the query never is."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from worker.adapters.clock import Clock
+from worker.database.transactions import Connection, Database, retry_until
+from worker.domain.answered import after_answer, names_besides
+from worker.domain.back_off import back_off
+from worker.domain.bad_ends import after_bad_end
+from worker.domain.budget import tighten
+from worker.domain.one_item import TELLING_BATCH
+from worker.domain.outages import FAILED_AGAIN, return_to_batch
+from worker.domain.query_effects import Aftermath
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
+from worker.domain.records.slots import Reading
+from worker.operations.learn import add_notes, read_prices
+from worker.operations.slot_windows import raise_window_of, read_clocks
+from worker.stores.account_states import lock_states, save_state
+from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
+from worker.stores.query_budgets import SlotRow, lock_slot_of_token, mark_in_flight, save_slot
+from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences, save_changes
+
+
+class _Locked(NamedTuple):
+    """What a write-back holds: the slot and the accounts of the SID, and the clocks as read under their locks."""
+
+    row: SlotRow | None
+    """None where the query's token is no longer the slot's."""
+    holder: Query
+    now: Reading
+    states: Mapping[str, AccountState]
+    is_written: bool
+    """Whether this query's end was written already: its COMMIT went through, only the word of it was lost."""
+
+
+class WriteBack:
+    """Writes the ends of queries into the database."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+        # While the database is away, until the lease has run out.
+        self._retry = retry_until(seconds=rules.reservation_seconds)
+
+    def answered(self, query: Query, answer: Answer) -> Aftermath:
+        """Write what an answer said. Repeated while the database is away, until the lease has run out."""
+        return self._retry(self._write_answer)(query, answer)
+
+    def failed(self, query: Query, error: QueryError) -> Aftermath:
+        """Write how a query failed; repeated in the same way."""
+        return self._retry(self._write_error)(query, error)
+
+    def _write_answer(self, query: Query, answer: Answer) -> Aftermath:
+        with self._database.write() as connection:
+            locked = self._lock(connection, query)
+            state, now = locked.states[query.account], locked.now.database
+            if locked.is_written:
+                return Aftermath(state=state)
+            asked = [order.id for order in query.orders]
+            rows = lock_by_keys(connection, names_besides(query, answer), besides=asked)
+            prices = read_prices(connection, query.account, self._rules)
+            aftermath = after_answer(locked.holder, answer, rows, state, prices=prices, now=now, rules=self._rules)
+            add_notes(connection, {query.account: aftermath.notes}, now, self._rules)
+            counts = {"settled": aftermath.settled, "pending": aftermath.pending, "absent": aftermath.absent}
+            end_with_answer(connection, query, answer, **counts, now=now)
+            return self._save(connection, query, aftermath, locked)
+
+    def _write_error(self, query: Query, error: QueryError) -> Aftermath:
+        with self._database.write() as connection:
+            locked = self._lock(connection, query)
+            state, now = locked.states[query.account], locked.now.database
+            if locked.is_written:
+                return Aftermath(state=state)
+            aftermath = after_bad_end(
+                locked.holder,
+                error,
+                lock_by_ids(connection, [order.id for order in query.orders]),
+                state,
+                prices=read_prices(connection, query.account, self._rules),
+                now=now,
+                rules=self._rules,
+                jitter=random.random(),
+            )
+            end_with_error(connection, query, error, now)
+            return self._save(connection, query, aftermath, locked)
+
+    def _lock(self, connection: Connection, query: Query) -> _Locked:
+        row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
+        # Read after the answer and under the row's lock.
+        now = read_clocks(self._database, connection, self._clock)
+        if row is not None:
+            row = raise_window_of(connection, row, now, self._rules)
+        # A stale token settles nothing and moves no slot: what was said is recorded only.
+        holder = query if row is not None else replace(query, token="")
+        states = lock_states(connection, query.sid_accounts)
+        is_written = row is not None and row.in_flight_query_id != query.id
+        return _Locked(row, holder, now, states, is_written)
+
+    def _save(self, connection: Connection, query: Query, aftermath: Aftermath, locked: _Locked) -> Aftermath:
+        row, now = locked.row, locked.now
+        save_changes(connection, aftermath.changes, now.database)
+        if row is None:
+            return replace(aftermath, forgive_since=None, return_suspects=None)
+        for state in self._states_after(query, aftermath, locked):
+            save_state(connection, state)
+        if aftermath.tightens_slot:
+            save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
+        mark_in_flight(connection, row.id, None, query.account)
+        self._save_others(connection, query, aftermath, now)
+        return aftermath
+
+    def _states_after(self, query: Query, aftermath: Aftermath, locked: _Locked) -> Sequence[AccountState]:
+        others = locked.states.keys() - {query.account} if aftermath.backs_off_whole_sid else ()
+        now = locked.now.database
+        backed_off = [back_off(locked.states[name], self._rules, now, jitter=random.random()) for name in others]
+        return [aftermath.state, *backed_off]
+
+    def _save_others(self, connection: Connection, query: Query, aftermath: Aftermath, now: Reading) -> None:
+        """What an answer does to orders that it was not about."""
+        if aftermath.forgive_since is not None:
+            # What one-item answers left out was not absent: it is due at once, and asked like any other again.
+            names = absent_ids_since(connection, query, aftermath.forgive_since, fewest_orders=TELLING_BATCH)
+            reset_absences(connection, query.account, query.id_kind, names, now.database)
+        if aftermath.return_suspects is not None:
+            suspects = lock_suspects(
+                connection, query.account, *aftermath.return_suspects, before=FAILED_AGAIN, now=now.database
+            )
+            returned = [return_to_batch(order, query, now.database, self._rules) for order in suspects]
+            save_changes(connection, returned, now.database)

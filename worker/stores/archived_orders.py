@@ -1,0 +1,213 @@
+"""The archive: settled orders, moved out of `recharge_orders` whole, and brought back when somebody names them.
+
+An order stands in exactly one of the two tables, and moves from one to the other in one transaction that holds its row
+locked. So whoever looks for it
+- reads both tables in one statement (`order_rows.find_ids`), whose snapshot shows it in one of them;
+- locks what was found, and what is gone by then he looks for in the other table; who finds less than before begins anew
+  (`order_rows.lock_by_keys`). What was in neither table is new: two that insert it meet at its unique index,
+  and nothing is moved on its first day (`worker.operations.archive`).
+PostgreSQL inserts first and looks afterwards: the unique index makes the insertion wait for a transaction that moves an
+order with one of these ids, and the look that follows (`knows_any`), for the ids that were inserted, has a snapshot of
+its own, which shows whatever that transaction has committed. Where the archive knows one, the insertion is rolled back
+before anything is waited for, so that nobody waits in a circle, and all of the list is looked for first.
+In all this READ COMMITTED is taken for granted; SQLite has one writer.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Table, delete, func, select
+
+from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
+from worker.database.column_types import Amount, UtcDateTime
+from worker.database.tables import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
+from worker.database.transactions import RaceLost
+from worker.domain.records.orders import OrderState
+
+ARCHIVED = table_of(ArchivedOrder)
+_ORDERS = table_of(RechargeOrder)
+_EVENTS = table_of(OrderEventRow)
+
+_MOST_EVENTS = 1000
+"""An order with more of them stays: a callback that is repeated for ever would fill more than a text holds."""
+Row = dict[str, Any]
+Position = tuple[datetime, int]
+"""`updated_at` and id of an order: where it stands in the index of changes."""
+Places = Sequence[tuple[str, str, list[str]]]
+"""Ids by where to look for them: (account, column, ids)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchivedRecord:
+    """An order as it stands in the archive."""
+
+    order: Row
+    """Column name to value, as `recharge_orders` had it."""
+    events: list[Row]
+    """Its rows of `order_events`, oldest first."""
+    archived_at: datetime
+
+
+def find_settled(
+    connection: Connection, before: datetime, states: Sequence[OrderState], after: Position | None, most: int
+) -> list[Position]:
+    """Orders in these states that nothing has happened to since `before` and that nobody is to look at, without a lock.
+
+    So many at most, further on in the order of the index than `after`.
+    """
+    statement = (
+        select(_ORDERS.c.updated_at, _ORDERS.c.id)
+        .where(*_settled(connection, before, states), *_after(after))
+        .order_by(_ORDERS.c.updated_at, _ORDERS.c.id)
+        .limit(most)
+    )
+    return [(time, order_id) for time, order_id in connection.execute(statement)]
+
+
+def lock_settled(
+    connection: Connection, found: Sequence[Position], before: datetime, states: Sequence[OrderState]
+) -> Sequence[RowMapping]:
+    """Lock and read those found orders that still fulfil the same conditions; held ones are left out."""
+    chosen = one_of(connection, _ORDERS.c.id, [order_id for _, order_id in found])
+    statement = select(_ORDERS).where(chosen, *_settled(connection, before, states)).order_by(_ORDERS.c.id)
+    return connection.execute(statement.with_for_update(skip_locked=True)).mappings().all()
+
+
+def first_archived(connection: Connection, most: int) -> Sequence[int]:
+    """The ids of the first archived orders, without a lock."""
+    return connection.scalars(select(ARCHIVED.c.id).order_by(ARCHIVED.c.id).limit(most)).all()
+
+
+def bring_back(connection: Connection, order_ids: Collection[int]) -> int:
+    """Bring these orders back with all their events, as they were; returns how many of them were in the archive.
+
+    Raises IntegrityError where an order under one of their ids stands there already: a worker that does not know the
+    archive has taken it for new.
+    """
+    wanted = select(ARCHIVED).where(one_of(connection, ARCHIVED.c.id, order_ids)).order_by(ARCHIVED.c.id)
+    records = [_read(row) for row in connection.execute(wanted.with_for_update()).mappings()]
+    if records:
+        insert_rows(connection, _ORDERS, [record.order for record in records])
+        insert_rows(connection, _EVENTS, [event for record in records for event in record.events])
+        _delete(connection, ARCHIVED, ARCHIVED.c.id, [record.order["id"] for record in records])
+    return len(records)
+
+
+def knows_any(connection: Connection, places: Places) -> bool:
+    """Whether an archived order has any of these ids.
+
+    Mostly none has, and this is one read of many ids; where nothing is archived at all, a read of one row.
+    """
+    # From the end that is neither brought back nor cleared away first: gone rows are passed one by one.
+    if connection.scalar(select(ARCHIVED.c.id).order_by(ARCHIVED.c.id.desc()).limit(1)) is None:
+        return False
+    looks = [ids_of(connection, ARCHIVED, column, ids, account=account, most=1) for account, column, ids in places]
+    return bool(found_by(connection, looks))
+
+
+def read_archived(connection: Connection, condition: ColumnElement[bool]) -> list[ArchivedRecord]:
+    """The archived orders that fulfil a condition on the archive's columns, by id."""
+    chosen = select(ARCHIVED).where(condition).order_by(ARCHIVED.c.id)
+    return [_read(row) for row in connection.execute(chosen).mappings()]
+
+
+def _settled(connection: Connection, before: datetime, states: Sequence[OrderState]) -> list[ColumnElement[bool]]:
+    conditions: list[Any] = [
+        # In the index's own words, or it is not read.
+        NOT_PENDING,
+        _ORDERS.c.updated_at < before,
+        _ORDERS.c.state.in_(states),
+        _ORDERS.c.attention.is_(None),
+    ]
+    if connection.dialect.name == "sqlite":
+        # SQLite gives the highest id once more when its row is gone. So the rows that hold the highest ids stay.
+        newest_event = select(_EVENTS.c.order_id).order_by(_EVENTS.c.id.desc()).limit(1).scalar_subquery()
+        conditions.append(_ORDERS.c.id < select(func.max(_ORDERS.c.id)).scalar_subquery())
+        conditions.append(_ORDERS.c.id != func.coalesce(newest_event, 0))
+    return conditions
+
+
+def _after(last: Position | None) -> list[ColumnElement[bool]]:
+    """Further on in the order of the index: what stays is passed once, not by every batch."""
+    if last is None:
+        return []
+    time, order_id = last
+    return [_ORDERS.c.updated_at >= time, (_ORDERS.c.updated_at > time) | (_ORDERS.c.id > order_id)]
+
+
+def move_locked(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:
+    """Move these locked rows with their events, and tell how many. Raises RaceLost where one is not what was read."""
+    events: dict[int, list[Row]] = {order["id"]: [] for order in locked}
+    listed = select(_EVENTS).where(one_of(connection, _EVENTS.c.order_id, list(events))).order_by(_EVENTS.c.id)
+    for event in connection.execute(listed).mappings():
+        events[event["order_id"]].append(dict(event))
+    orders = [order for order in locked if len(events[order["id"]]) <= _MOST_EVENTS]
+    ids = [order["id"] for order in orders]
+    insert_rows(connection, ARCHIVED, [_archived(order, events[order["id"]], now) for order in orders])
+    gone = (
+        _delete(connection, _EVENTS, _EVENTS.c.order_id, ids),
+        _delete(connection, _ORDERS, _ORDERS.c.id, ids),
+    )
+    if gone != (sum(len(events[order_id]) for order_id in ids), len(ids)):
+        raise RaceLost("orders that are being archived were changed meanwhile")
+    return len(ids)
+
+
+def _delete(connection: Connection, table: Table, column: ColumnElement[Any], values: Collection[int]) -> int:
+    return connection.execute(delete(table).where(one_of(connection, column, values))).rowcount
+
+
+def _archived(order: RowMapping, events: Iterable[Row], now: datetime) -> Row:
+    copied = ("id", "account", "request_id", "custom_parm", "state", "settled_at")
+    record = {"order": dict(order), "events": list(events)}
+    return {
+        **{name: order[name] for name in copied},
+        "archived_at": now,
+        "record": json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_as_text),
+    }
+
+
+def _read(row: RowMapping) -> ArchivedRecord:
+    record = json.loads(row["record"])
+    return ArchivedRecord(
+        order=_values(_ORDERS, record["order"]),
+        events=[_values(_EVENTS, event) for event in record["events"]],
+        archived_at=row["archived_at"],
+    )
+
+
+def _values(table: Table, said: Mapping[str, Any]) -> Row:
+    """A row of a table as it is now. A column that the record does not know yet has its default."""
+    return {
+        column.name: _value(column, said[column.name]) if column.name in said else _default(column)
+        for column in table.c
+    }
+
+
+def _default(column: Column[Any]) -> Any:
+    # Only counts have one.
+    return None if column.server_default is None else int(NO_COUNT)
+
+
+def _value(column: Column[Any], said: Any) -> Any:
+    if said is None:
+        return None
+    if isinstance(column.type, UtcDateTime):
+        return datetime.fromisoformat(said)
+    if isinstance(column.type, Amount):
+        return Decimal(said)
+    if isinstance(column.type, Enum) and column.type.enum_class is not None:
+        return column.type.enum_class(said)
+    return said
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    raise TypeError(f"{type(value).__name__} has no place in the archive")

@@ -1,0 +1,87 @@
+"""The statement that picks candidates: the due orders out of which the next query is chosen, as SQL.
+
+It reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, look_group, due_at): the rows
+that became due first, and of some ranges those that became due last. So it reads the same number of rows whatever the
+size of the table. `:account` and `:now` are its parameters; everything else is written out, as there are dozens of
+ranges in one statement.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from worker.domain.records.candidates import IndexRange, Page, Pages
+
+_COLUMNS = "id, id_kind, lane, look_group, submitted_at, due_at, queried_at, check_requested_at, suspect_group"
+
+_PAGE = """\
+(
+    SELECT {columns}
+    FROM recharge_orders
+    WHERE account = :account AND state = 'pending' AND due_at <= :now
+        AND lane = '{lane}' AND id_kind = '{id_kind}' AND look_group = {look_group}
+    ORDER BY due_at {direction}
+    LIMIT {most}
+)
+"""
+# SQLite takes ORDER BY and LIMIT inside a union only in a subquery, which MariaDB would store apart each time.
+_SQLITE_PAGE = "SELECT * FROM {page}"
+
+# One read, repeated for each range: to plan each apart took PostgreSQL longer than to run them all.
+_POSTGRESQL_PAGES = """\
+SELECT page_{number}.*
+FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, look_group)
+JOIN LATERAL (
+    SELECT {columns}
+    FROM recharge_orders
+    WHERE account = :account AND state = 'pending' AND due_at <= :now
+        AND recharge_orders.lane = ranges_{number}.lane
+        AND recharge_orders.id_kind = ranges_{number}.id_kind
+        AND recharge_orders.look_group = ranges_{number}.look_group
+    ORDER BY due_at {direction}
+    LIMIT {most}
+) AS page_{number} ON true
+"""
+
+# By an index of its own, ix_recharge_orders_checked.
+_CHECKED = """\
+SELECT * FROM (
+    SELECT {columns}
+    FROM recharge_orders
+    WHERE account = :account AND state = 'pending' AND due_at <= :now AND check_requested_at IS NOT NULL
+    ORDER BY check_requested_at
+    LIMIT {most}
+) AS checked
+"""
+
+
+def candidates_sql(kind: str, pages: Pages) -> str:
+    """The statement for a kind of database (`postgresql`, `mysql`, `mariadb` or `sqlite`) that reads these pages."""
+    parts: list[str] = []
+    for some, direction in ((pages.first, "ASC"), (pages.last, "DESC")):
+        if kind == "postgresql":
+            parts += _postgresql_reads(some, direction)
+        else:
+            reads = [_read(index_range, most, direction) for index_range, most in some]
+            parts += [_SQLITE_PAGE.format(page=read) for read in reads] if kind == "sqlite" else reads
+    if pages.checked:
+        parts.append(_CHECKED.format(columns=_COLUMNS, most=pages.checked))
+    return "UNION ALL\n".join(parts)
+
+
+def _read(index_range: IndexRange, most: int, direction: str) -> str:
+    lane, id_kind, look_group = index_range
+    return _PAGE.format(
+        columns=_COLUMNS,
+        lane=lane.value,
+        id_kind=id_kind.value,
+        look_group=look_group,
+        direction=direction,
+        most=most,
+    )
+
+
+def _postgresql_reads(pages: Sequence[Page], direction: str) -> Iterator[str]:
+    for most in sorted({most for _, most in pages}):
+        ranges = [index_range for index_range, of_range in pages if of_range == most]
+        listed = ", ".join(f"('{lane.value}', '{kind.value}', {group})" for lane, kind, group in ranges)
+        number = f"{'first' if direction == 'ASC' else 'last'}_{most}"
+        yield _POSTGRESQL_PAGES.format(columns=_COLUMNS, ranges=listed, direction=direction, most=most, number=number)

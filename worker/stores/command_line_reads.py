@@ -1,0 +1,168 @@
+"""What the command line shows. Nothing here writes or locks; rows come out as plain dictionaries."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.reports import IdKind
+from worker.stores.account_states import STATES
+from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.platform_queries import QUERIES
+from worker.stores.query_budgets import BUDGETS
+from worker.stores.recharge_orders import EVENTS, ORDERS
+
+Row = dict[str, Any]
+"""Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
+
+# A lease's token is the right to settle; what stands beside these columns is the worker's own bookkeeping.
+_ORDER_COLUMNS = [
+    ORDERS.c[name]
+    for name in (
+        *("id", "account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts"),
+        *("remark", "ori_amount", "settled_by", "attention", "submitted_at", "due_at", "queried_at", "query_count"),
+        *("settled_at", "created_at", "updated_at", "id_kind", "lane", "check_requested_at"),
+    )
+]
+_EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
+_QUERY_COLUMNS = [
+    QUERIES.c[name]
+    for name in (
+        *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status"),
+        *("status_code", "status_msg", "settled_count", "pending_count", "absent_count"),
+    )
+]
+
+
+def recent_orders(
+    connection: Connection,
+    *,
+    limit: int,
+    accounts: Sequence[str] = (),
+    states: Sequence[OrderState] = (),
+    attention: Sequence[Attention] = (),
+) -> list[Row]:
+    """The newest orders that match, newest first. An empty filter lets everything through.
+
+    Read backwards along the primary key: what is rare is looked for through the whole table.
+    """
+    statement = select(*_ORDER_COLUMNS).order_by(ORDERS.c.id.desc()).limit(limit)
+    for column, wanted in ((ORDERS.c.account, accounts), (ORDERS.c.state, states), (ORDERS.c.attention, attention)):
+        if wanted:
+            statement = statement.where(column.in_(wanted))
+    return _rows(connection, statement)
+
+
+def has_orders(connection: Connection, account: str) -> bool:
+    """Whether any order, archived or not, is of this account."""
+    found = [select(table.c.id).where(table.c.account == account).limit(1) for table in (ORDERS, ARCHIVED)]
+    return any(connection.execute(statement).first() is not None for statement in found)
+
+
+def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> list[Row]:
+    """How many orders there are of each account, state and attention. Reads the whole table."""
+    columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
+    statement = select(*columns, func.count().label("orders")).group_by(*columns)
+    counts = _rows(connection, statement.where(ORDERS.c.account.in_(accounts)) if accounts else statement)
+    # Here: the databases differ in where null stands.
+    return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
+
+
+def order_by_id(connection: Connection, order_id: int) -> Row | None:
+    """The order with this row id, archived or not; `archived_at` says since when."""
+    found = _rows(connection, select(*_ORDER_COLUMNS).where(ORDERS.c.id == order_id))
+    return next(iter(_with_archived(connection, found, ARCHIVED.c.id == order_id)), None)
+
+
+def orders_named(connection: Connection, account: str, names: Sequence[str]) -> list[Row]:
+    """The orders of an account that have any of these names as their request_id or custom_parm, likewise."""
+    found: dict[int, Row] = {}
+    # One statement for each index: an OR over both would use neither on some databases.
+    for name in ("request_id", "custom_parm"):
+        statement = select(*_ORDER_COLUMNS).where(ORDERS.c.account == account, ORDERS.c[name].in_(names))
+        rows = _rows(connection, statement)
+        is_named = (ARCHIVED.c.account == account) & ARCHIVED.c[name].in_(names)
+        found.update((row["id"], row) for row in _with_archived(connection, rows, is_named))
+    return [found[order_id] for order_id in sorted(found)]
+
+
+def events_of(connection: Connection, order_id: int) -> list[Row]:
+    """Everything that happened to an order, archived or not, oldest first."""
+    events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
+    archived = [event for one in read_archived(connection, ARCHIVED.c.id == order_id) for event in one.events]
+    return events + [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived]
+
+
+def queries_about(connection: Connection, order: Row) -> list[Row]:
+    """The queries that asked about an order, oldest first; `absent` says that the answer left it out."""
+    names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
+    asked = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.asked_ids, name)) for kind, name in names if name]
+    bounds = [QUERIES.c.account == order["account"], QUERIES.c.id >= _first_query_since(connection, order)]
+    if order["state"] is not OrderState.PENDING:
+        # Nobody asks about it since it has left that state.
+        bounds.append(QUERIES.c.sent_at <= order["updated_at"])
+    columns = (*_QUERY_COLUMNS, QUERIES.c.asked_ids, QUERIES.c.absent_ids)
+    rows = _rows(connection, select(*columns).where(*bounds, or_(*asked)).order_by(QUERIES.c.id))
+    return list(_about(rows, {kind: name for kind, name in names if name}))
+
+
+def slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
+    """Every slot of the budget in use: when it may carry the next query, by the database's clock; what is in flight."""
+    columns = [BUDGETS.c[name] for name in ("account_sid", "slot", "due_at", "in_flight_query_id", "last_account")]
+    in_use = select(*columns).where(BUDGETS.c.slot < slots_per_sid)
+    return _rows(connection, in_use.order_by(BUDGETS.c.account_sid, BUDGETS.c.slot))
+
+
+def accounts(connection: Connection) -> list[Row]:
+    """What is known of each account: back-off, pause, what was learned of its platform."""
+    names = ("backoff_until", "backoff_level", "paused_at", "configuration_refused")
+    columns = [STATES.c[name] for name in ("account", *names, "one_item_mode", "echoes_custom_parm")]
+    return _rows(connection, select(*columns).order_by(STATES.c.account))
+
+
+def last_query(connection: Connection, account: str) -> Row | None:
+    """The account's latest query."""
+    latest = select(*_QUERY_COLUMNS).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(1)
+    return next(iter(_rows(connection, latest)), None)
+
+
+def _rows(connection: Connection, statement: Select[Any]) -> list[Row]:
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _with_archived(connection: Connection, rows: Iterable[Row], condition: ColumnElement[bool]) -> list[Row]:
+    """Orders that were found, and the archived ones that fulfil the condition."""
+    listed = [{**row, "archived_at": None} for row in rows]
+    for archived in read_archived(connection, condition):
+        columns = {column.name: archived.order[column.name] for column in _ORDER_COLUMNS}
+        listed.append({**columns, "archived_at": archived.archived_at})
+    return listed
+
+
+def _holds(ids: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether a list that is joined by commas holds an id. SQLite does not tell a from A here."""
+    return (literal(",") + ids + literal(",")).contains(f",{name},", autoescape=True)
+
+
+def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
+    for row in rows:
+        asked, absent, name = row.pop("asked_ids"), row.pop("absent_ids"), names[row["id_kind"]]
+        if name in asked.split(","):
+            yield {**row, "absent": name in (absent or "").split(",")}
+
+
+def _first_query_since(connection: Connection, order: Row) -> int:
+    """The account's first query since an order came in, in a few steps: times have no index, but follow the ids."""
+    of_account = QUERIES.c.account == order["account"]
+    low, high = connection.execute(select(func.min(QUERIES.c.id), func.max(QUERIES.c.id)).where(of_account)).one()
+    low, high = low or 0, (high or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        following = select(QUERIES.c.id, QUERIES.c.sent_at).where(of_account, QUERIES.c.id >= middle)
+        found = connection.execute(following.order_by(QUERIES.c.id).limit(1)).one_or_none()
+        if found is None or found.sent_at >= order["created_at"]:
+            high = middle
+        else:
+            low = found.id + 1
+    return int(low)

@@ -1,0 +1,186 @@
+"""Due orders: the statement that reads the candidates for a query, and the one that locks what was chosen."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+from worker.database.bulk_statements import one_of
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages, each_once
+from worker.domain.records.orders import Lane, Order
+from worker.domain.records.queries import Work
+from worker.domain.records.reports import IdKind
+from worker.stores.account_states import STATES
+from worker.stores.candidates_sql import candidates_sql
+from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
+
+_KIND = {kind.value: kind for kind in IdKind}
+_LANE = {lane.value: lane for lane in Lane}
+
+
+def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
+    """The due orders of these pages of the index, each once, as far as a choice needs to know them."""
+    reading = _reading_of(connection.dialect, pages)
+    rows = connection.exec_driver_sql(reading.statement, reading.parameters(account, now)).all()
+    time = reading.time
+    found = [
+        Candidate(
+            order_id,
+            _KIND[id_kind],
+            _LANE[lane],
+            time(submitted_at),
+            time(due_at),
+            group,
+            None if queried_at is None else time(queried_at),
+            None if check_requested_at is None else time(check_requested_at),
+            suspects,
+        )
+        for order_id, id_kind, lane, group, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
+    ]
+    return each_once(found)
+
+
+def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
+    """Lock what was chosen, as far as nobody else holds it and it is still due. What was locked is the batch."""
+    return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=True), choice)
+
+
+def read_chosen(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
+    """What a claim would find, without a lock."""
+    return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=False), choice)
+
+
+def read_dueness(
+    connection: Connection, accounts: Collection[str], now: datetime, ranges: Sequence[IndexRange]
+) -> list[tuple[AccountState, bool]]:
+    """For each of these accounts that is known: its waits, and whether any order in these ranges of the index is due.
+
+    Of the states only the account, its back-off and its pause are read.
+    """
+    statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
+    rows = connection.execute(statement, {"now": now})
+    return [
+        (
+            AccountState(account=row[0], backoff_until=row[1], backoff_seconds=row[2], paused_at=row[3]),
+            row[4] is not None,
+        )
+        for row in rows
+    ]
+
+
+@lru_cache(maxsize=2)
+def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
+    """Made once: to put the statement together takes longer than to run it."""
+    # Each of the parts is a look into the index, at its first order; the first that is due ends them.
+    first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges))
+    known = (STATES.c.account, STATES.c.backoff_until, STATES.c.backoff_seconds, STATES.c.paused_at)
+    return select(*known, first_due.label("first_due"))
+
+
+def _first_due(index_range: IndexRange) -> ColumnElement[int]:
+    lane, kind, group = index_range
+    # By LIMIT and not by EXISTS, which PostgreSQL might answer for all accounts by reading every due order.
+    due = is_due(STATES.c.account, bindparam("now")) & _is_asked(_text(lane), _text(kind), _number(group))
+    return select(literal(1)).where(due).limit(1).scalar_subquery()
+
+
+def _chosen(
+    connection: Connection, account: str, choice: Choice, now: datetime, limit: int, *, locks: bool
+) -> Select[tuple[Any, ...]]:
+    if choice.work is Work.SUSPECTS:
+        chosen = ORDERS.c.suspect_group == choice.suspect_group
+    else:
+        chosen = one_of(connection, ORDERS.c.id, choice.order_ids)
+    # An order may have learned its requestId since it was read: a query carries ids of one kind only.
+    chosen &= ORDERS.c.id_kind == choice.id_kind
+    column: ColumnElement[str] = ORDERS.c.account
+    if connection.dialect.name == "sqlite":
+        # By the index of what is due SQLite would read every pending order; the plus keeps it to the ids.
+        column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
+    statement = select(*ORDER_COLUMNS).where(is_due(account, now, column) & chosen).order_by(ORDERS.c.id).limit(limit)
+    return statement.with_for_update(skip_locked=True) if locks else statement
+
+
+def _read_chosen(connection: Connection, statement: Select[tuple[Any, ...]], choice: Choice) -> tuple[Order, ...]:
+    orders = [to_order(row) for row in connection.execute(statement)]
+    place = {order_id: position for position, order_id in enumerate(choice.order_ids)}
+    return tuple(sorted(orders, key=lambda order: place.get(order.id, order.id)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """The statement, as the driver takes it.
+
+    Made once for a kind of database: to put it together each time, or only to recognize it, took longer than to run it.
+    """
+
+    statement: str
+    positions: Sequence[str] | None
+    """The parameters in their order, where the driver goes by that; None where it goes by their names."""
+    bound_time: Callable[[datetime], object]
+    time: Callable[[Any], Any]
+
+    def parameters(self, account: str, now: datetime) -> Any:
+        """What the driver is handed with the statement."""
+        given = {"account": account, "now": self.bound_time(now)}
+        return given if self.positions is None else tuple(given[name] for name in self.positions)
+
+
+# One for each kind of first pages, and a few next ones for each account.
+@lru_cache(maxsize=72)
+def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
+    times: TypeEngine[Any] = ORDERS.c.due_at.type
+    kept_time: TypeEngine[Any] = times.dialect_impl(dialect)
+    parameters = (bindparam("account", type_=ORDERS.c.account.type), bindparam("now", type_=times))
+    compiled = text(candidates_sql(dialect.name, pages)).bindparams(*parameters).compile(dialect=dialect)
+    return _Reading(
+        statement=str(compiled),
+        positions=getattr(compiled, "positiontup", None),
+        bound_time=kept_time.bind_processor(dialect) or _as_it_is,
+        # PostgreSQL's driver tells times in the zone of the session, which is UTC.
+        time=_as_it_is if dialect.name == "postgresql" else kept_time.result_processor(dialect, None) or _as_it_is,
+    )
+
+
+def _as_it_is(value: datetime) -> datetime:
+    return value
+
+
+def _text(value: StrEnum) -> ColumnElement[str]:
+    return literal_column(f"'{value.value}'")
+
+
+def _number(value: int) -> ColumnElement[int]:
+    return literal_column(str(value))
+
+
+def is_due(
+    account: str | ColumnElement[str],
+    now: datetime | ColumnElement[datetime],
+    column: ColumnElement[str] = ORDERS.c.account,
+) -> ColumnElement[bool]:
+    """Whether an order of the account may be asked about at this time."""
+    return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
+
+
+def _is_asked(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
+    """Whether an order stands in this range of the index."""
+    return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.look_group == group)

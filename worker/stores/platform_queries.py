@@ -1,0 +1,90 @@
+"""The query log: a row per grant, and how it ended."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from worker.database.tables import PlatformQuery, table_of
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import QueryError
+from worker.domain.records.reports import Answer
+
+QUERIES = table_of(PlatformQuery)
+
+# A hostile answer can hold hundreds of thousands of items that nobody asked for.
+_MOST_ADDED = 100
+_LONGEST_ADDED = 20_000
+
+
+def add_query(connection: Connection, values: Mapping[str, object]) -> int:
+    """Begin a query's row, `in_flight`; returns its id."""
+    result = connection.execute(insert(QUERIES).values(**values, outcome="in_flight"))
+    key = result.inserted_primary_key
+    if key is None:  # pragma: no cover - every supported database tells the key of a single row
+        raise RuntimeError("the database did not tell the new query's id")
+    return int(key[0])
+
+
+def mark_lost(connection: Connection, query_id: int | None) -> None:
+    """A query that is still in flight when its slot is granted anew has lost its worker."""
+    if query_id is not None:
+        _end(connection, query_id, {"outcome": "lost"})
+
+
+def end_with_answer(
+    connection: Connection, query: Query, answer: Answer, *, settled: int, pending: int, absent: int, now: datetime
+) -> None:
+    """Write what an answer held, in ids and in numbers of orders."""
+    added = json.dumps([report.words for report in answer.added[:_MOST_ADDED]], ensure_ascii=False)
+    _end(
+        connection,
+        query.id,
+        {
+            "outcome": "answered",
+            "answered_at": now,
+            "http_status": answer.http_status,
+            "settled_count": settled,
+            "pending_count": pending,
+            "absent_count": absent,
+            "absent_ids": ",".join(answer.absent) or None,
+            "added_items": added[:_LONGEST_ADDED] if answer.added else None,
+            "answer_excerpt": answer.excerpt,
+        },
+    )
+
+
+def end_with_error(connection: Connection, query: Query, error: QueryError, now: datetime) -> None:
+    """Write how a query failed."""
+    _end(
+        connection,
+        query.id,
+        {
+            "outcome": error.outcome,
+            "answered_at": None if error.http_status is None else now,
+            "http_status": error.http_status,
+            "status_code": error.status_code,
+            "status_msg": error.status_msg,
+            "answer_excerpt": error.excerpt,
+        },
+    )
+
+
+def absent_ids_since(connection: Connection, query: Query, since: int, *, fewest_orders: int) -> set[str]:
+    """What the account's answers to batches of that id kind left out, from a query on; of batches of so many orders."""
+    statement = select(QUERIES.c.absent_ids).where(
+        QUERIES.c.account == query.account,
+        QUERIES.c.id >= since,
+        QUERIES.c.outcome == "answered",
+        QUERIES.c.id_kind == query.id_kind,
+        QUERIES.c.order_count >= fewest_orders,
+        QUERIES.c.absent_ids.is_not(None),
+    )
+    return {name for ids in connection.scalars(statement) for name in ids.split(",")}
+
+
+def _end(connection: Connection, query_id: int, values: Mapping[str, object]) -> None:
+    # A row that is no longer in flight was given up by a later grant: it stays as it is.
+    is_ours = (QUERIES.c.id == query_id) & (QUERIES.c.outcome == "in_flight")
+    connection.execute(update(QUERIES).where(is_ours).values(values))

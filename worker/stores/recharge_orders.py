@@ -1,0 +1,267 @@
+"""Orders and their events, between rows and values."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
+from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, func, literal_column, select, update
+
+from worker.database.bulk_statements import (
+    RowUpdate,
+    Value,
+    found_by,
+    ids_of,
+    insert_new,
+    insert_rows,
+    inserts_what_is_new,
+    one_of,
+)
+from worker.database.tables import OrderEventRow, RechargeOrder, table_of
+from worker.database.transactions import RaceLost
+from worker.domain.records.incoming import Submission
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Change, Lane, Order, OrderEvent, OrderState
+from worker.domain.records.reports import IdKind
+from worker.stores.archived_orders import ARCHIVED, bring_back
+
+ORDERS = table_of(RechargeOrder)
+EVENTS = table_of(OrderEventRow)
+# Written out, not a parameter: a plan that is made once for all parameters could not use the partial indexes.
+PENDING: ColumnElement[str] = literal_column(f"'{OrderState.PENDING.value}'")
+
+_FIELDS = tuple(field.name for field in fields(Order))
+_EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
+ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
+
+# What may change: an order keeps its id and the time at which it came in.
+_SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at"))
+_saved_of = attrgetter(*_SAVED)
+# The rest of a very long outage is asked about as suspects: nobody is to wait long for the slot's row.
+_MOST_SUSPECTS = 5000
+
+
+# Of what decisions change there are a few sets.
+@lru_cache(maxsize=64)
+def _saving(columns: tuple[str, ...]) -> RowUpdate:
+    """The statement that writes these columns, of rows that stand as they were read."""
+
+    def build(value: Value) -> Update:
+        as_read = (
+            ORDERS.c.id == value("row_id"),
+            ORDERS.c.state == value("row_state"),
+            func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
+        )
+        return update(ORDERS).where(*as_read).values({name: value(name) for name in written})
+
+    written = (*columns, "updated_at")
+    guards = {"row_id": ORDERS.c.id.type, "row_state": ORDERS.c.state.type, "row_token": ORDERS.c.lease_token.type}
+    return RowUpdate(build, {**guards, **{name: ORDERS.c[name].type for name in written}})
+
+
+def to_order(row: Row[Any]) -> Order:
+    """The order that a row of `ORDER_COLUMNS` holds."""
+    # By place: to look each column up by its name takes as long again as to read the row.
+    return Order(**dict(zip(_FIELDS, row, strict=True)))
+
+
+def to_values(order: Order, now: datetime) -> dict[str, Any]:
+    """The columns of an order's row, the id aside."""
+    values: dict[str, Any] = {name: getattr(order, name) for name in _FIELDS if name != "id"}
+    return {**values, "look_group": _stored_group(order), "id_kind": order.id_kind, "updated_at": now}
+
+
+def _stored_group(order: Order) -> int:
+    # Few orders are asked about apart: two groups are enough to read from.
+    return order.look_group if order.lane is Lane.BATCH else min(1, order.look_group)
+
+
+def insert_orders(connection: Connection, orders: Iterable[Order], now: datetime) -> None:
+    """Insert new orders, in the order given; the database gives their ids."""
+    insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
+
+
+def inserts_unknown(connection: Connection) -> bool:
+    """Whether `insert_unknown` can be used on this database."""
+    return inserts_what_is_new(connection)
+
+
+def insert_unknown(
+    connection: Connection, submissions: Sequence[Submission], due: Sequence[datetime], alike: Order, now: datetime
+) -> set[OrderKey]:
+    """Insert the orders of which no row has either id, and leave the others alone; returns the keys of the new rows.
+
+    `due` holds each order's `due_at`, and `alike` the columns that all have in common: to make an `Order` of each takes
+    four times as long.
+    """
+    keys = [submission.key for submission in submissions]
+    amounts = [submission.expected_amount for submission in submissions]
+    columns: dict[str, list[str | None]] = {
+        "account": [key.account for key in keys],
+        "request_id": [key.request_id for key in keys],
+        "custom_parm": [key.custom_parm for key in keys],
+        "mobile": [submission.mobile for submission in submissions],
+        "expected_amount": [None if amount is None else str(amount) for amount in amounts],
+        "submitted_at": [submission.submitted_at.isoformat() for submission in submissions],
+        "due_at": [time.isoformat() for time in due],
+        "id_kind": [IdKind.CUSTOM_PARM if key.request_id is None else IdKind.REQUEST_ID for key in keys],
+    }
+    shared = {name: value for name, value in to_values(alike, now).items() if name not in columns}
+    inserted = insert_new(connection, ORDERS, columns, shared, ("account", "request_id", "custom_parm"))
+    return {OrderKey(account=row[0], request_id=row[1], custom_parm=row[2]) for row in inserted}
+
+
+def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+    """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
+
+    Those that are in the archive are brought back.
+    """
+    if not order_ids:
+        return []
+    orders = _lock(connection, order_ids)
+    if len(orders) < len(order_ids):
+        bring_back(connection, set(order_ids) - {order.id for order in orders})
+        # All of them once more: another may have brought some back since they were missed.
+        orders = _lock(connection, order_ids)
+    return orders
+
+
+def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+    chosen = one_of(connection, ORDERS.c.id, order_ids)
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).with_for_update()
+    return [to_order(row) for row in connection.execute(statement)]
+
+
+def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
+    """The ids of the orders that hold either id of any of these keys, archived ones too. A handful of statements,
+    however many keys; each reads both tables, and sees an order that is being moved in one of them."""
+    looks = [
+        ids_of(connection, table, column, ids, account=account, most=1)
+        for account, column, ids in by_account_and_column(keys)
+        for table in (ORDERS, ARCHIVED)
+    ]
+    return found_by(connection, looks)
+
+
+def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
+    """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
+
+    Raises RaceLost where one of the first was moved to the archive and back while it was looked for.
+    """
+    found = find_ids(connection, keys)
+    orders = lock_by_ids(connection, found.union(besides))
+    if not found.issubset(order.id for order in orders):
+        raise RaceLost("an order that was found is gone")
+    return orders
+
+
+def lock_suspects(
+    connection: Connection, account: str, first: int, last: int, *, before: int, now: datetime
+) -> list[Order]:
+    """Lock and read the account's suspects whose groups have these numbers, and that failed alone less than `before`
+    times: 5,000 at most. Those that somebody else holds locked, or that a query is under way for, are passed over."""
+    chosen = (
+        ORDERS.c.suspect_group.between(first, last)
+        & (ORDERS.c.account == account)
+        & (ORDERS.c.state == OrderState.PENDING)
+        & (ORDERS.c.failures_alone < before)
+        & (ORDERS.c.lease_token.is_(None) | (ORDERS.c.due_at <= now))
+    )
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(_MOST_SUSPECTS)
+    statement = statement.with_for_update(skip_locked=True)
+    return [to_order(row) for row in connection.execute(statement)]
+
+
+def count_pending(connection: Connection, account: str, most: int) -> int:
+    """How many of the account's orders are pending; `most` where there are more."""
+    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
+    return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
+
+
+def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
+    """The statement that reads these columns of the pending orders that were submitted before a time and that nobody
+    was shown yet, the longest pending first."""
+    overdue = (ORDERS.c.state == PENDING) & ORDERS.c.attention.is_(None) & (ORDERS.c.submitted_at < before)
+    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
+    return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
+
+
+def has_overdue(connection: Connection, before: datetime) -> bool:
+    """Whether there is one of them."""
+    return connection.scalar(overdue_orders(ORDERS.c.id, before=before, most=1)) is not None
+
+
+def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
+    """Lock and read so many of them at most; those that somebody else holds locked are passed over."""
+    statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
+    return [to_order(row) for row in connection.execute(statement)]
+
+
+def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
+    """Mark locked orders with a query's token, due when its lease runs out."""
+    leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
+    connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
+
+
+def reset_absences(connection: Connection, account: str, kind: IdKind, names: Collection[str], now: datetime) -> None:
+    """Make pending orders of these names due at once, in batches, without an absence; not suspects, nor leased ones."""
+    column = ORDERS.c.request_id if kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm
+    named = (ORDERS.c.account == account) & column.in_(names) & ORDERS.c.lease_token.is_(None)
+    connection.execute(
+        update(ORDERS)
+        .where(named, ORDERS.c.state == OrderState.PENDING, ORDERS.c.suspect_group.is_(None))
+        .values(absences=0, absence_mark=0, lane=Lane.BATCH, due_at=now, updated_at=now)
+    )
+
+
+def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
+    """Write changed orders and append their events. The rows are to be locked.
+
+    Raises RaceLost where a row does not stand as it was read.
+    """
+    listed = list(changes)
+    changed = [change for change in listed if change.after != change.before]
+    if changed:
+        columns = _columns_to_save(changed)
+        rows = [_saved_row(change, columns, now) for change in changed]
+        written = _saving(columns).execute(connection, rows)
+        if written not in (-1, len(rows)):
+            raise RaceLost(f"{len(rows) - written} of {len(rows)} orders were changed meanwhile")
+    add_events(connection, (event for change in listed for event in change.events))
+
+
+def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
+    """The columns in which any of these orders has changed: to hand over and to read the others costs as much again."""
+    before = zip(*(_saved_of(change.before) for change in changes), strict=True)
+    after = zip(*(_saved_of(change.after) for change in changes), strict=True)
+    changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]
+    # These two follow from others.
+    derived = {"request_id": "id_kind", "lane": "look_group"}
+    follow = [derived[name] for name in changed if name in derived and derived[name] not in changed]
+    return (*changed, *follow)
+
+
+def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[str, Any]:
+    before, after = change.before, change.after
+    as_read = {"row_id": before.id, "row_state": before.state, "row_token": before.lease_token or ""}
+    row = {**as_read, **{name: getattr(after, name) for name in columns}, "updated_at": now}
+    if "look_group" in row:
+        row["look_group"] = _stored_group(after)
+    return row
+
+
+def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
+    """Append events."""
+    insert_rows(connection, EVENTS, [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in events])
+
+
+def by_account_and_column(keys: Iterable[OrderKey]) -> list[tuple[str, str, list[str]]]:
+    """The ids of these keys, sorted by where to look for them: (account, column, ids)."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key in keys:
+        for column, value in (("request_id", key.request_id), ("custom_parm", key.custom_parm)):
+            if value is not None:
+                found.setdefault((key.account, column), []).append(value)
+    return [(account, column, ids) for (account, column), ids in found.items()]

@@ -1,0 +1,80 @@
+"""Callbacks whose order is not known yet: kept, found again by the ids that they name, and dropped once used."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, select
+
+from worker.database.bulk_statements import ids_of, insert_rows
+from worker.database.tables import UnmatchedCallback, table_of
+from worker.domain.records.order_keys import OrderKey
+from worker.stores.archived_orders import ARCHIVED
+from worker.stores.recharge_orders import ORDERS, by_account_and_column
+
+UNMATCHED = table_of(UnmatchedCallback)
+
+# The others are found by a later tick.
+_MOST_FOR_ONE_ORDER = 100
+
+
+class KeptCallback(NamedTuple):
+    """A row: its id, the account that it was kept for, and the callback's body as JSON."""
+
+    id: int
+    account: str
+    payload: str
+
+
+def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str]], now: datetime) -> None:
+    """Keep callbacks, each as the key that it names and its body as JSON."""
+    rows = [
+        {
+            "account": key.account,
+            "request_id": key.request_id,
+            "custom_parm": key.custom_parm,
+            "received_at": now,
+            "payload": payload,
+        }
+        for key, payload in callbacks
+    ]
+    insert_rows(connection, UNMATCHED, rows)
+
+
+def find_kept(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
+    """The ids of the kept callbacks that name any of these orders."""
+    found: set[int] = set()
+    for account, column, ids in by_account_and_column(keys):
+        statement = ids_of(connection, UNMATCHED, column, ids, account=account, most=_MOST_FOR_ONE_ORDER)
+        found.update(connection.scalars(statement))
+    return sorted(found)
+
+
+def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) -> tuple[list[int], int]:
+    """Of the next `limit` kept callbacks after `last_id`: those whose order is known by now, and where to go on from.
+
+    The id to go on from is 0 where the end of the table was reached.
+    """
+    page = select(UNMATCHED).where(UNMATCHED.c.id > last_id).order_by(UNMATCHED.c.id).limit(limit).subquery()
+    ids = list(connection.scalars(select(page.c.id).order_by(page.c.id)))
+    if not ids:
+        return [], 0
+    found: set[int] = set()
+    for table in (ORDERS, ARCHIVED):
+        same_account = table.c.account == page.c.account
+        for names in (table.c.request_id == page.c.request_id, table.c.custom_parm == page.c.custom_parm):
+            found.update(connection.scalars(select(page.c.id).join(table, same_account & names)))
+    return sorted(found), ids[-1] if len(ids) == limit else 0
+
+
+def lock_kept(connection: Connection, ids: Collection[int]) -> list[KeptCallback]:
+    """Lock and read these rows, the oldest first; those that somebody else holds are left out."""
+    columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload)
+    chosen = select(*columns).where(UNMATCHED.c.id.in_(ids)).order_by(UNMATCHED.c.id)
+    return [KeptCallback(*row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
+
+
+def drop_kept(connection: Connection, ids: Collection[int]) -> None:
+    """Delete these rows."""
+    if ids:
+        connection.execute(delete(UNMATCHED).where(UNMATCHED.c.id.in_(ids)))
