@@ -98,7 +98,7 @@ BROKEN = {
         kinds=Kinds(write_back=_BlamesOrdersForAnOutage), violation="set aside, rejected_by_platform", seed=185
     ),
     "what waits without end is shown to nobody": Broken(
-        each_tick=_shows_nobody, violation="pending without attention", seed=4
+        each_tick=_shows_nobody, violation="pending without attention", seed=2
     ),
 }
 """By name."""
