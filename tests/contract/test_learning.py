@@ -183,6 +183,15 @@ def test_where_all_that_is_pending_fits_one_batch_orders_wait_for_less(
     assert (waited < 60_100 / SPARE_WAITS) is fits
 
 
+@pytest.mark.parametrize("apart", ["lane = 'alone'", "id_kind = 'customParm', custom_parm = 'c'"])
+def test_while_an_order_is_asked_alone_batches_leave_it_slots(bench: Workbench, apart: str) -> None:
+    bench.add("a", "apart", age_seconds=60_000.0)
+    bench.run(f"UPDATE recharge_orders SET {apart} WHERE request_id = 'apart'")
+    note(bench)
+    assert reprice(bench)
+    assert not prices_of(bench).fits_one_batch
+
+
 def test_accounts_are_priced_one_at_a_time_first_those_never_priced_then_the_one_longest_ago(
     bench: Workbench,
 ) -> None:

@@ -136,8 +136,8 @@ def _queries(summary: Summary) -> Iterator[str]:
     yield f"Queries: {use.used} used; the least possible is {use.least}"
     yield f"  {use.lost_and_settled} orders could be settled by a query only, {most} at most in each: {use.least}."
     yield f"  {first} queries asked about orders for the first time. The other {again} asked again, about orders"
-    yield "  that the platform was still recharging or had left out; about the stuck and the unknown"
-    yield f"  ones at growing intervals. {use.alone} of them asked about one order alone."
+    yield "  that the platform was still recharging or had left out; and, as queries were left"
+    yield f"  over, about the stuck ones each time. {use.alone} of them asked about one order alone."
 
 
 def _limit(summary: Summary) -> Iterator[str]:

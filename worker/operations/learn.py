@@ -22,7 +22,7 @@ from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes, is_r
 from worker.domain.pricing.prices import Prices, prices_of, prior_prices
 from worker.domain.records.parameters import Rules
 from worker.stores import poll_schedules
-from worker.stores.recharge_orders import count_pending
+from worker.stores.recharge_orders import count_pending, is_any_asked_alone
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -120,6 +120,9 @@ def _reprice(database: Database, rules: Rules, account: str) -> bool:
         learned: Mapping[str, str] = {}
         if texts:
             pending = count_pending(connection, account, rules.batch_size + 1)
+            if pending <= rules.batch_size and is_any_asked_alone(connection, account):
+                # It takes the slots that batches leave: they are not to come in every one.
+                pending = rules.batch_size + 1
             learned = _learn(account, row.learned, texts, pending, now, rules)
         # An account whose notes are not all read stays due: the next tick goes on with it.
         priced_at = now if are_all else now - rules.windows(REPRICE_WINDOWS)
