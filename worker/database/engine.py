@@ -100,7 +100,7 @@ _SESSION_SETTINGS = {
         "SET idle_in_transaction_session_timeout = {idle_ms}",
         "SET lock_timeout = '{lock_wait_s}s'",
         # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for
-        # as long as the connection lives, or until the table is analysed; to plan anew takes a fraction of a ms.
+        # as long as the connection lives, or until the table is analysed; to plan again takes a fraction of a ms.
         "SET plan_cache_mode = force_custom_plan",
     ),
     "mysql": (

@@ -42,7 +42,7 @@ def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> 
 
 
 def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
-    """A back-off that lies further ahead than its own length is the mark of a stepped clock: count it anew."""
+    """A back-off that lies further ahead than its own length is the mark of a stepped clock: count it again."""
     if state.backoff_until is None or state.backoff_until - now <= timedelta(seconds=state.backoff_seconds):
         return state
     return _wait(state, state.backoff_seconds, now)

@@ -55,7 +55,7 @@ def read_prices(connection: Connection, account: str, rules: Rules) -> Prices:
             _kept.move_to_end((account, rules))
     if kept is not None and kept[0] == priced_at:
         return kept[1]
-    # Others may have priced anew since: what is kept is kept with its own time.
+    # Others may have priced again since: what is kept is kept with its own time.
     priced_at, text = poll_schedules.read_prices_text(connection, account)
     prices = read_prices_text(text, rules) or prior_prices(rules)
     with _lock:

@@ -80,7 +80,7 @@ def cohort_of(submitted: float, rules: Rules) -> int:
 
 
 def is_reprice_due(priced_at: datetime, now: datetime, rules: Rules) -> bool:
-    """Whether an account that was priced then is to be priced anew."""
+    """Whether an account that was priced then is to be priced again."""
     # A time ahead is the mark of a clock that was set back since.
     return not now - rules.windows(REPRICE_WINDOWS) < priced_at <= now
 
