@@ -1,9 +1,11 @@
 """Cancelling orders, and asking for a look at them, by reference."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from worker.database.transactions import Database, retry_until
-from worker.domain.order_requests import ReferenceResult, cancel_all, check_all
+from worker.domain.order_requests import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.records.orders import Order
 from worker.domain.refused_texts import refused_texts
 from worker.domain.submissions import read_items, read_reference
 from worker.operations.enqueue import PATIENCE_SECONDS
@@ -11,31 +13,32 @@ from worker.stores.recharge_orders import lock_by_keys, save_changes
 from worker.stores.rejected_orders import keep
 
 
-@retry_until(seconds=PATIENCE_SECONDS)
 def cancel(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
     """Stop asking about orders that the billing system has dealt with. Final and cancelled ones stay as they are.
 
     `references` is what a task was given, whatever it is; `app_ids` are the configured accounts.
     """
-    with database.write() as connection:
-        now = database.now(connection)
-        read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
-        orders = lock_by_keys(connection, [key for _, _, key in read])
-        result = cancel_all(read, orders, now)
-        save_changes(connection, result.changes.values(), now)
-        result.rejections = [*refused, *result.rejections]
-        keep(connection, refused_texts(result.rejections), source, now)
-        return result
+    return _decide_all(database, app_ids, references, source, cancel_all)
+
+
+def check(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
+    """Ask about pending orders next. Orders in other states are refused. The arguments are those of `cancel`."""
+    return _decide_all(database, app_ids, references, source, check_all)
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
-def check(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
-    """Ask about pending orders next. Orders in other states are refused. The arguments are those of `cancel`."""
+def _decide_all(
+    database: Database,
+    app_ids: Mapping[str, str],
+    references: object,
+    source: str,
+    decide: Callable[[Sequence[Reference], Sequence[Order], datetime], ReferenceResult],
+) -> ReferenceResult:
     with database.write() as connection:
         now = database.now(connection)
         read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
         orders = lock_by_keys(connection, [key for _, _, key in read])
-        result = check_all(read, orders, now)
+        result = decide(read, orders, now)
         save_changes(connection, result.changes.values(), now)
         result.rejections = [*refused, *result.rejections]
         keep(connection, refused_texts(result.rejections), source, now)
