@@ -8,8 +8,8 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from worker.database.migrations import upgrade
-from worker.domain.pricing.ages import GROUPS, group_edges
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import BUCKETS, bucket_edges
 
 LARGE = 1_000_000
 
@@ -17,15 +17,15 @@ _ONE_IN = 10
 _KEPT_CALLBACKS = 1000
 
 # A part of the orders that were looked at stands in each group, the larger, the sooner after their grace that was.
-_LOOKED = [group for group in range(1, GROUPS) for _ in range(GROUPS - group)]
-_GROUP_STARTS = [0.0, Rules().grace_seconds, *group_edges(Rules())]
-# One order in `every` is pending: in turns never looked at, due since its grace has ended, and due since its last look.
+_POLLED = [group for group in range(1, BUCKETS) for _ in range(BUCKETS - group)]
+_GROUP_STARTS = [0.0, Rules().grace_seconds, *bucket_edges(Rules())]
+# One order in `every` is pending: in turns never looked at, due since its grace has ended, and due since its last poll.
 # The others are settled.
 _FILL = """
 INSERT INTO recharge_orders (
     account, request_id, custom_parm, mobile, expected_amount, state, traffic_sts, remark, ori_amount, settled_by,
     submitted_at, due_at, queried_at, query_count, settled_at, created_at, updated_at,
-    id_kind, lane, look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark
+    id_kind, lane, age_bucket, absences, absence_mark, bad_ends, failures_alone, failure_mark
 )
 SELECT
     'default', to_char(2016010000000000 + n, 'FM0000000000000000'), 'order-' || n,
@@ -36,14 +36,14 @@ SELECT
     CASE WHEN NOT waits THEN '成功' END, CASE WHEN NOT waits THEN 2.94 END, CASE WHEN NOT waits THEN 'callback' END,
     submitted, CASE WHEN waits AND NOT asked THEN submitted + interval '10 minutes' ELSE at END,
     CASE WHEN asked THEN at END, asked::int, CASE WHEN NOT waits THEN submitted END,
-    submitted, submitted, 'requestId', 'batch', look_group, 0, 0, 0, 0, 0
+    submitted, submitted, 'requestId', 'batch', age_bucket, 0, 0, 0, 0, 0
 FROM (
-    SELECT *, CASE WHEN asked THEN at - interval '1 second' * (30 + (CAST(:starts AS float[]))[look_group + 1])
+    SELECT *, CASE WHEN asked THEN at - interval '1 second' * (30 + (CAST(:starts AS float[]))[age_bucket + 1])
         ELSE at END AS submitted
     FROM (
         SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS asked,
             CASE WHEN n % (2 * :every) = 0 THEN (CAST(:looked AS int[]))[n / (2 * :every) % :parts + 1] ELSE 0 END
-                AS look_group,
+                AS age_bucket,
             clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / :orders) AS at
         FROM generate_series(1, :orders) AS n
     ) AS series
@@ -83,7 +83,7 @@ def request_ids(url: str) -> list[str]:
 def _fill(url: str, orders: int, every: int) -> None:
     engine = sqlalchemy.create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        groups = {"starts": _GROUP_STARTS, "looked": _LOOKED, "parts": len(_LOOKED)}
+        groups = {"starts": _GROUP_STARTS, "looked": _POLLED, "parts": len(_POLLED)}
         connection.execute(sqlalchemy.text(_FILL), {"orders": orders, "every": every, **groups})
         connection.execute(sqlalchemy.text(_FILL_CALLBACKS), {"callbacks": _KEPT_CALLBACKS})
     maintenance = engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -110,7 +110,7 @@ class Runtime:
 
     def _each_tick(self) -> None:
         self.intake.match_some_callbacks()
-        self._learning.reprice(self._accounts)
+        self._learning.relearn(self._accounts)
         self._overdue.flag_some()
 
     def close(self) -> None:

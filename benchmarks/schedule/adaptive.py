@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from benchmarks.schedule.scenario import Scenario
-from worker.domain.pricing.ages import GROUPS, ages_of, group_of
-from worker.domain.pricing.batch import helping_of, last_helping_of, pick_batch, used_up, worth_of
-from worker.domain.pricing.due import first_due, next_due
-from worker.domain.pricing.factors import NO_FACTORS
-from worker.domain.pricing.learning import NEVER, REPRICE_WINDOWS, Learned, Look, Notes, cohort_of
-from worker.domain.pricing.prices import Prices, prices_of, prior_prices
 from worker.domain.records.candidates import Candidate, Pick
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
+from worker.domain.scheduling.cohort_factors import NO_FACTORS
+from worker.domain.scheduling.due_times import first_due, next_due
+from worker.domain.scheduling.fill_batch import exhausted, last_page_size_of, page_size_of, pick_batch, priority_of
+from worker.domain.scheduling.learning import NEVER, RELEARN_WINDOWS, Learned, Observations, Poll, cohort_of
+from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule, schedule_of
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,16 +32,16 @@ class Adaptive:
         )
         self.ages = ages_of(self.rules)
         self.learned = Learned(self.ages)
-        self.notes = Notes()
-        self.prices = prior_prices(self.rules)
-        self.groups: list[list[tuple[datetime, int]]] = [[] for _ in range(GROUPS)]
+        self.observations = Observations()
+        self.schedule = prior_schedule(self.rules)
+        self.groups: list[list[tuple[datetime, int]]] = [[] for _ in range(BUCKETS)]
         self.pending: dict[int, Candidate] = {}
         self.batches = 0
-        self.priced_at = 0.0
+        self.computed_at = 0.0
 
     def submitted(self, order: int, at: float) -> None:
         submitted = time_of(at)
-        self.notes.submitted[cohort_of(submitted.timestamp(), self.rules)] += 1
+        self.observations.submitted[cohort_of(submitted.timestamp(), self.rules)] += 1
         self._put(
             Candidate(
                 order_id=order,
@@ -55,13 +55,13 @@ class Adaptive:
     def called_back(self, order: int, at: float) -> None:
         candidate = self.pending.pop(order)
         cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
-        self.notes.called_back[cohort, self._bin(candidate, time_of(at))] += 1
+        self.observations.called_back[cohort, self._bin(candidate, time_of(at))] += 1
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
         at = time_of(now)
-        if now - self.priced_at >= REPRICE_WINDOWS * self.rules.window_seconds:
+        if now - self.computed_at >= RELEARN_WINDOWS * self.rules.window_seconds:
             self._learn(at)
-            self.priced_at = now
+            self.computed_at = now
         picks = self.pick(at, limit)
         self.batches += bool(picks)
         return [pick.order_id for pick in picks]
@@ -70,10 +70,10 @@ class Adaptive:
         at, hits = time_of(now), set(settled)
         for order in asked:
             candidate = self.pending.pop(order)
-            looked = candidate.queried_at
-            last = NEVER if looked is None else self._bin(candidate, looked)
+            polled = candidate.queried_at
+            last = NEVER if polled is None else self._bin(candidate, polled)
             cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
-            self.notes.looks[Look(cohort, last, self._bin(candidate, at), order in hits)] += 1
+            self.observations.polls[Poll(cohort, last, self._bin(candidate, at), order in hits)] += 1
             if order not in hits:
                 self._put(
                     Candidate(
@@ -82,49 +82,49 @@ class Adaptive:
                         lane=candidate.lane,
                         submitted_at=candidate.submitted_at,
                         queried_at=at,
-                        due_at=next_due(candidate.submitted_at, self.prices_for(candidate), at, self.rules),
+                        due_at=next_due(candidate.submitted_at, self.schedule_for(candidate), at, self.rules),
                     )
                 )
 
-    def prices_for(self, candidate: Candidate) -> Prices:
+    def schedule_for(self, candidate: Candidate) -> PollSchedule:
         """The prices of looks at an order."""
-        return self.prices
+        return self.schedule
 
     def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
-        """A batch out of both ends of each group, and out of more of those whose first helping it would use up."""
-        helpings = [
+        """A batch out of both ends of each group, and out of more of those whose first page it would exhaust."""
+        pages = [
             one
-            for group in range(GROUPS)
+            for group in range(BUCKETS)
             for one in (
-                *self.first(group, at, helping_of(group, limit)),
-                *self._last(group, at, last_helping_of(group, limit)),
+                *self.first(group, at, page_size_of(group, limit)),
+                *self._last(group, at, last_page_size_of(group, limit)),
             )
         ]
-        picks = self.pick_of(helpings, at, limit)
-        more = [one for group in used_up(helpings, picks, limit) for one in self.first(group, at, limit)]
-        return self.pick_of([*helpings, *more], at, limit) if more else picks
+        picks = self.pick_of(pages, at, limit)
+        more = [one for group in exhausted(pages, picks, limit) for one in self.first(group, at, limit)]
+        return self.pick_of([*pages, *more], at, limit) if more else picks
 
     def pick_of(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
         """A batch out of these."""
 
-        def worth(candidate: Candidate) -> float:
-            return worth_of(candidate, self.prices_for(candidate), at)
+        def priority(candidate: Candidate) -> float:
+            return priority_of(candidate, self.schedule_for(candidate), at)
 
-        return pick_batch(candidates, limit, worth=worth, batch_number=self.batches)
+        return pick_batch(candidates, limit, priority=priority, batch_number=self.batches)
 
     def _learn(self, at: datetime) -> None:
         now = at.timestamp()
-        self.learned.fold(self.notes, now, self.rules)
-        self.notes = Notes()
-        self.prices = prices_of(self.learned, now, self.rules, pending=len(self.pending))
+        self.learned.fold(self.observations, now, self.rules)
+        self.observations = Observations()
+        self.schedule = schedule_of(self.learned, now, self.rules, pending=len(self.pending))
 
     def _bin(self, candidate: Candidate, at: datetime) -> int:
         return self.ages.bin_of((at - candidate.submitted_at).total_seconds())
 
     def _put(self, candidate: Candidate) -> None:
-        looked = candidate.queried_at
-        group = group_of(None if looked is None else (looked - candidate.submitted_at).total_seconds(), self.rules)
-        self.pending[candidate.order_id] = candidate._replace(look_group=group)
+        polled = candidate.queried_at
+        group = bucket_of(None if polled is None else (polled - candidate.submitted_at).total_seconds(), self.rules)
+        self.pending[candidate.order_id] = candidate._replace(age_bucket=group)
         insort(self.groups[group], (candidate.due_at, candidate.order_id))
 
     def first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
@@ -159,7 +159,7 @@ class WithoutFactors(Adaptive):
 
     def _learn(self, at: datetime) -> None:
         super()._learn(at)
-        self.prices = replace(self.prices, factors=NO_FACTORS)
+        self.schedule = replace(self.schedule, factors=NO_FACTORS)
 
 
 def time_of(seconds: float) -> datetime:

@@ -7,42 +7,42 @@ from itertools import groupby
 
 from benchmarks.schedule.adaptive import Adaptive, time_of
 from benchmarks.schedule.scenario import Order, Scenario
-from worker.domain.pricing.ages import GROUPS, Ages
-from worker.domain.pricing.curve import Curve
-from worker.domain.pricing.learning import cohort_of
-from worker.domain.pricing.prices import Prices, price_looks
 from worker.domain.records.candidates import Candidate, Pick
+from worker.domain.scheduling.ages import BUCKETS, Ages
+from worker.domain.scheduling.learning import cohort_of
+from worker.domain.scheduling.poll_schedule import PollSchedule, compute_schedule
+from worker.domain.scheduling.settlement_curve import Curve
 
 
 class Informed(Adaptive):
-    """Prices its looks by what is true of the scenario as a whole, and never anew."""
+    """PollSchedule its looks by what is true of the scenario as a whole, and never anew."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
-        self.prices = price_looks(true_curve(scenario.orders, self.ages), self.rules)
+        self.schedule = compute_schedule(true_curve(scenario.orders, self.ages), self.rules)
 
     def _learn(self, at: datetime) -> None:
         """There is nothing to learn."""
 
 
 class Floor(Informed):
-    """Prices the looks at each cohort by what is true of it, as nobody can know, and compares all that is due."""
+    """PollSchedule the looks at each cohort by what is true of it, as nobody can know, and compares all that is due."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
         ascending = sorted(scenario.orders, key=lambda order: order.submitted)
         self._by_cohort = {
-            cohort: price_looks(true_curve(list(orders), self.ages), self.rules)
+            cohort: compute_schedule(true_curve(list(orders), self.ages), self.rules)
             for cohort, orders in groupby(ascending, key=lambda order: self._cohort(time_of(order.submitted)))
         }
 
-    def prices_for(self, candidate: Candidate) -> Prices:
+    def schedule_for(self, candidate: Candidate) -> PollSchedule:
         """Those of its cohort."""
         return self._by_cohort[self._cohort(candidate.submitted_at)]
 
     def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
         """A batch out of all that is due: what is worth most need not stand at an end of its group."""
-        due = [one for group in range(GROUPS) for one in self.first(group, at, len(self.pending))]
+        due = [one for group in range(BUCKETS) for one in self.first(group, at, len(self.pending))]
         return self.pick_of(due, at, limit)
 
     def _cohort(self, submitted_at: datetime) -> int:

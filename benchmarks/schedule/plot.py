@@ -12,7 +12,7 @@ from benchmarks.schedule.workloads import HARD, SILENT, STUDY
 
 TITLE = "How late the result of an order is learned whose callback never comes"
 AXIS = "mean delay in minutes (logarithmic)"
-GROUPS = (("The study", STUDY), ("Without any callback", SILENT), ("Made to hurt", HARD))
+BUCKETS = (("The study", STUDY), ("Without any callback", SILENT), ("Made to hurt", HARD))
 WIDTH, LEFT, RIGHT, TOP = 900, 160, 24, 84
 ROW, HEADING, FOOT = 19, 28, 56
 TICKS = (1, 2, 5)
@@ -51,7 +51,7 @@ def write_plot(table: Table, path: Path) -> None:
 
 def plot(table: Table) -> str:
     """The mean delays of a table as an SVG document."""
-    groups = [(title, _cases(table, names)) for title, names in GROUPS]
+    groups = [(title, _cases(table, names)) for title, names in BUCKETS]
     groups = [(title, cases) for title, cases in groups if cases]
     height = TOP + sum(HEADING + ROW * len(cases) for _, cases in groups) + FOOT
     axis = _Axis.around([row.mean / 60 for row in table.values()])

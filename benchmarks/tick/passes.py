@@ -27,7 +27,7 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query, Work
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
-from worker.operations.learn import read_prices
+from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import Grants, choose_due
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
@@ -111,7 +111,7 @@ class Passes:
             insert_rows(connection, ORDERS, [{**to_values(order, now), "created_at": now} for order in new])
 
     def put_back(self, query: Query) -> None:
-        """Put the orders of a query to the end of their queues, as old at their last look as they were."""
+        """Put the orders of a query to the end of their queues, as old at their last poll as they were."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             rows = [{"row_id": order.id, **to_values(_at_the_end(order, now), now)} for order in query.orders]
@@ -164,7 +164,7 @@ class Passes:
     def _choose(self, connection: Connection) -> Choice | None:
         now = self.database.now(connection)
         state = lock_states(connection, [ACCOUNT])[ACCOUNT]
-        return choose_due(connection, state, read_prices(connection, ACCOUNT, self.rules), now, self.rules)
+        return choose_due(connection, state, read_schedule(connection, ACCOUNT, self.rules), now, self.rules)
 
     def _measure_batches(self, timings: Timings, runs: int) -> None:
         counted = Timings()
@@ -233,5 +233,5 @@ def _new_order(number: int, now: datetime, rules: Rules) -> Order:
 
 def _at_the_end(order: Order, now: datetime) -> Order:
     later = now - order.due_at
-    looked = None if order.queried_at is None else order.queried_at + later
-    return replace(order, submitted_at=order.submitted_at + later, due_at=now, queried_at=looked, lease_token=None)
+    polled = None if order.queried_at is None else order.queried_at + later
+    return replace(order, submitted_at=order.submitted_at + later, due_at=now, queried_at=polled, lease_token=None)

@@ -26,11 +26,11 @@ from sqlalchemy import (
     text,
 )
 
-from worker.domain.pricing.ages import GROUPS, group_edges
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.ages import BUCKETS, bucket_edges
 from worker.stores.recharge_orders import ORDERS
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,8 +39,8 @@ NAME_PREFIX = "bench3-"
 """What synthetic orders are called. The number goes up when they change, so that tables kept from before are known."""
 COLUMNS = tuple(column.name for column in ORDERS.columns if column.name != "id")
 
-# The octaves of ages at the last look, and of the time since then: so many parts of the orders fall into each.
-_FIRST_LOOK_SECONDS, _LOOKS = 60, (1, 1, 1, 4, 8, 8, 7, 6, 5, 4, 3, 2, 1)
+# The octaves of ages at the last poll, and of the time since then: so many parts of the orders fall into each.
+_FIRST_POLL_SECONDS, _POLLS = 60, (1, 1, 1, 4, 8, 8, 7, 6, 5, 4, 3, 2, 1)
 _FIRST_WAIT_SECONDS, _WAITS = 60, (1,) * 9
 _GRACE_SECONDS = 600
 # The settled ones were submitted one after the other, the first of them so long ago.
@@ -54,12 +54,12 @@ Condition = ColumnElement[bool]
 Values = dict[str, ColumnElement[Any]]
 
 
-def look_group_of(was_asked: Condition, is_asked_apart: Condition, look_age: Number) -> Number:
-    """`look_group` of an order, by whether it was asked about, and its age in seconds at the last such query."""
+def age_bucket_of(was_asked: Condition, is_asked_apart: Condition, poll_age: Number) -> Number:
+    """`age_bucket` of an order, by whether it was asked about, and its age in seconds at the last such query."""
     ends = [
-        (look_age < literal_column(str(edge)), _number(group)) for group, edge in enumerate(group_edges(Rules()), 1)
+        (poll_age < literal_column(str(edge)), _number(group)) for group, edge in enumerate(bucket_edges(Rules()), 1)
     ]
-    return case((~was_asked, _number(0)), (is_asked_apart, _number(1)), *ends, else_=_number(GROUPS - 1))
+    return case((~was_asked, _number(0)), (is_asked_apart, _number(1)), *ends, else_=_number(BUCKETS - 1))
 
 
 def orders(dialect: Dialect, *, first: int, count: int, pending: int, pending_before: int) -> Select[Any]:
@@ -87,7 +87,7 @@ def orders(dialect: Dialect, *, first: int, count: int, pending: int, pending_be
         select(
             drawn,
             (drawn.c.waits & (drawn.c.one % 2 > 0)).label("was_asked"),
-            _octaves(_FIRST_LOOK_SECONDS, _LOOKS, drawn.c.other, drawn.c.one).label("look_age"),
+            _octaves(_FIRST_POLL_SECONDS, _POLLS, drawn.c.other, drawn.c.one).label("poll_age"),
             _octaves(_FIRST_WAIT_SECONDS, _WAITS, drawn.c.one, drawn.c.other).label("since_look"),
         )
     ).subquery("aged")
@@ -101,10 +101,10 @@ def _worked_out(query: Select[Any]) -> Select[Any]:
 
 
 def _values(dialect: Dialect, row: Mapping[str, ColumnElement[Any]]) -> Values:
-    age = case((row["was_asked"], row["look_age"] + row["since_look"]), else_=row["since_look"] + _GRACE_SECONDS)
+    age = case((row["was_asked"], row["poll_age"] + row["since_look"]), else_=row["since_look"] + _GRACE_SECONDS)
     settled_ago = _number(int(_HISTORY.total_seconds())) - row["number"] // _number(_SETTLED_PER_SECOND)
     submitted = _before(dialect, case((row["waits"], age), else_=settled_ago))
-    # What is due since its grace has ended, or since its last look: the worker orders by this.
+    # What is due since its grace has ended, or since its last poll: the worker orders by this.
     due = _before(dialect, case((row["waits"], row["since_look"]), else_=settled_ago))
     nothing_yet: Values = {column.name: null() if column.nullable else _number(0) for column in ORDERS.columns}
     return {
@@ -118,7 +118,7 @@ def _values(dialect: Dialect, row: Mapping[str, ColumnElement[Any]]) -> Values:
         "due_at": due,
         "queried_at": case((row["was_asked"], due)),
         "query_count": case((row["was_asked"], _number(3)), else_=_number(0)),
-        "look_group": look_group_of(row["was_asked"], _lane(row)["lane"] != _text(Lane.BATCH), row["look_age"]),
+        "age_bucket": age_bucket_of(row["was_asked"], _lane(row)["lane"] != _text(Lane.BATCH), row["poll_age"]),
     }
 
 

@@ -1,4 +1,4 @@
-"""`reconciler demo` as a person's first look: real processes, no terminal."""
+"""`reconciler demo` as a person's first poll: real processes, no terminal."""
 
 import json
 import os

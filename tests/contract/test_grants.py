@@ -11,9 +11,9 @@ from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, 
 from worker.database.transactions import Database
 from worker.domain.choice import choose
 from worker.domain.index_ranges import first_pages
-from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded, Refused
+from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.stores.due_orders import claim, read_candidates
 
 
@@ -346,7 +346,7 @@ def test_an_order_that_learns_its_request_id_while_it_is_chosen_is_left_for_the_
     with bench.database.read() as connection:
         now = bench.database.now(connection)
         candidates = read_candidates(connection, "default", now, first_pages(bench.state(), now, Rules()))
-    choice = choose(candidates, bench.state(), prior_prices(bench.rules), now, bench.rules)
+    choice = choose(candidates, bench.state(), prior_schedule(bench.rules), now, bench.rules)
     assert choice is not None
     bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "c2"}])
     with bench.database.write() as connection:

@@ -51,7 +51,7 @@ def test_whatever_way_an_order_is_to_be_asked_about_its_account_is_tried(
 ) -> None:
     bench.enqueue({kind: "x1", "mobile": "18812340804", "account": "other"})
     bench.run(
-        "UPDATE recharge_orders SET lane = :lane, look_group = :group, suspect_group = :suspects",
+        "UPDATE recharge_orders SET lane = :lane, age_bucket = :group, suspect_group = :suspects",
         lane=lane.value,
         group=int(is_asked_already),
         suspects=1 if lane is Lane.SUSPECT else None,

@@ -8,9 +8,6 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.support.reconciling import BUDGETS, QUERIES, Workbench, answer_to, item
-from worker.domain.pricing.ages import group_of
-from worker.domain.pricing.due import next_due
-from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import (
@@ -21,6 +18,9 @@ from worker.domain.records.query_errors import (
     Refused,
     Unreachable,
 )
+from worker.domain.scheduling.ages import bucket_of
+from worker.domain.scheduling.due_times import next_due
+from worker.domain.scheduling.poll_schedule import prior_schedule
 
 
 def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Workbench) -> None:
@@ -51,9 +51,9 @@ def test_the_next_query_about_an_order_waits_until_a_look_is_worth_anything(benc
     bench.add("young", age_seconds=2.0)
     bench.add("old", age_seconds=6_000.0)
     query = bench.ask([item("young", "0", None), item("old", "0", None)])
-    prices = prior_prices(bench.rules)
+    schedule = prior_schedule(bench.rules)
     for order in bench.orders():
-        expected = next_due(order.submitted_at, prices, query.sent_at, bench.rules)
+        expected = next_due(order.submitted_at, schedule, query.sent_at, bench.rules)
         assert (order.due_at - expected).total_seconds() == pytest.approx(0, abs=10)
         assert order.due_at >= query.sent_at + bench.rules.windows(1)
 
@@ -64,8 +64,8 @@ def test_an_order_that_was_asked_about_stands_in_the_group_of_its_age(bench: Wor
     bench.add("never")
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'never'")
     bench.ask([item("young", "0", None), item("old", "0", None)])
-    groups = {order.request_id: order.look_group for order in bench.orders()}
-    assert groups == {"young": 1, "old": group_of(60_000.0, bench.rules), "never": 0}
+    groups = {order.request_id: order.age_bucket for order in bench.orders()}
+    assert groups == {"young": 1, "old": bucket_of(60_000.0, bench.rules), "never": 0}
     assert groups["old"] > 10
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.fuzz.make_corpus import make
 from tests.fuzz.recipes import SETTLING, settling
 from tests.support.examples import examples
-from tests.unit.domain.builders import APP_ID, MOBILE, NOW, PRICES, RULES, leased, make_order, make_query, make_state
+from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
 from worker.adapters.platform.encoding import decoded
 from worker.domain.answered import after_answer
 from worker.domain.callbacks import Callback, read_callback
@@ -78,7 +78,7 @@ def settled_by(body: bytes) -> list[str]:
         rows = [leased(order) for order in query.orders]
         for answer in answers_in(body, query.ids, query.id_kind):
             aftermath = after_answer(
-                query, answer, rows, make_state(echoes_custom_parm=True), prices=PRICES, now=NOW, rules=RULES
+                query, answer, rows, make_state(echoes_custom_parm=True), schedule=SCHEDULE, now=NOW, rules=RULES
             )
             found.extend(change.after.asked_id for change in aftermath.changes if change.settles)
     return found
@@ -111,7 +111,7 @@ def peak_of(body: bytes) -> int:
     tracemalloc.start()
     try:
         for answer in answers_in(body, query.ids, query.id_kind):
-            after_answer(query, answer, rows, make_state(), prices=PRICES, now=NOW, rules=RULES)
+            after_answer(query, answer, rows, make_state(), schedule=SCHEDULE, now=NOW, rules=RULES)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -17,7 +17,7 @@ from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabas
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.operations.archive import bring_all_back, move_settled
-from worker.operations.learn import Learning, forget_prices
+from worker.operations.learn import Learning, forget_schedules
 
 Told = TypeVar("Told")
 
@@ -26,7 +26,7 @@ FLOOD = 110
 """More than a query may hold."""
 _TABLES = (
     *("recharge_orders", "platform_queries", "order_events", "query_budgets", "account_states"),
-    *("rejected_orders", "unmatched_callbacks", "account_prices", "settlement_notes"),
+    *("rejected_orders", "unmatched_callbacks", "poll_schedules", "settlement_observations"),
     "archived_orders",
 )
 
@@ -154,7 +154,7 @@ class Histories(RuleBasedStateMachine):
         with self.database.engine.connect() as connection, connection.begin():
             for table in _TABLES:
                 connection.exec_driver_sql(f"DELETE FROM {table}")
-        forget_prices()
+        forget_schedules()
         self.world = self.database.world = World()
         self.durations = Rules(
             margin_seconds=0.0,
@@ -450,7 +450,7 @@ class Histories(RuleBasedStateMachine):
         at = self._host(host)
         at.intake.match_some_callbacks()
         # As a process that has just been started: others wait for a window by a clock that is not virtual.
-        Learning(self.database, at.rules).reprice(tuple(APP_IDS))
+        Learning(self.database, at.rules).relearn(tuple(APP_IDS))
 
     # ------------------------------------------------------------------------------------------------------ the laws
 

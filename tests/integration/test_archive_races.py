@@ -31,7 +31,7 @@ _LOCK_WAITS = {
     " WHERE p.db = database() AND (t.trx_state = 'LOCK WAIT' OR p.state = 'Waiting for table metadata lock')",
 }
 # MariaDB shows what it has shown before to whoever looks again within 0.1 s.
-_LOOK_SECONDS = 0.15
+_READ_SECONDS = 0.15
 
 Act = Callable[[Workbench], Any]
 
@@ -66,7 +66,7 @@ class Stage:
                 eventually(
                     lambda: all(future.done() for future in futures) or self.waits(),
                     "the other acts end, or wait for the first",
-                    every=_LOOK_SECONDS,
+                    every=_READ_SECONDS,
                 )
 
         engine = self.one.database.engine
@@ -262,7 +262,7 @@ def test_a_downgrade_waits_for_the_archive_and_then_refuses(stage: Stage, migrat
 
         def step(_: object) -> None:
             futures.append(threads.submit(downgrade, migrated_database_url, "0003"))
-            eventually(lambda: futures[0].done() or stage.waits(), "the downgrade waits", every=_LOOK_SECONDS)
+            eventually(lambda: futures[0].done() or stage.waits(), "the downgrade waits", every=_READ_SECONDS)
 
         event.listen(stage.one.database.engine, "commit", step, once=True)
         assert sum(move_settled(stage.one.database, before)) == 1

@@ -132,10 +132,10 @@ def test_only_what_has_changed_is_written(database: Database) -> None:
 
 
 def test_columns_that_follow_from_others_are_written_with_them(database: Database) -> None:
-    put(database, order(1, request_id=None, custom_parm="bill-1", look_group=9))
+    put(database, order(1, request_id=None, custom_parm="bill-1", age_bucket=9))
     with database.write() as connection:
         (before,) = lock_by_ids(connection, list(connection.scalars(select(ORDERS.c.id))))
         after = replace(before, request_id="0001", lane=Lane.ALONE)
         save_changes(connection, [Change(before=before, after=after)], NOON)
-        row = connection.execute(select(ORDERS.c.id_kind, ORDERS.c.look_group)).one()
+        row = connection.execute(select(ORDERS.c.id_kind, ORDERS.c.age_bucket)).one()
     assert tuple(row) == (IdKind.REQUEST_ID, 1)

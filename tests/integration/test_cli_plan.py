@@ -59,11 +59,11 @@ def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, be
     assert (lines["wanted"]["reason"], lines["new"]["reason"]) == ("checked", "worth")
     assert lines["new"]["in_words"].startswith("never looked at, 12 minutes past its grace: worth ")
     assert lines["new"]["in_words"].endswith(" of delay per look")
-    assert lines["new"]["worth_seconds"] > 0
+    assert lines["new"]["priority_seconds"] > 0
     assert lines["new"]["age_seconds"] == pytest.approx(1_320, abs=60)
-    assert (lines["new"]["queried_at"], lines["new"]["since_last_look_seconds"]) == (None, None)
+    assert (lines["new"]["queried_at"], lines["new"]["since_last_poll_seconds"]) == (None, None)
     assert lines["asked"]["in_words"].startswith("looked at ")
-    assert lines["asked"]["since_last_look_seconds"] >= 0
+    assert lines["asked"]["since_last_poll_seconds"] >= 0
     shown = cli.run("plan").stdout
     assert "never looked at, 12 minutes past its grace" in shown
     assert "default: batch by requestId, 3 orders" in shown
@@ -112,7 +112,7 @@ def test_a_group_of_suspects_is_planned_as_it_stands(cli: CommandLine, bench: Wo
 
 def test_an_order_that_has_been_due_for_longest_says_so(cli: CommandLine, bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(120)))
-    bench.run("UPDATE recharge_orders SET look_group = 5, queried_at = created_at WHERE id % 2 = 0")
+    bench.run("UPDATE recharge_orders SET age_bucket = 5, queried_at = created_at WHERE id % 2 = 0")
     reasons = [line["in_words"] for line in plan_of(cli)["orders"]]
     assert sum(reason.startswith("due for longest: ") for reason in reasons) == 2
 

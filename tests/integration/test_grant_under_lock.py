@@ -22,12 +22,12 @@ from worker.database.transactions import Database
 from worker.domain.budget import Permission, may_ask, reserve
 from worker.domain.choice import choose
 from worker.domain.index_ranges import first_pages
-from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.slots import Reading, SlotKey
+from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.domain.wire.signature import Credentials
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
@@ -65,7 +65,7 @@ class WaitingGrants:
             candidates = read_candidates(
                 connection, state.account, now.database, first_pages(state, now.database, self.rules)
             )
-            choice = choose(candidates, state, prior_prices(self.rules), now.database, self.rules)
+            choice = choose(candidates, state, prior_schedule(self.rules), now.database, self.rules)
             orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
             if choice is None or not orders:
                 return None

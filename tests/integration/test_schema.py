@@ -15,15 +15,15 @@ from worker.database.tables import RechargeOrder, table_of
 from worker.database.transactions import Database
 from worker.domain.giving_up import overdue_before
 from worker.domain.index_ranges import first_pages
-from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import HELPING, pick_batch, worth_of
-from worker.domain.pricing.prices import prior_prices
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import Lane, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_of
+from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.due_orders import read_candidates
 from worker.stores.recharge_orders import find_ids, overdue_orders
@@ -52,7 +52,7 @@ def row(request_id: str, **changes: object) -> dict[str, object]:
         "updated_at": NOON,
         "id_kind": IdKind.REQUEST_ID,
         "lane": Lane.BATCH,
-        **dict.fromkeys(("query_count", "look_group", "absences", "absence_mark"), 0),
+        **dict.fromkeys(("query_count", "age_bucket", "absences", "absence_mark"), 0),
         **dict.fromkeys(("bad_ends", "failures_alone", "failure_mark"), 0),
         **changes,
     }
@@ -268,40 +268,40 @@ def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Da
         connection.execute(text(ANALYZE[database.kind])).close()
     steps = steps_of_reading_candidates(database)
 
-    searches = [step for step in steps.splitlines() if "Index Cond" in step and "look_group" in step]
+    searches = [step for step in steps.splitlines() if "Index Cond" in step and "age_bucket" in step]
     assert searches
     for search in searches:
         assert "state" in search, steps
 
 
 def test_of_each_group_the_first_and_the_last_orders_are_read_and_no_more(database: Database) -> None:
-    groups = [number % GROUPS for number in range(GROUPS * 30)]
+    groups = [number % BUCKETS for number in range(BUCKETS * 30)]
     add(
         database,
         *(
-            row(str(number), look_group=group, due_at=NOON - timedelta(seconds=number))
+            row(str(number), age_bucket=group, due_at=NOON - timedelta(seconds=number))
             for number, group in enumerate(groups)
         ),
-        *(row(f"a{number}", lane=Lane.ALONE, look_group=number % 2) for number in range(4)),
+        *(row(f"a{number}", lane=Lane.ALONE, age_bucket=number % 2) for number in range(4)),
         *(row(f"b{number}", custom_parm=f"b{number}", id_kind=IdKind.CUSTOM_PARM) for number in range(15)),
         row("ahead", due_at=NOON + timedelta(seconds=1)),
         row("settled", state=OrderState.SUCCEEDED, settled_at=NOON),
         row("foreign", account="other"),
     )
     add(database, *(row(f"s{number}", lane=Lane.SUSPECT, suspect_group=1) for number in range(4)))
-    add(database, row("checked", look_group=3, due_at=NOON - timedelta(seconds=400), check_requested_at=NOON))
+    add(database, row("checked", age_bucket=3, due_at=NOON - timedelta(seconds=400), check_requested_at=NOON))
     with database.read() as connection:
         state = AccountState(account="default", echoes_custom_parm=True)
         found = first_candidates(connection, state, Rules(batch_size=10))
     assert Counter((each.lane, each.id_kind) for each in found) == {
-        (Lane.BATCH, IdKind.REQUEST_ID): 10 + (GROUPS - 1) * 20 + 1,
+        (Lane.BATCH, IdKind.REQUEST_ID): 10 + (BUCKETS - 1) * 20 + 1,
         (Lane.BATCH, IdKind.CUSTOM_PARM): 10,
         (Lane.ALONE, IdKind.REQUEST_ID): 2,
         (Lane.SUSPECT, IdKind.REQUEST_ID): 1,
     }
     numbers = {int(name) for name in names_of(database, found) if name.isdigit()}
-    first, last = range(GROUPS * 20, GROUPS * 30), range(GROUPS * 10)
-    assert numbers == {*first, *(number for number in last if number % GROUPS)}, "the last of no first looks"
+    first, last = range(BUCKETS * 20, BUCKETS * 30), range(BUCKETS * 10)
+    assert numbers == {*first, *(number for number in last if number % BUCKETS)}, "the last of no first polls"
     assert len({each.order_id for each in found}) == len(found)
 
 
@@ -310,31 +310,31 @@ def test_of_orders_that_are_asked_about_one_by_one_the_first_of_each_group_is_re
     add(
         database,
         *(
-            row(f"r{number}", custom_parm=f"c{number}", id_kind=IdKind.CUSTOM_PARM, look_group=number % 2)
+            row(f"r{number}", custom_parm=f"c{number}", id_kind=IdKind.CUSTOM_PARM, age_bucket=number % 2)
             for number in range(6)
         ),
     )
     with database.read() as connection:
         found = first_candidates(connection, AccountState(account="default"), Rules(batch_size=10))
-    assert sorted(each.look_group for each in found) == [0, 1]
+    assert sorted(each.age_bucket for each in found) == [0, 1]
 
 
-def looked_at(number: int, group: int, age: timedelta, since: timedelta) -> dict[str, object]:
-    looked = NOON - since
-    times = {"submitted_at": looked - age, "queried_at": looked, "due_at": looked}
-    return row(str(number), look_group=group, **times)
+def polled(number: int, group: int, age: timedelta, since: timedelta) -> dict[str, object]:
+    polled = NOON - since
+    times = {"submitted_at": polled - age, "queried_at": polled, "due_at": polled}
+    return row(str(number), age_bucket=group, **times)
 
 
 def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: Database) -> None:
     rules = Rules()
-    prices = prior_prices(rules)
+    schedule = prior_schedule(rules)
     state = AccountState(account="default")
     minutes = timedelta(minutes=1)
     add(
         database,
-        *(looked_at(number, 7, 11 * minutes, 600 * minutes + number * minutes) for number in range(70)),
-        *(looked_at(100 + number, 12, 80 * minutes, 300 * minutes + number * minutes) for number in range(70)),
-        *(looked_at(200 + number, 19, 1000 * minutes, number * minutes) for number in range(70)),
+        *(polled(number, 7, 11 * minutes, 600 * minutes + number * minutes) for number in range(70)),
+        *(polled(100 + number, 12, 80 * minutes, 300 * minutes + number * minutes) for number in range(70)),
+        *(polled(200 + number, 19, 1000 * minutes, number * minutes) for number in range(70)),
     )
     add(database, *(row(str(300 + number), submitted_at=NOON - (11 + number) * minutes) for number in range(20)))
     add(database, *(row(str(400 + number), check_requested_at=NOON - number * minutes) for number in range(3)))
@@ -343,17 +343,17 @@ def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: 
         event.listen(
             connection, "after_cursor_execute", lambda _connection, _cursor, statement, *_: reads.append(statement)
         )
-        choice = choose_due(connection, state, prices, NOON, rules)
+        choice = choose_due(connection, state, schedule, NOON, rules)
         rows = [dict(each) for each in connection.execute(select(ORDERS)).mappings()]
     names = {name: name for name in Candidate._fields} | {"order_id": "id"}
     waiting = [Candidate(**{name: each[column] for name, column in names.items()}) for each in rows]
 
-    worth = partial(worth_of, prices=prices, now=NOON)
+    priority = partial(priority_of, schedule=schedule, now=NOON)
     assert choice is not None
-    assert choice.picks == pick_batch(waiting, 100, worth=worth, batch_number=0)
+    assert choice.picks == pick_batch(waiting, 100, priority=priority, batch_number=0)
     assert len(reads) == 3, "two reads of candidates, and the one of this test"
-    taken = Counter(each.look_group for each in waiting if each.order_id in choice.order_ids)
-    assert taken[7] > HELPING or taken[12] > HELPING, "a helping would not have done"
+    taken = Counter(each.age_bucket for each in waiting if each.order_id in choice.order_ids)
+    assert taken[7] > PAGE_SIZE or taken[12] > PAGE_SIZE, "a page would not have done"
 
 
 def names_of(database: Database, found: list[Candidate]) -> list[str]:
@@ -385,7 +385,7 @@ def test_due_orders_come_in_the_order_of_their_index(database: Database) -> None
             ORDERS.c.state == literal_column("'pending'"),
             ORDERS.c.lane == Lane.BATCH,
             ORDERS.c.id_kind == IdKind.REQUEST_ID,
-            ORDERS.c.look_group == 0,
+            ORDERS.c.age_bucket == 0,
             ORDERS.c.due_at <= NOON + timedelta(seconds=3),
         )
         .order_by(ORDERS.c.due_at)

@@ -14,7 +14,7 @@ from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
 from worker.simulator.delays import Delay
-from worker.stores.poll_schedules import PRICES
+from worker.stores.poll_schedules import SCHEDULES
 from worker.ticks import GRANTS_AT_ONCE
 
 pytestmark = pytest.mark.slow
@@ -183,13 +183,13 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(
             )
             assert runtime.intake.enqueue_orders(orders)["accepted"] == 3
 
-        def is_priced() -> bool:
+        def has_schedule() -> bool:
             runtime.ticks.tick()
             with bench.database.read() as connection:
-                accounts = set(connection.scalars(select(PRICES.c.account)))
+                accounts = set(connection.scalars(select(SCHEDULES.c.account)))
             return accounts == {"a", "b"} and states(bench, "a") | states(bench, "b") <= SETTLED
 
-        eventually(is_priced, "prices for both accounts, and their orders settled")
+        eventually(has_schedule, "prices for both accounts, and their orders settled")
     bench.close()
 
 

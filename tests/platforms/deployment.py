@@ -80,7 +80,7 @@ class Deployment:
         )
         self._overdue = OverdueOrders(database, self.rules)
         self._began = self.world.database_now
-        self._priced_at = -1.0
+        self._computed_at = -1.0
         self.grants.prepare([self.slot])
 
     @property
@@ -97,9 +97,9 @@ class Deployment:
         self.intake.match_some_callbacks()
         # Not `flag_some`, and a `Learning` made each time: these wait for a window by a clock that is not virtual.
         self._overdue.flag()
-        if self.now - self._priced_at >= _LEARNS_EVERY:
-            self._priced_at = self.now
-            Learning(self.database, self.rules).reprice(self._accounts)
+        if self.now - self._computed_at >= _LEARNS_EVERY:
+            self._computed_at = self.now
+            Learning(self.database, self.rules).relearn(self._accounts)
 
     def reconcile(self) -> Query | None:
         """One pass over the slot."""

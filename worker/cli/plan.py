@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.domain.records.parameters import Rules
     from worker.operations.plan import Plan
 
-_COLUMNS = ("id", "order", "age", "last_look", "worth", "reason")
+_COLUMNS = ("id", "order", "age", "last_poll", "worth", "reason")
 
 Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")]
 Limit = Annotated[
@@ -80,7 +80,7 @@ def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str
 
 def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> dict[str, Any]:
     age = (now - order.submitted_at).total_seconds()
-    looked = None if order.queried_at is None else (now - order.queried_at).total_seconds()
+    polled = None if order.queried_at is None else (now - order.queried_at).total_seconds()
     return {
         "id": order.id,
         "request_id": order.request_id,
@@ -88,9 +88,9 @@ def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") ->
         "submitted_at": order.submitted_at,
         "age_seconds": round(age, 3),
         "queried_at": order.queried_at,
-        "since_last_look_seconds": None if looked is None else round(looked, 3),
+        "since_last_poll_seconds": None if polled is None else round(polled, 3),
         "due_at": order.due_at,
-        "worth_seconds": None if pick is None else round(pick.worth, 3),
+        "priority_seconds": None if pick is None else round(pick.priority, 3),
         "reason": "suspects" if pick is None else pick.reason.value,
         "in_words": reason_in_words(order, pick, now, rules),
     }
@@ -109,12 +109,12 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
             return f"due for longest: {_duration((now - order.due_at).total_seconds())}"
         case Reason.ALONE:
             return "its turn to be asked about alone"
-        case Reason.WORTH:
-            worth = f"worth {_duration(pick.worth)} of delay per look"
+        case Reason.PRIORITY:
+            priority = f"worth {_duration(pick.priority)} of delay per look"
             if order.queried_at is not None:
-                return f"looked at {_duration((now - order.queried_at).total_seconds())} ago: {worth}"
+                return f"looked at {_duration((now - order.queried_at).total_seconds())} ago: {priority}"
             past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
-            return f"never looked at, {_duration(past)} past its grace: {worth}"
+            return f"never looked at, {_duration(past)} past its grace: {priority}"
 
 
 def _show(told: Mapping[str, Any]) -> None:
@@ -137,13 +137,13 @@ def _show(told: Mapping[str, Any]) -> None:
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, object]:
-    looked, worth = line["since_last_look_seconds"], line["worth_seconds"]
+    polled, priority = line["since_last_poll_seconds"], line["priority_seconds"]
     return {
         "id": line["id"],
         "order": line["request_id"] or line["custom_parm"],
         "age": _duration(line["age_seconds"]),
-        "last_look": "never" if looked is None else f"{_duration(looked)} ago",
-        "worth": None if not worth else _duration(worth),
+        "last_poll": "never" if polled is None else f"{_duration(polled)} ago",
+        "worth": None if not priority else _duration(priority),
         "reason": line["in_words"],
     }
 

@@ -39,7 +39,7 @@ Value = Callable[[str], ColumnElement[Any]]
 
 _PARAMETER = "rows"
 # SQLite takes no more than 500. An even number: both tables of an id are looked into together.
-_LOOKS_AT_ONCE = 100
+_READS_AT_ONCE = 100
 
 
 def one_of(connection: Connection, column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
@@ -79,8 +79,8 @@ def ids_of(
 def found_by(connection: Connection, looks: Sequence[Select[Any]]) -> set[Any]:
     """What these statements of one column find. Each runs as a whole, and many of them as one."""
     found: set[Any] = set()
-    for start in range(0, len(looks), _LOOKS_AT_ONCE):
-        found.update(connection.scalars(union_all(*looks[start : start + _LOOKS_AT_ONCE])))
+    for start in range(0, len(looks), _READS_AT_ONCE):
+        found.update(connection.scalars(union_all(*looks[start : start + _READS_AT_ONCE])))
     return found
 
 

@@ -86,7 +86,7 @@ class RechargeOrder(Base):
         # MariaDB has no partial indexes, so the state stands in the index as well.
         Index(
             "ix_recharge_orders_due",
-            *("account", "state", "lane", "id_kind", "look_group", "due_at"),
+            *("account", "state", "lane", "id_kind", "age_bucket", "due_at"),
             postgresql_where=NOT_DONE,
             sqlite_where=PENDING,
         ),
@@ -101,7 +101,7 @@ class RechargeOrder(Base):
         # a condition that a partial index promises out of the search, and sorts then.
         Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
         Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
-        # The billing system reads what has changed since its last look.
+        # The billing system reads what has changed since its last poll.
         Index("ix_recharge_orders_changed", "updated_at", postgresql_where=NOT_PENDING, sqlite_where=NOT_PENDING),
         {**TABLE_OPTIONS, **OFTEN_VACUUMED},
     )
@@ -128,8 +128,8 @@ class RechargeOrder(Base):
 
     id_kind: Mapped[IdKind] = mapped_column(text_enum(IdKind, 16))
     lane: Mapped[Lane] = mapped_column(text_enum(Lane, 16))
-    look_group: Mapped[int] = mapped_column(SmallInteger)
-    """0: no answered query asked about it yet; 1 to 23: the group of its age at the last look (only 1 where it is asked
+    age_bucket: Mapped[int] = mapped_column(SmallInteger)
+    """0: no answered query asked about it yet; 1 to 23: the group of its age at the last poll (only 1 where it is asked
     about apart)."""
     suspect_group: Mapped[int | None] = mapped_column(BigInt)
     lease_token: Mapped[str | None] = mapped_column(String(32))
@@ -282,29 +282,29 @@ class AccountStateRow(Base):
     suspects_returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class AccountPrices(Base):
+class PollScheduleRow(Base):
     """A row per account that has taught anything: what was learned, and the prices of looks that follow."""
 
-    __tablename__ = "account_prices"
+    __tablename__ = "poll_schedules"
     __table_args__ = (TABLE_OPTIONS,)
 
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
     learned: Mapped[str] = mapped_column(LongText)
-    """JSON; `worker.domain.pricing.json_text` reads both texts."""
-    prices: Mapped[str] = mapped_column(LongText)
-    priced_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """JSON; `worker.domain.scheduling.stored_json` reads both texts."""
+    schedule: Mapped[str] = mapped_column(LongText)
+    computed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class SettlementNote(Base):
+class SettlementObservation(Base):
     """What one transaction has seen of when orders settle: it is there until it is learned from."""
 
-    __tablename__ = "settlement_notes"
+    __tablename__ = "settlement_observations"
     __table_args__ = (Index("ix_settlement_notes_account", "account", "id"), TABLE_OPTIONS)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     account: Mapped[str] = mapped_column(String(64))
     noted_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    notes: Mapped[str] = mapped_column(LongText)
+    observations: Mapped[str] = mapped_column(LongText)
     """JSON."""
 
 

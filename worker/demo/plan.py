@@ -21,7 +21,7 @@ _SLOW_SHARE = 0.3
 _FAILED_SHARE = 0.05
 _STUCK_SHARE = 0.005
 _FEWEST_STUCK = 3
-# Prices of data packages, in yuan.
+# PollSchedule of data packages, in yuan.
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00")
 _WRONG_AMOUNT = "98.00"
 

@@ -19,7 +19,7 @@ from worker.settings import Settings
 LIMIT_SECONDS = 83.0
 """From the demo's begin. What follows - an orderly stop, the comparison - fits into the rest of 90 s."""
 
-_LOOK_SECONDS = 0.4
+_READ_SECONDS = 0.4
 
 
 class Play:
@@ -58,7 +58,7 @@ class Play:
                 if moment.seconds > LIMIT_SECONDS:
                     return False
                 processes.check()
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_READ_SECONDS)
 
     def compare(self, *, timed_out: bool) -> Summary:
         """Compare every order with the platform's truth."""

@@ -13,10 +13,6 @@ from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import shows_mobile
 from worker.domain.one_item import learn_from_answer, with_probe
 from worker.domain.outages import note_answer
-from worker.domain.pricing.ages import group_at
-from worker.domain.pricing.due import next_due
-from worker.domain.pricing.noting import note_looks
-from worker.domain.pricing.prices import Prices
 from worker.domain.query_effects import Aftermath
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_keys import OrderKey
@@ -24,6 +20,10 @@ from worker.domain.records.orders import Attention, Change, EventKind, Lane, Ord
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.scheduling.ages import bucket_at
+from worker.domain.scheduling.due_times import next_due
+from worker.domain.scheduling.observing import observe_polls
+from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.domain.settlement import settle
 from worker.domain.verdicts import Effect, Verdict, judge
 
@@ -39,7 +39,7 @@ class _Asking:
 
     query: Query
     answer: Answer
-    prices: Prices
+    schedule: PollSchedule
     now: datetime
     rules: Rules
     state: AccountState
@@ -80,7 +80,7 @@ def after_answer(
     orders: Sequence[Order],
     state: AccountState,
     *,
-    prices: Prices,
+    schedule: PollSchedule,
     now: datetime,
     rules: Rules,
 ) -> Aftermath:
@@ -95,7 +95,7 @@ def after_answer(
     judged = {order.id: _judge(order, said[order.id], contradictions, query) for order in orders if order.id in said}
     verdicts = {order.id: judged[order.id] for order in held if order.id in judged}
     others = any(verdict.is_believed for order_id, verdict in judged.items() if order_id not in verdicts)
-    asking = _Asking(query, answer, prices, now, rules, state, said, contradictions, verdicts, others)
+    asking = _Asking(query, answer, schedule, now, rules, state, said, contradictions, verdicts, others)
     learned = _success(asking)
     learned = learn_echo(learned, query, answer, now, rules, has_believed_echo=_has_believed_echo(held, asking))
     learned, forgive_since = learn_from_answer(learned, query, answer, now, rules)
@@ -110,7 +110,7 @@ def after_answer(
         return_suspects=returned,
         absent=sum(order.id not in said for order in query.orders),
         pending=sum(change.after.id in said and not change.after.state.is_final for change in changes),
-        notes=note_looks([change for change in changes if change.after.id in believed], query.sent_at, rules),
+        observations=observe_polls([change for change in changes if change.after.id in believed], query.sent_at, rules),
     )
 
 
@@ -156,8 +156,8 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
         return _leave_alone(order, reports, contradiction, query, now)
     if names_no_order(query, answer):
         # None of the batch was polled in truth: each is due as before, however old it is.
-        group = group_at(order.submitted_at, order.queried_at, rules)
-        return _answered(order, replace(query.as_before(order).out_of_suspicion(), look_group=group), query, now)
+        group = bucket_at(order.submitted_at, order.queried_at, rules)
+        return _answered(order, replace(query.as_before(order).out_of_suspicion(), age_bucket=group), query, now)
     if reports:
         change = _apply_said(order, learned, asking)
     else:
@@ -181,8 +181,8 @@ def _asked(order: Order, asking: _Asking) -> Change:
         lease_token=None,
         queried_at=query.sent_at,
         query_count=order.query_count + 1,
-        look_group=group_at(order.submitted_at, query.sent_at, rules),
-        due_at=now if asked_again else next_due(order.submitted_at, asking.prices, now, rules),
+        age_bucket=bucket_at(order.submitted_at, query.sent_at, rules),
+        due_at=now if asked_again else next_due(order.submitted_at, asking.schedule, now, rules),
         check_requested_at=order.check_requested_at if asked_again else None,
     )
     return _answered(order, after, query, now)

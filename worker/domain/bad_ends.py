@@ -8,14 +8,14 @@ from enum import Enum
 from worker.domain.back_off import back_off, wait_for_configuration
 from worker.domain.giving_up import give_up
 from worker.domain.outages import group_number, note_failure
-from worker.domain.pricing.due import next_due
-from worker.domain.pricing.prices import Prices
 from worker.domain.query_effects import Aftermath
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
+from worker.domain.scheduling.due_times import next_due
+from worker.domain.scheduling.poll_schedule import PollSchedule
 
 REFUSALS_BEFORE_BACKOFF = 3
 BAD_ENDS_BEFORE_SUSPICION = 2
@@ -51,7 +51,7 @@ class _Failing:
     query: Query
     end: End
     state: AccountState
-    prices: Prices
+    schedule: PollSchedule
     now: datetime
     rules: Rules
 
@@ -80,13 +80,13 @@ def after_bad_end(
     orders: Sequence[Order],
     state: AccountState,
     *,
-    prices: Prices,
+    schedule: PollSchedule,
     now: datetime,
     rules: Rules,
     jitter: float,
 ) -> Aftermath:
     """Decide what a failed query does. `orders` are the asked rows as they stand now; `jitter` is from 0 to 1."""
-    failing = _Failing(query, end_of(error), state, prices, now, rules)
+    failing = _Failing(query, end_of(error), state, schedule, now, rules)
     end = failing.end
     held = [order for order in orders if query.holds(order)]
     counted = [_counted(Change(before=order, after=query.as_before(order)), end) for order in held]
@@ -180,7 +180,7 @@ def _failed_alone(change: Change, failing: _Failing) -> Change:
     # One that was lone already keeps its number, which tells which end made it.
     made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
     change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, failing)
-    after = replace(change.after, due_at=next_due(change.after.submitted_at, failing.prices, now, rules))
+    after = replace(change.after, due_at=next_due(change.after.submitted_at, failing.schedule, now, rules))
     if after.id_kind is query.id_kind and (after.failures_alone == 0 or _others_succeeded(after, failing)):
         after = replace(
             after,

@@ -1,6 +1,6 @@
 """What an account's next slot is spent on: which kind of query, and which orders it carries.
 
-The orders of a batch are those whose look is worth most (`worker.domain.pricing`); each says why it was taken.
+The orders of a batch are those whose look is worth most (`worker.domain.scheduling`); each says why it was taken.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
-from worker.domain.pricing.batch import pick_batch, used_up, worth_of
-from worker.domain.pricing.prices import Prices
 from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, AccountState
 from worker.domain.records.candidates import Candidate, Choice, Pick, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.fill_batch import exhausted, pick_batch, priority_of
+from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.domain.turns import next_work
 
 EACH_KIND_EVERY = 5
@@ -29,7 +29,7 @@ BATCH_RETRY_WINDOWS = 60
 
 
 def choose(
-    candidates: Sequence[Candidate], state: AccountState, prices: Prices, now: datetime, rules: Rules
+    candidates: Sequence[Candidate], state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice | None:
     """Choose what the account's next slot is spent on, out of its due orders; None where nothing is due."""
     if not candidates:
@@ -39,10 +39,10 @@ def choose(
     for (lane, id_kind), alike in groupby(candidates, key=attrgetter("lane", "id_kind")):
         waiting.setdefault(_work_of(lane, id_kind, state, now, rules), []).extend(alike)
     if state.one_item_mode:
-        return _retry_batch(waiting, state, prices, now, rules) or _choose_single(candidates, state)
+        return _retry_batch(waiting, state, schedule, now, rules) or _choose_single(candidates, state)
     work = next_work(state.turn, waiting)
     if work is Work.BATCH:
-        return _choose_batch(waiting[work], state, prices, now, rules)
+        return _choose_batch(waiting[work], state, schedule, now, rules)
     if work is Work.SUSPECTS:
         return _choose_suspects(waiting[work], state)
     return _choose_single(waiting[work], state)
@@ -78,23 +78,29 @@ def _work_of(lane: Lane, id_kind: IdKind, state: AccountState, now: datetime, ru
 
 
 def _retry_batch(
-    waiting: Mapping[Work, Sequence[Candidate]], state: AccountState, prices: Prices, now: datetime, rules: Rules
+    waiting: Mapping[Work, Sequence[Candidate]],
+    state: AccountState,
+    schedule: PollSchedule,
+    now: datetime,
+    rules: Rules,
 ) -> Choice | None:
     """In one-item mode: a batch, where it is time to try one and there are orders enough to learn from it."""
     if Work.BATCH not in waiting or (state.batch_retry_at is not None and state.batch_retry_at > now):
         return None
-    choice = _choose_batch(waiting[Work.BATCH], state, prices, now, rules)
+    choice = _choose_batch(waiting[Work.BATCH], state, schedule, now, rules)
     return replace(choice, is_batch_retry=True) if len(choice.picks) > 1 else None
 
 
 def _choose_batch(
-    waiting: Sequence[Candidate], state: AccountState, prices: Prices, now: datetime, rules: Rules
+    waiting: Sequence[Candidate], state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice:
     """The batch of the id kind that is worth most; but a kind that waits gets at least every fifth batch."""
     limit = 1 if state.configuration_refused else rules.batch_size
     of_kind = {kind: some for kind in IdKind if (some := [each for each in waiting if each.id_kind is kind])}
-    worth = partial(worth_of, prices=prices, now=now)
-    batches = {kind: pick_batch(of_kind[kind], limit, worth=worth, batch_number=state.batches) for kind in of_kind}
+    priority = partial(priority_of, schedule=schedule, now=now)
+    batches = {
+        kind: pick_batch(of_kind[kind], limit, priority=priority, batch_number=state.batches) for kind in of_kind
+    }
     passed_over = {
         IdKind.REQUEST_ID: state.batches_without_request_id,
         IdKind.CUSTOM_PARM: state.batches_without_custom_parm,
@@ -103,10 +109,10 @@ def _choose_batch(
     if overdue:
         kind = max(overdue, key=passed_over.__getitem__)
     else:
-        kind = max(sorted(batches), key=lambda kind: sum(pick.worth for pick in batches[kind]))
+        kind = max(sorted(batches), key=lambda kind: sum(pick.priority for pick in batches[kind]))
     # More of the other kind might make its batch worth more.
-    more = tuple((kind, group) for kind in sorted(of_kind) for group in used_up(of_kind[kind], batches[kind], limit))
-    return Choice(work=Work.BATCH, id_kind=kind, picks=batches[kind], used_up=more)
+    more = tuple((kind, group) for kind in sorted(of_kind) for group in exhausted(of_kind[kind], batches[kind], limit))
+    return Choice(work=Work.BATCH, id_kind=kind, picks=batches[kind], exhausted=more)
 
 
 def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choice:

@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.domain.pricing.due import first_due
 from worker.domain.records.incoming import Rejection, Submission
 from worker.domain.records.order_keys import Directory, OrderKey
 from worker.domain.records.orders import Change, EventKind, Order, OrderEvent, Source
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.due_times import first_due
 from worker.domain.submissions import differences, fill_in
 
 _TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"

@@ -1,7 +1,7 @@
 """Which ranges of the index of due orders a choice reads, and how much of each.
 
 Orders that are asked about in the same way, and were last looked at at about the same age, stand together in the index,
-by `due_at`. A choice reads a page of both ends of each range; then, of the ranges whose page a batch would use up, the
+by `due_at`. A choice reads a page of both ends of each range; then, of the ranges whose page a batch would exhaust, the
 next page. So it reads the same number of rows whatever the size of the table.
 """
 
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import helping_of, last_helping_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import IndexRange, Pages
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.fill_batch import last_page_size_of, page_size_of
 
 # Orders that are asked about apart are few, and one of them is chosen: two groups of them are read.
-_GROUPS = {Lane.BATCH: range(GROUPS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
+_GROUPS = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 INDEX_RANGES: Sequence[IndexRange] = [
     (lane, kind, group) for lane in Lane for kind in IdKind for group in _GROUPS[lane]
 ]
@@ -33,8 +33,8 @@ def first_pages(state: AccountState, now: datetime, rules: Rules) -> Pages:
 @lru_cache(maxsize=8)
 def _first_pages(limit: int, batches_custom_parm: bool) -> Pages:
     singles = {index_range for index_range in INDEX_RANGES if _is_single(index_range, batches_custom_parm)}
-    first = tuple((each, 1 if each in singles else helping_of(each[2], limit)) for each in INDEX_RANGES)
-    last = tuple((each, last_helping_of(each[2], limit)) for each in INDEX_RANGES if each not in singles)
+    first = tuple((each, 1 if each in singles else page_size_of(each[2], limit)) for each in INDEX_RANGES)
+    last = tuple((each, last_page_size_of(each[2], limit)) for each in INDEX_RANGES if each not in singles)
     return Pages(first=first, last=tuple(page for page in last if page[1]), checked=limit)
 
 
@@ -45,7 +45,7 @@ def _next_pages(groups: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
 
 
 def next_pages(groups: tuple[tuple[IdKind, int], ...], rules: Rules) -> Pages:
-    """As much of these look groups as a batch can hold."""
+    """As much of these age buckets as a batch can hold."""
     return _next_pages(groups, rules.batch_size)
 
 

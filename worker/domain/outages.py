@@ -7,11 +7,11 @@ that these ends made or halved to the batches; lone ones that failed again with 
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.pricing.ages import group_at
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Change, EventKind, Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
+from worker.domain.scheduling.ages import bucket_at
 
 FAILURES_OF_AN_OUTAGE = 10
 ANSWERS_AFTER_AN_OUTAGE = 3
@@ -57,8 +57,8 @@ def note_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[Accou
 
 def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
     """A suspect of an outage, back among the others. `query` is the one whose answer showed that it is over."""
-    group = group_at(order.submitted_at, order.queried_at, rules)
-    after = replace(order.out_of_suspicion(), lease_token=None, look_group=group)
+    group = bucket_at(order.submitted_at, order.queried_at, rules)
+    after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=group)
     detail = "the platform answers again: its failures said nothing of single orders"
     event = query.event(order, after, EventKind.CLEARED, now, detail)
     return Change(before=order, after=after, events=(event,))

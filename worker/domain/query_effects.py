@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from worker.domain.pricing.learning import Notes
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Change
+from worker.domain.scheduling.learning import Observations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Aftermath:
     """How many asked orders the answer left out."""
     pending: int = 0
     """How many asked orders it spoke of that are not final afterwards."""
-    notes: Notes = field(default_factory=Notes)
+    observations: Observations = field(default_factory=Observations)
     """What the answer teaches about when orders settle."""
 
     @property

@@ -13,13 +13,13 @@ from worker.domain.enqueueing import (
     names_an_id_twice,
     new_order,
 )
-from worker.domain.pricing.due import first_due
-from worker.domain.pricing.noting import note_arrivals
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.refused_texts import refused_texts
+from worker.domain.scheduling.due_times import first_due
+from worker.domain.scheduling.observing import observe_arrivals
 from worker.domain.submissions import read_items, read_order
-from worker.operations.learn import add_notes
+from worker.operations.learn import add_observations
 from worker.stores.archived_orders import knows_any
 from worker.stores.recharge_orders import (
     by_account_and_column,
@@ -58,7 +58,7 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
         insert_orders(connection, result.new, now)
         arrived = set(result.accepted)
         arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
-        add_notes(connection, note_arrivals(arrivals, now, rules), now, rules)
+        add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
         save_changes(connection, result.changes, now)
         result.rejections.extend(refused)
         keep(connection, refused_texts(result.rejections), source, now)

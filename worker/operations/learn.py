@@ -9,64 +9,66 @@ from datetime import datetime
 import structlog
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.json_text import (
-    learned_text,
-    notes_text,
-    prices_text,
-    read_learned,
-    read_notes,
-    read_prices_text,
-)
-from worker.domain.pricing.learning import REPRICE_WINDOWS, Learned, Notes, is_reprice_due
-from worker.domain.pricing.prices import Prices, prices_of, prior_prices
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, Observations, is_relearning_due
+from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule, schedule_of
+from worker.domain.scheduling.stored_json import (
+    learned_text,
+    observations_text,
+    read_learned,
+    read_observations,
+    read_schedule_text,
+    schedule_text,
+)
 from worker.stores import poll_schedules
 from worker.stores.recharge_orders import count_pending, is_any_asked_alone
 
 log = structlog.stdlib.get_logger(__name__)
 
-MOST_NOTES = 3000
+MOST_OBSERVATIONS = 3000
 """How many notes one transaction learns from. Where there are more, the next tick goes on, and then prices."""
 
 _MOST_KEPT = 1024
 
 _lock = threading.Lock()
-_kept: OrderedDict[tuple[str, Rules], tuple[datetime, Prices]] = OrderedDict()
+_kept: OrderedDict[tuple[str, Rules], tuple[datetime, PollSchedule]] = OrderedDict()
 
 
-def add_notes(connection: Connection, notes: Mapping[str, Notes], now: datetime, rules: Rules) -> None:
+def add_observations(
+    connection: Connection, observations: Mapping[str, Observations], now: datetime, rules: Rules
+) -> None:
     """Write what a transaction noted, by account: one insert, none where nothing was noted."""
-    texts = {account: notes_text(noted, rules) for account, noted in notes.items() if noted}
-    poll_schedules.add_note_texts(connection, texts, now)
+    texts = {account: observations_text(observed, rules) for account, observed in observations.items() if observed}
+    poll_schedules.add_observation_texts(connection, texts, now)
 
 
-def read_prices(connection: Connection, account: str, rules: Rules) -> Prices:
+def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSchedule:
     """The prices by which an account's orders are chosen now: those stored last, the same for everybody before.
 
     To read a text of 70 KB takes a while: this process keeps what it has read.
     """
-    priced_at = poll_schedules.read_account_priced_at(connection, account)
-    if priced_at is None:
-        return prior_prices(rules)
+    computed_at = poll_schedules.read_account_computed_at(connection, account)
+    if computed_at is None:
+        return prior_schedule(rules)
     with _lock:
         kept = _kept.get((account, rules))
         if kept is not None:
             _kept.move_to_end((account, rules))
-    if kept is not None and kept[0] == priced_at:
+    if kept is not None and kept[0] == computed_at:
         return kept[1]
     # Others may have priced again since: what is kept is kept with its own time.
-    priced_at, text = poll_schedules.read_prices_text(connection, account)
-    prices = read_prices_text(text, rules) or prior_prices(rules)
+    computed_at, text = poll_schedules.read_schedule_text(connection, account)
+    schedule = read_schedule_text(text, rules) or prior_schedule(rules)
     with _lock:
-        _kept[account, rules] = (priced_at, prices)
+        _kept[account, rules] = (computed_at, schedule)
         _kept.move_to_end((account, rules))
         while len(_kept) > _MOST_KEPT:
             _kept.popitem(last=False)
-    return prices
+    return schedule
 
 
-def forget_prices() -> None:
+def forget_schedules() -> None:
     """Forget what was read: for who empties a database, or sets its clock, so that the same time comes again."""
     with _lock:
         _kept.clear()
@@ -78,45 +80,45 @@ class Learning:
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database
         self._rules = rules
-        self._next_look = 0.0
+        self._next_read = 0.0
 
-    def reprice(self, accounts: Collection[str]) -> bool:
+    def relearn(self, accounts: Collection[str]) -> bool:
         """Learn what was noted of one of these accounts, and price its looks: of that which was priced longest ago.
 
         Returns whether there was one to price, which nobody else was busy with. Where there was none, the next window
         is waited for before the database is asked again: most ticks cost nothing. Each note is counted once, whoever
         dies when: it goes in the transaction that learns from it.
         """
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_read:
             return False
         account = _longest_ago(self._database, self._rules, sorted(accounts))
         if account is None:
-            self._next_look = time.monotonic() + self._rules.window_seconds
+            self._next_read = time.monotonic() + self._rules.window_seconds
             return False
-        return _reprice(self._database, self._rules, account)
+        return _relearn(self._database, self._rules, account)
 
 
 @retry_contention
 def _longest_ago(database: Database, rules: Rules, accounts: Sequence[str]) -> str | None:
     with database.read() as connection:
         now = database.now(connection)
-        priced = poll_schedules.read_priced_at(connection, accounts)
-        never = [account for account in accounts if account not in priced]
-        first = poll_schedules.first_with_notes(connection, never)
+        computed = poll_schedules.read_computed_at(connection, accounts)
+        never = [account for account in accounts if account not in computed]
+        first = poll_schedules.first_with_observations(connection, never)
     if first is not None:
         return first
-    due = [account for account, priced_at in priced.items() if is_reprice_due(priced_at, now, rules)]
-    return min(due, key=priced.__getitem__, default=None)
+    due = [account for account, computed_at in computed.items() if is_relearning_due(computed_at, now, rules)]
+    return min(due, key=computed.__getitem__, default=None)
 
 
 @retry_contention
-def _reprice(database: Database, rules: Rules, account: str) -> bool:
+def _relearn(database: Database, rules: Rules, account: str) -> bool:
     with database.write() as connection:
         row = poll_schedules.lock_learned(connection, account)
         now = database.now(connection)
-        if row is None or not is_reprice_due(row.priced_at, now, rules):
+        if row is None or not is_relearning_due(row.computed_at, now, rules):
             return False
-        ids, texts, are_all = poll_schedules.read_oldest_notes(connection, account, MOST_NOTES)
+        ids, texts, are_all = poll_schedules.read_oldest_observations(connection, account, MOST_OBSERVATIONS)
         learned: Mapping[str, str] = {}
         if texts:
             pending = count_pending(connection, account, rules.batch_size + 1)
@@ -125,9 +127,9 @@ def _reprice(database: Database, rules: Rules, account: str) -> bool:
                 pending = rules.batch_size + 1
             learned = _learn(account, row.learned, texts, pending, now, rules)
         # An account whose notes are not all read stays due: the next tick goes on with it.
-        priced_at = now if are_all else now - rules.windows(REPRICE_WINDOWS)
-        poll_schedules.save_learned(connection, account, priced_at, learned)
-        poll_schedules.drop_notes(connection, ids)
+        computed_at = now if are_all else now - rules.windows(RELEARN_WINDOWS)
+        poll_schedules.save_learned(connection, account, computed_at, learned)
+        poll_schedules.drop_observations(connection, ids)
         return True
 
 
@@ -136,16 +138,16 @@ def _learn(
 ) -> Mapping[str, str]:
     """The columns that learning changes; none where it fails, so that these notes stop no other account."""
     try:
-        notes = Notes()
+        observations = Observations()
         for text in texts:
-            notes.add(read_notes(text, rules))
-        if not notes:
+            observations.add(read_observations(text, rules))
+        if not observations:
             # They were made for other ages.
             return {}
         learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
-        learned.fold(notes, now.timestamp(), rules)
-        prices = prices_of(learned, now.timestamp(), rules, pending=pending)
-        return {"learned": learned_text(learned, rules), "prices": prices_text(prices, rules)}
+        learned.fold(observations, now.timestamp(), rules)
+        schedule = schedule_of(learned, now.timestamp(), rules, pending=pending)
+        return {"learned": learned_text(learned, rules), "prices": schedule_text(schedule, rules)}
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        log.exception("nothing was learned of an account: its prices stay", action="pricing_failed", account=account)
+        log.exception("nothing was learned of an account: its prices stay", action="learning_failed", account=account)
         return {}

@@ -10,7 +10,7 @@ from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, Pick
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
-from worker.operations.learn import read_prices
+from worker.operations.learn import read_schedule
 from worker.operations.reserve_slot import choose_due
 from worker.stores.account_states import read_state
 from worker.stores.due_orders import read_chosen
@@ -35,7 +35,7 @@ def read_plan(connection: Connection, account: str, account_sid: str, now: datet
     state = restart_stepped_backoff(read_state(connection, account), now)
     # Without the rows of slots that only another deployment has.
     slots = [row for row in read_rows(connection, {account_sid}) if row.number < rules.slots]
-    choice = choose_due(connection, state, read_prices(connection, account, rules), now, rules)
+    choice = choose_due(connection, state, read_schedule(connection, account, rules), now, rules)
     orders = () if choice is None else read_chosen(connection, account, choice, now, rules.batch_size)
     picks = {} if choice is None else {pick.order_id: pick for pick in choice.picks}
     return Plan(

@@ -12,14 +12,14 @@ from worker.domain.callbacks import (
     key_in,
     read_callback,
 )
-from worker.domain.pricing.noting import note_callbacks
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import learned_keys
 from worker.domain.records.parameters import Rules
 from worker.domain.refused_texts import refused_texts
+from worker.domain.scheduling.observing import observe_callbacks
 from worker.domain.submissions import read_items
 from worker.operations.enqueue import PATIENCE_SECONDS
-from worker.operations.learn import add_notes
+from worker.operations.learn import add_observations
 from worker.stores.recharge_orders import lock_by_keys, save_changes
 from worker.stores.rejected_orders import keep
 from worker.stores.unmatched_callbacks import (
@@ -48,7 +48,7 @@ def record_callbacks(
         orders = lock_by_keys(connection, keys)
         result = apply_callbacks(parsed, orders, app_ids, now)
         result.rejections = [*refused, *result.rejections]
-        add_notes(connection, note_callbacks(result.changes, now, rules), now, rules)
+        add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
         save_changes(connection, result.changes, now)
         keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
         keep(connection, refused_texts(result.rejections), source, now)
@@ -68,7 +68,7 @@ def match_kept_callbacks(
         readable = [(kept_id, account, one) for kept_id, account, one in kept if isinstance(one, Callback)]
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
         matched, changes = apply_kept_callbacks(readable, orders, app_ids, now)
-        add_notes(connection, note_callbacks(changes, now, rules), now, rules)
+        add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
         save_changes(connection, changes, now)
         drop_kept(connection, matched)
         return learned_keys(changes)

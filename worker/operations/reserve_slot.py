@@ -15,15 +15,15 @@ from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, begin, bring_back, is_longer, may_ask, opens_in, reserve
 from worker.domain.choice import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
-from worker.domain.pricing.prices import Prices, prior_prices
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, each_once
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
+from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
 from worker.domain.turns import accounts_in_turn
-from worker.operations.learn import read_prices
+from worker.operations.learn import read_schedule
 from worker.operations.slot_windows import raise_window_of, read_clocks
 from worker.stores.account_states import lock_states, save_state
 from worker.stores.due_orders import claim, read_candidates
@@ -56,7 +56,7 @@ class Grants:
         self._new_token = new_token
         self._longer_windows: Sequence[LongerWindow] = ()
         # They take a while to compute: better now than under the lock of the first grant.
-        prior_prices(rules)
+        prior_schedule(rules)
 
     @property
     def longer_windows(self) -> Sequence[LongerWindow]:
@@ -146,8 +146,8 @@ class Grants:
     def _ask_about(
         self, connection: Connection, slot: SlotKey, row: SlotRow, state: AccountState, now: Reading
     ) -> Query | None:
-        prices = read_prices(connection, state.account, self._rules)
-        choice = choose_due(connection, state, prices, now.database, self._rules)
+        schedule = read_schedule(connection, state.account, self._rules)
+        choice = choose_due(connection, state, schedule, now.database, self._rules)
         if choice is None:
             return None
         orders = claim(connection, state.account, choice, now.database, self._rules.batch_size)
@@ -206,19 +206,19 @@ class Grants:
 
 
 def choose_due(
-    connection: Connection, state: AccountState, prices: Prices, now: datetime, rules: Rules
+    connection: Connection, state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice | None:
     """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
 
-    The first page of each index range is read, and a choice made. Where a batch uses pages up, the next page of those
+    The first page of each index range is read, and a choice made. Where a batch exhausts pages, the next page of those
     ranges is read, and the choice is made again.
     """
     found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
-    choice = choose(found, state, prices, now, rules)
-    if choice is None or not choice.used_up:
+    choice = choose(found, state, schedule, now, rules)
+    if choice is None or not choice.exhausted:
         return choice
-    more = read_candidates(connection, state.account, now, next_pages(choice.used_up, rules))
-    return choose(each_once([*found, *more]), state, prices, now, rules)
+    more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
+    return choose(each_once([*found, *more]), state, schedule, now, rules)
 
 
 def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:

@@ -20,7 +20,7 @@ from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import Reading
-from worker.operations.learn import add_notes, read_prices
+from worker.operations.learn import add_observations, read_schedule
 from worker.operations.slot_windows import raise_window_of, read_clocks
 from worker.stores.account_states import lock_states, save_state
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
@@ -66,9 +66,9 @@ class WriteBack:
                 return Aftermath(state=state)
             asked = [order.id for order in query.orders]
             rows = lock_by_keys(connection, names_besides(query, answer), besides=asked)
-            prices = read_prices(connection, query.account, self._rules)
-            aftermath = after_answer(locked.holder, answer, rows, state, prices=prices, now=now, rules=self._rules)
-            add_notes(connection, {query.account: aftermath.notes}, now, self._rules)
+            schedule = read_schedule(connection, query.account, self._rules)
+            aftermath = after_answer(locked.holder, answer, rows, state, schedule=schedule, now=now, rules=self._rules)
+            add_observations(connection, {query.account: aftermath.observations}, now, self._rules)
             counts = {"settled": aftermath.settled, "pending": aftermath.pending, "absent": aftermath.absent}
             end_with_answer(connection, query, answer, **counts, now=now)
             return self._save(connection, query, aftermath, locked)
@@ -84,7 +84,7 @@ class WriteBack:
                 error,
                 lock_by_ids(connection, [order.id for order in query.orders]),
                 state,
-                prices=read_prices(connection, query.account, self._rules),
+                schedule=read_schedule(connection, query.account, self._rules),
                 now=now,
                 rules=self._rules,
                 jitter=random.random(),

@@ -1,6 +1,6 @@
 """The statement that picks candidates: the due orders out of which the next query is chosen, as SQL.
 
-It reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, look_group, due_at): the rows
+It reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, age_bucket, due_at): the rows
 that became due first, and of some ranges those that became due last. So it reads the same number of rows whatever the
 size of the table. `:account` and `:now` are its parameters; everything else is written out, as there are dozens of
 ranges in one statement.
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from worker.domain.records.candidates import IndexRange, Page, Pages
 
-_COLUMNS = "id, id_kind, lane, look_group, submitted_at, due_at, queried_at, check_requested_at, suspect_group"
+_COLUMNS = "id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group"
 
 _PAGE = """\
 (
     SELECT {columns}
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
-        AND lane = '{lane}' AND id_kind = '{id_kind}' AND look_group = {look_group}
+        AND lane = '{lane}' AND id_kind = '{id_kind}' AND age_bucket = {age_bucket}
     ORDER BY due_at {direction}
     LIMIT {most}
 )
@@ -28,14 +28,14 @@ _SQLITE_PAGE = "SELECT * FROM {page}"
 # One read, repeated for each range: to plan each apart took PostgreSQL longer than to run them all.
 _POSTGRESQL_PAGES = """\
 SELECT page_{number}.*
-FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, look_group)
+FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, age_bucket)
 JOIN LATERAL (
     SELECT {columns}
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
         AND recharge_orders.lane = ranges_{number}.lane
         AND recharge_orders.id_kind = ranges_{number}.id_kind
-        AND recharge_orders.look_group = ranges_{number}.look_group
+        AND recharge_orders.age_bucket = ranges_{number}.age_bucket
     ORDER BY due_at {direction}
     LIMIT {most}
 ) AS page_{number} ON true
@@ -68,12 +68,12 @@ def candidates_sql(kind: str, pages: Pages) -> str:
 
 
 def _read(index_range: IndexRange, most: int, direction: str) -> str:
-    lane, id_kind, look_group = index_range
+    lane, id_kind, age_bucket = index_range
     return _PAGE.format(
         columns=_COLUMNS,
         lane=lane.value,
         id_kind=id_kind.value,
-        look_group=look_group,
+        age_bucket=age_bucket,
         direction=direction,
         most=most,
     )

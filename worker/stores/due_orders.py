@@ -183,4 +183,4 @@ def is_due(
 
 def _is_asked(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
     """Whether an order stands in this range of the index."""
-    return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.look_group == group)
+    return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.age_bucket == group)

@@ -1,6 +1,6 @@
 """What accounts teach about when orders settle: the notes that wait to be learned from, what was learned, the prices.
 
-The rows hold texts; `worker.domain.pricing.json_text` says what stands in them.
+The rows hold texts; `worker.domain.scheduling.stored_json` says what stands in them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,10 +10,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
-from worker.database.tables import AccountPrices, SettlementNote, table_of
+from worker.database.tables import PollScheduleRow, SettlementObservation, table_of
 
-NOTES = table_of(SettlementNote)
-PRICES = table_of(AccountPrices)
+OBSERVATIONS = table_of(SettlementObservation)
+SCHEDULES = table_of(PollScheduleRow)
 
 # Older than any time that matters.
 _NEVER = datetime(1970, 1, 2, tzinfo=UTC)
@@ -23,63 +23,69 @@ class LearnedText(NamedTuple):
     """An account's row: what was learned, as text, and when it was priced last."""
 
     learned: str
-    priced_at: datetime
+    computed_at: datetime
 
 
-def add_note_texts(connection: Connection, texts: Mapping[str, str], now: datetime) -> None:
+def add_observation_texts(connection: Connection, texts: Mapping[str, str], now: datetime) -> None:
     """Add a row of notes for each of these accounts."""
     rows = [{"account": account, "noted_at": now, "notes": text} for account, text in texts.items()]
-    insert_rows(connection, NOTES, rows)
+    insert_rows(connection, OBSERVATIONS, rows)
 
 
-def read_oldest_notes(connection: Connection, account: str, most: int) -> tuple[list[int], list[str], bool]:
+def read_oldest_observations(connection: Connection, account: str, most: int) -> tuple[list[int], list[str], bool]:
     """The account's oldest notes, so many at most: their ids, their texts, and whether there are no more."""
-    oldest = select(NOTES.c.id, NOTES.c.notes).where(NOTES.c.account == account).order_by(NOTES.c.id)
+    oldest = (
+        select(OBSERVATIONS.c.id, OBSERVATIONS.c.observations)
+        .where(OBSERVATIONS.c.account == account)
+        .order_by(OBSERVATIONS.c.id)
+    )
     rows = connection.execute(oldest.limit(most + 1)).all()
-    return [row.id for row in rows[:most]], [row.notes for row in rows[:most]], len(rows) <= most
+    return [row.id for row in rows[:most]], [row.observations for row in rows[:most]], len(rows) <= most
 
 
-def drop_notes(connection: Connection, ids: Collection[int]) -> None:
+def drop_observations(connection: Connection, ids: Collection[int]) -> None:
     """Delete these notes."""
     if ids:
-        connection.execute(delete(NOTES).where(one_of(connection, NOTES.c.id, ids)))
+        connection.execute(delete(OBSERVATIONS).where(one_of(connection, OBSERVATIONS.c.id, ids)))
 
 
-def first_with_notes(connection: Connection, accounts: Sequence[str]) -> str | None:
+def first_with_observations(connection: Connection, accounts: Sequence[str]) -> str | None:
     """One of these accounts that has notes; None where none has."""
-    first = connection.scalar(held_of(connection, NOTES.c.account, accounts).limit(1)) if accounts else None
+    first = connection.scalar(held_of(connection, OBSERVATIONS.c.account, accounts).limit(1)) if accounts else None
     return None if first is None else str(first)
 
 
-def read_priced_at(connection: Connection, accounts: Sequence[str]) -> dict[str, datetime]:
+def read_computed_at(connection: Connection, accounts: Sequence[str]) -> dict[str, datetime]:
     """When each of these accounts was priced last; without those that never were."""
-    ours = select(PRICES.c.account, PRICES.c.priced_at).where(one_of(connection, PRICES.c.account, accounts))
-    return {row.account: row.priced_at for row in connection.execute(ours)}
+    ours = select(SCHEDULES.c.account, SCHEDULES.c.computed_at).where(one_of(connection, SCHEDULES.c.account, accounts))
+    return {row.account: row.computed_at for row in connection.execute(ours)}
 
 
-def read_account_priced_at(connection: Connection, account: str) -> datetime | None:
+def read_account_computed_at(connection: Connection, account: str) -> datetime | None:
     """When an account was priced last; None where it never was."""
-    return connection.scalar(select(PRICES.c.priced_at).where(PRICES.c.account == account))
+    return connection.scalar(select(SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account))
 
 
-def read_prices_text(connection: Connection, account: str) -> tuple[datetime, str]:
+def read_schedule_text(connection: Connection, account: str) -> tuple[datetime, str]:
     """When an account that has a row was priced last, and its prices as text."""
-    row = connection.execute(select(PRICES.c.priced_at, PRICES.c.prices).where(PRICES.c.account == account)).one()
-    return row.priced_at, row.prices
+    row = connection.execute(
+        select(SCHEDULES.c.computed_at, SCHEDULES.c.schedule).where(SCHEDULES.c.account == account)
+    ).one()
+    return row.computed_at, row.schedule
 
 
 def lock_learned(connection: Connection, account: str) -> LearnedText | None:
     """The account's row, locked; None where somebody else has it. A row that is missing is begun."""
-    statement = select(PRICES.c.learned, PRICES.c.priced_at).where(PRICES.c.account == account)
+    statement = select(SCHEDULES.c.learned, SCHEDULES.c.computed_at).where(SCHEDULES.c.account == account)
     locking = statement.with_for_update(skip_locked=True)
     row = connection.execute(locking).one_or_none()
     if row is None and connection.execute(statement).one_or_none() is None:
-        connection.execute(insert(PRICES).values(account=account, learned="{}", prices="{}", priced_at=_NEVER))
+        connection.execute(insert(SCHEDULES).values(account=account, learned="{}", schedule="{}", computed_at=_NEVER))
         row = connection.execute(locking).one_or_none()
     return None if row is None else LearnedText(*row)
 
 
-def save_learned(connection: Connection, account: str, priced_at: datetime, texts: Mapping[str, str]) -> None:
+def save_learned(connection: Connection, account: str, computed_at: datetime, texts: Mapping[str, str]) -> None:
     """Write a locked row's time, and its texts by column name where they change."""
-    values = {"priced_at": priced_at, **texts}
-    connection.execute(update(PRICES).where(PRICES.c.account == account).values(values))
+    values = {"computed_at": computed_at, **texts}
+    connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(values))

@@ -70,12 +70,12 @@ def to_order(row: Row[Any]) -> Order:
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
     """The columns of an order's row, the id aside."""
     values: dict[str, Any] = {name: getattr(order, name) for name in _FIELDS if name != "id"}
-    return {**values, "look_group": _stored_group(order), "id_kind": order.id_kind, "updated_at": now}
+    return {**values, "age_bucket": _stored_group(order), "id_kind": order.id_kind, "updated_at": now}
 
 
 def _stored_group(order: Order) -> int:
     # Few orders are asked about apart: two groups are enough to read from.
-    return order.look_group if order.lane is Lane.BATCH else min(1, order.look_group)
+    return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
 def insert_orders(connection: Connection, orders: Iterable[Order], now: datetime) -> None:
@@ -245,7 +245,7 @@ def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
     after = zip(*(_saved_of(change.after) for change in changes), strict=True)
     changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]
     # These two follow from others.
-    derived = {"request_id": "id_kind", "lane": "look_group"}
+    derived = {"request_id": "id_kind", "lane": "age_bucket"}
     follow = [derived[name] for name in changed if name in derived and derived[name] not in changed]
     return (*changed, *follow)
 
@@ -254,8 +254,8 @@ def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[st
     before, after = change.before, change.after
     as_read = {"row_id": before.id, "row_state": before.state, "row_token": before.lease_token or ""}
     row = {**as_read, **{name: getattr(after, name) for name in columns}, "updated_at": now}
-    if "look_group" in row:
-        row["look_group"] = _stored_group(after)
+    if "age_bucket" in row:
+        row["age_bucket"] = _stored_group(after)
     return row
 
 

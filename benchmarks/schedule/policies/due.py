@@ -15,7 +15,7 @@ SMALL_BATCH = 5
 
 
 class ExponentialBackoff(PendingOrders):
-    """Due at the end of the grace, then 5 minutes after the first look, doubling to 6 hours; due first goes first."""
+    """Due at the end of the grace, then 5 minutes after the first poll, doubling to 6 hours; due first goes first."""
 
     def __init__(self, scenario: Scenario) -> None:
         """For one scenario."""

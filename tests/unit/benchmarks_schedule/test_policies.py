@@ -11,9 +11,9 @@ from benchmarks.schedule.policies import POLICIES
 from benchmarks.schedule.scenario import Scenario
 from benchmarks.schedule.simulation import Policy, simulate
 from tests.unit.benchmarks_schedule.builders import WINDOW, make_scenario
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.factors import NO_FACTORS
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.cohort_factors import NO_FACTORS
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +40,9 @@ class Noted:
 
 
 def asked_by(policy: str, scenario: Scenario) -> dict[int, list[int]]:
-    noted = Noted(POLICIES[policy](scenario))
-    simulate(scenario, noted)
-    return noted.asked
+    observed = Noted(POLICIES[policy](scenario))
+    simulate(scenario, observed)
+    return observed.asked
 
 
 def windows_of(order: int, asked: dict[int, list[int]]) -> list[int]:
@@ -71,9 +71,9 @@ def test_round_robin_takes_the_never_asked_by_age_then_those_not_asked_for_longe
 
 def test_backoff_asks_at_the_end_of_the_grace_then_after_5_minutes_doubling_to_6_hours() -> None:
     asked = asked_by("exponential-backoff", make_scenario([STUCK], windows=1500))
-    looks = windows_of(0, asked)
-    assert looks[0] == 10
-    waits = [later - earlier for earlier, later in pairwise(looks)]
+    polls = windows_of(0, asked)
+    assert polls[0] == 10
+    waits = [later - earlier for earlier, later in pairwise(polls)]
     assert waits == [5, 10, 20, 40, 80, 160, 320, 360, 360]
 
 
@@ -86,9 +86,9 @@ def test_backoff_takes_the_first_due_first() -> None:
 
 
 def test_the_first_version_asks_again_after_the_root_of_the_age() -> None:
-    looks = windows_of(0, asked_by("first-version", make_scenario([STUCK], windows=60, batch_size=5)))
+    polls = windows_of(0, asked_by("first-version", make_scenario([STUCK], windows=60, batch_size=5)))
     # √10 is more than three windows, √14 not four.
-    assert looks[:4] == [10, 14, 18, 23]
+    assert polls[:4] == [10, 14, 18, 23]
 
 
 def test_the_first_version_keeps_a_fifth_of_a_batch_for_re_queries() -> None:
@@ -122,11 +122,11 @@ def test_the_informed_goes_on_where_nothing_ever_settles(some: list[tuple[float,
 def test_the_informed_waits_from_the_first_order_on_until_orders_settle() -> None:
     # All settle after two hours: whoever must learn that looks before.
     scenario = make_scenario([(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(60)])
-    looks = {policy: windows_of(0, asked_by(policy, scenario)) for policy in ("informed", "adaptive")}
-    assert looks["informed"][0] == looks["adaptive"][0] == 10
+    polls = {policy: windows_of(0, asked_by(policy, scenario)) for policy in ("informed", "adaptive")}
+    assert polls["informed"][0] == polls["adaptive"][0] == 10
     # Nobody waits for longer than an order is old; who learns looks oftener before.
-    assert looks["informed"][1:3] == [20, 40]
-    assert sum(look < 110 for look in looks["adaptive"]) > sum(look < 110 for look in looks["informed"])
+    assert polls["informed"][1:3] == [20, 40]
+    assert sum(poll < 110 for poll in polls["adaptive"]) > sum(poll < 110 for poll in polls["informed"])
 
 
 def test_the_floor_knows_which_cohort_settles_when() -> None:
@@ -144,7 +144,7 @@ def test_without_factors_every_cohort_is_taken_to_be_alike() -> None:
     policies = [Adaptive(scenario), WithoutFactors(scenario)]
     for policy in policies:
         simulate(scenario, policy)
-    assert [policy.prices.factors == NO_FACTORS for policy in policies] == [False, True]
+    assert [policy.schedule.factors == NO_FACTORS for policy in policies] == [False, True]
 
 
 seconds = st.integers(0, 3000)

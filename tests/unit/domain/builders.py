@@ -7,7 +7,6 @@ from typing import Any
 
 from worker.domain.answered import after_answer
 from worker.domain.bad_ends import after_bad_end
-from worker.domain.pricing.prices import prior_prices
 from worker.domain.query_effects import Aftermath
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
@@ -16,13 +15,14 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query, Work
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.domain.verdicts import Effect
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """When the end of a query is decided upon."""
 SENT_AT = NOW - timedelta(seconds=1)
 RULES = Rules()
-PRICES = prior_prices(RULES)
+SCHEDULE = prior_schedule(RULES)
 """What holds before an account has taught anything."""
 WINDOW = RULES.windows(1)
 APP_ID = "app"
@@ -127,7 +127,7 @@ def answered(
     query = make_query(orders, **query_fields)
     stand = [*([leased(order) for order in orders] if rows is None else rows), *others]
     answer = make_answer(query, reports)
-    return after_answer(query, answer, stand, state or make_state(), prices=PRICES, now=now, rules=RULES)
+    return after_answer(query, answer, stand, state or make_state(), schedule=SCHEDULE, now=now, rules=RULES)
 
 
 def failed(
@@ -142,7 +142,9 @@ def failed(
     """What a bad end does, likewise."""
     query = make_query(orders, **query_fields)
     stand = [leased(order) for order in orders] if rows is None else rows
-    return after_bad_end(query, error, stand, state or make_state(), prices=PRICES, now=NOW, rules=RULES, jitter=jitter)
+    return after_bad_end(
+        query, error, stand, state or make_state(), schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter
+    )
 
 
 def after(aftermath: Aftermath, order_id: int = 1) -> Order:

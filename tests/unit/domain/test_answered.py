@@ -5,8 +5,8 @@ import pytest
 
 from tests.unit.domain.builders import (
     NOW,
-    PRICES,
     RULES,
+    SCHEDULE,
     SENT_AT,
     WINDOW,
     after,
@@ -18,11 +18,11 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.pricing.ages import group_of
-from worker.domain.pricing.due import next_due
-from worker.domain.pricing.learning import NEVER
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.queries import Work
+from worker.domain.scheduling.ages import bucket_of
+from worker.domain.scheduling.due_times import next_due
+from worker.domain.scheduling.learning import NEVER
 
 
 def test_an_answered_query_counts_for_each_of_its_orders() -> None:
@@ -179,14 +179,14 @@ def test_a_check_that_was_requested_while_the_clock_was_ahead_is_served_once() -
 def test_an_order_that_is_still_open_is_due_again_when_a_look_is_worth_anything(status: str | None) -> None:
     old = make_order(submitted_at=NOW - RULES.windows(400))
     said = [make_report(traffic_sts=status)] if status else []
-    assert after(answered([old], said)).due_at == next_due(old.submitted_at, PRICES, NOW, RULES) > NOW + WINDOW
+    assert after(answered([old], said)).due_at == next_due(old.submitted_at, SCHEDULE, NOW, RULES) > NOW + WINDOW
 
 
 @pytest.mark.parametrize("age_windows", [1, 20, 500, 4000])
 def test_an_order_that_was_asked_about_stands_in_the_group_of_its_age_at_that_look(age_windows: int) -> None:
     order = make_order(submitted_at=SENT_AT - RULES.windows(age_windows))
     asked = after(answered([order], []))
-    assert asked.look_group == group_of(age_windows * RULES.window_seconds, RULES) > 0
+    assert asked.age_bucket == bucket_of(age_windows * RULES.window_seconds, RULES) > 0
 
 
 def test_what_was_said_and_believed_of_held_orders_is_noted_as_looks() -> None:
@@ -196,5 +196,5 @@ def test_what_was_said_and_believed_of_held_orders_is_noted_as_looks() -> None:
     said = [make_report(1), make_report(2, traffic_sts="0"), make_report(4, traffic_sts="9"), make_report(5)]
     asked = [settled, open_, absent, doubted, lost]
     rows = [*(leased(order) for order in asked[:4]), replace(leased(lost), lease_token="another")]
-    looks = answered(asked, said, rows=rows).notes.looks
-    assert {(look.last, look.is_hit): count for look, count in looks.items()} == {(NEVER, True): 1, (NEVER, False): 1}
+    polls = answered(asked, said, rows=rows).observations.polls
+    assert {(poll.last, poll.is_hit): count for poll, count in polls.items()} == {(NEVER, True): 1, (NEVER, False): 1}

@@ -5,8 +5,8 @@ import pytest
 
 from tests.unit.domain.builders import (
     NOW,
-    PRICES,
     RULES,
+    SCHEDULE,
     WINDOW,
     after,
     answered,
@@ -19,7 +19,6 @@ from tests.unit.domain.builders import (
     make_state,
 )
 from worker.domain.bad_ends import End, end_of
-from worker.domain.pricing.due import next_due
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.queries import Work
@@ -32,6 +31,7 @@ from worker.domain.records.query_errors import (
     Refused,
     Unreachable,
 )
+from worker.domain.scheduling.due_times import next_due
 
 REFUSED = Refused("-2", "缺少必要参数")
 TOO_FREQUENT = Refused("-9", "查询过于频繁")
@@ -239,7 +239,7 @@ def fail_alone(order: Order, error: QueryError, state: AccountState) -> Order:
 def test_a_lone_suspect_that_failed_waits_like_any_re_query_and_joins_no_batch(error: QueryError) -> None:
     submitted_at = NOW - RULES.windows(100)
     order = fail_alone(replace(LONE, submitted_at=submitted_at), error, make_state())
-    assert (order.lane, order.due_at) == (Lane.LONE_SUSPECT, next_due(submitted_at, PRICES, NOW, RULES))
+    assert (order.lane, order.due_at) == (Lane.LONE_SUSPECT, next_due(submitted_at, SCHEDULE, NOW, RULES))
     assert order.due_at > NOW + WINDOW
     assert order.suspect_group is not None
 

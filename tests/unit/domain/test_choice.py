@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate, make_state
+from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate, make_state
 from worker.domain.choice import choose, spend
-from worker.domain.pricing.batch import HELPING
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate, Choice, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.fill_batch import PAGE_SIZE
 
 times = st.integers(0, 100_000).map(lambda age: NOW - timedelta(seconds=age))
 candidates = st.builds(
@@ -36,7 +36,7 @@ def batch_of(count: int, **fields: object) -> list[Candidate]:
 
 
 def chosen(waiting: list[Candidate], state: AccountState | None = None, rules: Rules = RULES) -> Choice:
-    choice = choose(waiting, state or make_state(), PRICES, NOW, rules)
+    choice = choose(waiting, state or make_state(), SCHEDULE, NOW, rules)
     assert choice is not None
     return choice
 
@@ -89,7 +89,7 @@ def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
         configuration_refused=refused,
     )
     unique = list({candidate.order_id: candidate for candidate in waiting}.values())
-    choice = choose(unique, state, PRICES, NOW, replace(RULES, batch_size=10))
+    choice = choose(unique, state, SCHEDULE, NOW, replace(RULES, batch_size=10))
     assert (choice is None) == (not unique)
     if choice is None or choice.work is Work.SUSPECTS:
         return
@@ -252,9 +252,9 @@ def test_before_the_second_ending_no_batch_by_custom_parm_is_tried(endings: int)
 
 def test_a_choice_names_the_groups_of_either_kind_of_which_more_must_be_read() -> None:
     waiting = [
-        make_candidate(100 * place + i, id_kind=kind, look_group=group, queried_at=NOW - timedelta(hours=1))
+        make_candidate(100 * place + i, id_kind=kind, age_bucket=group, queried_at=NOW - timedelta(hours=1))
         for place, (kind, group) in enumerate(((IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3), (IdKind.REQUEST_ID, 3)))
-        for i in range(HELPING if group == 7 or kind is IdKind.CUSTOM_PARM else HELPING - 1)
+        for i in range(PAGE_SIZE if group == 7 or kind is IdKind.CUSTOM_PARM else PAGE_SIZE - 1)
     ]
     choice = chosen(waiting, make_state(echoes_custom_parm=True))
-    assert set(choice.used_up) == {(IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3)}
+    assert set(choice.exhausted) == {(IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3)}

@@ -2,12 +2,12 @@
 
 from tests.unit.domain.builders import NOW
 from worker.domain.index_ranges import INDEX_RANGES, first_pages, next_pages
-from worker.domain.pricing.ages import GROUPS
-from worker.domain.pricing.batch import HELPING
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.fill_batch import PAGE_SIZE
 
 RULES = Rules()
 ECHOES = AccountState(account="default", echoes_custom_parm=True)
@@ -18,7 +18,7 @@ def test_a_page_of_the_first_of_each_range_is_read_and_of_the_last_where_batches
     pages = first_pages(ECHOES, NOW, RULES)
     assert [index_range for index_range, _ in pages.first] == list(INDEX_RANGES)
     assert {index_range for index_range, _ in pages.last} == {
-        (Lane.BATCH, kind, group) for kind in IdKind for group in range(1, GROUPS)
+        (Lane.BATCH, kind, group) for kind in IdKind for group in range(1, BUCKETS)
     }
     assert pages.checked == RULES.batch_size
 
@@ -26,7 +26,7 @@ def test_a_page_of_the_first_of_each_range_is_read_and_of_the_last_where_batches
 def test_orders_that_were_never_looked_at_may_fill_a_batch_and_other_groups_give_a_page() -> None:
     most = dict(first_pages(ECHOES, NOW, RULES).first)
     assert most[Lane.BATCH, IdKind.REQUEST_ID, 0] == RULES.batch_size
-    assert most[Lane.BATCH, IdKind.CUSTOM_PARM, 5] == HELPING
+    assert most[Lane.BATCH, IdKind.CUSTOM_PARM, 5] == PAGE_SIZE
 
 
 def test_of_orders_that_are_asked_about_one_by_one_the_first_is_enough() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import (
     APP_ID,
     NOW,
-    PRICES,
     RULES,
+    SCHEDULE,
     leased,
     make_answer,
     make_order,
@@ -140,7 +140,9 @@ def test_after_an_answer_each_held_order_is_due_settled_or_unresolved_and_no_oth
     others = [make_order(order_id) for order_id in range(1, 7) if order_id not in {order.id for order in asked}]
     query = make_query(asked)
     holder = replace(query, token="") if is_stale else query
-    end = after_answer(holder, make_answer(query, said), [*rows, *others], state, prices=PRICES, now=NOW, rules=RULES)
+    end = after_answer(
+        holder, make_answer(query, said), [*rows, *others], state, schedule=SCHEDULE, now=NOW, rules=RULES
+    )
     if is_stale:
         assert all(change.after == replace(change.before, attention=change.after.attention) for change in end.changes)
     else:
@@ -156,7 +158,7 @@ def test_after_a_bad_end_each_held_order_is_due_or_unresolved_and_no_other_is_to
     data: st.DataObject, asked: list[Order], error: QueryError, state: AccountState, jitter: float
 ) -> None:
     rows = data.draw(rows_of(asked))
-    end = after_bad_end(make_query(asked), error, rows, state, prices=PRICES, now=NOW, rules=RULES, jitter=jitter)
+    end = after_bad_end(make_query(asked), error, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter)
     assert end.settled == 0
     assert {change.after.id for change in end.changes} == {row.id for row in rows if make_query(asked).holds(row)}
     for change in end.changes:

@@ -5,10 +5,10 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, answered, failed, make_order, make_query, make_state
 from worker.domain.outages import return_to_batch
-from worker.domain.pricing.ages import group_at
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import EventKind, Lane
 from worker.domain.records.query_errors import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
+from worker.domain.scheduling.ages import bucket_at
 
 BATCH = [make_order(1), make_order(2)]
 MAKE_SUSPECTS = [Refused("-2", "no"), Malformed("garbage"), HttpError(403), HttpError(503), HttpError(429)]
@@ -88,12 +88,12 @@ def test_a_return_that_lies_ahead_since_a_clock_was_set_back_does_not_hold_the_n
 
 def test_a_returned_suspect_is_like_one_that_no_failure_ever_touched() -> None:
     plain = make_order(queried_at=NOW - 20 * WINDOW, submitted_at=NOW - 300 * WINDOW)
-    plain = replace(plain, look_group=group_at(plain.submitted_at, plain.queried_at, RULES))
+    plain = replace(plain, age_bucket=bucket_at(plain.submitted_at, plain.queried_at, RULES))
     suspect = replace(
         plain,
         lane=Lane.LONE_SUSPECT,
         suspect_group=8,
-        look_group=1,
+        age_bucket=1,
         bad_ends=3,
         unavailable_failures=4,
         failures_alone=1,

@@ -144,7 +144,9 @@ def test_a_fault_names_the_field_what_is_wrong_and_what_is_accepted(field: str, 
 
 
 def test_every_fault_of_an_order_is_told() -> None:
-    assert len(faults(request_id="", mobile="1", expected_amount="x", submitted_at="y", account="south", note=1)) == 6
+    assert (
+        len(faults(request_id="", mobile="1", expected_amount="x", submitted_at="y", account="south", observe=1)) == 6
+    )
 
 
 def test_where_no_account_is_configured_the_fault_says_so() -> None:

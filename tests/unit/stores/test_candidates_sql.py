@@ -9,25 +9,25 @@ NEVER_ASKED, ASKED = (Lane.BATCH, IdKind.REQUEST_ID, 0), (Lane.BATCH, IdKind.REQ
 
 ON_SQLITE = """\
 SELECT * FROM (
-    SELECT id, id_kind, lane, look_group, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
-        AND lane = 'batch' AND id_kind = 'requestId' AND look_group = 0
+        AND lane = 'batch' AND id_kind = 'requestId' AND age_bucket = 0
     ORDER BY due_at ASC
     LIMIT 100
 )
 UNION ALL
 SELECT * FROM (
-    SELECT id, id_kind, lane, look_group, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
-        AND lane = 'batch' AND id_kind = 'requestId' AND look_group = 1
+        AND lane = 'batch' AND id_kind = 'requestId' AND age_bucket = 1
     ORDER BY due_at DESC
     LIMIT 25
 )
 UNION ALL
 SELECT * FROM (
-    SELECT id, id_kind, lane, look_group, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now AND check_requested_at IS NOT NULL
     ORDER BY check_requested_at
@@ -36,14 +36,14 @@ SELECT * FROM (
 """
 ON_POSTGRESQL = """\
 SELECT page_first_25.*
-FROM (VALUES ('batch', 'requestId', 0), ('batch', 'requestId', 1)) AS ranges_first_25 (lane, id_kind, look_group)
+FROM (VALUES ('batch', 'requestId', 0), ('batch', 'requestId', 1)) AS ranges_first_25 (lane, id_kind, age_bucket)
 JOIN LATERAL (
-    SELECT id, id_kind, lane, look_group, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
         AND recharge_orders.lane = ranges_first_25.lane
         AND recharge_orders.id_kind = ranges_first_25.id_kind
-        AND recharge_orders.look_group = ranges_first_25.look_group
+        AND recharge_orders.age_bucket = ranges_first_25.age_bucket
     ORDER BY due_at ASC
     LIMIT 25
 ) AS page_first_25 ON true

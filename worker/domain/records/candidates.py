@@ -11,7 +11,7 @@ from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 
 IndexRange = tuple[Lane, IdKind, int]
-"""How an order is asked about: its lane, its id kind and its look group."""
+"""How an order is asked about: its lane, its id kind and its age bucket."""
 
 Page = tuple[IndexRange, int]
 """A range, and how many of its orders to read."""
@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
     lane: Lane
     submitted_at: datetime
     due_at: datetime
-    look_group: int = 0
+    age_bucket: int = 0
     """The group that it was read from; 0 where no answered query asked about it yet."""
     queried_at: datetime | None = None
     """When the last answered query that asked about it was sent."""
@@ -54,7 +54,7 @@ class Reason(StrEnum):
 
     CHECKED = "checked"
     """Somebody asked to have it asked about."""
-    WORTH = "worth"
+    PRIORITY = "worth"
     """No other due order was worth more."""
     LONGEST_DUE = "longest_due"
     """It has been due for longest."""
@@ -68,7 +68,7 @@ class Pick:
 
     order_id: int
     reason: Reason
-    worth: float = 0.0
+    priority: float = 0.0
     """How many seconds of delay a look at it is worth; 0 where it is asked about alone, which asks for no price."""
 
 
@@ -83,8 +83,8 @@ class Choice:
     suspect_group: int | None = None
     is_batch_retry: bool = False
     """Whether a batch is tried although the platform answers one order a query."""
-    used_up: tuple[tuple[IdKind, int], ...] = ()
-    """The id kinds and look groups of which more must be read, if only a helping was, before this choice is made."""
+    exhausted: tuple[tuple[IdKind, int], ...] = ()
+    """The id kinds and age buckets of which more must be read, if only a page was, before this choice is made."""
 
     @property
     def order_ids(self) -> tuple[int, ...]:

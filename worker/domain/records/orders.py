@@ -145,8 +145,8 @@ class Order:
     """When its row was made; never changes."""
 
     lane: Lane = Lane.BATCH
-    look_group: int = 0
-    """The group of its age at the last look (`worker.domain.pricing.ages`); 0 before the first."""
+    age_bucket: int = 0
+    """The group of its age at the last poll (`worker.domain.scheduling.ages`); 0 before the first."""
     suspect_group: int | None = None
     lease_token: str | None = None
     """The token of the query that is under way for it."""

@@ -9,8 +9,8 @@ from worker.domain.records.parameters import Rules
 
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25
-GROUPS = 24
-"""Groups by the age at the last look; group 0 holds the orders that no answered query asked about yet."""
+BUCKETS = 24
+"""Groups by the age at the last poll; group 0 holds the orders that no answered query asked about yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Ages:
 
 @lru_cache(maxsize=8)
 def ages_of(rules: Rules) -> Ages:
-    """The grid for these rules. The end of the grace is an edge of it: that is where most first looks stand."""
+    """The grid for these rules. The end of the grace is an edge of it: that is where most first polls stand."""
     first, last = rules.window_seconds * _FIRST_EDGE_WINDOWS, rules.unresolved_after_seconds
     if last <= 2 * first:
         return Ages((0.0, first, 2 * first))
@@ -39,24 +39,24 @@ def ages_of(rules: Rules) -> Ages:
 
 
 @lru_cache(maxsize=8)
-def group_edges(rules: Rules) -> tuple[float, ...]:
+def bucket_edges(rules: Rules) -> tuple[float, ...]:
     """Where each group ends and the next begins, from group 1 on, in seconds.
 
     They begin at the grace, before which hardly anything is looked at: the narrower a group, the fewer orders that are
     worth nothing stand before others that are worth a look. Where these rules change, an order keeps the group that it
-    was given until its next look: it may be chosen a little sooner or later for that, by the same price.
+    was given until its next poll: it may be chosen a little sooner or later for that, by the same price.
     """
     first = max(rules.window_seconds, rules.grace_seconds)
     last = max(rules.unresolved_after_seconds, 2 * first)
-    step = (last / first) ** (1 / (GROUPS - 2))
-    return tuple(first * step**number for number in range(1, GROUPS - 1))
+    step = (last / first) ** (1 / (BUCKETS - 2))
+    return tuple(first * step**number for number in range(1, BUCKETS - 1))
 
 
-def group_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules) -> int:
+def bucket_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules) -> int:
     """The group of an order that was last looked at then."""
-    return group_of(None if queried_at is None else (queried_at - submitted_at).total_seconds(), rules)
+    return bucket_of(None if queried_at is None else (queried_at - submitted_at).total_seconds(), rules)
 
 
-def group_of(age_at_last_look: float | None, rules: Rules) -> int:
+def bucket_of(age_at_last_poll: float | None, rules: Rules) -> int:
     """The group, 0 to 23, of an order that was last looked at at this age (seconds); None: never."""
-    return 0 if age_at_last_look is None else 1 + bisect_right(group_edges(rules), age_at_last_look)
+    return 0 if age_at_last_poll is None else 1 + bisect_right(bucket_edges(rules), age_at_last_poll)

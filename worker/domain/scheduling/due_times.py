@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from worker.domain.pricing.prices import Prices
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.poll_schedule import PollSchedule
 
 SHORTEST_WAIT_WINDOWS = 1
 LONGEST_WAIT_WINDOWS = 360
@@ -21,7 +21,7 @@ def first_due(submitted_at: datetime, rules: Rules) -> datetime:
     return submitted_at + timedelta(seconds=rules.grace_seconds)
 
 
-def next_due(submitted_at: datetime, prices: Prices, now: datetime, rules: Rules) -> datetime:
+def next_due(submitted_at: datetime, schedule: PollSchedule, now: datetime, rules: Rules) -> datetime:
     """When a look is worth anything again, for an order that was asked about just now and is still open.
 
     At least a window from now; at most 360 windows, and no longer than the order is old: what is believed of it now may
@@ -29,8 +29,8 @@ def next_due(submitted_at: datetime, prices: Prices, now: datetime, rules: Rules
     pending nothing is saved by waiting for long: a fiftieth of the age at most.
     """
     age = max(0.0, (now - submitted_at).total_seconds())
-    longest = age / SPARE_WAITS if prices.fits_one_batch else age
-    waits = [prices.due_age(age) - age, longest, rules.window_seconds * LONGEST_WAIT_WINDOWS]
+    longest = age / SPARE_WAITS if schedule.fits_one_batch else age
+    waits = [schedule.due_age(age) - age, longest, rules.window_seconds * LONGEST_WAIT_WINDOWS]
     if age < rules.unresolved_after_seconds:
         waits.append(rules.unresolved_after_seconds - age)
     return now + timedelta(seconds=max(rules.window_seconds * SHORTEST_WAIT_WINDOWS, min(waits)))

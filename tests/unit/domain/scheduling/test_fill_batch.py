@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, PRICES, RULES, WINDOW, make_candidate
-from worker.domain.pricing.batch import HELPING, helping_of, last_helping_of, pick_batch, used_up, worth_of
+from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate
 from worker.domain.records.candidates import Candidate, Pick, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.fill_batch import (
+    PAGE_SIZE,
+    exhausted,
+    last_page_size_of,
+    page_size_of,
+    pick_batch,
+    priority_of,
+)
 
 times = st.integers(0, 300_000).map(lambda age: NOW - timedelta(seconds=age))
 candidates = st.builds(
@@ -26,7 +33,9 @@ candidates = st.builds(
 
 
 def picked(waiting: list[Candidate], limit: int, batch_number: int = 0) -> tuple[Pick, ...]:
-    return pick_batch(waiting, limit, worth=partial(worth_of, prices=PRICES, now=NOW), batch_number=batch_number)
+    return pick_batch(
+        waiting, limit, priority=partial(priority_of, schedule=SCHEDULE, now=NOW), batch_number=batch_number
+    )
 
 
 def ids(picks: tuple[Pick, ...]) -> list[int]:
@@ -49,16 +58,16 @@ def test_each_pick_has_the_reason_that_is_its_own(waiting: list[Candidate], limi
     known = {candidate.order_id: candidate for candidate in waiting}
     picks = picked(waiting, limit, batch_number)
     left = [candidate for candidate in waiting if candidate.order_id not in ids(picks)]
-    worths = [pick.worth for pick in picks if pick.reason is Reason.WORTH]
-    assert worths == sorted(worths, reverse=True)
+    priorities = [pick.priority for pick in picks if pick.reason is Reason.PRIORITY]
+    assert priorities == sorted(priorities, reverse=True)
     for pick in picks:
         candidate = known[pick.order_id]
-        assert pick.worth == worth_of(candidate, PRICES, NOW)
+        assert pick.priority == priority_of(candidate, SCHEDULE, NOW)
         match pick.reason:
             case Reason.CHECKED:
                 assert candidate.check_requested_at
-            case Reason.WORTH:
-                assert all(worth_of(other, PRICES, NOW) <= pick.worth for other in left)
+            case Reason.PRIORITY:
+                assert all(priority_of(other, SCHEDULE, NOW) <= pick.priority for other in left)
             case _:
                 assert pick.reason is Reason.LONGEST_DUE
                 assert all(candidate.due_at <= other.due_at for other in left)
@@ -66,9 +75,9 @@ def test_each_pick_has_the_reason_that_is_its_own(waiting: list[Candidate], limi
 
 def test_what_is_worth_most_goes_first() -> None:
     settled_long_ago = make_candidate(3, submitted_at=NOW - timedelta(hours=1))
-    just_looked_at = make_candidate(1, submitted_at=NOW - timedelta(hours=5), queried_at=NOW - WINDOW)
-    looked_at_long_ago = just_looked_at._replace(order_id=2, queried_at=NOW - timedelta(hours=4))
-    waiting = [just_looked_at, looked_at_long_ago, settled_long_ago]
+    just_polled = make_candidate(1, submitted_at=NOW - timedelta(hours=5), queried_at=NOW - WINDOW)
+    polled_long_ago = just_polled._replace(order_id=2, queried_at=NOW - timedelta(hours=4))
+    waiting = [just_polled, polled_long_ago, settled_long_ago]
     assert ids(picked(waiting, 2)) == [3, 2]
 
 
@@ -82,7 +91,7 @@ def test_each_fiftieth_place_goes_to_the_order_that_has_been_due_for_longest(lim
     worth_more = [make_candidate(i, due_at=NOW) for i in range(101, 301)]
     picks = picked([*worthless, *worth_more], limit)
     assert ids(picks)[-share:] == list(range(1, share + 1))
-    assert Counter(pick.reason for pick in picks) == {Reason.WORTH: limit - share, Reason.LONGEST_DUE: share}
+    assert Counter(pick.reason for pick in picks) == {Reason.PRIORITY: limit - share, Reason.LONGEST_DUE: share}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 19, 49])
@@ -96,7 +105,7 @@ def test_of_small_batches_fifty_together_give_those_places(limit: int) -> None:
 
 
 def test_where_all_find_a_place_none_is_kept() -> None:
-    assert {pick.reason for pick in picked([make_candidate(i) for i in range(1, 101)], 100)} == {Reason.WORTH}
+    assert {pick.reason for pick in picked([make_candidate(i) for i in range(1, 101)], 100)} == {Reason.PRIORITY}
 
 
 @pytest.mark.parametrize("phase", range(5))
@@ -136,74 +145,74 @@ def test_of_batches_of_one_every_second_is_for_checks() -> None:
 
 
 def test_before_anything_is_learned_the_longest_unlooked_at_goes_first() -> None:
-    """What is believed of any platform: of two of an age, the one whose last look is longer ago is worth more."""
+    """What is believed of any platform: of two of an age, the one whose last poll is longer ago is worth more."""
     grace_over = make_candidate(1, submitted_at=NOW - timedelta(seconds=RULES.grace_seconds + 600))
     hour = timedelta(hours=1)
-    looked = [
+    polled = [
         make_candidate(i, submitted_at=NOW - 6 * hour, queried_at=NOW - minutes * WINDOW)
         for i, minutes in ((2, 5), (3, 60), (4, 180))
     ]
-    assert ids(picked([*looked, grace_over], 4)) == [1, 4, 3, 2]
+    assert ids(picked([*polled, grace_over], 4)) == [1, 4, 3, 2]
 
 
 def test_a_clock_that_was_set_back_makes_no_last_look_before_the_submission() -> None:
     odd = make_candidate(submitted_at=NOW, queried_at=NOW - timedelta(hours=1))
-    assert worth_of(odd, PRICES, NOW) == PRICES.worth(0.0, 0.0)
+    assert priority_of(odd, SCHEDULE, NOW) == SCHEDULE.priority(0.0, 0.0)
 
 
-# ---- how much is read of each look group
+# ---- how much is read of each age bucket
 
 
-def looked_at(group: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
+def polled(group: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
     """So many orders of a group that became due so long ago; the longer, the more another look is worth."""
-    looked = NOW - waited
-    fields = {"submitted_at": NOW - timedelta(hours=5), "queried_at": looked, "due_at": looked, "look_group": group}
+    polled = NOW - waited
+    fields = {"submitted_at": NOW - timedelta(hours=5), "queried_at": polled, "due_at": polled, "age_bucket": group}
     return [make_candidate(100 * group + i, **fields) for i in range(count)]
 
 
-def groups_used_up(waiting: list[Candidate], limit: int) -> tuple[int, ...]:
-    return used_up(waiting, picked(waiting, limit), limit)
+def buckets_exhausted(waiting: list[Candidate], limit: int) -> tuple[int, ...]:
+    return exhausted(waiting, picked(waiting, limit), limit)
 
 
 def test_a_first_helping_is_small_but_of_orders_that_were_never_looked_at() -> None:
-    assert [helping_of(group, 100) for group in (0, 1, 23)] == [100, HELPING, HELPING]
-    assert helping_of(0, 5) == helping_of(1, 5) == 5
+    assert [page_size_of(group, 100) for group in (0, 1, 23)] == [100, PAGE_SIZE, PAGE_SIZE]
+    assert page_size_of(0, 5) == page_size_of(1, 5) == 5
 
 
 def test_as_many_are_read_of_those_that_became_due_last_but_none_that_were_never_looked_at() -> None:
-    assert [last_helping_of(group, 100) for group in (0, 1, 23)] == [0, HELPING, HELPING]
-    assert (last_helping_of(0, 5), last_helping_of(1, 5)) == (0, 5)
+    assert [last_page_size_of(group, 100) for group in (0, 1, 23)] == [0, PAGE_SIZE, PAGE_SIZE]
+    assert (last_page_size_of(0, 5), last_page_size_of(1, 5)) == (0, 5)
 
 
 def test_whether_a_helping_is_used_up_is_judged_by_those_that_became_due_first() -> None:
-    first, last = looked_at(7, HELPING), looked_at(7, 2 * HELPING, WINDOW)[HELPING:]
-    assert groups_used_up([*last, *first], HELPING + 1) == (7,)
+    first, last = polled(7, PAGE_SIZE), polled(7, 2 * PAGE_SIZE, WINDOW)[PAGE_SIZE:]
+    assert buckets_exhausted([*last, *first], PAGE_SIZE + 1) == (7,)
     # Where those that became due last are worth more, what stands behind the first is worth less than these.
     worth_most = [
         each._replace(submitted_at=NOW - timedelta(hours=30), queried_at=NOW - timedelta(hours=29)) for each in last
     ]
-    assert groups_used_up([*worth_most, *first], HELPING + 1) == ()
+    assert buckets_exhausted([*worth_most, *first], PAGE_SIZE + 1) == ()
 
 
 def test_a_helping_that_a_batch_takes_whole_is_used_up() -> None:
-    waiting = [*looked_at(7, HELPING), *looked_at(9, HELPING, WINDOW)]
-    assert groups_used_up(waiting, HELPING + 1) == (7,)
+    waiting = [*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE, WINDOW)]
+    assert buckets_exhausted(waiting, PAGE_SIZE + 1) == (7,)
 
 
 def test_a_helping_of_which_an_order_is_left_is_not_used_up() -> None:
-    assert groups_used_up([*looked_at(7, HELPING), *looked_at(9, HELPING)], HELPING + 1) == (7,)
+    assert buckets_exhausted([*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE)], PAGE_SIZE + 1) == (7,)
 
 
 def test_of_a_group_that_gave_less_than_a_helping_there_is_no_more() -> None:
-    assert groups_used_up(looked_at(7, HELPING - 1), 100) == ()
+    assert buckets_exhausted(polled(7, PAGE_SIZE - 1), 100) == ()
 
 
 def test_where_a_helping_is_as_much_as_a_batch_holds_there_is_no_more_to_choose() -> None:
-    assert groups_used_up(looked_at(7, 5), 5) == ()
-    assert groups_used_up([make_candidate(i) for i in range(1, 101)], 100) == ()
+    assert buckets_exhausted(polled(7, 5), 5) == ()
+    assert buckets_exhausted([make_candidate(i) for i in range(1, 101)], 100) == ()
 
 
 def test_orders_to_be_checked_that_are_left_out_say_nothing_of_their_group() -> None:
-    checks = [each._replace(order_id=each.order_id + 50, check_requested_at=NOW) for each in looked_at(7, 2 * HELPING)]
+    checks = [each._replace(order_id=each.order_id + 50, check_requested_at=NOW) for each in polled(7, 2 * PAGE_SIZE)]
     asked_again = [each._replace(queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
-    assert groups_used_up([*looked_at(7, HELPING), *asked_again], HELPING * 2) == (7,)
+    assert buckets_exhausted([*polled(7, PAGE_SIZE), *asked_again], PAGE_SIZE * 2) == (7,)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from worker.domain.pricing.ages import Ages
+from worker.domain.scheduling.ages import Ages
 
 PRIOR_EXPONENT = 0.3
 """Before anything is learned an order of age a is taken to settle at a rate of 0.3 / a."""

@@ -17,15 +17,15 @@ from datetime import datetime
 from itertools import accumulate
 from math import floor
 
-from worker.domain.pricing.ages import Ages
-from worker.domain.pricing.curve import PRIOR_LOST_SHARE, Curve, curve_of, prior_chance
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import Ages
+from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, Curve, curve_of, prior_chance
 
 COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880
 """Cohorts that began before so many windows are dropped: by then they weigh next to nothing."""
-REPRICE_WINDOWS = 10
+RELEARN_WINDOWS = 10
 """How often an account's looks are priced anew."""
 _PRIOR_ORDERS = 2.0
 """How many orders the belief before learning weighs, in each bin."""
@@ -35,12 +35,12 @@ MOSTLY_LOST = 0.5
 """Where a larger share of the callbacks is lost they are not what to learn from."""
 
 NEVER = -1
-"""Stands for the bin of a last look that there was not."""
+"""Stands for the bin of a last poll that there was not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A look at an order of a cohort: the bins of its age, at the last look and at this one."""
+class Poll:
+    """A look at an order of a cohort: the bins of its age, at the last poll and at this one."""
 
     cohort: int
     last: int
@@ -50,23 +50,23 @@ class Look:
 
 
 @dataclass(slots=True)
-class Notes:
+class Observations:
     """What happened since the last fold."""
 
     submitted: Counter[int] = field(default_factory=Counter)
     """Orders by cohort."""
     called_back: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Orders by cohort, and by the bin of the age at which their callback settled them."""
-    looks: Counter[Look] = field(default_factory=Counter)
+    polls: Counter[Poll] = field(default_factory=Counter)
 
-    def add(self, other: "Notes") -> None:
+    def add(self, other: "Observations") -> None:
         """Add what others noted."""
         self.submitted.update(other.submitted)
         self.called_back.update(other.called_back)
-        self.looks.update(other.looks)
+        self.polls.update(other.polls)
 
     def __bool__(self) -> bool:
-        return bool(self.submitted or self.called_back or self.looks)
+        return bool(self.submitted or self.called_back or self.polls)
 
 
 def cohort_seconds(rules: Rules) -> float:
@@ -79,10 +79,10 @@ def cohort_of(submitted: float, rules: Rules) -> int:
     return floor(submitted / cohort_seconds(rules))
 
 
-def is_reprice_due(priced_at: datetime, now: datetime, rules: Rules) -> bool:
+def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:
     """Whether an account that was priced then is to be priced again."""
     # A time ahead is the mark of a clock that was set back since.
-    return not now - rules.windows(REPRICE_WINDOWS) < priced_at <= now
+    return not now - rules.windows(RELEARN_WINDOWS) < computed_at <= now
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Cohort:
     size: int = 0
     called_back: Counter[int] = field(default_factory=Counter)
     """By the bin of the age at which it came."""
-    first_looks: Counter[int] = field(default_factory=Counter)
+    first_polls: Counter[int] = field(default_factory=Counter)
     """By the bin of the age."""
     first_hits: int = 0
 
@@ -103,9 +103,9 @@ class Cohort:
 
     @property
     def hits_at_even_odds(self) -> float:
-        """How many of its first looks would have hit, were as many callbacks lost as came."""
-        came = list(accumulate(self.called_back[bin_] for bin_ in range(max(self.first_looks, default=0) + 1)))
-        return sum(looks * came[bin_] / max(1.0, self.size - came[bin_]) for bin_, looks in self.first_looks.items())
+        """How many of its first polls would have hit, were as many callbacks lost as came."""
+        came = list(accumulate(self.called_back[bin_] for bin_ in range(max(self.first_polls, default=0) + 1)))
+        return sum(polls * came[bin_] / max(1.0, self.size - came[bin_]) for bin_, polls in self.first_polls.items())
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Learned:
 
     ages: Ages
     cohorts: dict[int, Cohort] = field(default_factory=dict)
-    open_looks: list[float] = field(default_factory=list)
+    open_polls: list[float] = field(default_factory=list)
     """By bin: orders that were seen to enter it open, as far as looks tell; decayed."""
     hits: list[float] = field(default_factory=list)
     """By bin: orders that settled in it, as far as looks tell; decayed."""
@@ -123,26 +123,26 @@ class Learned:
 
     def __post_init__(self) -> None:
         bins = len(self.ages.edges) - 1
-        self.open_looks = self.open_looks or [0.0] * bins
+        self.open_polls = self.open_polls or [0.0] * bins
         self.hits = self.hits or [0.0] * bins
 
-    def fold(self, notes: Notes, now: float, rules: Rules) -> None:
+    def fold(self, observations: Observations, now: float, rules: Rules) -> None:
         """Take in what was noted, and forget what is old. `now` is seconds since the epoch."""
         self._forget(now, rules)
-        for number, count in notes.submitted.items():
+        for number, count in observations.submitted.items():
             self._cohort(number).size += count
-        for (number, bin_), count in notes.called_back.items():
+        for (number, bin_), count in observations.called_back.items():
             self._cohort(number).called_back[bin_] += count
         curve = self.curve(now, rules)
-        for look, count in notes.looks.items():
-            self._learn_from(look, count, curve)
+        for poll, count in observations.polls.items():
+            self._learn_from(poll, count, curve)
 
     def curve(self, now: float, rules: Rules) -> Curve:
         """What is believed now."""
         odds = self._odds_of_a_lost_callback(now, rules)
         lost_share = odds / (1 + odds)
         if lost_share > MOSTLY_LOST:
-            entered, settled = self.open_looks, self.hits
+            entered, settled = self.open_polls, self.hits
         else:
             entered, settled = self._count_cohorts(now, odds, rules)
         chances = []
@@ -158,27 +158,27 @@ class Learned:
     def _forget(self, now: float, rules: Rules) -> None:
         windows = max(0.0, now - self.as_of) / rules.window_seconds
         weight = 0.5 ** (windows / HALF_LIFE_WINDOWS)
-        self.open_looks = [count * weight for count in self.open_looks]
+        self.open_polls = [count * weight for count in self.open_polls]
         self.hits = [count * weight for count in self.hits]
         self.as_of = now
         oldest = cohort_of(now - KEPT_WINDOWS * rules.window_seconds, rules)
         for number in [number for number in self.cohorts if number < oldest]:
             del self.cohorts[number]
 
-    def _learn_from(self, look: Look, count: int, curve: Curve) -> None:
-        if look.last == NEVER:
-            cohort = self._cohort(look.cohort)
-            cohort.first_looks[look.bin] += count
-            cohort.first_hits += count * look.is_hit
-        for number, share, settles in _spread(look, curve):
-            self.open_looks[number] += count * share
+    def _learn_from(self, poll: Poll, count: int, curve: Curve) -> None:
+        if poll.last == NEVER:
+            cohort = self._cohort(poll.cohort)
+            cohort.first_polls[poll.bin] += count
+            cohort.first_hits += count * poll.is_hit
+        for number, share, settles in _spread(poll, curve):
+            self.open_polls[number] += count * share
             self.hits[number] += count * settles
 
     def _odds_of_a_lost_callback(self, now: float, rules: Rules) -> float:
-        """Lost callbacks to each that came: what first looks found, to what they would have found at odds of one."""
+        """Lost callbacks to each that came: what first polls found, to what they would have found at odds of one."""
         hits, expected = _PRIOR_ODDS * PRIOR_LOST_SHARE, _PRIOR_ODDS
         for number, cohort in self.cohorts.items():
-            if not cohort.first_looks or not cohort.is_whole:
+            if not cohort.first_polls or not cohort.is_whole:
                 continue
             weight = _weight(number, now, rules)
             hits += weight * cohort.first_hits
@@ -212,15 +212,15 @@ def _weight(cohort: int, now: float, rules: Rules) -> float:
     return float(0.5 ** (max(0.0, windows) / HALF_LIFE_WINDOWS))
 
 
-def _spread(look: Look, curve: Curve) -> Iterable[tuple[int, float, float]]:
+def _spread(poll: Poll, curve: Curve) -> Iterable[tuple[int, float, float]]:
     """What a look says of each bin: (bin, the share of an order that entered it open, the share that settled in it).
 
     Beyond the age limit there is no bin. A bin that an order has not left yet is counted by the look that finds so.
     """
-    first, end = max(look.last, 0), len(curve.settled) - 1
-    if not look.is_hit:
-        return [(number, 1.0, 0.0) for number in range(first, min(look.bin, end))]
-    bins = range(first, min(max(look.bin, first + 1), end))
+    first, end = max(poll.last, 0), len(curve.settled) - 1
+    if not poll.is_hit:
+        return [(number, 1.0, 0.0) for number in range(first, min(poll.bin, end))]
+    bins = range(first, min(max(poll.bin, first + 1), end))
     gains = [curve.settled[number + 1] - curve.settled[number] for number in bins]
     total = sum(gains) or 1.0
     left, spread = 1.0, []

@@ -7,10 +7,10 @@ an order is counted in no cohort; only its looks after the first tell anything, 
 from collections.abc import Iterable
 from datetime import datetime
 
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.learning import NEVER, Look, Notes, cohort_of
 from worker.domain.records.orders import Change, Order, OrderState
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.learning import NEVER, Observations, Poll, cohort_of
 
 
 def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
@@ -18,32 +18,32 @@ def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
     return order.created_at is not None and _came_in_young(order.submitted_at, order.created_at, rules)
 
 
-def note_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Notes]:
+def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Observations]:
     """What new orders teach, by account. `arrivals` are (account, submitted at) of those that came in now."""
-    notes: dict[str, Notes] = {}
+    observations: dict[str, Observations] = {}
     for account, submitted_at in arrivals:
         if _came_in_young(submitted_at, now, rules):
-            notes.setdefault(account, Notes()).submitted[_cohort(submitted_at, rules)] += 1
-    return notes
+            observations.setdefault(account, Observations()).submitted[_cohort(submitted_at, rules)] += 1
+    return observations
 
 
-def note_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) -> dict[str, Notes]:
+def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) -> dict[str, Observations]:
     """What the changes that callbacks made teach, by account: at which age pending orders were settled."""
-    notes: dict[str, Notes] = {}
+    observations: dict[str, Observations] = {}
     for change in changes:
         order = change.before
         if change.settles and order.state is OrderState.PENDING and is_seen_from_the_start(order, rules):
             place = (_cohort(order.submitted_at, rules), _bin(order, now, rules))
-            notes.setdefault(order.account, Notes()).called_back[place] += 1
-    return notes
+            observations.setdefault(order.account, Observations()).called_back[place] += 1
+    return observations
 
 
-def note_looks(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Notes:
+def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Observations:
     """What an answer teaches. `changes` are those of the orders about which it said something that was believed.
 
     An order's ages are those at which queries were sent, so that one look begins where the last one ended.
     """
-    notes = Notes()
+    observations = Observations()
     for change in changes:
         order = change.before
         if order.queried_at is not None:
@@ -52,8 +52,10 @@ def note_looks(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> No
             last = NEVER
         else:
             continue
-        notes.looks[Look(_cohort(order.submitted_at, rules), last, _bin(order, sent_at, rules), change.settles)] += 1
-    return notes
+        observations.polls[
+            Poll(_cohort(order.submitted_at, rules), last, _bin(order, sent_at, rules), change.settles)
+        ] += 1
+    return observations
 
 
 def _came_in_young(submitted_at: datetime, arrived_at: datetime, rules: Rules) -> bool:

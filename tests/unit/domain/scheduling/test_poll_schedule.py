@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, PRICES, RULES
-from worker.domain.pricing.ages import GROUPS, ages_of, group_of
-from worker.domain.pricing.curve import PRIOR_LOST_SHARE, curve_of, prior_curve
-from worker.domain.pricing.due import LONGEST_WAIT_WINDOWS, first_due, next_due
-from worker.domain.pricing.prices import price_looks, prior_prices
+from tests.unit.domain.builders import NOW, RULES, SCHEDULE
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
+from worker.domain.scheduling.due_times import LONGEST_WAIT_WINDOWS, first_due, next_due
+from worker.domain.scheduling.poll_schedule import compute_schedule, prior_schedule
+from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, curve_of, prior_curve
 
 AGES = ages_of(RULES)
 MANY_RULES = [
@@ -49,19 +49,19 @@ def test_each_age_falls_into_one_bin(age: float) -> None:
 
 @pytest.mark.parametrize("rules", MANY_RULES, ids=str)
 def test_groups_rise_with_the_age_at_the_last_look_and_the_first_is_for_those_without(rules: Rules) -> None:
-    assert group_of(None, rules) == 0
+    assert bucket_of(None, rules) == 0
     oldest = 10 * max(rules.unresolved_after_seconds, rules.grace_seconds)
-    groups = [group_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, oldest)]
+    groups = [bucket_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, oldest)]
     assert groups == sorted(groups)
     assert groups[0] == 1
-    assert groups[-1] == GROUPS - 1
+    assert groups[-1] == BUCKETS - 1
 
 
 def test_groups_are_as_narrow_as_they_can_be_where_orders_are_looked_at() -> None:
     # From the grace to the age limit, in equal steps: 24 groups, of which one is for orders never looked at.
-    step = (RULES.unresolved_after_seconds / RULES.grace_seconds) ** (1 / (GROUPS - 2))
-    for number in range(1, GROUPS - 1):
-        assert group_of(RULES.grace_seconds * step ** (number - 0.5), RULES) == number
+    step = (RULES.unresolved_after_seconds / RULES.grace_seconds) ** (1 / (BUCKETS - 2))
+    for number in range(1, BUCKETS - 1):
+        assert bucket_of(RULES.grace_seconds * step ** (number - 0.5), RULES) == number
 
 
 def test_what_is_believed_at_first_is_a_share_that_rises_and_stays_under_one() -> None:
@@ -83,72 +83,72 @@ def test_what_has_settled_is_straight_between_two_edges_and_level_past_the_last(
 @given(st.none() | ages, ages, ages)
 def test_a_look_is_worth_more_the_older_the_order_has_become(last: float | None, one: float, other: float) -> None:
     earlier, later = sorted((one, other))
-    assert 0 <= PRICES.worth(last, earlier) <= PRICES.worth(last, later) < inf
+    assert 0 <= SCHEDULE.priority(last, earlier) <= SCHEDULE.priority(last, later) < inf
 
 
 @pytest.mark.parametrize("rules", MANY_RULES, ids=str)
 def test_a_higher_price_is_never_due_earlier(rules: Rules) -> None:
-    prices = prior_prices(rules)
-    assert list(prices.levels) == sorted(prices.levels)
-    for due in (prices.first, *prices.again):
+    schedule = prior_schedule(rules)
+    assert list(schedule.levels) == sorted(schedule.levels)
+    for due in (schedule.first, *schedule.again):
         assert list(due) == sorted(due)
 
 
 @given(ages)
 def test_a_look_is_worth_nothing_before_it_is_due(last: float) -> None:
-    due = PRICES.due_age(last)
+    due = SCHEDULE.due_age(last)
     if due < inf:
-        assert PRICES.worth(last, due * 0.999) == 0
-        assert PRICES.worth(last, due * 1.001) > 0
+        assert SCHEDULE.priority(last, due * 0.999) == 0
+        assert SCHEDULE.priority(last, due * 1.001) > 0
 
 
 @pytest.mark.parametrize("rules", MANY_RULES[:1], ids=str)
 def test_the_first_look_is_due_at_the_end_of_the_grace(rules: Rules) -> None:
-    prices = prior_prices(rules)
-    assert prices.due_age(None) == rules.grace_seconds
-    assert prices.worth(None, rules.grace_seconds - 1) == 0
-    assert prices.worth(None, rules.grace_seconds) > 0
+    schedule = prior_schedule(rules)
+    assert schedule.due_age(None) == rules.grace_seconds
+    assert schedule.priority(None, rules.grace_seconds - 1) == 0
+    assert schedule.priority(None, rules.grace_seconds) > 0
     assert first_due(NOW, rules) == NOW + timedelta(seconds=rules.grace_seconds)
 
 
 def test_where_orders_settle_within_the_grace_a_first_look_is_worth_more_than_any_later_one() -> None:
     chances = [0.5 if edge < RULES.grace_seconds else 0.001 for edge in AGES.edges[:-1]]
-    quick = price_looks(curve_of(AGES, chances, 0.05), RULES)
-    assert quick.worth(None, 660.0) > quick.worth(600.0, 3_600.0)
+    quick = compute_schedule(curve_of(AGES, chances, 0.05), RULES)
+    assert quick.priority(None, 660.0) > quick.priority(600.0, 3_600.0)
 
 
 def test_where_hardly_anything_settles_looks_are_worth_less() -> None:
-    stuck = price_looks(curve_of(AGES, [0.001] * (len(AGES.edges) - 1), 0.05), RULES)
-    assert stuck.worth(600.0, 7_200.0) < PRICES.worth(600.0, 7_200.0)
+    stuck = compute_schedule(curve_of(AGES, [0.001] * (len(AGES.edges) - 1), 0.05), RULES)
+    assert stuck.priority(600.0, 7_200.0) < SCHEDULE.priority(600.0, 7_200.0)
 
 
 def test_where_nothing_settles_a_look_is_worth_nothing_and_never_due() -> None:
-    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
-    assert dead.worth(600.0, 7_200.0) == 0
+    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    assert dead.priority(600.0, 7_200.0) == 0
     assert dead.due_age(600.0) == inf
 
 
 @given(st.floats(-1_000, 400_000))
 def test_an_order_that_is_still_open_is_due_after_a_window_and_before_360(age: float) -> None:
-    due = next_due(NOW - timedelta(seconds=age), PRICES, NOW, RULES)
+    due = next_due(NOW - timedelta(seconds=age), SCHEDULE, NOW, RULES)
     assert NOW + RULES.windows(1) <= due <= NOW + RULES.windows(LONGEST_WAIT_WINDOWS)
 
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 1), (0.5, 1), (20, 20), (359, 359), (361, 360)])
 def test_no_order_waits_longer_after_a_look_than_it_is_old(age: float, wait: float) -> None:
     """Nor than 360 windows, and each waits for one: here a look is never worth anything, by what is believed."""
-    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     assert next_due(NOW - RULES.windows(age), dead, NOW, RULES) == NOW + RULES.windows(wait)
 
 
 @pytest.mark.parametrize(("age", "wait"), [(20, 1), (500, 10), (4000, 80)])
 def test_where_all_fits_one_batch_no_order_waits_longer_than_a_fiftieth_of_its_age(age: float, wait: float) -> None:
-    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     spare = replace(dead, fits_one_batch=True)
     assert next_due(NOW - RULES.windows(age), spare, NOW, RULES) == NOW + RULES.windows(wait)
 
 
 def test_an_order_is_due_at_the_age_limit_in_any_case() -> None:
-    dead = price_looks(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
+    dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     submitted_at = NOW - timedelta(seconds=RULES.unresolved_after_seconds) + RULES.windows(5)
     assert next_due(submitted_at, dead, NOW, RULES) == NOW + RULES.windows(5)

@@ -4,11 +4,16 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_order
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.learning import NEVER, Look, cohort_of
-from worker.domain.pricing.noting import is_seen_from_the_start, note_arrivals, note_callbacks, note_looks
 from worker.domain.records.orders import Change, Order, OrderState
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.learning import NEVER, Poll, cohort_of
+from worker.domain.scheduling.observing import (
+    is_seen_from_the_start,
+    observe_arrivals,
+    observe_callbacks,
+    observe_polls,
+)
 
 AGES = ages_of(RULES)
 HOUR = timedelta(hours=1)
@@ -39,8 +44,10 @@ def test_an_order_whose_arrival_is_not_known_does_not_count() -> None:
 def test_arrivals_are_noted_by_account_and_cohort() -> None:
     then = NOW - HOUR
     long_before = then - timedelta(seconds=RULES.grace_seconds)
-    notes = note_arrivals([("default", then), ("default", then), ("other", then), ("other", long_before)], then, RULES)
-    assert {account: dict(noted.submitted) for account, noted in notes.items()} == {
+    observations = observe_arrivals(
+        [("default", then), ("default", then), ("other", then), ("other", long_before)], then, RULES
+    )
+    assert {account: dict(observed.submitted) for account, observed in observations.items()} == {
         "default": {COHORT: 2},
         "other": {COHORT: 1},
     }
@@ -49,24 +56,24 @@ def test_arrivals_are_noted_by_account_and_cohort() -> None:
 def test_a_callback_that_settles_a_pending_order_is_noted_at_its_age() -> None:
     already, unchanged = fresh(2, state=OrderState.UNRESOLVED), Change(before=fresh(3), after=fresh(3))
     changes = [settled(fresh(1)), settled(already), unchanged, settled(fresh(4, created_at=NOW))]
-    notes = note_callbacks(changes, NOW, RULES)
-    assert notes.keys() == {"default"}
-    assert notes["default"].called_back == {(COHORT, AGES.bin_of(3600.0)): 1}
+    observations = observe_callbacks(changes, NOW, RULES)
+    assert observations.keys() == {"default"}
+    assert observations["default"].called_back == {(COHORT, AGES.bin_of(3600.0)): 1}
 
 
 def test_a_look_is_noted_between_the_ages_of_two_queries_with_what_it_found() -> None:
     again = fresh(1, queried_at=NOW - HOUR / 2)
     first, open_ = fresh(2), fresh(3)
-    looks = note_looks([settled(again), settled(first), Change(before=open_, after=open_)], NOW, RULES).looks
+    polls = observe_polls([settled(again), settled(first), Change(before=open_, after=open_)], NOW, RULES).polls
     now = AGES.bin_of(3600.0)
-    assert looks == {
-        Look(COHORT, AGES.bin_of(1800.0), now, True): 1,
-        Look(COHORT, NEVER, now, True): 1,
-        Look(COHORT, NEVER, now, False): 1,
+    assert polls == {
+        Poll(COHORT, AGES.bin_of(1800.0), now, True): 1,
+        Poll(COHORT, NEVER, now, True): 1,
+        Poll(COHORT, NEVER, now, False): 1,
     }
 
 
 def test_of_an_order_with_a_past_that_nobody_saw_only_later_looks_are_noted() -> None:
     late = fresh(1, created_at=NOW)
-    assert not note_looks([settled(late)], NOW, RULES)
-    assert note_looks([settled(replace(late, queried_at=NOW - HOUR / 2))], NOW, RULES)
+    assert not observe_polls([settled(late)], NOW, RULES)
+    assert observe_polls([settled(replace(late, queried_at=NOW - HOUR / 2))], NOW, RULES)

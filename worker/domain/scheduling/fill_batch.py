@@ -1,8 +1,8 @@
 """Which due orders fill a batch: those whose look is worth most, and a few that have waited longest.
 
-A batch is chosen out of the orders at both ends of each look group: those that became due first, and those that became
-due last, which differ most where the world has just changed. Most groups give it few or none: a helping of each end is
-read, then more of those groups only whose first helping the batch would use up.
+A batch is chosen out of the orders at both ends of each age bucket: those that became due first, and those that became
+due last, which differ most where the world has just changed. Most groups give it few or none: a page of each end is
+read, then more of those groups only whose first page the batch would exhaust.
 """
 
 from collections import defaultdict
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from heapq import nsmallest
 
-from worker.domain.pricing.prices import Prices
 from worker.domain.records.candidates import Candidate, Pick, Reason
+from worker.domain.scheduling.poll_schedule import PollSchedule
 
-HELPING = 25
-"""How many orders are read at first from each end of a look group.
+PAGE_SIZE = 25
+"""How many orders are read at first from each end of a age bucket.
 
 A batch keeps fewer places than that for those due for longest.
 """
@@ -22,49 +22,51 @@ LONGEST_WAITING_OF = 50
 """One of so many places is for the order that has been due for longest: price alone might never come to it."""
 
 
-def worth_of(candidate: Candidate, prices: Prices, now: datetime) -> float:
+def priority_of(candidate: Candidate, schedule: PollSchedule, now: datetime) -> float:
     """How many seconds of delay a look at an order is worth now."""
-    looked = candidate.queried_at
-    last = None if looked is None else max(0.0, (looked - candidate.submitted_at).total_seconds())
-    worth = prices.worth(last, (now - candidate.submitted_at).total_seconds())
-    return worth * prices.factors.factor(candidate.submitted_at.timestamp(), last)
+    polled = candidate.queried_at
+    last = None if polled is None else max(0.0, (polled - candidate.submitted_at).total_seconds())
+    priority = schedule.priority(last, (now - candidate.submitted_at).total_seconds())
+    return priority * schedule.factors.factor(candidate.submitted_at.timestamp(), last)
 
 
-def helping_of(look_group: int, limit: int) -> int:
-    """How many orders of a group are read at first: first looks are worth most, and fill a whole batch at times."""
-    return limit if look_group == 0 else min(HELPING, limit)
+def page_size_of(age_bucket: int, limit: int) -> int:
+    """How many orders of a group are read at first: first polls are worth most, and fill a whole batch at times."""
+    return limit if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
-def last_helping_of(look_group: int, limit: int) -> int:
-    """How many of those that became due last are read; none of the first looks, of which the first are worth most."""
-    return 0 if look_group == 0 else min(HELPING, limit)
+def last_page_size_of(age_bucket: int, limit: int) -> int:
+    """How many of those that became due last are read; none of the first polls, of which the first are worth most."""
+    return 0 if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
-def used_up(helpings: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
-    """The look groups whose first helping a batch would use up: what stands behind it may be worth a place, too.
+def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
+    """The age buckets whose first page a batch would exhaust: what stands behind it may be worth a place, too.
 
-    `helpings`: what was read at first of both ends, all of one id kind. Orders that somebody wants checked were read
-    apart from their groups, too: that they are left out says nothing of the helping. `limit`: as many a batch may hold.
+    `pages`: what was read at first of both ends, all of one id kind. Orders that somebody wants checked were read
+    apart from their groups, too: that they are left out says nothing of the page. `limit`: as many a batch may hold.
     """
     chosen = {pick.order_id for pick in picks}
     taken, left = defaultdict[int, list[Candidate]](list), defaultdict[int, list[Candidate]](list)
-    for candidate in helpings:
+    for candidate in pages:
         is_taken = candidate.order_id in chosen or candidate.check_requested_at is not None
-        (taken if is_taken else left)[candidate.look_group].append(candidate)
+        (taken if is_taken else left)[candidate.age_bucket].append(candidate)
 
-    def is_used_up(group: int) -> bool:
-        # What became due last says nothing of what stands behind the first helping.
+    def is_exhausted(group: int) -> bool:
+        # What became due last says nothing of what stands behind the first page.
         first_left = min(map(_by_due, left[group]), default=None)
         before = sum(first_left is None or _by_due(candidate) < first_left for candidate in taken[group])
-        return before >= helping_of(group, limit)
+        return before >= page_size_of(group, limit)
 
     return tuple(
-        group for group in sorted(taken) if len(taken[group]) >= helping_of(group, limit) < limit and is_used_up(group)
+        group
+        for group in sorted(taken)
+        if len(taken[group]) >= page_size_of(group, limit) < limit and is_exhausted(group)
     )
 
 
 def pick_batch(
-    candidates: Iterable[Candidate], limit: int, *, worth: Callable[[Candidate], float], batch_number: int
+    candidates: Iterable[Candidate], limit: int, *, priority: Callable[[Candidate], float], batch_number: int
 ) -> tuple[Pick, ...]:
     """At most `limit` due orders of one id kind, each once, in the order of their reasons.
 
@@ -72,7 +74,7 @@ def pick_batch(
     been due for longest, the others to those that are worth most. `worth`: the seconds of delay a look is worth.
     """
     waiting = list({candidate.order_id: candidate for candidate in candidates}.values())
-    worths = {candidate.order_id: worth(candidate) for candidate in waiting}
+    priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
     asked_for = [candidate for candidate in waiting if candidate.check_requested_at]
     checked = nsmallest(_half(limit, batch_number), asked_for, key=_by_request)
     left = _without(waiting, checked)
@@ -81,14 +83,14 @@ def pick_batch(
     kept = _longest(room, batch_number) if len(left) > room else 0
     longest = nsmallest(kept, left, key=_by_due)
 
-    def by_worth(candidate: Candidate) -> tuple[float, datetime, int]:
+    def by_priority(candidate: Candidate) -> tuple[float, datetime, int]:
         # Of two that are worth the same, the one that has been due for longer.
-        return (-worths[candidate.order_id], candidate.due_at, candidate.order_id)
+        return (-priorities[candidate.order_id], candidate.due_at, candidate.order_id)
 
-    best = nsmallest(room - kept, _without(left, longest), key=by_worth)
+    best = nsmallest(room - kept, _without(left, longest), key=by_priority)
     return tuple(
-        Pick(order_id=candidate.order_id, reason=reason, worth=worths[candidate.order_id])
-        for reason, chosen in ((Reason.CHECKED, checked), (Reason.WORTH, best), (Reason.LONGEST_DUE, longest))
+        Pick(order_id=candidate.order_id, reason=reason, priority=priorities[candidate.order_id])
+        for reason, chosen in ((Reason.CHECKED, checked), (Reason.PRIORITY, best), (Reason.LONGEST_DUE, longest))
         for candidate in chosen
     )
 

@@ -16,61 +16,61 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf, sqrt
 
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.curve import Curve, prior_curve
-from worker.domain.pricing.factors import NO_FACTORS, Factors, factors_of
-from worker.domain.pricing.learning import Learned
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.cohort_factors import NO_FACTORS, Factors, factors_of
+from worker.domain.scheduling.learning import Learned
+from worker.domain.scheduling.settlement_curve import Curve, prior_curve
 
 _LEVELS = 28
 _LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
-    """The table: how long after its last look an order is due, by its age at that look and by price."""
+class PollSchedule:
+    """The table: how long after its last poll an order is due, by its age at that look and by price."""
 
     levels: tuple[float, ...]
     """The prices, rising, in seconds of delay."""
-    last_looks: tuple[float, ...]
-    """Ages at the last look, rising, in seconds."""
+    last_polls: tuple[float, ...]
+    """Ages at the last poll, rising, in seconds."""
     first: tuple[float, ...]
     """For an order that was never looked at: the age at which it is due, at each price; infinite where it never is."""
     again: tuple[tuple[float, ...], ...]
-    """For each of `last_looks`: the seconds after it at which the order is due, at each price."""
+    """For each of `last_polls`: the seconds after it at which the order is due, at each price."""
     factors: Factors = NO_FACTORS
     """By how much looks at some orders are worth more, or less, than the table says."""
     fits_one_batch: bool = False
     """Whether all that was pending when these were made fits into one batch: then no look costs another order one."""
 
-    def worth(self, last_look: float | None, age: float) -> float:
+    def priority(self, last_poll: float | None, age: float) -> float:
         """How many seconds of delay a look at an order of this age is worth; 0 where it is due at no price."""
-        if last_look is None:
+        if last_poll is None:
             return self._highest(self.first, age)
-        number, share = self._place(last_look)
-        waited = age - last_look
+        number, share = self._place(last_poll)
+        waited = age - last_poll
         here = self._highest(self.again[number], waited)
         return here + share * (self._highest(self.again[number + 1], waited) - here) if share else here
 
-    def due_age(self, last_look: float | None) -> float:
+    def due_age(self, last_poll: float | None) -> float:
         """The age at which a look is worth anything at all, in seconds; infinite where it never is."""
-        return self.first[0] if last_look is None else last_look + self._wait(last_look)
+        return self.first[0] if last_poll is None else last_poll + self._wait(last_poll)
 
-    def _wait(self, last_look: float) -> float:
-        number, share = self._place(last_look)
+    def _wait(self, last_poll: float) -> float:
+        number, share = self._place(last_poll)
         here = self.again[number][0]
         # Between two rows an order is worth something as soon as one of them says so.
         return min(here, self.again[number + 1][0]) if share else here
 
-    def _place(self, last_look: float) -> tuple[int, float]:
-        """The row for an age at the last look, and how far it lies on the way to the next row."""
-        looks = self.last_looks
-        number = bisect_right(looks, last_look) - 1
+    def _place(self, last_poll: float) -> tuple[int, float]:
+        """The row for an age at the last poll, and how far it lies on the way to the next row."""
+        polls = self.last_polls
+        number = bisect_right(polls, last_poll) - 1
         if number < 0:
             return 0, 0.0
-        if number == len(looks) - 1:
+        if number == len(polls) - 1:
             return number, 0.0
-        return number, (last_look - looks[number]) / (looks[number + 1] - looks[number])
+        return number, (last_poll - polls[number]) / (polls[number + 1] - polls[number])
 
     def _highest(self, due: tuple[float, ...], reached: float) -> float:
         """The highest price at which something is due that has come so far; between two, by how far it is."""
@@ -86,36 +86,36 @@ class Prices:
         return here + share * (levels[number] - here)
 
 
-def prices_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> Prices:
+def schedule_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> PollSchedule:
     """The prices that follow from what was learned, and from how many orders are pending: more than a batch, or fewer.
 
     `now` is seconds since the epoch.
     """
     curve = learned.curve(now, rules)
     return replace(
-        price_looks(curve, rules),
+        compute_schedule(curve, rules),
         factors=factors_of(learned, curve, now, rules),
         fits_one_batch=pending <= rules.batch_size,
     )
 
 
 @lru_cache(maxsize=8)
-def prior_prices(rules: Rules) -> Prices:
+def prior_schedule(rules: Rules) -> PollSchedule:
     """The prices before an account has taught anything, by what is believed of any platform. Computed once for each
     rules."""
-    return price_looks(prior_curve(ages_of(rules)), rules)
+    return compute_schedule(prior_curve(ages_of(rules)), rules)
 
 
-def price_looks(curve: Curve, rules: Rules) -> Prices:
+def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
     """Solve the problem above, backwards from the age limit, for each price. Some milliseconds for each."""
     lowest, highest = (rules.window_seconds * windows for windows in (_LOWEST_WINDOWS, _HIGHEST_WINDOWS))
     step = (highest / lowest) ** (1 / (_LEVELS - 1))
     levels = tuple(lowest * step**number for number in range(_LEVELS))
-    plans = [_Plan(curve, rules, price) for price in levels]
+    plans = [_PollPlan(curve, rules, poll_cost) for poll_cost in levels]
     edges = curve.ages.edges
-    return Prices(
+    return PollSchedule(
         levels=levels,
-        last_looks=edges[1:],
+        last_polls=edges[1:],
         first=_rising([plan.first for plan in plans]),
         again=tuple(_rising([plan.due[number] - edges[number] for plan in plans]) for number in range(1, len(edges))),
     )
@@ -130,17 +130,17 @@ def _rising(due: Sequence[float]) -> tuple[float, ...]:
     return tuple(rising)
 
 
-class _Plan:
+class _PollPlan:
     """The best plan at one price. Between two edges F and W are taken to be straight."""
 
-    def __init__(self, curve: Curve, rules: Rules, price: float) -> None:
+    def __init__(self, curve: Curve, rules: Rules, poll_cost: float) -> None:
         self._edges, self._settled, self._areas = curve.ages.edges, curve.settled, curve.areas
-        self._lost, self._price, self._window = curve.lost_share, price, rules.window_seconds
+        self._lost, self._poll_cost, self._window = curve.lost_share, poll_cost, rules.window_seconds
         self._last = len(self._edges) - 1
         self.costs = [0.0] * len(self._edges)
-        """W at each edge; none beyond the age limit, where a last look comes in any case."""
+        """W at each edge; none beyond the age limit, where a last poll comes in any case."""
         self.due = [inf] * len(self._edges)
-        """The age of the next look after one at each edge."""
+        """The age of the next poll after one at each edge."""
         for number in range(self._last - 1, -1, -1):
             self._plan_from(number)
         self.first = self._plan_first(rules.grace_seconds)
@@ -176,24 +176,26 @@ class _Plan:
         if length <= self._window or number + 1 >= self._last:
             return waiting, inf
         rate = self._lost * gain * length / 2
-        even = sqrt(self._price * still_open / rate) if rate > 0 else 1.0
+        even = sqrt(self._poll_cost * still_open / rate) if rate > 0 else 1.0
         part = min(max(even, self._window / length), 1.0)
-        looks = self._price * (still_open / part - (1 - self._lost) * gain)
-        cost = looks + rate * part + self.costs[number + 1]
+        polls = self._poll_cost * (still_open / part - (1 - self._lost) * gain)
+        cost = polls + rate * part + self.costs[number + 1]
         return (cost, left + part * length) if cost < waiting else (waiting, inf)
 
     def _between(self, number: int, age: float, share: float, area: float, soonest: float) -> tuple[float, float]:
-        """The best next look between edge `number` and the next one, after a look at `age`: its cost, and when."""
+        """The best next poll between edge `number` and the next one, after a look at `age`: its cost, and when."""
         left, right = self._edges[number], self._edges[number + 1]
         if right < soonest:
             return inf, inf
         length, low, gain = right - left, self._settled[number], self._settled[number + 1] - self._settled[number]
-        price, lost = self._price, self._lost
+        poll_cost, lost = self._poll_cost, self._lost
         # The cost of a look at left + part * length is a parabola in `part`.
         square = lost * gain * length / 2
-        straight = lost * (low - share) * length - price * gain * (1 - lost)
+        straight = lost * (low - share) * length - poll_cost * gain * (1 - lost)
         straight += self.costs[number + 1] - self.costs[number]
         part = min(max(-straight / (2 * square), 0.0), 1.0) if square > 0 else float(straight < 0)
         part = max(part, min(1.0, (soonest - left) / length))
-        fixed = price * (1 - low + lost * (low - share)) + lost * (self._areas[number] - area - share * (left - age))
+        fixed = poll_cost * (1 - low + lost * (low - share)) + lost * (
+            self._areas[number] - area - share * (left - age)
+        )
         return fixed + self.costs[number] + part * (straight + part * square), left + part * length

@@ -5,7 +5,7 @@ receives callbacks, some cohorts are unlike the others for hours, and the callba
 
 - Of a cohort, as many orders have settled unseen since a look as callbacks have come since, times the odds that one is
   lost. Where half of the callbacks came that the curve expects, a look again is worth half as much.
-- A first look is worth the more the more callbacks are lost, about in proportion to the odds. First looks at a cohort
+- A first poll is worth the more the more callbacks are lost, about in proportion to the odds. First polls at a cohort
   and its neighbours tell how many are.
 
 Both are mixed with what is believed of all, so that few orders say little.
@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import floor, inf
 
-from worker.domain.pricing.curve import Curve
-from worker.domain.pricing.learning import MOSTLY_LOST, Cohort, Learned, cohort_of, cohort_seconds
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned, cohort_of, cohort_seconds
+from worker.domain.scheduling.settlement_curve import Curve
 
 _BELIEF = 2.0
-"""So many callbacks, or first looks that hit at odds of one, weighs what is believed of all."""
+"""So many callbacks, or first polls that hit at odds of one, weighs what is believed of all."""
 _NEIGHBOURS = 3
-"""Cohorts on either side whose first looks count, each half as much as the one before."""
+"""Cohorts on either side whose first polls count, each half as much as the one before."""
 _MOST_ODDS = 1.0
-"""No cohort's odds count for more than even: its first looks would leave no place for others."""
+"""No cohort's odds count for more than even: its first polls would leave no place for others."""
 _KNOWN_WINDOWS = 1440
 """Cohorts that began before so many windows have no factors: too little comes of them any more to tell."""
 
@@ -36,7 +36,7 @@ class CohortFactors:
     """The factors for the orders of one cohort."""
 
     first: float
-    """For a first look."""
+    """For a first poll."""
     again: tuple[float, ...]
     """For an order that was last looked at at each edge of the ages, from 0 on; past the last one it is 1."""
 
@@ -49,19 +49,19 @@ class Factors:
     edges: tuple[float, ...] = ()
     by_cohort: Mapping[int, CohortFactors] = field(default_factory=dict)
 
-    def factor(self, submitted: float, last_look: float | None) -> float:
+    def factor(self, submitted: float, last_poll: float | None) -> float:
         """The factor for an order submitted then (seconds since the epoch), last looked at at this age (seconds)."""
         known = self.by_cohort.get(floor(submitted / self.cohort_seconds))
         if known is None:
             return 1.0
-        if last_look is None:
+        if last_poll is None:
             return known.first
-        number = bisect_right(self.edges, last_look) - 1
+        number = bisect_right(self.edges, last_poll) - 1
         here, later = (known.again[each] if each < len(known.again) else 1.0 for each in (number, number + 1))
         if number + 1 >= len(self.edges):
             return here
         left, right = self.edges[number], self.edges[number + 1]
-        return here + (later - here) * (last_look - left) / (right - left)
+        return here + (later - here) * (last_poll - left) / (right - left)
 
 
 NO_FACTORS = Factors()
@@ -77,7 +77,7 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
         return NO_FACTORS
     oldest = cohort_of(now - _KNOWN_WINDOWS * rules.window_seconds, rules)
     whole = {number: cohort for number, cohort in learned.cohorts.items() if number >= oldest and cohort.is_whole}
-    looks = {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
+    polls = {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
     odds = curve.lost_share / (1 - curve.lost_share)
     length = cohort_seconds(rules)
     return Factors(
@@ -85,7 +85,7 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
         edges=curve.ages.edges,
         by_cohort={
             number: CohortFactors(
-                first=_odds_near(number, looks, odds) / odds,
+                first=_odds_near(number, polls, odds) / odds,
                 again=tuple(_callbacks_since(cohort, curve, now - (number + 0.5) * length)),
             )
             for number, cohort in whole.items()
@@ -93,11 +93,11 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
     )
 
 
-def _odds_near(number: int, looks: Mapping[int, tuple[int, float]], odds: float) -> float:
+def _odds_near(number: int, polls: Mapping[int, tuple[int, float]], odds: float) -> float:
     """The odds that a callback of this cohort is lost, where those of all are `odds`."""
     hits, expected = _BELIEF * odds, _BELIEF
     for near in range(number - _NEIGHBOURS, number + _NEIGHBOURS + 1):
-        found, at_even_odds = looks.get(near, (0, 0.0))
+        found, at_even_odds = polls.get(near, (0, 0.0))
         weight = 0.5 ** abs(near - number)
         hits += weight * found
         expected += weight * at_even_odds

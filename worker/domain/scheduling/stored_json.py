@@ -11,11 +11,11 @@ from hashlib import blake2b
 from math import inf
 from typing import Any
 
-from worker.domain.pricing.ages import Ages, ages_of
-from worker.domain.pricing.factors import CohortFactors, Factors
-from worker.domain.pricing.learning import Cohort, Learned, Look, Notes, cohort_seconds
-from worker.domain.pricing.prices import Prices
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import Ages, ages_of
+from worker.domain.scheduling.cohort_factors import CohortFactors, Factors
+from worker.domain.scheduling.learning import Cohort, Learned, Observations, Poll, cohort_seconds
+from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"
 """To be changed with the form of any of these texts."""
@@ -24,30 +24,31 @@ _FEW_DIGITS = 3
 """Of factors there are thousands, and none is known any better."""
 
 
-def notes_text(notes: Notes, rules: Rules) -> str:
+def observations_text(observations: Observations, rules: Rules) -> str:
     """What was noted, as text."""
     return _text(
         rules,
         {
-            "submitted": [[cohort, count] for cohort, count in notes.submitted.items()],
-            "called_back": [[*place, count] for place, count in notes.called_back.items()],
+            "submitted": [[cohort, count] for cohort, count in observations.submitted.items()],
+            "called_back": [[*place, count] for place, count in observations.called_back.items()],
             "looks": [
-                [look.cohort, look.last, look.bin, int(look.is_hit), count] for look, count in notes.looks.items()
+                [poll.cohort, poll.last, poll.bin, int(poll.is_hit), count]
+                for poll, count in observations.polls.items()
             ],
         },
     )
 
 
-def read_notes(text: str, rules: Rules) -> Notes:
+def read_observations(text: str, rules: Rules) -> Observations:
     """What was noted; nothing where it was noted for other ages."""
     stored = _read(text, rules)
     if stored is None:
-        return Notes()
-    return Notes(
+        return Observations()
+    return Observations(
         submitted=_counter(stored["submitted"]),
         called_back=Counter({(cohort, bin_): count for cohort, bin_, count in stored["called_back"]}),
-        looks=Counter(
-            {Look(cohort, last, bin_, bool(is_hit)): count for cohort, last, bin_, is_hit, count in stored["looks"]}
+        polls=Counter(
+            {Poll(cohort, last, bin_, bool(is_hit)): count for cohort, last, bin_, is_hit, count in stored["looks"]}
         ),
     )
 
@@ -58,10 +59,10 @@ def learned_text(learned: Learned, rules: Rules) -> str:
         rules,
         {
             "as_of": learned.as_of,
-            "open_looks": [_short(count) for count in learned.open_looks],
+            "open_polls": [_short(count) for count in learned.open_polls],
             "hits": [_short(count) for count in learned.hits],
             "cohorts": [
-                [number, cohort.size, _pairs(cohort.called_back), _pairs(cohort.first_looks), cohort.first_hits]
+                [number, cohort.size, _pairs(cohort.called_back), _pairs(cohort.first_polls), cohort.first_hits]
                 for number, cohort in learned.cohorts.items()
             ],
         },
@@ -74,40 +75,40 @@ def read_learned(text: str, rules: Rules) -> Learned | None:
     if stored is None:
         return None
     cohorts = {
-        number: Cohort(size, _counter(called_back), _counter(first_looks), first_hits)
-        for number, size, called_back, first_looks, first_hits in stored["cohorts"]
+        number: Cohort(size, _counter(called_back), _counter(first_polls), first_hits)
+        for number, size, called_back, first_polls, first_hits in stored["cohorts"]
     }
-    return Learned(ages_of(rules), cohorts, stored["open_looks"], stored["hits"], stored["as_of"])
+    return Learned(ages_of(rules), cohorts, stored["open_polls"], stored["hits"], stored["as_of"])
 
 
-def prices_text(prices: Prices, rules: Rules) -> str:
+def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
     """The prices, as text; null stands for never."""
     return _text(
         rules,
         {
-            "levels": [_short(level) for level in prices.levels],
-            "last_looks": [_short(age) for age in prices.last_looks],
-            "first": _ages_text(prices.first),
-            "again": [_ages_text(due) for due in prices.again],
-            "fits_one_batch": prices.fits_one_batch,
+            "levels": [_short(level) for level in schedule.levels],
+            "last_polls": [_short(age) for age in schedule.last_polls],
+            "first": _ages_text(schedule.first),
+            "again": [_ages_text(due) for due in schedule.again],
+            "fits_one_batch": schedule.fits_one_batch,
             "factors": [
                 [number, _short(known.first), [_roughly(factor) for factor in known.again]]
-                for number, known in prices.factors.by_cohort.items()
+                for number, known in schedule.factors.by_cohort.items()
             ],
         },
     )
 
 
-def read_prices_text(text: str, rules: Rules) -> Prices | None:
+def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
     """The prices; None where they were made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
     # Thousands of numbers, of which a hundred are different: each is kept once.
     known: dict[float, float] = {}
-    return Prices(
+    return PollSchedule(
         levels=tuple(stored["levels"]),
-        last_looks=tuple(stored["last_looks"]),
+        last_polls=tuple(stored["last_polls"]),
         first=_ages(stored["first"], known),
         again=tuple(_ages(due, known) for due in stored["again"]),
         # Texts of the release before have no such word.

@@ -9,13 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.domain.builders import NOW, PRICES, RULES, make_candidate
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.batch import worth_of
-from worker.domain.pricing.factors import NO_FACTORS, CohortFactors, Factors, factors_of
-from worker.domain.pricing.learning import KEPT_WINDOWS, NEVER, Learned, Look, Notes, cohort_of, cohort_seconds
-from worker.domain.pricing.prices import price_looks, prices_of
+from tests.unit.domain.builders import NOW, RULES, SCHEDULE, make_candidate
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.cohort_factors import NO_FACTORS, CohortFactors, Factors, factors_of
+from worker.domain.scheduling.fill_batch import priority_of
+from worker.domain.scheduling.learning import (
+    KEPT_WINDOWS,
+    NEVER,
+    Learned,
+    Observations,
+    Poll,
+    cohort_of,
+    cohort_seconds,
+)
+from worker.domain.scheduling.poll_schedule import compute_schedule, schedule_of
 
 AGES = ages_of(RULES)
 LENGTH = cohort_seconds(RULES)
@@ -35,30 +43,32 @@ def cohort_aged(hours: float) -> int:
     return cohort_of(AT - hours * 3_600.0, RULES)
 
 
-def note(notes: Notes, cohort: int, callbacks: Mapping[float, int], size: int = 1000, hits: int = 5) -> None:
-    """A cohort, what it was called back for until now, and 100 first looks."""
-    notes.submitted[cohort] += size
+def observe(
+    observations: Observations, cohort: int, callbacks: Mapping[float, int], size: int = 1000, hits: int = 5
+) -> None:
+    """A cohort, what it was called back for until now, and 100 first polls."""
+    observations.submitted[cohort] += size
     for age, count in callbacks.items():
         if age < AT - middle(cohort):
-            notes.called_back[cohort, AGES.bin_of(age)] += count
-    notes.looks[Look(cohort, NEVER, GRACE_OVER, True)] += hits
-    notes.looks[Look(cohort, NEVER, GRACE_OVER, False)] += 100 - hits
+            observations.called_back[cohort, AGES.bin_of(age)] += count
+    observations.polls[Poll(cohort, NEVER, GRACE_OVER, True)] += hits
+    observations.polls[Poll(cohort, NEVER, GRACE_OVER, False)] += 100 - hits
 
 
-def learned_after(odd: Mapping[int, Notes]) -> Learned:
+def learned_after(odd: Mapping[int, Observations]) -> Learned:
     """After six hours of usual cohorts, but for some."""
     learned = Learned(AGES)
     for cohort in COHORTS:
         if cohort not in odd:
-            notes = Notes()
-            note(notes, cohort, USUAL)
-            learned.fold(notes, AT, RULES)
-    for notes in odd.values():
-        learned.fold(notes, AT, RULES)
+            observations = Observations()
+            observe(observations, cohort, USUAL)
+            learned.fold(observations, AT, RULES)
+    for observations in odd.values():
+        learned.fold(observations, AT, RULES)
     return learned
 
 
-def factors_after(odd: Mapping[int, Notes]) -> Factors:
+def factors_after(odd: Mapping[int, Observations]) -> Factors:
     return factors_now(learned_after(odd))
 
 
@@ -75,26 +85,26 @@ def test_usual_cohorts_have_factors_near_one() -> None:
 
 
 def test_while_no_callback_comes_for_a_cohort_a_look_again_is_worth_little() -> None:
-    silent, notes = cohort_aged(hours=2.5), Notes()
-    note(notes, silent, {30.0: 475})
-    factors = factors_after({silent: notes})
+    silent, observations = cohort_aged(hours=2.5), Observations()
+    observe(observations, silent, {30.0: 475})
+    factors = factors_after({silent: observations})
     assert factors.factor(middle(silent), 1_800.0) < 0.05
     assert 0.2 < factors.factor(middle(silent), 6_900.0) < 0.8, "little was expected since then"
 
 
 def test_when_callbacks_come_after_all_a_look_again_is_worth_more() -> None:
-    late, notes = cohort_aged(hours=1.2), Notes()
-    note(notes, late, {30.0: 475, 4_000.0: 475})
-    factors = factors_after({late: notes})
+    late, observations = cohort_aged(hours=1.2), Observations()
+    observe(observations, late, {30.0: 475, 4_000.0: 475})
+    factors = factors_after({late: observations})
     assert factors.factor(middle(late), 3_600.0) > 3
     assert factors.factor(middle(late), 4_300.0) < 1, "not if it was looked at since"
 
 
 def test_the_more_first_looks_hit_without_callbacks_the_more_others_are_worth() -> None:
     unreceived = range(cohort_aged(hours=1), cohort_aged(hours=1) + 4)
-    odd = {cohort: Notes() for cohort in unreceived}
-    for cohort, notes in odd.items():
-        note(notes, cohort, {30.0: 20}, hits=48)
+    odd = {cohort: Observations() for cohort in unreceived}
+    for cohort, observations in odd.items():
+        observe(observations, cohort, {30.0: 20}, hits=48)
     factors = factors_after(odd)
     assert all(factors.factor(middle(cohort), None) > 3 for cohort in unreceived)
     near, far = (factors.factor(middle(cohort), None) for cohort in (unreceived.start - 1, COHORTS.start))
@@ -103,9 +113,9 @@ def test_the_more_first_looks_hit_without_callbacks_the_more_others_are_worth() 
 
 def test_no_odds_of_a_cohort_count_as_more_than_even() -> None:
     unreceived = range(cohort_aged(hours=1), cohort_aged(hours=1) + 3)
-    odd = {cohort: Notes() for cohort in unreceived}
-    for cohort, notes in odd.items():
-        note(notes, cohort, {}, hits=100)
+    odd = {cohort: Observations() for cohort in unreceived}
+    for cohort, observations in odd.items():
+        observe(observations, cohort, {}, hits=100)
     learned = learned_after(odd)
     lost = learned.curve(AT, RULES).lost_share
     assert factors_now(learned).factor(middle(unreceived.start + 1), None) == pytest.approx((1 - lost) / lost)
@@ -113,31 +123,31 @@ def test_no_odds_of_a_cohort_count_as_more_than_even() -> None:
 
 def test_a_cohort_that_was_not_looked_at_yet_goes_by_its_neighbours() -> None:
     losing, next_one = cohort_aged(hours=1), cohort_aged(hours=1) + 1
-    odd = {losing: Notes(), next_one: Notes()}
-    note(odd[losing], losing, {30.0: 250}, hits=33)
+    odd = {losing: Observations(), next_one: Observations()}
+    observe(odd[losing], losing, {30.0: 250}, hits=33)
     odd[next_one].submitted[next_one] += 1000
     factors = factors_after(odd)
     assert 1 < factors.factor(middle(next_one), None) < factors.factor(middle(losing), None)
 
 
 def test_few_orders_say_little() -> None:
-    few, notes = cohort_aged(hours=2.5), Notes()
-    note(notes, few, {30.0: 2}, size=4, hits=0)
-    assert factors_after({few: notes}).factor(middle(few), 1_800.0) > 0.4
+    few, observations = cohort_aged(hours=2.5), Observations()
+    observe(observations, few, {30.0: 2}, size=4, hits=0)
+    assert factors_after({few: observations}).factor(middle(few), 1_800.0) > 0.4
 
 
 def test_where_most_callbacks_are_lost_nothing_is_known_of_any_cohort() -> None:
-    odd = {cohort: Notes() for cohort in COHORTS}
-    for cohort, notes in odd.items():
-        note(notes, cohort, {}, hits=50)
+    odd = {cohort: Observations() for cohort in COHORTS}
+    for cohort, observations in odd.items():
+        observe(observations, cohort, {}, hits=50)
     assert factors_after(odd) == NO_FACTORS
 
 
 def test_cohorts_of_more_than_a_day_ago_and_those_not_counted_from_their_start_have_no_factors() -> None:
     yesterday, straddling = cohort_of(AT - RULES.window_seconds * KEPT_WINDOWS / 2, RULES) - 1, cohort_aged(hours=2)
-    odd = {yesterday: Notes(), straddling: Notes()}
-    note(odd[yesterday], yesterday, USUAL)
-    note(odd[straddling], straddling, USUAL, size=500)
+    odd = {yesterday: Observations(), straddling: Observations()}
+    observe(odd[yesterday], yesterday, USUAL)
+    observe(odd[straddling], straddling, USUAL, size=500)
     factors = factors_after(odd)
     assert yesterday not in factors.by_cohort
     assert straddling not in factors.by_cohort
@@ -146,9 +156,9 @@ def test_cohorts_of_more_than_a_day_ago_and_those_not_counted_from_their_start_h
 
 def test_a_cohort_past_the_age_limit_has_a_factor_at_every_edge() -> None:
     rules = Rules(unresolved_after_seconds=7_200.0)
-    learned, notes, cohort = Learned(ages_of(rules)), Notes(), cohort_aged(hours=4)
-    notes.submitted[cohort] += 1000
-    learned.fold(notes, AT, rules)
+    learned, observations, cohort = Learned(ages_of(rules)), Observations(), cohort_aged(hours=4)
+    observations.submitted[cohort] += 1000
+    learned.fold(observations, AT, rules)
     known = factors_of(learned, learned.curve(AT, rules), AT, rules).by_cohort[cohort].again
     assert len(known) == len(ages_of(rules).edges)
     assert known[0] < 0.5, "no callback came at all"
@@ -157,22 +167,22 @@ def test_a_cohort_past_the_age_limit_has_a_factor_at_every_edge() -> None:
 
 def test_prices_come_with_the_factors_of_what_was_learned() -> None:
     learned = learned_after({})
-    prices = prices_of(learned, AT, RULES, pending=101)
-    assert prices.factors == factors_now(learned)
-    assert replace(prices, factors=NO_FACTORS) == price_looks(learned.curve(AT, RULES), RULES)
+    schedule = schedule_of(learned, AT, RULES, pending=101)
+    assert schedule.factors == factors_now(learned)
+    assert replace(schedule, factors=NO_FACTORS) == compute_schedule(learned.curve(AT, RULES), RULES)
 
 
 @pytest.mark.parametrize(("pending", "fits"), [(0, True), (100, True), (101, False)])
 def test_prices_know_whether_all_that_is_pending_fits_one_batch(pending: int, fits: bool) -> None:
-    assert prices_of(learned_after({}), AT, RULES, pending=pending).fits_one_batch is fits
+    assert schedule_of(learned_after({}), AT, RULES, pending=pending).fits_one_batch is fits
 
 
 def test_between_two_edges_a_factor_is_straight_and_past_what_is_known_it_is_one() -> None:
     edges = (0.0, 10.0, 20.0)
     some = Factors(cohort_seconds=600.0, edges=edges, by_cohort={7: CohortFactors(3.0, (0.2, 0.4))})
     at = 7.5 * 600
-    looks = (0.0, 5.0, 10.0, 15.0, 20.0, 99.0)
-    assert [some.factor(at, last) for last in looks] == pytest.approx([0.2, 0.3, 0.4, 0.7, 1.0, 1.0])
+    polls = (0.0, 5.0, 10.0, 15.0, 20.0, 99.0)
+    assert [some.factor(at, last) for last in polls] == pytest.approx([0.2, 0.3, 0.4, 0.7, 1.0, 1.0])
     assert some.factor(at, None) == 3
     assert some.factor(at + 600, None) == NO_FACTORS.factor(at, 5.0) == 1
 
@@ -181,10 +191,10 @@ def test_a_factor_is_one_to_the_worth_of_a_look() -> None:
     order = make_candidate(submitted_at=NOW - timedelta(hours=2), queried_at=NOW - timedelta(hours=1))
     cohort = cohort_of(order.submitted_at.timestamp(), RULES)
     half = Factors(LENGTH, AGES.edges, {cohort: CohortFactors(2.0, (0.5,) * len(AGES.edges))})
-    prices = replace(PRICES, factors=half)
-    assert worth_of(order, prices, NOW) == worth_of(order, PRICES, NOW) / 2
+    schedule = replace(SCHEDULE, factors=half)
+    assert priority_of(order, schedule, NOW) == priority_of(order, SCHEDULE, NOW) / 2
     never = order._replace(queried_at=None)
-    assert worth_of(never, prices, NOW) == worth_of(never, PRICES, NOW) * 2
+    assert priority_of(never, schedule, NOW) == priority_of(never, SCHEDULE, NOW) * 2
 
 
 counts = st.integers(0, 5_000)
@@ -195,17 +205,17 @@ cohorts = st.integers(COHORTS.start - 200, COHORTS.stop + 3)
 @given(
     st.dictionaries(cohorts, counts, max_size=8),
     st.dictionaries(st.tuples(cohorts, bins), counts, max_size=8),
-    st.dictionaries(st.builds(Look, cohorts, st.just(NEVER) | bins, bins, st.booleans()), counts, max_size=8),
+    st.dictionaries(st.builds(Poll, cohorts, st.just(NEVER) | bins, bins, st.booleans()), counts, max_size=8),
     st.none() | st.floats(0, 400_000),
 )
 def test_whatever_was_noted_a_factor_is_more_than_nothing_and_finite(
-    submitted: dict[int, int], called_back: dict[tuple[int, int], int], looks: dict[Look, int], last: float | None
+    submitted: dict[int, int], called_back: dict[tuple[int, int], int], polls: dict[Poll, int], last: float | None
 ) -> None:
-    learned, notes = Learned(AGES), Notes()
-    notes.submitted.update(submitted)
-    notes.called_back.update(called_back)
-    notes.looks.update(looks)
-    learned.fold(notes, AT, RULES)
+    learned, observations = Learned(AGES), Observations()
+    observations.submitted.update(submitted)
+    observations.called_back.update(called_back)
+    observations.polls.update(polls)
+    learned.fold(observations, AT, RULES)
     factors = factors_now(learned)
     for cohort in range(COHORTS.start - 201, COHORTS.stop + 4, 5):
         factor = factors.factor(middle(cohort), last)

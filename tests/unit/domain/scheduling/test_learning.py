@@ -6,19 +6,19 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES
-from worker.domain.pricing.ages import ages_of
-from worker.domain.pricing.curve import PRIOR_LOST_SHARE, Curve, prior_curve
-from worker.domain.pricing.learning import (
+from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.learning import (
     COHORT_WINDOWS,
     HALF_LIFE_WINDOWS,
     KEPT_WINDOWS,
     NEVER,
     Learned,
-    Look,
-    Notes,
+    Observations,
+    Poll,
     cohort_of,
 )
-from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, Curve, prior_curve
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()
@@ -33,18 +33,18 @@ def share_at(curve: Curve, age: float) -> float:
     return curve.settled[bin_of(age)]
 
 
-def notes_of(cohort: int, size: int, callbacks: dict[float, int]) -> Notes:
-    notes = Notes()
-    notes.submitted[cohort] += size
+def observations_of(cohort: int, size: int, callbacks: dict[float, int]) -> Observations:
+    observations = Observations()
+    observations.submitted[cohort] += size
     for age, count in callbacks.items():
-        notes.called_back[cohort, bin_of(age)] += count
-    return notes
+        observations.called_back[cohort, bin_of(age)] += count
+    return observations
 
 
 def day_of(callbacks: dict[float, int], learned: Learned, size: int = 100, began: float = START) -> float:
     """A day of cohorts whose callbacks come at these ages; returns its end."""
     for number in range(144):
-        learned.fold(notes_of(cohort_of(began, RULES) + number, size, callbacks), began + number * 600.0, RULES)
+        learned.fold(observations_of(cohort_of(began, RULES) + number, size, callbacks), began + number * 600.0, RULES)
     return began + 86_400.0
 
 
@@ -67,10 +67,10 @@ def test_callbacks_teach_when_orders_settle() -> None:
 def test_a_cohort_that_has_reached_the_age_limit_has_taught_all_it_can() -> None:
     rules = Rules(unresolved_after_seconds=7_200.0)
     ages, cohort = ages_of(rules), cohort_of(START, rules)
-    learned, notes = Learned(ages), Notes()
-    notes.submitted[cohort] += 1000
-    notes.called_back[cohort, ages.bin_of(1_000.0)] += 500
-    learned.fold(notes, START + 4 * HOUR, rules)
+    learned, observations = Learned(ages), Observations()
+    observations.submitted[cohort] += 1000
+    observations.called_back[cohort, ages.bin_of(1_000.0)] += 500
+    learned.fold(observations, START + 4 * HOUR, rules)
     curve = learned.curve(START + 4 * HOUR, rules)
     assert curve.settled[ages.bin_of(900.0)] < 0.1
     assert curve.settled[-1] == pytest.approx(0.525, abs=0.05)
@@ -80,9 +80,9 @@ def test_first_looks_teach_how_many_callbacks_are_lost() -> None:
     learned = Learned(AGES)
     for number in range(144):
         cohort = cohort_of(START, RULES) + number
-        notes = notes_of(cohort, 100, {30.0: 80})
-        notes.looks[Look(cohort, NEVER, bin_of(700.0), True)] += 20
-        learned.fold(notes, START + number * 600.0, RULES)
+        observations = observations_of(cohort, 100, {30.0: 80})
+        observations.polls[Poll(cohort, NEVER, bin_of(700.0), True)] += 20
+        learned.fold(observations, START + number * 600.0, RULES)
     assert learned.curve(START + 86_400.0, RULES).lost_share == pytest.approx(0.2, abs=0.05)
 
 
@@ -90,16 +90,16 @@ def test_an_account_without_callbacks_learns_from_its_looks() -> None:
     learned, chance = Learned(AGES), random.Random(7)
     for number in range(144):
         cohort = cohort_of(START, RULES) + number
-        notes = notes_of(cohort, 40, {})
+        observations = observations_of(cohort, 40, {})
         for _ in range(40):
             settled_at = chance.choice([60.0, 60.0, 60.0, 20_000.0])
             last, age = NEVER, 660.0
             while True:
-                notes.looks[Look(cohort, last, bin_of(age), settled_at <= age)] += 1
+                observations.polls[Poll(cohort, last, bin_of(age), settled_at <= age)] += 1
                 if settled_at <= age:
                     break
                 last, age = bin_of(age), 2 * age
-        learned.fold(notes, START + number * 600.0, RULES)
+        learned.fold(observations, START + number * 600.0, RULES)
     curve = learned.curve(START + 86_400.0, RULES)
     assert curve.lost_share > 0.9
     assert share_at(curve, 700.0) == pytest.approx(0.75, abs=0.1)
@@ -108,29 +108,29 @@ def test_an_account_without_callbacks_learns_from_its_looks() -> None:
 
 
 def test_a_look_that_hits_within_the_bin_of_the_last_one_counts() -> None:
-    learned, notes = Learned(AGES), Notes()
-    notes.looks[Look(cohort_of(START, RULES), 20, 20, True)] += 1
-    learned.fold(notes, START, RULES)
-    assert (learned.hits[20], learned.open_looks[20]) == (1.0, 1.0)
+    learned, observations = Learned(AGES), Observations()
+    observations.polls[Poll(cohort_of(START, RULES), 20, 20, True)] += 1
+    learned.fold(observations, START, RULES)
+    assert (learned.hits[20], learned.open_polls[20]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("is_hit", [True, False])
 def test_a_look_past_the_age_limit_teaches_nothing_and_harms_nothing(is_hit: bool) -> None:
-    learned, notes = Learned(AGES), Notes()
+    learned, observations = Learned(AGES), Observations()
     last = bin_of(1.5 * RULES.unresolved_after_seconds)
-    notes.looks[Look(cohort_of(START, RULES), last, bin_of(2 * RULES.unresolved_after_seconds), is_hit)] += 1
-    learned.fold(notes, START, RULES)
-    assert not any(learned.open_looks)
+    observations.polls[Poll(cohort_of(START, RULES), last, bin_of(2 * RULES.unresolved_after_seconds), is_hit)] += 1
+    learned.fold(observations, START, RULES)
+    assert not any(learned.open_polls)
     assert not any(learned.hits)
 
 
 def test_an_order_counts_once_in_a_bin_however_often_it_is_looked_at_there() -> None:
-    learned, notes = Learned(AGES), Notes()
+    learned, observations = Learned(AGES), Observations()
     cohort = cohort_of(START, RULES)
-    for look in (Look(cohort, 18, 20, False), *[Look(cohort, 20, 20, False)] * 7, Look(cohort, 20, 21, False)):
-        notes.looks[look] += 1
-    learned.fold(notes, START, RULES)
-    assert learned.open_looks[18:22] == [1.0, 1.0, 1.0, 0.0]
+    for poll in (Poll(cohort, 18, 20, False), *[Poll(cohort, 20, 20, False)] * 7, Poll(cohort, 20, 21, False)):
+        observations.polls[poll] += 1
+    learned.fold(observations, START, RULES)
+    assert learned.open_polls[18:22] == [1.0, 1.0, 1.0, 0.0]
 
 
 def test_a_cohort_whose_first_orders_were_not_counted_does_not_count() -> None:
@@ -138,34 +138,34 @@ def test_a_cohort_whose_first_orders_were_not_counted_does_not_count() -> None:
     cohort = cohort_of(START, RULES)
     for learned in (healthy, straddling):
         for number in range(6):
-            notes = notes_of(cohort + number, 4000, {30.0: 3800})
-            notes.looks[Look(cohort + number, NEVER, bin_of(700.0), True)] += 190
-            learned.fold(notes, START + 3600.0, RULES)
-    notes = notes_of(cohort - 1, 2000, {30.0: 2400})
-    notes.looks[Look(cohort - 1, NEVER, bin_of(700.0), False)] += 200
-    straddling.fold(notes, START + 3600.0, RULES)
+            observations = observations_of(cohort + number, 4000, {30.0: 3800})
+            observations.polls[Poll(cohort + number, NEVER, bin_of(700.0), True)] += 190
+            learned.fold(observations, START + 3600.0, RULES)
+    observations = observations_of(cohort - 1, 2000, {30.0: 2400})
+    observations.polls[Poll(cohort - 1, NEVER, bin_of(700.0), False)] += 200
+    straddling.fold(observations, START + 3600.0, RULES)
     at = START + 2 * HOUR
     assert straddling.curve(at, RULES).lost_share == pytest.approx(healthy.curve(at, RULES).lost_share)
 
 
 def test_each_note_counts_once_however_notes_are_put_together() -> None:
-    together, apart, sum_of = Learned(AGES), Learned(AGES), Notes()
+    together, apart, sum_of = Learned(AGES), Learned(AGES), Observations()
     cohort = cohort_of(START, RULES)
     for age in (30.0, 90.0, 90.0):
-        notes = notes_of(cohort, 10, {age: 2})
-        notes.looks[Look(cohort, NEVER, bin_of(700.0), False)] += 3
-        apart.fold(notes, START, RULES)
-        sum_of.add(notes)
+        observations = observations_of(cohort, 10, {age: 2})
+        observations.polls[Poll(cohort, NEVER, bin_of(700.0), False)] += 3
+        apart.fold(observations, START, RULES)
+        sum_of.add(observations)
     together.fold(sum_of, START, RULES)
     assert together.cohorts == apart.cohorts
-    assert together.open_looks == pytest.approx(apart.open_looks)
+    assert together.open_polls == pytest.approx(apart.open_polls)
     (kept,) = together.cohorts.values()
-    assert (kept.size, kept.called_back[bin_of(90.0)], kept.first_looks[bin_of(700.0)]) == (30, 4, 9)
+    assert (kept.size, kept.called_back[bin_of(90.0)], kept.first_polls[bin_of(700.0)]) == (30, 4, 9)
 
 
 def test_notes_are_empty_until_something_is_noted() -> None:
-    assert not Notes()
-    assert notes_of(1, 1, {})
+    assert not Observations()
+    assert observations_of(1, 1, {})
 
 
 def test_the_old_is_forgotten() -> None:
@@ -178,26 +178,26 @@ def test_the_old_is_forgotten() -> None:
 
 
 def test_what_looks_taught_loses_half_of_its_weight_in_a_half_life() -> None:
-    learned, notes = Learned(AGES), Notes()
-    notes.looks[Look(cohort_of(START, RULES), NEVER, 30, False)] += 8
-    learned.fold(notes, START, RULES)
-    learned.fold(Notes(), START + HALF_LIFE_WINDOWS * RULES.window_seconds, RULES)
-    assert learned.open_looks[10] == pytest.approx(4)
+    learned, observations = Learned(AGES), Observations()
+    observations.polls[Poll(cohort_of(START, RULES), NEVER, 30, False)] += 8
+    learned.fold(observations, START, RULES)
+    learned.fold(Observations(), START + HALF_LIFE_WINDOWS * RULES.window_seconds, RULES)
+    assert learned.open_polls[10] == pytest.approx(4)
 
 
 def test_a_clock_that_was_set_back_forgets_nothing() -> None:
-    learned, notes = Learned(AGES), Notes()
-    notes.looks[Look(cohort_of(START, RULES), NEVER, 30, False)] += 8
-    learned.fold(notes, START, RULES)
-    learned.fold(Notes(), START - HOUR, RULES)
-    assert learned.open_looks[10] == 8
+    learned, observations = Learned(AGES), Observations()
+    observations.polls[Poll(cohort_of(START, RULES), NEVER, 30, False)] += 8
+    learned.fold(observations, START, RULES)
+    learned.fold(Observations(), START - HOUR, RULES)
+    assert learned.open_polls[10] == 8
 
 
 def test_cohorts_are_kept_for_two_days_and_no_longer() -> None:
     learned = Learned(AGES)
     for number in range(KEPT_WINDOWS // COHORT_WINDOWS + 20):
         at = START + number * COHORT_WINDOWS * RULES.window_seconds
-        learned.fold(notes_of(cohort_of(at, RULES), 5, {30.0: 4}), at, RULES)
+        learned.fold(observations_of(cohort_of(at, RULES), 5, {30.0: 4}), at, RULES)
     assert len(learned.cohorts) <= KEPT_WINDOWS / COHORT_WINDOWS + 2
     assert len(learned.hits) == len(AGES.edges) - 1
 
