@@ -122,7 +122,7 @@ def _measure(database_url: str) -> list[_Moments]:
         query = reconciler.reconcile(slot)
         client.moments.ended = time.perf_counter()
         if query is None or len(query.orders) != _BATCH:
-            raise RuntimeError(f"the pass did not ask about {_BATCH} orders: {query}")
+            raise RuntimeError(f"the pass did not poll {_BATCH} orders: {query}")
         return client.moments
 
     try:

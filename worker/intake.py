@@ -72,7 +72,7 @@ class Intake:
         return answer
 
     def cancel_orders(self, orders: object, *, source: str = "reconciler.cancel_orders") -> Answer:
-        """Stop asking about orders that the billing system has dealt with."""
+        """Stop polling orders that the billing system has dealt with."""
         result = cancel(self._database, self._app_ids, orders, source)
         answer: Answer = {
             "cancelled": result.changed,
@@ -83,7 +83,7 @@ class Intake:
         return answer
 
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
-        """Ask about pending orders next, within the same budget."""
+        """Poll pending orders next, within the same budget."""
         result = check(self._database, self._app_ids, orders, source)
         answer: Answer = {"queued": result.changed, "rejected": _told(result.rejections)}
         log.info("checks queued", action="checks_queued", **_counts(answer))

@@ -37,7 +37,7 @@ class Granted:
 
 
 class Reconciler:
-    """Asks about the orders of one slot at a time; safe to share between threads."""
+    """Polls the orders of one slot at a time; safe to share between threads."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Reconciler:
         granted = self.take(slot)
         if granted is None:
             return None
-        self.ask(granted)
+        self.query(granted)
         return granted.query
 
     def take(self, slot: SlotKey) -> Granted | None:
@@ -83,7 +83,7 @@ class Reconciler:
         )
         return Granted(query=query, started=started)
 
-    def ask(self, granted: Granted) -> None:
+    def query(self, granted: Granted) -> None:
         """The second half: ask the platform, and write back what came of it."""
         query = granted.query
         try:

@@ -52,13 +52,13 @@ def record_callbacks(*sent: object, **named: object) -> object:
 
 @app.task(name="reconciler.cancel_orders", base=DurableTask)
 def cancel_orders(*sent: object, **named: object) -> object:
-    """Stop asking about orders, named by reference."""
+    """Stop polling orders, named by reference."""
     return current().intake.cancel_orders(_argument("orders", sent, named), source="reconciler.cancel_orders")
 
 
 @app.task(name="reconciler.check_orders", base=DurableTask)
 def check_orders(*sent: object, **named: object) -> object:
-    """Ask about orders next, named by reference."""
+    """Poll orders next, named by reference."""
     return current().intake.check_orders(_argument("orders", sent, named), source="reconciler.check_orders")
 
 

@@ -143,7 +143,7 @@ class Ticks:
 
     def _exchange(self, slot: SlotKey, granted: Granted) -> None:
         try:
-            _guarded(lambda: self._reconciler.ask(granted))
+            _guarded(lambda: self._reconciler.query(granted))
         finally:
             self._exchanges.discard(threading.current_thread())
             self._end(slot)

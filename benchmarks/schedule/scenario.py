@@ -32,7 +32,7 @@ class Scenario:
     window_seconds: float
     """One query may be sent in each window."""
     batch_size: int
-    """How many orders one query asks about at most."""
+    """How many orders one query polls at most."""
     orders: Sequence[Order]
 
 

@@ -9,7 +9,7 @@ from benchmarks.schedule.scenario import Order, Scenario
 
 
 class Policy(Protocol):
-    """Chooses whom to ask about. Told only what a worker can know, in the order in which it happens; times in seconds.
+    """Chooses whom to poll. Told only what a worker can know, in the order in which it happens; times in seconds.
 
     An order is named by its place in the scenario. Between `choose` and `answered` nothing else is told.
     """
@@ -21,7 +21,7 @@ class Policy(Protocol):
         """A pending order was settled by its callback, and is pending no more."""
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
-        """The pending orders to ask about in this window, at most `limit`, each once; none to send no query."""
+        """The pending orders to poll in this window, at most `limit`, each once; none to send no query."""
         ...
 
     def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:

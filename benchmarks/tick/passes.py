@@ -209,7 +209,7 @@ def answer_to(query: Query) -> Answer:
 def _item(field_name: str, order: Order, number: int, alone: bool) -> dict[str, str | None]:
     status = "0" if alone else {0: "0", 1: "0", 2: "-1"}.get(number % 10, "1")
     return {
-        field_name: order.asked_id,
+        field_name: order.polled_id,
         "appid": APP_ID,
         "mobile": order.mobile and f"{order.mobile[:3]}****{order.mobile[7:]}",
         "trafficSts": status,

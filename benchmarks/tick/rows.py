@@ -54,12 +54,12 @@ Condition = ColumnElement[bool]
 Values = dict[str, ColumnElement[Any]]
 
 
-def age_bucket_of(was_asked: Condition, is_asked_apart: Condition, poll_age: Number) -> Number:
+def age_bucket_of(was_asked: Condition, is_polled_apart: Condition, poll_age: Number) -> Number:
     """`age_bucket` of an order, by whether it was asked about, and its age in seconds at the last such query."""
     ends = [
         (poll_age < literal_column(str(edge)), _number(group)) for group, edge in enumerate(bucket_edges(Rules()), 1)
     ]
-    return case((~was_asked, _number(0)), (is_asked_apart, _number(1)), *ends, else_=_number(BUCKETS - 1))
+    return case((~was_asked, _number(0)), (is_polled_apart, _number(1)), *ends, else_=_number(BUCKETS - 1))
 
 
 def orders(dialect: Dialect, *, first: int, count: int, pending: int, pending_before: int) -> Select[Any]:

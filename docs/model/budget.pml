@@ -225,7 +225,7 @@ proctype Network(byte r) {
 #define BOOT_CLOCK_DECIDES (slots[at].boot_id == HOST(me) && slots[at].boot_due <= boot[me] + slots[at].wait)
 #endif
 
-/* may_ask: Permission.ASK and BRING_BACK; neither is WAIT. A clock that is stepped at will may have been stepped before
+/* may_query: Permission.ASK and BRING_BACK; neither is WAIT. A clock that is stepped at will may have been stepped before
    each reading, so where it decides it may say anything, and its times need not be kept. */
 #define NOT_BEFORE(now, due) (now >= due || due <= LONG_DUE)
 #define ASK (BOOT_CLOCK_DECIDES -> NOT_BEFORE(boot[me], slots[at].boot_due) \

@@ -351,4 +351,4 @@ def test_an_order_that_learns_its_request_id_while_it_is_chosen_is_left_for_the_
     bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "c2"}])
     with bench.database.write() as connection:
         claimed = claim(connection, "default", choice, now, 100)
-    assert [order.asked_id for order in claimed] == ["c0", "c2"]
+    assert [order.polled_id for order in claimed] == ["c0", "c2"]

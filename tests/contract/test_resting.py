@@ -46,7 +46,7 @@ def test_an_account_rests_once_its_orders_are_leased_or_settled(bench: Workbench
 @pytest.mark.parametrize("lane", Lane)
 @pytest.mark.parametrize("kind", ["request_id", "custom_parm"])
 @pytest.mark.parametrize("is_asked_already", [False, True])
-def test_whatever_way_an_order_is_to_be_asked_about_its_account_is_tried(
+def test_whatever_way_an_order_is_to_be_polled_its_account_is_tried(
     bench: Workbench, lane: Lane, kind: str, is_asked_already: bool
 ) -> None:
     bench.enqueue({kind: "x1", "mobile": "18812340804", "account": "other"})

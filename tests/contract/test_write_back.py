@@ -44,7 +44,7 @@ def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Wor
     assert (event["kind"], event["query_id"], event["to_state"]) == ("settled", query.id, "succeeded")
     row = bench.rows(QUERIES)[0]
     assert (row["outcome"], row["settled_count"], row["pending_count"], row["absent_count"]) == ("answered", 2, 1, 0)
-    assert (row["order_count"], row["asked_ids"], row["http_status"]) == (3, "lost,open,won", 200)
+    assert (row["order_count"], row["polled_ids"], row["http_status"]) == (3, "lost,open,won", 200)
 
 
 def test_the_next_query_about_an_order_waits_until_a_look_is_worth_anything(bench: Workbench) -> None:
@@ -58,7 +58,7 @@ def test_the_next_query_about_an_order_waits_until_a_look_is_worth_anything(benc
         assert order.due_at >= query.sent_at + bench.rules.windows(1)
 
 
-def test_an_order_that_was_asked_about_stands_in_the_group_of_its_age(bench: Workbench) -> None:
+def test_an_order_that_was_polled_stands_in_the_group_of_its_age(bench: Workbench) -> None:
     bench.add("young", age_seconds=2.0)
     bench.add("old", age_seconds=60_000.0)
     bench.add("never")
@@ -94,7 +94,7 @@ def test_a_callback_and_an_answer_that_contradict_it_are_shown_to_a_person(bench
     assert [event["kind"] for event in bench.events_of("a")] == ["settled", "contradicted"]
 
 
-def test_an_order_cancelled_while_it_was_asked_about_stays_cancelled(bench: Workbench) -> None:
+def test_an_order_cancelled_while_it_was_polled_stays_cancelled(bench: Workbench) -> None:
     bench.add("a")
     query = bench.take()
     bench.intake.cancel_orders([{"request_id": "a"}])

@@ -8,7 +8,7 @@ from typing import Any
 from tests.faults.house import House
 from tests.support.waiting import eventually
 
-_ROWS = "SELECT asked_ids, outcome, http_status, settled_count, sent_at, answered_at FROM platform_queries ORDER BY id"
+_ROWS = "SELECT polled_ids, outcome, http_status, settled_count, sent_at, answered_at FROM platform_queries ORDER BY id"
 
 
 @dataclass(frozen=True, kw_only=True)

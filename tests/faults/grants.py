@@ -30,7 +30,7 @@ def check_each_is_sent_once(house: House, *, unsent: Collection[int] = ()) -> No
     """
     # Read before the rows: each arrival's grant was committed by then.
     arrivals = house.arrivals()
-    rows = house.rows("SELECT id, asked_ids FROM platform_queries ORDER BY id")
+    rows = house.rows("SELECT id, polled_ids FROM platform_queries ORDER BY id")
     grants = iter([set(asked.split(",")) for query_id, asked in rows if query_id not in unsent])
     for arrival in arrivals:
         # One whose body never came does not tell what it asked.

@@ -80,7 +80,7 @@ def settled_by(body: bytes) -> list[str]:
             aftermath = after_answer(
                 query, answer, rows, make_state(echoes_custom_parm=True), schedule=SCHEDULE, now=NOW, rules=RULES
             )
-            found.extend(change.after.asked_id for change in aftermath.changes if change.settles)
+            found.extend(change.after.polled_id for change in aftermath.changes if change.settles)
     return found
 
 
@@ -98,9 +98,9 @@ def settled_by_callback(body: bytes) -> list[str]:
     found: list[str] = []
     for query in QUERIES[:1] + QUERIES[-1:]:
         order = query.orders[0]
-        if order.asked_id in (callback.report.request_id, callback.report.custom_parm):
-            verdict = judge(order, [callback.report], app_id=APP_ID, asked_by=None)
-            found.extend([order.asked_id] * settle(order, verdict, source=Source.CALLBACK, now=NOW).settles)
+        if order.polled_id in (callback.report.request_id, callback.report.custom_parm):
+            verdict = judge(order, [callback.report], app_id=APP_ID, polled_by=None)
+            found.extend([order.polled_id] * settle(order, verdict, source=Source.CALLBACK, now=NOW).settles)
     return found
 
 

@@ -173,7 +173,7 @@ class Checker:
         ids = ",".join(str(row["id"]) for row in settled)
         events = rows_of(
             self.engine,
-            "SELECT e.order_id, e.source, e.detail, q.outcome, q.asked_ids FROM order_events e"
+            "SELECT e.order_id, e.source, e.detail, q.outcome, q.polled_ids FROM order_events e"
             f" LEFT JOIN platform_queries q ON q.id = e.query_id WHERE e.kind = 'settled' AND e.order_id IN ({ids})",
         )
         for row in settled:
@@ -185,7 +185,7 @@ class Checker:
                 assert words in self.callbacks, f"S5: no callback said {words}"
                 continue
             assert event["outcome"] == "answered", f"S5: {row['id']} was settled by a query that was {event['outcome']}"
-            asked = tuple(event["asked_ids"].split(","))
+            asked = tuple(event["polled_ids"].split(","))
             assert {row["request_id"], row["custom_parm"]} & set(asked), f"S5: {row['id']} was not asked about"
             said = [item for arrival in self.platform.arrivals if arrival.ids == asked for item in arrival.said]
             assert words in said, f"S5: no answer to {asked} said {words}"

@@ -62,7 +62,7 @@ class Pass:
     under_way: float
     after: float
     ended: int
-    """How many of the recharges that it asks about end before it arrives."""
+    """How many of the recharges that it polls end before it arrives."""
     mood: Mood
     doom_of_grant: Doom | None
     doom_of_write_back: Doom | None

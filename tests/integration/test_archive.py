@@ -76,7 +76,7 @@ def test_settled_orders_are_moved_whole_and_come_back_as_they_were(bench: Workbe
     assert bench.rows(ARCHIVED) == []
 
 
-def test_what_a_person_decides_what_is_asked_about_and_what_is_young_stays(bench: Workbench, cli: CommandLine) -> None:
+def test_what_a_person_decides_what_is_polled_and_what_is_young_stays(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, "strange", "old")
     add_settled(bench, "young", days_ago=89)
     bench.add("r-pending", "r-unresolved")

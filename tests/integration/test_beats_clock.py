@@ -81,7 +81,7 @@ def place(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
             request_deadline_seconds=0.5,
             callback_grace_seconds=0.05,
             tick_seconds=0.1,
-            # There is always one more to ask about.
+            # There is always one more to poll.
             batch_size=1,
             log_level="DEBUG",
         )

@@ -45,7 +45,7 @@ def test_the_plan_is_what_the_next_grant_takes_and_changes_nothing(cli: CommandL
     assert (bench.rows(ORDERS), bench.rows(BUDGETS), bench.rows(QUERIES)) == before
     assert [order["request_id"] for order in plan["orders"]] == list(bench.take().ids)
     assert (plan["work"], plan["id_kind"], plan["order_count"]) == ("batch", "requestId", 100)
-    assert (plan["may_be_asked_now"], plan["waits"]) == (True, None)
+    assert (plan["may_query_now"], plan["waits"]) == (True, None)
 
 
 def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, bench: Workbench) -> None:
@@ -81,7 +81,7 @@ def test_an_account_that_may_not_be_asked_now_says_until_when(cli: CommandLine, 
     bench.write_back.failed(bench.take(), Unreachable("no route"))
     let_the_slot_be_due(bench)
     plan = plan_of(cli)
-    assert plan["may_be_asked_now"] is False
+    assert plan["may_query_now"] is False
     assert plan["waits"].startswith("the account backs off until ")
     assert plan["backs_off_until"] is not None
     assert [order["request_id"] for order in plan["orders"]] == ["a"]
@@ -95,7 +95,7 @@ def test_while_the_window_runs_that_is_said(cli: CommandLine, bench: Workbench) 
     bench.ask([item("a")])
     plan = plan_of(cli)
     assert plan["waits"].startswith("the window of the last query runs until ")
-    assert (plan["work"], plan["orders"], plan["may_be_asked_now"]) == (None, [], False)
+    assert (plan["work"], plan["orders"], plan["may_query_now"]) == (None, [], False)
     assert "default: no order is due." in cli.run("plan").stdout
 
 

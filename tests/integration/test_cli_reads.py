@@ -184,7 +184,7 @@ def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_by_name(cli: CommandL
         assert f"{rewritten} is a number that a spreadsheet has rewritten" in told
 
 
-def test_a_check_marks_orders_to_be_asked_about_next(cli: CommandLine, bench: Workbench) -> None:
+def test_a_check_marks_orders_to_be_polled_next(cli: CommandLine, bench: Workbench) -> None:
     first, second, _ = bench.enqueue(
         {"request_id": "1"}, {"custom_parm": "A", "mobile": MOBILE}, {"request_id": "3"}, age_seconds=0
     )

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.budget import Permission, may_ask, reserve
+from worker.domain.budget import Permission, may_query, reserve
 from worker.domain.choice import choose
 from worker.domain.index_ranges import first_pages
 from worker.domain.records.accounts import AccountState
@@ -59,7 +59,7 @@ class WaitingGrants:
             )
             token = connection.execute(select(BUDGETS.c.token)).scalar_one()
             row = lock_slot_of_token(connection, slot.account_sid, slot.number, token)
-            if row is None or may_ask(row.slot, now, self.rules) is not Permission.ASK:
+            if row is None or may_query(row.slot, now, self.rules) is not Permission.QUERY:
                 return None
             state = AccountState(account="default")
             candidates = read_candidates(
@@ -79,7 +79,7 @@ class WaitingGrants:
                     "id_kind": choice.id_kind,
                     "order_count": len(orders),
                     "sent_at": now.database,
-                    "asked_ids": ",".join(order.asked_id for order in orders),
+                    "polled_ids": ",".join(order.polled_id for order in orders),
                 },
             )
             reserved = reserve(now, self.rules, uuid.uuid4().hex)

@@ -1,4 +1,4 @@
-"""Cancelling orders, and asking about some of them next."""
+"""Cancelling orders, and polling some of them next."""
 
 import json
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def test_orders_that_may_still_settle_are_cancelled_and_final_ones_stay(bench: W
     assert bench.intake.cancel_orders(listed) == {"cancelled": 0, "unchanged": 6, "rejected": []}
 
 
-def test_a_cancelled_order_is_not_asked_about_and_a_late_result_is_only_told(bench: Workbench) -> None:
+def test_a_cancelled_order_is_not_polled_and_a_late_result_is_only_told(bench: Workbench) -> None:
     bench.add("r1", "r2")
     query = bench.take()
     assert bench.intake.cancel_orders(references("r1")) == {"cancelled": 1, "unchanged": 0, "rejected": []}
@@ -157,7 +157,7 @@ def test_a_check_costs_no_slot_of_its_own_and_is_done_once_answered(bench: Workb
     assert states_of(bench) == {"r1": "succeeded"}
 
 
-def test_a_check_while_a_query_is_under_way_has_the_order_asked_about_again(bench: Workbench) -> None:
+def test_a_check_while_a_query_is_under_way_has_the_order_polled_again(bench: Workbench) -> None:
     bench.add("r1")
     query = bench.take()
     assert bench.intake.check_orders(references("r1"))["queued"] == 1

@@ -305,7 +305,7 @@ def test_of_each_group_the_first_and_the_last_orders_are_read_and_no_more(databa
     assert len({each.order_id for each in found}) == len(found)
 
 
-def test_of_orders_that_are_asked_about_one_by_one_the_first_of_each_group_is_read(database: Database) -> None:
+def test_of_orders_that_are_polled_one_by_one_the_first_of_each_group_is_read(database: Database) -> None:
     """While nobody knows whether the platform echoes a customParm."""
     add(
         database,

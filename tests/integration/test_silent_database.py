@@ -234,7 +234,7 @@ def test_ticks_that_hang_end_and_the_process_asks_again_by_itself(
             query_window_seconds=0.3,
             query_margin_seconds=0.05,
             request_deadline_seconds=0.5,
-            # There is always one more to ask about.
+            # There is always one more to poll.
             batch_size=1,
             tick_seconds=0.05,
         )

@@ -249,11 +249,11 @@ def test_closing_waits_for_the_query_that_is_under_way(
     with running(migrated_database_url, simulator, tmp_path, deadline_seconds=5.0) as runtime:
         enqueue(runtime, "a")
 
-        def is_asking() -> bool:
+        def is_querying() -> bool:
             runtime.ticks.tick()
             return bool(simulator.record.arrivals())
 
-        eventually(is_asking, "a query")
+        eventually(is_querying, "a query")
     assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
     bench.close()
 

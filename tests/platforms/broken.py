@@ -51,7 +51,7 @@ class _BelievesTheFirst(WriteBack):
     """Takes any -1 for a failure, whether or not the platform shows that it knows the order."""
 
     def answered(self, query: Query, answer: Answer) -> Any:
-        mobiles = {order.asked_id: order.mobile for order in query.orders}
+        mobiles = {order.polled_id: order.mobile for order in query.orders}
 
         def with_evidence(name: str, report: Report) -> Report:
             return replace(report, mobile=mobiles[name], ori_amount="2.94", has_amount_field=True, remark="失败")

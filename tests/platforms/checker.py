@@ -156,7 +156,7 @@ class Checker:
 
     def _is_answerable(self, order: TrueOrder, at: float, kind: str | None = None) -> bool:
         """Whether the platform, well and asked for this order alone, gives its result."""
-        kind = kind or order.asked_by
+        kind = kind or order.polled_by
         refuses = self.platform.refuses_for_good(order, kind)
         return order.is_final(at) and not refuses and self.platform.speaks_plainly(order, kind, at)
 
@@ -223,4 +223,4 @@ class Checker:
 
     def _named(self, place: int) -> str:
         order = self.orders[place]
-        return f"{order.account}:{order.name(order.asked_by)}"
+        return f"{order.account}:{order.name(order.polled_by)}"

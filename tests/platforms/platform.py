@@ -102,7 +102,7 @@ class RandomPlatform:
         return None
 
     def _way_to_fail(self, places: Sequence[int], kind: str, at: float) -> str:
-        """How the whole query fails by what it asks about; empty where it is answered."""
+        """How the whole query fails by what it polls; empty where it is answered."""
         traits = self.traits
         if kind == CUSTOM_PARM and traits.refuses_custom_parm:
             return traits.refuses_custom_parm

@@ -60,7 +60,7 @@ class TrueOrder:
         return self.request_id if kind == REQUEST_ID else self.custom_parm
 
     @property
-    def asked_by(self) -> str:
+    def polled_by(self) -> str:
         """The kind of id by which the worker must ask, until it learns a requestId."""
         return REQUEST_ID if "request_id" in self.given else CUSTOM_PARM
 

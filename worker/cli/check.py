@@ -11,7 +11,7 @@ _AT_ONCE = 500
 
 
 def check(refs: References, account: Account = "default", as_json: AsJson = False) -> None:
-    """Ask about these orders next, within the same budget; what is not pending is refused.
+    """Poll these orders next, within the same budget; what is not pending is refused.
 
     Exit status 1 when one was refused.
     """

@@ -1,4 +1,4 @@
-"""`reconciler plan`: whom the next query would ask about, and why."""
+"""`reconciler plan`: whom the next query would poll, and why."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -56,7 +56,7 @@ def _told(plan: "Plan", now: datetime, rules: "Rules", limit: int | None) -> dic
         "paused_at": state.paused_at,
         "backs_off_until": until,
         "slot_due_at": plan.slot_due_at,
-        "may_be_asked_now": not (state.paused_at or until or plan.slot_due_at is None or plan.slot_due_at > now),
+        "may_query_now": not (state.paused_at or until or plan.slot_due_at is None or plan.slot_due_at > now),
         "waits": _waits(plan, until, now),
         "work": None if choice is None else choice.work.value,
         "id_kind": None if choice is None else choice.id_kind.value,

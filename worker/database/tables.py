@@ -169,7 +169,7 @@ class PlatformQuery(Base):
     pending_count: Mapped[int | None] = mapped_column(Integer)
     absent_count: Mapped[int | None] = mapped_column(Integer)
     answer_excerpt: Mapped[str | None] = mapped_column(LongText)
-    asked_ids: Mapped[str] = mapped_column(LongText)
+    polled_ids: Mapped[str] = mapped_column(LongText)
     """Joined by commas, which no id contains."""
     absent_ids: Mapped[str | None] = mapped_column(LongText)
     added_items: Mapped[str | None] = mapped_column(LongText)

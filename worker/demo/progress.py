@@ -57,7 +57,7 @@ class Progress:
         return sum(count for state, count in self.states.items() if state.is_final)
 
     @property
-    def is_asking(self) -> bool:
+    def is_querying(self) -> bool:
         """Whether a query is under way."""
         return bool(self.latest) and self.latest[0].outcome == "in_flight"
 

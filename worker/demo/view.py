@@ -113,7 +113,7 @@ def line_of(moment: Moment) -> str:
 
 def budget_words(progress: Progress) -> str:
     """What the budget says, in words."""
-    if progress.is_asking:
+    if progress.is_querying:
         return "asking now"
     if progress.next_query_in is None:
         return "the budget's first window has not begun"

@@ -115,7 +115,7 @@ def after_answer(
 
 
 def _said_by_order(query: Query, answer: Answer) -> _Said:
-    said = {order.id: answer.said[order.asked_id] for order in query.orders if order.asked_id in answer.said}
+    said = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
     if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not said:
         # The page does not promise that customParm comes back. The order's mobile then vouches for a lone item.
         nameless = tuple(report for report in answer.added if report.custom_parm is None)
@@ -129,7 +129,7 @@ def _judge(
 ) -> Verdict:
     contradiction = contradictions.get(order.id)
     reason = contradiction.beside(reports) if contradiction else None
-    verdict = judge(order, reports, app_id=query.app_id, asked_by=query.id_kind, contradiction=reason)
+    verdict = judge(order, reports, app_id=query.app_id, polled_by=query.id_kind, contradiction=reason)
     if verdict.effect is Effect.NONE or not _is_guess(order, reports[0], query):
         return verdict
     return Verdict(
@@ -161,7 +161,7 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
     if reports:
         change = _apply_said(order, learned, asking)
     else:
-        absent = count_absence(_asked(order, asking), query, answer, asking.state, now)
+        absent = count_absence(_polled(order, asking), query, answer, asking.state, now)
         change = _blame(absent, contradiction, query, now)
     # A platform that answers one order a query has said nothing of the others, however old they are. Three absences
     # lead to a query about the order alone, so this ends.
@@ -170,20 +170,20 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
     return change
 
 
-def _asked(order: Order, asking: _Asking) -> Change:
+def _polled(order: Order, asking: _Asking) -> Change:
     """The marks that any answered query leaves on an order that it asked about."""
     query, now, rules = asking.query, asking.now, asking.rules
     # Compared with what stood there at the grant, not with a time: a clock may have been ahead at the request.
-    served = {asked.id: asked.check_requested_at for asked in query.orders}
-    asked_again = order.check_requested_at is not None and order.check_requested_at != served[order.id]
+    served = {polled.id: polled.check_requested_at for polled in query.orders}
+    checked_again = order.check_requested_at is not None and order.check_requested_at != served[order.id]
     after = replace(
         order.out_of_suspicion(),
         lease_token=None,
         queried_at=query.sent_at,
         query_count=order.query_count + 1,
         age_bucket=bucket_at(order.submitted_at, query.sent_at, rules),
-        due_at=now if asked_again else next_due(order.submitted_at, asking.schedule, now, rules),
-        check_requested_at=order.check_requested_at if asked_again else None,
+        due_at=now if checked_again else next_due(order.submitted_at, asking.schedule, now, rules),
+        check_requested_at=order.check_requested_at if checked_again else None,
     )
     return _answered(order, after, query, now)
 
@@ -198,7 +198,7 @@ def _answered(order: Order, after: Order, query: Query, now: datetime) -> Change
 def _apply_said(order: Order, learned: AccountState, asking: _Asking) -> Change:
     """What items do to their order."""
     query, now, verdict = asking.query, asking.now, asking.verdicts[order.id]
-    change = _asked(order, asking)
+    change = _polled(order, asking)
     heard = replace(change.after, absences=0, absence_mark=0, lane=Lane.BATCH)
     settled = settle(heard, verdict, source=Source.QUERY, now=now, query_id=query.id)
     change = change.then(settled.after, settled.events)
@@ -229,7 +229,7 @@ def _leave_alone(
     change = Change(before=order, after=order)
     if contradiction or not reports:
         return _blame(change, contradiction, query, now)
-    verdict = judge(order, reports, app_id=query.app_id, asked_by=query.id_kind)
+    verdict = judge(order, reports, app_id=query.app_id, polled_by=query.id_kind)
     if not order.state.may_settle and not (verdict.effect is not Effect.NONE and _is_guess(order, reports[0], query)):
         return settle(order, verdict, source=Source.QUERY, now=now, query_id=query.id)
     detail = f"the order is no longer this query's: {', '.join(report.words for report in reports)}"

@@ -23,7 +23,7 @@ _ROUNDING_SECONDS = 0.00001
 class Permission(Enum):
     """Whether a slot may carry a query now."""
 
-    ASK = "ask"
+    QUERY = "ask"
     WAIT = "wait"
     BRING_BACK = "bring back"
     """The wait lies further ahead than its own length: a clock was stepped. Set it to that length from now."""
@@ -31,13 +31,13 @@ class Permission(Enum):
     """The row was written with a longer window than ours: ask nothing on it, and leave it as it is."""
 
 
-def may_ask(slot: Slot, now: Reading, rules: Rules) -> Permission:
+def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
     """Decide about a slot whose row is locked, by the clocks as read under that lock; its window was raised before."""
     if is_longer(slot.window_seconds, rules.window_seconds):
         return Permission.REFUSE
     ahead = _seconds_ahead(slot, now)
     if ahead <= 0:
-        return Permission.ASK
+        return Permission.QUERY
     is_stepped = not boot_clock_decides(slot, now) and ahead > _longest_wait(slot, rules)
     return Permission.BRING_BACK if is_stepped else Permission.WAIT
 
@@ -47,7 +47,7 @@ def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
 
     Infinite where its window is longer than ours. Of a row that is not locked it is a hint when to lock it, and decide.
     """
-    match may_ask(slot, now, rules):
+    match may_query(slot, now, rules):
         case Permission.WAIT:
             return _seconds_ahead(slot, now)
         case Permission.REFUSE:

@@ -164,7 +164,7 @@ class CallbackMatcher:
         settled = False
         for order in orders:
             app_id = self._app_ids[order.account]
-            verdict = judge(order, [callback.report], app_id=app_id, asked_by=None, contradiction=contradiction)
+            verdict = judge(order, [callback.report], app_id=app_id, polled_by=None, contradiction=contradiction)
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
             self._changes[order.id] = self._changes[order.id].then(change.after, change.events)

@@ -1,4 +1,4 @@
-"""When asking about an order stops: a person decides. An answer or a callback still settles it."""
+"""When polling an order stops: a person decides. An answer or a callback still settles it."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ OVERDUE_WINDOWS = 60
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, detail: str) -> Change:
     """Make an order unresolved."""
     order = change.after
-    after = replace(order.no_longer_asked_about(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
+    after = replace(order.no_longer_polled(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
     return change.then(after, [query.event(order, after, EventKind.GAVE_UP, now, f"{attention}: {detail}")])
 
 

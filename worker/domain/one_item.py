@@ -62,7 +62,7 @@ def with_probe(
     """
     streak = state.one_item_streak
     is_wanted = is_one_item_answer(query, answer) and streak > 0 and streak % STREAK_BEFORE_PROBE == 0
-    left_out = {order.id for order in query.orders if order.asked_id in answer.absent}
+    left_out = {order.id for order in query.orders if order.polled_id in answer.absent}
     for change in changes:
         if is_wanted and change.after.id in left_out and query.holds(change.before):
             is_wanted = False
@@ -77,8 +77,8 @@ def with_probe(
 
 
 def _is_probe(query: Query) -> bool:
-    asked = query.orders[0]
-    return query.is_alone and asked.lane is Lane.ALONE and asked.check_requested_at is not None
+    polled = query.orders[0]
+    return query.is_alone and polled.lane is Lane.ALONE and polled.check_requested_at is not None
 
 
 def _no_suspicion(state: AccountState) -> AccountState:

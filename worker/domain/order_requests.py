@@ -7,7 +7,7 @@ from datetime import datetime
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.order_keys import Directory, OrderKey
 from worker.domain.records.orders import Change, EventKind, Order, OrderEvent, OrderState, Source
-from worker.domain.settlement import ask_again_now
+from worker.domain.settlement import poll_again_now
 
 Reference = tuple[int, object, OrderKey]
 """Index in the list, payload, key."""
@@ -25,14 +25,14 @@ class ReferenceResult:
 
 
 def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
-    """Stop asking about orders that the billing system has dealt with. Final and cancelled ones stay as they are.
+    """Stop polling orders that the billing system has dealt with. Final and cancelled ones stay as they are.
 
     `orders` are all that the references name.
     """
     result = ReferenceResult()
     for order, _ in _named(references, orders, result):
         if order.state.may_settle and order.id not in result.changes:
-            after = order.no_longer_asked_about(OrderState.CANCELLED)
+            after = order.no_longer_polled(OrderState.CANCELLED)
             result.changes[order.id] = _change(order, after, EventKind.CANCELLED, now)
             result.changed += 1
         else:
@@ -41,7 +41,7 @@ def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: da
 
 
 def check_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
-    """Ask about pending orders next. Other states are refused: whoever wants them asked about reopens them first.
+    """Poll pending orders next. Other states are refused: whoever wants them asked about reopens them first.
 
     `orders` are all that the references name.
     """
@@ -51,7 +51,7 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
             error = f"order {key}: is {order.state.value}, not pending; reopen it first"
             result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
             continue
-        marked = ask_again_now(Change(before=order, after=order), now).after
+        marked = poll_again_now(Change(before=order, after=order), now).after
         after = replace(marked, check_requested_at=now)
         result.changes[order.id] = _change(order, after, EventKind.CHECK_REQUESTED, now)
         result.changed += 1

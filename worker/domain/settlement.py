@@ -64,12 +64,12 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
     hearing = _Hearing(verdict=verdict, source=source, now=now, query_id=query_id)
     if verdict.effect is Effect.NONE:
         change = hearing.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
-        return ask_again_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
+        return poll_again_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
     if not order.state.may_settle:
         return _compare_with_final(order, hearing)
     if verdict.effect is Effect.DUE_NOW:
         change = hearing.change(order, order, EventKind.NOT_BELIEVED)
-        return ask_again_now(change, now) if order.state is OrderState.PENDING else change
+        return poll_again_now(change, now) if order.state is OrderState.PENDING else change
     named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
         heard = replace(named.not_denied(), **_said(verdict))
@@ -78,7 +78,7 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
     return hearing.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
 
 
-def ask_again_now(change: Change, now: datetime) -> Change:
+def poll_again_now(change: Change, now: datetime) -> Change:
     """Make an order due now. Where a query for it is under way, have it asked about again afterwards."""
     order = change.after
     if order.is_leased(now):
@@ -96,7 +96,7 @@ def _said(verdict: Verdict) -> dict[str, Any]:
 
 
 def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Order:
-    return order.no_longer_asked_about(
+    return order.no_longer_polled(
         _STATE[verdict.effect],
         **_said(verdict),
         settled_by=source,

@@ -63,12 +63,12 @@ def judge(
     reports: Sequence[Report],
     *,
     app_id: str,
-    asked_by: IdKind | None,
+    polled_by: IdKind | None,
     contradiction: str | None = None,
 ) -> Verdict:
     """Judge the items (one or more) that name an order.
 
-    `app_id` is the account's own; `asked_by` is the id kind of the query, None for a callback; `contradiction` is a
+    `app_id` is the account's own; `polled_by` is the id kind of the query, None for a callback; `contradiction` is a
     reason that only the caller can see (an id that belongs to another row). The first finding that applies decides.
     """
     report = reports[0]
@@ -81,9 +81,9 @@ def judge(
         case "0":
             return Verdict(effect=Effect.PENDING, report=report, amount=read_amount(report.ori_amount))
         case "1":
-            return _success(order, report, is_callback=asked_by is None)
+            return _success(order, report, is_callback=polled_by is None)
         case "-1":
-            return _failure(order, report, asked_by)
+            return _failure(order, report, polled_by)
         case _:
             return _nothing(
                 report, Attention.UNKNOWN_STATUS, f"trafficSts {report.traffic_sts!r} is neither 1, 0 nor -1"
@@ -124,14 +124,14 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
     return Verdict(effect=Effect.SUCCEEDED, report=report, amount=amount)
 
 
-def _failure(order: Order, report: Report, asked_by: IdKind | None) -> Verdict:
+def _failure(order: Order, report: Report, polled_by: IdKind | None) -> Verdict:
     """A -1 is a failure only where the platform shows that it knows the order; else nobody knows of a refund."""
     amount = read_amount(report.ori_amount)
     shows_number = shows_mobile(report.mobile, order.mobile)
-    if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, asked_by)):
-        return _denial(report, asked_by, "-1 without evidence that the platform knows the order")
+    if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, polled_by)):
+        return _denial(report, polled_by, "-1 without evidence that the platform knows the order")
     if _denies_order(report.remark or "", shows_number=shows_number):
-        return _denial(report, asked_by, "-1 that says there is no such order")
+        return _denial(report, polled_by, "-1 that says there is no such order")
     if amount != 0 and report.ori_amount is not None:
         reason = f"charged {report.ori_amount} for a failed order"
         return Verdict(
@@ -140,16 +140,16 @@ def _failure(order: Order, report: Report, asked_by: IdKind | None) -> Verdict:
     return Verdict(effect=Effect.FAILED, report=report, amount=amount)
 
 
-def _names_other_id(order: Order, report: Report, asked_by: IdKind | None) -> bool:
+def _names_other_id(order: Order, report: Report, polled_by: IdKind | None) -> bool:
     """Whether the item names the row's id that it was not asked by; a callback has to name both.
 
     An echo of the id in the request proves nothing: a platform that does not know the order echoes it, too.
     """
     by_request_id = order.request_id is not None and report.request_id == order.request_id
     by_custom_parm = order.custom_parm is not None and report.custom_parm == order.custom_parm
-    if asked_by is None:
+    if polled_by is None:
         return by_request_id and by_custom_parm
-    return by_custom_parm if asked_by is IdKind.REQUEST_ID else by_request_id
+    return by_custom_parm if polled_by is IdKind.REQUEST_ID else by_request_id
 
 
 def _denies_order(remark: str, *, shows_number: bool) -> bool:
@@ -159,14 +159,14 @@ def _denies_order(remark: str, *, shows_number: bool) -> bool:
     return not shows_number or any(word in words for word in _OF_AN_ORDER)
 
 
-def _denial(report: Report, asked_by: IdKind | None, reason: str) -> Verdict:
+def _denial(report: Report, polled_by: IdKind | None, reason: str) -> Verdict:
     return Verdict(
         effect=Effect.NONE,
         report=report,
         attention=Attention.UNKNOWN_TO_PLATFORM,
         reason=reason,
         # A callback may be wrong where an answer is right: the platform is asked at once.
-        is_due_now=asked_by is None,
+        is_due_now=polled_by is None,
     )
 
 

@@ -14,7 +14,7 @@ from worker.stores.rejected_orders import keep
 
 
 def cancel(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
-    """Stop asking about orders that the billing system has dealt with. Final and cancelled ones stay as they are.
+    """Stop polling orders that the billing system has dealt with. Final and cancelled ones stay as they are.
 
     `references` is what a task was given, whatever it is; `app_ids` are the configured accounts.
     """
@@ -22,7 +22,7 @@ def cancel(database: Database, app_ids: Mapping[str, str], references: object, s
 
 
 def check(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
-    """Ask about pending orders next. Orders in other states are refused. The arguments are those of `cancel`."""
+    """Poll pending orders next. Orders in other states are refused. The arguments are those of `cancel`."""
     return _decide_all(database, app_ids, references, source, check_all)
 
 

@@ -22,7 +22,7 @@ from worker.domain.scheduling.stored_json import (
     schedule_text,
 )
 from worker.stores import poll_schedules
-from worker.stores.recharge_orders import count_pending, is_any_asked_alone
+from worker.stores.recharge_orders import count_pending, is_any_polled_alone
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -122,7 +122,7 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
         learned: Mapping[str, str] = {}
         if texts:
             pending = count_pending(connection, account, rules.batch_size + 1)
-            if pending <= rules.batch_size and is_any_asked_alone(connection, account):
+            if pending <= rules.batch_size and is_any_polled_alone(connection, account):
                 # It takes the slots that batches leave: they are not to come in every one.
                 pending = rules.batch_size + 1
             learned = _learn(account, row.learned, texts, pending, now, rules)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.budget import Permission, begin, bring_back, is_longer, may_ask, opens_in, reserve
+from worker.domain.budget import Permission, begin, bring_back, is_longer, may_query, opens_in, reserve
 from worker.domain.choice import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
 from worker.domain.records.accounts import AccountState
@@ -128,7 +128,7 @@ class Grants:
                 return None
             now = read_clocks(self._database, connection, self._clock)
             row = raise_window_of(connection, row, now, self._rules)
-            match may_ask(row.slot, now, self._rules):
+            match may_query(row.slot, now, self._rules):
                 case Permission.BRING_BACK:
                     save_slot(connection, row.id, bring_back(row.slot, now, self._rules), now.database)
                     return None
@@ -136,14 +136,14 @@ class Grants:
                     return None
             states = lock_states(connection, slot.app_ids)
             for account in accounts_in_turn(tuple(slot.app_ids), row.last_account):
-                if not _may_be_asked(connection, states[account], now):
+                if not _may_be_queried(connection, states[account], now):
                     continue
-                query = self._ask_about(connection, slot, row, states[account], now)
+                query = self._query_account(connection, slot, row, states[account], now)
                 if query is not None:
                     return query
             return None
 
-    def _ask_about(
+    def _query_account(
         self, connection: Connection, slot: SlotKey, row: SlotRow, state: AccountState, now: Reading
     ) -> Query | None:
         schedule = read_schedule(connection, state.account, self._rules)
@@ -177,7 +177,7 @@ class Grants:
                 "id_kind": choice.id_kind,
                 "order_count": len(orders),
                 "sent_at": now.database,
-                "asked_ids": ",".join(order.asked_id for order in orders),
+                "polled_ids": ",".join(order.polled_id for order in orders),
             },
         )
         # Past the deadline: a crash needs no sweeper, the lease runs out.
@@ -221,7 +221,7 @@ def choose_due(
     return choose(each_once([*found, *more]), state, schedule, now, rules)
 
 
-def _may_be_asked(connection: Connection, state: AccountState, now: Reading) -> bool:
+def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:
     brought_back = restart_stepped_backoff(state, now.database)
     if brought_back != state:
         save_state(connection, brought_back)

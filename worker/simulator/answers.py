@@ -97,12 +97,12 @@ def arranged(items: Sequence[tuple[str, Item]], style: AnswerStyle, rng: Random)
     return ordered[:1] if style.shape is Shape.SINGLE_ONLY else ordered
 
 
-def compose(items: Sequence[tuple[str, Item]], *, asked: int, style: AnswerStyle) -> bytes:
+def compose(items: Sequence[tuple[str, Item]], *, polled: int, style: AnswerStyle) -> bytes:
     """The body of an answer to so many ids, with these items, each beside the id it was asked by."""
     shown = [(one, _shown(item, style)) for one, item in items]
     shape = style.shape
     if shape is Shape.AUTO:
-        shape = Shape.SINGLE_ONLY if asked == 1 and len(shown) == 1 else Shape.ARRAY
+        shape = Shape.SINGLE_ONLY if polled == 1 and len(shown) == 1 else Shape.ARRAY
     status = {} if style.ok_status is None else {"statusCode": style.ok_status}
     answer: object
     match shape:

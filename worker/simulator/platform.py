@@ -17,7 +17,7 @@ from worker.simulator.garbage import GARBAGE, READABLE
 from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
 from worker.simulator.protocol import Head, Query, check_body, check_head
 from worker.simulator.record import Arrival, Record
-from worker.simulator.refusals import Asked, Code, Refusal, error_body
+from worker.simulator.refusals import Code, Polled, Refusal, error_body
 
 _JSON = (("Content-Type", "application/json;charset=utf-8"),)
 Items = list[tuple[str, Item]]
@@ -102,15 +102,15 @@ class Platform:
         except Refusal as refusal:
             if not arrival.over_limit:
                 raise
-            raise Refusal(Code.TOO_FREQUENT, str(refusal), asked=refusal.asked) from refusal
+            raise Refusal(Code.TOO_FREQUENT, str(refusal), polled=refusal.polled) from refusal
         if arrival.over_limit:
-            asked = Asked(id_kind=query.id_kind, ids=query.ids)
-            raise Refusal(Code.TOO_FREQUENT, f"{arrival.window_spacing:.3f} s after the one before", asked=asked)
+            polled = Polled(id_kind=query.id_kind, ids=query.ids)
+            raise Refusal(Code.TOO_FREQUENT, f"{arrival.window_spacing:.3f} s after the one before", polled=polled)
         return query
 
     def _refused(self, arrival: Arrival, refusal: Refusal) -> Reply:
-        noted = _noting(arrival, refusal.asked.id_kind, refusal.asked.ids)
-        noted = replace(noted, violations=arrival.violations + refusal.asked.violations)
+        noted = _noting(arrival, refusal.polled.id_kind, refusal.polled.ids)
+        noted = replace(noted, violations=arrival.violations + refusal.polled.violations)
         code = refusal.code
         self.record.close(replace(noted, outcome="refused", detail=refusal.detail, status_code=code.status_code))
         return Reply(body=error_body(code.status_code, code.message))
@@ -122,7 +122,7 @@ class Platform:
         fault = faults.of_answer(query.ids, rng)
         items, spoiled = self._items(query, faults, rng)
         items = arranged(items, self.answers, rng)
-        body = compose(items, asked=len(query.ids), style=self.answers)
+        body = compose(items, polled=len(query.ids), style=self.answers)
         if fault is None or fault.removeprefix("garbage-") in READABLE:
             told = tuple(_told(one, item) for one, item in items)
             said = tuple((one, status) for one, status, _, _ in told)

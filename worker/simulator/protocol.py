@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from worker.simulator.accounts import Registered
-from worker.simulator.refusals import Asked, Code, Refusal
+from worker.simulator.refusals import Code, Polled, Refusal
 
 MAX_IDS = 100
 ID_KINDS = ("requestId", "customParm")
@@ -75,22 +75,22 @@ def check_body(body: bytes, account: Registered) -> Query:
     """What the body asks. Raises Refusal, with the ids where they could be read."""
     fields = _object_of(body)
     kinds = [kind for kind in ID_KINDS if kind in fields]
-    asked = _asked(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Asked()
+    polled = _polled(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Polled()
     for name in ("action", "appid"):
         if not fields.get(name):
-            raise Refusal(Code.MISSING_PARAMETER, name, asked=asked)
+            raise Refusal(Code.MISSING_PARAMETER, name, polled=polled)
     if not kinds:
-        raise Refusal(Code.MISSING_PARAMETER, "requestId or customParm", asked=asked)
+        raise Refusal(Code.MISSING_PARAMETER, "requestId or customParm", polled=polled)
     if unknown := sorted(set(fields) - {"action", "appid", *ID_KINDS}):
-        raise Refusal(Code.BAD_PARAMETER, f"unknown field {', '.join(unknown)}", asked=asked)
+        raise Refusal(Code.BAD_PARAMETER, f"unknown field {', '.join(unknown)}", polled=polled)
     if len(kinds) > 1:
-        raise Refusal(Code.BAD_PARAMETER, "both requestId and customParm", asked=asked)
+        raise Refusal(Code.BAD_PARAMETER, "both requestId and customParm", polled=polled)
     if fields["action"] != "getTrafficResult":
-        raise Refusal(Code.BAD_PARAMETER, f"action {fields['action']}", asked=asked)
+        raise Refusal(Code.BAD_PARAMETER, f"action {fields['action']}", polled=polled)
     if fields["appid"] not in account.app_ids:
-        raise Refusal(Code.APPLICATION_CHECK, f"appid {fields['appid']}", asked=asked)
-    _check_ids(asked)
-    return Query(app_id=fields["appid"], id_kind=kinds[0], ids=asked.ids)
+        raise Refusal(Code.APPLICATION_CHECK, f"appid {fields['appid']}", polled=polled)
+    _check_ids(polled)
+    return Query(app_id=fields["appid"], id_kind=kinds[0], ids=polled.ids)
 
 
 def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
@@ -161,21 +161,21 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _asked(id_kind: str, value: str) -> Asked:
+def _polled(id_kind: str, value: str) -> Polled:
     if value.startswith("[") and value.endswith("]"):
         value = value[1:-1]
     ids = tuple(value.split(",")) if value else ()
     breaches = {"no_ids": not ids, "over_100_ids": len(ids) > MAX_IDS, "doubled_ids": len(set(ids)) != len(ids)}
-    return Asked(id_kind=id_kind, ids=ids, violations=tuple(name for name, is_so in breaches.items() if is_so))
+    return Polled(id_kind=id_kind, ids=ids, violations=tuple(name for name, is_so in breaches.items() if is_so))
 
 
-def _check_ids(asked: Asked) -> None:
-    if not asked.ids:
-        raise Refusal(Code.MISSING_PARAMETER, f"{asked.id_kind} is empty", asked=asked)
-    if "over_100_ids" in asked.violations:
-        raise Refusal(Code.TOO_MANY_IDS, f"{len(asked.ids)} ids", asked=asked)
-    if "doubled_ids" in asked.violations:
-        raise Refusal(Code.DOUBLED_IDS, "an id is there twice", asked=asked)
-    for one in asked.ids:
+def _check_ids(polled: Polled) -> None:
+    if not polled.ids:
+        raise Refusal(Code.MISSING_PARAMETER, f"{polled.id_kind} is empty", polled=polled)
+    if "over_100_ids" in polled.violations:
+        raise Refusal(Code.TOO_MANY_IDS, f"{len(polled.ids)} ids", polled=polled)
+    if "doubled_ids" in polled.violations:
+        raise Refusal(Code.DOUBLED_IDS, "an id is there twice", polled=polled)
+    for one in polled.ids:
         if not _ID.fullmatch(one):
-            raise Refusal(Code.BAD_PARAMETER, f"{one!r} is no id", asked=asked)
+            raise Refusal(Code.BAD_PARAMETER, f"{one!r} is no id", polled=polled)

@@ -36,7 +36,7 @@ class Code(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class Polled:
     """What a body asked for, as far as it could be read."""
 
     id_kind: str | None = None
@@ -49,11 +49,11 @@ class Asked:
 class Refusal(Exception):
     """The platform does not answer this query. `detail` is for the record, and is not sent."""
 
-    def __init__(self, code: Code, detail: str, *, asked: Asked | None = None) -> None:
+    def __init__(self, code: Code, detail: str, *, polled: Polled | None = None) -> None:
         super().__init__(f"{code.status_code} {code.message}: {detail}")
         self.code = code
         self.detail = detail
-        self.asked = asked or Asked()
+        self.polled = polled or Polled()
 
 
 def error_body(status_code: str, message: str) -> bytes:

@@ -97,13 +97,13 @@ def events_of(connection: Connection, order_id: int) -> list[Row]:
 def queries_about(connection: Connection, order: Row) -> list[Row]:
     """The queries that asked about an order, oldest first; `absent` says that the answer left it out."""
     names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
-    asked = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.asked_ids, name)) for kind, name in names if name]
+    polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
     bounds = [QUERIES.c.account == order["account"], QUERIES.c.id >= _first_query_since(connection, order)]
     if order["state"] is not OrderState.PENDING:
-        # Nobody asks about it since it has left that state.
+        # Nobody polls it since it has left that state.
         bounds.append(QUERIES.c.sent_at <= order["updated_at"])
-    columns = (*_QUERY_COLUMNS, QUERIES.c.asked_ids, QUERIES.c.absent_ids)
-    rows = _rows(connection, select(*columns).where(*bounds, or_(*asked)).order_by(QUERIES.c.id))
+    columns = (*_QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
+    rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))
     return list(_about(rows, {kind: name for kind, name in names if name}))
 
 
@@ -147,8 +147,8 @@ def _holds(ids: ColumnElement[str], name: str) -> ColumnElement[bool]:
 
 def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
     for row in rows:
-        asked, absent, name = row.pop("asked_ids"), row.pop("absent_ids"), names[row["id_kind"]]
-        if name in asked.split(","):
+        polled, absent, name = row.pop("polled_ids"), row.pop("absent_ids"), names[row["id_kind"]]
+        if name in polled.split(","):
             yield {**row, "absent": name in (absent or "").split(",")}
 
 

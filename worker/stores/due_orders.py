@@ -98,7 +98,7 @@ def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
 def _first_due(index_range: IndexRange) -> ColumnElement[int]:
     lane, kind, group = index_range
     # By LIMIT and not by EXISTS, which PostgreSQL might answer for all accounts by reading every due order.
-    due = is_due(STATES.c.account, bindparam("now")) & _is_asked(_text(lane), _text(kind), _number(group))
+    due = is_due(STATES.c.account, bindparam("now")) & _is_polled(_text(lane), _text(kind), _number(group))
     return select(literal(1)).where(due).limit(1).scalar_subquery()
 
 
@@ -181,6 +181,6 @@ def is_due(
     return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
 
 
-def _is_asked(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
+def _is_polled(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
     """Whether an order stands in this range of the index."""
     return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.age_bucket == group)

@@ -180,7 +180,7 @@ def count_pending(connection: Connection, account: str, most: int) -> int:
     return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
 
 
-def is_any_asked_alone(connection: Connection, account: str) -> bool:
+def is_any_polled_alone(connection: Connection, account: str) -> bool:
     """Whether a pending order of the account may be asked about in a query of its own: by its lane or its id kind."""
     is_alone = (ORDERS.c.lane != Lane.BATCH) | (ORDERS.c.id_kind != IdKind.REQUEST_ID)
     alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING, is_alone).limit(1)

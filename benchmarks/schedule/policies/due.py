@@ -25,13 +25,13 @@ class ExponentialBackoff(PendingOrders):
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
         """Those due for longest; `now` in seconds."""
-        while self._never_asked and self._never_asked[0][0] <= now:
-            due_at, order = self._never_asked.popleft()
+        while self._never_polled and self._never_polled[0][0] <= now:
+            due_at, order = self._never_polled.popleft()
             if self._is_pending[order]:
                 heappush(self._due, (due_at, order))
         return _take_due(self._due, self._is_pending, now, limit)
 
-    def _ask_again(self, order: int, now: float) -> None:
+    def _poll_again(self, order: int, now: float) -> None:
         wait = self._next_wait_seconds.get(order, FIRST_BACKOFF_SECONDS)
         self._next_wait_seconds[order] = min(2 * wait, LONGEST_BACKOFF_SECONDS)
         heappush(self._due, (now + wait, order))
@@ -51,7 +51,7 @@ class FirstVersion(PendingOrders):
     def choose(self, now: float, limit: int) -> Sequence[int]:
         """The due ones, in the order of that rule; `now` in seconds."""
         chosen = _take_due(self._due_again, self._is_pending, now, self._kept_for_again(limit))
-        chosen += self._take_never_asked(now, limit - len(chosen))
+        chosen += self._take_never_polled(now, limit - len(chosen))
         chosen += _take_due(self._due_again, self._is_pending, now, limit - len(chosen))
         self._batches += bool(chosen)
         return chosen
@@ -61,7 +61,7 @@ class FirstVersion(PendingOrders):
             return math.ceil(limit / 5)
         return limit if self._batches % 5 == 4 else 0
 
-    def _ask_again(self, order: int, now: float) -> None:
+    def _poll_again(self, order: int, now: float) -> None:
         age_windows = (now - self._submitted_at[order]) / self._window_seconds
         wait_windows = max(SHORTEST_WAIT_WINDOWS, math.sqrt(age_windows))
         heappush(self._due_again, (now + wait_windows * self._window_seconds, order))

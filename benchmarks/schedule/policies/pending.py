@@ -13,12 +13,12 @@ class PendingOrders:
         """For a scenario's number of orders and its grace."""
         self._grace_seconds = scenario.grace_seconds
         self._is_pending = bytearray(len(scenario.orders))
-        self._never_asked: deque[tuple[float, int]] = deque()
+        self._never_polled: deque[tuple[float, int]] = deque()
 
     def submitted(self, order: int, at: float) -> None:
         """Keep an order that may be asked about once its grace has ended; `at` in seconds."""
         self._is_pending[order] = True
-        self._never_asked.append((at + self._grace_seconds, order))
+        self._never_polled.append((at + self._grace_seconds, order))
 
     def called_back(self, order: int, at: float) -> None:
         """Drop an order that its callback settled; `at` in seconds."""
@@ -30,15 +30,15 @@ class PendingOrders:
             self._is_pending[order] = False
         for order in asked:
             if self._is_pending[order]:
-                self._ask_again(order, now)
+                self._poll_again(order, now)
 
-    def _ask_again(self, order: int, now: float) -> None:
+    def _poll_again(self, order: int, now: float) -> None:
         """An order was asked about and is still pending."""
 
-    def _take_never_asked(self, now: float, limit: int) -> list[int]:
+    def _take_never_polled(self, now: float, limit: int) -> list[int]:
         """Take at most `limit` pending orders whose grace has ended, the oldest first."""
         taken: list[int] = []
-        waiting = self._never_asked
+        waiting = self._never_polled
         while waiting and waiting[0][0] <= now and len(taken) < limit:
             _, order = waiting.popleft()
             if self._is_pending[order]:

@@ -18,7 +18,7 @@ class OldestFirst(PendingOrders):
     def choose(self, now: float, limit: int) -> Sequence[int]:
         """The oldest; `now` in seconds."""
         still_pending = [order for order in self._oldest if self._is_pending[order]]
-        self._oldest = still_pending + self._take_never_asked(now, limit - len(still_pending))
+        self._oldest = still_pending + self._take_never_polled(now, limit - len(still_pending))
         return tuple(self._oldest)
 
 
@@ -32,12 +32,12 @@ class RoundRobin(PendingOrders):
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
         """The next in turn; `now` in seconds."""
-        chosen = self._take_never_asked(now, limit)
+        chosen = self._take_never_polled(now, limit)
         while self._asked and len(chosen) < limit:
             order = self._asked.popleft()
             if self._is_pending[order]:
                 chosen.append(order)
         return chosen
 
-    def _ask_again(self, order: int, now: float) -> None:
+    def _poll_again(self, order: int, now: float) -> None:
         self._asked.append(order)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.platform.asking import AUTHORIZATION, CREDENTIALS, SIGN, ask, assert_shows_no_credential, failure
+from tests.contract.platform.querying import AUTHORIZATION, CREDENTIALS, SIGN, ask, assert_shows_no_credential, failure
 from tests.contract.platform.raw_server import Peer, RawServer, http
 from worker.domain.records.query_errors import HttpError, Malformed, Refused
 from worker.domain.records.reports import IdKind

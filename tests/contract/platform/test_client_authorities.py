@@ -8,7 +8,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.contract.platform.asking import ask, failure
+from tests.contract.platform.querying import ask, failure
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
 from worker.domain.records.query_errors import Unreachable
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.contract.platform.asking import CREDENTIALS, DEADLINE, NOW, ask, client_of, failure
+from tests.contract.platform.querying import CREDENTIALS, DEADLINE, NOW, ask, client_of, failure
 from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Reply, http
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable

@@ -145,7 +145,7 @@ def _s4(evidence: Evidence) -> Iterator[str]:
             # Cut before its body came, or refused before a look at it: what it held was never seen.
             continue
         if not 1 <= len(ids) <= 100:
-            yield f"arrival {arrival['number']} asks about {len(ids)} ids"
+            yield f"arrival {arrival['number']} polls {len(ids)} ids"
         for one, count in Counter(ids).items():
             if count > 1:
                 yield f"arrival {arrival['number']} names {one} {count} times"

@@ -39,10 +39,10 @@ def _by_query(order: Row, event: Row, query: Row | None, evidence: Evidence) -> 
     if query is None or query["outcome"] != "answered":
         yield f"names query {event['query_id']}, which was not answered"
         return
-    asked = set(query["asked_ids"].split(","))
+    asked = set(query["polled_ids"].split(","))
     names = {order["request_id"], order["custom_parm"]} & asked
     if not names:
-        yield f"names query {query['id']}, which did not ask about it"
+        yield f"names query {query['id']}, which did not poll it"
     told = [
         (status, amount, remark)
         for arrival in evidence.arrivals

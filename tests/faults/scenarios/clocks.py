@@ -66,7 +66,7 @@ def _wait_until_asked(house: House, names: list[str], step: str) -> float:
     which take turns with all others.
     """
     began = time.monotonic()
-    asking = f"SELECT 1 FROM platform_queries WHERE asked_ids LIKE '%%{names[0]}%%' AND outcome <> 'unsent'"
+    asking = f"SELECT 1 FROM platform_queries WHERE polled_ids LIKE '%%{names[0]}%%' AND outcome <> 'unsent'"
     backoffs = [0.0]
 
     def is_asked() -> bool:

@@ -20,7 +20,7 @@ _UNHURRIED = Scale(deadline=2.0)
 
 
 def _hold(house: House, point: Point) -> list[str]:
-    """Place orders, and let the process that asks about them stand still at a point of its pass; returns their ids."""
+    """Place orders, and let the process that polls them stand still at a point of its pass; returns their ids."""
     house.points.arm(point, Strike.WAIT)
     names = house.place(10, wait=False)
     house.wait_until_struck(point)

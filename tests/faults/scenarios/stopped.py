@@ -31,7 +31,7 @@ class _Stopped:
     processes: Sequence[int]
     query: int
     names: Sequence[str]
-    """The orders that the query asks about."""
+    """The orders that the query polls."""
 
     def go_on(self) -> None:
         """Continue it, whole."""
@@ -53,7 +53,7 @@ def fault_13_the_worker_is_stopped_and_continued(house: House) -> None:
 
 
 def _continue_past_the_lease(house: House, stopped: _Stopped, *, is_sent: bool) -> None:
-    """The other worker asks about the same orders and settles them; then the first one comes back."""
+    """The other worker polls the same orders and settles them; then the first one comes back."""
     house.wait_until_settled(stopped.names)
     house.rest(house.scale.window)
     before, arrivals = _all_that_a_token_moves(house), house.arrivals()

@@ -18,7 +18,7 @@ from worker.simulator.control import is_loopback
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
 OTHER = Account(sid="other", auth_token="t2", app_id="a2")
-ASK_OTHER = RawQuery(sid="other", token="t2", app_id="a2")
+QUERY_OTHER = RawQuery(sid="other", token="t2", app_id="a2")
 
 
 def config(**options: Any) -> SimulatorConfig:
@@ -182,7 +182,7 @@ def test_faults_end_after_so_many_queries(troubled: Troubled) -> None:
 
 def test_faults_may_trouble_one_account_only(troubled: Troubled) -> None:
     simulator = troubled({"http-500": 1}, sids=frozenset({SID}))
-    assert (RawQuery().send(simulator.url).status, ASK_OTHER.send(simulator.url).status) == (500, 200)
+    assert (RawQuery().send(simulator.url).status, QUERY_OTHER.send(simulator.url).status) == (500, 200)
 
 
 def test_faults_are_the_same_for_the_same_seed(troubled: Troubled) -> None:

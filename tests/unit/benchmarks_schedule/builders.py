@@ -22,7 +22,7 @@ def make_scenario(
 
 
 class Script:
-    """Asks about named orders in named windows, and notes all that it was told."""
+    """Polls named orders in named windows, and notes all that it was told."""
 
     def __init__(self, batches: Mapping[int, Sequence[int]]) -> None:
         self._batches = batches

@@ -31,7 +31,7 @@ def test_what_happens_at_the_moment_of_a_query_happens_before_it() -> None:
     assert script.told.index(("called back", 1, 120)) < script.told.index(("answered", ((0,), (0,)), 120))
 
 
-def test_queries_and_the_orders_asked_about_are_counted() -> None:
+def test_queries_and_the_orders_polled_are_counted() -> None:
     scenario = make_scenario([(0, None, None), (0, 30, None), (0, None, None)], windows=5)
     outcome = simulate(scenario, Script({1: (0, 1), 3: (2,)}))
     assert (outcome.queries, outcome.ids, outcome.learned_at) == (2, 3, [None, 60, None])

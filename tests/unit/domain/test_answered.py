@@ -183,7 +183,7 @@ def test_an_order_that_is_still_open_is_due_again_when_a_look_is_worth_anything(
 
 
 @pytest.mark.parametrize("age_windows", [1, 20, 500, 4000])
-def test_an_order_that_was_asked_about_stands_in_the_group_of_its_age_at_that_look(age_windows: int) -> None:
+def test_an_order_that_was_polled_stands_in_the_group_of_its_age_at_that_look(age_windows: int) -> None:
     order = make_order(submitted_at=SENT_AT - RULES.windows(age_windows))
     asked = after(answered([order], []))
     assert asked.age_bucket == bucket_of(age_windows * RULES.window_seconds, RULES) > 0

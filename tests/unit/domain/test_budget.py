@@ -12,7 +12,7 @@ from worker.domain.budget import (
     bring_back,
     is_too_late_to_send,
     lower_window,
-    may_ask,
+    may_query,
     opens_in,
     raise_window,
     reserve,
@@ -47,8 +47,8 @@ def test_on_the_boot_that_wrote_the_row_the_databases_clock_has_no_say(
 ) -> None:
     slot = reserve(replace(START, boot=boot), rules, "token")
     now = Reading(boot_id="here", boot=boot + passed, database=one_time)
-    assert may_ask(slot, now, rules) is may_ask(slot, replace(now, database=another_time), rules)
-    assert may_ask(slot, now, rules) is not Permission.BRING_BACK
+    assert may_query(slot, now, rules) is may_query(slot, replace(now, database=another_time), rules)
+    assert may_query(slot, now, rules) is not Permission.BRING_BACK
 
 
 @given(any_rules, st.floats(0, 1), st.sampled_from(["here", "elsewhere"]))
@@ -58,36 +58,36 @@ def test_after_a_reservation_nobody_asks_before_deadline_window_and_margin_are_o
     passed = part * rules.reservation_seconds
     assume(passed < rules.reservation_seconds - 0.001)
     slot = reserve(START, rules, "token")
-    assert may_ask(slot, later(START, passed, boot_id=boot_id), rules) is not Permission.ASK
+    assert may_query(slot, later(START, passed, boot_id=boot_id), rules) is not Permission.QUERY
 
 
 @given(any_rules, seconds, st.sampled_from(["here", "elsewhere"]))
 def test_after_a_reservation_anybody_may_ask(rules: Rules, more: float, boot_id: str) -> None:
     now = later(START, rules.reservation_seconds + more, boot_id=boot_id)
-    assert may_ask(reserve(START, rules, "token"), now, rules) is Permission.ASK
+    assert may_query(reserve(START, rules, "token"), now, rules) is Permission.QUERY
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_on_one_host_no_step_of_the_databases_clock_opens_or_blocks_the_limit(step: float) -> None:
     slot = reserve(START, RULES, "token")
-    assert may_ask(slot, later(START, 90.4, step=step), RULES) is Permission.WAIT
-    assert may_ask(slot, later(START, 90.6, step=step), RULES) is Permission.ASK
+    assert may_query(slot, later(START, 90.4, step=step), RULES) is Permission.WAIT
+    assert may_query(slot, later(START, 90.6, step=step), RULES) is Permission.QUERY
 
 
 def test_a_row_written_at_a_reading_ahead_of_ours_is_of_another_boot_whatever_its_id() -> None:
     slot = reserve(START, RULES, "token")
     rebooted = replace(later(START, 91), boot=3.0)
-    assert may_ask(slot, rebooted, RULES) is Permission.ASK
-    assert may_ask(slot, replace(rebooted, database=START.database), RULES) is Permission.WAIT
+    assert may_query(slot, rebooted, RULES) is Permission.QUERY
+    assert may_query(slot, replace(rebooted, database=START.database), RULES) is Permission.WAIT
 
 
 def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_brought_back() -> None:
     slot = reserve(START, RULES, "token")
     now = later(START, 1, boot_id="elsewhere", step=-3600)
-    assert may_ask(slot, now, RULES) is Permission.BRING_BACK
+    assert may_query(slot, now, RULES) is Permission.BRING_BACK
     brought_back = bring_back(slot, now, RULES)
     assert brought_back.due_at == now.database + timedelta(seconds=90.5)
-    assert may_ask(brought_back, now, RULES) is Permission.WAIT
+    assert may_query(brought_back, now, RULES) is Permission.WAIT
 
 
 def test_bringing_back_changes_the_databases_time_and_the_length_only() -> None:
@@ -106,9 +106,9 @@ def test_the_length_is_that_of_the_row_or_ours_if_that_is_longer(written_with: f
     )
     assert bring_back(slot, START, RULES).wait_seconds == length
     at_length = replace(slot, due_at=START.database + timedelta(seconds=length))
-    assert may_ask(at_length, START, RULES) is Permission.WAIT
+    assert may_query(at_length, START, RULES) is Permission.WAIT
     beyond = replace(slot, due_at=START.database + timedelta(seconds=length + 0.001))
-    assert may_ask(beyond, START, RULES) is Permission.BRING_BACK
+    assert may_query(beyond, START, RULES) is Permission.BRING_BACK
 
 
 def test_after_a_whole_answer_the_slot_opens_a_window_and_the_margin_from_now() -> None:
@@ -116,10 +116,10 @@ def test_after_a_whole_answer_the_slot_opens_a_window_and_the_margin_from_now() 
     answered = later(START, 2)
     slot = tighten(granted, answered, RULES)
     assert (slot.token, slot.wait_seconds, slot.boot_due) == ("token", 60.5, 1062.5)
-    assert may_ask(slot, later(answered, 60.4), RULES) is Permission.WAIT
-    assert may_ask(slot, later(answered, 60.6), RULES) is Permission.ASK
-    assert may_ask(slot, later(answered, 60.4, boot_id="elsewhere"), RULES) is Permission.WAIT
-    assert may_ask(slot, later(answered, 60.6, boot_id="elsewhere"), RULES) is Permission.ASK
+    assert may_query(slot, later(answered, 60.4), RULES) is Permission.WAIT
+    assert may_query(slot, later(answered, 60.6), RULES) is Permission.QUERY
+    assert may_query(slot, later(answered, 60.4, boot_id="elsewhere"), RULES) is Permission.WAIT
+    assert may_query(slot, later(answered, 60.6, boot_id="elsewhere"), RULES) is Permission.QUERY
 
 
 @pytest.mark.parametrize(("boot", "is_late"), [(0.0, False), (20.0, False), (20.001, True), (30.0, True), (99.0, True)])
@@ -136,7 +136,7 @@ def test_a_slot_opens_when_its_wait_has_passed_by_the_clock_that_decides() -> No
 
 def test_a_slot_whose_wait_is_to_be_brought_back_is_tried_at_once() -> None:
     elsewhere = later(START, 0.0, boot_id="elsewhere", step=-3600.0)
-    assert may_ask(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.BRING_BACK
+    assert may_query(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.BRING_BACK
     assert opens_in(reserve(START, RULES, "token"), elsewhere, RULES) == 0
 
 
@@ -145,10 +145,10 @@ def test_a_worker_whose_window_is_shorter_than_the_rows_asks_nothing_however_lon
     slot = reserve(START, LONGER, "token")
     for passed in (0.0, 150.4, 150.6, 1_000_000.0):
         now = later(START, passed, boot_id=boot_id)
-        assert may_ask(slot, now, RULES) is Permission.REFUSE
+        assert may_query(slot, now, RULES) is Permission.REFUSE
         assert opens_in(slot, now, RULES) == math.inf
     # A stepped clock is not its business either.
-    assert may_ask(slot, later(START, 0.0, boot_id="elsewhere", step=-3600.0), RULES) is Permission.REFUSE
+    assert may_query(slot, later(START, 0.0, boot_id="elsewhere", step=-3600.0), RULES) is Permission.REFUSE
 
 
 def test_a_longer_window_raises_the_rows_by_the_difference_and_leaves_the_moment_of_writing() -> None:
@@ -159,8 +159,8 @@ def test_a_longer_window_raises_the_rows_by_the_difference_and_leaves_the_moment
     assert raised.wait_seconds == slot.wait_seconds + 60
     assert (raised.boot_id, raised.token, raised.window_seconds) == (slot.boot_id, slot.token, 120)
     for boot_id in ("here", "elsewhere"):
-        assert may_ask(raised, later(START, 150.4, boot_id=boot_id), LONGER) is Permission.WAIT
-        assert may_ask(raised, later(START, 150.6, boot_id=boot_id), LONGER) is Permission.ASK
+        assert may_query(raised, later(START, 150.4, boot_id=boot_id), LONGER) is Permission.WAIT
+        assert may_query(raised, later(START, 150.6, boot_id=boot_id), LONGER) is Permission.QUERY
 
 
 @pytest.mark.parametrize("window", [60.0, 59.999_995, 30.0])
@@ -174,7 +174,7 @@ def test_to_a_row_of_a_release_that_kept_no_window_all_of_ours_is_added() -> Non
     raised = raise_window(old, RULES)
     assert (raised.window_seconds, raised.boot_due) == (60, old.boot_due + 60)
     # Where it has been due for longer than that, nothing is waited for.
-    assert may_ask(raised, later(START, 200), RULES) is Permission.ASK
+    assert may_query(raised, later(START, 200), RULES) is Permission.QUERY
 
 
 def test_a_slot_begins_with_the_longest_window_of_its_sids_slots() -> None:
@@ -188,7 +188,7 @@ def test_an_answer_never_shortens_a_window_that_was_raised_since_the_grant() -> 
     raised = raise_window(reserve(START, RULES, "token"), LONGER)
     slot = tighten(raised, later(START, 2), RULES)
     assert (slot.window_seconds, slot.wait_seconds, slot.boot_due) == (120, 120.5, 1122.5)
-    assert may_ask(slot, later(START, 100_000), RULES) is Permission.REFUSE
+    assert may_query(slot, later(START, 100_000), RULES) is Permission.REFUSE
 
 
 @pytest.mark.parametrize("boot_id", ["here", "elsewhere"])
@@ -198,8 +198,8 @@ def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(boo
     lowered = lower_window(slot, now, RULES, 60.0)
     assert (lowered.window_seconds, lowered.wait_seconds, lowered.token) == (60, 150.5, "token")
     for boot in ("here", "elsewhere"):
-        assert may_ask(lowered, later(now, 150.4, boot_id=boot), RULES) is Permission.WAIT
-        assert may_ask(lowered, later(now, 150.6, boot_id=boot), RULES) is Permission.ASK
+        assert may_query(lowered, later(now, 150.4, boot_id=boot), RULES) is Permission.WAIT
+        assert may_query(lowered, later(now, 150.6, boot_id=boot), RULES) is Permission.QUERY
 
 
 def test_a_lowered_window_waits_no_less_than_a_longer_deadline_made_it_wait() -> None:
@@ -229,5 +229,5 @@ def test_from_the_raise_on_the_next_query_is_the_longer_window_away(
     slot = raise_window(slot, other)
     # Without an answer the platform may have seen it as late as at the deadline.
     seen = seen if is_answered else later(START, one.deadline_seconds)
-    assert may_ask(slot, later(seen, longer), other) is not Permission.ASK
-    assert may_ask(slot, later(seen, longer + one.margin_seconds + 0.001), other) is Permission.ASK
+    assert may_query(slot, later(seen, longer), other) is not Permission.QUERY
+    assert may_query(slot, later(seen, longer + one.margin_seconds + 0.001), other) is Permission.QUERY

@@ -29,7 +29,7 @@ def test_orders_that_were_never_looked_at_may_fill_a_batch_and_other_groups_give
     assert most[Lane.BATCH, IdKind.CUSTOM_PARM, 5] == PAGE_SIZE
 
 
-def test_of_orders_that_are_asked_about_one_by_one_the_first_is_enough() -> None:
+def test_of_orders_that_are_polled_one_by_one_the_first_is_enough() -> None:
     pages = first_pages(BLIND, NOW, RULES)
     most = dict(pages.first)
     assert {most[each] for each in INDEX_RANGES if each[0] is not Lane.BATCH or each[1] is IdKind.CUSTOM_PARM} == {1}

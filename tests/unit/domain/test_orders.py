@@ -32,16 +32,16 @@ def test_attention_holds_the_first_of_the_reasons_in_the_order_of_the_rules() ->
     assert gravest(None, None) is None
 
 
-def test_an_order_is_asked_about_by_the_platforms_number_where_that_is_known() -> None:
+def test_an_order_is_polled_by_the_platforms_number_where_that_is_known() -> None:
     both = make_order(request_id="R1", custom_parm="C1")
-    assert (both.id_kind, both.asked_id) == (IdKind.REQUEST_ID, "R1")
+    assert (both.id_kind, both.polled_id) == (IdKind.REQUEST_ID, "R1")
     blind = make_blind_order()
-    assert (blind.id_kind, blind.asked_id) == (IdKind.CUSTOM_PARM, "C1")
+    assert (blind.id_kind, blind.polled_id) == (IdKind.CUSTOM_PARM, "C1")
 
 
-def test_an_order_without_any_id_cannot_be_asked_about() -> None:
+def test_an_order_without_any_id_cannot_be_polled() -> None:
     with pytest.raises(ValueError, match="order 1 has neither"):
-        _ = make_order(request_id=None).asked_id
+        _ = make_order(request_id=None).polled_id
 
 
 def test_an_order_is_leased_until_its_lease_runs_out() -> None:

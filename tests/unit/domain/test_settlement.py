@@ -48,7 +48,7 @@ reports = st.builds(
 
 
 def heard(order: Order, report: Report, *, is_callback: bool = False) -> Change:
-    verdict = judge(order, [report], app_id=APP_ID, asked_by=None if is_callback else IdKind.REQUEST_ID)
+    verdict = judge(order, [report], app_id=APP_ID, polled_by=None if is_callback else IdKind.REQUEST_ID)
     return settle(order, verdict, source=Source.CALLBACK if is_callback else Source.QUERY, now=NOW, query_id=7)
 
 
@@ -67,7 +67,7 @@ def test_a_final_or_cancelled_order_never_changes_what_it_says(
 def test_status_remark_and_amount_change_only_with_an_accepted_0_1_or_minus_1(
     order: Order, report: Report, is_callback: bool
 ) -> None:
-    verdict = judge(order, [report], app_id=APP_ID, asked_by=None if is_callback else IdKind.REQUEST_ID)
+    verdict = judge(order, [report], app_id=APP_ID, polled_by=None if is_callback else IdKind.REQUEST_ID)
     after = settle(order, verdict, source=Source.QUERY, now=NOW).after
     if (order.traffic_sts, order.remark, order.ori_amount) != (after.traffic_sts, after.remark, after.ori_amount):
         assert verdict.effect in ACCEPTED
@@ -124,7 +124,7 @@ def test_the_request_id_of_an_accepted_item_is_kept() -> None:
     assert heard(make_blind_order(), make_report(traffic_sts="5")).after.request_id is None
 
 
-def test_a_request_id_that_could_not_be_asked_about_is_not_kept() -> None:
+def test_a_request_id_that_could_not_be_polled_is_not_kept() -> None:
     assert heard(make_blind_order(), make_report(request_id="1,2")).after.request_id is None
 
 
@@ -203,7 +203,7 @@ def test_a_callback_that_denies_a_final_order_makes_nothing_due() -> None:
     assert heard(SUCCEEDED, DENIAL, is_callback=True).after.due_at == SUCCEEDED.due_at
 
 
-def test_while_a_query_is_under_way_the_order_is_asked_about_again_afterwards() -> None:
+def test_while_a_query_is_under_way_the_order_is_polled_again_afterwards() -> None:
     order = leased(make_order())
     silent = make_report(ori_amount=None, has_amount_field=False)
     assert heard(order, silent, is_callback=True).after == replace(order, check_requested_at=NOW)

@@ -11,9 +11,9 @@ from worker.domain.verdicts import Effect, Verdict, judge
 
 
 def judged(
-    *reports: Report, order: Order | None = None, is_callback: bool = False, asked_by: IdKind = IdKind.REQUEST_ID
+    *reports: Report, order: Order | None = None, is_callback: bool = False, polled_by: IdKind = IdKind.REQUEST_ID
 ) -> Verdict:
-    return judge(order or make_order(), reports, app_id=APP_ID, asked_by=None if is_callback else asked_by)
+    return judge(order or make_order(), reports, app_id=APP_ID, polled_by=None if is_callback else polled_by)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_two_items_for_one_id_that_differ_are_a_conflicting_answer_and_all_are_r
 
 
 def test_ids_of_two_different_rows_are_a_conflicting_answer() -> None:
-    verdict = judge(make_order(), [make_report()], app_id=APP_ID, asked_by=None, contradiction="two orders")
+    verdict = judge(make_order(), [make_report()], app_id=APP_ID, polled_by=None, contradiction="two orders")
     assert (verdict.effect, verdict.attention, verdict.reason) == (
         Effect.NONE,
         Attention.CONFLICTING_ANSWER,
@@ -147,17 +147,17 @@ def test_without_the_orders_mobile_such_words_are_a_denial(remark: str) -> None:
     amount=st.sampled_from(NO_CHARGE),
     order=st.sampled_from([make_order(), make_order(custom_parm="C1"), make_order(mobile=None), make_blind_order()]),
     request_id=st.sampled_from([None, "R1"]),
-    asked_by=st.sampled_from([None, *IdKind]),
+    polled_by=st.sampled_from([None, *IdKind]),
 )
 def test_no_minus_1_without_evidence_ever_settles(
-    remark: str | None, mobile: str | None, amount: str | None, order: Order, request_id: str | None, asked_by: IdKind
+    remark: str | None, mobile: str | None, amount: str | None, order: Order, request_id: str | None, polled_by: IdKind
 ) -> None:
     # The one id that the item may name is the one that the order was asked by.
-    names = {"request_id": request_id if asked_by is IdKind.REQUEST_ID else None, "custom_parm": None}
-    if asked_by is IdKind.CUSTOM_PARM:
+    names = {"request_id": request_id if polled_by is IdKind.REQUEST_ID else None, "custom_parm": None}
+    if polled_by is IdKind.CUSTOM_PARM:
         names["custom_parm"] = order.custom_parm
     said = make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount=amount, **names)
-    verdict = judge(order, [said], app_id=APP_ID, asked_by=asked_by)
+    verdict = judge(order, [said], app_id=APP_ID, polled_by=polled_by)
     assert verdict.effect is Effect.NONE
     assert verdict.attention is Attention.UNKNOWN_TO_PLATFORM
 
@@ -181,7 +181,7 @@ NAMES_BOTH = {"request_id": "R1", "custom_parm": "C1"}
 
 
 @pytest.mark.parametrize(
-    ("names", "asked_by", "is_evidence"),
+    ("names", "polled_by", "is_evidence"),
     [
         (NAMES_BOTH, IdKind.REQUEST_ID, True),
         (NAMES_BOTH, IdKind.CUSTOM_PARM, True),
@@ -193,10 +193,10 @@ NAMES_BOTH = {"request_id": "R1", "custom_parm": "C1"}
     ],
 )
 def test_the_id_that_was_not_asked_by_is_evidence_in_a_callback_both(
-    names: dict[str, str | None], asked_by: IdKind | None, is_evidence: bool
+    names: dict[str, str | None], polled_by: IdKind | None, is_evidence: bool
 ) -> None:
     said = make_report(traffic_sts="-1", remark=None, mobile=None, ori_amount="0", **names)
-    assert (judge(BOTH, [said], app_id=APP_ID, asked_by=asked_by).effect is Effect.FAILED) is is_evidence
+    assert (judge(BOTH, [said], app_id=APP_ID, polled_by=polled_by).effect is Effect.FAILED) is is_evidence
 
 
 def test_a_charge_is_evidence_and_a_mismatch_beside_the_failure() -> None:

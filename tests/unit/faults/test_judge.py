@@ -71,7 +71,7 @@ def change(name: str, old: str | None, new: str | None) -> dict[str, Any]:
 
 
 def query(number: int, asked: str, outcome: str = "answered") -> dict[str, Any]:
-    return {"id": number, "outcome": outcome, "asked_ids": asked}
+    return {"id": number, "outcome": outcome, "polled_ids": asked}
 
 
 GOOD = Evidence(
@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "other words than were said": ("S5", {"events": [event("1", remark="失败")]}),
     "another amount than was said": ("S5", {"events": [event("1", ori_amount="2.95")]}),
     "a query that was not answered": ("S5", {"queries": [query(1, "1", "timeout")]}),
-    "a query that did not ask about the order": ("S5", {"queries": [query(1, "2"), query(2, "2")]}),
+    "a query that did not poll the order": ("S5", {"queries": [query(1, "2"), query(2, "2")]}),
     "words that nobody kept": ("S5", {"events": [event("1", detail=None)]}),
     "words that neither order nor event has as they were said": (
         "S5",

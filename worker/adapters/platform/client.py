@@ -12,7 +12,7 @@ from worker.adapters.platform.encoding import decoded
 from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange
 from worker.adapters.platform.masking import Mask
-from worker.adapters.platform.retry_after import wait_asked
+from worker.adapters.platform.retry_after import wait_requested
 from worker.adapters.platform.transport import Received, exchange_once
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
 from worker.domain.records.reports import Answer, IdKind
@@ -58,7 +58,7 @@ class PlatformClient:
         _quieten_urllib3()
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
-        """Ask about 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
+        """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
         Never asks twice. Raises one of the errors in `worker.domain.records.query_errors`, and ValueError for ids that
         cannot be asked about. No text of an answer or an error holds the credentials, even where the platform echoes
@@ -116,7 +116,7 @@ class PlatformClient:
         return failure
 
     def _http_error(self, status: int, received: Received) -> HttpError:
-        retry_after = wait_asked(received.retry_after, self._clock.now())
+        retry_after = wait_requested(received.retry_after, self._clock.now())
         return HttpError(status, retry_after=retry_after, excerpt=_excerpt(received))
 
 

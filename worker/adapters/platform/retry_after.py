@@ -10,7 +10,7 @@ LONGEST = 10_000_000.0
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
-def wait_asked(header: str | None, now: datetime) -> float | None:
+def wait_requested(header: str | None, now: datetime) -> float | None:
     """Seconds to wait, zero or more; None where there is no readable header. `now` is an aware wall clock time."""
     text = (header or "").strip()
     if _SECONDS.fullmatch(text):

@@ -135,7 +135,7 @@ class Order:
     attention: Attention | None = None
     submitted_at: datetime
     due_at: datetime
-    """When the next query may ask about it; while a query is under way, when its lease runs out."""
+    """When the next query may poll it; while a query is under way, when its lease runs out."""
     queried_at: datetime | None = None
     """When the last answered query that asked about it was sent."""
     query_count: int = 0
@@ -184,7 +184,7 @@ class Order:
         return IdKind.CUSTOM_PARM if self.request_id is None else IdKind.REQUEST_ID
 
     @property
-    def asked_id(self) -> str:
+    def polled_id(self) -> str:
         """The id that a query carries for it. Raises ValueError where it has none, which no row of the table may."""
         name = self.key.id_of(self.id_kind)
         if name is None:
@@ -217,7 +217,7 @@ class Order:
             failure_mark_any=0,
         )
 
-    def no_longer_asked_about(self, state: OrderState, **others: Any) -> "Order":
+    def no_longer_polled(self, state: OrderState, **others: Any) -> "Order":
         """The order in a state in which nobody asks: free of its lane, its group, its lease and its check.
 
         `others` are fields that change beside these: a copy costs more than all that is decided about one callback.

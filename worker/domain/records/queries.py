@@ -40,11 +40,11 @@ class Query:
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids that the query carries."""
-        return tuple(order.asked_id for order in self.orders)
+        return tuple(order.polled_id for order in self.orders)
 
     @property
     def is_alone(self) -> bool:
-        """Whether it asks about one order only."""
+        """Whether it polls one order only."""
         return len(self.orders) == 1
 
     def holds(self, order: Order) -> bool:
@@ -53,7 +53,7 @@ class Query:
 
     def as_before(self, order: Order) -> Order:
         """An order that it holds, due as before: what an end leaves behind that says nothing of the order."""
-        due_before = next(asked.due_at for asked in self.orders if asked.id == order.id)
+        due_before = next(polled.due_at for polled in self.orders if polled.id == order.id)
         return replace(order, due_at=due_before, lease_token=None)
 
     def is_past_age_limit(self, order: Order, rules: Rules) -> bool:

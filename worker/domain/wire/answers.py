@@ -26,7 +26,7 @@ _GB_CHARSETS = frozenset({"gb18030", "gbk", "gb2312"})
 
 
 def read_answer(
-    body: bytes, content_type: str | None, id_kind: IdKind, asked: Sequence[str], http_status: int = 200
+    body: bytes, content_type: str | None, id_kind: IdKind, polled: Sequence[str], http_status: int = 200
 ) -> Answer:
     """Read the body of an HTTP 200 answer to a query for `asked`, ids of one kind.
 
@@ -39,13 +39,13 @@ def read_answer(
             raise JsonFault(f"longer than {BODY_LIMIT} bytes")
         value = parse(_decoded(body, content_type))
         accepted = _accepted(value, http_status, excerpt) if isinstance(value, dict) else False
-        items = items_in(value, frozenset(asked))
+        items = items_in(value, frozenset(polled))
         if items is None and not accepted:
             raise ShapeFault("neither an item nor a list of items is there")
     except (JsonFault, FieldFault, ShapeFault) as fault:
         raise Malformed(f"unreadable answer: {fault}", excerpt=excerpt, http_status=http_status) from None
-    reports = [_read(item, id_kind, asked) for item in items or ()]
-    return _matched(reports, id_kind, asked, excerpt, http_status)
+    reports = [_read(item, id_kind, polled) for item in items or ()]
+    return _matched(reports, id_kind, polled, excerpt, http_status)
 
 
 def excerpt_of(body: bytes, content_type: str | None) -> str:
@@ -91,7 +91,7 @@ def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bo
     raise Refused(code, message or "", http_status=http_status, excerpt=excerpt)
 
 
-def _read(item: Item, id_kind: IdKind, asked: Sequence[str]) -> Report:
+def _read(item: Item, id_kind: IdKind, polled: Sequence[str]) -> Report:
     report = read_report(item.fields)
     own = named_id(report, id_kind)
     # A key that cannot be an id (one with a NUL or a lone surrogate, say) names no order of anybody's.
@@ -99,7 +99,7 @@ def _read(item: Item, id_kind: IdKind, asked: Sequence[str]) -> Report:
         return report
     if own is None:
         return _with_id(report, id_kind, item.key)
-    if item.key in asked:
+    if item.key in polled:
         fault = report.fault or f"it stands under {item.key} and calls itself {own}"
         return replace(_with_id(report, id_kind, item.key), fault=fault)
     return report
@@ -117,11 +117,11 @@ def _with_id(report: Report, id_kind: IdKind, identity: str) -> Report:
 
 
 def _matched(
-    reports: Sequence[Report], id_kind: IdKind, asked: Sequence[str], excerpt: str, http_status: int
+    reports: Sequence[Report], id_kind: IdKind, polled: Sequence[str], excerpt: str, http_status: int
 ) -> Answer:
     # Items that say the same are one item, whatever the order of their keys: so the words are left out of the
     # comparison.
-    said: dict[str, dict[Report, Report]] = {identity: {} for identity in asked}
+    said: dict[str, dict[Report, Report]] = {identity: {} for identity in polled}
     added: list[Report] = []
     for report in reports:
         identity = named_id(report, id_kind)

@@ -31,14 +31,14 @@ class Item:
     key: str | None = None
 
 
-def items_in(value: object, asked: Collection[str]) -> list[Item] | None:
+def items_in(value: object, polled: Collection[str]) -> list[Item] | None:
     """The items of an answer: empty where it holds an empty list of them, None where an object holds none at all.
 
     `asked` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, and for two lists of
     items, or for more than MOST_ITEMS of them.
     """
     if isinstance(value, Mapping):
-        return _in_object(value, asked)
+        return _in_object(value, polled)
     if isinstance(value, list):
         if value and not _objects(value):
             raise ShapeFault("a list that holds no object")
@@ -46,7 +46,7 @@ def items_in(value: object, asked: Collection[str]) -> list[Item] | None:
     raise ShapeFault("neither an object nor a list")
 
 
-def _in_object(value: Mapping[str, object], asked: Collection[str]) -> list[Item] | None:
+def _in_object(value: Mapping[str, object], polled: Collection[str]) -> list[Item] | None:
     if _says(value, _STATUS_NAME):
         return [Item(fields=value)]
     lists = [held for held in value.values() if isinstance(held, list)]
@@ -55,7 +55,7 @@ def _in_object(value: Mapping[str, object], asked: Collection[str]) -> list[Item
         raise ShapeFault("more than one list of items")
     if with_items:
         return _listed(with_items[0])
-    nested = _nested(value, asked)
+    nested = _nested(value, polled)
     if nested is not None:
         return nested
     if _looks_like_item(value):
@@ -66,17 +66,17 @@ def _in_object(value: Mapping[str, object], asked: Collection[str]) -> list[Item
     return [] if any(not held for held in lists) else None
 
 
-def _nested(value: Mapping[str, object], asked: Collection[str]) -> list[Item] | None:
+def _nested(value: Mapping[str, object], polled: Collection[str]) -> list[Item] | None:
     objects = {key: held for key, held in value.items() if isinstance(held, Mapping)}
-    items = {key: held for key, held in objects.items() if key in asked or _looks_like_item(held)}
-    if len(items) == 1 and not any(key in asked for key in items):
+    items = {key: held for key, held in objects.items() if key in polled or _looks_like_item(held)}
+    if len(items) == 1 and not any(key in polled for key in items):
         # A lone object under a key that is no id of ours: the key is a wrapper's name ("data") as likely as an id.
         return [Item(fields=held) for held in items.values()]
     if items:
         _check_count(items)
         return [Item(fields=held, key=key) for key, held in items.items()]
     # The reader bounds the depth of an answer, and so this recursion.
-    return _in_object(next(iter(objects.values())), asked) if len(objects) == 1 else None
+    return _in_object(next(iter(objects.values())), polled) if len(objects) == 1 else None
 
 
 def _listed(entries: Sequence[object]) -> list[Item]:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.adapters.platform.retry_after import LONGEST, wait_asked
+from worker.adapters.platform.retry_after import LONGEST, wait_requested
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -31,4 +31,4 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     ids=lambda value: repr(value)[:40],
 )
 def test_a_wait_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert wait_asked(header, NOW) == seconds
+    assert wait_requested(header, NOW) == seconds

@@ -116,7 +116,7 @@ def test_an_id_kind_that_has_every_fifth_batch_has_its_share_of_those_places(pha
 
 
 @pytest.mark.parametrize("limit", [1, 10, 100])
-def test_an_order_is_asked_about_whatever_else_is_worth_more(limit: int) -> None:
+def test_an_order_is_polled_whatever_else_is_worth_more(limit: int) -> None:
     """Each batch brings new orders that are worth more: what is due before them is reached, a fiftieth at a time."""
     stuck = {i: make_candidate(i, submitted_at=NOW - timedelta(days=2), queried_at=NOW - WINDOW) for i in range(1, 11)}
     batches = 0

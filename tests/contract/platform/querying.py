@@ -56,7 +56,7 @@ def ask(
     kind: IdKind = IdKind.REQUEST_ID,
     ca_file: str | None = None,
 ) -> Answer:
-    """Ask about the ids 1 and 2 in an exchange that started `ago` seconds before."""
+    """Poll the ids 1 and 2 in an exchange that started `ago` seconds before."""
     started = FixedNow().boot() - ago
     return client_of(url, deadline=deadline, ca_file=ca_file).query(
         credentials=CREDENTIALS, id_kind=kind, ids=["1", "2"], started=started
