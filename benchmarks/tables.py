@@ -25,7 +25,7 @@ _FILL = """
 INSERT INTO recharge_orders (
     account, request_id, custom_parm, mobile, expected_amount, state, traffic_sts, remark, ori_amount, settled_by,
     submitted_at, due_at, queried_at, query_count, settled_at, created_at, updated_at,
-    id_kind, lane, age_bucket, absences, absence_mark, bad_ends, failures_alone, failure_mark
+    id_kind, lane, age_bucket, absences, absence_mark, batch_failures, failures_alone, failure_mark
 )
 SELECT
     'default', to_char(2016010000000000 + n, 'FM0000000000000000'), 'order-' || n,

@@ -7,8 +7,8 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.bad_ends import End, end_of
-from worker.domain.query_effects import Aftermath
+from worker.domain.after_failure import QueryFailureKind, failure_kind_of
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import learned_keys
 from worker.domain.records.queries import Query
@@ -99,28 +99,32 @@ class Reconciler:
             self._settle(query, answer)
 
     def _settle(self, query: Query, answer: Answer) -> None:
-        aftermath = self._write_back.answered(query, answer)
+        effects = self._write_back.answered(query, answer)
         log.info(
             "the platform answered",
             action="query_answered",
             account=query.account,
             query_id=query.id,
-            settled=aftermath.settled,
-            pending=aftermath.pending,
-            absent=aftermath.absent,
+            settled=effects.settled,
+            pending=effects.pending,
+            absent=effects.absent,
         )
-        if aftermath.forgive_since is not None:
+        if effects.forgive_since is not None:
             log.warning(
                 "this platform answers one order a query, whatever is asked: its orders are now asked one by one",
                 action="one_item_platform",
                 account=query.account,
             )
-        _tell_attention(query, aftermath)
-        self._match_callbacks(learned_keys(aftermath.changes))
+        _tell_attention(query, effects)
+        self._match_callbacks(learned_keys(effects.changes))
 
     def _fail(self, query: Query, error: QueryError) -> None:
-        aftermath = self._write_back.failed(query, error)
-        report = log.error if end_of(error) in (End.TOO_FREQUENT, End.CONFIGURATION) else log.warning
+        effects = self._write_back.failed(query, error)
+        report = (
+            log.error
+            if failure_kind_of(error) in (QueryFailureKind.TOO_FREQUENT, QueryFailureKind.CONFIGURATION)
+            else log.warning
+        )
         report(
             f"the query failed: {error}",
             action="query_failed",
@@ -129,20 +133,20 @@ class Reconciler:
             outcome=error.outcome,
             status_code=error.status_code,
             status_msg=error.status_msg,
-            backed_off_until=_iso(aftermath),
-            **({"help": _CONFIGURATION_HELP} if end_of(error) is End.CONFIGURATION else {}),
+            backed_off_until=_iso(effects),
+            **({"help": _CONFIGURATION_HELP} if failure_kind_of(error) is QueryFailureKind.CONFIGURATION else {}),
         )
-        if end_of(error) is End.TOO_FREQUENT:
+        if failure_kind_of(error) is QueryFailureKind.TOO_FREQUENT:
             log.error(
                 "the platform says that it is asked too often: does another program or deployment use this SID?",
                 action="too_frequent",
                 account=query.account,
             )
-        _tell_attention(query, aftermath)
+        _tell_attention(query, effects)
 
 
-def _tell_attention(query: Query, aftermath: Aftermath) -> None:
-    for change in aftermath.changes:
+def _tell_attention(query: Query, effects: QueryEffects) -> None:
+    for change in effects.changes:
         if change.after.attention is not None and change.after.attention is not change.before.attention:
             log.warning(
                 "a person should look at this order",
@@ -155,6 +159,6 @@ def _tell_attention(query: Query, aftermath: Aftermath) -> None:
             )
 
 
-def _iso(aftermath: Aftermath) -> str | None:
-    until = aftermath.state.backoff_until
+def _iso(effects: QueryEffects) -> str | None:
+    until = effects.state.backoff_until
     return until.isoformat() if until else None

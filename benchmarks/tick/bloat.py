@@ -71,8 +71,8 @@ def _run(passes: Passes, count: int) -> Timings:
             query = passes.take()
         answer = answer_to(query)
         with timings.of("write_back"):
-            aftermath = passes.answered(query, answer)
-        left = sum(change.after.state is not OrderState.PENDING for change in aftermath.changes)
+            effects = passes.answered(query, answer)
+        left = sum(change.after.state is not OrderState.PENDING for change in effects.changes)
         if left:
             passes.add_new(number + 1, left)
             number += left

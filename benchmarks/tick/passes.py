@@ -20,7 +20,7 @@ from benchmarks.tick.clocks import BootClock, VirtualDatabase
 from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
 from worker.database.bulk_statements import insert_rows
 from worker.database.transactions import Database
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
@@ -95,7 +95,7 @@ class Passes:
             raise RuntimeError(_TOO_FEW)
         return query
 
-    def answered(self, query: Query, answer: Answer) -> Aftermath:
+    def answered(self, query: Query, answer: Answer) -> QueryEffects:
         """Write an answer back."""
         return self._write_back.answered(query, answer)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
 from worker.database.transactions import Database
-from worker.domain.choice import choose
+from worker.domain.choose_batch import choose
 from worker.domain.index_ranges import first_pages
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded, Refused

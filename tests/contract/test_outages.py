@@ -59,7 +59,7 @@ def test_suspects_of_an_outage_are_returned_by_the_third_answer_after_it(bench: 
         bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE request_id = 'later'")
         answer_all(bench)
     *returned, failed_again = (bench.order(name) for name in NAMES)
-    assert {(order.lane, order.suspect_group, order.bad_ends) for order in returned} == {(Lane.BATCH, None, 0)}
+    assert {(order.lane, order.suspect_group, order.batch_failures) for order in returned} == {(Lane.BATCH, None, 0)}
     assert failed_again.lane.is_suspect
     assert "cleared" in [event["kind"] for event in bench.events_of("r0")]
 

@@ -231,8 +231,8 @@ def test_a_query_under_way_while_the_window_is_lowered_still_settles_its_orders(
     long.clock.advance(60)
     query = long.take()
     lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0)
-    aftermath = long.write_back.answered(query, answer_to(query, [item(query.ids[0])]))
-    assert aftermath.settled == 1
+    effects = long.write_back.answered(query, answer_to(query, [item(query.ids[0])]))
+    assert effects.settled == 1
     assert [row["outcome"] for row in long.rows(QUERIES)] == ["answered"]
     # Whoever still runs with the longer window raises it again.
     opens_after(long, LONG.spacing_seconds)

@@ -14,7 +14,7 @@ from tests.faults.pages import bound_pages
 from tests.faults.points import Point, Points, commit_point, does, does_again, doing
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
@@ -87,13 +87,13 @@ class PointedGrants(Grants):
 class PointedWriteBack(WriteBack):
     """The write-back, whose transactions are known as such."""
 
-    def answered(self, query: Query, answer: Answer) -> Aftermath:
+    def answered(self, query: Query, answer: Answer) -> QueryEffects:
         """Write what an answer said."""
         _pass(Point.WRITE_BACK_BEGINS)
         with doing("write-back"):
             return super().answered(query, answer)
 
-    def failed(self, query: Query, error: QueryError) -> Aftermath:
+    def failed(self, query: Query, error: QueryError) -> QueryEffects:
         """Write how a query failed."""
         _pass(Point.WRITE_BACK_BEGINS)
         with doing("write-back"):

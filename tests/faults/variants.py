@@ -24,7 +24,7 @@ from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack,
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer
@@ -131,9 +131,9 @@ class UnguardedWriteBack(PointedWriteBack):
         super().__init__(database, clock, rules)
         self._its_database = database
 
-    def answered(self, query: Query, answer: Answer) -> Aftermath:
+    def answered(self, query: Query, answer: Answer) -> QueryEffects:
         """Write what an answer said, without a guard."""
-        aftermath = super().answered(query, answer)
+        effects = super().answered(query, answer)
         states = {"1": "succeeded", "-1": "failed", "0": "pending"}
         with self._its_database.write() as connection:
             for request_id, (report, *_) in answer.said.items():
@@ -148,7 +148,7 @@ class UnguardedWriteBack(PointedWriteBack):
                         "request_id": request_id,
                     },
                 )
-        return aftermath
+        return effects
 
 
 class SendToSendGrants(PointedGrants):
@@ -165,16 +165,16 @@ class SendToSendWriteBack(PointedWriteBack):
         super().__init__(database, clock, rules)
         self._its_database = database
 
-    def answered(self, query: Query, answer: Answer) -> Aftermath:
+    def answered(self, query: Query, answer: Answer) -> QueryEffects:
         """Write what an answer said, and put the slot's time back."""
         columns = "due_at, boot_due_us, wait_us"
         with self._its_database.read() as connection:
             slot = connection.execute(text(f"SELECT {columns} FROM query_budgets")).mappings().one()
-        aftermath = super().answered(query, answer)
+        effects = super().answered(query, answer)
         with self._its_database.write() as connection:
             values = "due_at = :due_at, boot_due_us = :boot_due_us, wait_us = :wait_us"
             connection.execute(text(f"UPDATE query_budgets SET {values}"), dict(slot))
-        return aftermath
+        return effects
 
 
 PRODUCT = Parts(clock=SteppedClock, database=PointedDatabase, grants=PointedGrants, write_back=PointedWriteBack)

@@ -14,7 +14,7 @@ from tests.fuzz.recipes import SETTLING, settling
 from tests.support.examples import examples
 from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
 from worker.adapters.platform.encoding import decoded
-from worker.domain.answered import after_answer
+from worker.domain.after_answer import after_answer
 from worker.domain.callbacks import Callback, read_callback
 from worker.domain.records.incoming import Submission
 from worker.domain.records.orders import Order, Source
@@ -77,10 +77,10 @@ def settled_by(body: bytes) -> list[str]:
     for query in QUERIES if len(body) < LARGE else QUERIES[1:2]:
         rows = [leased(order) for order in query.orders]
         for answer in answers_in(body, query.ids, query.id_kind):
-            aftermath = after_answer(
+            effects = after_answer(
                 query, answer, rows, make_state(echoes_custom_parm=True), schedule=SCHEDULE, now=NOW, rules=RULES
             )
-            found.extend(change.after.polled_id for change in aftermath.changes if change.settles)
+            found.extend(change.after.polled_id for change in effects.changes if change.settles)
     return found
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from tests.histories.hosts import Kinds
 from worker.database.transactions import Database
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import SlotKey
@@ -24,8 +24,8 @@ def _run(database: Database, statement: str, **values: Any) -> None:
 class _WithoutGuard(WriteBack):
     """Writes what was said onto any row of that name, whoever changed it meanwhile."""
 
-    def answered(self, query: Query, answer: Answer) -> Aftermath:
-        aftermath = super().answered(query, answer)
+    def answered(self, query: Query, answer: Answer) -> QueryEffects:
+        effects = super().answered(query, answer)
         for reports in answer.said.values():
             state = {"1": "succeeded", "-1": "failed"}.get(reports[0].traffic_sts or "")
             if state is not None:
@@ -37,7 +37,7 @@ class _WithoutGuard(WriteBack):
                     account=query.account,
                     name=reports[0].request_id,
                 )
-        return aftermath
+        return effects
 
 
 class _WithoutSlot(Grants):

@@ -20,7 +20,7 @@ from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.budget import Permission, may_query, reserve
-from worker.domain.choice import choose
+from worker.domain.choose_batch import choose
 from worker.domain.index_ranges import first_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules

@@ -219,7 +219,7 @@ def test_the_groups_of_last_looks_come_and_go_with_their_revision(database_url: 
     for name, group in (("never", 0), ("young", 1), ("old", 17)):
         values = "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'batch', :group, 0, 0, 0, 0, 0"
         columns = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
-        bookkeeping = "age_bucket, absences, absence_mark, bad_ends, failures_alone, failure_mark"
+        bookkeeping = "age_bucket, absences, absence_mark, batch_failures, failures_alone, failure_mark"
         with engine_of(database_url).begin() as connection:
             statement = f"INSERT INTO recharge_orders ({columns}, {bookkeeping}) VALUES ({values})"
             connection.execute(text(statement), {"name": name, "group": group, "at": "2026-01-31 12:00:00"})
@@ -264,7 +264,7 @@ def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: s
 
 def test_suspects_of_the_release_before_keep_their_place(database_url: str) -> None:
     downgraded = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
-    bookkeeping = "suspect_group, age_bucket, absences, absence_mark, bad_ends, failures_alone, failure_mark"
+    bookkeeping = "suspect_group, age_bucket, absences, absence_mark, batch_failures, failures_alone, failure_mark"
     values = (
         "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'suspect', :group, 1, 0, 0, 0, :failed, 0"
     )

@@ -53,7 +53,7 @@ def row(request_id: str, **changes: object) -> dict[str, object]:
         "id_kind": IdKind.REQUEST_ID,
         "lane": Lane.BATCH,
         **dict.fromkeys(("query_count", "age_bucket", "absences", "absence_mark"), 0),
-        **dict.fromkeys(("bad_ends", "failures_alone", "failure_mark"), 0),
+        **dict.fromkeys(("batch_failures", "failures_alone", "failure_mark"), 0),
         **changes,
     }
 

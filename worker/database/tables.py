@@ -136,7 +136,7 @@ class RechargeOrder(Base):
     check_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     absences: Mapped[int] = mapped_column(Integer)
     absence_mark: Mapped[int] = mapped_column(BigInt)
-    bad_ends: Mapped[int] = mapped_column(Integer)
+    batch_failures: Mapped[int] = mapped_column(Integer)
     failures_alone: Mapped[int] = mapped_column(Integer)
     failure_mark: Mapped[int] = mapped_column(BigInt)
     unavailable_failures: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.choice import BATCH_RETRY_WINDOWS
+from worker.domain.choose_batch import BATCH_RETRY_WINDOWS
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Change, EventKind, Lane
 from worker.domain.records.parameters import Rules

@@ -26,7 +26,7 @@ def group_number(query_id: int, half: int) -> int:
     return query_id * 2 + half
 
 
-def note_failure(state: AccountState, query: Query) -> AccountState:
+def count_failure(state: AccountState, query: Query) -> AccountState:
     """The account's state after a query that ended in a way that makes suspects."""
     failures = state.failures_in_row + 1
     # With several slots the queries of a row may end in another order than they began.
@@ -39,7 +39,7 @@ def note_failure(state: AccountState, query: Query) -> AccountState:
     return replace(state, outage_from=start, outage_until=max(state.outage_until or 0, query.id))
 
 
-def note_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[AccountState, tuple[int, int] | None]:
+def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[AccountState, tuple[int, int] | None]:
     """The account's state after an answered query, and the first and last group of suspects to return, if any."""
     state = replace(state, failures_in_row=0, failing_since=None)
     if state.outage_from is None or state.outage_until is None:

@@ -8,7 +8,7 @@ from worker.domain.scheduling.learning import Observations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Aftermath:
+class QueryEffects:
     """What the end of a query changes."""
 
     state: AccountState

@@ -13,8 +13,9 @@ from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, begin, bring_back, is_longer, may_query, opens_in, reserve
-from worker.domain.choice import choose, spend
+from worker.domain.choose_batch import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
+from worker.domain.lane_shares import accounts_in_turn
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, each_once
 from worker.domain.records.orders import Order
@@ -22,7 +23,6 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
 from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
-from worker.domain.turns import accounts_in_turn
 from worker.operations.learn import read_schedule
 from worker.operations.slot_windows import raise_window_of, read_clocks
 from worker.stores.account_states import lock_states, save_state

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.answered import after_answer, names_besides
+from worker.domain.after_answer import after_answer, names_besides
+from worker.domain.after_failure import after_query_failure
 from worker.domain.back_off import back_off
-from worker.domain.bad_ends import after_bad_end
 from worker.domain.budget import tighten
 from worker.domain.one_item import TELLING_BATCH
 from worker.domain.outages import FAILED_AGAIN, return_to_batch
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
@@ -50,36 +50,36 @@ class WriteBack:
         # While the database is away, until the lease has run out.
         self._retry = retry_until(seconds=rules.reservation_seconds)
 
-    def answered(self, query: Query, answer: Answer) -> Aftermath:
+    def answered(self, query: Query, answer: Answer) -> QueryEffects:
         """Write what an answer said. Repeated while the database is away, until the lease has run out."""
         return self._retry(self._write_answer)(query, answer)
 
-    def failed(self, query: Query, error: QueryError) -> Aftermath:
+    def failed(self, query: Query, error: QueryError) -> QueryEffects:
         """Write how a query failed; repeated in the same way."""
         return self._retry(self._write_error)(query, error)
 
-    def _write_answer(self, query: Query, answer: Answer) -> Aftermath:
+    def _write_answer(self, query: Query, answer: Answer) -> QueryEffects:
         with self._database.write() as connection:
             locked = self._lock(connection, query)
             state, now = locked.states[query.account], locked.now.database
             if locked.is_written:
-                return Aftermath(state=state)
+                return QueryEffects(state=state)
             asked = [order.id for order in query.orders]
             rows = lock_by_keys(connection, names_besides(query, answer), besides=asked)
             schedule = read_schedule(connection, query.account, self._rules)
-            aftermath = after_answer(locked.holder, answer, rows, state, schedule=schedule, now=now, rules=self._rules)
-            add_observations(connection, {query.account: aftermath.observations}, now, self._rules)
-            counts = {"settled": aftermath.settled, "pending": aftermath.pending, "absent": aftermath.absent}
+            effects = after_answer(locked.holder, answer, rows, state, schedule=schedule, now=now, rules=self._rules)
+            add_observations(connection, {query.account: effects.observations}, now, self._rules)
+            counts = {"settled": effects.settled, "pending": effects.pending, "absent": effects.absent}
             end_with_answer(connection, query, answer, **counts, now=now)
-            return self._save(connection, query, aftermath, locked)
+            return self._save(connection, query, effects, locked)
 
-    def _write_error(self, query: Query, error: QueryError) -> Aftermath:
+    def _write_error(self, query: Query, error: QueryError) -> QueryEffects:
         with self._database.write() as connection:
             locked = self._lock(connection, query)
             state, now = locked.states[query.account], locked.now.database
             if locked.is_written:
-                return Aftermath(state=state)
-            aftermath = after_bad_end(
+                return QueryEffects(state=state)
+            effects = after_query_failure(
                 locked.holder,
                 error,
                 lock_by_ids(connection, [order.id for order in query.orders]),
@@ -90,7 +90,7 @@ class WriteBack:
                 jitter=random.random(),
             )
             end_with_error(connection, query, error, now)
-            return self._save(connection, query, aftermath, locked)
+            return self._save(connection, query, effects, locked)
 
     def _lock(self, connection: Connection, query: Query) -> _Locked:
         row = lock_slot_of_token(connection, query.account_sid, query.slot, query.token)
@@ -104,34 +104,34 @@ class WriteBack:
         is_written = row is not None and row.in_flight_query_id != query.id
         return _Locked(row, holder, now, states, is_written)
 
-    def _save(self, connection: Connection, query: Query, aftermath: Aftermath, locked: _Locked) -> Aftermath:
+    def _save(self, connection: Connection, query: Query, effects: QueryEffects, locked: _Locked) -> QueryEffects:
         row, now = locked.row, locked.now
-        save_changes(connection, aftermath.changes, now.database)
+        save_changes(connection, effects.changes, now.database)
         if row is None:
-            return replace(aftermath, forgive_since=None, return_suspects=None)
-        for state in self._states_after(query, aftermath, locked):
+            return replace(effects, forgive_since=None, return_suspects=None)
+        for state in self._states_after(query, effects, locked):
             save_state(connection, state)
-        if aftermath.tightens_slot:
+        if effects.tightens_slot:
             save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
         mark_in_flight(connection, row.id, None, query.account)
-        self._save_others(connection, query, aftermath, now)
-        return aftermath
+        self._save_others(connection, query, effects, now)
+        return effects
 
-    def _states_after(self, query: Query, aftermath: Aftermath, locked: _Locked) -> Sequence[AccountState]:
-        others = locked.states.keys() - {query.account} if aftermath.backs_off_whole_sid else ()
+    def _states_after(self, query: Query, effects: QueryEffects, locked: _Locked) -> Sequence[AccountState]:
+        others = locked.states.keys() - {query.account} if effects.backs_off_whole_sid else ()
         now = locked.now.database
         backed_off = [back_off(locked.states[name], self._rules, now, jitter=random.random()) for name in others]
-        return [aftermath.state, *backed_off]
+        return [effects.state, *backed_off]
 
-    def _save_others(self, connection: Connection, query: Query, aftermath: Aftermath, now: Reading) -> None:
+    def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
         """What an answer does to orders that it was not about."""
-        if aftermath.forgive_since is not None:
+        if effects.forgive_since is not None:
             # What one-item answers left out was not absent: it is due at once, and asked like any other again.
-            names = absent_ids_since(connection, query, aftermath.forgive_since, fewest_orders=TELLING_BATCH)
+            names = absent_ids_since(connection, query, effects.forgive_since, fewest_orders=TELLING_BATCH)
             reset_absences(connection, query.account, query.id_kind, names, now.database)
-        if aftermath.return_suspects is not None:
+        if effects.return_suspects is not None:
             suspects = lock_suspects(
-                connection, query.account, *aftermath.return_suspects, before=FAILED_AGAIN, now=now.database
+                connection, query.account, *effects.return_suspects, before=FAILED_AGAIN, now=now.database
             )
             returned = [return_to_batch(order, query, now.database, self._rules) for order in suspects]
             save_changes(connection, returned, now.database)

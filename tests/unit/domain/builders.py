@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.domain.answered import after_answer
-from worker.domain.bad_ends import after_bad_end
-from worker.domain.query_effects import Aftermath
+from worker.domain.after_answer import after_answer
+from worker.domain.after_failure import after_query_failure
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
 from worker.domain.records.orders import Lane, Order
@@ -122,7 +122,7 @@ def answered(
     others: Sequence[Order] = (),
     now: datetime = NOW,
     **query_fields: Any,
-) -> Aftermath:
+) -> QueryEffects:
     """What an answer with these items does. `rows` are the orders as they stand now: leased, unless given."""
     query = make_query(orders, **query_fields)
     stand = [*([leased(order) for order in orders] if rows is None else rows), *others]
@@ -138,20 +138,20 @@ def failed(
     rows: Sequence[Order] | None = None,
     jitter: float = 0.0,
     **query_fields: Any,
-) -> Aftermath:
-    """What a bad end does, likewise."""
+) -> QueryEffects:
+    """What a query failure does, likewise."""
     query = make_query(orders, **query_fields)
     stand = [leased(order) for order in orders] if rows is None else rows
-    return after_bad_end(
+    return after_query_failure(
         query, error, stand, state or make_state(), schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter
     )
 
 
-def after(aftermath: Aftermath, order_id: int = 1) -> Order:
+def after(effects: QueryEffects, order_id: int = 1) -> Order:
     """An order as a query's end leaves it."""
-    return next(change.after for change in aftermath.changes if change.after.id == order_id)
+    return next(change.after for change in effects.changes if change.after.id == order_id)
 
 
-def kinds(aftermath: Aftermath, order_id: int = 1) -> list[str]:
+def kinds(effects: QueryEffects, order_id: int = 1) -> list[str]:
     """The kinds of the events that a query's end leaves for an order."""
-    return [event.kind for change in aftermath.changes for event in change.events if event.order_id == order_id]
+    return [event.kind for change in effects.changes for event in change.events if event.order_id == order_id]

@@ -3,18 +3,18 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.domain.builders import after, answered, kinds, make_order, make_report, make_state
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.queries import Work
 
 
-def left_out(order: Order, state: AccountState | None = None) -> Aftermath:
+def left_out(order: Order, state: AccountState | None = None) -> QueryEffects:
     """The order's query holds another id, which is answered."""
     return answered([order, make_order(2)], [make_report(2)], state=state)
 
 
-def alone(order: Order, answers_with_items: int) -> Aftermath:
+def alone(order: Order, answers_with_items: int) -> QueryEffects:
     """The order's own query gets an empty answer; the account has seen so many answers with items."""
     return answered([order], [], state=make_state(answered_with_items=answers_with_items), work=Work.SINGLE)
 

@@ -115,7 +115,7 @@ def test_a_check_of_an_order_in_an_empty_batch_is_still_wanted() -> None:
 
 
 def test_a_group_of_suspects_whose_answer_is_empty_is_cleared() -> None:
-    group = [replace(order, lane=Lane.SUSPECT, suspect_group=4, bad_ends=2) for order in BATCH]
+    group = [replace(order, lane=Lane.SUSPECT, suspect_group=4, batch_failures=2) for order in BATCH]
     end = answered(group, [], state=ECHOING)
     assert [change.after for change in end.changes] == BATCH
 

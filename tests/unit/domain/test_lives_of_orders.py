@@ -18,9 +18,9 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.answered import after_answer
-from worker.domain.bad_ends import after_bad_end
-from worker.domain.query_effects import Aftermath
+from worker.domain.after_answer import after_answer
+from worker.domain.after_failure import after_query_failure
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.query_errors import (
@@ -85,7 +85,7 @@ def orders_of(draw: st.DrawFn) -> list[Order]:
             suspect_group=1,
             attention=draw(st.none() | st.sampled_from(Attention)),
             absences=draw(st.integers(0, 2)),
-            bad_ends=draw(st.integers(0, 2)),
+            batch_failures=draw(st.integers(0, 2)),
             failures_alone=draw(st.integers(0, 2)),
         )
         for order_id in draw(st.lists(ids, min_size=1, max_size=6, unique=True))
@@ -107,7 +107,7 @@ def rows_of(draw: st.DrawFn, asked: list[Order]) -> list[Order]:
     return rows
 
 
-def check_the_laws(asked: list[Order], rows: list[Order], end: Aftermath) -> None:
+def check_the_laws(asked: list[Order], rows: list[Order], end: QueryEffects) -> None:
     held = {row.id for row in rows if make_query(asked).holds(row)}
     assert len({change.after.id for change in end.changes}) == len(end.changes)
     for change in end.changes:
@@ -158,7 +158,9 @@ def test_after_a_bad_end_each_held_order_is_due_or_unresolved_and_no_other_is_to
     data: st.DataObject, asked: list[Order], error: QueryError, state: AccountState, jitter: float
 ) -> None:
     rows = data.draw(rows_of(asked))
-    end = after_bad_end(make_query(asked), error, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter)
+    end = after_query_failure(
+        make_query(asked), error, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter
+    )
     assert end.settled == 0
     assert {change.after.id for change in end.changes} == {row.id for row in rows if make_query(asked).holds(row)}
     for change in end.changes:

@@ -94,7 +94,7 @@ def test_a_returned_suspect_is_like_one_that_no_failure_ever_touched() -> None:
         lane=Lane.LONE_SUSPECT,
         suspect_group=8,
         age_bucket=1,
-        bad_ends=3,
+        batch_failures=3,
         unavailable_failures=4,
         failures_alone=1,
         failure_mark=7,

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order, make_query, make_state
-from worker.domain.query_effects import Aftermath
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.orders import Change, EventKind, OrderState, Source
 
 
@@ -31,4 +31,4 @@ def test_an_event_names_the_query() -> None:
 def test_an_aftermath_counts_the_orders_that_became_final() -> None:
     pending, final = make_order(1), make_order(1, state=OrderState.FAILED)
     changes = (Change(before=pending, after=final), Change(before=final, after=final))
-    assert Aftermath(state=make_state(), changes=changes).settled == 1
+    assert QueryEffects(state=make_state(), changes=changes).settled == 1

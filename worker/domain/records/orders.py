@@ -156,7 +156,7 @@ class Order:
     """Answered queries in a row that left it out: of a batch, or (lane `alone`) of its own."""
     absence_mark: int = 0
     """The account's count of answers with items at the last absence that counted alone."""
-    bad_ends: int = 0
+    batch_failures: int = 0
     """Queries about it in a row that ended unreadable, in a timeout or in an HTTP status other than those below."""
     unavailable_failures: int = 0
     """Queries about it in a row that ended in HTTP 401, 429 or 503, since they last made it a suspect."""
@@ -210,7 +210,7 @@ class Order:
             self,
             lane=Lane.BATCH if self.lane.is_suspect else self.lane,
             suspect_group=None,
-            bad_ends=0,
+            batch_failures=0,
             unavailable_failures=0,
             failures_alone=0,
             failure_mark=0,

@@ -18,7 +18,7 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.bad_ends import End, end_of
+from worker.domain.after_failure import QueryFailureKind, failure_kind_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.queries import Work
@@ -61,21 +61,23 @@ def names(error: QueryError) -> str:
 )
 @pytest.mark.parametrize("code", ["-9", "-205"])
 def test_a_refusal_that_speaks_of_frequency_is_too_fast(message: str, code: str) -> None:
-    assert end_of(Refused(code, message)) is End.TOO_FREQUENT
+    assert failure_kind_of(Refused(code, message)) is QueryFailureKind.TOO_FREQUENT
 
 
 def test_minus_205_is_a_configuration_error_and_any_other_code_a_refusal() -> None:
-    assert (end_of(CONFIGURATION), end_of(REFUSED), end_of(Refused("-1", ""))) == (
-        End.CONFIGURATION,
-        End.REFUSED,
-        End.REFUSED,
+    assert (failure_kind_of(CONFIGURATION), failure_kind_of(REFUSED), failure_kind_of(Refused("-1", ""))) == (
+        QueryFailureKind.CONFIGURATION,
+        QueryFailureKind.REFUSED,
+        QueryFailureKind.REFUSED,
     )
 
 
 def test_any_http_status_may_be_the_batchs_fault_but_hardly_401_429_or_503() -> None:
-    assert {end_of(HttpError(status)) for status in (301, 400, 403, 404, 414, 500, 501, 502, 504)} == {End.UNREADABLE}
-    assert {end_of(HttpError(status)) for status in (401, 429, 503)} == {End.UNAVAILABLE}
-    assert end_of(UNREACHABLE) is End.UNREACHABLE
+    assert {failure_kind_of(HttpError(status)) for status in (301, 400, 403, 404, 414, 500, 501, 502, 504)} == {
+        QueryFailureKind.UNREADABLE
+    }
+    assert {failure_kind_of(HttpError(status)) for status in (401, 429, 503)} == {QueryFailureKind.UNAVAILABLE}
+    assert failure_kind_of(UNREACHABLE) is QueryFailureKind.UNREACHABLE
 
 
 # ---- the slot
@@ -141,11 +143,11 @@ def test_an_answer_to_a_query_that_was_sent_before_the_back_off_began_does_not_e
 
 
 @pytest.mark.parametrize("error", BLAMELESS, ids=names)
-@pytest.mark.parametrize("bad_ends", [0, 1])
+@pytest.mark.parametrize("batch_failures", [0, 1])
 def test_after_an_end_that_is_not_the_batchs_fault_its_orders_are_due_as_before(
-    error: QueryError, bad_ends: int
+    error: QueryError, batch_failures: int
 ) -> None:
-    asked = [replace(order, bad_ends=bad_ends) for order in BATCH]
+    asked = [replace(order, batch_failures=batch_failures) for order in BATCH]
     assert [change.after for change in failed(asked, error).changes] == asked
 
 
@@ -160,8 +162,8 @@ def test_no_bad_end_counts_as_an_attempt(error: QueryError) -> None:
 @pytest.mark.parametrize("error", UNREADABLE, ids=names)
 def test_the_second_unreadable_end_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
     once = [change.after for change in failed(BATCH, error).changes]
-    assert once == [replace(order, bad_ends=1) for order in BATCH]
-    end = failed([replace(BATCH[0], bad_ends=1), BATCH[1]], error)
+    assert once == [replace(order, batch_failures=1) for order in BATCH]
+    end = failed([replace(BATCH[0], batch_failures=1), BATCH[1]], error)
     assert (after(end, 1).lane, after(end, 2).lane) == (Lane.LONE_SUSPECT, Lane.BATCH)
     assert (kinds(end, 1), kinds(end, 2)) == (["suspected"], [])
 
@@ -180,7 +182,7 @@ def test_the_tenth_unavailable_end_in_a_row_makes_an_order_a_suspect(error: Quer
 def test_unavailable_ends_are_counted_apart_from_unreadable_ones() -> None:
     once = [change.after for change in failed(BATCH, HTTP_503).changes]
     twice = [change.after for change in failed(once, HTTP_500).changes]
-    assert {(order.lane, order.bad_ends, order.unavailable_failures) for order in twice} == {(Lane.BATCH, 1, 1)}
+    assert {(order.lane, order.batch_failures, order.unavailable_failures) for order in twice} == {(Lane.BATCH, 1, 1)}
 
 
 @pytest.mark.parametrize("error", UNAVAILABLE, ids=names)
@@ -194,9 +196,9 @@ def test_a_group_is_halved_by_its_tenth_unavailable_end_in_a_row_and_by_none_bef
 
 
 def test_an_answer_between_two_unreadable_ends_breaks_the_row() -> None:
-    asked = replace(BATCH[0], bad_ends=1, unavailable_failures=9)
+    asked = replace(BATCH[0], batch_failures=1, unavailable_failures=9)
     heard = after(answered([asked], [make_report(1, traffic_sts="0")]))
-    assert (heard.bad_ends, heard.unavailable_failures) == (0, 0)
+    assert (heard.batch_failures, heard.unavailable_failures) == (0, 0)
 
 
 def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:

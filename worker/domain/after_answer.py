@@ -12,8 +12,8 @@ from worker.domain.echoes import learn_echo, names_no_order
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.identity import shows_mobile
 from worker.domain.one_item import learn_from_answer, with_probe
-from worker.domain.outages import note_answer
-from worker.domain.query_effects import Aftermath
+from worker.domain.outages import count_answer
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order, Source
@@ -83,7 +83,7 @@ def after_answer(
     schedule: PollSchedule,
     now: datetime,
     rules: Rules,
-) -> Aftermath:
+) -> QueryEffects:
     """Decide what an answer does.
 
     `orders` are rows of the account as they stand now: all that were asked about, and all that an item names besides.
@@ -99,10 +99,10 @@ def after_answer(
     learned = _success(asking)
     learned = learn_echo(learned, query, answer, now, rules, has_believed_echo=_has_believed_echo(held, asking))
     learned, forgive_since = learn_from_answer(learned, query, answer, now, rules)
-    learned, returned = note_answer(learned, now, rules)
+    learned, returned = count_answer(learned, now, rules)
     changes = [_change(order, learned, asking) for order in orders]
     believed = asking.believed()
-    return Aftermath(
+    return QueryEffects(
         state=learned,
         changes=tuple(with_probe(changes, learned, query, answer, now)),
         tightens_slot=True,

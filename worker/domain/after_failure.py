@@ -7,8 +7,8 @@ from enum import Enum
 
 from worker.domain.back_off import back_off, wait_for_configuration
 from worker.domain.giving_up import give_up
-from worker.domain.outages import group_number, note_failure
-from worker.domain.query_effects import Aftermath
+from worker.domain.outages import count_failure, group_number
+from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order
 from worker.domain.records.parameters import Rules
@@ -18,7 +18,7 @@ from worker.domain.scheduling.due_times import next_due
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 REFUSALS_BEFORE_BACKOFF = 3
-BAD_ENDS_BEFORE_SUSPICION = 2
+BATCH_FAILURES_BEFORE_SUSPICION = 2
 UNAVAILABLE_BEFORE_SUSPICION = 10
 FAILURES_ALONE_BEFORE_GIVING_UP = 3
 
@@ -28,7 +28,7 @@ _UNAVAILABLE_STATUSES = frozenset({401, 429, 503})
 _TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate limit")
 
 
-class End(Enum):
+class QueryFailureKind(Enum):
     """The ends that are told apart, beyond the outcome that the query's row shows."""
 
     REFUSED = "the platform refused the batch"
@@ -40,7 +40,7 @@ class End(Enum):
     UNSENT = "nothing was sent"
 
 
-MAKE_SUSPECTS = frozenset({End.REFUSED, End.UNREADABLE, End.UNAVAILABLE})
+MAKE_SUSPECTS = frozenset({QueryFailureKind.REFUSED, QueryFailureKind.UNREADABLE, QueryFailureKind.UNAVAILABLE})
 """The ends that make suspects of their orders: at once, the second time in a row, or the tenth."""
 
 
@@ -49,32 +49,34 @@ class _Failing:
     """A query that failed, how, and what is known then."""
 
     query: Query
-    end: End
+    end: QueryFailureKind
     state: AccountState
     schedule: PollSchedule
     now: datetime
     rules: Rules
 
 
-def end_of(error: QueryError) -> End:
+def failure_kind_of(error: QueryError) -> QueryFailureKind:
     """Which end an error is."""
     match error:
         case Refused():
             message = (error.status_msg or "").casefold()
             if any(words in message for words in _TOO_FREQUENT):
-                return End.TOO_FREQUENT
-            return End.CONFIGURATION if error.status_code == _CONFIGURATION_CODE else End.REFUSED
+                return QueryFailureKind.TOO_FREQUENT
+            return (
+                QueryFailureKind.CONFIGURATION if error.status_code == _CONFIGURATION_CODE else QueryFailureKind.REFUSED
+            )
         case NotSent():
-            return End.UNSENT
+            return QueryFailureKind.UNSENT
         case Unreachable():
-            return End.UNREACHABLE
+            return QueryFailureKind.UNREACHABLE
         case HttpError() if error.http_status in _UNAVAILABLE_STATUSES:
-            return End.UNAVAILABLE
+            return QueryFailureKind.UNAVAILABLE
         case _:
-            return End.UNREADABLE
+            return QueryFailureKind.UNREADABLE
 
 
-def after_bad_end(
+def after_query_failure(
     query: Query,
     error: QueryError,
     orders: Sequence[Order],
@@ -84,61 +86,61 @@ def after_bad_end(
     now: datetime,
     rules: Rules,
     jitter: float,
-) -> Aftermath:
+) -> QueryEffects:
     """Decide what a failed query does. `orders` are the asked rows as they stand now; `jitter` is from 0 to 1."""
-    failing = _Failing(query, end_of(error), state, schedule, now, rules)
+    failing = _Failing(query, failure_kind_of(error), state, schedule, now, rules)
     end = failing.end
     held = [order for order in orders if query.holds(order)]
     counted = [_counted(Change(before=order, after=query.as_before(order)), end) for order in held]
     suspected = [change for change in counted if _is_suspected(change.after, end)]
     spared = [change for change in counted if not _is_suspected(change.after, end)]
     if end in MAKE_SUSPECTS:
-        state = note_failure(state, query)
-    return Aftermath(
+        state = count_failure(state, query)
+    return QueryEffects(
         state=_account_after(end, error, state, rules, now, jitter),
         changes=(*spared, *_suspect(suspected, failing)),
-        tightens_slot=end in (End.REFUSED, End.CONFIGURATION),
-        backs_off_whole_sid=end is End.TOO_FREQUENT,
+        tightens_slot=end in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
+        backs_off_whole_sid=end is QueryFailureKind.TOO_FREQUENT,
     )
 
 
 def _account_after(
-    end: End, error: QueryError, state: AccountState, rules: Rules, now: datetime, jitter: float
+    end: QueryFailureKind, error: QueryError, state: AccountState, rules: Rules, now: datetime, jitter: float
 ) -> AccountState:
-    if end is End.UNSENT:
+    if end is QueryFailureKind.UNSENT:
         return state
-    if end is End.REFUSED:
+    if end is QueryFailureKind.REFUSED:
         state = replace(state, refusals_in_row=state.refusals_in_row + 1)
         if state.refusals_in_row >= REFUSALS_BEFORE_BACKOFF:
             state = back_off(state, rules, now, jitter=jitter)
     else:
         state = replace(state, refusals_in_row=0)
-        if end is not End.CONFIGURATION:
+        if end is not QueryFailureKind.CONFIGURATION:
             retry_after = error.retry_after if isinstance(error, HttpError) else None
             state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0)
     # Whatever ends come after a -205: one order every 15 windows, until a success.
-    asks_rarely = end is End.CONFIGURATION or state.configuration_refused
+    asks_rarely = end is QueryFailureKind.CONFIGURATION or state.configuration_refused
     return wait_for_configuration(state, rules, now) if asks_rarely else state
 
 
-def _counted(change: Change, end: End) -> Change:
+def _counted(change: Change, end: QueryFailureKind) -> Change:
     order = change.after
     match end:
-        case End.UNREADABLE:
-            return change.then(replace(order, bad_ends=order.bad_ends + 1))
-        case End.UNAVAILABLE:
+        case QueryFailureKind.UNREADABLE:
+            return change.then(replace(order, batch_failures=order.batch_failures + 1))
+        case QueryFailureKind.UNAVAILABLE:
             return change.then(replace(order, unavailable_failures=order.unavailable_failures + 1))
         case _:
             return change
 
 
-def _is_suspected(order: Order, end: End) -> bool:
+def _is_suspected(order: Order, end: QueryFailureKind) -> bool:
     match end:
-        case End.REFUSED:
+        case QueryFailureKind.REFUSED:
             return True
-        case End.UNREADABLE:
-            return order.lane.is_suspect or order.bad_ends >= BAD_ENDS_BEFORE_SUSPICION
-        case End.UNAVAILABLE:
+        case QueryFailureKind.UNREADABLE:
+            return order.lane.is_suspect or order.batch_failures >= BATCH_FAILURES_BEFORE_SUSPICION
+        case QueryFailureKind.UNAVAILABLE:
             return order.unavailable_failures >= UNAVAILABLE_BEFORE_SUSPICION
         case _:
             return False
@@ -165,7 +167,7 @@ def _as_group(changes: Sequence[Change], group: int, failing: _Failing) -> list[
 
 def _set_aside(change: Change, group: int, lane: Lane, failing: _Failing) -> Change:
     after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
-    if failing.end is End.UNAVAILABLE:
+    if failing.end is QueryFailureKind.UNAVAILABLE:
         # It takes ten more of them to halve the group, or to count against a lone order.
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:

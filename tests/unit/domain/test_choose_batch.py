@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate, make_state
-from worker.domain.choice import choose, spend
+from worker.domain.choose_batch import choose, spend
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate, Choice, Reason
 from worker.domain.records.orders import Lane

@@ -65,11 +65,11 @@ def test_successes_are_counted_by_id_kind_and_those_with_items_besides() -> None
 
 
 def test_an_answered_group_of_suspects_is_cleared() -> None:
-    group = [make_order(i, lane=Lane.SUSPECT, suspect_group=4, bad_ends=2, failures_alone=1) for i in (1, 2)]
+    group = [make_order(i, lane=Lane.SUSPECT, suspect_group=4, batch_failures=2, failures_alone=1) for i in (1, 2)]
     end = answered(group, [make_report(1, traffic_sts="0")], work=Work.SUSPECTS)
     for order_id in (1, 2):
         order = after(end, order_id)
-        assert (order.lane, order.suspect_group, order.bad_ends, order.failures_alone) == (Lane.BATCH, None, 0, 0)
+        assert (order.lane, order.suspect_group, order.batch_failures, order.failures_alone) == (Lane.BATCH, None, 0, 0)
         assert kinds(end, order_id)[0] == "cleared"
 
 
