@@ -15,10 +15,10 @@ import sqlalchemy
 from celery import Celery
 
 from benchmarks.accounts import usage
-from benchmarks.accounts.house import environment_of, filled_database, scalar, write_accounts
 from benchmarks.accounts.outcome import Outcome, Usage, shares_of
 from benchmarks.accounts.plan import Plan
 from benchmarks.accounts.platform import PlatformProcess, running_platform
+from benchmarks.accounts.testbed import environment_of, filled_database, scalar, write_accounts
 from benchmarks.bench import Bench
 from benchmarks.processes import Running, celery, environment, wait_until
 

@@ -80,15 +80,15 @@ def callbacks(bench: Bench) -> list[Figure]:
 
 
 def _figure(bench: Bench, kind: _Kind, what: str, unit: str, target: float, *, enqueued_before: bool = False) -> Figure:
-    with _working(bench) as house:
+    with _working(bench) as testbed:
         # The first run opens connections and fills caches.
-        rates = [house.rate(kind, enqueued_before=enqueued_before) for _ in range(1 + _RUNS)][1:]
+        rates = [testbed.rate(kind, enqueued_before=enqueued_before) for _ in range(1 + _RUNS)][1:]
     what = f"{what}, one worker with 2 processes"
     return Figure(what=what, unit=unit, values=tuple(rates), target=target, more_is_better=True, bound_by=_BOUND)
 
 
 @contextmanager
-def _working(bench: Bench) -> Iterator["_House"]:
+def _working(bench: Bench) -> Iterator["_Testbed"]:
     url = bench.large_database
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     app = Celery(broker=bench.broker.url)
@@ -98,10 +98,10 @@ def _working(bench: Bench) -> Iterator["_House"]:
         redis.Redis.from_url(bench.broker.url) as broker,
     ):
         wait_for_worker(app)
-        yield _House(worker.pid, app, connection, broker)
+        yield _Testbed(worker.pid, app, connection, broker)
 
 
-class _House:
+class _Testbed:
     """A worker at work, seen from its broker and its database."""
 
     def __init__(self, pid: int, app: Celery, connection: sqlalchemy.Connection, broker: redis.Redis) -> None:

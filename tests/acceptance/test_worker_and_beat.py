@@ -39,7 +39,7 @@ STATES = {"1": "succeeded", "-1": "failed"}
 
 
 @dataclass
-class House:
+class Testbed:
     """Everything that runs for one test."""
 
     stack: ExitStack
@@ -101,20 +101,20 @@ class House:
 
 
 @pytest.fixture
-def house(migrated_database_url: str, broker_url: str, tmp_path: Path) -> Iterator[House]:
+def testbed(migrated_database_url: str, broker_url: str, tmp_path: Path) -> Iterator[Testbed]:
     yield from built(migrated_database_url, broker_url, tmp_path)
 
 
 @pytest.fixture
-def small_house(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[House]:
+def small_testbed(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Testbed]:
     yield from built(migrated_database_url, own_valkey.url, tmp_path)
 
 
-def built(database_url: str, broker: str, folder: Path) -> Iterator[House]:
+def built(database_url: str, broker: str, folder: Path) -> Iterator[Testbed]:
     with ExitStack() as stack:
         options = ("--window", str(WINDOW), "--no-adopt", "--latency", "uniform:0,0.1")
         platform = stack.enter_context(running_platform(environment(), folder, *options))
-        yield House(stack=stack, folder=folder, database_url=database_url, broker=broker, platform=platform)
+        yield Testbed(stack=stack, folder=folder, database_url=database_url, broker=broker, platform=platform)
 
 
 def some_orders(count: int, **fields: object) -> list[dict[str, object]]:
@@ -132,71 +132,71 @@ def some_orders(count: int, **fields: object) -> list[dict[str, object]]:
     ]
 
 
-def reconcile_250_orders_in_at_most_four_queries(house: House) -> None:
-    worker, beat = house.worker(), house.beat()
-    house.place(some_orders(250))
-    house.wait_until_settled(250)
+def reconcile_250_orders_in_at_most_four_queries(testbed: Testbed) -> None:
+    worker, beat = testbed.worker(), testbed.beat()
+    testbed.place(some_orders(250))
+    testbed.wait_until_settled(250)
     assert (beat.stop(), worker.stop()) == (0, 0)
-    house.check_the_truth()
-    record = house.check_the_limit()
+    testbed.check_the_truth()
+    record = testbed.check_the_limit()
     assert record["counts"]["arrivals"] <= 4
     assert record["counts"]["ids"] == 250
-    outcomes = house.rows("SELECT DISTINCT outcome FROM platform_queries")
+    outcomes = testbed.rows("SELECT DISTINCT outcome FROM platform_queries")
     assert outcomes == [("answered",)]
 
 
 @pytest.mark.databases("sqlite")
-def test_250_orders_on_sqlite_and_valkey(small_house: House) -> None:
-    reconcile_250_orders_in_at_most_four_queries(small_house)
+def test_250_orders_on_sqlite_and_valkey(small_testbed: Testbed) -> None:
+    reconcile_250_orders_in_at_most_four_queries(small_testbed)
 
 
 @pytest.mark.databases("postgresql")
 @pytest.mark.brokers("redis")
-def test_250_orders_on_postgresql_and_redis(house: House) -> None:
-    reconcile_250_orders_in_at_most_four_queries(house)
+def test_250_orders_on_postgresql_and_redis(testbed: Testbed) -> None:
+    reconcile_250_orders_in_at_most_four_queries(testbed)
 
 
 @pytest.mark.databases("mariadb")
 @pytest.mark.brokers("rabbitmq")
-def test_250_orders_on_mariadb_and_rabbitmq(house: House) -> None:
-    reconcile_250_orders_in_at_most_four_queries(house)
+def test_250_orders_on_mariadb_and_rabbitmq(testbed: Testbed) -> None:
+    reconcile_250_orders_in_at_most_four_queries(testbed)
 
 
 @pytest.mark.databases("postgresql")
 @pytest.mark.brokers("redis")
-def test_two_workers_two_beats_and_a_flood_of_forged_ticks_keep_the_limit(house: House) -> None:
-    workers = [house.worker("one"), house.worker("two")]
-    beats = [house.beat("first-beat"), house.beat("second-beat")]
-    house.place(some_orders(250, settle_after=1.5))
+def test_two_workers_two_beats_and_a_flood_of_forged_ticks_keep_the_limit(testbed: Testbed) -> None:
+    workers = [testbed.worker("one"), testbed.worker("two")]
+    beats = [testbed.beat("first-beat"), testbed.beat("second-beat")]
+    testbed.place(some_orders(250, settle_after=1.5))
     headers = {"task": "reconciler.reconcile", "id": "forged", "lang": "py"}
-    with Connection(house.broker) as connection, connection.Producer() as producer:
+    with Connection(testbed.broker) as connection, connection.Producer() as producer:
         for number in range(200):
             body = [[], {}, {}] if number % 2 else [["junk", number], {"junk": None}, {}]
             producer.publish(body, serializer="json", routing_key="reconciler.ticks", headers=headers)
-    house.wait_until_settled(250)
+    testbed.wait_until_settled(250)
     assert [program.stop() for program in beats + workers] == [0, 0, 0, 0]
-    house.check_the_truth()
-    house.check_the_limit()
+    testbed.check_the_truth()
+    testbed.check_the_limit()
     assert all("Traceback" not in program.output for program in workers)
 
 
 @pytest.mark.databases("sqlite")
-def test_without_beat_the_worker_ticks_by_itself(small_house: House) -> None:
-    worker = small_house.worker()
-    small_house.place(some_orders(20))
-    small_house.wait_until_settled(20)
+def test_without_beat_the_worker_ticks_by_itself(small_testbed: Testbed) -> None:
+    worker = small_testbed.worker()
+    small_testbed.place(some_orders(20))
+    small_testbed.wait_until_settled(20)
     assert worker.stop() == 0
-    small_house.check_the_limit()
+    small_testbed.check_the_limit()
 
 
 @pytest.mark.databases("sqlite")
-def test_a_stop_waits_for_the_query_that_is_under_way(small_house: House) -> None:
-    small_house.settings["request_deadline_seconds"] = 4
-    worker = small_house.worker()
-    assert tell(small_house.platform, "faults", {"latency": "fixed:3"}).status == 200
-    small_house.beat()
-    small_house.place(some_orders(20))
-    eventually(lambda: look(small_house.platform, "record")["arrivals"], "a query at the platform")
+def test_a_stop_waits_for_the_query_that_is_under_way(small_testbed: Testbed) -> None:
+    small_testbed.settings["request_deadline_seconds"] = 4
+    worker = small_testbed.worker()
+    assert tell(small_testbed.platform, "faults", {"latency": "fixed:3"}).status == 200
+    small_testbed.beat()
+    small_testbed.place(some_orders(20))
+    eventually(lambda: look(small_testbed.platform, "record")["arrivals"], "a query at the platform")
     assert worker.stop() == 0
-    small_house.check_the_truth()
-    assert small_house.rows("SELECT outcome FROM platform_queries") == [("answered",)]
+    small_testbed.check_the_truth()
+    assert small_testbed.rows("SELECT outcome FROM platform_queries") == [("answered",)]

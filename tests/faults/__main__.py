@@ -50,10 +50,10 @@ def main(
     work.mkdir(parents=True, exist_ok=True)
     results = Results(work / "results.jsonl")
     known = {(result.fault, result.time) for result in results.all()}
-    plays = plan(scenarios.values(), seed=seed, in_ci=in_ci, databases=databases_there(), brokers=brokers_there())
-    left = [play for play in plays if (play.fault, play.time) not in known]
+    runs = plan(scenarios.values(), seed=seed, in_ci=in_ci, databases=databases_there(), brokers=brokers_there())
+    left = [run for run in runs if (run.fault, run.time) not in known]
     print(
-        f"Seed {seed}: {len(plays)} plays of {len(scenarios)} faults, {len(left)} of them to do, in {lanes} lanes.",
+        f"Seed {seed}: {len(runs)} plays of {len(scenarios)} faults, {len(left)} of them to do, in {lanes} lanes.",
         flush=True,
     )
     began = time.monotonic()
@@ -66,10 +66,10 @@ def main(
     )
     minutes = (time.monotonic() - began) / 60
     report = write_report(work, results=results.all(), scenarios=scenarios, seed=seed, minutes=minutes)
-    played = {(play.fault, play.time) for play in plays}
-    good = sum(result.is_good for result in results.all() if (result.fault, result.time) in played)
-    print(f"{good} of {len(plays)} plays kept the promise, in {minutes:.0f} minutes. Report: {report}")
-    sys.exit(0 if good == len(plays) else 1)
+    done = {(run.fault, run.time) for run in runs}
+    good = sum(result.is_good for result in results.all() if (result.fault, result.time) in done)
+    print(f"{good} of {len(runs)} plays kept the promise, in {minutes:.0f} minutes. Report: {report}")
+    sys.exit(0 if good == len(runs) else 1)
 
 
 def _chosen(only: str) -> Mapping[int, Scenario]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tests.faults import scenarios
-from tests.faults.house import House, Scale
+from tests.faults.testbed import Scale, Testbed
 
-Play = Callable[[House], None]
+Run = Callable[[Testbed], None]
 
 ALL_DATABASES = ("postgresql", "mariadb", "sqlite")
 SERVERS = ("postgresql", "mariadb")
@@ -23,7 +23,7 @@ class Scenario:
 
     number: int
     title: str
-    play: Play
+    run: Run
     times: int = 10
     """In a whole run, with different timing."""
     times_in_ci: int = 3
@@ -39,14 +39,14 @@ class Scenario:
 _known: dict[int, Scenario] = {}
 
 
-def fault(number: int, title: str, **details: object) -> Callable[[Play], Play]:
+def fault(number: int, title: str, **details: object) -> Callable[[Run], Run]:
     """Enter a scenario into the catalogue. `details` are the fields of `Scenario`."""
 
-    def enter(play: Play) -> Play:
-        if number in _known or not play.__name__.startswith(f"fault_{number:02d}_"):
-            raise ValueError(f"{play.__name__}: fault {number} is there already, or stands not in the name")
-        _known[number] = Scenario(number=number, title=title, play=play, **details)  # type: ignore[arg-type]  # checked by the dataclass's readers
-        return play
+    def enter(run: Run) -> Run:
+        if number in _known or not run.__name__.startswith(f"fault_{number:02d}_"):
+            raise ValueError(f"{run.__name__}: fault {number} is there already, or stands not in the name")
+        _known[number] = Scenario(number=number, title=title, run=run, **details)  # type: ignore[arg-type]  # checked by the dataclass's readers
+        return run
 
     return enter
 

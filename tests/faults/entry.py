@@ -1,13 +1,13 @@
 """The suite's own entry point: `celery -A tests.faults.entry worker`, the worker's parts with points to strike at.
 
-Nothing of this is in the product. Its variables say what the house wants of this process: FAULTS_FOLDER (where its
+Nothing of this is in the product. Its variables say what the testbed wants of this process: FAULTS_FOLDER (where its
 points are armed and its clocks are stepped), FAULTS_VARIANT (a broken variant of the product) and FAULTS_BOOT_ID
 (plays another host).
 """
 
 import os
 
-from tests.faults.house import VISIBILITY_SECONDS
+from tests.faults.testbed import VISIBILITY_SECONDS
 from tests.faults.variants import VARIANTS
 from worker.celery import app as app
 from worker.runtime import compose

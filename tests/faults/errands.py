@@ -2,14 +2,14 @@
 
 from typing import Protocol
 
-from tests.faults.house import House
+from tests.faults.testbed import Testbed
 
 
 class Errand(Protocol):
     """Something that the billing system sends, and that must not be lost."""
 
     def send(self) -> None:
-        """Send it; the house remembers what the broker took."""
+        """Send it; the testbed remembers what the broker took."""
 
     def is_applied(self) -> bool:
         """Whether the database shows what was sent."""
@@ -18,48 +18,48 @@ class Errand(Protocol):
 class Enqueueing:
     """Good orders, and some that are refused."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._good = house.place(12, enqueue=False)
-        self._bad = house.place(3, enqueue=False)
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
+        self._good = testbed.place(12, enqueue=False)
+        self._bad = testbed.place(3, enqueue=False)
 
     def send(self) -> None:
-        self._house.enqueue(self._good)
+        self._testbed.enqueue(self._good)
         orders = [{"request_id": name, "mobile": "188-0000"} for name in self._bad]
-        self._house.send("reconciler.enqueue_orders", orders)
-        self._house.sent.refused.update(self._bad)
+        self._testbed.send("reconciler.enqueue_orders", orders)
+        self._testbed.sent.refused.update(self._bad)
 
     def is_applied(self) -> bool:
-        refused = "\n".join(row[0] for row in self._house.rows("SELECT payload FROM rejected_orders"))
-        return self._house.states().keys() >= {*self._good} and all(name in refused for name in self._bad)
+        refused = "\n".join(row[0] for row in self._testbed.rows("SELECT payload FROM rejected_orders"))
+        return self._testbed.states().keys() >= {*self._good} and all(name in refused for name in self._bad)
 
 
 class CallingBack:
     """Callbacks for orders that nobody has enqueued yet: each is kept."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self.names = house.place(3, enqueue=False, outcome="1")
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
+        self.names = testbed.place(3, enqueue=False, outcome="1")
 
     def send(self) -> None:
         for name in self.names:
-            self._house.call_back(name)
+            self._testbed.call_back(name)
 
     def is_applied(self) -> bool:
-        kept = {row[0] for row in self._house.rows("SELECT request_id FROM unmatched_callbacks")}
+        kept = {row[0] for row in self._testbed.rows("SELECT request_id FROM unmatched_callbacks")}
         return kept >= {*self.names}
 
 
 class Cancelling:
     """Cancellations of orders that would be pending for ever."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._names = house.place(5, outcome="stuck")
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
+        self._names = testbed.place(5, outcome="stuck")
 
     def send(self) -> None:
-        self._house.cancel(self._names)
+        self._testbed.cancel(self._names)
 
     def is_applied(self) -> bool:
-        states = self._house.states()
+        states = self._testbed.states()
         return all(states[name] == "cancelled" for name in self._names)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.faults.house import House
+from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
 _ROWS = "SELECT polled_ids, outcome, http_status, settled_count, sent_at, answered_at FROM platform_queries ORDER BY id"
@@ -23,33 +23,33 @@ class Exchange:
     """From the grant to the write-back, by the database's clock: the exchange lies between. None without an answer."""
 
 
-def strike(house: House, fault: str, *, queries: int = 1, orders: int = 5, **details: object) -> list[str]:
+def strike(testbed: Testbed, fault: str, *, queries: int = 1, orders: int = 5, **details: object) -> list[str]:
     """Have the platform answer its next queries by this fault; returns orders that were placed for them.
 
     Once that is done the platform is well again. `details` are further fields of `worker.simulator.faults.Faults`.
     """
-    struck = _struck_by(house, fault) + queries
-    house.trouble(shares={fault: 1.0}, queries=queries, **details)
-    names = house.place(orders)
-    eventually(lambda: _struck_by(house, fault) >= struck, f"{queries} queries answered by {fault}", seconds=60)
-    house.injected(queries)
+    struck = _struck_by(testbed, fault) + queries
+    testbed.trouble(shares={fault: 1.0}, queries=queries, **details)
+    names = testbed.place(orders)
+    eventually(lambda: _struck_by(testbed, fault) >= struck, f"{queries} queries answered by {fault}", seconds=60)
+    testbed.injected(queries)
     return names
 
 
-def _struck_by(house: House, fault: str) -> int:
-    return sum(arrival["detail"] == fault for arrival in house.arrivals())
+def _struck_by(testbed: Testbed, fault: str) -> int:
+    return sum(arrival["detail"] == fault for arrival in testbed.arrivals())
 
 
-def exchanges(house: House, fault: str = "") -> list[Exchange]:
+def exchanges(testbed: Testbed, fault: str = "") -> list[Exchange]:
     """The exchanges so far whose answers were spoilt by this fault, in order; without one those that went well."""
-    return [one for one in _paired(house) if one.arrival["detail"] == fault]
+    return [one for one in _paired(testbed) if one.arrival["detail"] == fault]
 
 
-def _paired(house: House) -> Iterator[Exchange]:
+def _paired(testbed: Testbed) -> Iterator[Exchange]:
     """Arrivals in their order, each with the row of its query: the last one that was granted before it."""
-    arrivals = house.arrivals()
+    arrivals = testbed.arrivals()
     # Read after the arrivals: each one's grant was committed by then.
-    rows = [(_moment(row[-2]), *row) for row in house.rows(_ROWS)]
+    rows = [(_moment(row[-2]), *row) for row in testbed.rows(_ROWS)]
     for arrival in arrivals:
         came_at = datetime.fromisoformat(arrival["wall"])
         granted, asked, outcome, http_status, settled, _, answered_at = [row for row in rows if row[0] <= came_at][-1]

@@ -10,7 +10,7 @@ from typing import Self
 
 import sqlalchemy
 
-from tests.faults.judge import history
+from tests.faults.checker import history
 from tests.support import mariadb, rabbitmq
 from tests.support.brokers import remove_queues
 from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
@@ -22,8 +22,8 @@ from worker.database.migrations import upgrade
 
 
 @dataclass(frozen=True, kw_only=True)
-class HouseDatabase:
-    """A house's database: the way that programs take, and the way past the proxy."""
+class TestbedDatabase:
+    """A testbed's database: the way that programs take, and the way past the proxy."""
 
     kind: str
     url: str
@@ -45,8 +45,8 @@ class HouseDatabase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HouseBroker:
-    """A house's broker, likewise."""
+class TestbedBroker:
+    """A testbed's broker, likewise."""
 
     kind: str
     url: str
@@ -80,8 +80,8 @@ class Lane:
         self._makers: dict[str, DatabaseServer] = {}
 
     @contextmanager
-    def database(self, kind: str) -> Iterator[HouseDatabase]:
-        """A migrated database of its own, with the judge's history in it."""
+    def database(self, kind: str) -> Iterator[TestbedDatabase]:
+        """A migrated database of its own, with the checker's history in it."""
         maker = self._maker(kind)
         with ExitStack() as stack:
             direct = stack.enter_context(maker.migrated(_upgrade_alone))
@@ -89,10 +89,10 @@ class Lane:
             yield stack.enter_context(self._proxied(kind, direct))
 
     @contextmanager
-    def _proxied(self, kind: str, direct: str) -> Iterator[HouseDatabase]:
+    def _proxied(self, kind: str, direct: str) -> Iterator[TestbedDatabase]:
         url = sqlalchemy.make_url(direct)
         if kind == "sqlite":
-            yield HouseDatabase(kind=kind, url=direct, direct_url=direct)
+            yield TestbedDatabase(kind=kind, url=direct, direct_url=direct)
             return
         if kind == "postgresql":
             server: EmbeddedPostgres | OwnMariadb | None = self._postgres
@@ -104,21 +104,21 @@ class Lane:
             proxied = url.set(port=proxy.port)
         with proxy:
             through = proxied.render_as_string(hide_password=False)
-            yield HouseDatabase(kind=kind, url=through, direct_url=direct, proxy=proxy, server=server)
+            yield TestbedDatabase(kind=kind, url=through, direct_url=direct, proxy=proxy, server=server)
 
     @contextmanager
-    def broker(self, kind: str) -> Iterator[HouseBroker]:
+    def broker(self, kind: str) -> Iterator[TestbedBroker]:
         """A broker whose two queues are empty."""
         if kind == "redis":
             with EmbeddedValkey() as valkey, _through_proxy(valkey.url, 6379) as (proxy, url):
-                yield HouseBroker(kind=kind, url=url, direct_url=valkey.url, proxy=proxy, valkey=valkey)
+                yield TestbedBroker(kind=kind, url=url, direct_url=valkey.url, proxy=proxy, valkey=valkey)
             return
         if self._rabbitmq is None:
             self._rabbitmq = self._stack.enter_context(OwnRabbitmq())
         node = self._rabbitmq
         with _through_proxy(node.url, 5672) as (proxy, url):
             remove_queues(node.url)
-            yield HouseBroker(kind=kind, url=url, direct_url=node.url, proxy=proxy, rabbitmq=node)
+            yield TestbedBroker(kind=kind, url=url, direct_url=node.url, proxy=proxy, rabbitmq=node)
 
     def _maker(self, kind: str) -> DatabaseServer:
         if kind not in self._makers:

@@ -7,7 +7,7 @@ from tests.faults.catalogue import Scenario
 
 
 @dataclass(frozen=True, kw_only=True)
-class Play:
+class Run:
     """One play of one fault."""
 
     fault: int
@@ -33,19 +33,19 @@ def plan(
     in_ci: bool,
     databases: Mapping[str, bool],
     brokers: Mapping[str, bool],
-) -> list[Play]:
+) -> list[Run]:
     """The plays of a run, the long ones first. `databases` and `brokers` say which of them this machine has.
 
     Neighbouring times differ in database and broker, and faults and seeds begin at different ones: a few times of each
     fault still cover every pair.
     """
-    plays = []
+    runs = []
     for scenario in sorted(scenarios, key=lambda one: (-one.seconds, one.number)):
         pairs = _pairs(scenario, databases, brokers)
         for time in range(1, (scenario.times_in_ci if in_ci else scenario.times) + 1):
             database, broker = pairs[(seed + scenario.number + time) % len(pairs)]
-            plays.append(
-                Play(
+            runs.append(
+                Run(
                     fault=scenario.number,
                     time=time,
                     database=database,
@@ -54,7 +54,7 @@ def plan(
                     is_brief=in_ci,
                 )
             )
-    return plays
+    return runs
 
 
 def _pairs(scenario: Scenario, databases: Mapping[str, bool], brokers: Mapping[str, bool]) -> list[tuple[str, str]]:

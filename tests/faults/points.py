@@ -49,7 +49,7 @@ class Point(StrEnum):
 
 
 class Points:
-    """The points of one house, on both sides: the scenario's and the processes'."""
+    """The points of one testbed, on both sides: the scenario's and the processes'."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

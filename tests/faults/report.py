@@ -48,7 +48,7 @@ def _lines(head: Mapping[str, object], results: Sequence[Result], scenarios: Map
     yield f"Seed {head['seed']}, {head['at']}, {head['minutes']} minutes, {head['machine']}."
     yield ""
     yield (
-        f"{head['plays']} plays, {head['injections']} injections, violations: {head['violations'] or 'none'}, "
+        f"{head['runs']} plays, {head['injections']} injections, violations: {head['violations'] or 'none'}, "
         f"not played to their end: {head['not_played']}."
     )
     yield ""

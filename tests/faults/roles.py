@@ -7,22 +7,22 @@ from dataclasses import replace
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from tests.faults.house import House
+from tests.faults.testbed import Testbed
 
 _HOSTS = ("localhost", "127.0.0.1")
 """A MariaDB that was just made has nameless users for these, who would come before one of any host."""
 
 
-def use_plain_role(house: House, settings: Mapping[str, str] | None = None) -> str:
+def use_plain_role(testbed: Testbed, settings: Mapping[str, str] | None = None) -> str:
     """Have the programs that start from now on use a login without special rights; returns its name.
 
     Only servers have logins. `settings` are the defaults of its sessions, on PostgreSQL.
     """
     role = f"plain_{secrets.token_hex(4)}"
-    url = sqlalchemy.make_url(house.database.url)
-    if house.database.kind == "postgresql":
+    url = sqlalchemy.make_url(testbed.database.url)
+    if testbed.database.kind == "postgresql":
         execute(
-            house,
+            testbed,
             f"CREATE ROLE {role} LOGIN",
             *(f"ALTER ROLE {role} SET {name} TO '{value}'" for name, value in (settings or {}).items()),
             f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
@@ -30,21 +30,21 @@ def use_plain_role(house: House, settings: Mapping[str, str] | None = None) -> s
         )
     else:
         for host in _HOSTS:
-            execute(house, f"CREATE USER {role}@'{host}'", f"GRANT ALL ON {url.database}.* TO {role}@'{host}'")
+            execute(testbed, f"CREATE USER {role}@'{host}'", f"GRANT ALL ON {url.database}.* TO {role}@'{host}'")
     changed = url.set(username=role).render_as_string(hide_password=False)
-    house.database = replace(house.database, url=changed)
+    testbed.database = replace(testbed.database, url=changed)
     return role
 
 
-def execute(house: House, *statements: str) -> None:
+def execute(testbed: Testbed, *statements: str) -> None:
     """Run statements as the database's administrator, each in a transaction of its own."""
-    engine = sqlalchemy.create_engine(house.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
 
 
-def engine_as(house: House, role: str) -> sqlalchemy.Engine:
+def engine_as(testbed: Testbed, role: str) -> sqlalchemy.Engine:
     """Sessions of somebody else, with this login, past the proxy."""
-    url = sqlalchemy.make_url(house.database.direct_url).set(username=role)
+    url = sqlalchemy.make_url(testbed.database.direct_url).set(username=role)
     return sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")

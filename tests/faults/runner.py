@@ -1,4 +1,4 @@
-"""Plays a plan: lanes side by side, each play in a house of its own, each result written as soon as it is known."""
+"""Plays a plan: lanes side by side, each play in a testbed of its own, each result written as soon as it is known."""
 
 import json
 import queue
@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.faults.catalogue import Scenario
-from tests.faults.house import House
-from tests.faults.judge.promise import judge
+from tests.faults.checker.promise import check
 from tests.faults.lanes import Lane
-from tests.faults.plan import Play
+from tests.faults.plan import Run
+from tests.faults.testbed import Testbed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Results:
 
 
 def run(
-    plays: Sequence[Play],
+    runs: Sequence[Run],
     scenarios: Mapping[int, Scenario],
     *,
     lanes: int,
@@ -79,14 +79,14 @@ def run(
     tell: Callable[[Result], None],
 ) -> None:
     """Play everything, in so many lanes; `tell` hears of each result. The logs of bad plays stay in the folder."""
-    waiting: queue.SimpleQueue[Play] = queue.SimpleQueue()
-    for play in plays:
-        waiting.put(play)
+    waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    for run in runs:
+        waiting.put(run)
 
     def work(number: int) -> None:
         with Lane(folder / f"lane-{number}") as lane:
-            for play in _taken_from(waiting):
-                tell(_play(play, scenarios[play.fault], lane, folder / play.name))
+            for run in _taken_from(waiting):
+                tell(_run(run, scenarios[run.fault], lane, folder / run.name))
 
     threads = [threading.Thread(target=work, args=(number,), name=f"lane-{number}") for number in range(lanes)]
     for thread in threads:
@@ -95,7 +95,7 @@ def run(
         thread.join()
 
 
-def _taken_from(waiting: "queue.SimpleQueue[Play]") -> Iterator[Play]:
+def _taken_from(waiting: "queue.SimpleQueue[Run]") -> Iterator[Run]:
     while True:
         try:
             yield waiting.get_nowait()
@@ -103,35 +103,35 @@ def _taken_from(waiting: "queue.SimpleQueue[Play]") -> Iterator[Play]:
             return
 
 
-def _play(play: Play, scenario: Scenario, lane: Lane, folder: Path) -> Result:
+def _run(run: Run, scenario: Scenario, lane: Lane, folder: Path) -> Result:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    house: House | None = None
+    testbed: Testbed | None = None
     evidence = error = None
     try:
         with ExitStack() as stack:
-            house = House(
+            testbed = Testbed(
                 stack=stack,
                 folder=folder,
-                database=stack.enter_context(lane.database(play.database)),
-                broker=stack.enter_context(lane.broker(play.broker)),
-                seed=play.seed,
+                database=stack.enter_context(lane.database(run.database)),
+                broker=stack.enter_context(lane.broker(run.broker)),
+                seed=run.seed,
                 scale=scenario.scale,
-                is_brief=play.is_brief,
+                is_brief=run.is_brief,
             )
-            scenario.play(house)
-            evidence = house.finish()
+            scenario.run(testbed)
+            evidence = testbed.finish()
     except Exception:  # Whatever it is, the other plays go on, and the report tells of it.
         error = traceback.format_exc()
-    verdict = judge(evidence) if evidence else None
+    verdict = check(evidence) if evidence else None
     return Result(
-        fault=play.fault,
-        time=play.time,
-        database=play.database,
-        broker=play.broker,
+        fault=run.fault,
+        time=run.time,
+        database=run.database,
+        broker=run.broker,
         seconds=round(time.monotonic() - began, 1),
-        injections=house.injections if house else 0,
-        observations=tuple(house.observations) if house else (),
+        injections=testbed.injections if testbed else 0,
+        observations=tuple(testbed.observations) if testbed else (),
         violations=verdict.violations if verdict else (),
         smallest_spacing=verdict.smallest_spacing if verdict else None,
         window=scenario.scale.window,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from tests.faults.house import House
+from tests.faults.testbed import Testbed
 
 _ORDERS = "SELECT id FROM recharge_orders WHERE state = 'pending' ORDER BY id DESC LIMIT 60 FOR UPDATE"
 _ACCOUNT = "SELECT account FROM account_states FOR UPDATE"
@@ -44,17 +44,17 @@ _RACE_CODES = ("40001", 1020)
 class Storm:
     """Blows while its context lasts, in threads of its own. For servers: SQLite locks no rows."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
         # REPEATABLE READ is MariaDB's default, and what its error 1020 needs.
         self._engine = sqlalchemy.create_engine(
-            house.database.direct_url, poolclass=NullPool, isolation_level="REPEATABLE READ"
+            testbed.database.direct_url, poolclass=NullPool, isolation_level="REPEATABLE READ"
         )
         self._lost: Counter[str | int] = Counter()
         self._over = threading.Event()
         self._deadlocks_before = self._deadlocks()
         self._threads = [
-            threading.Thread(target=self._blow, args=(statements, Random(house.rng.random())), daemon=True)
+            threading.Thread(target=self._blow, args=(statements, Random(testbed.rng.random())), daemon=True)
             for statements in _TRANSACTIONS
         ]
 
@@ -74,7 +74,7 @@ class Storm:
         return sum(self._lost[code] for code in _RACE_CODES)
 
     def _deadlocks(self) -> int:
-        return int(self._house.rows(_DEADLOCKS[self._house.database.kind])[0][0])
+        return int(self._testbed.rows(_DEADLOCKS[self._testbed.database.kind])[0][0])
 
     def _blow(self, statements: tuple[str, ...], rng: Random) -> None:
         with self._engine.connect() as connection:

@@ -3,7 +3,7 @@
 import redis
 from kombu.exceptions import OperationalError
 
-from tests.faults.house import House
+from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
 TOLD = (OperationalError, redis.RedisError)
@@ -14,16 +14,16 @@ SOON = 15.0
 """Seconds within which others' messages are taken in, on a busy machine."""
 
 
-def wait_until_taken_in(house: House, after: str, *, seconds: float = SOON) -> None:
+def wait_until_taken_in(testbed: Testbed, after: str, *, seconds: float = SOON) -> None:
     """Orders sent from now on come into the table; a sender who is told that they were not taken sends them again."""
     sent: list[str] = []
 
     def is_there() -> bool:
         if not sent:
             try:
-                sent.extend(house.place(3, wait=False))
+                sent.extend(testbed.place(3, wait=False))
             except TOLD:
                 return False
-        return house.states().keys() >= {*sent}
+        return testbed.states().keys() >= {*sent}
 
     eventually(is_there, f"orders taken in after {after}", seconds=seconds, every=0.2)

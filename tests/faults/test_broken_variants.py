@@ -1,4 +1,4 @@
-"""The judge is judged: each broken variant of the product is caught, in the very house in which the product is not."""
+"""The checker is judged: each broken variant of the product is caught, in the very testbed in which the product is not."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from tests.faults.house import House, Scale
-from tests.faults.judge.promise import Verdict, judge
+from tests.faults.checker.promise import Verdict, check
 from tests.faults.lanes import Lane
 from tests.faults.points import Point, Strike
+from tests.faults.testbed import Scale, Testbed
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.faults
@@ -29,9 +29,9 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
 
 
 @contextmanager
-def house_on(lane: Lane, database: str, folder: Path, scale: Scale) -> Iterator[House]:
+def testbed_on(lane: Lane, database: str, folder: Path, scale: Scale) -> Iterator[Testbed]:
     with ExitStack() as stack:
-        yield House(
+        yield Testbed(
             stack=stack,
             folder=folder,
             database=stack.enter_context(lane.database(database)),
@@ -41,28 +41,28 @@ def house_on(lane: Lane, database: str, folder: Path, scale: Scale) -> Iterator[
         )
 
 
-def judged(case: str, variant: str, lane: Lane, folder: Path) -> Verdict:
-    """What the judge says of this variant, or of the product, in the house of a case."""
-    database, play, _, scale = CASES[case]
-    with house_on(lane, database, folder, scale) as house:
-        play(house, variant)
-        house.heal(bound=house.bound(queries=8))
-        return judge(house.finish())
+def checked(case: str, variant: str, lane: Lane, folder: Path) -> Verdict:
+    """What the checker says of this variant, or of the product, in the testbed of a case."""
+    database, run, _, scale = CASES[case]
+    with testbed_on(lane, database, folder, scale) as testbed:
+        run(testbed, variant)
+        testbed.heal(bound=testbed.bound(queries=8))
+        return check(testbed.finish())
 
 
 def broken(verdict: Verdict) -> set[str]:
-    """The invariants that the judge found broken."""
+    """The invariants that the checker found broken."""
     return {violation.partition(":")[0] for violation in verdict.violations}
 
 
-def flush_redis_between_queries(house: House, variant: str) -> None:
-    house.worker(variant=variant, processes=1)
-    house.beat()
-    house.place(350, outcome="stuck")
-    assert house.broker.valkey is not None
+def flush_redis_between_queries(testbed: Testbed, variant: str) -> None:
+    testbed.worker(variant=variant, processes=1)
+    testbed.beat()
+    testbed.place(350, outcome="stuck")
+    assert testbed.broker.valkey is not None
     for _ in range(3):
-        house.wait_for_arrivals()
-        house.broker.valkey.flush()
+        testbed.wait_for_arrivals()
+        testbed.broker.valkey.flush()
 
 
 def locked_between_two_queries(connection: sqlalchemy.Connection) -> bool:
@@ -73,67 +73,69 @@ def locked_between_two_queries(connection: sqlalchemy.Connection) -> bool:
     return row[0] is None
 
 
-def hold_the_row_for_ten_windows(house: House, variant: str, boot_ids: tuple[str | None, ...] = (None, None)) -> None:
+def hold_the_row_for_ten_windows(
+    testbed: Testbed, variant: str, boot_ids: tuple[str | None, ...] = (None, None)
+) -> None:
     # Two workers: of one worker's processes the same one may be given every tick, and it never asks twice at once.
-    house.trouble(latency=f"fixed:{0.6 * SHORT.deadline:g}")
+    testbed.trouble(latency=f"fixed:{0.6 * SHORT.deadline:g}")
     for number, boot_id in enumerate(boot_ids):
-        house.worker(f"worker-{number}", variant=variant, boot_id=boot_id)
-    house.beat()
-    house.place(450, outcome="stuck")
-    house.wait_for_arrivals()
-    engine = sqlalchemy.create_engine(house.database.direct_url, poolclass=NullPool)
+        testbed.worker(f"worker-{number}", variant=variant, boot_id=boot_id)
+    testbed.beat()
+    testbed.place(450, outcome="stuck")
+    testbed.wait_for_arrivals()
+    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool)
     with engine.connect() as connection:
         eventually(lambda: locked_between_two_queries(connection), "the row, locked while no query is under way")
         threading.Event().wait(10 * SHORT.window)
         connection.rollback()
-    house.wait_for_arrivals(3)
-    house.trouble()
+    testbed.wait_for_arrivals(3)
+    testbed.trouble()
 
 
-def race_a_callback_with_an_older_answer(house: House, variant: str) -> None:
-    house.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
-    house.worker(variant=variant)
-    house.beat()
-    [name] = house.place(1, outcome="1", settle_after=3 * SCALE.reservation)
-    house.wait_for_arrivals()
-    eventually(lambda: house.points.struck(Point.WRITE_BACK_BEGINS), "an answer that waits to be written")
-    eventually(lambda: house.truth()[name]["settled"], "the order settled at the platform")
-    house.call_back(name)
-    house.wait_until_settled([name])
-    house.points.let_go(Point.WRITE_BACK_BEGINS)
-    eventually(lambda: house.rows("SELECT id FROM platform_queries WHERE outcome = 'answered'"), "the answer written")
+def race_a_callback_with_an_older_answer(testbed: Testbed, variant: str) -> None:
+    testbed.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
+    testbed.worker(variant=variant)
+    testbed.beat()
+    [name] = testbed.place(1, outcome="1", settle_after=3 * SCALE.reservation)
+    testbed.wait_for_arrivals()
+    eventually(lambda: testbed.points.struck(Point.WRITE_BACK_BEGINS), "an answer that waits to be written")
+    eventually(lambda: testbed.truth()[name]["settled"], "the order settled at the platform")
+    testbed.call_back(name)
+    testbed.wait_until_settled([name])
+    testbed.points.let_go(Point.WRITE_BACK_BEGINS)
+    eventually(lambda: testbed.rows("SELECT id FROM platform_queries WHERE outcome = 'answered'"), "the answer written")
 
 
-def let_every_other_request_take_its_time(house: House, variant: str) -> None:
+def let_every_other_request_take_its_time(testbed: Testbed, variant: str) -> None:
     delays = iter([0.4 * SCALE.deadline, 0.0] * 50)
-    house.platform_proxy.delay_requests(lambda: next(delays))
-    house.worker(variant=variant)
-    house.beat()
-    house.place(550, outcome="stuck")
-    house.wait_for_arrivals(4)
+    testbed.platform_proxy.delay_requests(lambda: next(delays))
+    testbed.worker(variant=variant)
+    testbed.beat()
+    testbed.place(550, outcome="stuck")
+    testbed.wait_for_arrivals(4)
 
 
-def two_hosts(house: House, variant: str) -> None:
-    hold_the_row_for_ten_windows(house, variant, boot_ids=("boot-a", "boot-b"))
+def two_hosts(testbed: Testbed, variant: str) -> None:
+    hold_the_row_for_ten_windows(testbed, variant, boot_ids=("boot-a", "boot-b"))
 
 
-CASES: dict[str, tuple[str, Callable[[House, str], None], str, Scale]] = {
+CASES: dict[str, tuple[str, Callable[[Testbed, str], None], str, Scale]] = {
     "redis-budget": ("sqlite", flush_redis_between_queries, "S1", SCALE),
     "waits-for-the-row": ("postgresql", hold_the_row_for_ten_windows, "S1", SHORT),
     "waits-by-database-clock": ("postgresql", two_hosts, "S1", SHORT),
     "no-guard": ("sqlite", race_a_callback_with_an_older_answer, "S2", SCALE),
     "send-to-send": ("sqlite", let_every_other_request_take_its_time, "S1", SCALE),
 }
-"""Each variant: the database, what befalls the house, the invariant that breaks, and the house's durations."""
+"""Each variant: the database, what befalls the testbed, the invariant that breaks, and the testbed's durations."""
 
 
 @pytest.mark.parametrize("variant", CASES)
 def test_the_judge_catches(variant: str, lane: Lane, tmp_path: Path) -> None:
-    assert CASES[variant][2] in broken(judged(variant, variant, lane, tmp_path))
+    assert CASES[variant][2] in broken(checked(variant, variant, lane, tmp_path))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_product_passes_where_the_judge_catches(case: str, lane: Lane, tmp_path: Path) -> None:
-    verdict = judged(case, "product", lane, tmp_path)
+    verdict = checked(case, "product", lane, tmp_path)
     assert verdict.violations == ()
     assert verdict.queries >= 1

@@ -1,4 +1,4 @@
-"""The product, and the broken variants of it that the judge must catch: a checker that cannot fail proves nothing.
+"""The product, and the broken variants of it that the checker must catch: a checker that cannot fail proves nothing.
 
 Each breaks one mechanism, as an easier design would have it:
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tests.platforms.many import play_many
-from tests.platforms.play import Outcome
+from tests.platforms.run import Outcome
 
 Count = Annotated[int, typer.Option(min=1, help="How many platforms.")]
 Seed = Annotated[int | None, typer.Option(help="The seed of the first; the next ones count on. Else from the clock.")]

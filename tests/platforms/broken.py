@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from tests.histories.hosts import Kinds
 from tests.platforms.deployment import Deployment
-from tests.platforms.play import SOUND
+from tests.platforms.run import SOUND
 from worker.database.transactions import Database
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from tests.platforms.deployment import migrated_template
-from tests.platforms.play import Outcome, play
+from tests.platforms.run import Outcome, run
 
 _template: Any = None
 _open = ExitStack()
@@ -20,7 +20,7 @@ _open = ExitStack()
 def play_many(seeds: Iterable[int], processes: int) -> Iterator[Outcome]:
     """The outcome of each seed, in their order."""
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_set_up) as pool:
-        yield from pool.map(_play, seeds)
+        yield from pool.map(_run, seeds)
 
 
 def _set_up() -> None:
@@ -30,8 +30,8 @@ def _set_up() -> None:
     _template = _open.enter_context(migrated_template())
 
 
-def _play(seed: int) -> Outcome:
+def _run(seed: int) -> Outcome:
     began = time.monotonic()
-    outcome = play(_template, seed)
+    outcome = run(_template, seed)
     outcome.seconds = time.monotonic() - began
     return outcome

@@ -9,7 +9,7 @@ import structlog
 
 from tests.platforms.broken import BROKEN
 from tests.platforms.deployment import migrated_template
-from tests.platforms.play import play
+from tests.platforms.run import run
 from tests.support.examples import examples, seconds
 
 pytestmark = pytest.mark.slow
@@ -38,12 +38,12 @@ def template() -> Iterator[Any]:
 @pytest.mark.timeout(seconds(120))
 @pytest.mark.parametrize("seed", [*SEEDS, *MORE])
 def test_no_order_ends_wrongly_at_a_random_platform(seed: int, template: Any) -> None:
-    outcome = play(template, seed)
+    outcome = run(template, seed)
     assert outcome.violations == [], "\n".join([*map(str, outcome.violations), outcome.traits, *outcome.stories])
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_random_platforms_find(name: str, template: Any) -> None:
     broken = BROKEN[name]
-    outcome = play(template, broken.seed, broken.kinds, broken.each_tick)
+    outcome = run(template, broken.seed, broken.kinds, broken.each_tick)
     assert any(violation.kind.startswith(broken.violation) for violation in outcome.violations)

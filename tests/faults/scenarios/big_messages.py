@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from tests.faults.catalogue import fault
-from tests.faults.house import House
 from tests.faults.taking_in import SOON, wait_until_taken_in
+from tests.faults.testbed import Testbed
 from tests.support.memory import peaks
 from tests.support.waiting import eventually
 
@@ -21,58 +21,58 @@ _LIST_TASKS = ("enqueue_orders", "record_callbacks", "cancel_orders", "check_ord
 
 
 @fault(33, "messages that are too big, or odd", times=6, times_in_ci=2, seconds=200)
-def fault_33_messages_are_too_big(house: House) -> None:
-    worker = house.worker(options=())
-    house.beat()
-    house.wait_until_settled(house.place(10))
+def fault_33_messages_are_too_big(testbed: Testbed) -> None:
+    worker = testbed.worker(options=())
+    testbed.beat()
+    testbed.wait_until_settled(testbed.place(10))
     before = peaks([worker.pid, *worker.children()])
     refused: list[str] = []
     waits: dict[str, float] = {}
     messages: list[tuple[str, Callable[[str], None]]] = [
         (
             f"{count:,} items for {task}, {'packed' if packed else 'plain'}",
-            partial(_send_items, house, task, count, packed),
+            partial(_send_items, testbed, task, count, packed),
         )
         for task in _LIST_TASKS
-        for count, packed in ((1_001, False), (100_000, house.rng.random() < 0.5))
+        for count, packed in ((1_001, False), (100_000, testbed.rng.random() < 0.5))
     ]
     messages.append(
-        ("8,000,000 items in 21 KB", partial(_send_items, house, house.rng.choice(_LIST_TASKS), 8_000_000, True))
+        ("8,000,000 items in 21 KB", partial(_send_items, testbed, testbed.rng.choice(_LIST_TASKS), 8_000_000, True))
     )
-    house.rng.shuffle(messages)
+    testbed.rng.shuffle(messages)
     for number, (name, send) in enumerate(messages):
-        mark = f"{_MARK}{number}-{house.rng.randrange(10**9)}"
+        mark = f"{_MARK}{number}-{testbed.rng.randrange(10**9)}"
         send(mark)
         refused.append(mark)
-        house.injected()
+        testbed.injected()
         began = time.monotonic()
-        wait_until_taken_in(house, name, seconds=_AT_LAST)
+        wait_until_taken_in(testbed, name, seconds=_AT_LAST)
         waits[name] = time.monotonic() - began
-        house.observed(f"{name}: others were taken in after {waits[name]:.1f} s")
-    if house.broker.valkey is not None:
-        _push_odd_envelopes(house)
-    house.sent.refused.update(refused)
-    _check_each_is_kept_once(house, refused)
+        testbed.observed(f"{name}: others were taken in after {waits[name]:.1f} s")
+    if testbed.broker.valkey is not None:
+        _push_odd_envelopes(testbed)
+    testbed.sent.refused.update(refused)
+    _check_each_is_kept_once(testbed, refused)
     late = [name for name, seconds in waits.items() if seconds > SOON]
     assert not late, f"others waited longer than {SOON:g} s behind {late}"
     after = peaks([worker.pid, *worker.children()])
     assert before.keys() == after.keys(), "a process has ended"
     growth = max(after[pid] - before[pid] for pid in before) // 1024
-    house.observed(f"a process grew by {growth} MiB at most")
+    testbed.observed(f"a process grew by {growth} MiB at most")
     assert growth * 1024 <= _MOST_GROWTH, f"a message cost a process {growth} MiB"
-    house.heal(bound=house.bound(queries=2))
+    testbed.heal(bound=testbed.bound(queries=2))
 
 
-def _send_items(house: House, task: str, count: int, packed: bool, mark: str) -> None:
+def _send_items(testbed: Testbed, task: str, count: int, packed: bool, mark: str) -> None:
     """A list whose first item names it. Small ones look like orders; the largest are zeros."""
     items: list[Any] = [{"request_id": mark}]
     items += [0] * (count - 1) if count > 10**6 else [{"request_id": f"{mark}-{number}"} for number in range(1, count)]
-    house.send(f"reconciler.{task}", items, compression="gzip" if packed else None)
+    testbed.send(f"reconciler.{task}", items, compression="gzip" if packed else None)
 
 
-def _check_each_is_kept_once(house: House, marks: list[str]) -> None:
+def _check_each_is_kept_once(testbed: Testbed, marks: list[str]) -> None:
     def kept() -> dict[str, int]:
-        payloads = [row[0] for row in house.rows("SELECT payload FROM rejected_orders")]
+        payloads = [row[0] for row in testbed.rows("SELECT payload FROM rejected_orders")]
         return {mark: sum(f'"{mark}"' in payload for payload in payloads) for mark in marks}
 
     try:
@@ -80,13 +80,13 @@ def _check_each_is_kept_once(house: House, marks: list[str]) -> None:
             lambda: min(kept().values()) >= 1, "each list that is too long kept as a refusal", seconds=SOON, every=0.5
         )
     finally:
-        house.observed(f"refusals kept, of each list: {sorted(kept().values())}")
+        testbed.observed(f"refusals kept, of each list: {sorted(kept().values())}")
     assert max(kept().values()) == 1, "a list was kept as more refusals than one"
 
 
-def _push_odd_envelopes(house: House) -> None:
+def _push_odd_envelopes(testbed: Testbed) -> None:
     """Envelopes that kombu would have written, but for their delivery tag; the other messages go on within seconds."""
-    assert house.broker.valkey is not None
+    assert testbed.broker.valkey is not None
     envelope = {
         "body": "W1tdLCB7fSwge31d",
         "content-encoding": "utf-8",
@@ -101,14 +101,14 @@ def _push_odd_envelopes(house: House) -> None:
     }
     packed = json.dumps(envelope).encode()
     for tag in (b"\\ud800", b"\xff\xfe\x80", b"\\u0000", b""):
-        others = [{"request_id": name} for name in house.place(80, enqueue=False)]
-        with house.broker.valkey.client() as client:
+        others = [{"request_id": name} for name in testbed.place(80, enqueue=False)]
+        with testbed.broker.valkey.client() as client:
             client.lpush("reconciler.orders", packed.replace(b"the tag", tag))
         for other in others:
-            house.send("reconciler.enqueue_order", other)
-        house.injected()
+            testbed.send("reconciler.enqueue_order", other)
+        testbed.injected()
         names = {other["request_id"] for other in others}
         began = time.monotonic()
-        house.wait_for_rows(sorted(names), seconds=SOON)
-        house.sent.orders.update(names)
-        house.observed(f"a delivery tag of {tag!r}: 80 others were taken in after {time.monotonic() - began:.1f} s")
+        testbed.wait_for_rows(sorted(names), seconds=SOON)
+        testbed.sent.orders.update(names)
+        testbed.observed(f"a delivery tag of {tag!r}: 80 others were taken in after {time.monotonic() - began:.1f} s")

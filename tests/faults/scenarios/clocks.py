@@ -4,8 +4,8 @@ import signal
 import time
 
 from tests.faults.catalogue import fault
-from tests.faults.house import House
 from tests.faults.points import Point, Strike
+from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
 _HOUR = 3600.0
@@ -13,52 +13,52 @@ _BUSY_MACHINE_SECONDS = 5.0
 
 
 @fault(20, "the worker's clock and the database's clock stepped by an hour, both ways", seconds=120.0)
-def fault_20_the_clocks_are_stepped_by_an_hour(house: House) -> None:
+def fault_20_the_clocks_are_stepped_by_an_hour(testbed: Testbed) -> None:
     # By a clock that is an hour slow, too, their grace is over.
-    house.order_age = 3 * _HOUR
-    house.worker()
-    beat = house.beat()
+    testbed.order_age = 3 * _HOUR
+    testbed.worker()
+    beat = testbed.beat()
     steps = [(clock, seconds) for clock in ("host", "database") for seconds in (_HOUR, -_HOUR)]
-    house.rng.shuffle(steps)
+    testbed.rng.shuffle(steps)
     placed: list[str] = []
     waits = []
     for clock, seconds in steps:
         for offset in (seconds, 0.0):
-            moment = house.rng.choice(("between queries", "in mid-query", "in a back-off"))
-            placed += _reach(house, moment)
-            house.step_clock(clock, offset)
+            moment = testbed.rng.choice(("between queries", "in mid-query", "in a back-off"))
+            placed += _reach(testbed, moment)
+            testbed.step_clock(clock, offset)
             if clock == "host":
                 # An hour behind, beat sends no tick. An hour ahead, the worker throws its ticks away as expired.
                 beat.signal(signal.SIGSTOP if offset else signal.SIGCONT)
-            house.points.let_go(Point.WRITE_BACK_BEGINS)
-            house.injected()
-            fresh = house.place(5)
-            waits.append(_wait_until_asked(house, fresh, f"{clock} by {offset:+g} s {moment}"))
+            testbed.points.let_go(Point.WRITE_BACK_BEGINS)
+            testbed.injected()
+            fresh = testbed.place(5)
+            waits.append(_wait_until_asked(testbed, fresh, f"{clock} by {offset:+g} s {moment}"))
             placed += fresh
-    house.observed(
-        f"asked {max(waits):.1f} s after a step at the latest; a reservation is {house.scale.reservation:g} s"
+    testbed.observed(
+        f"asked {max(waits):.1f} s after a step at the latest; a reservation is {testbed.scale.reservation:g} s"
     )
-    house.wait_until_settled(placed)
+    testbed.wait_until_settled(placed)
 
 
-def _reach(house: House, moment: str) -> list[str]:
-    """Bring the house to the moment at which a clock is to be stepped; returns the orders that were placed for it."""
+def _reach(testbed: Testbed, moment: str) -> list[str]:
+    """Bring the testbed to the moment at which a clock is to be stepped; returns the orders that were placed for it."""
     if moment == "between queries":
-        house.rest(house.scale.reservation)
+        testbed.rest(testbed.scale.reservation)
         return []
     if moment == "in a back-off":
-        house.trouble(shares={"http-503": 1.0}, queries=1)
-        names = house.place(5)
+        testbed.trouble(shares={"http-503": 1.0}, queries=1)
+        names = testbed.place(5)
         backed_off = "SELECT 1 FROM account_states WHERE backoff_level > 0"
-        eventually(lambda: house.rows(backed_off), "an account that backs off")
+        eventually(lambda: testbed.rows(backed_off), "an account that backs off")
         return names
-    house.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
-    names = house.place(5)
-    house.wait_until_struck(Point.WRITE_BACK_BEGINS)
+    testbed.points.arm(Point.WRITE_BACK_BEGINS, Strike.WAIT)
+    names = testbed.place(5)
+    testbed.wait_until_struck(Point.WRITE_BACK_BEGINS)
     return names
 
 
-def _wait_until_asked(house: House, names: list[str], step: str) -> float:
+def _wait_until_asked(testbed: Testbed, names: list[str], step: str) -> float:
     """Seconds until these orders, which are due, were asked about: one full reservation at most, and a back-off.
 
     By the grants, not the arrivals: from a host whose clock is ahead the platform takes no timestamp, and so it refuses
@@ -70,12 +70,12 @@ def _wait_until_asked(house: House, names: list[str], step: str) -> float:
     backoffs = [0.0]
 
     def is_asked() -> bool:
-        backoffs.extend(row[0] for row in house.rows("SELECT backoff_seconds FROM account_states"))
-        return bool(house.rows(asking))
+        backoffs.extend(row[0] for row in testbed.rows("SELECT backoff_seconds FROM account_states"))
+        return bool(testbed.rows(asking))
 
     eventually(is_asked, f"a query about orders that are due, after a step of the {step}", seconds=60.0)
     seconds = time.monotonic() - began
-    scale, backoff = house.scale, max(backoffs)
+    scale, backoff = testbed.scale, max(backoffs)
     # Without a beat a process ticks by itself after its patience.
     bound = scale.patience + scale.reservation + _BUSY_MACHINE_SECONDS
     if backoff:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from tests.faults.catalogue import fault
-from tests.faults.house import House
+from tests.faults.testbed import Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 
@@ -36,23 +36,23 @@ def _may_enter_time_namespaces() -> bool:
     seconds=90,
     needs=_may_enter_time_namespaces,
 )
-def fault_24_two_workers_live_in_different_time_namespaces(house: House) -> None:
+def fault_24_two_workers_live_in_different_time_namespaces(testbed: Testbed) -> None:
     # Ahead of the host by one offset each, or one of them in the host's own: the boot id is the same everywhere.
-    offsets = house.rng.choice(((0, 1000), (1000, 0), (1000, 5000), (5000, 1000)))
+    offsets = testbed.rng.choice(((0, 1000), (1000, 0), (1000, 5000), (5000, 1000)))
     workers = [
-        house.worker(f"ahead-by-{offset}", under=_in_time_namespace(offset) if offset else ()) for offset in offsets
+        testbed.worker(f"ahead-by-{offset}", under=_in_time_namespace(offset) if offset else ()) for offset in offsets
     ]
-    house.beat()
-    house.trouble(latency=f"alternate:0,{0.5 * house.scale.deadline:g}")
+    testbed.beat()
+    testbed.trouble(latency=f"alternate:0,{0.5 * testbed.scale.deadline:g}")
     for _ in range(_ROUNDS):
-        house.wait_until_settled(house.place(110))
-        house.injected()
+        testbed.wait_until_settled(testbed.place(110))
+        testbed.injected()
         if min(_granted(workers)) >= _QUERIES_EACH:
             break
     counts = _granted(workers)
-    house.observed(f"boot clocks ahead by {offsets} s; queries granted: {counts}")
+    testbed.observed(f"boot clocks ahead by {offsets} s; queries granted: {counts}")
     assert min(counts) >= _QUERIES_EACH, f"one of the two workers has hardly asked: {counts}"
-    house.trouble()
+    testbed.trouble()
 
 
 def _granted(workers: Sequence[Program]) -> list[int]:
@@ -61,48 +61,50 @@ def _granted(workers: Sequence[Program]) -> list[int]:
 
 
 @fault(25, "two workers with different windows on one database", times=6, times_in_ci=2, seconds=120)
-def fault_25_two_workers_have_different_windows(house: House) -> None:
-    window = house.scale.window
-    shorter_first = house.rng.random() < 0.5
-    house.observed(f"the {'shorter' if shorter_first else 'longer'} window's worker started first")
+def fault_25_two_workers_have_different_windows(testbed: Testbed) -> None:
+    window = testbed.scale.window
+    shorter_first = testbed.rng.random() < 0.5
+    testbed.observed(f"the {'shorter' if shorter_first else 'longer'} window's worker started first")
     if shorter_first:
         # What it asks before anybody knows of the longer window is one query: two could only obey the shorter one.
-        shorter = house.worker("shorter", query_window_seconds=_SHORTER * window)
-        beat = house.beat()
-        house.wait_until_settled(house.place(1))
-        longer = house.worker("longer")
+        shorter = testbed.worker("shorter", query_window_seconds=_SHORTER * window)
+        beat = testbed.beat()
+        testbed.wait_until_settled(testbed.place(1))
+        longer = testbed.worker("longer")
     else:
-        longer = house.worker("longer")
-        beat = house.beat()
-        house.wait_until_settled(house.place(10))
+        longer = testbed.worker("longer")
+        beat = testbed.beat()
+        testbed.wait_until_settled(testbed.place(10))
         # It says why, and does not start.
         refusal = "RECONCILER_QUERY_WINDOW_SECONDS is"
-        shorter = house.worker("shorter", query_window_seconds=_SHORTER * window, until=refusal)
+        shorter = testbed.worker("shorter", query_window_seconds=_SHORTER * window, until=refusal)
         assert shorter.wait() == 1
     # Its processes open the database by themselves; answers that come at once leave the slot to its window alone.
-    house.rest(1.0, least=0.5)
+    testbed.rest(1.0, least=0.5)
     asked_before = _granted([shorter])
-    house.wait_until_settled(house.place(400))
-    house.injected()
+    testbed.wait_until_settled(testbed.place(400))
+    testbed.injected()
     if shorter_first:
-        _leave_the_shorter_alone(house, longer)
+        _leave_the_shorter_alone(testbed, longer)
     else:
         # The other one did not start: nobody is left.
         longer.kill()
     if (asked := _granted([shorter])) == asked_before and shorter_first:
         eventually(lambda: "window" in _warnings(shorter), "a line about the windows in the log", seconds=5)
-    house.observed(f"queries granted to the shorter window: {asked}, {asked_before} of them before the longer one came")
-    house.worker("longer-again")
+    testbed.observed(
+        f"queries granted to the shorter window: {asked}, {asked_before} of them before the longer one came"
+    )
+    testbed.worker("longer-again")
     assert beat.pid
-    house.heal(bound=house.bound(queries=4))
+    testbed.heal(bound=testbed.bound(queries=4))
 
 
-def _leave_the_shorter_alone(house: House, longer: Program) -> None:
+def _leave_the_shorter_alone(testbed: Testbed, longer: Program) -> None:
     """Alone, too, it must obey the longer window, which the row knows."""
     longer.kill()
-    house.place(250)
-    house.rest(3 * house.scale.reservation, least=2 * house.scale.reservation)
-    house.injected()
+    testbed.place(250)
+    testbed.rest(3 * testbed.scale.reservation, least=2 * testbed.scale.reservation)
+    testbed.injected()
 
 
 def _warnings(worker: Program) -> str:

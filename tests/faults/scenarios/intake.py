@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.errands import CallingBack, Cancelling, Enqueueing, Errand
-from tests.faults.house import VISIBILITY_SECONDS, House
 from tests.faults.points import Point, Strike
+from tests.faults.testbed import VISIBILITY_SECONDS, Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 
@@ -15,40 +15,40 @@ _APPLIED_WITHIN = VISIBILITY_SECONDS + 40.0
 
 
 @fault(22, "the database killed, then the worker killed, during enqueue, callback and cancel tasks", databases=SERVERS)
-def fault_22_the_database_and_the_worker_are_killed_during_intake(house: House) -> None:
+def fault_22_the_database_and_the_worker_are_killed_during_intake(testbed: Testbed) -> None:
     # One process: what is sent behind the errand that it is struck in waits.
-    worker = house.worker(processes=1)
-    house.beat()
-    for struck in house.rng.sample(range(3), 2):
-        calling_back = CallingBack(house)
-        errands: list[Errand] = [Enqueueing(house), calling_back, Cancelling(house)]
+    worker = testbed.worker(processes=1)
+    testbed.beat()
+    for struck in testbed.rng.sample(range(3), 2):
+        calling_back = CallingBack(testbed)
+        errands: list[Errand] = [Enqueueing(testbed), calling_back, Cancelling(testbed)]
         errands.insert(0, errands.pop(struck))
-        worker = _kill_during(house, worker, errands)
-        house.enqueue(calling_back.names)
-        house.wait_until_settled(calling_back.names)
+        worker = _kill_during(testbed, worker, errands)
+        testbed.enqueue(calling_back.names)
+        testbed.wait_until_settled(calling_back.names)
 
 
-def _kill_during(house: House, worker: Program, errands: Sequence[Errand]) -> Program:
+def _kill_during(testbed: Testbed, worker: Program, errands: Sequence[Errand]) -> Program:
     """Kill database and worker during the first errand, while the others wait behind it; returns the next worker."""
-    point = house.rng.choice(_POINTS)
-    house.points.arm(point, Strike.WAIT)
+    point = testbed.rng.choice(_POINTS)
+    testbed.points.arm(point, Strike.WAIT)
     first, *others = errands
     first.send()
-    house.wait_until_struck(point)
+    testbed.wait_until_struck(point)
     for errand in others:
         errand.send()
-    house.rest(0.5)
-    house.database.kill()
-    if house.rng.random() < 0.5:
+    testbed.rest(0.5)
+    testbed.database.kill()
+    if testbed.rng.random() < 0.5:
         # The task finds its database gone, and insists.
-        house.points.let_go(point)
-    house.rest(2.0)
+        testbed.points.let_go(point)
+    testbed.rest(2.0)
     worker.kill()
-    house.points.disarm()
-    house.injected()
-    house.rest(1.0)
-    house.database.start()
-    worker = house.worker(processes=1)
+    testbed.points.disarm()
+    testbed.injected()
+    testbed.rest(1.0)
+    testbed.database.start()
+    worker = testbed.worker(processes=1)
     for errand in errands:
         eventually(errand.is_applied, f"{type(errand).__name__} applied", seconds=_APPLIED_WITHIN)
     return worker

@@ -13,8 +13,8 @@ from typing import Any
 from kombu import Connection
 
 from tests.faults.catalogue import fault
-from tests.faults.house import VISIBILITY_SECONDS, House, Scale
 from tests.faults.points import Point, Strike
+from tests.faults.testbed import VISIBILITY_SECONDS, Scale, Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 
@@ -35,92 +35,94 @@ _THE_LAST = ({"task": _LAST_WORD, "id": "last"}, b"[[], {}, {}]")
 
 
 @fault(1, "kill -9 of the task's process at every point of a pass, and in mid-send")
-def fault_01_the_tasks_process_is_killed_at_every_point(house: House) -> None:
-    worker = house.worker()
-    house.beat()
+def fault_01_the_tasks_process_is_killed_at_every_point(testbed: Testbed) -> None:
+    worker = testbed.worker()
+    testbed.beat()
     points: list[Point | None] = [*_POINTS, None]
-    house.rng.shuffle(points)
+    testbed.rng.shuffle(points)
     for point in points:
         if point is None:
-            house.platform_proxy.hold_after(_HEAD_BYTES)
-            house.place(10)
-            assert house.platform_proxy.wait_until_holding(30), "no query was held in mid-send"
-            house.kill_children(worker)
-            house.platform_proxy.cut()
+            testbed.platform_proxy.hold_after(_HEAD_BYTES)
+            testbed.place(10)
+            assert testbed.platform_proxy.wait_until_holding(30), "no query was held in mid-send"
+            testbed.kill_children(worker)
+            testbed.platform_proxy.cut()
         else:
-            house.points.arm(point, Strike.KILL)
-            house.place(10)
-            house.wait_until_struck(point)
-        house.injected()
-        house.rest(1.0)
+            testbed.points.arm(point, Strike.KILL)
+            testbed.place(10)
+            testbed.wait_until_struck(point)
+        testbed.injected()
+        testbed.rest(1.0)
 
 
 @fault(2, "kill -9 of the worker's parent, in a loop")
-def fault_02_the_workers_parent_is_killed_in_a_loop(house: House) -> None:
-    worker = house.worker()
-    house.beat()
+def fault_02_the_workers_parent_is_killed_in_a_loop(testbed: Testbed) -> None:
+    worker = testbed.worker()
+    testbed.beat()
     for _ in range(3):
-        house.place(20)
-        house.rest(house.scale.reservation)
-        house.place(10, wait=False)
-        house.rest(0.3)
+        testbed.place(20)
+        testbed.rest(testbed.scale.reservation)
+        testbed.place(10, wait=False)
+        testbed.rest(0.3)
         orphans = worker.children()
         assert orphans, "the worker has no children to be orphaned"
         _kill(worker)
-        house.injected()
+        testbed.injected()
         killed_at = time.monotonic()
-        house.forget_what_the_broker_lost()
+        testbed.forget_what_the_broker_lost()
         # It starts beside the orphans, which go on for as long as their passes take.
-        worker = house.worker()
+        worker = testbed.worker()
         # A reservation for their write-backs, and what a busy machine needs.
         eventually(lambda those=orphans: not _alive(those), "the end of the orphans", seconds=40)  # type: ignore[misc]  # mypy sees no default
-        house.observed(f"the orphans were gone {time.monotonic() - killed_at:.1f} s after their parent, at the latest")
-    house.heal(bound=house.bound(queries=3, extra=VISIBILITY_SECONDS))
+        testbed.observed(
+            f"the orphans were gone {time.monotonic() - killed_at:.1f} s after their parent, at the latest"
+        )
+    testbed.heal(bound=testbed.bound(queries=3, extra=VISIBILITY_SECONDS))
 
 
 @fault(3, "kill -9 of beat; then two beats at once, and a plain loop beside them")
-def fault_03_beat_is_killed_and_doubled(house: House) -> None:
-    house.worker()
-    beat = house.beat()
-    house.place(10)
-    house.wait_for_arrivals()
-    house.rest(house.scale.window)
+def fault_03_beat_is_killed_and_doubled(testbed: Testbed) -> None:
+    testbed.worker()
+    beat = testbed.beat()
+    testbed.place(10)
+    testbed.wait_for_arrivals()
+    testbed.rest(testbed.scale.window)
     _kill(beat)
-    house.injected()
+    testbed.injected()
     died_at = time.monotonic()
-    house.place(10)
-    house.wait_for_arrivals(seconds=house.bound())
-    house.observed(f"asked without any beat {time.monotonic() - died_at:.1f} s after it was killed")
-    beats = [house.beat("beat-1"), house.beat("beat-2")]
+    testbed.place(10)
+    testbed.wait_for_arrivals(seconds=testbed.bound())
+    testbed.observed(f"asked without any beat {time.monotonic() - died_at:.1f} s after it was killed")
+    beats = [testbed.beat("beat-1"), testbed.beat("beat-2")]
     for beat in beats:
         beat.wait_for("is starting")
-    loop = house.loop()
-    with _messages_beside(house) as sent:
-        house.injected()
-        names = house.place(350)
-        house.rest(3 * house.scale.window)
-        _kill(house.rng.choice(beats))
-        house.injected()
-        house.wait_until_settled(names)
+    loop = testbed.loop()
+    with _messages_beside(testbed) as sent:
+        testbed.injected()
+        names = testbed.place(350)
+        testbed.rest(3 * testbed.scale.window)
+        _kill(testbed.rng.choice(beats))
+        testbed.injected()
+        testbed.wait_until_settled(names)
     _kill(loop)
-    house.observed(f"{len(sent)} ticks beside those of two beats and a loop")
+    testbed.observed(f"{len(sent)} ticks beside those of two beats and a loop")
 
 
 @fault(4, "1,000 doubled and forged ticks; ticks with junk arguments", scale=Scale(slots=2, deadline=2.0))
-def fault_04_ticks_are_doubled_and_forged(house: House) -> None:
-    worker = house.worker()
+def fault_04_ticks_are_doubled_and_forged(testbed: Testbed) -> None:
+    worker = testbed.worker()
     parent_and_children = [worker.pid, *worker.children()]
-    names = house.place(250)
+    names = testbed.place(250)
     for _ in range(500):
         # A message that a broker delivers twice, or that somebody has copied.
         name = str(uuid.uuid4())
-        house.send(_TICK, task_id=name)
-        house.send(_TICK, task_id=name)
-    house.injected()
-    house.wait_until_settled(names)
-    names = house.place(150)
-    with Connection(house.broker.direct_url) as connection, connection.Producer() as producer:
-        for headers, body in [*house.rng.sample(_junk(), k=len(_junk())), _THE_LAST]:
+        testbed.send(_TICK, task_id=name)
+        testbed.send(_TICK, task_id=name)
+    testbed.injected()
+    testbed.wait_until_settled(names)
+    names = testbed.place(150)
+    with Connection(testbed.broker.direct_url) as connection, connection.Producer() as producer:
+        for headers, body in [*testbed.rng.sample(_junk(), k=len(_junk())), _THE_LAST]:
             producer.publish(
                 body,
                 exchange="",
@@ -129,11 +131,11 @@ def fault_04_ticks_are_doubled_and_forged(house: House) -> None:
                 content_type="application/json",
                 content_encoding="utf-8",
             )
-    house.injected()
-    house.wait_until_settled(names)
+    testbed.injected()
+    testbed.wait_until_settled(names)
     # The queue is worked off in order: with this one, all were taken.
     worker.wait_for(_LAST_WORD, seconds=120)
-    house.wait_until_settled(house.place(10))
+    testbed.wait_until_settled(testbed.place(10))
     assert [worker.pid, *worker.children()] == parent_and_children, "a process was lost"
     assert _alive(parent_and_children) == parent_and_children, "a process has died"
     assert "Traceback" not in worker.output, worker.output
@@ -150,7 +152,7 @@ def _alive(processes: Sequence[int]) -> list[int]:
 
 
 @contextmanager
-def _messages_beside(house: House) -> Iterator[list[str]]:
+def _messages_beside(testbed: Testbed) -> Iterator[list[str]]:
     """A loop that sends a tick every 100 ms; yields what it has sent so far."""
     sent: list[str] = []
     enough = Event()
@@ -158,7 +160,7 @@ def _messages_beside(house: House) -> Iterator[list[str]]:
     def send() -> None:
         while not enough.wait(0.1):
             name = str(uuid.uuid4())
-            house.send(_TICK, task_id=name)
+            testbed.send(_TICK, task_id=name)
             sent.append(name)
 
     sender = Thread(target=send, name="plain-loop")

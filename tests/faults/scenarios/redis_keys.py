@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.faults.catalogue import fault
-from tests.faults.house import House
 from tests.faults.taking_in import RECONNECTED, TOLD, wait_until_taken_in
+from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
 _STRING, _LIST, _SET, _HASH = "string", "list", "set", "hash"
@@ -25,49 +25,51 @@ _WRONG_KEYS = {
 
 
 @fault(31, "keys of the wrong type in Redis", times=6, times_in_ci=2, brokers=("redis",), seconds=200)
-def fault_31_keys_of_the_wrong_type_are_in_redis(house: House) -> None:
-    worker, beat = house.worker(options=()), house.beat()
-    for key in house.rng.sample(sorted(_WRONG_KEYS), k=4):
-        kind = house.rng.choice(_WRONG_KEYS[key])
-        names = house.place(110)
+def fault_31_keys_of_the_wrong_type_are_in_redis(testbed: Testbed) -> None:
+    worker, beat = testbed.worker(options=()), testbed.beat()
+    for key in testbed.rng.sample(sorted(_WRONG_KEYS), k=4):
+        kind = testbed.rng.choice(_WRONG_KEYS[key])
+        names = testbed.place(110)
         began = time.monotonic()
-        with _wrong_key(house, key, kind):
-            house.injected()
-            sent = [one for one in (_sent(house) for _ in range(5)) if one]
+        with _wrong_key(testbed, key, kind):
+            testbed.injected()
+            sent = [one for one in (_sent(testbed) for _ in range(5)) if one]
             # In the database already: asked about, whatever the broker does.
-            house.wait_until_settled(names)
-            house.rest(2.0)
-        house.renew_caller()
-        wait_until_taken_in(house, f"a {kind} at {key!r}", seconds=RECONNECTED)
+            testbed.wait_until_settled(names)
+            testbed.rest(2.0)
+        testbed.renew_caller()
+        wait_until_taken_in(testbed, f"a {kind} at {key!r}", seconds=RECONNECTED)
         if not key.startswith("unacked"):
             # Where it cannot note what it takes, kombu may lose that: whoever spoils its notes may take messages, too.
-            house.sent.orders.update(sent)
-            house.wait_for_rows(sent, seconds=RECONNECTED)
-        missing = {*sent} - house.states().keys()
-        house.observed(f"a {kind} at {key!r}: {len(sent)} of 5 messages were taken by it, {len(missing)} of these lost")
-        house.observed(f"a {kind} at {key!r}: all was well {time.monotonic() - began:.1f} s after it came")
+            testbed.sent.orders.update(sent)
+            testbed.wait_for_rows(sent, seconds=RECONNECTED)
+        missing = {*sent} - testbed.states().keys()
+        testbed.observed(
+            f"a {kind} at {key!r}: {len(sent)} of 5 messages were taken by it, {len(missing)} of these lost"
+        )
+        testbed.observed(f"a {kind} at {key!r}: all was well {time.monotonic() - began:.1f} s after it came")
         for program in (worker, beat):
             assert not program.has_ended(), f"a {kind} at {key!r} has ended a program"
-    house.heal(bound=house.bound(queries=2, extra=RECONNECTED))
+    testbed.heal(bound=testbed.bound(queries=2, extra=RECONNECTED))
 
 
-def _sent(house: House) -> str | None:
+def _sent(testbed: Testbed) -> str | None:
     """Send one order: whether it is kept is for the scenario to tell."""
-    house.rest(0.3)
+    testbed.rest(0.3)
     try:
-        [name] = house.place(1, wait=False)
+        [name] = testbed.place(1, wait=False)
     except TOLD:
-        house.renew_caller()
+        testbed.renew_caller()
         return None
-    house.sent.orders.discard(name)
+    testbed.sent.orders.discard(name)
     return name
 
 
 @contextmanager
-def _wrong_key(house: House, key: str, kind: str) -> Iterator[None]:
+def _wrong_key(testbed: Testbed, key: str, kind: str) -> Iterator[None]:
     """Put something else where kombu has its own. What it held is the stranger's doing: nothing of ours is in it."""
-    assert house.broker.valkey is not None
-    with house.broker.valkey.client() as client:
+    assert testbed.broker.valkey is not None
+    with testbed.broker.valkey.client() as client:
         if key == "reconciler.orders":
             eventually(lambda: not client.exists(key), "an empty queue")
         client.delete(key)

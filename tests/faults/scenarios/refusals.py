@@ -10,10 +10,10 @@ import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
 from tests.faults.catalogue import SERVERS, fault
-from tests.faults.house import House, Scale
 from tests.faults.outages import Outage, go_through
 from tests.faults.pages import no_page_more
 from tests.faults.roles import engine_as, execute, use_plain_role
+from tests.faults.testbed import Scale, Testbed
 from tests.support.small_disk import filled_up, may_mount, small_disk
 from tests.support.waiting import eventually
 
@@ -21,36 +21,36 @@ from tests.support.waiting import eventually
 _UNHURRIED = Scale(deadline=2.0)
 _MEGABYTES = 96
 _FEW_CONNECTIONS = 24
-_Bound = Callable[[House, str], AbstractContextManager[None]]
+_Bound = Callable[[Testbed, str], AbstractContextManager[None]]
 
 
 @fault(26, "a read-only database", times=6, times_in_ci=2, databases=SERVERS, scale=_UNHURRIED, seconds=120)
-def fault_26_the_database_is_read_only(house: House) -> None:
-    role = use_plain_role(house)
-    house.worker()
-    house.beat()
-    read_only = partial(_read_only, house, role)
-    go_through(house, {"read-only": read_only, "read-only again": read_only})
+def fault_26_the_database_is_read_only(testbed: Testbed) -> None:
+    role = use_plain_role(testbed)
+    testbed.worker()
+    testbed.beat()
+    read_only = partial(_read_only, testbed, role)
+    go_through(testbed, {"read-only": read_only, "read-only again": read_only})
 
 
 @contextmanager
-def _read_only(house: House, role: str) -> Iterator[None]:
+def _read_only(testbed: Testbed, role: str) -> Iterator[None]:
     """As a server is that has become a standby, or that its administrator protects."""
-    if house.database.kind == "postgresql":
+    if testbed.database.kind == "postgresql":
         name, values = "default_transaction_read_only", ("on", "off")
         statements = [[f"ALTER SYSTEM SET {name} = {value}", "SELECT pg_reload_conf()"] for value in values]
     else:
         statements = [[f"SET GLOBAL read_only = {value}"] for value in (1, 0)]
-    execute(house, *statements[0])
+    execute(testbed, *statements[0])
     try:
-        eventually(lambda: not _may_write(house, role), "a database that refuses to write")
+        eventually(lambda: not _may_write(testbed, role), "a database that refuses to write")
         yield
     finally:
-        execute(house, *statements[1])
+        execute(testbed, *statements[1])
 
 
-def _may_write(house: House, role: str) -> bool:
-    with engine_as(house, role).connect() as connection:
+def _may_write(testbed: Testbed, role: str) -> bool:
+    with engine_as(testbed, role).connect() as connection:
         try:
             connection.exec_driver_sql("UPDATE rejected_orders SET id = id WHERE id = 0")
         except DBAPIError:
@@ -59,44 +59,44 @@ def _may_write(house: House, role: str) -> bool:
 
 
 @fault(27, "a full database", times=9, times_in_ci=3, scale=_UNHURRIED, seconds=120)
-def fault_27_the_database_is_full(house: House) -> None:
+def fault_27_the_database_is_full(testbed: Testbed) -> None:
     # Rows that are there may still be changed, and new ones find room in pages that are there: some grants succeed.
-    full = _full(house)
-    house.worker()
-    house.beat()
-    go_through(house, {"full": full, "full again": full}, asks_nothing=False)
+    full = _full(testbed)
+    testbed.worker()
+    testbed.beat()
+    go_through(testbed, {"full": full, "full again": full}, asks_nothing=False)
 
 
-def _full(house: House) -> Outage:
+def _full(testbed: Testbed) -> Outage:
     """How this testbed's database is filled up: a real disk on a server where that may be mounted."""
-    if house.database.kind == "sqlite":
-        return partial(no_page_more, house.folder)
+    if testbed.database.kind == "sqlite":
+        return partial(no_page_more, testbed.folder)
     if may_mount():
-        return partial(_disk_filled_up, house, house.enter(_on_small_disk(house)))
-    house.observed("nothing may be mounted here: the database says by itself that it is full")
-    return partial(_says_full, house)
+        return partial(_disk_filled_up, testbed, testbed.enter(_on_small_disk(testbed)))
+    testbed.observed("nothing may be mounted here: the database says by itself that it is full")
+    return partial(_says_full, testbed)
 
 
 @contextmanager
-def _disk_filled_up(house: House, folder: Path) -> Iterator[None]:
+def _disk_filled_up(testbed: Testbed, folder: Path) -> Iterator[None]:
     """MariaDB may crash for want of a byte: it is started again once there is room, as a supervisor does."""
-    server = house.database.server
+    server = testbed.database.server
     assert server is not None
     with filled_up(folder):
         yield
     if server.has_ended():
         server.start()
-        house.observed("the server had crashed on its full disk")
+        testbed.observed("the server had crashed on its full disk")
 
 
 @contextmanager
-def _on_small_disk(house: House) -> Iterator[Path]:
+def _on_small_disk(testbed: Testbed) -> Iterator[Path]:
     """The database's files, and nothing else of its server, on a disk of a few megabytes."""
-    server = house.database.server
+    server = testbed.database.server
     assert server is not None
-    name = sqlalchemy.make_url(house.database.direct_url).database
-    if house.database.kind == "postgresql":
-        [(oid,)] = house.rows(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+    name = sqlalchemy.make_url(testbed.database.direct_url).database
+    if testbed.database.kind == "postgresql":
+        [(oid,)] = testbed.rows(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
         folder = server.data / "base" / str(oid)
     else:
         folder = server.data / str(name)
@@ -125,70 +125,72 @@ _FULL_TABLES = ("recharge_orders", "order_events", "rejected_orders", "unmatched
 
 
 @contextmanager
-def _says_full(house: House) -> Iterator[None]:
-    *once, each = _FULL[house.database.kind]
-    execute(house, *once, *(each.format(table=table) for table in _FULL_TABLES))
+def _says_full(testbed: Testbed) -> Iterator[None]:
+    *once, each = _FULL[testbed.database.kind]
+    execute(testbed, *once, *(each.format(table=table) for table in _FULL_TABLES))
     try:
         yield
     finally:
-        if house.database.kind == "postgresql":
+        if testbed.database.kind == "postgresql":
             # One table at a time: whoever locks two may meet a worker that has them the other way round.
-            execute(house, *(f"DROP TRIGGER say_full ON {table}" for table in _FULL_TABLES), "DROP FUNCTION say_full()")
+            execute(
+                testbed, *(f"DROP TRIGGER say_full ON {table}" for table in _FULL_TABLES), "DROP FUNCTION say_full()"
+            )
         else:
-            execute(house, *(f"DROP TRIGGER say_full_{table}" for table in _FULL_TABLES))
+            execute(testbed, *(f"DROP TRIGGER say_full_{table}" for table in _FULL_TABLES))
 
 
 @fault(28, "no connection free", times=6, times_in_ci=2, databases=SERVERS, scale=_UNHURRIED, seconds=120)
-def fault_28_no_connection_is_free(house: House) -> None:
-    role = use_plain_role(house)
-    house.worker()
-    house.beat()
+def fault_28_no_connection_is_free(testbed: Testbed) -> None:
+    role = use_plain_role(testbed)
+    testbed.worker()
+    testbed.beat()
     bounds = {"the server's connections taken": _server_bound, "the login's connections taken": _login_bound}
-    go_through(house, {name: partial(_taken_up, house, role, bound) for name, bound in bounds.items()})
+    go_through(testbed, {name: partial(_taken_up, testbed, role, bound) for name, bound in bounds.items()})
 
 
 @contextmanager
-def _server_bound(house: House, role: str) -> Iterator[None]:
+def _server_bound(testbed: Testbed, role: str) -> Iterator[None]:
     """PostgreSQL's bound is set when it starts: it is 200 here. An administrator gets in on both."""
-    if house.database.kind == "postgresql":
+    if testbed.database.kind == "postgresql":
         yield
         return
-    [(bound,)] = house.rows("SELECT @@max_connections")
-    execute(house, f"SET GLOBAL max_connections = {_FEW_CONNECTIONS}")
+    [(bound,)] = testbed.rows("SELECT @@max_connections")
+    execute(testbed, f"SET GLOBAL max_connections = {_FEW_CONNECTIONS}")
     try:
         yield
     finally:
-        execute(house, f"SET GLOBAL max_connections = {bound}")
+        execute(testbed, f"SET GLOBAL max_connections = {bound}")
 
 
 @contextmanager
-def _login_bound(house: House, role: str) -> Iterator[None]:
-    if house.database.kind == "postgresql":
+def _login_bound(testbed: Testbed, role: str) -> Iterator[None]:
+    if testbed.database.kind == "postgresql":
         change, none = f"ALTER ROLE {role} CONNECTION LIMIT {{}}", -1
     else:
         change, none = f"GRANT USAGE ON *.* TO {role}@'localhost' WITH MAX_USER_CONNECTIONS {{}}", 0
-    execute(house, change.format(_FEW_CONNECTIONS))
+    execute(testbed, change.format(_FEW_CONNECTIONS))
     try:
         yield
     finally:
-        execute(house, change.format(none))
+        execute(testbed, change.format(none))
 
 
 @contextmanager
-def _taken_up(house: House, role: str, bound: _Bound) -> Iterator[None]:
+def _taken_up(testbed: Testbed, role: str, bound: _Bound) -> Iterator[None]:
     """Strangers with the same login take every connection; those of the worker break, and it gets none back."""
-    proxy = house.database.proxy
+    proxy = testbed.database.proxy
     assert proxy is not None
     over = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(bound(house, role))
-        strangers = threading.Thread(target=_take_all, args=(engine_as(house, role), over), name="strangers")
+        stack.enter_context(bound(testbed, role))
+        strangers = threading.Thread(target=_take_all, args=(engine_as(testbed, role), over), name="strangers")
         strangers.start()
         try:
-            eventually(lambda: not _may_connect(house, role), "a database without a free connection")
+            eventually(lambda: not _may_connect(testbed, role), "a database without a free connection")
             proxy.cut()
             # What was cut becomes free, and taken.
-            eventually(lambda: not _may_connect(house, role), "a worker without a connection")
+            eventually(lambda: not _may_connect(testbed, role), "a worker without a connection")
             yield
         finally:
             over.set()
@@ -202,9 +204,9 @@ def _take_all(engine: sqlalchemy.Engine, over: threading.Event) -> None:
                 taken.enter_context(engine.connect())
 
 
-def _may_connect(house: House, role: str) -> bool:
+def _may_connect(testbed: Testbed, role: str) -> bool:
     try:
-        engine_as(house, role).connect().close()
+        engine_as(testbed, role).connect().close()
     except DBAPIError:
         return False
     return True

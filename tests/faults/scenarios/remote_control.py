@@ -9,8 +9,8 @@ from celery.events.event import get_exchange
 from kombu import Connection, Exchange
 
 from tests.faults.catalogue import fault
-from tests.faults.house import House
 from tests.faults.taking_in import wait_until_taken_in
+from tests.faults.testbed import Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 
@@ -63,22 +63,22 @@ _ODD_EVENTS: tuple[object, ...] = (
 
 
 @fault(32, "remote control and events from anybody at the broker", times=6, times_in_ci=2, seconds=200)
-def fault_32_anybody_controls_the_worker(house: House) -> None:
+def fault_32_anybody_controls_the_worker(testbed: Testbed) -> None:
     # As it is started in production, mingle and gossip as they come.
-    worker = house.worker(options=())
-    house.beat()
-    with Connection(house.broker.direct_url) as connection:
+    worker = testbed.worker(options=())
+    testbed.beat()
+    with Connection(testbed.broker.direct_url) as connection:
         foreign = connection.SimpleQueue(_FOREIGN)
         for number in range(3):
             foreign.put({"not": "ours", "number": number})
         attacks: list[tuple[str, Callable[[], None]]] = [
-            (f"the command {name} {str(arguments)[:90]}", partial(_command, house, name, arguments))
+            (f"the command {name} {str(arguments)[:90]}", partial(_command, testbed, name, arguments))
             for name, arguments in _COMMANDS
         ]
         attacks += [
             (
                 f"{body[:40]!r} for remote control",
-                partial(_publish, connection, house.caller.control.mailbox.exchange, body),
+                partial(_publish, connection, testbed.caller.control.mailbox.exchange, body),
             )
             for body in _ODD_CONTROL
         ]
@@ -90,24 +90,24 @@ def fault_32_anybody_controls_the_worker(house: House) -> None:
             for event in _ODD_EVENTS
         ]
         # In a brief run each play makes a half of them; there are plays enough.
-        attacks = house.rng.sample(attacks, k=len(attacks) // 2 if house.is_brief else len(attacks))
+        attacks = testbed.rng.sample(attacks, k=len(attacks) // 2 if testbed.is_brief else len(attacks))
         done: list[str] = []
         for name, attack in attacks:
             attack()
-            house.injected()
-            if what := _harm(house, worker, name):
+            testbed.injected()
+            if what := _harm(testbed, worker, name):
                 done.append(f"{name} {what}")
             if what or worker.has_ended():
                 worker.kill()
-                worker = house.worker(options=())
+                worker = testbed.worker(options=())
         assert not done, f"{len(done)} attacks did harm: {'; '.join(done)}"
         assert foreign.qsize() == 3, f"of a foreign queue's messages {foreign.qsize()} of 3 are left"
-    house.wait_until_settled(house.place(20))
-    house.heal(bound=house.bound(queries=2))
+    testbed.wait_until_settled(testbed.place(20))
+    testbed.heal(bound=testbed.bound(queries=2))
 
 
-def _command(house: House, name: str, arguments: dict[str, Any]) -> None:
-    house.caller.control.broadcast(name, arguments=arguments)
+def _command(testbed: Testbed, name: str, arguments: dict[str, Any]) -> None:
+    testbed.caller.control.broadcast(name, arguments=arguments)
 
 
 def _publish(connection: Connection, exchange: Exchange, body: bytes) -> None:
@@ -117,20 +117,20 @@ def _publish(connection: Connection, exchange: Exchange, body: bytes) -> None:
         )
 
 
-def _harm(house: House, worker: Program, attack: str) -> str:
+def _harm(testbed: Testbed, worker: Program, attack: str) -> str:
     """What an attack has done to the worker, in words; nothing where it answers, and takes orders in."""
     try:
-        eventually(lambda: _answers(house) or worker.has_ended(), "an answer to a ping", seconds=10, every=0.1)
+        eventually(lambda: _answers(testbed) or worker.has_ended(), "an answer to a ping", seconds=10, every=0.1)
         if worker.has_ended():
             # One that is shut down in order is started again, by its supervisor.
             return "" if "command shutdown" in attack and worker.wait() == 0 else "has ended it"
         # A limit on the rate lets the first one through.
         for _ in range(2):
-            wait_until_taken_in(house, attack)
+            wait_until_taken_in(testbed, attack)
     except AssertionError as error:
         return f"has left it deaf or idle ({error})"
     return ""
 
 
-def _answers(house: House) -> list[Any]:
-    return list(house.caller.control.ping(timeout=0.5))
+def _answers(testbed: Testbed) -> list[Any]:
+    return list(testbed.caller.control.ping(timeout=0.5))

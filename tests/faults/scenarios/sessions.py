@@ -9,9 +9,9 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from tests.faults.catalogue import SERVERS, fault
-from tests.faults.house import House, Scale
 from tests.faults.outages import go_through
 from tests.faults.roles import use_plain_role
+from tests.faults.testbed import Scale, Testbed
 
 # A session that stands idle in a transaction is ended after the deadline: this leaves time to begin an outage.
 _UNHURRIED = Scale(deadline=2.0)
@@ -29,17 +29,17 @@ _ENCODINGS = ("LATIN1", "SQL_ASCII", "WIN1252")
     scale=_UNHURRIED,
     seconds=150,
 )
-def fault_29_strangers_hold_locks(house: House) -> None:
-    house.worker()
-    house.beat()
-    house.wait_until_settled(house.place(10))
+def fault_29_strangers_hold_locks(testbed: Testbed) -> None:
+    testbed.worker()
+    testbed.beat()
+    testbed.wait_until_settled(testbed.place(10))
     ways = [(table, whole) for table in _TABLES for whole in (False, True)]
-    some = house.rng.sample(ways, k=2 if house.is_brief else 3)
+    some = testbed.rng.sample(ways, k=2 if testbed.is_brief else 3)
     # The rows of queries that have ended are nobody's business: who holds them holds nobody up.
     go_through(
-        house,
+        testbed,
         {
-            f"{'all' if whole else 'rows'} of {table} locked": partial(_locked, house, table, whole)
+            f"{'all' if whole else 'rows'} of {table} locked": partial(_locked, testbed, table, whole)
             for table, whole in some
         },
         asks_nothing=False,
@@ -47,14 +47,14 @@ def fault_29_strangers_hold_locks(house: House) -> None:
 
 
 @contextmanager
-def _locked(house: House, table: str, whole: bool) -> Iterator[None]:
+def _locked(testbed: Testbed, table: str, whole: bool) -> Iterator[None]:
     """A session of somebody else that stays idle in its transaction; it has none of the product's bounds."""
-    engine = sqlalchemy.create_engine(house.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     key = "account" if table == "account_states" else "id"
     lock, release = f"SELECT {key} FROM {table} FOR UPDATE", "COMMIT"
     if whole:
         lock = f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
-    if whole and house.database.kind == "mariadb":
+    if whole and testbed.database.kind == "mariadb":
         lock, release = f"LOCK TABLES {table} WRITE", "UNLOCK TABLES"
     with engine.connect() as connection:
         if release == "COMMIT":
@@ -67,34 +67,34 @@ def _locked(house: House, table: str, whole: bool) -> Iterator[None]:
 
 
 @fault(30, "a login's DateStyle and client_encoding", times=6, times_in_ci=2, databases=("postgresql",), seconds=120)
-def fault_30_the_login_has_defaults_of_its_own(house: House) -> None:
-    settings = {"datestyle": house.rng.choice(_DATE_STYLES), "client_encoding": house.rng.choice(_ENCODINGS)}
-    role = use_plain_role(house, settings)
+def fault_30_the_login_has_defaults_of_its_own(testbed: Testbed) -> None:
+    settings = {"datestyle": testbed.rng.choice(_DATE_STYLES), "client_encoding": testbed.rng.choice(_ENCODINGS)}
+    role = use_plain_role(testbed, settings)
     for name, value in settings.items():
-        found = _shown(house, role, name)
+        found = _shown(testbed, role, name)
         assert found == value, f"{name} is {found}"
-        house.injected()
-    house.observed(", ".join(settings.values()))
-    house.worker()
-    house.beat()
+        testbed.injected()
+    testbed.observed(", ".join(settings.values()))
+    testbed.worker()
+    testbed.beat()
     # Remarks of the platform and of its callbacks are Chinese; so is what is refused here, and must be kept.
-    called_back = house.place(5, enqueue=False, outcome="1")
+    called_back = testbed.place(5, enqueue=False, outcome="1")
     for name in called_back:
-        house.call_back(name)
-    refused = house.place(2, enqueue=False)
-    house.send("reconciler.enqueue_orders", [{"request_id": name, "mobile": "手机号码"} for name in refused])
-    house.sent.refused.update(refused)
-    names = house.place(130, told=("custom_parm", "expected_amount"))
-    house.enqueue(called_back)
-    house.wait_until_settled([*names, *called_back], seconds=90)
-    cancelled = house.place(3, outcome="stuck")
-    house.cancel(cancelled)
-    house.heal()
+        testbed.call_back(name)
+    refused = testbed.place(2, enqueue=False)
+    testbed.send("reconciler.enqueue_orders", [{"request_id": name, "mobile": "手机号码"} for name in refused])
+    testbed.sent.refused.update(refused)
+    names = testbed.place(130, told=("custom_parm", "expected_amount"))
+    testbed.enqueue(called_back)
+    testbed.wait_until_settled([*names, *called_back], seconds=90)
+    cancelled = testbed.place(3, outcome="stuck")
+    testbed.cancel(cancelled)
+    testbed.heal()
 
 
-def _shown(house: House, role: str, name: str) -> str:
+def _shown(testbed: Testbed, role: str, name: str) -> str:
     """A default of this login's sessions. Past SQLAlchemy, which cannot use a session in SQL_ASCII at all."""
-    url = sqlalchemy.make_url(house.database.direct_url)
+    url = sqlalchemy.make_url(testbed.database.direct_url)
     with psycopg.connect(host=str(url.query["host"]), user=role, dbname=url.database) as connection:
         # In SQL_ASCII a text comes as bytes.
         [value] = connection.execute(f"SHOW {name}").fetchone() or [""]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.catalogue import fault
-from tests.faults.house import House
 from tests.faults.points import Point, Strike
+from tests.faults.testbed import Testbed
 from tests.support.processes import Program
 from tests.support.waiting import eventually
 
@@ -39,89 +39,89 @@ class _Stopped:
 
 
 @fault(13, "the worker stopped (SIGSTOP) after the grant, in mid-exchange, after the answer; continued past the lease")
-def fault_13_the_worker_is_stopped_and_continued(house: House) -> None:
+def fault_13_the_worker_is_stopped_and_continued(testbed: Testbed) -> None:
     # Of one process each: a worker is stopped as a whole, and the other one goes on.
-    workers = [house.worker("one", processes=1), house.worker("two", processes=1)]
-    house.beat()
+    workers = [testbed.worker("one", processes=1), testbed.worker("two", processes=1)]
+    testbed.beat()
     moments = [Point.GRANT_AFTER_COMMIT, Point.WRITE_BACK_BEGINS, None]
-    house.rng.shuffle(moments)
+    testbed.rng.shuffle(moments)
     for moment in moments:
-        with _stopped(house, workers, moment) as stopped:
-            _continue_past_the_lease(house, stopped, is_sent=moment is not Point.GRANT_AFTER_COMMIT)
-    with _stopped(house, workers, Point.GRANT_AFTER_COMMIT) as stopped:
-        _continue_past_the_deadline(house, stopped)
+        with _stopped(testbed, workers, moment) as stopped:
+            _continue_past_the_lease(testbed, stopped, is_sent=moment is not Point.GRANT_AFTER_COMMIT)
+    with _stopped(testbed, workers, Point.GRANT_AFTER_COMMIT) as stopped:
+        _continue_past_the_deadline(testbed, stopped)
 
 
-def _continue_past_the_lease(house: House, stopped: _Stopped, *, is_sent: bool) -> None:
+def _continue_past_the_lease(testbed: Testbed, stopped: _Stopped, *, is_sent: bool) -> None:
     """The other worker polls the same orders and settles them; then the first one comes back."""
-    house.wait_until_settled(stopped.names)
-    house.rest(house.scale.window)
-    before, arrivals = _all_that_a_token_moves(house), house.arrivals()
+    testbed.wait_until_settled(stopped.names)
+    testbed.rest(testbed.scale.window)
+    before, arrivals = _all_that_a_token_moves(testbed), testbed.arrivals()
     asked = [arrival for arrival in arrivals if set(arrival["ids"]) & set(stopped.names)]
     assert len(asked) >= 1 + is_sent, "the other worker has not asked about the orders"
     stopped.go_on()
     told = _what_it_tells(stopped)
-    house.observed(f"stopped as query {stopped.query} was {'under way' if is_sent else 'granted'}, it told: {told}")
+    testbed.observed(f"stopped as query {stopped.query} was {'under way' if is_sent else 'granted'}, it told: {told}")
     assert is_sent or "outcome=unsent" in told, told
-    assert len(house.arrivals()) == len(arrivals), "something was sent late"
-    assert _all_that_a_token_moves(house) == before, "a stale token has moved something"
-    assert _settled_by(house, stopped) == 0, "a stale token has settled something"
-    assert _outcome(house, stopped) == "lost"
+    assert len(testbed.arrivals()) == len(arrivals), "something was sent late"
+    assert _all_that_a_token_moves(testbed) == before, "a stale token has moved something"
+    assert _settled_by(testbed, stopped) == 0, "a stale token has settled something"
+    assert _outcome(testbed, stopped) == "lost"
 
 
-def _continue_past_the_deadline(house: House, stopped: _Stopped) -> None:
+def _continue_past_the_deadline(testbed: Testbed, stopped: _Stopped) -> None:
     """Its slot and its orders are still its own, but it is too late to send anything."""
-    scale = house.scale
-    house.rest(scale.reservation - 1.0, least=scale.deadline)
+    scale = testbed.scale
+    testbed.rest(scale.reservation - 1.0, least=scale.deadline)
     stopped.go_on()
     told = _what_it_tells(stopped)
     assert "outcome=unsent" in told, told
-    house.wait_until_settled(stopped.names)
-    assert _outcome(house, stopped) in ("unsent", "lost")
-    assert _settled_by(house, stopped) == 0, "a query that was not sent has settled something"
+    testbed.wait_until_settled(stopped.names)
+    assert _outcome(testbed, stopped) in ("unsent", "lost")
+    assert _settled_by(testbed, stopped) == 0, "a query that was not sent has settled something"
 
 
 @contextmanager
-def _stopped(house: House, workers: Sequence[Program], moment: Point | None) -> Iterator[_Stopped]:
+def _stopped(testbed: Testbed, workers: Sequence[Program], moment: Point | None) -> Iterator[_Stopped]:
     """A worker is stopped, with all its processes, at a point of a pass or (None) while the platform is answering."""
     if moment is None:
-        stopped = _stop_in_mid_exchange(house, workers)
+        stopped = _stop_in_mid_exchange(testbed, workers)
     else:
-        house.points.arm(moment, Strike.STOP)
-        names = house.place(10)
-        pid = house.wait_until_struck(moment)
+        testbed.points.arm(moment, Strike.STOP)
+        names = testbed.place(10)
+        pid = testbed.wait_until_struck(moment)
         worker = next(one for one in workers if pid in one.children())
         processes = _processes(worker)
         _signal(processes, signal.SIGSTOP)
-        stopped = _Stopped(worker=worker, processes=processes, query=_newest_query(house), names=names)
-    house.injected()
+        stopped = _Stopped(worker=worker, processes=processes, query=_newest_query(testbed), names=names)
+    testbed.injected()
     try:
         yield stopped
     finally:
         stopped.go_on()
 
 
-def _stop_in_mid_exchange(house: House, workers: Sequence[Program]) -> _Stopped:
+def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stopped:
     """The answer comes while the worker is stopped: whole, and long past its deadline once it can be read."""
-    deadline = house.scale.deadline
+    deadline = testbed.scale.deadline
     processes = [_processes(worker) for worker in workers]
     for _ in range(_TRIES):
-        seen = len(house.arrivals())
-        house.trouble(latency=f"fixed:{2 * deadline:g}", queries=1)
-        names = house.place(10, wait=False)
-        arrived = eventually(lambda known=seen: house.arrivals()[known:], "a query at the platform")[0]  # type: ignore[misc]  # mypy sees no default
+        seen = len(testbed.arrivals())
+        testbed.trouble(latency=f"fixed:{2 * deadline:g}", queries=1)
+        names = testbed.place(10, wait=False)
+        arrived = eventually(lambda known=seen: testbed.arrivals()[known:], "a query at the platform")[0]  # type: ignore[misc]  # mypy sees no default
         # Who asks is found out later: there is a third of the deadline at least from the first byte on, and no more.
         for one in processes:
             _signal(one, signal.SIGSTOP)
         is_in_time = time.monotonic() < float(arrived["monotonic"]) + deadline / 3
-        query = _newest_query(house)
+        query = _newest_query(testbed)
         asking = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
         for number, one in enumerate(processes):
             if number != asking or not is_in_time:
                 _signal(one, signal.SIGCONT)
         if is_in_time:
             return _Stopped(worker=workers[asking], processes=processes[asking], query=query, names=names)
-        house.wait_until_settled(names)
+        testbed.wait_until_settled(names)
     raise AssertionError(f"in {_TRIES} tries no worker was stopped in mid-exchange: the machine is too slow")
 
 
@@ -134,26 +134,26 @@ def _signal(processes: Sequence[int], number: signal.Signals) -> None:
         os.kill(process, number)
 
 
-def _newest_query(house: House) -> int:
-    return int(house.rows("SELECT max(id) FROM platform_queries")[0][0])
+def _newest_query(testbed: Testbed) -> int:
+    return int(testbed.rows("SELECT max(id) FROM platform_queries")[0][0])
 
 
-def _outcome(house: House, stopped: _Stopped) -> str:
-    return str(house.rows(f"SELECT outcome FROM platform_queries WHERE id = {stopped.query}")[0][0])
+def _outcome(testbed: Testbed, stopped: _Stopped) -> str:
+    return str(testbed.rows(f"SELECT outcome FROM platform_queries WHERE id = {stopped.query}")[0][0])
 
 
-def _settled_by(house: House, stopped: _Stopped) -> int:
+def _settled_by(testbed: Testbed, stopped: _Stopped) -> int:
     """How many orders the stopped worker's query has settled."""
     return int(
-        house.rows(
+        testbed.rows(
             f"SELECT count(*) FROM order_events WHERE query_id = {stopped.query}"
             " AND from_state <> to_state AND to_state IN ('succeeded', 'failed')"
         )[0][0]
     )
 
 
-def _all_that_a_token_moves(house: House) -> list[Any]:
-    return [house.rows(statement) for statement in _WHAT_A_STALE_TOKEN_MAY_NOT_MOVE]
+def _all_that_a_token_moves(testbed: Testbed) -> list[Any]:
+    return [testbed.rows(statement) for statement in _WHAT_A_STALE_TOKEN_MAY_NOT_MOVE]
 
 
 def _what_it_tells(stopped: _Stopped) -> str:

@@ -1,4 +1,4 @@
-"""The judge on evidence made by hand: each invariant, kept and broken."""
+"""The checker on evidence made by hand: each invariant, kept and broken."""
 
 import subprocess
 import sys
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.judge.evidence import Evidence, Recovery, Sent
-from tests.faults.judge.promise import judge
+from tests.faults.checker.evidence import Evidence, Recovery, Sent
+from tests.faults.checker.promise import check
 
 ROOT = Path(__file__).parents[3]
 
@@ -91,7 +91,7 @@ GOOD = Evidence(
 
 
 def test_a_promise_that_was_kept_is_found_kept() -> None:
-    verdict = judge(GOOD)
+    verdict = check(GOOD)
     assert verdict.violations == ()
     assert (verdict.smallest_spacing, verdict.recovery_seconds, verdict.queries, verdict.settled) == (2.0, 3.0, 2, 1)
 
@@ -175,17 +175,17 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_the_judge_sees(what: str) -> None:
     invariant, fields = BROKEN[what]
-    assert invariant in {violation.partition(":")[0] for violation in judge(replace(GOOD, **fields)).violations}
+    assert invariant in {violation.partition(":")[0] for violation in check(replace(GOOD, **fields)).violations}
 
 
 def test_two_queries_a_window_are_judged_from_the_second_before() -> None:
     arrivals = [arrival(number, 10.0 + number * 0.9, "2") for number in range(4)]
-    assert judge(replace(GOOD, arrivals=arrivals, queries_per_window=2)).smallest_spacing == pytest.approx(1.8)
+    assert check(replace(GOOD, arrivals=arrivals, queries_per_window=2)).smallest_spacing == pytest.approx(1.8)
 
 
 def test_the_judge_shares_no_code_with_the_product() -> None:
     program = (
-        "import sys, tests.faults.judge.promise, tests.faults.judge.evidence, tests.faults.judge.history;"
+        "import sys, tests.faults.checker.promise, tests.faults.checker.evidence, tests.faults.checker.history;"
         "sys.exit(any(name.partition('.')[0] == 'worker' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -1,11 +1,11 @@
-"""What the judge says of amounts, where the platform itself told a false one."""
+"""What the checker says of amounts, where the platform itself told a false one."""
 
 from typing import Any
 
 import pytest
 
-from tests.faults.judge.evidence import Evidence
-from tests.faults.judge.promise import judge
+from tests.faults.checker.evidence import Evidence
+from tests.faults.checker.promise import check
 
 _ORDER = {
     "id": 1,
@@ -47,7 +47,7 @@ def violations(*, spoiled: list[tuple[str, str]], told: str = "9999.99", **order
         kept_callbacks=(),
         changes=(),
     )
-    return judge(evidence).violations
+    return check(evidence).violations
 
 
 def test_a_wrong_amount_that_the_platform_never_told_breaks_the_promise() -> None:

@@ -14,37 +14,37 @@ def test_every_fault_of_the_catalogue_is_there() -> None:
 
 
 def test_a_whole_run_plays_each_fault_ten_times_but_for_the_long_ones() -> None:
-    plays = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
-    times = Counter(play.fault for play in plays)
+    runs = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
+    times = Counter(run.fault for run in runs)
     core = {number: {7: 3, 8: 3, 23: 1}.get(number, 10) for number in range(1, 24)}
     later = {number: {27: 9, 29: 8}.get(number, 6) for number in range(24, 34)}
     assert times == core | later
-    assert len({play.name for play in plays}) == len({play.seed for play in plays}) == len(plays)
+    assert len({run.name for run in runs}) == len({run.seed for run in runs}) == len(runs)
 
 
 def test_ci_plays_each_fault_two_or_three_times_and_the_mix_once_and_briefly() -> None:
-    plays = plan(catalogue().values(), seed=1, in_ci=True, databases=DATABASES, brokers=BROKERS)
+    runs = plan(catalogue().values(), seed=1, in_ci=True, databases=DATABASES, brokers=BROKERS)
     core = {number: 1 if number == 23 else 3 for number in range(1, 24)}
     later = {number: 3 if number == 27 else 2 for number in range(24, 34)}
-    assert Counter(play.fault for play in plays) == core | later
-    assert all(play.is_brief for play in plays)
+    assert Counter(run.fault for run in runs) == core | later
+    assert all(run.is_brief for run in runs)
 
 
 def test_a_fault_is_played_on_every_pair_that_it_knows() -> None:
-    plays = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
-    assert len({(play.database, play.broker) for play in plays if play.fault == 1}) == 6
+    runs = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
+    assert len({(run.database, run.broker) for run in runs if run.fault == 1}) == 6
 
 
 def test_what_this_machine_lacks_is_not_played() -> None:
-    plays = plan(
+    runs = plan(
         catalogue().values(),
         seed=1,
         in_ci=False,
         databases={**DATABASES, "mariadb": False},
         brokers={**BROKERS, "rabbitmq": False},
     )
-    assert {play.database for play in plays} == {"postgresql", "sqlite"}
-    assert {play.broker for play in plays} == {"redis"}
+    assert {run.database for run in runs} == {"postgresql", "sqlite"}
+    assert {run.broker for run in runs} == {"redis"}
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.faults.judge.evidence import FINAL, Evidence, Row, same_amount
+from tests.faults.checker.evidence import FINAL, Evidence, Row, same_amount
 
 _Told = tuple[str, str | None, str | None]
 """Status, amount and remark, as they were said."""

@@ -1,4 +1,4 @@
-"""A house: everything that runs for one scenario, and what a scenario can do to it.
+"""A testbed: everything that runs for one scenario, and what a scenario can do to it.
 
 Durations are scaled down, their proportions kept: a window of 2 s stands for 60 s.
 """
@@ -20,8 +20,8 @@ import sqlalchemy
 from celery import Celery
 from sqlalchemy.pool import NullPool
 
-from tests.faults.judge.evidence import Evidence, Recovery, Sent, collect
-from tests.faults.lanes import HouseBroker, HouseDatabase
+from tests.faults.checker.evidence import Evidence, Recovery, Sent, collect
+from tests.faults.lanes import TestbedBroker, TestbedDatabase
 from tests.faults.points import Point, Points
 from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
@@ -40,7 +40,7 @@ VISIBILITY_SECONDS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The durations of one house, in seconds."""
+    """The durations of one testbed, in seconds."""
 
     window: float = 2.0
     margin: float = 0.05
@@ -81,7 +81,7 @@ class Message:
     callback: dict[str, Any] | None = None
 
 
-class House:
+class Testbed:
     """One scenario's world. The runner makes it, plays the scenario in it, and has it judged."""
 
     def __init__(
@@ -89,8 +89,8 @@ class House:
         *,
         stack: ExitStack,
         folder: Path,
-        database: HouseDatabase,
-        broker: HouseBroker,
+        database: TestbedDatabase,
+        broker: TestbedBroker,
         seed: str,
         scale: Scale,
         is_brief: bool = False,
@@ -124,7 +124,7 @@ class House:
     # ------------------------------------------------------------------------------------------------------ programs
 
     def settings(self, **changes: object) -> dict[str, str]:
-        """The environment of the house's programs."""
+        """The environment of the testbed's programs."""
         scale = self.scale
         settings: dict[str, object] = {
             "database_url": self.database.url,
@@ -404,7 +404,7 @@ class House:
     # ------------------------------------------------------------------------------------------------------- verdict
 
     def injected(self, count: int = 1) -> None:
-        """A fault has been done to the house, so many times."""
+        """A fault has been done to the testbed, so many times."""
         self.injections += count
 
     def observed(self, what: str) -> None:
@@ -447,7 +447,7 @@ class House:
         """Wait for the recovery, end every program, and gather the evidence."""
         self.heal()
         assert self._recovery is not None
-        # A violation of the bound is for the judge to tell; here is only a limit to the waiting.
+        # A violation of the bound is for the checker to tell; here is only a limit to the waiting.
         with suppress(AssertionError):
             seconds = self._recovery.bound_seconds + 2 * self.scale.reservation
             eventually(

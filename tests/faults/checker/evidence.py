@@ -1,4 +1,4 @@
-"""What the judge decides from: the platform's record and truth, and the database's tables."""
+"""What the checker decides from: the platform's record and truth, and the database's tables."""
 
 import json
 import urllib.request

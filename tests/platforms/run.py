@@ -51,7 +51,7 @@ def make_platform(seed: int) -> RandomPlatform:
     return RandomPlatform(traits, draw_orders(random, traits), random)
 
 
-def play(template: Any, seed: int, kinds: Kinds = SOUND, each_tick: Each = lambda _: None) -> Outcome:
+def run(template: Any, seed: int, kinds: Kinds = SOUND, each_tick: Each = lambda _: None) -> Outcome:
     """Run the worker against the platform of a seed, and judge it. `each_tick` is for broken variants."""
     platform = make_platform(seed)
     # The worker's own chance: it jitters its back-offs.
@@ -161,4 +161,4 @@ def _outcome(seed: int, traits: Traits, checker: Checker) -> Outcome:
     return outcome
 
 
-__all__ = ["Outcome", "TrueOrder", "make_platform", "play"]
+__all__ = ["Outcome", "TrueOrder", "make_platform", "run"]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults.judge.evidence import FINAL, Evidence, Row, same_amount
-from tests.faults.judge.traces import led_back
+from tests.faults.checker.evidence import FINAL, Evidence, Row, same_amount
+from tests.faults.checker.traces import led_back
 
 _BAD_TIMESTAMP = "-9004"
 """The platform refuses a request whose timestamp is not to its liking by the head alone."""
@@ -14,7 +14,7 @@ _BAD_TIMESTAMP = "-9004"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the judge found."""
+    """What the checker found."""
 
     violations: tuple[str, ...]
     """Each begins with the name of the invariant that it breaks."""
@@ -26,7 +26,7 @@ class Verdict:
     settled: int
 
 
-def judge(evidence: Evidence) -> Verdict:
+def check(evidence: Evidence) -> Verdict:
     """Judge S1 to S5 and L1."""
     found = [f"{name}: {what}" for name, check in _INVARIANTS.items() for what in check(evidence)]
     spacings = [spacing for spacing, _ in _spacings(evidence)]
