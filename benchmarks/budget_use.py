@@ -1,4 +1,4 @@
-"""Use of the budget under backlog: ids asked about, over 100 in every window, by a real worker and beat."""
+"""Use of the budget under backlog: ids polled, over 100 in every window, by a real worker and beat."""
 
 import time
 from itertools import pairwise

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 from worker.adapters.certificates import certified
 from worker.adapters.log import configure_logging
 from worker.adapters.wording import first_words
-from worker.database.transactions import passes_with_time
+from worker.database.transactions import is_transient
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
 from worker.messages.batch_in_pool import is_in_batch
@@ -246,7 +246,7 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
         raise_windows(settings)
     except Exception as error:
         # Whoever holds a row for so long keeps everybody from asking on it, and ticks raise its window later.
-        if not passes_with_time(error):
+        if not is_transient(error):
             _leave(f"the worker does not start: the windows in query_budgets cannot be raised ({first_words(error)})")
 
 

@@ -42,7 +42,7 @@ class Intake:
         return {
             "accepted": len(taken.accepted),
             "duplicates": len(taken.duplicates),
-            "rejected": _told(taken.rejections),
+            "rejected": _to_response(taken.rejections),
         }
 
     def enqueue_singles(self, orders: Sequence[object], *, source: str = "reconciler.enqueue_order") -> list[Answer]:
@@ -55,7 +55,7 @@ class Intake:
             answers[index]["duplicates"] = 1
         for rejection in taken.rejections:
             if rejection.index is not None:
-                answers[rejection.index]["rejected"] = _told([replace(rejection, index=0)])
+                answers[rejection.index]["rejected"] = _to_response([replace(rejection, index=0)])
         return answers
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
@@ -65,7 +65,7 @@ class Intake:
             "settled": result.settled,
             "unchanged": result.unchanged,
             "kept": len(result.unmatched),
-            "rejected": _told(result.rejections),
+            "rejected": _to_response(result.rejections),
         }
         self.match_callbacks(result.keys)
         log.info("callbacks recorded", action="callbacks_recorded", **_counts(answer))
@@ -77,7 +77,7 @@ class Intake:
         answer: Answer = {
             "cancelled": result.changed,
             "unchanged": result.unchanged,
-            "rejected": _told(result.rejections),
+            "rejected": _to_response(result.rejections),
         }
         log.info("orders cancelled", action="orders_cancelled", **_counts(answer))
         return answer
@@ -85,7 +85,7 @@ class Intake:
     def check_orders(self, orders: object, *, source: str = "reconciler.check_orders") -> Answer:
         """Poll pending orders next, within the same budget."""
         result = check(self._database, self._app_ids, orders, source)
-        answer: Answer = {"queued": result.changed, "rejected": _told(result.rejections)}
+        answer: Answer = {"queued": result.changed, "rejected": _to_response(result.rejections)}
         log.info("checks queued", action="checks_queued", **_counts(answer))
         return answer
 
@@ -125,7 +125,7 @@ class Intake:
         return result
 
 
-def _told(refused: Iterable[Rejection]) -> list[dict[str, object]]:
+def _to_response(refused: Iterable[Rejection]) -> list[dict[str, object]]:
     ordered = sorted(refused, key=lambda r: -1 if r.index is None else r.index)
     for rejection in ordered:
         if rejection.index is None:

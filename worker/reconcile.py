@@ -109,13 +109,13 @@ class Reconciler:
             pending=effects.pending,
             absent=effects.absent,
         )
-        if effects.forgive_since is not None:
+        if effects.reset_absences_since is not None:
             log.warning(
                 "this platform answers one order a query, whatever is asked: its orders are now asked one by one",
                 action="one_item_platform",
                 account=query.account,
             )
-        _tell_attention(query, effects)
+        _log_attention(query, effects)
         self._match_callbacks(learned_keys(effects.changes))
 
     def _fail(self, query: Query, error: QueryError) -> None:
@@ -142,10 +142,10 @@ class Reconciler:
                 action="too_frequent",
                 account=query.account,
             )
-        _tell_attention(query, effects)
+        _log_attention(query, effects)
 
 
-def _tell_attention(query: Query, effects: QueryEffects) -> None:
+def _log_attention(query: Query, effects: QueryEffects) -> None:
     for change in effects.changes:
         if change.after.attention is not None and change.after.attention is not change.before.attention:
             log.warning(

@@ -57,14 +57,14 @@ class Ticks:
         without one the process ticks by itself.
         """
         self._grants = grants
-        self._slots = {slot.place: slot for slot in slots}
+        self._slots = {slot.key: slot for slot in slots}
         self._reconciler = reconciler
         self._resting = resting
         self._each_tick = each_tick
         self._period = period_seconds
         self._patience = patience_seconds
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
-        self._places = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
+        self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
         self._under_way: set[tuple[str, int]] = set()
         self._exchanges: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -106,28 +106,28 @@ class Ticks:
         resting = set(self._resting({account for opening in openings for account in opening.slot.app_ids}))
         wanted = [opening for opening in openings if not resting.issuperset(opening.slot.app_ids)]
         # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
-        self._alarm.set({one.slot.place: one.in_seconds + _LATER_SECONDS for one in wanted if one.in_seconds > 0})
+        self._alarm.set({one.slot.key: one.in_seconds + _LATER_SECONDS for one in wanted if one.in_seconds > 0})
         # Each process in an order of its own: two that read the same list would try for the same slots, one after
         # the other. Nobody is passed over for long, for those that wait are served as they came.
         for opening in random.sample(wanted, len(wanted)):
             if opening.in_seconds <= 0:
-                self._start(opening.slot.place)
+                self._start(opening.slot.key)
 
-    def _start(self, place: tuple[str, int]) -> None:
+    def _start(self, key: tuple[str, int]) -> None:
         with self._lock:
-            if self._closing or place in self._under_way:
+            if self._closing or key in self._under_way:
                 return
-            self._under_way.add(place)
+            self._under_way.add(key)
             try:
-                self._granting.submit(self._grant, self._slots[place])
+                self._granting.submit(self._grant, self._slots[key])
             except RuntimeError:
                 # Out of threads: the next tick tries again.
-                self._under_way.discard(place)
+                self._under_way.discard(key)
                 log.exception("a grant could not be started", action="pass_failed")
 
     def _grant(self, slot: SlotKey) -> None:
         # The place comes first: once a slot is granted, its deadline runs.
-        self._places.acquire()
+        self._free_exchanges.acquire()
         granted = None if self._closing else _guarded(lambda: self._reconciler.take(slot))
         if granted is None:
             self._end(slot)
@@ -149,9 +149,9 @@ class Ticks:
             self._end(slot)
 
     def _end(self, slot: SlotKey) -> None:
-        self._places.release()
+        self._free_exchanges.release()
         with self._lock:
-            self._under_way.discard(slot.place)
+            self._under_way.discard(slot.key)
 
     def _watch(self) -> None:
         while not self._closing:

@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def backlog(self) -> int:
-        """Orders of each account: more than are asked about."""
+        """Orders of each account: more than are polled."""
         return (self.windows + 2) * 100
 
     @property

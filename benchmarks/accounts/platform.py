@@ -20,7 +20,7 @@ class Seen:
     """What the platform saw."""
 
     arrivals: dict[str, list[tuple[float, int]]]
-    """By SID: the seconds of its clock, and how many ids were asked about."""
+    """By SID: the seconds of its clock, and how many ids were polled."""
     violations: int
     smallest_spacing: float | None
     """Seconds between two queries of one SID."""

@@ -28,7 +28,7 @@ class Scenario:
 
     horizon_seconds: float
     grace_seconds: float
-    """How long an order's callback is waited for before the order may be asked about."""
+    """How long an order's callback is waited for before the order may be polled."""
     window_seconds: float
     """One query may be sent in each window."""
     batch_size: int

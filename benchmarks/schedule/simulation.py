@@ -29,7 +29,7 @@ class Policy(Protocol):
 
 
 class PolicyError(Exception):
-    """A policy asked about what it may not: more than a batch, an order twice, or one that is not pending."""
+    """A policy polled what it may not: more than a batch, an order twice, or one that is not pending."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Outcome:
     """For each order, when its result was learned, by callback or answer, in seconds; None for never."""
     queries: int
     ids: int
-    """Orders asked about, summed over the queries."""
+    """Orders polled, summed over the queries."""
 
 
 def simulate(scenario: Scenario, policy: Policy) -> Outcome:
@@ -97,16 +97,16 @@ class _World:
             callback_at, settled = callbacks[self._next_callback]
 
     def answer(self, asked: Sequence[int], now: float) -> list[int]:
-        """Which of the orders asked about have settled."""
+        """Which of the orders polled have settled."""
         if len(asked) > self._batch_size:
-            raise PolicyError(f"{len(asked)} orders asked about at {now} s; a batch holds {self._batch_size}")
+            raise PolicyError(f"{len(asked)} orders polled at {now} s; a batch holds {self._batch_size}")
         if len(set(asked)) != len(asked):
-            raise PolicyError(f"an order asked about twice in the query at {now} s")
+            raise PolicyError(f"an order polled twice in the query at {now} s")
         found: list[int] = []
         for order in asked:
             submitted, settled, _ = self._orders[order]
             if submitted > now or self.learned_at[order] is not None:
-                raise PolicyError(f"order {order} asked about at {now} s, when it is not pending")
+                raise PolicyError(f"order {order} polled at {now} s, when it is not pending")
             if settled is not None and settled <= now:
                 found.append(order)
         for order in found:

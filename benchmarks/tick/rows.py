@@ -55,7 +55,7 @@ Values = dict[str, ColumnElement[Any]]
 
 
 def age_bucket_of(was_asked: Condition, is_polled_apart: Condition, poll_age: Number) -> Number:
-    """`age_bucket` of an order, by whether it was asked about, and its age in seconds at the last such query."""
+    """`age_bucket` of an order, by whether it was polled, and its age in seconds at the last such query."""
     ends = [
         (poll_age < literal_column(str(edge)), _number(group)) for group, edge in enumerate(bucket_edges(Rules()), 1)
     ]

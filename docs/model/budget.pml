@@ -225,12 +225,12 @@ proctype Network(byte r) {
 #define BOOT_CLOCK_DECIDES (slots[at].boot_id == HOST(me) && slots[at].boot_due <= boot[me] + slots[at].wait)
 #endif
 
-/* may_query: Permission.ASK and BRING_BACK; neither is WAIT. A clock that is stepped at will may have been stepped before
+/* may_query: Permission.ASK and CLAMP; neither is WAIT. A clock that is stepped at will may have been stepped before
    each reading, so where it decides it may say anything, and its times need not be kept. */
 #define NOT_BEFORE(now, due) (now >= due || due <= LONG_DUE)
 #define ASK (BOOT_CLOCK_DECIDES -> NOT_BEFORE(boot[me], slots[at].boot_due) \
                                 : DATABASE_CLOCK == STEPS_AT_WILL || NOT_BEFORE(database[me], slots[at].due_at))
-#define BRING_BACK (!BOOT_CLOCK_DECIDES && \
+#define CLAMP (!BOOT_CLOCK_DECIDES && \
                     (DATABASE_CLOCK == STEPS_AT_WILL || slots[at].due_at > database[me] + LONGEST_WAIT))
 
 #define DATABASE_NOW (DATABASE_CLOCK == STEPS_AT_WILL -> 0 : NOW)
@@ -348,7 +348,7 @@ idle:
 #endif
     /* 4: worker/operations/reserve_slot.py, Grants.take. To wait ends like a crash: nothing is written. */
     if
-    :: atomic { BRING_BACK -> reach(BROUGHT_BACK); bring_back(); forget(); goto idle }
+    :: atomic { CLAMP -> reach(BROUGHT_BACK); bring_back(); forget(); goto idle }
     :: atomic { ASK && !(LOOKS_ONLY && HOST(me) == 1) -> if :: BOOT_CLOCK_DECIDES :: else -> reach(ASKED_BY_DATABASE) fi }
     OR_CRASH
     fi;

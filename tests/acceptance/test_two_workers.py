@@ -27,7 +27,7 @@ SETTINGS = {
 }
 OPEN = "state NOT IN ('succeeded', 'failed')"
 ORDERS_EACH = 8
-"""Of each account, asked about one at a time."""
+"""Of each account, polled one at a time."""
 
 
 def accounts_file(folder: Path) -> Path:

@@ -95,9 +95,9 @@ def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
     fresh = bench.take()
     assert stale.ids == fresh.ids == ("r0",)
 
-    assert bench.write_back.answered(stale, answer_to(stale, [item("r0", "0", None)])).forgive_since is None
+    assert bench.write_back.answered(stale, answer_to(stale, [item("r0", "0", None)])).reset_absences_since is None
     assert {order.absences for order in bench.orders()} == {0, 2}
-    assert bench.write_back.answered(fresh, answer_to(fresh, [item("r0", "0", None)])).forgive_since == first.id
+    assert bench.write_back.answered(fresh, answer_to(fresh, [item("r0", "0", None)])).reset_absences_since == first.id
     assert {order.absences for order in bench.orders()} == {0}
 
 

@@ -450,9 +450,7 @@ class Testbed:
         # A violation of the bound is for the checker to tell; here is only a limit to the waiting.
         with suppress(AssertionError):
             seconds = self._recovery.bound_seconds + 2 * self.scale.reservation
-            eventually(
-                self._has_recovered, "every due order asked about, and settled", seconds=seconds, every=2 * _LOOK
-            )
+            eventually(self._has_recovered, "every due order polled, and settled", seconds=seconds, every=2 * _LOOK)
         # A query too many may come late.
         time.sleep(self.scale.window)
         for program in self._programs:

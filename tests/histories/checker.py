@@ -186,6 +186,6 @@ class Checker:
                 continue
             assert event["outcome"] == "answered", f"S5: {row['id']} was settled by a query that was {event['outcome']}"
             asked = tuple(event["polled_ids"].split(","))
-            assert {row["request_id"], row["custom_parm"]} & set(asked), f"S5: {row['id']} was not asked about"
+            assert {row["request_id"], row["custom_parm"]} & set(asked), f"S5: {row['id']} was not polled"
             said = [item for arrival in self.platform.arrivals if arrival.ids == asked for item in arrival.said]
             assert words in said, f"S5: no answer to {asked} said {words}"

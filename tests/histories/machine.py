@@ -16,7 +16,7 @@ from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
-from worker.operations.archive import bring_all_back, move_settled
+from worker.operations.archive import move_settled, restore_all
 from worker.operations.learn import Learning, forget_schedules
 
 Told = TypeVar("Told")
@@ -279,7 +279,7 @@ class Histories(RuleBasedStateMachine):
                 sent = [self._submission(order, by, True, 600.0) for order in listed]
                 self._enqueue(listed, sent, doom, host)
         elif then == "comes back":
-            self._deliver(host, doom, lambda _: sum(bring_all_back(self.database)))
+            self._deliver(host, doom, lambda _: sum(restore_all(self.database)))
 
     def _is_archived(self, order: PlatformOrder) -> bool:
         return any(row["id"] in self.checker.archived for row in self.checker.of(order))

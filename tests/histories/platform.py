@@ -108,7 +108,7 @@ class PlatformOrder:
             case "unknown status":
                 return [{**item, "trafficSts": "2"}]
             case "no amount":
-                # An empty one: a callback without the field at all is believed so far that the order is asked about.
+                # An empty one: a callback without the field at all is believed so far that the order is polled.
                 return [{**item, "trafficSts": "1", "oriAmount": ""}]
             case "unreadable amount":
                 return [{**item, "trafficSts": "1", "oriAmount": "2.94567"}]

@@ -1,4 +1,4 @@
-"""L1: the faults stop, and everything that is due must be asked about within a bound."""
+"""L1: the faults stop, and everything that is due must be polled within a bound."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _LONGEST_BACK_OFF = 60
 
 
 def bound_in_windows(checker: Checker, world: World, host: Host) -> float:
-    """How many windows may pass until every order that is pending now is settled, or asked about where it cannot be.
+    """How many windows may pass until every order that is pending now is settled, or polled where it cannot be.
 
     The longest back-off; then, for each order, a slot of its own (the worst case: a platform that answers one order a
     query, SIDs shared by two accounts, one single in ten slots); the waits between queries, of which a one-item
@@ -41,7 +41,7 @@ def run_tail(checker: Checker, platform: Platform, world: World, hosts: Sequence
         if not waiting:
             break
         passed = (world.ms - began) / 1000 / hosts[0].rules.window_seconds
-        assert passed <= bound, f"L1: after {passed:.0f} windows without a fault, not yet asked about: {waiting}"
+        assert passed <= bound, f"L1: after {passed:.0f} windows without a fault, not yet polled: {waiting}"
         host = hosts[turn % len(hosts)]
         if _tick(host, platform, world):
             checker.check()
@@ -71,7 +71,7 @@ def _tick(host: Host, platform: Platform, world: World) -> bool:
 
 
 def _waiting(checker: Checker, platform: Platform, seen: int) -> list[Row]:
-    """The orders that are still to be asked about; all but a few can be settled, and then must be."""
+    """The orders that are still to be polled; all but a few can be settled, and then must be."""
     asked = {(arrival.account, name) for arrival in platform.arrivals[seen:] for name in arrival.ids}
     waiting = []
     for order in platform.orders:

@@ -71,7 +71,7 @@ def test_settled_orders_are_moved_whole_and_come_back_as_they_were(bench: Workbe
     assert (Decimal(record["order"]["ori_amount"]), type(record["order"]["ori_amount"])) == (Decimal("2.94"), str)
     assert datetime.fromisoformat(record["events"][0]["at"]).utcoffset() == timedelta(0)
 
-    assert cli.json("archive", "--bring-back")["brought_back"] == 3
+    assert cli.json("archive", "--restore")["brought_back"] == 3
     assert everything(bench) == before
     assert bench.rows(ARCHIVED) == []
 
@@ -209,7 +209,7 @@ def test_ids_are_never_given_again(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, "4")
     assert bench.order("r-4").id not in order_ids
     assert bench.events_of("r-4")[0]["id"] not in event_ids
-    cli.json("archive", "--bring-back")
+    cli.json("archive", "--restore")
     assert {row["id"] for row in bench.rows(EVENTS)} > event_ids
 
 
@@ -220,8 +220,8 @@ def test_a_limit_bounds_a_run_and_the_next_one_goes_on(bench: Workbench, cli: Co
     shown = cli.run("archive", "--settled-before", "90d").stdout
     assert shown.startswith("200 orders settled before ")
     assert archive(cli) == 0
-    assert cli.json("archive", "--bring-back", "--limit", "201")["brought_back"] == 201
-    assert "249 orders brought back" in cli.run("archive", "--bring-back").stdout
+    assert cli.json("archive", "--restore", "--limit", "201")["brought_back"] == 201
+    assert "249 orders brought back" in cli.run("archive", "--restore").stdout
 
 
 def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLine) -> None:
@@ -239,8 +239,8 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "give either --settled-before or --bring-back"),
-        (("--settled-before", "90d", "--bring-back"), "give either --settled-before or --bring-back"),
+        ((), "give either --settled-before or --restore"),
+        (("--settled-before", "90d", "--restore"), "give either --settled-before or --restore"),
         (("--settled-before", "90"), "'90' is not an age such as 90d"),
         (("--settled-before", "2016-01-31"), "is not an age such as 90d"),
         (("--settled-before", "2016-01-31T10:00:00"), "is not an age such as 90d"),
@@ -316,12 +316,12 @@ def test_the_archive_goes_down_only_when_it_is_empty(database_url: str) -> None:
     upgrade(database_url)
     bench, cli = Workbench(database_url), CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": database_url})
     put_into_archive(bench, cli, "1")
-    with pytest.raises(CommandError, match=r"archived_orders holds orders.* `reconciler archive --bring-back` first"):
+    with pytest.raises(CommandError, match=r"archived_orders holds orders.* `reconciler archive --restore` first"):
         downgrade(database_url, "0002")
     # Each revision goes down by itself: those after the archive are gone.
     upgrade(database_url)
     assert archived_names(bench) == ["r-1"]
-    cli.json("archive", "--bring-back")
+    cli.json("archive", "--restore")
     bench.close()
     downgrade(database_url, "0002")
     upgrade(database_url)
@@ -338,6 +338,6 @@ def test_a_record_from_before_a_count_was_kept_is_restored_with_none(bench: Work
         for name in ("unavailable_failures", "failure_mark_any", "denials", "first_denied_at", "denial_mark"):
             del record["order"][name]
         connection.execute(update(ARCHIVED).values(record=json.dumps(record)))
-    cli.json("archive", "--bring-back")
+    cli.json("archive", "--restore")
     order = bench.order("r-1")
     assert (order.state, order.denials, order.unavailable_failures) == ("succeeded", 0, 0)

@@ -18,7 +18,7 @@ from tests.support.archiving import ARCHIVED, MOBILE, add_settled, archived_name
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade
-from worker.operations.archive import bring_all_back, move_settled
+from worker.operations.archive import move_settled, restore_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 
@@ -247,8 +247,8 @@ def test_two_archives_at_once_move_each_order_once(stage: Stage) -> None:
     assert sum(moved) + archive(stage.one) == len(names)
     assert sorted(archived_names(stage.onlooker)) == sorted(f"r-{name}" for name in names)
     with ThreadPoolExecutor(2) as threads:
-        brought = list(threads.map(lambda bench: sum(bring_all_back(bench.database)), (stage.one, stage.other)))
-    assert sum(brought) == len(names)
+        restored = list(threads.map(lambda bench: sum(restore_all(bench.database)), (stage.one, stage.other)))
+    assert sum(restored) == len(names)
     assert len(stage.onlooker.orders()) == len(names)
     assert stage.onlooker.rows(ARCHIVED) == []
 

@@ -104,10 +104,10 @@ def test_a_group_of_suspects_is_planned_as_it_stands(cli: CommandLine, bench: Wo
     bench.write_back.failed(bench.take(), Refused("-7", "系统错误"))
     plan = plan_of(cli)
     assert (plan["work"], len(plan["orders"])) == ("suspects", 2)
-    assert {line["in_words"] for line in plan["orders"]} == {"suspect: it is asked about with its group only"}
+    assert {line["in_words"] for line in plan["orders"]} == {"suspect: it is polled with its group only"}
     bench.run("UPDATE recharge_orders SET lane = 'alone', suspect_group = NULL")
     (line,) = plan_of(cli)["orders"]
-    assert line["in_words"] == "its turn to be asked about alone"
+    assert line["in_words"] == "its turn to be polled alone"
 
 
 def test_an_order_that_has_been_due_for_longest_says_so(cli: CommandLine, bench: Workbench) -> None:

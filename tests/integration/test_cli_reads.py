@@ -191,7 +191,7 @@ def test_a_check_marks_orders_to_be_polled_next(cli: CommandLine, bench: Workben
     # Each order once, whatever it is called by.
     assert cli.json("check", "1", "A", f"id:{first.id}", f"id:{second.id}") == {"queued": 2, "rejected": []}
     assert [order.check_requested_at is not None for order in bench.orders()] == [True, True, False]
-    assert cli.run("check", "3").stdout == "1 order will be asked about next.\n"
+    assert cli.run("check", "3").stdout == "1 order will be polled next.\n"
 
 
 def test_a_check_refuses_what_is_unknown_or_not_pending_and_takes_the_rest(cli: CommandLine, bench: Workbench) -> None:

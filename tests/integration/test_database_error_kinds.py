@@ -20,10 +20,10 @@ from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
 from worker.cli.errors import CommandError
-from worker.cli.session import told_in_a_line
+from worker.cli.session import errors_in_one_line
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.migrations import upgrade
-from worker.database.transactions import Database, is_contention, is_unavailable, passes_with_time
+from worker.database.transactions import Database, is_contention, is_transient, is_unavailable
 from worker.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -75,10 +75,10 @@ def failing(database: Database, statement: str = INSERT) -> Exception:
 def assert_named(error: Exception, kind: ErrorKind) -> None:
     """The error is of this kind, worth a wait, and a command's one line says what it is and what to do."""
     assert kind_of(error) is kind, error
-    assert passes_with_time(error)
+    assert is_transient(error)
     assert is_contention(error) is (kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED))
     assert is_unavailable(error) is (kind is ErrorKind.UNREACHABLE)
-    with pytest.raises(CommandError) as told, told_in_a_line(Settings()):
+    with pytest.raises(CommandError) as told, errors_in_one_line(Settings()):
         raise error
     assert str(told.value).startswith(f"{kind.words} (")
     assert str(told.value).endswith(f"): {kind.remedy}")
@@ -254,7 +254,7 @@ def test_too_many_connections_in_other_words(words: str) -> None:
 @pytest.mark.databases("sqlite")
 def test_all_connections_of_this_process_are_in_use(migrated_database_url: str) -> None:
     error = sqlalchemy.exc.TimeoutError("QueuePool limit of size 20 overflow 0 reached")
-    assert (kind_of(error), passes_with_time(error)) == (ErrorKind.POOL, True)
+    assert (kind_of(error), is_transient(error)) == (ErrorKind.POOL, True)
 
 
 # ---------------------------------------------------------------------------------------- unreachable, or refusing
@@ -314,8 +314,8 @@ def test_other_errors_of_a_server_are_waited_for_and_nobody_says_that_it_is_away
 )
 def test_a_mistake_of_ours_is_no_error_that_time_corrects(error: Exception) -> None:
     assert kind_of(error) is None
-    assert not passes_with_time(error)
-    with pytest.raises(type(error)), told_in_a_line(Settings()):
+    assert not is_transient(error)
+    with pytest.raises(type(error)), errors_in_one_line(Settings()):
         raise error
 
 

@@ -157,7 +157,7 @@ def test_where_no_tick_comes_the_process_ticks_by_itself(
     bench = Workbench(migrated_database_url)
     with running(migrated_database_url, simulator, tmp_path) as runtime:
         enqueue(runtime, "a")
-        eventually(lambda: states(bench, "a") <= SETTLED, "orders asked about by itself")
+        eventually(lambda: states(bench, "a") <= SETTLED, "orders polled by itself")
     assert simulator.record.violations() == []
     bench.close()
 
@@ -169,7 +169,7 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(
     with running(migrated_database_url, simulator, tmp_path) as runtime:
         for account in ("a", "b"):
             orders = [{"request_id": f"{account}{number}", "account": account} for number in range(3)]
-            # Settled before they are asked about: how soon an order that is still open is asked again, is learned.
+            # Settled before they are polled: how soon an order that is still open is asked again, is learned.
             simulator.register(
                 [
                     NewOrder(

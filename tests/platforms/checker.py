@@ -197,7 +197,7 @@ class Checker:
         return denied[-1].at - denied[0].at >= DENIED_WINDOWS and self._answers_between(denied) >= DENIED_TIMES - 1
 
     def _failed_alone_by_chance(self, place: int, last: Heard) -> bool:
-        """A platform that fails queries at random did so each time that it was asked about this order alone."""
+        """A platform that fails queries at random did so each time that it was polled this order alone."""
         before = self.platform.record[: self.platform.record.index(last) + 1]
         about = [heard for heard in before if place in heard.orders and len(heard.orders) == 1]
         failed = about[-FAILED_TIMES:]

@@ -166,7 +166,7 @@ def item(request_id: str | None = None, status: str = "1", amount: str | None = 
 
 
 def answer_to(query: Query, items: Sequence[Report]) -> Answer:
-    """The answer that the client would make of these items, by the ids that the query asked about."""
+    """The answer that the client would make of these items, by the ids that the query polled."""
     said: dict[str, tuple[Report, ...]] = {}
     added: list[Report] = []
     for report in items:

@@ -38,11 +38,11 @@ SettledBefore = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.", show_default=False)
 ]
-BringBack = Annotated[bool, typer.Option("--bring-back", help="Empty the archive into recharge_orders again instead.")]
+Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into recharge_orders again instead.")]
 
 
 def archive(
-    settled_before: SettledBefore = None, limit: Limit = None, bring_back: BringBack = False, as_json: AsJson = False
+    settled_before: SettledBefore = None, limit: Limit = None, restore: Restore = False, as_json: AsJson = False
 ) -> None:
     """Move settled orders out of recharge_orders, with their events, into archived_orders.
 
@@ -53,15 +53,15 @@ def archive(
     """
     from worker.cli.output import print_json
     from worker.cli.session import session
-    from worker.operations.archive import bring_all_back, move_settled
+    from worker.operations.archive import move_settled, restore_all
 
-    if (settled_before is None) != bring_back:
-        raise typer.BadParameter("give either --settled-before or --bring-back")
+    if (settled_before is None) != restore:
+        raise typer.BadParameter("give either --settled-before or --restore")
     started = time.monotonic()
     with session() as opened:
         before = None
         if settled_before is None:
-            moved = _count(bring_all_back(opened.database, limit), "brought back")
+            moved = _count(restore_all(opened.database, limit), "brought back")
         else:
             with opened.database.read() as connection:
                 before = _time(settled_before, opened.database.now(connection))

@@ -28,7 +28,7 @@ def check(refs: References, account: Account = "default", as_json: AsJson = Fals
         intake = Intake(opened.database, rules_of(settings), app_ids_of(settings))
         for part in _parts(refs):
             found = find_orders(opened, account, part)
-            # By the row: an order that is named by both its ids is asked about once.
+            # By the row: an order that is named by both its ids is polled once.
             known = {row["id"]: (ref, row) for ref, row in found.items() if not isinstance(row, str)}
             refused.extend({"ref": ref, "errors": [why]} for ref, why in found.items() if isinstance(why, str))
             if known:
@@ -59,4 +59,4 @@ def _show(queued: int, refused: Iterable[Mapping[str, Any]]) -> None:
 
     for one in refused:
         typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
-    typer.echo(f"{queued:,} {'order' if queued == 1 else 'orders'} will be asked about next.")
+    typer.echo(f"{queued:,} {'order' if queued == 1 else 'orders'} will be polled next.")

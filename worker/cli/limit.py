@@ -54,13 +54,13 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
             _check(window, opened.settings)
             lowered = lower_windows(opened.database, clock, rules_of(opened.settings), sids, window)
         rows, now = read_windows(opened.database, clock, sids)
-        told = _told(rows, now, opened.settings)
+        response = _to_response(rows, now, opened.settings)
     if as_json:
-        print_json({**told, "lowered": [_lowered(before, after) for before, after in lowered]})
+        print_json({**response, "lowered": [_lowered(before, after) for before, after in lowered]})
         return
     if window is not None:
         _say_lowered(lowered, window)
-    _show(told)
+    _show(response)
 
 
 def _sids(opened: "Session", account: str | None) -> set[str]:
@@ -91,7 +91,7 @@ def _check(window: float, settings: "Settings") -> None:
         )
 
 
-def _told(rows: "Sequence[SlotRow]", now: "Reading", settings: "Settings") -> dict[str, Any]:
+def _to_response(rows: "Sequence[SlotRow]", now: "Reading", settings: "Settings") -> dict[str, Any]:
     names: dict[str, list[str]] = {}
     for name, account in settings.accounts.items():
         names.setdefault(account.account_sid, []).append(name)
@@ -141,21 +141,24 @@ def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) ->
     typer.echo(f"The window of {slots} is {window:g} s now, and was up to {longest:g} s.")
 
 
-def _show(told: Mapping[str, Any]) -> None:
+def _show(response: Mapping[str, Any]) -> None:
     from worker.cli.output import console
     from worker.cli.table import print_table
 
-    if not told["slots"]:
+    if not response["slots"]:
         typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
         return
-    own = told["query_window_seconds"]
+    own = response["query_window_seconds"]
     print_table(
-        console(), _COLUMNS, [_row(slot) for slot in told["slots"]], title=f"Limit; this worker's window is {own:g} s"
+        console(),
+        _COLUMNS,
+        [_row(slot) for slot in response["slots"]],
+        title=f"Limit; this worker's window is {own:g} s",
     )
-    if any(slot["is_longer_than_ours"] for slot in told["slots"]):
+    if any(slot["is_longer_than_ours"] for slot in response["slots"]):
         from worker.adapters.wording import longer_window_remedy
 
-        theirs = max(slot["window_seconds"] or 0.0 for slot in told["slots"])
+        theirs = max(slot["window_seconds"] or 0.0 for slot in response["slots"])
         typer.echo(f"A worker with {own:g} s asks nothing on longer windows: {longer_window_remedy(own, theirs)}.")
 
 

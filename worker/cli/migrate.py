@@ -12,13 +12,13 @@ def migrate(as_json: AsJson = False) -> None:
     """
     from worker.adapters.redaction import Redactor
     from worker.cli.output import print_json
-    from worker.cli.session import read_settings, told_in_a_line
+    from worker.cli.session import errors_in_one_line, read_settings
     from worker.database.engine import missing_file, shown_url
     from worker.database.migrations import upgrade
 
     settings = read_settings()
     url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
-    with told_in_a_line(settings):
+    with errors_in_one_line(settings):
         before = None if missing_file(url) else _revision(url)
         upgrade(url)
         after = _revision(url)

@@ -12,7 +12,7 @@ _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
 
 
 def order(ref: Reference, account: Account = "default", as_json: AsJson = False) -> None:
-    """Show one order: its row, everything that happened to it, and the queries that asked about it.
+    """Show one order: its row, everything that happened to it, and the queries that polled it.
 
     Amounts are yuan, times are UTC.
     """
@@ -44,7 +44,7 @@ def _show(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]], queries: 
         out.print("It is in the archive: whoever names it to the worker brings it back.")
     for title, columns, rows in (
         ("Events", _EVENT_COLUMNS, [_event_row(event) for event in events]),
-        ("Queries that asked about it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
+        ("Queries that polled it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
     ):
         out.print()
         if rows:

@@ -38,7 +38,9 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
         with opened.database.read() as connection:
             now = opened.database.now(connection)
             plans = [
-                _told(read_plan(connection, name, settings.accounts[name].account_sid, now, rules), now, rules, limit)
+                _to_response(
+                    read_plan(connection, name, settings.accounts[name].account_sid, now, rules), now, rules, limit
+                )
                 for name in account or settings.accounts
             ]
     if as_json:
@@ -48,7 +50,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
             _show(one)
 
 
-def _told(plan: "Plan", now: datetime, rules: "Rules", limit: int | None) -> dict[str, Any]:
+def _to_response(plan: "Plan", now: datetime, rules: "Rules", limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
     return {
@@ -101,14 +103,14 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
     from worker.domain.records.candidates import Reason
 
     if pick is None:
-        return "suspect: it is asked about with its group only"
+        return "suspect: it is polled with its group only"
     match pick.reason:
         case Reason.CHECKED:
             return "a check was asked for"
         case Reason.LONGEST_DUE:
             return f"due for longest: {_duration((now - order.due_at).total_seconds())}"
         case Reason.ALONE:
-            return "its turn to be asked about alone"
+            return "its turn to be polled alone"
         case Reason.PRIORITY:
             priority = f"worth {_duration(pick.priority)} of delay per look"
             if order.queried_at is not None:
@@ -117,22 +119,22 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
             return f"never looked at, {_duration(past)} past its grace: {priority}"
 
 
-def _show(told: Mapping[str, Any]) -> None:
+def _show(response: Mapping[str, Any]) -> None:
     from worker.cli.output import console
     from worker.cli.table import print_table
 
     out = console()
-    if told["waits"]:
-        typer.echo(f"{told['account']}: not now: {told['waits']}.")
-    if not told["orders"]:
-        typer.echo(f"{told['account']}: no order is due.")
+    if response["waits"]:
+        typer.echo(f"{response['account']}: not now: {response['waits']}.")
+    if not response["orders"]:
+        typer.echo(f"{response['account']}: no order is due.")
         return
-    shown, count = len(told["orders"]), told["order_count"]
+    shown, count = len(response["orders"]), response["order_count"]
     orders = f"{count:,} {'order' if count == 1 else 'orders'}"
-    title = f"{told['account']}: {told['work']} by {told['id_kind']}, {orders}"
+    title = f"{response['account']}: {response['work']} by {response['id_kind']}, {orders}"
     if shown < count:
         title += f", the first {shown:,} of them"
-    rows = [_row(line) for line in told["orders"]]
+    rows = [_row(line) for line in response["orders"]]
     print_table(out, _COLUMNS, rows, title=title, ids=("order",), notes=("reason",))
 
 

@@ -46,7 +46,7 @@ def check_database(settings: Settings) -> None:
     """Raise CommandError where the database cannot be used as it is."""
     redactor = Redactor(settings.secrets)
     shown = redactor.text(shown_url(settings.database_dsn))
-    with told_in_a_line(settings):
+    with errors_in_one_line(settings):
         missing = missing_file(settings.database_dsn)
         if missing is not None:
             raise CommandError(f"there is no database at {missing} ({shown}) yet: run `reconciler migrate`")
@@ -57,7 +57,7 @@ def check_database(settings: Settings) -> None:
 
 
 @contextmanager
-def told_in_a_line(settings: Settings) -> Iterator[None]:
+def errors_in_one_line(settings: Settings) -> Iterator[None]:
     """Turn errors of the database into CommandError."""
     try:
         yield
@@ -94,7 +94,7 @@ def session(*, needs_accounts: bool = False) -> Iterator[Session]:
     """The settings, and the database at head. Raises SettingsError and CommandError."""
     settings = read_settings(needs_accounts=needs_accounts)
     check_database(settings)
-    with told_in_a_line(settings):
+    with errors_in_one_line(settings):
         database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
         try:
             yield Session(settings=settings, database=database)

@@ -1,6 +1,6 @@
 """The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
 
-There are no foreign keys: orders leave for the archive, and the queries that asked about them stay.
+There are no foreign keys: orders leave for the archive, and the queries that polled them stay.
 """
 
 from datetime import datetime
@@ -82,7 +82,7 @@ class RechargeOrder(Base):
         CheckConstraint("request_id IS NOT NULL OR custom_parm IS NOT NULL", name="has_an_id"),
         CheckConstraint("traffic_sts IN (-1, 0, 1)", name="traffic_sts_known"),
         CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
-        # What is due, by how it is asked: one read of the first rows for each way. Only pending rows are asked about;
+        # What is due, by how it is asked: one read of the first rows for each way. Only pending rows are polled;
         # MariaDB has no partial indexes, so the state stands in the index as well.
         Index(
             "ix_recharge_orders_due",
@@ -129,7 +129,7 @@ class RechargeOrder(Base):
     id_kind: Mapped[IdKind] = mapped_column(text_enum(IdKind, 16))
     lane: Mapped[Lane] = mapped_column(text_enum(Lane, 16))
     age_bucket: Mapped[int] = mapped_column(SmallInteger)
-    """0: no answered query asked about it yet; 1 to 23: the group of its age at the last poll (only 1 where it is asked
+    """0: no answered query polled it yet; 1 to 23: the group of its age at the last poll (only 1 where it is asked
     about apart)."""
     suspect_group: Mapped[int | None] = mapped_column(BigInt)
     lease_token: Mapped[str | None] = mapped_column(String(32))

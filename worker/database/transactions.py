@@ -26,8 +26,8 @@ __all__ = [
     "DatabaseError",
     "RaceLost",
     "is_contention",
+    "is_transient",
     "is_unavailable",
-    "passes_with_time",
     "retry_contention",
     "retry_until",
 ]
@@ -126,13 +126,13 @@ def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Repeat a transaction that may succeed later (`passes_with_time`), until so many seconds have passed."""
+    """Repeat a transaction that may succeed later (`is_transient`), until so many seconds have passed."""
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
         @wraps(transaction)
         def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
             retrying = Retrying(
-                retry=retry_if_exception(passes_with_time),
+                retry=retry_if_exception(is_transient),
                 stop=stop_after_delay(seconds),
                 wait=wait_random_exponential(multiplier=0.05, max=2),
                 reraise=True,
@@ -154,7 +154,7 @@ def is_unavailable(error: BaseException) -> bool:
     return kind_of(error) in (ErrorKind.UNREACHABLE, ErrorKind.POOL)
 
 
-def passes_with_time(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed later: others were at work, or the database is away, full, read-only or
     out of connections, or refuses for another reason that is no mistake of ours."""
     return is_contention(error) or kind_of(error) is not None

@@ -33,7 +33,7 @@ class PlatformRecord:
     """What the platform noted of the queries that reached it."""
 
     queries: tuple[tuple[str, ...], ...]
-    """The ids that each query asked about, in the order of arrival."""
+    """The ids that each query polled, in the order of arrival."""
     violations: tuple[str, ...]
     smallest_spacing: float | None
     """Seconds; None where fewer than two queries arrived."""

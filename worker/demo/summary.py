@@ -20,11 +20,11 @@ class Finding(StrEnum):
     AGREED = "agreed"
     """Settled here as there, with the same amount."""
     BOTH_PENDING = "both_pending"
-    """Still recharging there, still asked about here."""
+    """Still recharging there, still polled here."""
     GIVEN_UP = "given_up"
     """The platform does not know it, and a person was told so."""
     NOT_YET_GIVEN_UP = "not_yet_given_up"
-    """The platform does not know it; here it is still asked about."""
+    """The platform does not know it; here it is still polled."""
     NOT_YET_SETTLED = "not_yet_settled"
     """Settled there, not yet here."""
     WRONG = "wrong"
@@ -49,9 +49,9 @@ class QueryUse:
 
     used: int
     first: int
-    """Asked about an order for the first time."""
+    """Polled an order for the first time."""
     again: int
-    """Asked about nothing but orders that an earlier query had asked about."""
+    """Polled nothing but orders that an earlier query had polled."""
     alone: int
     """Of those: about one order alone that was left out of earlier answers."""
     lost_and_settled: int
@@ -154,7 +154,7 @@ def _case(truth: Truth, order: OrderLine) -> Case | None:
         remark, is_planned = f"expected {order.expected_amount:.2f}, the platform charged {truth.amount}", True
     if order.attention is Attention.UNKNOWN_TO_PLATFORM and truth.unknown:
         remark, is_planned = (
-            f"{order.query_count} answered queries left it out, the last ones asked about it alone",
+            f"{order.query_count} answered queries left it out, the last ones polled it alone",
             True,
         )
     return Case(

@@ -25,7 +25,7 @@ from worker.doctor.readings import (
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
 
-_MEND_SETTING = "mend it in the environment or in .env"
+_FIX_SETTING = "mend it in the environment or in .env"
 _WORD_SECONDS = 5.0
 _DATABASE_SECONDS = 15.0
 _BROKER_SECONDS = 10.0
@@ -60,7 +60,7 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
     """What is left to say where the settings themselves are wrong."""
     rest = ("credentials", "database", "broker", "platform_host")
     return [
-        *(fatal("settings", fault, _MEND_SETTING) for fault in error.faults),
+        *(fatal("settings", fault, _FIX_SETTING) for fault in error.faults),
         *(skipped(name, "the settings cannot be used") for name in rest),
     ]
 
@@ -95,7 +95,7 @@ def _parted(text: str) -> tuple[str, str]:
         if separator in text:
             detail, _, remedy = text.rpartition(separator)
             return detail, remedy
-    return text, _MEND_SETTING
+    return text, _FIX_SETTING
 
 
 def _credentials_checks(settings: Settings) -> list[Check]:

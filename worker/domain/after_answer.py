@@ -1,4 +1,4 @@
-"""What a readable answer does: to each order that was asked about, and to what is known of the account."""
+"""What a readable answer does: to each order that was polled, and to what is known of the account."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class _Asking:
     """By order id: of each order that the query still holds and that an item speaks of."""
 
     settled_meanwhile: bool
-    """Whether an item would be believed of an order that the query asked about and no longer holds."""
+    """Whether an item would be believed of an order that the query polled and no longer holds."""
 
     def believed(self) -> set[int]:
         """The held orders of which an item was believed."""
@@ -63,7 +63,7 @@ class _Asking:
 
 
 def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
-    """The names that an answer's items give besides those of the orders that the query asked about."""
+    """The names that an answer's items give besides those of the orders that the query polled."""
     # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
     spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
     if query.is_alone:
@@ -86,7 +86,7 @@ def after_answer(
 ) -> QueryEffects:
     """Decide what an answer does.
 
-    `orders` are rows of the account as they stand now: all that were asked about, and all that an item names besides.
+    `orders` are rows of the account as they stand now: all that were polled, and all that an item names besides.
     `prices` say when an order that is still open is due again.
     """
     said = _said_by_order(query, answer)
@@ -98,7 +98,7 @@ def after_answer(
     asking = _Asking(query, answer, schedule, now, rules, state, said, contradictions, verdicts, others)
     learned = _success(asking)
     learned = learn_echo(learned, query, answer, now, rules, has_believed_echo=_has_believed_echo(held, asking))
-    learned, forgive_since = learn_from_answer(learned, query, answer, now, rules)
+    learned, reset_absences_since = learn_from_answer(learned, query, answer, now, rules)
     learned, returned = count_answer(learned, now, rules)
     changes = [_change(order, learned, asking) for order in orders]
     believed = asking.believed()
@@ -106,7 +106,7 @@ def after_answer(
         state=learned,
         changes=tuple(with_probe(changes, learned, query, answer, now)),
         tightens_slot=True,
-        forgive_since=forgive_since,
+        reset_absences_since=reset_absences_since,
         return_suspects=returned,
         absent=sum(order.id not in said for order in query.orders),
         pending=sum(change.after.id in said and not change.after.state.is_final for change in changes),
@@ -162,7 +162,7 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
         change = _apply_said(order, learned, asking)
     else:
         absent = count_absence(_polled(order, asking), query, answer, asking.state, now)
-        change = _blame(absent, contradiction, query, now)
+        change = _flag_conflict(absent, contradiction, query, now)
     # A platform that answers one order a query has said nothing of the others, however old they are. Three absences
     # lead to a query about the order alone, so this ends.
     if reports or query.is_alone or len(answer.said) != 1:
@@ -171,7 +171,7 @@ def _change(order: Order, learned: AccountState, asking: _Asking) -> Change:
 
 
 def _polled(order: Order, asking: _Asking) -> Change:
-    """The marks that any answered query leaves on an order that it asked about."""
+    """The marks that any answered query leaves on an order that it polled."""
     query, now, rules = asking.query, asking.now, asking.rules
     # Compared with what stood there at the grant, not with a time: a clock may have been ahead at the request.
     served = {polled.id: polled.check_requested_at for polled in query.orders}
@@ -228,7 +228,7 @@ def _leave_alone(
     """An order that is not this query's, or no longer: what contradicts it is shown, anything else only recorded."""
     change = Change(before=order, after=order)
     if contradiction or not reports:
-        return _blame(change, contradiction, query, now)
+        return _flag_conflict(change, contradiction, query, now)
     verdict = judge(order, reports, app_id=query.app_id, polled_by=query.id_kind)
     if not order.state.may_settle and not (verdict.effect is not Effect.NONE and _is_guess(order, reports[0], query)):
         return settle(order, verdict, source=Source.QUERY, now=now, query_id=query.id)
@@ -236,12 +236,12 @@ def _leave_alone(
     return change.then(order, [query.event(order, order, EventKind.IGNORED, now, detail)])
 
 
-def _blame(change: Change, contradiction: Contradiction | None, query: Query, now: datetime) -> Change:
+def _flag_conflict(change: Change, contradiction: Contradiction | None, query: Query, now: datetime) -> Change:
     """Show that an item which speaks of another order gives it this one's id."""
     if contradiction is None:
         return change
-    blamed = settle(change.after, contradiction.verdict, source=Source.QUERY, now=now, query_id=query.id)
-    return change.then(blamed.after, blamed.events)
+    flagged = settle(change.after, contradiction.verdict, source=Source.QUERY, now=now, query_id=query.id)
+    return change.then(flagged.after, flagged.events)
 
 
 def _success(asking: _Asking) -> AccountState:

@@ -25,7 +25,7 @@ class Permission(Enum):
 
     QUERY = "ask"
     WAIT = "wait"
-    BRING_BACK = "bring back"
+    CLAMP = "bring back"
     """The wait lies further ahead than its own length: a clock was stepped. Set it to that length from now."""
     REFUSE = "refuse"
     """The row was written with a longer window than ours: ask nothing on it, and leave it as it is."""
@@ -39,7 +39,7 @@ def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
     if ahead <= 0:
         return Permission.QUERY
     is_stepped = not boot_clock_decides(slot, now) and ahead > _longest_wait(slot, rules)
-    return Permission.BRING_BACK if is_stepped else Permission.WAIT
+    return Permission.CLAMP if is_stepped else Permission.WAIT
 
 
 def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
@@ -91,7 +91,7 @@ def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) 
     return replace(_closed_for(wait, now, slot.token, rules), window_seconds=window_seconds)
 
 
-def bring_back(slot: Slot, now: Reading, rules: Rules) -> Slot:
+def clamp(slot: Slot, now: Reading, rules: Rules) -> Slot:
     """The slot with its wait counted anew from the database's clock as it stands. Boot id, boot time and token stay."""
     wait = _longest_wait(slot, rules)
     return replace(slot, due_at=now.database + timedelta(seconds=wait), wait_seconds=wait)

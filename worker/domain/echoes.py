@@ -1,7 +1,7 @@
 """Whether a platform names orders by customParm in its answers, and so whether batches by customParm are safe.
 
 The page does not say. It is learned from items that were believed, in answers to queries by customParm, and it can end:
-a platform may stop, or may echo only where it is asked about one order.
+a platform may stop, or may echo only where it is polled one order.
 """
 
 from dataclasses import replace

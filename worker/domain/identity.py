@@ -5,7 +5,7 @@ import unicodedata
 
 MAX_ID_LENGTH = 64
 ID_RULE = "1 to 64 characters, no comma, quote, bracket, white space or control character"
-TELLING_DIGITS = 4
+FEWEST_DIGITS_SHOWN = 4
 """A masked number that shows fewer digits is no evidence."""
 MOBILE_RULE = "11 digits; blanks, dashes and a leading +86 or 86 are allowed"
 
@@ -82,7 +82,7 @@ def shows_mobile(masked: str | None, mobile: str | None) -> bool:
     they show that the platform knows one.
     """
     digits = sum(character.isdigit() for character in _bare(masked or ""))
-    return digits >= TELLING_DIGITS and (mobile is None or masked_mobile_may_be(masked or "", mobile))
+    return digits >= FEWEST_DIGITS_SHOWN and (mobile is None or masked_mobile_may_be(masked or "", mobile))
 
 
 def _bare(number: str) -> str:

@@ -1,6 +1,6 @@
 """Which ranges of the index of due orders a choice reads, and how much of each.
 
-Orders that are asked about in the same way, and were last looked at at about the same age, stand together in the index,
+Orders that are polled in the same way, and were last looked at at about the same age, stand together in the index,
 by `due_at`. A choice reads a page of both ends of each range; then, of the ranges whose page a batch would exhaust, the
 next page. So it reads the same number of rows whatever the size of the table.
 """
@@ -17,7 +17,7 @@ from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import last_page_size_of, page_size_of
 
-# Orders that are asked about apart are few, and one of them is chosen: two groups of them are read.
+# Orders that are polled apart are few, and one of them is chosen: two groups of them are read.
 _GROUPS = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 INDEX_RANGES: Sequence[IndexRange] = [
     (lane, kind, group) for lane in Lane for kind in IdKind for group in _GROUPS[lane]
@@ -50,6 +50,6 @@ def next_pages(groups: tuple[tuple[IdKind, int], ...], rules: Rules) -> Pages:
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:
-    """Whether its orders are asked about one by one: then the first of all is chosen."""
+    """Whether its orders are polled one by one: then the first of all is chosen."""
     lane, kind, _ = index_range
     return lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)

@@ -15,14 +15,14 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer
 
-TELLING_BATCH = 5
+FEWEST_IDS_AS_EVIDENCE = 5
 """A batch of fewer ids that is answered with one item tells nothing."""
 STREAK_BEFORE_PROBE = 3
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
     """Whether an answer may be a one-item platform's: one item for a batch that is large enough to tell."""
-    return len(query.orders) >= TELLING_BATCH and answer.item_count == 1
+    return len(query.orders) >= FEWEST_IDS_AS_EVIDENCE and answer.item_count == 1
 
 
 def is_excused(state: AccountState, query: Query, answer: Answer) -> bool:
@@ -44,7 +44,7 @@ def learn_from_answer(
             return _no_suspicion(state), None
         retry_at = now + rules.windows(BATCH_RETRY_WINDOWS)
         return _no_suspicion(replace(state, one_item_mode=True, batch_retry_at=retry_at)), state.one_item_since
-    if state.one_item_mode or len(query.orders) < TELLING_BATCH:
+    if state.one_item_mode or len(query.orders) < FEWEST_IDS_AS_EVIDENCE:
         return state, None
     if answer.item_count == 0:
         return _no_suspicion(state), None

@@ -41,7 +41,7 @@ def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: da
 
 
 def check_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
-    """Poll pending orders next. Other states are refused: whoever wants them asked about reopens them first.
+    """Poll pending orders next. Other states are refused: whoever wants them polled reopens them first.
 
     `orders` are all that the references name.
     """

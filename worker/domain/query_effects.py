@@ -17,7 +17,7 @@ class QueryEffects:
     """Whether the slot opens a window from now, rather than when the reservation ends."""
     backs_off_whole_sid: bool = False
     """Whether every account of the account SID backs off."""
-    forgive_since: int | None = None
+    reset_absences_since: int | None = None
     """From this query on, what one-item answers of the account left out was not absent, and is due at once."""
     return_suspects: tuple[int, int] | None = None
     """The first and the last group of suspects that an outage made, which go back to the batches."""

@@ -79,7 +79,7 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
 
 
 def poll_again_now(change: Change, now: datetime) -> Change:
-    """Make an order due now. Where a query for it is under way, have it asked about again afterwards."""
+    """Make an order due now. Where a query for it is under way, have it polled again afterwards."""
     order = change.after
     if order.is_leased(now):
         return change.then(replace(order, check_requested_at=now))

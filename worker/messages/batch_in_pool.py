@@ -13,7 +13,7 @@ from billiard.einfo import ExceptionInfo
 from celery import current_app
 from celery.app.trace import trace_task_ret
 
-from worker.database.transactions import passes_with_time
+from worker.database.transactions import is_transient
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -56,7 +56,7 @@ def _try_together(
     try:
         return [_returning(answer) for answer in together(arguments)]
     except Exception as error:
-        if passes_with_time(error):
+        if is_transient(error):
             return [_raising(error)] * len(arguments)
         log.exception("a batch failed: its tasks are run one by one", action="batch_failed", tasks=len(arguments))
         return [None] * len(arguments)

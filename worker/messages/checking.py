@@ -35,7 +35,7 @@ class CheckedConsumer(Consumer):
                 # Not the message's fault. Here as in what follows: Celery ends, and the broker has the message still.
                 raise
             except Exception as error:
-                _tell_dropped(message, error)
+                _log_dropped(message, error)
                 if not message.acknowledged:
                     # Where RabbitMQ has a dead-letter exchange for the queue, it is kept there.
                     message.reject_log_error(log, self.connection_errors)
@@ -54,11 +54,11 @@ class CheckedConsumer(Consumer):
         """A message, of the two queues or of remote control, that could not even be unpacked."""
         if isinstance(exc, MemoryError):
             raise exc
-        _tell_dropped(message, exc)
+        _log_dropped(message, exc)
         message.ack_log_error(log, self.connection_errors)
 
 
-def _tell_dropped(message: Any, error: Exception) -> None:
+def _log_dropped(message: Any, error: Exception) -> None:
     log.error(
         "a message was dropped: no task can be run from it",
         action="message_dropped",

@@ -8,7 +8,7 @@ from celery.exceptions import Reject
 
 from worker.adapters.wording import first_words
 from worker.database.error_kinds import kind_of
-from worker.database.transactions import passes_with_time
+from worker.database.transactions import is_transient
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class DurableTask(Task):
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         """Put the message back where the broker does not take the retry: Celery itself would drop it."""
         error = kwargs.get("exc")
-        if error is not None and not passes_with_time(error):
+        if error is not None and not is_transient(error):
             # Time mends no mistake of ours. The message is kept all the same: it may be the only word of an order.
             log.error("a task fails, and not for want of a database", action="task_failed", exc_info=error)
         elif error is not None and (kind := kind_of(error)) is not None:

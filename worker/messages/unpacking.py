@@ -35,7 +35,7 @@ def guard_kombu() -> None:
         TRANSPORT_ALIASES[name] = f"{__name__}:GuardedRedisTransport"
     TRANSPORT_ALIASES["amqps"] = f"{__name__}:NamedTLSTransport"
     read_redis_by(read_json)
-    survive_unreadable_properties(_tell_error)
+    survive_unreadable_properties(_log_error)
     serialization.register("json", kombu_json.dumps, read_body, content_type="application/json")
     for kind in compression.encoders():
         # Whatever else is installed here and has no bound is refused.
@@ -58,7 +58,7 @@ class GuardedQoS(redis.QoS):
             if self._is_readable(tag, client):
                 # A connection that broke may raise these as well.
                 raise redis.redis.ConnectionError(f"a message could not be put back ({error!r})") from error
-            _tell_error(error)
+            _log_error(error)
             with self.pipe_or_acquire() as pipe:
                 return pipe.zrem(self.unacked_index_key, tag).hdel(self.unacked_key, tag).execute()
 
@@ -148,7 +148,7 @@ class GuardedRedisChannel(redis.Channel):
 
         def deliver(message: Any) -> None:
             if message.fault is not None:
-                _tell_dropped(message.fault)
+                _log_dropped(message.fault)
                 return
             try:
                 callback(message)
@@ -175,7 +175,7 @@ def _surviving(read: Callable[[], Any]) -> Any:
         # The client lost its connection on the way. Named so, that leads to a new one.
         raise redis.redis.ConnectionError(f"the connection to Redis is gone ({error})") from error
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        _tell_error(error)
+        _log_error(error)
     return True
 
 
@@ -206,12 +206,12 @@ class NamedTLSTransport(pyamqp.SSLTransport):
         return super().establish_connection()
 
 
-def _tell_error(error: Exception) -> None:
+def _log_error(error: Exception) -> None:
     # By its kind alone: the text of the error may hold all of the message.
-    _tell_dropped(type(error).__name__)
+    _log_dropped(type(error).__name__)
 
 
-def _tell_dropped(fault: str) -> None:
+def _log_dropped(fault: str) -> None:
     log.error(
         "bytes at the broker were dropped: they are no message of Celery's", action="message_dropped", error=fault
     )

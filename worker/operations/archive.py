@@ -10,11 +10,11 @@ from worker.database.transactions import Database, retry_contention
 from worker.domain.records.orders import OrderState
 from worker.stores.archived_orders import (
     Position,
-    bring_back,
     find_settled,
     first_archived,
     lock_settled,
     move_locked,
+    restore,
 )
 
 LEAST_AGE = timedelta(days=1)
@@ -41,16 +41,16 @@ def move_settled(database: Database, before: datetime, limit: int | None = None)
         left -= 0 if limit is None else moved
 
 
-def bring_all_back(database: Database, limit: int | None = None) -> Iterator[int]:
+def restore_all(database: Database, limit: int | None = None) -> Iterator[int]:
     """Bring archived orders back, a batch in a transaction; tells how many each. Raises as `move_settled` does."""
     left = _AT_ONCE if limit is None else limit
     while left > 0:
-        found, brought = _bring_batch_back(database, min(left, _AT_ONCE))
+        found, restored = _restore_batch(database, min(left, _AT_ONCE))
         if not found:
             return
         # None of those that were found, where somebody else has just brought back all of them.
-        yield brought
-        left -= 0 if limit is None else brought
+        yield restored
+        left -= 0 if limit is None else restored
 
 
 @retry_contention
@@ -67,7 +67,7 @@ def _move_batch(database: Database, before: datetime, after: Position | None, mo
 
 
 @retry_contention
-def _bring_batch_back(database: Database, most: int) -> tuple[int, int]:
+def _restore_batch(database: Database, most: int) -> tuple[int, int]:
     with database.write() as connection:
         ids = first_archived(connection, most)
-        return len(ids), bring_back(connection, ids)
+        return len(ids), restore(connection, ids)

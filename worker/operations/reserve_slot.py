@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.budget import Permission, begin, bring_back, is_longer, may_query, opens_in, reserve
+from worker.domain.budget import Permission, begin, clamp, is_longer, may_query, opens_in, reserve
 from worker.domain.choose_batch import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
 from worker.domain.lane_shares import accounts_in_turn
@@ -72,7 +72,7 @@ class Grants:
             known_slots = {(row.account_sid, row.number) for row in known}
             now = read_clocks(self._database, connection, self._clock)
             for slot in slots:
-                if slot.place not in known_slots:
+                if slot.key not in known_slots:
                     windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
                     begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
                     add_slot(connection, slot.account_sid, slot.number, begun, now.database)
@@ -105,14 +105,14 @@ class Grants:
             self.raise_windows(sids, waits=False)
         windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
         self._longer_windows = [
-            LongerWindow(slot=slot, its_window=windows[slot.place], our_window=own)
+            LongerWindow(slot=slot, its_window=windows[slot.key], our_window=own)
             for slot in slots
-            if is_longer(windows.get(slot.place, 0.0), own)
+            if is_longer(windows.get(slot.key, 0.0), own)
         ]
         opens = {(row.account_sid, row.number): opens_in(row.slot, now, self._rules) for row in rows}
-        if any(slot.place not in opens for slot in slots):
+        if any(slot.key not in opens for slot in slots):
             self.prepare(slots)
-        openings = [Opening(slot=slot, in_seconds=opens.get(slot.place, math.inf)) for slot in slots]
+        openings = [Opening(slot=slot, in_seconds=opens.get(slot.key, math.inf)) for slot in slots]
         return [opening for opening in openings if opening.in_seconds <= within_seconds]
 
     @retry_contention
@@ -129,8 +129,8 @@ class Grants:
             now = read_clocks(self._database, connection, self._clock)
             row = raise_window_of(connection, row, now, self._rules)
             match may_query(row.slot, now, self._rules):
-                case Permission.BRING_BACK:
-                    save_slot(connection, row.id, bring_back(row.slot, now, self._rules), now.database)
+                case Permission.CLAMP:
+                    save_slot(connection, row.id, clamp(row.slot, now, self._rules), now.database)
                     return None
                 case Permission.WAIT | Permission.REFUSE:
                     return None
@@ -222,7 +222,7 @@ def choose_due(
 
 
 def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:
-    brought_back = restart_stepped_backoff(state, now.database)
-    if brought_back != state:
-        save_state(connection, brought_back)
-    return state.paused_at is None and not brought_back.is_backed_off(now.database)
+    restarted = restart_stepped_backoff(state, now.database)
+    if restarted != state:
+        save_state(connection, restarted)
+    return state.paused_at is None and not restarted.is_backed_off(now.database)

@@ -11,7 +11,7 @@ from worker.domain.after_answer import after_answer, names_besides
 from worker.domain.after_failure import after_query_failure
 from worker.domain.back_off import back_off
 from worker.domain.budget import tighten
-from worker.domain.one_item import TELLING_BATCH
+from worker.domain.one_item import FEWEST_IDS_AS_EVIDENCE
 from worker.domain.outages import FAILED_AGAIN, return_to_batch
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
@@ -108,7 +108,7 @@ class WriteBack:
         row, now = locked.row, locked.now
         save_changes(connection, effects.changes, now.database)
         if row is None:
-            return replace(effects, forgive_since=None, return_suspects=None)
+            return replace(effects, reset_absences_since=None, return_suspects=None)
         for state in self._states_after(query, effects, locked):
             save_state(connection, state)
         if effects.tightens_slot:
@@ -125,9 +125,11 @@ class WriteBack:
 
     def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
         """What an answer does to orders that it was not about."""
-        if effects.forgive_since is not None:
+        if effects.reset_absences_since is not None:
             # What one-item answers left out was not absent: it is due at once, and asked like any other again.
-            names = absent_ids_since(connection, query, effects.forgive_since, fewest_orders=TELLING_BATCH)
+            names = absent_ids_since(
+                connection, query, effects.reset_absences_since, fewest_orders=FEWEST_IDS_AS_EVIDENCE
+            )
             reset_absences(connection, query.account, query.id_kind, names, now.database)
         if effects.return_suspects is not None:
             suspects = lock_suspects(

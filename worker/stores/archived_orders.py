@@ -82,7 +82,7 @@ def first_archived(connection: Connection, most: int) -> Sequence[int]:
     return connection.scalars(select(ARCHIVED.c.id).order_by(ARCHIVED.c.id).limit(most)).all()
 
 
-def bring_back(connection: Connection, order_ids: Collection[int]) -> int:
+def restore(connection: Connection, order_ids: Collection[int]) -> int:
     """Bring these orders back with all their events, as they were; returns how many of them were in the archive.
 
     Raises IntegrityError where an order under one of their ids stands there already: a worker that does not know the

@@ -95,7 +95,7 @@ def events_of(connection: Connection, order_id: int) -> list[Row]:
 
 
 def queries_about(connection: Connection, order: Row) -> list[Row]:
-    """The queries that asked about an order, oldest first; `absent` says that the answer left it out."""
+    """The queries that polled an order, oldest first; `absent` says that the answer left it out."""
     names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
     polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
     bounds = [QUERIES.c.account == order["account"], QUERIES.c.id >= _first_query_since(connection, order)]

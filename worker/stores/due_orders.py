@@ -177,7 +177,7 @@ def is_due(
     now: datetime | ColumnElement[datetime],
     column: ColumnElement[str] = ORDERS.c.account,
 ) -> ColumnElement[bool]:
-    """Whether an order of the account may be asked about at this time."""
+    """Whether an order of the account may be polled at this time."""
     return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
 
 

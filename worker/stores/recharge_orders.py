@@ -25,7 +25,7 @@ from worker.domain.records.incoming import Submission
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import Change, Lane, Order, OrderEvent, OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import ARCHIVED, bring_back
+from worker.stores.archived_orders import ARCHIVED, restore
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
@@ -39,7 +39,7 @@ ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 # What may change: an order keeps its id and the time at which it came in.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at"))
 _saved_of = attrgetter(*_SAVED)
-# The rest of a very long outage is asked about as suspects: nobody is to wait long for the slot's row.
+# The rest of a very long outage is polled as suspects: nobody is to wait long for the slot's row.
 _MOST_SUSPECTS = 5000
 
 
@@ -74,7 +74,7 @@ def to_values(order: Order, now: datetime) -> dict[str, Any]:
 
 
 def _stored_group(order: Order) -> int:
-    # Few orders are asked about apart: two groups are enough to read from.
+    # Few orders are polled apart: two groups are enough to read from.
     return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
@@ -122,7 +122,7 @@ def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Orde
         return []
     orders = _lock(connection, order_ids)
     if len(orders) < len(order_ids):
-        bring_back(connection, set(order_ids) - {order.id for order in orders})
+        restore(connection, set(order_ids) - {order.id for order in orders})
         # All of them once more: another may have brought some back since they were missed.
         orders = _lock(connection, order_ids)
     return orders
@@ -181,7 +181,7 @@ def count_pending(connection: Connection, account: str, most: int) -> int:
 
 
 def is_any_polled_alone(connection: Connection, account: str) -> bool:
-    """Whether a pending order of the account may be asked about in a query of its own: by its lane or its id kind."""
+    """Whether a pending order of the account may be polled in a query of its own: by its lane or its id kind."""
     is_alone = (ORDERS.c.lane != Lane.BATCH) | (ORDERS.c.id_kind != IdKind.REQUEST_ID)
     alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING, is_alone).limit(1)
     return connection.scalar(alone) is not None

@@ -16,7 +16,7 @@ class PendingOrders:
         self._never_polled: deque[tuple[float, int]] = deque()
 
     def submitted(self, order: int, at: float) -> None:
-        """Keep an order that may be asked about once its grace has ended; `at` in seconds."""
+        """Keep an order that may be polled once its grace has ended; `at` in seconds."""
         self._is_pending[order] = True
         self._never_polled.append((at + self._grace_seconds, order))
 
@@ -33,7 +33,7 @@ class PendingOrders:
                 self._poll_again(order, now)
 
     def _poll_again(self, order: int, now: float) -> None:
-        """An order was asked about and is still pending."""
+        """An order was polled and is still pending."""
 
     def _take_never_polled(self, now: float, limit: int) -> list[int]:
         """Take at most `limit` pending orders whose grace has ended, the oldest first."""

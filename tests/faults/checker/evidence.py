@@ -41,7 +41,7 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """When the fault was gone, and by when every due order had to be asked about."""
+    """When the fault was gone, and by when every due order had to be polled."""
 
     healed_at: float
     """Seconds on the platform's monotonic clock."""

@@ -21,7 +21,7 @@ class Verdict:
     smallest_spacing: float | None
     """Seconds between an arrival and the N-th before it, the least of all SIDs; None where no SID had so many."""
     recovery_seconds: float | None
-    """From the end of the fault until the last due order was asked about, or settled; None where none was due."""
+    """From the end of the fault until the last due order was polled, or settled; None where none was due."""
     queries: int
     settled: int
 
@@ -86,12 +86,12 @@ def _s2(evidence: Evidence) -> Iterator[str]:
 
 
 def _given_up_on(evidence: Evidence) -> Iterator[str]:
-    """Asking stops only for an order that was asked about alone, three times at least."""
+    """Asking stops only for an order that was polled alone, three times at least."""
     alone = Counter(arrival["ids"][0] for arrival in evidence.arrivals if len(arrival["ids"]) == 1)
     for order in evidence.orders:
         asked = alone[order["request_id"]] + alone[order["custom_parm"]]
         if order["state"] == "unresolved" and asked < 3:
-            yield f"order {order['request_id']} is unresolved, and was asked about alone {asked} times"
+            yield f"order {order['request_id']} is unresolved, and was polled alone {asked} times"
 
 
 def _wrong_amount(order: Row, truth: Row, misled: set[str]) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _s3(evidence: Evidence) -> Iterator[str]:
     states = {order["request_id"]: order["state"] for order in evidence.orders}
     for request_id in sorted(evidence.sent.cancelled):
         if states.get(request_id) == "pending":
-            yield f"order {request_id} was cancelled and is still asked about"
+            yield f"order {request_id} was cancelled and is still polled"
     yield from _lost_callbacks(evidence)
 
 
@@ -155,13 +155,13 @@ def _s4(evidence: Evidence) -> Iterator[str]:
 
 
 def _l1(evidence: Evidence) -> Iterator[str]:
-    """Once the fault is gone, every due order is asked about again within the bound."""
+    """Once the fault is gone, every due order is polled again within the bound."""
     for name, seconds in _recoveries(evidence):
         bound = evidence.recovery.bound_seconds if evidence.recovery else 0.0
         if seconds is None:
-            yield f"order {name} was not asked about again"
+            yield f"order {name} was not polled again"
         elif seconds > bound:
-            yield f"order {name} was asked about {seconds:.1f} s after the fault was gone; the bound is {bound:g} s"
+            yield f"order {name} was polled {seconds:.1f} s after the fault was gone; the bound is {bound:g} s"
 
 
 def _recoveries(evidence: Evidence) -> Iterator[tuple[str, float | None]]:

@@ -61,7 +61,7 @@ def fault_18_items_are_spoilt(testbed: Testbed) -> None:
     testbed.rest(2 * testbed.scale.window)
     testbed.trouble()
     testbed.injected(sum(_spoilt(testbed).values()))
-    # The others go on; what was not believed is asked about again, and told truly now.
+    # The others go on; what was not believed is polled again, and told truly now.
     testbed.wait_until_settled(known + unknown)
     _check_events(testbed)
     _check_amounts(testbed, set(known))
@@ -106,7 +106,7 @@ def fault_21_one_id_makes_the_platform_refuse_the_batch(testbed: Testbed) -> Non
     # Ticks begin once all are there: the first batch holds all of them.
     testbed.beat()
     eventually(lambda: _sizes_refused(testbed), "a batch refused")
-    # What comes meanwhile is asked about beside the suspects.
+    # What comes meanwhile is polled beside the suspects.
     testbed.wait_until_settled(testbed.place(5))
     # Refused in turn: all, all as suspects, 50, 25, 13, 7, 4, 2 and 1. Where each half that is refused is asked first,
     # the back-off grows to 1 + 2 + 4 + 8 + 3 * 15 windows, before the seven others are answered.
@@ -120,7 +120,7 @@ def fault_21_one_id_makes_the_platform_refuse_the_batch(testbed: Testbed) -> Non
     if testbed.rng.random() < 0.5:
         _leave_to_a_person(testbed, poison)
     testbed.trouble()
-    # The one that was always refused is asked about as any other that was asked a while ago.
+    # The one that was always refused is polled as any other that was asked a while ago.
     testbed.heal(bound=testbed.bound(queries=2, backoff_windows=15))
 
 
@@ -129,7 +129,7 @@ def _sizes_refused(testbed: Testbed) -> list[int]:
 
 
 def _leave_to_a_person(testbed: Testbed, poison: str) -> None:
-    """Refused alone three times, with answers to others in between, an order is asked about no more."""
+    """Refused alone three times, with answers to others in between, an order is polled no more."""
 
     def is_left() -> bool:
         testbed.wait_until_settled(testbed.place(2))

@@ -145,13 +145,13 @@ def _reconnect_seconds(outage: float) -> float:
 
 @contextmanager
 def _asked_without_a_broker(testbed: Testbed, names: list[str]) -> Iterator[float]:
-    """The broker is away: whatever else is tried meanwhile, orders that are in the table are asked about and settled.
+    """The broker is away: whatever else is tried meanwhile, orders that are in the table are polled and settled.
 
     Yields when that began, on the monotonic clock.
     """
     began, seen = time.monotonic(), len(testbed.arrivals())
     states = testbed.states()
-    assert any(states[name] == "pending" for name in names), "nothing is left to be asked about"
+    assert any(states[name] == "pending" for name in names), "nothing is left to be polled"
     testbed.wait_for_arrivals(seconds=_ASKED_AGAIN_SECONDS)
     testbed.observed(f"asked {time.monotonic() - began:.1f} s after the fault began")
     yield began

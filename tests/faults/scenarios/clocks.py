@@ -59,7 +59,7 @@ def _reach(testbed: Testbed, moment: str) -> list[str]:
 
 
 def _wait_until_asked(testbed: Testbed, names: list[str], step: str) -> float:
-    """Seconds until these orders, which are due, were asked about: one full reservation at most, and a back-off.
+    """Seconds until these orders, which are due, were polled: one full reservation at most, and a back-off.
 
     By the grants, not the arrivals: from a host whose clock is ahead the platform takes no timestamp, and so it refuses
     the query without a look at its ids. Therefore the back-off, and one query more: that query's orders are suspects,

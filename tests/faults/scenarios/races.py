@@ -34,7 +34,7 @@ def fault_19_a_callback_races_an_answer(testbed: Testbed) -> None:
 
 def _callback_overtakes_an_older_answer(testbed: Testbed) -> bool:
     """The answer says 0, from before the order settled, and is written after the callback."""
-    # The slot is open by then, so the order is asked about at once; and it settles before its lease has run out.
+    # The slot is open by then, so the order is polled at once; and it settles before its lease has run out.
     time.sleep(testbed.scale.reservation)
     name = _hold_the_answer(testbed, settle_after=0.6 * testbed.scale.reservation)
     is_older = _said(testbed, name) == ["0"]

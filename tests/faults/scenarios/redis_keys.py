@@ -34,7 +34,7 @@ def fault_31_keys_of_the_wrong_type_are_in_redis(testbed: Testbed) -> None:
         with _wrong_key(testbed, key, kind):
             testbed.injected()
             sent = [one for one in (_sent(testbed) for _ in range(5)) if one]
-            # In the database already: asked about, whatever the broker does.
+            # In the database already: polled, whatever the broker does.
             testbed.wait_until_settled(names)
             testbed.rest(2.0)
         testbed.renew_caller()

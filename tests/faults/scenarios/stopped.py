@@ -58,7 +58,7 @@ def _continue_past_the_lease(testbed: Testbed, stopped: _Stopped, *, is_sent: bo
     testbed.rest(testbed.scale.window)
     before, arrivals = _all_that_a_token_moves(testbed), testbed.arrivals()
     asked = [arrival for arrival in arrivals if set(arrival["ids"]) & set(stopped.names)]
-    assert len(asked) >= 1 + is_sent, "the other worker has not asked about the orders"
+    assert len(asked) >= 1 + is_sent, "the other worker has not polled the orders"
     stopped.go_on()
     told = _what_it_tells(stopped)
     testbed.observed(f"stopped as query {stopped.query} was {'under way' if is_sent else 'granted'}, it told: {told}")

@@ -23,7 +23,7 @@ AGES = ages_of(Rules())
 
 
 class Noted:
-    """A policy, and the windows in which it asked about whom."""
+    """A policy, and the windows in which it polled whom."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

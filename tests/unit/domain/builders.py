@@ -87,7 +87,7 @@ def make_query(orders: Sequence[Order], **fields: Any) -> Query:
 
 
 def make_candidate(order_id: int = 1, /, **fields: Any) -> Candidate:
-    """A due order that no answered query has asked about yet; the lower its id, the longer it is due."""
+    """A due order that no answered query has polled yet; the lower its id, the longer it is due."""
     defaults: dict[str, Any] = {
         "id_kind": IdKind.REQUEST_ID,
         "lane": Lane.BATCH,

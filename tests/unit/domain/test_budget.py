@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from worker.domain.budget import (
     Permission,
     begin,
-    bring_back,
+    clamp,
     is_too_late_to_send,
     lower_window,
     may_query,
@@ -48,7 +48,7 @@ def test_on_the_boot_that_wrote_the_row_the_databases_clock_has_no_say(
     slot = reserve(replace(START, boot=boot), rules, "token")
     now = Reading(boot_id="here", boot=boot + passed, database=one_time)
     assert may_query(slot, now, rules) is may_query(slot, replace(now, database=another_time), rules)
-    assert may_query(slot, now, rules) is not Permission.BRING_BACK
+    assert may_query(slot, now, rules) is not Permission.CLAMP
 
 
 @given(any_rules, st.floats(0, 1), st.sampled_from(["here", "elsewhere"]))
@@ -84,8 +84,8 @@ def test_a_row_written_at_a_reading_ahead_of_ours_is_of_another_boot_whatever_it
 def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_brought_back() -> None:
     slot = reserve(START, RULES, "token")
     now = later(START, 1, boot_id="elsewhere", step=-3600)
-    assert may_query(slot, now, RULES) is Permission.BRING_BACK
-    brought_back = bring_back(slot, now, RULES)
+    assert may_query(slot, now, RULES) is Permission.CLAMP
+    brought_back = clamp(slot, now, RULES)
     assert brought_back.due_at == now.database + timedelta(seconds=90.5)
     assert may_query(brought_back, now, RULES) is Permission.WAIT
 
@@ -94,7 +94,7 @@ def test_bringing_back_changes_the_databases_time_and_the_length_only() -> None:
     slot = Slot(
         due_at=START.database, boot_id="there", boot_due=17.0, wait_seconds=5.0, token="token", window_seconds=60.0
     )
-    brought_back = bring_back(slot, START, RULES)
+    brought_back = clamp(slot, START, RULES)
     assert replace(brought_back, due_at=slot.due_at, wait_seconds=slot.wait_seconds) == slot
 
 
@@ -104,11 +104,11 @@ def test_the_length_is_that_of_the_row_or_ours_if_that_is_longer(written_with: f
     slot = Slot(
         due_at=due_at, boot_id="there", boot_due=17.0, wait_seconds=written_with, token="token", window_seconds=60.0
     )
-    assert bring_back(slot, START, RULES).wait_seconds == length
+    assert clamp(slot, START, RULES).wait_seconds == length
     at_length = replace(slot, due_at=START.database + timedelta(seconds=length))
     assert may_query(at_length, START, RULES) is Permission.WAIT
     beyond = replace(slot, due_at=START.database + timedelta(seconds=length + 0.001))
-    assert may_query(beyond, START, RULES) is Permission.BRING_BACK
+    assert may_query(beyond, START, RULES) is Permission.CLAMP
 
 
 def test_after_a_whole_answer_the_slot_opens_a_window_and_the_margin_from_now() -> None:
@@ -136,7 +136,7 @@ def test_a_slot_opens_when_its_wait_has_passed_by_the_clock_that_decides() -> No
 
 def test_a_slot_whose_wait_is_to_be_brought_back_is_tried_at_once() -> None:
     elsewhere = later(START, 0.0, boot_id="elsewhere", step=-3600.0)
-    assert may_query(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.BRING_BACK
+    assert may_query(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.CLAMP
     assert opens_in(reserve(START, RULES, "token"), elsewhere, RULES) == 0
 
 

@@ -138,7 +138,7 @@ def test_of_singles_every_second_may_be_a_requested_check() -> None:
 
 @pytest.mark.parametrize("start", range(5))
 def test_small_batches_of_two_id_kinds_starve_no_order_of_either(start: int) -> None:
-    """What was asked about is due again, later than the others: one in twenty places is for those, in each kind."""
+    """What was polled is due again, later than the others: one in twenty places is for those, in each kind."""
     waiting = {
         number: make_candidate(number, id_kind=kind, queried_at=queried_at, submitted_at=NOW - timedelta(days=1))
         for number, (kind, queried_at) in enumerate(product(IdKind, (None, NOW - 2 * WINDOW)), 1)

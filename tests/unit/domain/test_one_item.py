@@ -63,12 +63,12 @@ def test_if_that_answer_holds_it_the_platform_answers_one_order_a_query() -> Non
     end = answered([probe(2)], [make_report(2)], state=SUSPECTING, work=Work.SINGLE)
     assert (end.state.one_item_mode, end.state.batch_retry_at) == (True, NOW + 60 * WINDOW)
     assert end.state.one_item_streak == 0
-    assert end.forgive_since == 7
+    assert end.reset_absences_since == 7
 
 
 def test_if_that_answer_does_not_hold_it_the_suspicion_ends() -> None:
     end = answered([probe(2)], [], state=SUSPECTING, work=Work.SINGLE)
-    assert (end.state.one_item_mode, end.state.one_item_streak, end.forgive_since) == (False, 0, None)
+    assert (end.state.one_item_mode, end.state.one_item_streak, end.reset_absences_since) == (False, 0, None)
 
 
 def test_another_order_asked_alone_tells_nothing() -> None:

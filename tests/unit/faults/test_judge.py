@@ -105,7 +105,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a state that its own status contradicts": ("S2", {"orders": [order("1", traffic_sts=-1), order("2", "pending")]}),
     "a final state that changed": ("S2", {"changes": [change("1", "succeeded", "pending")]}),
     "a cancelled order that changed by itself": ("S2", {"changes": [change("1", "cancelled", "succeeded")]}),
-    "an order given up on without being asked about alone": (
+    "an order given up on without being polled alone": (
         "S2",
         {"orders": [order("1"), order("2", "unresolved", settled_by=None)]},
     ),
@@ -161,11 +161,11 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         "S5",
         {"orders": [order("1", settled_by="callback")], "events": [event("1", source="callback", query_id=None)]},
     ),
-    "an order that is not asked about again": (
+    "an order that is not polled again": (
         "L1",
         {"recovery": Recovery(healed_at=12.5, bound_seconds=5.0, due=frozenset({"2"}))},
     ),
-    "an order that is asked about too late": (
+    "an order that is polled too late": (
         "L1",
         {"recovery": Recovery(healed_at=9.0, bound_seconds=2.5, due=frozenset({"2"}))},
     ),

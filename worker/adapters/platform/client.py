@@ -61,7 +61,7 @@ class PlatformClient:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
         Never asks twice. Raises one of the errors in `worker.domain.records.query_errors`, and ValueError for ids that
-        cannot be asked about. No text of an answer or an error holds the credentials, even where the platform echoes
+        cannot be polled. No text of an answer or an error holds the credentials, even where the platform echoes
         them.
         """
         request = build_request(

@@ -11,7 +11,7 @@ from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 
 IndexRange = tuple[Lane, IdKind, int]
-"""How an order is asked about: its lane, its id kind and its age bucket."""
+"""How an order is polled: its lane, its id kind and its age bucket."""
 
 Page = tuple[IndexRange, int]
 """A range, and how many of its orders to read."""
@@ -42,9 +42,9 @@ class Candidate(NamedTuple):
     submitted_at: datetime
     due_at: datetime
     age_bucket: int = 0
-    """The group that it was read from; 0 where no answered query asked about it yet."""
+    """The group that it was read from; 0 where no answered query polled it yet."""
     queried_at: datetime | None = None
-    """When the last answered query that asked about it was sent."""
+    """When the last answered query that polled it was sent."""
     check_requested_at: datetime | None = None
     suspect_group: int | None = None
 
@@ -53,7 +53,7 @@ class Reason(StrEnum):
     """Why an order is in a query."""
 
     CHECKED = "checked"
-    """Somebody asked to have it asked about."""
+    """Somebody asked to have it polled."""
     PRIORITY = "worth"
     """No other due order was worth more."""
     LONGEST_DUE = "longest_due"
@@ -69,7 +69,7 @@ class Pick:
     order_id: int
     reason: Reason
     priority: float = 0.0
-    """How many seconds of delay a look at it is worth; 0 where it is asked about alone, which asks for no price."""
+    """How many seconds of delay a look at it is worth; 0 where it is polled alone, which asks for no price."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

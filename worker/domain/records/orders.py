@@ -12,7 +12,7 @@ from worker.domain.records.reports import IdKind
 
 
 class OrderState(StrEnum):
-    """The states of an order; only `pending` orders are asked about."""
+    """The states of an order; only `pending` orders are polled."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -78,7 +78,7 @@ class Source(StrEnum):
 
 
 class Lane(StrEnum):
-    """How an order is asked about."""
+    """How an order is polled."""
 
     BATCH = "batch"
     ALONE = "alone"
@@ -137,9 +137,9 @@ class Order:
     due_at: datetime
     """When the next query may poll it; while a query is under way, when its lease runs out."""
     queried_at: datetime | None = None
-    """When the last answered query that asked about it was sent."""
+    """When the last answered query that polled it was sent."""
     query_count: int = 0
-    """How many queries that asked about it were answered."""
+    """How many queries that polled it were answered."""
     settled_at: datetime | None = None
     created_at: datetime | None = None
     """When its row was made; never changes."""
@@ -151,7 +151,7 @@ class Order:
     lease_token: str | None = None
     """The token of the query that is under way for it."""
     check_requested_at: datetime | None = None
-    """When somebody asked to have it asked about next; None once it was."""
+    """When somebody asked to have it polled next; None once it was."""
     absences: int = 0
     """Answered queries in a row that left it out: of a batch, or (lane `alone`) of its own."""
     absence_mark: int = 0
@@ -180,7 +180,7 @@ class Order:
 
     @property
     def id_kind(self) -> IdKind:
-        """The kind of id that it is asked about by: the platform's number where it is known."""
+        """The kind of id that it is polled by: the platform's number where it is known."""
         return IdKind.CUSTOM_PARM if self.request_id is None else IdKind.REQUEST_ID
 
     @property
@@ -195,7 +195,7 @@ class Order:
         """The order with the platform's number, where it lacked one. What it has is never overwritten."""
         if self.request_id is not None or request_id is None:
             return self
-        # It is asked about by that id from now on: failures under the other kind of id are no failures in a row.
+        # It is polled by that id from now on: failures under the other kind of id are no failures in a row.
         return replace(self, request_id=request_id, failures_alone=0, failure_mark=0, failure_mark_any=0)
 
     def not_denied(self) -> "Order":

@@ -43,7 +43,7 @@ class SlotKey:
     """Account name to app id, in the order of the names."""
 
     @property
-    def place(self) -> tuple[str, int]:
+    def key(self) -> tuple[str, int]:
         """What tells its row from others."""
         return self.account_sid, self.number
 

@@ -10,7 +10,7 @@ from worker.domain.records.parameters import Rules
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25
 BUCKETS = 24
-"""Groups by the age at the last poll; group 0 holds the orders that no answered query asked about yet."""
+"""Groups by the age at the last poll; group 0 holds the orders that no answered query polled yet."""
 
 
 @dataclass(frozen=True, slots=True)

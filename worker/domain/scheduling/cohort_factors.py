@@ -23,7 +23,7 @@ from worker.domain.scheduling.settlement_curve import Curve
 
 _BELIEF = 2.0
 """So many callbacks, or first polls that hit at odds of one, weighs what is believed of all."""
-_NEIGHBOURS = 3
+_ADJACENT = 3
 """Cohorts on either side whose first polls count, each half as much as the one before."""
 _MOST_ODDS = 1.0
 """No cohort's odds count for more than even: its first polls would leave no place for others."""
@@ -96,7 +96,7 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
 def _odds_near(number: int, polls: Mapping[int, tuple[int, float]], odds: float) -> float:
     """The odds that a callback of this cohort is lost, where those of all are `odds`."""
     hits, expected = _BELIEF * odds, _BELIEF
-    for near in range(number - _NEIGHBOURS, number + _NEIGHBOURS + 1):
+    for near in range(number - _ADJACENT, number + _ADJACENT + 1):
         found, at_even_odds = polls.get(near, (0, 0.0))
         weight = 0.5 ** abs(near - number)
         hits += weight * found

@@ -1,4 +1,4 @@
-"""When an order may be asked about: from then on it competes for a place in a batch."""
+"""When an order may be polled: from then on it competes for a place in a batch."""
 
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ def first_due(submitted_at: datetime, rules: Rules) -> datetime:
 
 
 def next_due(submitted_at: datetime, schedule: PollSchedule, now: datetime, rules: Rules) -> datetime:
-    """When a look is worth anything again, for an order that was asked about just now and is still open.
+    """When a look is worth anything again, for an order that was polled just now and is still open.
 
     At least a window from now; at most 360 windows, and no longer than the order is old: what is believed of it now may
     no longer hold by then. At the age limit, where asking ends, in any case. Where a batch has room for all that is
