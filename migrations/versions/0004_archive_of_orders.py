@@ -66,7 +66,7 @@ def _refuse_to_lose_orders() -> None:
     if op.get_bind().scalar(sa.text("SELECT id FROM archived_orders LIMIT 1")) is not None:
         raise CommandError(
             "archived_orders holds orders, which the release before does not know:"
-            " run `reconciler migrate` and `reconciler archive --bring-back` first,"
+            " run `reconciler migrate` and `reconciler archive --restore` first,"
             " then migrate down again"
         )
 

@@ -33,7 +33,7 @@ def observed(bench: Workbench, account: str = "default") -> Observations:
     observations = Observations()
     for row in bench.rows(OBSERVATIONS):
         if row["account"] == account:
-            observations.add(read_observations(row["notes"], bench.rules))
+            observations.add(read_observations(row["observations"], bench.rules))
     return observations
 
 
@@ -269,7 +269,7 @@ def test_what_was_learned_for_other_ages_is_dropped_and_learning_begins_anew(ben
 def test_stored_texts_that_cannot_be_read_stop_nothing_and_learning_begins_anew(bench: Workbench) -> None:
     observe(bench, "default")
     assert relearn(bench)
-    bench.run("UPDATE poll_schedules SET learned = 'junk', prices = '[]'")
+    bench.run("UPDATE poll_schedules SET learned = 'junk', schedule = '[]'")
     assert schedule_of(bench) == prior_schedule(bench.rules)
     let_it_be_due(bench)
     observe(bench, "default")
@@ -279,7 +279,9 @@ def test_stored_texts_that_cannot_be_read_stop_nothing_and_learning_begins_anew(
 
 def test_notes_that_cannot_be_learned_from_stop_no_other_account(bench: Workbench) -> None:
     observe(bench, "b", "default")
-    bench.run("UPDATE settlement_observations SET notes = replace(notes, 'looks', 'junk') WHERE account = 'b'")
+    bench.run(
+        "UPDATE settlement_observations SET observations = replace(observations, 'polls', 'junk') WHERE account = 'b'"
+    )
     assert relearn(bench)
     assert relearn(bench)
     assert not bench.rows(OBSERVATIONS)

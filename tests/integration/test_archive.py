@@ -33,7 +33,7 @@ UNMATCHED = table_of(UnmatchedCallback)
 def archive(cli: CommandLine, *more: str) -> int:
     """Archive what is older than 90 days; tells how many orders went."""
     told = cli.json("archive", "--settled-before", "90d", *more)
-    assert told["brought_back"] == 0
+    assert told["restored"] == 0
     moved: int = told["archived"]
     return moved
 
@@ -71,7 +71,7 @@ def test_settled_orders_are_moved_whole_and_come_back_as_they_were(bench: Workbe
     assert (Decimal(record["order"]["ori_amount"]), type(record["order"]["ori_amount"])) == (Decimal("2.94"), str)
     assert datetime.fromisoformat(record["events"][0]["at"]).utcoffset() == timedelta(0)
 
-    assert cli.json("archive", "--restore")["brought_back"] == 3
+    assert cli.json("archive", "--restore")["restored"] == 3
     assert everything(bench) == before
     assert bench.rows(ARCHIVED) == []
 
@@ -220,8 +220,8 @@ def test_a_limit_bounds_a_run_and_the_next_one_goes_on(bench: Workbench, cli: Co
     shown = cli.run("archive", "--settled-before", "90d").stdout
     assert shown.startswith("200 orders settled before ")
     assert archive(cli) == 0
-    assert cli.json("archive", "--restore", "--limit", "201")["brought_back"] == 201
-    assert "249 orders brought back" in cli.run("archive", "--restore").stdout
+    assert cli.json("archive", "--restore", "--limit", "201")["restored"] == 201
+    assert "249 orders restored" in cli.run("archive", "--restore").stdout
 
 
 def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLine) -> None:
@@ -341,3 +341,19 @@ def test_a_record_from_before_a_count_was_kept_is_restored_with_none(bench: Work
     cli.json("archive", "--restore")
     order = bench.order("r-1")
     assert (order.state, order.denials, order.unavailable_failures) == ("succeeded", 0, 0)
+
+
+def test_a_record_that_was_written_under_old_names_is_restored_under_those_of_today(
+    bench: Workbench, cli: CommandLine
+) -> None:
+    put_into_archive(bench, cli, "1")
+    old_names = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
+    with bench.database.write() as connection:
+        row = connection.execute(select(ARCHIVED)).mappings().one()
+        record = json.loads(row["record"])
+        record["order"] |= {"age_bucket": 7, "batch_failures": 1}
+        record["order"] = {old_names.get(name, name): value for name, value in record["order"].items()}
+        connection.execute(update(ARCHIVED).values(record=json.dumps(record)))
+    cli.json("archive", "--restore")
+    order = bench.order("r-1")
+    assert (order.state, order.age_bucket, order.batch_failures) == ("succeeded", 7, 1)

@@ -165,7 +165,7 @@ def test_an_order_that_is_archived_while_it_comes_again_is_a_duplicate(stage: St
 
 
 @pytest.mark.parametrize("others", [["new"], ["new", "archived"]], ids=["beside_a_new_one", "and_an_archived_one"])
-def test_an_order_that_is_archived_and_brought_back_while_it_comes_again_is_a_duplicate(
+def test_an_order_that_is_archived_and_restored_while_it_comes_again_is_a_duplicate(
     stage: Stage, others: list[str]
 ) -> None:
     def play(number: int, later: int) -> bool:

@@ -56,7 +56,7 @@ def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, be
     bench.intake.check_orders([{"request_id": "wanted"}])
     lines = {line["request_id"]: line for line in plan_of(cli)["orders"]}
     assert lines["wanted"]["in_words"] == "a check was asked for"
-    assert (lines["wanted"]["reason"], lines["new"]["reason"]) == ("checked", "worth")
+    assert (lines["wanted"]["reason"], lines["new"]["reason"]) == ("checked", "priority")
     assert lines["new"]["in_words"].startswith("never looked at, 12 minutes past its grace: worth ")
     assert lines["new"]["in_words"].endswith(" of delay per look")
     assert lines["new"]["priority_seconds"] > 0

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,8 @@ def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: s
         "DROP TABLE unmatched_callbacks",
         "DROP INDEX ix_rejected_orders_received_at ON rejected_orders",
         "ALTER TABLE query_budgets DROP COLUMN window_us",
+        "CREATE TABLE account_prices AS SELECT account, learned, schedule AS prices, computed_at AS priced_at"
+        " FROM poll_schedules",
         "DELETE FROM alembic_version",
     )
 
@@ -214,7 +216,7 @@ def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: s
     assert our_tables(database_url) == set()
 
 
-def test_the_groups_of_last_looks_come_and_go_with_their_revision(database_url: str) -> None:
+def test_the_groups_of_last_polls_come_and_go_with_their_revision(database_url: str) -> None:
     upgrade(database_url)
     for name, group in (("never", 0), ("young", 1), ("old", 17)):
         values = "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'batch', :group, 0, 0, 0, 0, 0"
@@ -224,14 +226,14 @@ def test_the_groups_of_last_looks_come_and_go_with_their_revision(database_url: 
             statement = f"INSERT INTO recharge_orders ({columns}, {bookkeeping}) VALUES ({values})"
             connection.execute(text(statement), {"name": name, "group": group, "at": "2026-01-31 12:00:00"})
 
-    def groups() -> dict[str, int]:
+    def groups(column: str) -> dict[str, int]:
         with engine_of(database_url).connect() as connection:
-            rows = connection.execute(text("SELECT request_id, age_bucket FROM recharge_orders"))
-            return {row.request_id: row.age_bucket for row in rows}
+            rows = connection.execute(text(f"SELECT request_id, {column} AS held FROM recharge_orders"))
+            return {row.request_id: row.held for row in rows}
 
-    # The release before knows two: whether an order was looked at.
+    # The first release knows two: whether an order was polled.
     downgrade(database_url, "0001")
-    assert groups() == {"never": 0, "young": 1, "old": 1}
+    assert groups("look_group") == {"never": 0, "young": 1, "old": 1}
     assert our_tables(database_url) == set(Base.metadata.tables) - {
         "poll_schedules",
         "settlement_observations",
@@ -239,8 +241,58 @@ def test_the_groups_of_last_looks_come_and_go_with_their_revision(database_url: 
     }
 
     upgrade(database_url)
-    assert groups() == {"never": 0, "young": 1, "old": 1}
+    assert groups("age_bucket") == {"never": 0, "young": 1, "old": 1}
     check_at_head(database_url)
+
+
+OLD_NAMES: dict[str, dict[str, str]] = {
+    "account_prices": {"learned": '{"ages":"x","open_looks":[1.5]}', "prices": '{"ages":"x","last_looks":[2]}'},
+    "settlement_notes": {"notes": '{"ages":"x","looks":[[1,2,3,0,4]]}'},
+    "archived_orders": {
+        "record": '{"order":{"id":7,"look_group":9,"bad_ends":1,"remark":"\\",\\"bad_ends\\":"},"events":[]}'
+    },
+}
+NEW_NAMES = {
+    "poll_schedules": {"learned": '{"ages":"x","open_polls":[1.5]}', "schedule": '{"ages":"x","last_polls":[2]}'},
+    "settlement_observations": {"observations": '{"ages":"x","polls":[[1,2,3,0,4]]}'},
+}
+AT = "2026-01-31 12:00:00"
+
+
+def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_the_old_ones_back(
+    database_url: str,
+) -> None:
+    def texts(table: str, names: Iterable[str]) -> list[dict[str, str]]:
+        with engine_of(database_url).connect() as connection:
+            rows = connection.execute(text(f"SELECT {', '.join(names)} FROM {table} ORDER BY account")).mappings()
+            return [dict(row) for row in rows]
+
+    upgrade(database_url)
+    downgrade(database_url, "0006")
+    whole = structure(database_url)
+    others: dict[str, dict[str, object]] = {
+        "account_prices": {"priced_at": AT},
+        "settlement_notes": {"noted_at": AT},
+        "archived_orders": {"id": 7, "request_id": "r", "state": "succeeded", "settled_at": AT, "archived_at": AT},
+    }
+    with engine_of(database_url).begin() as connection:
+        for table, held in OLD_NAMES.items():
+            row: dict[str, object] = {"account": "default", **others[table], **held}
+            values = ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)
+
+    upgrade(database_url)
+    check_at_head(database_url)
+    assert {table: texts(table, names) for table, names in NEW_NAMES.items()} == {
+        table: [held] for table, held in NEW_NAMES.items()
+    }
+    execute(database_url, "UPDATE archived_orders SET record = replace(record, 'look_group', 'age_bucket')")
+
+    downgrade(database_url, "0006")
+    assert {table: texts(table, names) for table, names in OLD_NAMES.items()} == {
+        table: [held] for table, held in OLD_NAMES.items()
+    }
+    assert structure(database_url) == whole
 
 
 def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: str) -> None:
@@ -264,7 +316,7 @@ def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: s
 
 def test_suspects_of_the_release_before_keep_their_place(database_url: str) -> None:
     downgraded = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
-    bookkeeping = "suspect_group, age_bucket, absences, absence_mark, batch_failures, failures_alone, failure_mark"
+    bookkeeping = "suspect_group, look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark"
     values = (
         "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'suspect', :group, 1, 0, 0, 0, :failed, 0"
     )

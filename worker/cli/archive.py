@@ -61,19 +61,19 @@ def archive(
     with session() as opened:
         before = None
         if settled_before is None:
-            moved = _count(restore_all(opened.database, limit), "brought back")
+            moved = _count(restore_all(opened.database, limit), "restored")
         else:
             with opened.database.read() as connection:
                 before = _time(settled_before, opened.database.now(connection))
             moved = _count(move_settled(opened.database, before, limit), "moved")
     seconds = time.monotonic() - started
     if as_json:
-        counts = {"archived": 0, "brought_back": moved} if before is None else {"archived": moved, "brought_back": 0}
+        counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
         print_json({**counts, "settled_before": before, "seconds": round(seconds, 3)})
         return
     orders = f"{moved:,} {'order' if moved == 1 else 'orders'}"
     if before is None:
-        typer.echo(f"{orders} brought back from the archive in {seconds:,.1f} s.")
+        typer.echo(f"{orders} restored from the archive in {seconds:,.1f} s.")
     else:
         typer.echo(f"{orders} settled before {before:%Y-%m-%d %H:%M:%S}Z moved to the archive in {seconds:,.1f} s.")
 

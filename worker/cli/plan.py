@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.domain.records.parameters import Rules
     from worker.operations.plan import Plan
 
-_COLUMNS = ("id", "order", "age", "last_poll", "worth", "reason")
+_COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 
 Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")]
 Limit = Annotated[
@@ -145,7 +145,7 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
         "order": line["request_id"] or line["custom_parm"],
         "age": _duration(line["age_seconds"]),
         "last_poll": "never" if polled is None else f"{_duration(polled)} ago",
-        "worth": None if not priority else _duration(priority),
+        "priority": None if not priority else _duration(priority),
         "reason": line["in_words"],
     }
 

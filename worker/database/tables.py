@@ -299,11 +299,11 @@ class SettlementObservation(Base):
     """What one transaction has seen of when orders settle: it is there until it is learned from."""
 
     __tablename__ = "settlement_observations"
-    __table_args__ = (Index("ix_settlement_notes_account", "account", "id"), TABLE_OPTIONS)
+    __table_args__ = (Index("ix_settlement_observations_account", "account", "id"), TABLE_OPTIONS)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     account: Mapped[str] = mapped_column(String(64))
-    noted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     observations: Mapped[str] = mapped_column(LongText)
     """JSON."""
 

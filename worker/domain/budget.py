@@ -23,9 +23,9 @@ _ROUNDING_SECONDS = 0.00001
 class Permission(Enum):
     """Whether a slot may carry a query now."""
 
-    QUERY = "ask"
+    QUERY = "query"
     WAIT = "wait"
-    CLAMP = "bring back"
+    CLAMP = "clamp"
     """The wait lies further ahead than its own length: a clock was stepped. Set it to that length from now."""
     REFUSE = "refuse"
     """The row was written with a longer window than ours: ask nothing on it, and leave it as it is."""

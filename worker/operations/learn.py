@@ -147,7 +147,7 @@ def _learn(
         learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
         learned.fold(observations, now.timestamp(), rules)
         schedule = schedule_of(learned, now.timestamp(), rules, pending=pending)
-        return {"learned": learned_text(learned, rules), "prices": schedule_text(schedule, rules)}
+        return {"learned": learned_text(learned, rules), "schedule": schedule_text(schedule, rules)}
     except (ArithmeticError, LookupError, TypeError, ValueError):
         log.exception("nothing was learned of an account: its prices stay", action="learning_failed", account=account)
         return {}

@@ -32,6 +32,8 @@ ARCHIVED = table_of(ArchivedOrder)
 _ORDERS = table_of(RechargeOrder)
 _EVENTS = table_of(OrderEventRow)
 
+_OLD_NAMES = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
+"""Column to the name that it had before revision 0007: records keep the names that they were written with."""
 _MOST_EVENTS = 1000
 """An order with more of them stays: a callback that is repeated for ever would fill more than a text holds."""
 Row = dict[str, Any]
@@ -180,12 +182,9 @@ def _read(row: RowMapping) -> ArchivedRecord:
     )
 
 
-def _values(table: Table, said: Mapping[str, Any]) -> Row:
+def _values(table: Table, recorded: Mapping[str, Any]) -> Row:
     """A row of a table as it is now. A column that the record does not know yet has its default."""
-    return {
-        column.name: _value(column, said[column.name]) if column.name in said else _default(column)
-        for column in table.c
-    }
+    return {column.name: _value(column, recorded) for column in table.c}
 
 
 def _default(column: Column[Any]) -> Any:
@@ -193,16 +192,20 @@ def _default(column: Column[Any]) -> Any:
     return None if column.server_default is None else int(NO_COUNT)
 
 
-def _value(column: Column[Any], said: Any) -> Any:
-    if said is None:
+def _value(column: Column[Any], recorded: Mapping[str, Any]) -> Any:
+    name = next((name for name in (column.name, _OLD_NAMES.get(column.name)) if name in recorded), None)
+    if name is None:
+        return _default(column)
+    value = recorded[name]
+    if value is None:
         return None
     if isinstance(column.type, UtcDateTime):
-        return datetime.fromisoformat(said)
+        return datetime.fromisoformat(value)
     if isinstance(column.type, Amount):
-        return Decimal(said)
+        return Decimal(value)
     if isinstance(column.type, Enum) and column.type.enum_class is not None:
-        return column.type.enum_class(said)
-    return said
+        return column.type.enum_class(value)
+    return value
 
 
 def _as_text(value: object) -> str:

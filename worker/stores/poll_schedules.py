@@ -28,7 +28,7 @@ class LearnedText(NamedTuple):
 
 def add_observation_texts(connection: Connection, texts: Mapping[str, str], now: datetime) -> None:
     """Add a row of notes for each of these accounts."""
-    rows = [{"account": account, "noted_at": now, "notes": text} for account, text in texts.items()]
+    rows = [{"account": account, "observed_at": now, "observations": text} for account, text in texts.items()]
     insert_rows(connection, OBSERVATIONS, rows)
 
 

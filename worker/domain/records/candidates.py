@@ -54,7 +54,7 @@ class Reason(StrEnum):
 
     CHECKED = "checked"
     """Somebody asked to have it polled."""
-    PRIORITY = "worth"
+    PRIORITY = "priority"
     """No other due order was worth more."""
     LONGEST_DUE = "longest_due"
     """It has been due for longest."""

@@ -31,7 +31,7 @@ def observations_text(observations: Observations, rules: Rules) -> str:
         {
             "submitted": [[cohort, count] for cohort, count in observations.submitted.items()],
             "called_back": [[*place, count] for place, count in observations.called_back.items()],
-            "looks": [
+            "polls": [
                 [poll.cohort, poll.last, poll.bin, int(poll.is_hit), count]
                 for poll, count in observations.polls.items()
             ],
@@ -48,7 +48,7 @@ def read_observations(text: str, rules: Rules) -> Observations:
         submitted=_counter(stored["submitted"]),
         called_back=Counter({(cohort, bin_): count for cohort, bin_, count in stored["called_back"]}),
         polls=Counter(
-            {Poll(cohort, last, bin_, bool(is_hit)): count for cohort, last, bin_, is_hit, count in stored["looks"]}
+            {Poll(cohort, last, bin_, bool(is_hit)): count for cohort, last, bin_, is_hit, count in stored["polls"]}
         ),
     )
 
