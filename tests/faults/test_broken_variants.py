@@ -1,4 +1,4 @@
-"""The checker is judged: each broken variant of the product is caught, in the very testbed in which the product is not."""
+"""The checker is checked: it catches each broken variant of the product, in a testbed in which the product passes."""
 
 import threading
 from collections.abc import Callable, Iterator
