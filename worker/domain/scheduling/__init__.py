@@ -1,6 +1,6 @@
-"""What a look at an order is worth: when orders settle, what is learned of it, and the price that follows.
+"""When an order is polled next: when orders settle, what is learned of it, and the poll priority that follows.
 
-`ages` cuts time into bins, `curve` says which share of orders has settled by which age, `learning` learns that curve,
-`prices` turns it into the worth of polling an order now, `batch` takes the orders that are worth most, and `due`
-says from when on an order competes for a place.
+`ages` is the grid of ages. `observing` counts what happens to orders, `learning` folds that into a `settlement_curve`
+and `cohort_factors`, `poll_schedule` turns those into poll priorities, `fill_batch` takes the orders of highest
+priority, `due_times` says when an order competes again. `stored_json` keeps all of it as text.
 """

@@ -1,4 +1,4 @@
-"""The ages at which orders are counted and priced: a geometric grid, from a quarter of a window to the age limit."""
+"""The ages at which orders are counted and scheduled: a geometric grid, from a quarter of a window to the age limit."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from worker.domain.records.parameters import Rules
 _EDGES = 90
 _FIRST_EDGE_WINDOWS = 0.25
 BUCKETS = 24
-"""Groups by the age at the last poll; group 0 holds the orders that no answered query polled yet."""
+"""Buckets by the age at the last poll; bucket 0 holds the orders that no answered query polled yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ def ages_of(rules: Rules) -> Ages:
 
 @lru_cache(maxsize=8)
 def bucket_edges(rules: Rules) -> tuple[float, ...]:
-    """Where each group ends and the next begins, from group 1 on, in seconds.
+    """Where each bucket ends and the next begins, from bucket 1 on, in seconds.
 
-    They begin at the grace, before which hardly anything is looked at: the narrower a group, the fewer orders that are
-    worth nothing stand before others that are worth a look. Where these rules change, an order keeps the group that it
-    was given until its next poll: it may be chosen a little sooner or later for that, by the same price.
+    They begin at the grace, before which hardly anything is polled: the narrower a bucket, the fewer orders without
+    priority stand before others that have one. Where these rules change, an order keeps the bucket that it was given
+    until its next poll: it may be chosen a little sooner or later for that, by the same priority.
     """
     first = max(rules.window_seconds, rules.grace_seconds)
     last = max(rules.unresolved_after_seconds, 2 * first)
@@ -53,10 +53,10 @@ def bucket_edges(rules: Rules) -> tuple[float, ...]:
 
 
 def bucket_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules) -> int:
-    """The group of an order that was last looked at then."""
+    """The bucket of an order that was last polled then."""
     return bucket_of(None if queried_at is None else (queried_at - submitted_at).total_seconds(), rules)
 
 
 def bucket_of(age_at_last_poll: float | None, rules: Rules) -> int:
-    """The group, 0 to 23, of an order that was last looked at at this age (seconds); None: never."""
+    """The bucket, 0 to 23, of an order whose last poll was at this age (seconds); None: never polled."""
     return 0 if age_at_last_poll is None else 1 + bisect_right(bucket_edges(rules), age_at_last_poll)

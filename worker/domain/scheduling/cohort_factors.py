@@ -1,12 +1,12 @@
-"""What a cohort's own callbacks and looks say of it, beside what is believed of all: a factor to the worth of a look.
+"""What a cohort's own callbacks and polls say of it, beside what is believed of all: a factor to the poll priority.
 
-A price knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or nobody
+A schedule knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or nobody
 receives callbacks, some cohorts are unlike the others for hours, and the callbacks that are known tell which:
 
-- Of a cohort, as many orders have settled unseen since a look as callbacks have come since, times the odds that one is
-  lost. Where half of the callbacks came that the curve expects, a look again is worth half as much.
-- A first poll is worth the more the more callbacks are lost, about in proportion to the odds. First polls at a cohort
-  and its neighbours tell how many are.
+- Of a cohort, as many orders have settled unseen since a poll as callbacks have come since, times the odds that one is
+  lost. Where half of the callbacks came that the curve expects, another poll has half the priority.
+- The priority of a first poll rises with the share of lost callbacks, about in proportion to the odds. First polls of
+  a cohort and of the adjacent ones tell how many are lost.
 
 Both are mixed with what is believed of all, so that few orders say little.
 """
@@ -38,19 +38,19 @@ class CohortFactors:
     first: float
     """For a first poll."""
     again: tuple[float, ...]
-    """For an order that was last looked at at each edge of the ages, from 0 on; past the last one it is 1."""
+    """For an order whose last poll was at each edge of the ages, from 0 on; past the last one it is 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """By how much looks are worth more, or less, than the price of all says; 1 where nothing is known."""
+    """By how much the priority of polls is more, or less, than the schedule says; 1 where nothing is known."""
 
     cohort_seconds: float = inf
     edges: tuple[float, ...] = ()
     by_cohort: Mapping[int, CohortFactors] = field(default_factory=dict)
 
     def factor(self, submitted: float, last_poll: float | None) -> float:
-        """The factor for an order submitted then (seconds since the epoch), last looked at at this age (seconds)."""
+        """The factor for an order submitted then (seconds since the epoch), last polled at this age (seconds)."""
         known = self.by_cohort.get(floor(submitted / self.cohort_seconds))
         if known is None:
             return 1.0

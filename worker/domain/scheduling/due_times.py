@@ -7,12 +7,12 @@ from worker.domain.scheduling.poll_schedule import PollSchedule
 
 SHORTEST_WAIT_WINDOWS = 1
 LONGEST_WAIT_WINDOWS = 360
-"""However little a look is worth, an order is due again after so many windows: what was learned may be wrong."""
+"""However low its priority, an order is due again after so many windows: what was learned may be wrong."""
 
 SPARE_WAITS = 50
 """Where all that is pending fits into one batch an order waits for no longer than a fiftieth of its age.
 
-Every window would tell a little sooner still, and ask an order that is stuck for three days 4,300 times instead of 260.
+Every window would tell a little sooner still, and poll an order that stays open for three days 4,300 times, not 260.
 """
 
 
@@ -22,10 +22,10 @@ def first_due(submitted_at: datetime, rules: Rules) -> datetime:
 
 
 def next_due(submitted_at: datetime, schedule: PollSchedule, now: datetime, rules: Rules) -> datetime:
-    """When a look is worth anything again, for an order that was polled just now and is still open.
+    """When a poll has any priority again, for an order that was polled just now and is still open.
 
     At least a window from now; at most 360 windows, and no longer than the order is old: what is believed of it now may
-    no longer hold by then. At the age limit, where asking ends, in any case. Where a batch has room for all that is
+    no longer hold by then. At the age limit, where polling ends, in any case. Where a batch has room for all that is
     pending nothing is saved by waiting for long: a fiftieth of the age at most.
     """
     age = max(0.0, (now - submitted_at).total_seconds())

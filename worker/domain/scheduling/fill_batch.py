@@ -1,8 +1,8 @@
-"""Which due orders fill a batch: those whose look is worth most, and a few that have waited longest.
+"""Which due orders fill a batch: those of highest poll priority, and a few that have waited longest.
 
 A batch is chosen out of the orders at both ends of each age bucket: those that became due first, and those that became
-due last, which differ most where the world has just changed. Most groups give it few or none: a page of each end is
-read, then more of those groups only whose first page the batch would exhaust.
+due last, which differ most where the world has just changed. Most buckets give it few or none: a page of each end is
+read, then more of those buckets only whose first page the batch would exhaust.
 """
 
 from collections import defaultdict
@@ -19,11 +19,11 @@ PAGE_SIZE = 25
 A batch keeps fewer places than that for those due for longest.
 """
 LONGEST_WAITING_OF = 50
-"""One of so many places is for the order that has been due for longest: price alone might never come to it."""
+"""One of so many places is for the order that has been due for longest: priority alone might never come to it."""
 
 
 def priority_of(candidate: Candidate, schedule: PollSchedule, now: datetime) -> float:
-    """How many seconds of delay a look at an order is worth now."""
+    """The poll priority of an order now: the seconds of delay that a poll saves on the average."""
     polled = candidate.queried_at
     last = None if polled is None else max(0.0, (polled - candidate.submitted_at).total_seconds())
     priority = schedule.priority(last, (now - candidate.submitted_at).total_seconds())
@@ -31,20 +31,20 @@ def priority_of(candidate: Candidate, schedule: PollSchedule, now: datetime) -> 
 
 
 def page_size_of(age_bucket: int, limit: int) -> int:
-    """How many orders of a group are read at first: first polls are worth most, and fill a whole batch at times."""
+    """How many orders of a bucket are read at first. First polls have the highest priority: they may fill a batch."""
     return limit if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
 def last_page_size_of(age_bucket: int, limit: int) -> int:
-    """How many of those that became due last are read; none of the first polls, of which the first are worth most."""
+    """How many of those that became due last are read. Of first polls none: the earliest have the highest priority."""
     return 0 if age_bucket == 0 else min(PAGE_SIZE, limit)
 
 
 def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
-    """The age buckets whose first page a batch would exhaust: what stands behind it may be worth a place, too.
+    """The age buckets whose first page a batch would exhaust: what stands behind it may have priority enough, too.
 
     `pages`: what was read at first of both ends, all of one id kind. Orders that somebody wants checked were read
-    apart from their groups, too: that they are left out says nothing of the page. `limit`: as many a batch may hold.
+    apart from their buckets, too: that they are left out says nothing of the page. `limit`: as many a batch may hold.
     """
     chosen = {pick.order_id for pick in picks}
     taken, left = defaultdict[int, list[Candidate]](list), defaultdict[int, list[Candidate]](list)
@@ -52,16 +52,16 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
         is_taken = candidate.order_id in chosen or candidate.check_requested_at is not None
         (taken if is_taken else left)[candidate.age_bucket].append(candidate)
 
-    def is_exhausted(group: int) -> bool:
+    def is_exhausted(bucket: int) -> bool:
         # What became due last says nothing of what stands behind the first page.
-        first_left = min(map(_by_due, left[group]), default=None)
-        before = sum(first_left is None or _by_due(candidate) < first_left for candidate in taken[group])
-        return before >= page_size_of(group, limit)
+        first_left = min(map(_by_due, left[bucket]), default=None)
+        before = sum(first_left is None or _by_due(candidate) < first_left for candidate in taken[bucket])
+        return before >= page_size_of(bucket, limit)
 
     return tuple(
-        group
-        for group in sorted(taken)
-        if len(taken[group]) >= page_size_of(group, limit) < limit and is_exhausted(group)
+        bucket
+        for bucket in sorted(taken)
+        if len(taken[bucket]) >= page_size_of(bucket, limit) < limit and is_exhausted(bucket)
     )
 
 
@@ -71,23 +71,23 @@ def pick_batch(
     """At most `limit` due orders of one id kind, each once, in the order of their reasons.
 
     Orders that somebody wants checked fill at most half; of the rest each fiftieth place goes to the order that has
-    been due for longest, the others to those that are worth most. `worth`: the seconds of delay a look is worth.
+    been due for longest, the others to those of highest priority. `priority`: the seconds of delay that a poll saves.
     """
     waiting = list({candidate.order_id: candidate for candidate in candidates}.values())
     priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
-    asked_for = [candidate for candidate in waiting if candidate.check_requested_at]
-    checked = nsmallest(_half(limit, batch_number), asked_for, key=_by_request)
+    requested = [candidate for candidate in waiting if candidate.check_requested_at]
+    checked = nsmallest(_half(limit, batch_number), requested, key=_by_request)
     left = _without(waiting, checked)
-    room = limit - len(checked)
+    remaining = limit - len(checked)
     # Where all find a place, none is kept for anybody.
-    kept = _longest(room, batch_number) if len(left) > room else 0
+    kept = _longest(remaining, batch_number) if len(left) > remaining else 0
     longest = nsmallest(kept, left, key=_by_due)
 
     def by_priority(candidate: Candidate) -> tuple[float, datetime, int]:
-        # Of two that are worth the same, the one that has been due for longer.
+        # Of two of the same priority, the one that has been due for longer.
         return (-priorities[candidate.order_id], candidate.due_at, candidate.order_id)
 
-    best = nsmallest(room - kept, _without(left, longest), key=by_priority)
+    best = nsmallest(remaining - kept, _without(left, longest), key=by_priority)
     return tuple(
         Pick(order_id=candidate.order_id, reason=reason, priority=priorities[candidate.order_id])
         for reason, chosen in ((Reason.CHECKED, checked), (Reason.PRIORITY, best), (Reason.LONGEST_DUE, longest))
@@ -106,14 +106,14 @@ def _half(limit: int, batch_number: int) -> int:
     return limit // 2 if limit > 1 else batch_number % 2
 
 
-def _longest(room: int, batch_number: int) -> int:
+def _longest(remaining: int, batch_number: int) -> int:
     """How many of a batch's places: where they are no whole number, now one and now none.
 
     In each run of fifty batches at other ones: an id kind whose turn is every fifth would have them all otherwise.
     """
-    run, place = divmod(batch_number, LONGEST_WAITING_OF)
-    turn = (place + run) % LONGEST_WAITING_OF
-    return (turn + 1) * room // LONGEST_WAITING_OF - turn * room // LONGEST_WAITING_OF
+    run, position = divmod(batch_number, LONGEST_WAITING_OF)
+    turn = (position + run) % LONGEST_WAITING_OF
+    return (turn + 1) * remaining // LONGEST_WAITING_OF - turn * remaining // LONGEST_WAITING_OF
 
 
 def _by_due(candidate: Candidate) -> tuple[datetime, int]:

@@ -1,13 +1,13 @@
 """What an account teaches about when its orders settle, and how often a callback is lost.
 
 Callbacks tell the age at which most orders settle, for nothing: orders are counted in *cohorts* of some minutes, by
-when they were submitted, and a cohort's callbacks by age. Looks tell the rest: of a cohort's orders without a callback
-some have settled all the same, and that is how many callbacks are lost. Where hardly any callback comes, the looks
+when they were submitted, and a cohort's callbacks by age. Polls tell the rest: of a cohort's orders without a callback
+some have settled all the same, and that is how many callbacks are lost. Where hardly any callback comes, the polls
 alone have to do: one that finds an order still open says that it did not settle between two ages, and one that finds
 it settled says that it did, somewhere between them.
 
-Each order, callback and look is noted once, as it happens (`Notes`), and folded into what is known (`Learned`). The old
-is forgotten: what was learned loses half of its weight every 240 windows.
+Each order, callback and poll is observed once, as it happens (`Observations`), and folded into what is known
+(`Learned`). The old is forgotten: what was learned loses half of its weight every 240 windows.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880
 """Cohorts that began before so many windows are dropped: by then they weigh next to nothing."""
 RELEARN_WINDOWS = 10
-"""How often an account's looks are priced anew."""
+"""How often an account's schedule is computed again."""
 _PRIOR_ORDERS = 2.0
 """How many orders the belief before learning weighs, in each bin."""
 _PRIOR_ODDS = 20.0
@@ -40,7 +40,7 @@ NEVER = -1
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A look at an order of a cohort: the bins of its age, at the last poll and at this one."""
+    """A poll of an order of a cohort: the bins of its age, at the last poll and at this one."""
 
     cohort: int
     last: int
@@ -60,7 +60,7 @@ class Observations:
     polls: Counter[Poll] = field(default_factory=Counter)
 
     def add(self, other: "Observations") -> None:
-        """Add what others noted."""
+        """Add what others observed."""
         self.submitted.update(other.submitted)
         self.called_back.update(other.called_back)
         self.polls.update(other.polls)
@@ -80,7 +80,7 @@ def cohort_of(submitted: float, rules: Rules) -> int:
 
 
 def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:
-    """Whether an account that was priced then is to be priced again."""
+    """Whether the schedule of an account, computed then, is to be computed again."""
     # A time ahead is the mark of a clock that was set back since.
     return not now - rules.windows(RELEARN_WINDOWS) < computed_at <= now
 
@@ -115,9 +115,9 @@ class Learned:
     ages: Ages
     cohorts: dict[int, Cohort] = field(default_factory=dict)
     open_polls: list[float] = field(default_factory=list)
-    """By bin: orders that were seen to enter it open, as far as looks tell; decayed."""
+    """By bin: orders that were seen to enter it open, as far as polls tell; decayed."""
     hits: list[float] = field(default_factory=list)
-    """By bin: orders that settled in it, as far as looks tell; decayed."""
+    """By bin: orders that settled in it, as far as polls tell; decayed."""
     as_of: float = 0.0
     """When the two lists above were last decayed; seconds since the epoch."""
 
@@ -127,7 +127,7 @@ class Learned:
         self.hits = self.hits or [0.0] * bins
 
     def fold(self, observations: Observations, now: float, rules: Rules) -> None:
-        """Take in what was noted, and forget what is old. `now` is seconds since the epoch."""
+        """Take in what was observed, and forget what is old. `now` is seconds since the epoch."""
         self._forget(now, rules)
         for number, count in observations.submitted.items():
             self._cohort(number).size += count
@@ -213,9 +213,9 @@ def _weight(cohort: int, now: float, rules: Rules) -> float:
 
 
 def _spread(poll: Poll, curve: Curve) -> Iterable[tuple[int, float, float]]:
-    """What a look says of each bin: (bin, the share of an order that entered it open, the share that settled in it).
+    """What a poll says of each bin: (bin, the share of an order that entered it open, the share that settled in it).
 
-    Beyond the age limit there is no bin. A bin that an order has not left yet is counted by the look that finds so.
+    Beyond the age limit there is no bin. A bin that an order has not left yet is counted by the poll that finds so.
     """
     first, end = max(poll.last, 0), len(curve.settled) - 1
     if not poll.is_hit:

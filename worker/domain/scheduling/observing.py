@@ -1,7 +1,7 @@
-"""What is noted of an order's life, to learn from: that it came in, that a callback settled it, that it was looked at.
+"""What is observed of an order's life, to learn from: that it came in, that a callback settled it, that it was polled.
 
 An order that was submitted long before it came in has a past that nobody saw: its callback may have come and gone. Such
-an order is counted in no cohort; only its looks after the first tell anything, as they lie between two that we made.
+an order is counted in no cohort; only its polls after the first tell anything, as they lie between two that we made.
 """
 
 from collections.abc import Iterable
@@ -33,15 +33,15 @@ def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) ->
     for change in changes:
         order = change.before
         if change.settles and order.state is OrderState.PENDING and is_seen_from_the_start(order, rules):
-            place = (_cohort(order.submitted_at, rules), _bin(order, now, rules))
-            observations.setdefault(order.account, Observations()).called_back[place] += 1
+            key = (_cohort(order.submitted_at, rules), _bin(order, now, rules))
+            observations.setdefault(order.account, Observations()).called_back[key] += 1
     return observations
 
 
 def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Observations:
     """What an answer teaches. `changes` are those of the orders about which it said something that was believed.
 
-    An order's ages are those at which queries were sent, so that one look begins where the last one ended.
+    An order's ages are those at which queries were sent, so that one poll begins where the last one ended.
     """
     observations = Observations()
     for change in changes:

@@ -1,13 +1,13 @@
-"""What a look at an order is worth, in seconds of delay: the Whittle index of the problem of whom to ask next.
+"""The poll priority of an order, in seconds of delay saved: the Whittle index of the question which to poll next.
 
-Let a look cost `price` seconds of delay. Of all orders like one that was last looked at at age l, the share
-p (F(a) - F(l)) has settled unseen by age a, and U(a) = 1 - F(a) is still open. The best plan from a look at l onwards
+Let a poll cost `c` seconds of delay. Of all orders like one that was last polled at age l, the share
+p (F(a) - F(l)) has settled unseen by age a, and U(a) = 1 - F(a) is still open. The best plan from a poll at l onwards
 then costs
 
-    W(l) = min over a > l of  price (U(a) + p (F(a) - F(l)))  +  p ∫ from l to a of (F(u) - F(l)) du  +  W(a)
+    W(l) = min over a > l of  c (U(a) + p (F(a) - F(l)))  +  p ∫ from l to a of (F(u) - F(l)) du  +  W(a)
 
-and the minimizing a is when the order is due at that price (P. Whittle, Restless bandits, 1988). An order is worth the
-highest price at which it is due.
+and the minimizing a is when the order is due at that cost (P. Whittle, Restless bandits, 1988). The priority of an
+order is the highest cost at which it is due.
 """
 
 from bisect import bisect_right
@@ -28,23 +28,23 @@ _LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """The table: how long after its last poll an order is due, by its age at that look and by price."""
+    """The table: how long after its last poll an order is due, by its age at that poll and by the cost of a poll."""
 
     levels: tuple[float, ...]
-    """The prices, rising, in seconds of delay."""
+    """The costs of a poll, rising, in seconds of delay."""
     last_polls: tuple[float, ...]
     """Ages at the last poll, rising, in seconds."""
     first: tuple[float, ...]
-    """For an order that was never looked at: the age at which it is due, at each price; infinite where it never is."""
+    """For an order that was never polled: the age at which it is due, at each cost; infinite where it never is."""
     again: tuple[tuple[float, ...], ...]
-    """For each of `last_polls`: the seconds after it at which the order is due, at each price."""
+    """For each of `last_polls`: the seconds after it at which the order is due, at each cost."""
     factors: Factors = NO_FACTORS
-    """By how much looks at some orders are worth more, or less, than the table says."""
+    """By how much the priority of some orders is more, or less, than the table says."""
     fits_one_batch: bool = False
-    """Whether all that was pending when these were made fits into one batch: then no look costs another order one."""
+    """Whether all that was pending when these were made fits into one batch: then no poll costs another order one."""
 
     def priority(self, last_poll: float | None, age: float) -> float:
-        """How many seconds of delay a look at an order of this age is worth; 0 where it is due at no price."""
+        """The priority of polling an order of this age, in seconds of delay; 0 where it is due at no cost."""
         if last_poll is None:
             return self._highest(self.first, age)
         number, share = self._place(last_poll)
@@ -53,13 +53,13 @@ class PollSchedule:
         return here + share * (self._highest(self.again[number + 1], waited) - here) if share else here
 
     def due_age(self, last_poll: float | None) -> float:
-        """The age at which a look is worth anything at all, in seconds; infinite where it never is."""
+        """The age at which a poll has any priority, in seconds; infinite where it never has."""
         return self.first[0] if last_poll is None else last_poll + self._wait(last_poll)
 
     def _wait(self, last_poll: float) -> float:
         number, share = self._place(last_poll)
         here = self.again[number][0]
-        # Between two rows an order is worth something as soon as one of them says so.
+        # Between two rows an order has a priority as soon as one of them says so.
         return min(here, self.again[number + 1][0]) if share else here
 
     def _place(self, last_poll: float) -> tuple[int, float]:
@@ -73,7 +73,7 @@ class PollSchedule:
         return number, (last_poll - polls[number]) / (polls[number + 1] - polls[number])
 
     def _highest(self, due: tuple[float, ...], reached: float) -> float:
-        """The highest price at which something is due that has come so far; between two, by how far it is."""
+        """The highest cost at which something is due that has come so far; between two, by how far it is."""
         number = bisect_right(due, reached)
         levels = self.levels
         if number == 0:
@@ -87,7 +87,7 @@ class PollSchedule:
 
 
 def schedule_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> PollSchedule:
-    """The prices that follow from what was learned, and from how many orders are pending: more than a batch, or fewer.
+    """The schedule that follows from what was learned, and from whether more orders are pending than a batch holds.
 
     `now` is seconds since the epoch.
     """
@@ -101,13 +101,13 @@ def schedule_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> 
 
 @lru_cache(maxsize=8)
 def prior_schedule(rules: Rules) -> PollSchedule:
-    """The prices before an account has taught anything, by what is believed of any platform. Computed once for each
+    """The schedule before an account has taught anything, by what is believed of any platform. Computed once for each
     rules."""
     return compute_schedule(prior_curve(ages_of(rules)), rules)
 
 
 def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
-    """Solve the problem above, backwards from the age limit, for each price. Some milliseconds for each."""
+    """Solve the problem above, backwards from the age limit, for each cost. Some milliseconds for each."""
     lowest, highest = (rules.window_seconds * windows for windows in (_LOWEST_WINDOWS, _HIGHEST_WINDOWS))
     step = (highest / lowest) ** (1 / (_LEVELS - 1))
     levels = tuple(lowest * step**number for number in range(_LEVELS))
@@ -122,7 +122,7 @@ def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
 
 
 def _rising(due: Sequence[float]) -> tuple[float, ...]:
-    """A higher price never makes an order due earlier; the grid may blur that by a step."""
+    """A higher cost never makes an order due earlier; the grid may blur that by a step."""
     latest, rising = 0.0, []
     for age in due:
         latest = max(latest, age)
@@ -131,7 +131,7 @@ def _rising(due: Sequence[float]) -> tuple[float, ...]:
 
 
 class _PollPlan:
-    """The best plan at one price. Between two edges F and W are taken to be straight."""
+    """The best plan at one cost of a poll. Between two edges F and W are taken to be straight."""
 
     def __init__(self, curve: Curve, rules: Rules, poll_cost: float) -> None:
         self._edges, self._settled, self._areas = curve.ages.edges, curve.settled, curve.areas
@@ -169,7 +169,7 @@ class _PollPlan:
         return due
 
     def _within(self, number: int, waiting: float) -> tuple[float, float]:
-        """Looks before the next edge, at even distances, down to a window; or never again, which costs `waiting`."""
+        """Polls before the next edge, at even distances, down to a window; or never again, which costs `waiting`."""
         left, right = self._edges[number], self._edges[number + 1]
         length, gain = right - left, self._settled[number + 1] - self._settled[number]
         still_open = 1 - self._settled[number]
@@ -183,13 +183,13 @@ class _PollPlan:
         return (cost, left + part * length) if cost < waiting else (waiting, inf)
 
     def _between(self, number: int, age: float, share: float, area: float, soonest: float) -> tuple[float, float]:
-        """The best next poll between edge `number` and the next one, after a look at `age`: its cost, and when."""
+        """The best next poll between edge `number` and the next one, after a poll at `age`: its cost, and when."""
         left, right = self._edges[number], self._edges[number + 1]
         if right < soonest:
             return inf, inf
         length, low, gain = right - left, self._settled[number], self._settled[number + 1] - self._settled[number]
         poll_cost, lost = self._poll_cost, self._lost
-        # The cost of a look at left + part * length is a parabola in `part`.
+        # The cost of a poll at left + part * length is a parabola in `part`.
         square = lost * gain * length / 2
         straight = lost * (low - share) * length - poll_cost * gain * (1 - lost)
         straight += self.costs[number + 1] - self.costs[number]

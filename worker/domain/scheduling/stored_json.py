@@ -1,4 +1,4 @@
-"""What is learned, the prices and the notes, between values and the JSON text of their columns.
+"""What is learned, the schedule and the observations, between values and the JSON text of their columns.
 
 Each text says for which ages it was made, since it speaks of them by number. Other settings make other ages: then what
 was stored means nothing any more and reads as None, and learning begins anew.
@@ -25,12 +25,12 @@ _FEW_DIGITS = 3
 
 
 def observations_text(observations: Observations, rules: Rules) -> str:
-    """What was noted, as text."""
+    """What was observed, as text."""
     return _text(
         rules,
         {
             "submitted": [[cohort, count] for cohort, count in observations.submitted.items()],
-            "called_back": [[*place, count] for place, count in observations.called_back.items()],
+            "called_back": [[*key, count] for key, count in observations.called_back.items()],
             "polls": [
                 [poll.cohort, poll.last, poll.bin, int(poll.is_hit), count]
                 for poll, count in observations.polls.items()
@@ -40,7 +40,7 @@ def observations_text(observations: Observations, rules: Rules) -> str:
 
 
 def read_observations(text: str, rules: Rules) -> Observations:
-    """What was noted; nothing where it was noted for other ages."""
+    """What was observed; nothing where it was observed for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return Observations()
@@ -82,7 +82,7 @@ def read_learned(text: str, rules: Rules) -> Learned | None:
 
 
 def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
-    """The prices, as text; null stands for never."""
+    """The schedule, as text; null stands for never."""
     return _text(
         rules,
         {
@@ -100,7 +100,7 @@ def schedule_text(schedule: PollSchedule, rules: Rules) -> str:
 
 
 def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
-    """The prices; None where they were made for other ages."""
+    """The schedule; None where it was made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
