@@ -44,13 +44,15 @@ MAKE_SUSPECTS = frozenset({QueryFailureKind.REFUSED, QueryFailureKind.UNREADABLE
 """The ends that make suspects of their orders: at once, the second time in a row, or the tenth."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Failing:
-    """A query that failed, how, and what is known then."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailureContext:
+    """A query that failed, how, and what is known of its account then."""
 
     query: Query
+    error: QueryError
     end: QueryFailureKind
     state: AccountState
+    """The account's, before the failure."""
     schedule: PollSchedule
     now: datetime
     rules: Rules
@@ -88,25 +90,41 @@ def after_query_failure(
     jitter: float,
 ) -> QueryEffects:
     """Decide what a failed query does. `orders` are the asked rows as they stand now; `jitter` is from 0 to 1."""
-    failing = _Failing(query, failure_kind_of(error), state, schedule, now, rules)
-    end = failing.end
-    held = [order for order in orders if query.holds(order)]
-    counted = [_counted(Change(before=order, after=query.as_before(order)), end) for order in held]
-    suspected = [change for change in counted if _is_suspected(change.after, end)]
-    spared = [change for change in counted if not _is_suspected(change.after, end)]
-    if end in MAKE_SUSPECTS:
-        state = count_failure(state, query)
+    end = failure_kind_of(error)
+    context = FailureContext(query=query, error=error, end=end, state=state, schedule=schedule, now=now, rules=rules)
+    suspected: list[Change] = []
+    spared: list[Change] = []
+    for order in orders:
+        if query.holds(order):
+            after, is_suspected = decide(order, context)
+            (suspected if is_suspected else spared).append(Change(before=order, after=after))
     return QueryEffects(
-        state=_account_after(end, error, state, rules, now, jitter),
-        changes=(*spared, *_suspect(suspected, failing)),
+        state=_account_after(context, jitter),
+        changes=(*spared, *_suspect(suspected, context)),
         tightens_slot=end in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
         backs_off_whole_sid=end is QueryFailureKind.TOO_FREQUENT,
     )
 
 
-def _account_after(
-    end: QueryFailureKind, error: QueryError, state: AccountState, rules: Rules, now: datetime, jitter: float
-) -> AccountState:
+def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
+    """What a failure does to one order: the order as it is then, due as before, and whether it becomes a suspect."""
+    order = context.query.as_before(order)
+    match context.end:
+        case QueryFailureKind.REFUSED:
+            return order, True
+        case QueryFailureKind.UNREADABLE:
+            counted = replace(order, batch_failures=order.batch_failures + 1)
+            return counted, order.lane.is_suspect or counted.batch_failures >= BATCH_FAILURES_BEFORE_SUSPICION
+        case QueryFailureKind.UNAVAILABLE:
+            counted = replace(order, unavailable_failures=order.unavailable_failures + 1)
+            return counted, counted.unavailable_failures >= UNAVAILABLE_BEFORE_SUSPICION
+        case _:
+            return order, False
+
+
+def _account_after(context: FailureContext, jitter: float) -> AccountState:
+    error, end, rules, now = context.error, context.end, context.rules, context.now
+    state = count_failure(context.state, context.query) if end in MAKE_SUSPECTS else context.state
     if end is QueryFailureKind.UNSENT:
         return state
     if end is QueryFailureKind.REFUSED:
@@ -123,72 +141,49 @@ def _account_after(
     return wait_for_configuration(state, rules, now) if asks_rarely else state
 
 
-def _counted(change: Change, end: QueryFailureKind) -> Change:
-    order = change.after
-    match end:
-        case QueryFailureKind.UNREADABLE:
-            return change.then(replace(order, batch_failures=order.batch_failures + 1))
-        case QueryFailureKind.UNAVAILABLE:
-            return change.then(replace(order, unavailable_failures=order.unavailable_failures + 1))
-        case _:
-            return change
-
-
-def _is_suspected(order: Order, end: QueryFailureKind) -> bool:
-    match end:
-        case QueryFailureKind.REFUSED:
-            return True
-        case QueryFailureKind.UNREADABLE:
-            return order.lane.is_suspect or order.batch_failures >= BATCH_FAILURES_BEFORE_SUSPICION
-        case QueryFailureKind.UNAVAILABLE:
-            return order.unavailable_failures >= UNAVAILABLE_BEFORE_SUSPICION
-        case _:
-            return False
-
-
-def _suspect(changes: Sequence[Change], failing: _Failing) -> list[Change]:
+def _suspect(changes: Sequence[Change], context: FailureContext) -> list[Change]:
     """Make orders a group of suspects; a group that was one already is halved, a lone order counts its failure."""
-    query = failing.query
+    query = context.query
     if query.is_alone:
-        return [_failed_alone(change, failing) for change in changes]
+        return [_failed_alone(change, context) for change in changes]
     was_group = all(change.before.lane.is_suspect for change in changes)
     first_size = (len(changes) + 1) // 2 if was_group else len(changes)
     first, second = changes[:first_size], changes[first_size:]
     return [
-        *_as_group(first, group_number(query.id, 0), failing),
-        *_as_group(second, group_number(query.id, 1), failing),
+        *_as_group(first, group_number(query.id, 0), context),
+        *_as_group(second, group_number(query.id, 1), context),
     ]
 
 
-def _as_group(changes: Sequence[Change], group: int, failing: _Failing) -> list[Change]:
+def _as_group(changes: Sequence[Change], group: int, context: FailureContext) -> list[Change]:
     lane = Lane.LONE_SUSPECT if len(changes) == 1 else Lane.SUSPECT
-    return [_set_aside(change, group, lane, failing) for change in changes]
+    return [_set_aside(change, group, lane, context) for change in changes]
 
 
-def _set_aside(change: Change, group: int, lane: Lane, failing: _Failing) -> Change:
+def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) -> Change:
     after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
-    if failing.end is QueryFailureKind.UNAVAILABLE:
+    if context.end is QueryFailureKind.UNAVAILABLE:
         # It takes ten more of them to halve the group, or to count against a lone order.
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:
         return change.then(after)
-    event = failing.query.event(change.before, after, EventKind.SUSPECTED, failing.now, failing.end.value)
+    event = context.query.event(change.before, after, EventKind.SUSPECTED, context.now, context.end.value)
     return change.then(after, [event])
 
 
-def _failed_alone(change: Change, failing: _Failing) -> Change:
-    query, end, now, rules = failing.query, failing.end, failing.now, failing.rules
+def _failed_alone(change: Change, context: FailureContext) -> Change:
+    query, end, now, rules = context.query, context.end, context.now, context.rules
     before = change.before
     # One that was lone already keeps its number, which tells which end made it.
     made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
-    change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, failing)
-    after = replace(change.after, due_at=next_due(change.after.submitted_at, failing.schedule, now, rules))
-    if after.id_kind is query.id_kind and (after.failures_alone == 0 or _others_succeeded(after, failing)):
+    change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, context)
+    after = replace(change.after, due_at=next_due(change.after.submitted_at, context.schedule, now, rules))
+    if after.id_kind is query.id_kind and (after.failures_alone == 0 or _others_succeeded(after, context)):
         after = replace(
             after,
             failures_alone=after.failures_alone + 1,
-            failure_mark=failing.state.answered(query.id_kind),
-            failure_mark_any=failing.state.answered_by_either,
+            failure_mark=context.state.answered(query.id_kind),
+            failure_mark_any=context.state.answered_by_either,
         )
     change = change.then(after)
     if after.failures_alone >= FAILURES_ALONE_BEFORE_GIVING_UP:
@@ -196,13 +191,13 @@ def _failed_alone(change: Change, failing: _Failing) -> Change:
     return change
 
 
-def _others_succeeded(order: Order, failing: _Failing) -> bool:
+def _others_succeeded(order: Order, context: FailureContext) -> bool:
     """Whether queries were answered since the order last failed alone.
 
     Without that the platform refuses everything, or everything by this id kind: no order's fault. Past the age limit
     any answer counts: an account that may not ask by customParm would leave its orders pending for good.
     """
-    query, state = failing.query, failing.state
-    if query.is_past_age_limit(order, failing.rules):
+    query, state = context.query, context.state
+    if query.is_past_age_limit(order, context.rules):
         return state.answered_by_either > order.failure_mark_any
     return state.answered(query.id_kind) > order.failure_mark

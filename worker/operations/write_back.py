@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.after_answer import after_answer, names_besides
+from worker.domain.after_answer import after_answer
 from worker.domain.after_failure import after_query_failure
+from worker.domain.answer_items import names_besides
 from worker.domain.back_off import back_off
 from worker.domain.budget import tighten
 from worker.domain.one_item import FEWEST_IDS_AS_EVIDENCE

@@ -1,0 +1,138 @@
+"""Which items of an answer speak of which order, and what is believed of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.domain.contradictions import Contradiction, find_contradictions
+from worker.domain.identity import shows_mobile
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import Attention, Order
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.verdicts import Effect, Verdict, judge
+
+_MOST_NAMED = 10
+_NO_PROOF = "an item without customParm settles a lone order only with the order's mobile"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerContext:
+    """An answer, the orders and the account that it is about, and what it says of each order."""
+
+    query: Query
+    answer: Answer
+    orders: Sequence[Order]
+    """The rows as they stand now: all that were polled, and all that an item names besides."""
+    state: AccountState
+    """The account's, before the answer."""
+    prices: PollSchedule
+    """They say when an order that is still open is due again."""
+    now: datetime
+    rules: Rules
+    items: Mapping[int, tuple[Report, ...]]
+    """By the id of a polled order: the items (one or more) that speak of it."""
+    contradictions: Mapping[int, Contradiction]
+    """By order id: the orders that share an item with another one."""
+    verdicts: Mapping[int, Verdict]
+    """By the id of an order with items: the judgement on them, whether the query still holds the order or not."""
+
+    @property
+    def believed(self) -> list[Order]:
+        """The orders that the query still holds, and of which an item is believed."""
+        return [order for order in self.orders if self.query.holds(order) and self._is_believed(order)]
+
+    @property
+    def shows_knowledge(self) -> bool:
+        """Whether the answer shows that the platform knows orders: denials count beside such an answer."""
+        return any(verdict.is_believed for verdict in self.verdicts.values())
+
+    @property
+    def answers_with_belief(self) -> int:
+        """The account's count of answers with a believed item, this one included."""
+        return self.state.answered_with_belief + self.shows_knowledge
+
+    @property
+    def has_believed_echo(self) -> bool:
+        """Whether an item is believed that carries the customParm of its order."""
+        return any(
+            self.verdicts[order.id].report.custom_parm == order.custom_parm is not None for order in self.believed
+        )
+
+    def lacks_proof(self, order: Order) -> bool:
+        """Whether nothing but its position ties an item to the order: it would be believed otherwise."""
+        return self.verdicts[order.id].reason == _NO_PROOF
+
+    def _is_believed(self, order: Order) -> bool:
+        return order.id in self.verdicts and self.verdicts[order.id].is_believed
+
+
+def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
+    """The names that an answer's items give besides those of the orders that the query polled."""
+    # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
+    spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
+    if query.is_alone:
+        spoken_of.extend(answer.added[:_MOST_NAMED])
+    named = {(IdKind.REQUEST_ID, report.request_id) for report in spoken_of}
+    named |= {(IdKind.CUSTOM_PARM, report.custom_parm) for report in spoken_of}
+    named -= {(kind, order.key.id_of(kind)) for order in query.orders for kind in IdKind}
+    return [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
+
+
+def read_context(
+    query: Query,
+    answer: Answer,
+    orders: Sequence[Order],
+    state: AccountState,
+    *,
+    prices: PollSchedule,
+    now: datetime,
+    rules: Rules,
+) -> AnswerContext:
+    """Find the items of each order and judge them. `orders` are the rows of `names_besides` and of the query."""
+    items = _items_by_order(query, answer)
+    contradictions = find_contradictions(items, orders)
+    return AnswerContext(
+        query=query,
+        answer=answer,
+        orders=orders,
+        state=state,
+        prices=prices,
+        now=now,
+        rules=rules,
+        items=items,
+        contradictions=contradictions,
+        verdicts={
+            order.id: _judge(order, items[order.id], contradictions.get(order.id), query)
+            for order in orders
+            if order.id in items
+        },
+    )
+
+
+def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, ...]]:
+    items = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
+    if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not items:
+        # The page does not promise that customParm comes back. The order's mobile then vouches for a lone item.
+        nameless = tuple(report for report in answer.added if report.custom_parm is None)
+        if nameless:
+            items[query.orders[0].id] = nameless
+    return items
+
+
+def _judge(order: Order, reports: tuple[Report, ...], contradiction: Contradiction | None, query: Query) -> Verdict:
+    reason = contradiction.beside(reports) if contradiction else None
+    verdict = judge(order, reports, app_id=query.app_id, polled_by=query.id_kind, contradiction=reason)
+    if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
+        return verdict
+    return Verdict(effect=Effect.NONE, report=reports[0], attention=Attention.CONFLICTING_ANSWER, reason=_NO_PROOF)
+
+
+def _is_tied_to(order: Order, report: Report, query: Query) -> bool:
+    """Whether more than its position ties an item to the order: the id that was queried, or the order's mobile."""
+    if query.id_kind is IdKind.REQUEST_ID or report.custom_parm is not None:
+        return True
+    return order.mobile is not None and shows_mobile(report.mobile, order.mobile)
