@@ -5,9 +5,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, Numeric, String, Text, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, Numeric, SmallInteger, String, Text, TypeDecorator
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
+
+from worker.domain.records.reports import TrafficStatus
 
 _MYSQL = ("mysql", "mariadb")
 
@@ -65,6 +67,21 @@ class Amount(TypeDecorator[Decimal]):
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
         """Read both forms back."""
         return None if value is None else Decimal(value)
+
+
+class StatusNumber(TypeDecorator[TrafficStatus]):
+    """The platform's `trafficSts` as its number: 1, -1 or 0."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: TrafficStatus | None, dialect: Dialect) -> int | None:
+        """Write a plain number: not every driver knows a member of an enumeration."""
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> TrafficStatus | None:
+        """Read the number back."""
+        return None if value is None else TrafficStatus(value)
 
 
 def text_enum(values: type[StrEnum], length: int) -> Enum:

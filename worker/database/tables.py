@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from worker.database.column_types import Amount, LongText, RowId, UtcDateTime, text_enum
+from worker.database.column_types import Amount, LongText, RowId, StatusNumber, UtcDateTime, text_enum
 from worker.domain.records.orders import Attention, EventKind, Lane, OrderState, Source
-from worker.domain.records.reports import IdKind
+from worker.domain.records.reports import IdKind, TrafficStatus
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -113,7 +113,7 @@ class RechargeOrder(Base):
     mobile: Mapped[str | None] = mapped_column(String(11))
     expected_amount: Mapped[Decimal | None] = mapped_column(Amount)
     state: Mapped[OrderState] = mapped_column(text_enum(OrderState, 16))
-    traffic_sts: Mapped[int | None] = mapped_column(SmallInteger)
+    traffic_sts: Mapped[TrafficStatus | None] = mapped_column(StatusNumber)
     remark: Mapped[str | None] = mapped_column(LongText)
     ori_amount: Mapped[Decimal | None] = mapped_column(Amount)
     settled_by: Mapped[Source | None] = mapped_column(text_enum(Source, 16))

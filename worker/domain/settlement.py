@@ -13,16 +13,10 @@ from worker.domain.records.orders import (
     OrderEvent,
     OrderState,
     Source,
-    TrafficStatus,
     gravest,
 )
 from worker.domain.verdicts import Effect, Verdict
 
-_STATUS = {
-    Effect.PENDING: TrafficStatus.RECHARGING,
-    Effect.SUCCEEDED: TrafficStatus.RECHARGED,
-    Effect.FAILED: TrafficStatus.FAILED,
-}
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}
 
 # What a result explains: each of these says only that a result was missing so far.
@@ -89,7 +83,7 @@ def poll_again_now(change: Change, now: datetime) -> Change:
 def _said(verdict: Verdict) -> dict[str, Any]:
     """The fields of an order that take over what was said and believed."""
     return {
-        "traffic_sts": int(_STATUS[verdict.effect]),
+        "traffic_sts": verdict.report.status,
         "remark": verdict.report.remark,
         "ori_amount": verdict.amount,
     }

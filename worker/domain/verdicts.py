@@ -9,7 +9,7 @@ from enum import Enum
 from worker.domain.amounts import read_amount
 from worker.domain.identity import masked_mobile_may_be, shows_mobile
 from worker.domain.records.orders import Attention, Order
-from worker.domain.records.reports import IdKind, Report
+from worker.domain.records.reports import IdKind, Report, TrafficStatus
 
 
 class Effect(Enum):
@@ -77,12 +77,12 @@ def judge(
         return _nothing(report, Attention.CONFLICTING_ANSWER, conflict + _words_of_others(reports))
     if report.mobile and order.mobile and not masked_mobile_may_be(report.mobile, order.mobile):
         return _nothing(report, Attention.MOBILE_MISMATCH, f"mobile {report.mobile} cannot be the order's")
-    match report.traffic_sts:
-        case "0":
+    match report.status:
+        case TrafficStatus.RECHARGING:
             return Verdict(effect=Effect.PENDING, report=report, amount=read_amount(report.ori_amount))
-        case "1":
+        case TrafficStatus.RECHARGED:
             return _success(order, report, is_callback=polled_by is None)
-        case "-1":
+        case TrafficStatus.FAILED:
             return _failure(order, report, polled_by)
         case _:
             return _nothing(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, NOW, leased, make_blind_order, make_order, make_report
 from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order, OrderState, Source
-from worker.domain.records.reports import IdKind, Report
+from worker.domain.records.reports import IdKind, Report, TrafficStatus
 from worker.domain.settlement import settle
 from worker.domain.verdicts import judge
 
@@ -20,7 +20,7 @@ SUCCEEDED = make_order(
     settled_by=Source.QUERY,
     settled_at=NOW - timedelta(minutes=5),
 )
-FAILED = replace(SUCCEEDED, state=OrderState.FAILED, traffic_sts=-1, ori_amount=None)
+FAILED = replace(SUCCEEDED, state=OrderState.FAILED, traffic_sts=TrafficStatus.FAILED, ori_amount=None)
 
 orders = st.builds(
     make_order,
@@ -108,7 +108,9 @@ def test_a_result_settles_pending_and_unresolved_orders(state: OrderState, statu
 def test_an_order_still_recharging_keeps_its_state_and_its_lease() -> None:
     order = leased(make_order())
     change = heard(order, make_report(traffic_sts="0", remark="充值中"))
-    assert change.after == replace(order, traffic_sts=0, remark="充值中", ori_amount=Decimal("2.94"))
+    assert change.after == replace(
+        order, traffic_sts=TrafficStatus.RECHARGING, remark="充值中", ori_amount=Decimal("2.94")
+    )
     assert [event.kind for event in change.events] == [EventKind.REPORTED]
 
 

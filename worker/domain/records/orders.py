@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.reports import IdKind
+from worker.domain.records.reports import IdKind, TrafficStatus
 
 
 class OrderState(StrEnum):
@@ -33,14 +33,6 @@ class OrderState(StrEnum):
     def may_settle(self) -> bool:
         """Whether an answer or a callback may still settle the order."""
         return self in (OrderState.PENDING, OrderState.UNRESOLVED)
-
-
-class TrafficStatus(IntEnum):
-    """The platform's `trafficSts`."""
-
-    RECHARGED = 1
-    FAILED = -1
-    RECHARGING = 0
 
 
 class Attention(StrEnum):
@@ -128,7 +120,7 @@ class Order:
     mobile: str | None = None
     expected_amount: Decimal | None = None
     state: OrderState = OrderState.PENDING
-    traffic_sts: int | None = None
+    traffic_sts: TrafficStatus | None = None
     remark: str | None = None
     ori_amount: Decimal | None = None
     settled_by: Source | None = None

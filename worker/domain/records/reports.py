@@ -5,7 +5,7 @@ A report is kept as it was said: text, not yet believed. `worker.domain.verdicts
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class IdKind(StrEnum):
@@ -13,6 +13,17 @@ class IdKind(StrEnum):
 
     REQUEST_ID = "requestId"
     CUSTOM_PARM = "customParm"
+
+
+class TrafficStatus(IntEnum):
+    """What the platform's `trafficSts` may say. An order's row keeps the number; an item holds it as text."""
+
+    RECHARGED = 1
+    FAILED = -1
+    RECHARGING = 0
+
+
+_STATUS_BY_TEXT = {str(status.value): status for status in TrafficStatus}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +36,7 @@ class Report:
     mobile: str | None = None
     """The number, masked (`188****0804`)."""
     traffic_sts: str | None = None
+    """May be none of the platform's three numbers: `status` reads it."""
     remark: str | None = None
     ori_amount: str | None = None
     """The amount charged in yuan, as text that may not be a number."""
@@ -34,6 +46,11 @@ class Report:
     """Why the item cannot be believed whatever it says (keys that collide, a value of the wrong type), else None."""
     words: str = "{}"
     """The item's own words: compact JSON, at most 2,000 characters, free of NUL and lone surrogates."""
+
+    @property
+    def status(self) -> TrafficStatus | None:
+        """The status that the text is; None where there is none, or an unknown one."""
+        return _STATUS_BY_TEXT.get(self.traffic_sts or "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
