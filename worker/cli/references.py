@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from worker.adapters.wording import one_line
 from worker.cli.session import Session, require_known
-from worker.domain.identity import id_fault, order_id_fault
+from worker.domain.field_rules import id_fault, order_id_fault
 from worker.stores.command_line_reads import Row, order_by_id, orders_named
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.domain.contradictions import Contradiction, find_contradictions
-from worker.domain.identity import shows_mobile
+from worker.domain.field_rules import shows_mobile
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import Attention, Order

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.domain.identity import id_fault, json_type
+from worker.domain.field_rules import id_fault, json_type
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.order_keys import Directory, OrderKey
 from worker.domain.records.orders import Change, Order, Source, learned_keys

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from worker.domain.identity import id_fault
+from worker.domain.field_rules import id_fault
 from worker.domain.records.orders import (
     Attention,
     Change,

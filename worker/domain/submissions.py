@@ -6,8 +6,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from worker.domain.amounts import AMOUNT_RULE, read_amount
-from worker.domain.identity import MOBILE_RULE, id_fault, json_type, normalise_mobile, order_id_fault
+from worker.domain.field_rules import (
+    AMOUNT_RULE,
+    MOBILE_RULE,
+    id_fault,
+    json_type,
+    normalise_mobile,
+    order_id_fault,
+    read_amount,
+)
 from worker.domain.records.incoming import Rejection, Submission, Unread
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import Attention, Order, OrderState, gravest

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
-from worker.domain.amounts import read_amount
-from worker.domain.identity import masked_mobile_may_be, shows_mobile
+from worker.domain.field_rules import masked_mobile_may_be, read_amount, shows_mobile
 from worker.domain.records.orders import Attention, Order
 from worker.domain.records.reports import IdKind, Report, TrafficStatus
 

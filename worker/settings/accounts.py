@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.domain.identity import ID_RULE, id_fault
+from worker.domain.field_rules import ID_RULE, id_fault
 from worker.domain.wire.signature import Credentials
 
 DEFAULT_ACCOUNT = "default"

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationIn
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.adapters.certificates import authorities_file_fault
-from worker.domain.identity import ID_RULE
+from worker.domain.field_rules import ID_RULE
 from worker.domain.wire.signature import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses

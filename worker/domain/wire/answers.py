@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from worker.domain.identity import id_fault
+from worker.domain.field_rules import id_fault
 from worker.domain.records.query_errors import EXCERPT_LIMIT, Malformed, Refused
 from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.records.storable_text import storable

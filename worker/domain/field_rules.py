@@ -1,13 +1,15 @@
-"""What may be an id, an account name or a mobile number, and which masked numbers may be an order's."""
+"""What may be an id, an account name, a mobile number or an amount, and which masked numbers may be an order's."""
 
 import re
 import unicodedata
+from decimal import Decimal
 
 MAX_ID_LENGTH = 64
 ID_RULE = "1 to 64 characters, no comma, quote, bracket, white space or control character"
 FEWEST_DIGITS_SHOWN = 4
 """A masked number that shows fewer digits is no evidence."""
 MOBILE_RULE = "11 digits; blanks, dashes and a leading +86 or 86 are allowed"
+AMOUNT_RULE = "a decimal of zero or more, at most four decimals and ten digits before the point"
 
 # Nearly every id is of this kind: looking at each of its characters was a quarter of the work of taking an order in.
 _PLAIN = re.compile(f"[A-Za-z0-9._:-]{{1,{MAX_ID_LENGTH}}}")
@@ -20,6 +22,9 @@ _REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")
 
 _BARE = re.compile("1[0-9]{10}")
 _COUNTRY_CODE = re.compile(r"^\+?86")
+
+_DECIMAL = re.compile(r"[0-9]{1,10}(\.[0-9]{1,20})?", re.ASCII)
+_SMALLEST = Decimal("0.0001")
 
 
 def id_fault(value: object) -> str | None:
@@ -88,6 +93,17 @@ def shows_mobile(masked: str | None, mobile: str | None) -> bool:
 def _bare(number: str) -> str:
     """A number without blanks, dashes and its country code."""
     return _COUNTRY_CODE.sub("", "".join(number.split()).replace("-", ""))
+
+
+def read_amount(text: str | None) -> Decimal | None:
+    """The amount in yuan that a text holds, or None where it is not readable: zero or more, at most four decimals.
+
+    Exact, never a float.
+    """
+    if text is None or not _DECIMAL.fullmatch(text):
+        return None
+    amount = Decimal(text)
+    return amount if amount == amount.quantize(_SMALLEST) else None
 
 
 def json_type(value: object) -> str:
