@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.absences import count_absence
+from worker.domain.absences_and_denials import count_absence, count_denial
 from worker.domain.account_after_answer import learn_about_account
 from worker.domain.answer_items import AnswerContext, read_context
-from worker.domain.denials import count_denial
 from worker.domain.echoes import names_no_order
 from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.one_item import with_probe

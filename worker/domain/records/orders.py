@@ -159,7 +159,7 @@ class Order:
     failure_mark_any: int = 0
     """The same of either id kind: what counts past the age limit."""
     denials: int = 0
-    """How many answers said that the platform does not know it, as far as they count (`worker.domain.denials`)."""
+    """How many answers said that the platform does not know it, as far as they count (`count_denial`)."""
     first_denied_at: datetime | None = None
     """When the query was sent whose answer was the first of them."""
     denial_mark: int = 0

@@ -1,4 +1,11 @@
-"""Orders that an answer leaves out: absence is no news, but three in a row lead to a query of their own."""
+"""Polled orders that an answer leaves out, or of which it says that the platform does not know them.
+
+Absence is no news, but three absences in a row lead to a query of the order's own.
+
+Denials are counted apart. The first always counts; a later one counts only if the platform answered about another order
+since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, sets no order aside,
+however long it lasts.
+"""
 
 from dataclasses import replace
 from datetime import datetime
@@ -7,11 +14,15 @@ from worker.domain.giving_up import give_up
 from worker.domain.one_item import is_excused
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Change, EventKind, Lane
+from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer
 
 ABSENCES_BEFORE_ALONE = 3
 ABSENCES_ALONE_BEFORE_GIVING_UP = 3
+DENIALS_BEFORE_GIVING_UP = 3
+DENIAL_WINDOWS = 120
+"""The last of these denials is at least so many windows after the first: an order may reach a platform late."""
 
 
 def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
@@ -23,6 +34,34 @@ def count_absence(change: Change, query: Query, answer: Answer, state: AccountSt
         return _absent_alone(change, query, answer, state, now)
     # Only an answer that holds another id shows that the platform looked.
     return _absent_from_batch(change, query, now) if answer.said else change
+
+
+def count_denial(
+    change: Change,
+    query: Query,
+    now: datetime,
+    rules: Rules,
+    *,
+    others_believed: bool,
+    answers_before: int,
+    answers_now: int,
+) -> Change:
+    """What it does to a polled order that an answer's item denies.
+
+    `others_believed`: whether the same answer held a believed item of another order; `answers_before` and
+    `answers_now`: the account's count of answers with a believed item, without and with this one.
+    """
+    order = change.after
+    if order.denials and not (others_believed or answers_before > order.denial_mark):
+        return change
+    # A first denial that lies ahead is the mark of a clock that was set back since.
+    first = min(order.first_denied_at or query.sent_at, query.sent_at)
+    denials = order.denials + 1
+    change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))
+    if denials < DENIALS_BEFORE_GIVING_UP or query.sent_at - first < rules.windows(DENIAL_WINDOWS):
+        return change
+    detail = f"the platform denied it {denials} times, the first time at {first.isoformat(timespec='seconds')}"
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, detail)
 
 
 def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
