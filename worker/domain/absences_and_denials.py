@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.giving_up import give_up
-from worker.domain.one_item import is_excused
+from worker.domain.platform_habits import is_excused
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Change, EventKind, Lane
 from worker.domain.records.parameters import Rules

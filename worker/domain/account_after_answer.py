@@ -5,9 +5,8 @@ from datetime import timedelta
 
 from worker.domain.answer_items import AnswerContext
 from worker.domain.back_off import end_back_off
-from worker.domain.echoes import learn_echo
-from worker.domain.one_item import learn_from_answer
 from worker.domain.outages import count_answer
+from worker.domain.platform_habits import learn_echo, learn_one_item
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import IdKind
@@ -29,7 +28,7 @@ def learn_about_account(context: AnswerContext) -> AccountLessons:
     query, answer, now, rules = context.query, context.answer, context.now, context.rules
     state = _count_answer(context)
     state = learn_echo(state, query, answer, now, rules, has_believed_echo=context.has_believed_echo)
-    state, reset_absences_since = learn_from_answer(state, query, answer, now, rules)
+    state, reset_absences_since = learn_one_item(state, query, answer, now, rules)
     state, return_suspects = count_answer(state, now, rules)
     return AccountLessons(state=state, reset_absences_since=reset_absences_since, return_suspects=return_suspects)
 

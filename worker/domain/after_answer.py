@@ -7,9 +7,8 @@ from datetime import datetime
 from worker.domain.absences_and_denials import count_absence, count_denial
 from worker.domain.account_after_answer import learn_about_account
 from worker.domain.answer_items import AnswerContext, read_context
-from worker.domain.echoes import names_no_order
 from worker.domain.giving_up import give_up_if_too_old
-from worker.domain.one_item import with_probe
+from worker.domain.platform_habits import names_no_order, with_probe
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Change, EventKind, Lane, Order, Source

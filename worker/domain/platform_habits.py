@@ -1,7 +1,11 @@
-"""Platforms that answer one order a query, whatever was asked: how that is noticed, and how it ends.
+"""How a platform answers queries about several orders, as far as it is learned: the documentation does not say.
 
-The answer for several orders is not documented. A platform that answers only the first of a batch would make all others
-look absent; three such batches in a row raise the suspicion, one query about an order that was left out decides it.
+*One item.* A platform that answers only the first order of a batch would make all others appear absent. Three such
+batches in a row raise the suspicion, and one query about an order that was left out decides it.
+
+*Echoes.* Whether answers name orders by customParm, and so whether batches by customParm are safe. It is learned from
+items that were believed, in answers to queries by customParm, and it can end: a platform may stop, or may echo only
+where it is polled one order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,15 +13,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.choose_batch import BATCH_RETRY_WINDOWS
-from worker.domain.records.accounts import AccountState
+from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
 from worker.domain.records.orders import Change, EventKind, Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer
+from worker.domain.records.reports import Answer, IdKind
 
 FEWEST_IDS_AS_EVIDENCE = 5
 """A batch of fewer ids that is answered with one item tells nothing."""
 STREAK_BEFORE_PROBE = 3
+EMPTY_BATCHES_BEFORE_ENDING = 3
+"""So many batches by customParm in a row without an item end the belief that it is echoed."""
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
@@ -30,7 +36,7 @@ def is_excused(state: AccountState, query: Query, answer: Answer) -> bool:
     return state.one_item_mode and not query.is_alone and answer.item_count == 1
 
 
-def learn_from_answer(
+def learn_one_item(
     state: AccountState, query: Query, answer: Answer, now: datetime, rules: Rules
 ) -> tuple[AccountState, int | None]:
     """What an answer teaches about one-item platforms.
@@ -76,6 +82,35 @@ def with_probe(
             yield change
 
 
+def names_no_order(query: Query, answer: Answer) -> bool:
+    """Whether an answer to a batch by customParm names none of its orders: then none of them was polled in truth."""
+    return query.id_kind is IdKind.CUSTOM_PARM and not query.is_alone and not answer.said
+
+
+def learn_echo(
+    state: AccountState, query: Query, answer: Answer, now: datetime, rules: Rules, *, has_believed_echo: bool
+) -> AccountState:
+    """What an answer teaches about echoes of customParm; of a query by requestId, nothing.
+
+    `has_believed_echo`: whether an item was believed that carries its order's customParm.
+    """
+    if query.id_kind is not IdKind.CUSTOM_PARM:
+        return state
+    if query.is_alone:
+        restores = has_believed_echo and state.echo_endings < ENDINGS_BEFORE_RETRIES
+        return replace(state, echoes_custom_parm=True) if restores else state
+    if has_believed_echo:
+        return replace(state, echoes_custom_parm=True, echo_endings=0, empty_echo_batches=0, echo_retry_at=None)
+    if not state.echoes_custom_parm:
+        return state
+    if answer.said:
+        return replace(state, empty_echo_batches=0)
+    empty = state.empty_echo_batches + 1
+    if answer.item_count or empty >= EMPTY_BATCHES_BEFORE_ENDING:
+        return _end_echo(state, now, rules)
+    return replace(state, empty_echo_batches=empty)
+
+
 def _is_probe(query: Query) -> bool:
     polled = query.orders[0]
     return query.is_alone and polled.lane is Lane.ALONE and polled.check_requested_at is not None
@@ -83,3 +118,13 @@ def _is_probe(query: Query) -> bool:
 
 def _no_suspicion(state: AccountState) -> AccountState:
     return replace(state, one_item_streak=0, one_item_since=None)
+
+
+def _end_echo(state: AccountState, now: datetime, rules: Rules) -> AccountState:
+    return replace(
+        state,
+        echoes_custom_parm=False,
+        echo_endings=state.echo_endings + 1,
+        empty_echo_batches=0,
+        echo_retry_at=now + rules.windows(ECHO_RETRY_WINDOWS),
+    )
