@@ -1,5 +1,5 @@
 from tests.unit.domain.builders import after, answered, kinds, make_blind_order, make_order, make_report, make_state
-from worker.domain.contradictions import find_contradictions
+from worker.domain.answer_items import find_contradictions
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import Work
 
