@@ -16,7 +16,7 @@ from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

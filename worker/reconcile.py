@@ -15,7 +15,7 @@ from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import SlotKey
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 

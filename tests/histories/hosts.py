@@ -15,7 +15,7 @@ from worker.domain.records.query_errors import DeadlineExceeded, NotSent, QueryE
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.records.slots import SlotKey
 from worker.domain.wire.answers import read_answer
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 from worker.intake import Intake
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack

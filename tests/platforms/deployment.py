@@ -17,7 +17,7 @@ from worker.database.migrations import upgrade
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.slots import SlotKey
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.reconcile import Reconciler

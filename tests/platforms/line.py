@@ -10,7 +10,7 @@ from worker.adapters.platform.client import PlatformClient
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError, Unreachable
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 
 _BROKEN: dict[str, type[QueryError]] = {
     "timeout": DeadlineExceeded,

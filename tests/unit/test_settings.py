@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 import worker
 from tests.contract.platform.raw_server import CERTIFICATE
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 from worker.settings import PREFIX, AccountsFile, Settings, SettingsError, load_settings
 
 ROOT = Path(worker.__file__).parents[1]

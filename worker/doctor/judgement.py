@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from worker.adapters.wording import longer_window_remedy
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
 from worker.domain.budget import is_longer
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 
 MOST_CLOCK_SECONDS = 1.0
 """How far the database's clock may be from this host's."""

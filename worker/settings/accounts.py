@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.domain.field_rules import ID_RULE, id_fault
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.adapters.certificates import authorities_file_fault
 from worker.domain.field_rules import ID_RULE
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses
 from worker.settings.fields import LogFormat, LogLevel, NamedAccounts, Seconds, ZoneName, free_of, secretly

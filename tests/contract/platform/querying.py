@@ -8,7 +8,7 @@ from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, IdKind
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 
 CREDENTIALS = Credentials(
     account_sid="abcdefghijklmnopqrstuvwxyz012345", auth_token="0123456789abcdef0123456789abcdef", app_id="app-1"

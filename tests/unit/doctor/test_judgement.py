@@ -4,7 +4,7 @@ import pytest
 
 from worker.doctor import judgement
 from worker.doctor.checks import Status
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials
 
 SID, TOKEN, APP_ID = (
     "abcdefghijklmnopqrstuvwxyz012345",

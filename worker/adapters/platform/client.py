@@ -17,8 +17,7 @@ from worker.adapters.platform.transport import Received, exchange_once
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import excerpt_of, read_answer
-from worker.domain.wire.requests import WireRequest, build_request
-from worker.domain.wire.signature import Credentials, timestamp_at
+from worker.domain.wire.signed_requests import Credentials, WireRequest, build_request, timestamp_at
 
 
 class PlatformClient:

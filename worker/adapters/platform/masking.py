@@ -7,8 +7,7 @@ from typing import Any
 from worker.adapters.redaction import MASK, Redactor
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, Report
-from worker.domain.wire.requests import WireRequest
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import Credentials, WireRequest
 
 # Of a secret that an excerpt's end cuts short, this much may stay: too little to help, and shorter ends are often
 # chance.

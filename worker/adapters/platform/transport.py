@@ -18,7 +18,7 @@ from worker.adapters.platform.errors import describe
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.query_errors import Malformed, Unreachable
 from worker.domain.wire.answers import BODY_LIMIT
-from worker.domain.wire.requests import WireRequest
+from worker.domain.wire.signed_requests import WireRequest
 
 WIRE_LIMIT = 2 * BODY_LIMIT
 """Bytes that are taken from the network for one answer, headers and framing included."""

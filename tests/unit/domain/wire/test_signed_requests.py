@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -6,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.records.reports import IdKind
-from worker.domain.wire.requests import WireRequest, build_request
-from worker.domain.wire.signature import Credentials
+from worker.domain.wire.signed_requests import (
+    Credentials,
+    WireRequest,
+    authorization,
+    build_request,
+    sign,
+    timestamp_at,
+)
 
 CREDENTIALS = Credentials(
     account_sid="abcdefghijklmnopqrstuvwxyz012345", auth_token="0123456789abcdef0123456789abcdef", app_id="app-1"
@@ -93,3 +100,31 @@ def test_an_account_sid_cannot_leave_its_place_in_the_path() -> None:
 @given(st.lists(st.text("abc0123456789_-.中", min_size=1, max_size=64), min_size=1, max_size=100, unique=True))
 def test_a_query_carries_each_id_once_and_no_other(ids: list[str]) -> None:
     assert json.loads(request_for(*ids).body)["requestId"].split(",") == ids
+
+
+# Computed with openssl (md5, base64). The SID is the one of the platform's documentation, the token is made up.
+TIMESTAMP = "20140416142030"
+CHINA = timezone(timedelta(hours=8))
+
+
+def test_the_signature_equals_the_known_good_one() -> None:
+    assert sign(CREDENTIALS, TIMESTAMP) == "698CD6F76DB3CAE8E9875C1F8F298B2C"
+
+
+def test_the_authorization_equals_the_known_good_one() -> None:
+    expected = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDV8MjAxNDA0MTYxNDIwMzA="
+    assert authorization(CREDENTIALS, TIMESTAMP) == expected
+
+
+def test_the_timestamp_is_the_platforms_local_time() -> None:
+    assert timestamp_at(datetime(2014, 4, 16, 6, 20, 30, 999_999, tzinfo=UTC), CHINA) == TIMESTAMP
+
+
+def test_a_naive_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="naive"):
+        timestamp_at(datetime(2014, 4, 16, 6, 20, 30), CHINA)  # noqa: DTZ001  # the naive time is what is tested
+
+
+def test_no_representation_shows_the_token() -> None:
+    assert CREDENTIALS.auth_token not in f"{CREDENTIALS!r} {CREDENTIALS}"
+    assert CREDENTIALS.account_sid in repr(CREDENTIALS)
