@@ -1,15 +1,14 @@
 """Which orders of a list are new, which are duplicates, and which are refused."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.domain.records.incoming import Rejection, Submission
 from worker.domain.records.order_keys import Directory, OrderKey
-from worker.domain.records.orders import Change, EventKind, Order, OrderEvent, Source
+from worker.domain.records.orders import Attention, Change, EventKind, Order, OrderEvent, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.due_times import first_due
-from worker.domain.submissions import differences, fill_in
 
 _TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"
 
@@ -62,6 +61,38 @@ def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: 
         due_at=first_due(submission.submitted_at, rules),
         created_at=now,
     )
+
+
+def differences(order: Order, submission: Submission) -> tuple[str, ...]:
+    """The fields in which a submission differs from what the order's row has; amounts compare by value."""
+    pairs = (
+        ("request_id", order.request_id, submission.key.request_id),
+        ("custom_parm", order.custom_parm, submission.key.custom_parm),
+        ("mobile", order.mobile, submission.mobile),
+        ("expected_amount", order.expected_amount, submission.expected_amount),
+    )
+    return tuple(
+        f"{field}: {sent} differs from the known order's {known}; send a new order under ids of its own"
+        for field, known, sent in pairs
+        if known is not None and sent is not None and known != sent
+    )
+
+
+def fill_in(order: Order, submission: Submission) -> Order:
+    """The order with what its row lacked and a submission gives; nothing is overwritten.
+
+    An amount that is expected only now is compared with what was charged meanwhile, as it would have been before.
+    """
+    filled = replace(
+        order.with_request_id(submission.key.request_id),
+        custom_parm=order.custom_parm or submission.key.custom_parm,
+        mobile=order.mobile or submission.mobile,
+        expected_amount=submission.expected_amount if order.expected_amount is None else order.expected_amount,
+    )
+    is_settled = filled.state is OrderState.SUCCEEDED and filled.expected_amount is not None
+    if is_settled and order.expected_amount is None and filled.expected_amount != filled.ori_amount:
+        return replace(filled, attention=gravest(filled.attention, Attention.AMOUNT_MISMATCH))
+    return filled
 
 
 def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:

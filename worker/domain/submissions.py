@@ -1,7 +1,7 @@
-"""What the billing system sends: orders and references, checked field by field."""
+"""What the billing system sends: orders and references, checked field by field; and what is kept of refused input."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -15,9 +15,10 @@ from worker.domain.field_rules import (
     order_id_fault,
     read_amount,
 )
-from worker.domain.records.incoming import Rejection, Submission, Unread
+from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
 from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import Attention, Order, OrderState, gravest
+from worker.domain.records.storable_text import storable
+from worker.domain.wire.strict_json import words_of
 
 Item = TypeVar("Item")
 
@@ -31,6 +32,8 @@ _TIME_RULE = (
 )
 ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
+_LONGEST_PAYLOAD = 1_000_000
+_LONGEST_ERRORS = 10_000
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
@@ -92,36 +95,12 @@ def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[
     return tuple(faults) or key
 
 
-def differences(order: Order, submission: Submission) -> tuple[str, ...]:
-    """The fields in which a submission differs from what the order's row has; amounts compare by value."""
-    pairs = (
-        ("request_id", order.request_id, submission.key.request_id),
-        ("custom_parm", order.custom_parm, submission.key.custom_parm),
-        ("mobile", order.mobile, submission.mobile),
-        ("expected_amount", order.expected_amount, submission.expected_amount),
-    )
-    return tuple(
-        f"{field}: {sent} differs from the known order's {known}; send a new order under ids of its own"
-        for field, known, sent in pairs
-        if known is not None and sent is not None and known != sent
-    )
+def refused_texts(rejections: Iterable[Rejection]) -> list[RefusedText]:
+    """The texts that are kept of refused input.
 
-
-def fill_in(order: Order, submission: Submission) -> Order:
-    """The order with what its row lacked and a submission gives; nothing is overwritten.
-
-    An amount that is expected only now is compared with what was charged meanwhile, as it would have been before.
+    Of a payload its first 1,000,000 characters are kept; a line among the errors says so where it has more.
     """
-    filled = replace(
-        order.with_request_id(submission.key.request_id),
-        custom_parm=order.custom_parm or submission.key.custom_parm,
-        mobile=order.mobile or submission.mobile,
-        expected_amount=submission.expected_amount if order.expected_amount is None else order.expected_amount,
-    )
-    is_settled = filled.state is OrderState.SUCCEEDED and filled.expected_amount is not None
-    if is_settled and order.expected_amount is None and filled.expected_amount != filled.ori_amount:
-        return replace(filled, attention=gravest(filled.attention, Attention.AMOUNT_MISMATCH))
-    return filled
+    return [_texts_of(rejection) for rejection in rejections]
 
 
 def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:
@@ -189,3 +168,21 @@ def _text(value: object) -> str | None:
 def _shown(value: object) -> str:
     # Only text is quoted: Python cannot write every number (the very long) nor every list (the very deep).
     return ascii(value[:60]) if isinstance(value, str) else json_type(value)
+
+
+def _texts_of(rejection: Rejection) -> RefusedText:
+    payload, errors = _json(rejection.payload), "\n".join(rejection.errors)
+    if len(payload) > _LONGEST_PAYLOAD:
+        shortened = f"payload: shortened; kept are the first {_LONGEST_PAYLOAD} of {len(payload)} characters"
+        errors = f"{errors[: _LONGEST_ERRORS - len(shortened) - 1]}\n{shortened}"
+    return RefusedText(payload=storable(payload, _LONGEST_PAYLOAD), errors=storable(errors, _LONGEST_ERRORS))
+
+
+def _json(payload: object) -> str:
+    if isinstance(payload, Unread):
+        return payload.text
+    try:
+        return json.dumps(payload, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        # Nested too deeply, or a number too long, to be written as it came: without this it would be retried for ever.
+        return words_of(payload)

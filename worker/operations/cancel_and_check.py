@@ -6,8 +6,7 @@ from datetime import datetime
 from worker.database.transactions import Database, retry_until
 from worker.domain.order_requests import Reference, ReferenceResult, cancel_all, check_all
 from worker.domain.records.orders import Order
-from worker.domain.refused_texts import refused_texts
-from worker.domain.submissions import read_items, read_reference
+from worker.domain.submissions import read_items, read_reference, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.stores.recharge_orders import lock_by_keys, save_changes
 from worker.stores.rejected_orders import keep

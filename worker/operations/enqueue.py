@@ -15,10 +15,9 @@ from worker.domain.enqueueing import (
 )
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.parameters import Rules
-from worker.domain.refused_texts import refused_texts
 from worker.domain.scheduling.due_times import first_due
 from worker.domain.scheduling.observing import observe_arrivals
-from worker.domain.submissions import read_items, read_order
+from worker.domain.submissions import read_items, read_order, refused_texts
 from worker.operations.learn import add_observations
 from worker.stores.archived_orders import knows_any
 from worker.stores.recharge_orders import (

@@ -15,9 +15,8 @@ from worker.domain.callbacks import (
 from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.orders import learned_keys
 from worker.domain.records.parameters import Rules
-from worker.domain.refused_texts import refused_texts
 from worker.domain.scheduling.observing import observe_callbacks
-from worker.domain.submissions import read_items
+from worker.domain.submissions import read_items, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.stores.recharge_orders import lock_by_keys, save_changes
