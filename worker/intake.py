@@ -8,7 +8,7 @@ import structlog
 from worker.database.transactions import Database
 from worker.domain.enqueueing import EnqueueResult
 from worker.domain.records.incoming import Rejection
-from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.bulk_statements import insert_rows, one_of
 from worker.database.transactions import Database, RaceLost
-from worker.domain.records.orders import Attention, Change, Lane, Order, OrderState
+from worker.domain.records.order_changes import Change
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.recharge_orders import ORDERS, lock_by_ids, save_changes, to_values
 

@@ -17,8 +17,7 @@ from worker.domain.giving_up import overdue_before
 from worker.domain.index_ranges import first_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import Lane, OrderState
+from worker.domain.records.orders import Lane, OrderKey, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS

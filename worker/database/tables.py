@@ -24,7 +24,8 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.database.column_types import Amount, LongText, RowId, StatusNumber, UtcDateTime, text_enum
-from worker.domain.records.orders import Attention, EventKind, Lane, OrderState, Source
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
 
 NAMING = {

@@ -13,7 +13,8 @@ from datetime import datetime
 from worker.domain.giving_up import give_up
 from worker.domain.platform_habits import is_excused
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Attention, Change, EventKind, Lane
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer

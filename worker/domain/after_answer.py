@@ -11,7 +11,8 @@ from worker.domain.giving_up import give_up_if_too_old
 from worker.domain.platform_habits import names_no_order, with_probe
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Change, EventKind, Lane, Order, Source
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Lane, Order, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer

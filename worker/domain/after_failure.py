@@ -10,7 +10,8 @@ from worker.domain.giving_up import give_up
 from worker.domain.outages import count_failure, group_number
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Lane, Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable

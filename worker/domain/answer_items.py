@@ -6,8 +6,7 @@ from datetime import datetime
 
 from worker.domain.field_rules import shows_mobile
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import Attention, Order
+from worker.domain.records.orders import Attention, Order, OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind, Report

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.field_rules import id_fault, json_type
-from worker.domain.records.incoming import Rejection
-from worker.domain.records.order_keys import Directory, OrderKey
-from worker.domain.records.orders import Change, Order, Source, learned_keys
+from worker.domain.records.incoming import Directory, Rejection
+from worker.domain.records.order_changes import Change, learned_keys
+from worker.domain.records.orders import Order, OrderKey, Source
 from worker.domain.records.reports import Report
 from worker.domain.records.storable_text import storable
 from worker.domain.settlement import settle

@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.domain.records.incoming import Rejection, Submission
-from worker.domain.records.order_keys import Directory, OrderKey
-from worker.domain.records.orders import Attention, Change, EventKind, Order, OrderEvent, OrderState, Source, gravest
+from worker.domain.records.incoming import Directory, Rejection, Submission
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.due_times import first_due
 

@@ -3,16 +3,8 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.domain.records.orders import (
-    Attention,
-    Change,
-    EventKind,
-    Order,
-    OrderEvent,
-    OrderState,
-    Source,
-    gravest,
-)
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 

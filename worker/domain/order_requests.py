@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from worker.domain.records.incoming import Rejection
-from worker.domain.records.order_keys import Directory, OrderKey
-from worker.domain.records.orders import Change, EventKind, Order, OrderEvent, OrderState, Source
+from worker.domain.records.incoming import Directory, Rejection
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 from worker.domain.settlement import poll_again_now
 
 Reference = tuple[int, object, OrderKey]

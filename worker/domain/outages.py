@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Change, EventKind, Order
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.scheduling.ages import bucket_at

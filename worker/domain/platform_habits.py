@@ -14,7 +14,8 @@ from datetime import datetime
 
 from worker.domain.choose_batch import BATCH_RETRY_WINDOWS
 from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
-from worker.domain.records.orders import Change, EventKind, Lane
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Change
+from worker.domain.records.order_changes import Change
 from worker.domain.scheduling.learning import Observations
 
 

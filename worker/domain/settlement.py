@@ -5,16 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.field_rules import id_fault
-from worker.domain.records.orders import (
-    Attention,
-    Change,
-    EventKind,
-    Order,
-    OrderEvent,
-    OrderState,
-    Source,
-    gravest,
-)
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
 from worker.domain.verdicts import Effect, Verdict
 
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}

@@ -16,7 +16,7 @@ from worker.domain.field_rules import (
     read_amount,
 )
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
-from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import OrderKey
 from worker.domain.records.storable_text import storable
 from worker.domain.wire.strict_json import words_of
 

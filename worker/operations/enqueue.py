@@ -13,7 +13,7 @@ from worker.domain.enqueueing import (
     names_an_id_twice,
     new_order,
 )
-from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.due_times import first_due
 from worker.domain.scheduling.observing import observe_arrivals

@@ -10,7 +10,7 @@ import structlog
 
 from worker.database.transactions import Database, retry_contention
 from worker.domain.giving_up import flag_overdue, overdue_before
-from worker.domain.records.orders import Change
+from worker.domain.records.order_changes import Change
 from worker.domain.records.parameters import Rules
 from worker.stores.recharge_orders import has_overdue, lock_overdue, save_changes
 

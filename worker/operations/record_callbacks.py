@@ -12,8 +12,8 @@ from worker.domain.callbacks import (
     key_in,
     read_callback,
 )
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import learned_keys
+from worker.domain.records.order_changes import learned_keys
+from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.observing import observe_callbacks
 from worker.domain.submissions import read_items, refused_texts

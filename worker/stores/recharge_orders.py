@@ -22,8 +22,8 @@ from worker.database.bulk_statements import (
 from worker.database.tables import OrderEventRow, RechargeOrder, table_of
 from worker.database.transactions import RaceLost
 from worker.domain.records.incoming import Submission
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import Change, Lane, Order, OrderEvent, OrderState
+from worker.domain.records.order_changes import Change, OrderEvent
+from worker.domain.records.orders import Lane, Order, OrderKey, OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import ARCHIVED, restore
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select
 
 from worker.database.bulk_statements import ids_of, insert_rows
 from worker.database.tables import UnmatchedCallback, table_of
-from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import OrderKey
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.recharge_orders import ORDERS, by_account_and_column
 

@@ -14,8 +14,7 @@ from worker.domain.callbacks import (
     key_in,
     read_callback,
 )
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import Attention
+from worker.domain.records.orders import Attention, OrderKey
 
 BODY = {
     "requestId": "R1",

@@ -13,8 +13,8 @@ from worker.domain.enqueueing import (
     names_an_id_twice,
 )
 from worker.domain.records.incoming import Submission
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import EventKind, Order
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Order, OrderKey
 
 
 def submission(request_id: str | None = None, custom_parm: str | None = None, **fields: Any) -> Submission:

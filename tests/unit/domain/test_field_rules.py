@@ -12,7 +12,7 @@ from worker.domain.field_rules import (
     order_id_fault,
     read_amount,
 )
-from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import OrderKey
 from worker.domain.records.reports import IdKind
 
 mobiles = st.from_regex(r"1[0-9]{10}", fullmatch=True)

@@ -17,7 +17,8 @@ from tests.unit.domain.builders import (
     make_state,
 )
 from worker.domain.giving_up import flag_overdue
-from worker.domain.records.orders import Attention, EventKind, Lane, OrderState, Source
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, QueryError, Refused
 
 LIMIT = timedelta(seconds=RULES.unresolved_after_seconds)

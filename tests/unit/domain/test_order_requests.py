@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.domain.builders import NOW, make_order
 from worker.domain.order_requests import Reference, ReferenceResult, cancel_all, check_all
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import EventKind, Order, OrderState, Source
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 
 
 def reference(index: int, request_id: str | None = None, custom_parm: str | None = None) -> Reference:

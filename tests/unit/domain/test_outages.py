@@ -6,7 +6,8 @@ import pytest
 from tests.unit.domain.builders import NOW, RULES, WINDOW, answered, failed, make_order, make_query, make_state
 from worker.domain.outages import return_to_batch
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import EventKind, Lane
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Lane
 from worker.domain.records.query_errors import HttpError, Malformed, NotSent, QueryError, Refused, Unreachable
 from worker.domain.scheduling.ages import bucket_at
 

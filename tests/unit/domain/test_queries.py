@@ -4,7 +4,8 @@ import pytest
 
 from tests.unit.domain.builders import NOW, leased, make_blind_order, make_order, make_query, make_state
 from worker.domain.query_effects import QueryEffects
-from worker.domain.records.orders import Change, EventKind, OrderState, Source
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import OrderState, Source
 
 
 def test_a_query_carries_the_ids_of_its_orders() -> None:

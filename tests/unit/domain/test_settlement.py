@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, NOW, leased, make_blind_order, make_order, make_report
-from worker.domain.records.orders import Attention, Change, EventKind, Lane, Order, OrderState, Source
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 from worker.domain.records.reports import IdKind, Report, TrafficStatus
 from worker.domain.settlement import settle
 from worker.domain.verdicts import judge

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
 from worker.domain.enqueueing import differences, fill_in
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
-from worker.domain.records.order_keys import OrderKey
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import Attention, OrderKey, OrderState
 from worker.domain.submissions import read_list, read_order, read_reference, refused_texts
 
 ACCOUNTS = ("default", "north")

@@ -1,11 +1,11 @@
-"""What came in: an order as it was sent, and what was refused."""
+"""What came in: an order as it was sent, what was refused, and which orders a list of these names."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from worker.domain.records.order_keys import OrderKey
+from worker.domain.records.orders import OrderKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,3 +48,25 @@ class RefusedText(NamedTuple):
     """JSON."""
     errors: str
     """One a line."""
+
+
+class Directory:
+    """Which orders hold which ids, while a list is worked through."""
+
+    def __init__(self) -> None:
+        # An enumeration takes longer to go through than the ids of both kinds to be looked up.
+        self._by_request_id: dict[tuple[str, str | None], int] = {}
+        self._by_custom_parm: dict[tuple[str, str | None], int] = {}
+
+    def enter(self, key: OrderKey, order_id: int) -> None:
+        """Note that an order holds the ids of a key."""
+        if key.request_id is not None:
+            self._by_request_id[key.account, key.request_id] = order_id
+        if key.custom_parm is not None:
+            self._by_custom_parm[key.account, key.custom_parm] = order_id
+
+    def holders(self, key: OrderKey) -> list[int]:
+        """The orders that hold either id of a key: one, none, or two that its ids confuse."""
+        one = self._by_request_id.get((key.account, key.request_id))
+        other = self._by_custom_parm.get((key.account, key.custom_parm))
+        return sorted({holder for holder in (one, other) if holder is not None})

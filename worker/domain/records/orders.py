@@ -1,13 +1,11 @@
-"""An order as the worker knows it, the states it may take, and the record of every change."""
+"""An order as the worker knows it, how it is named, and the states it may take."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from worker.domain.records.order_keys import OrderKey
 from worker.domain.records.reports import IdKind, TrafficStatus
 
 
@@ -86,27 +84,26 @@ class Lane(StrEnum):
         return self in (Lane.SUSPECT, Lane.LONE_SUSPECT)
 
 
-class EventKind(StrEnum):
-    """What happened to an order, in `order_events`."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderKey:
+    """What the outside calls an order by: an account and at least one of the two ids."""
 
-    SETTLED = "settled"
-    REPORTED = "reported"
-    """The platform said 0, and this or its words are new."""
-    NOT_BELIEVED = "not_believed"
-    """The platform said something that settles nothing."""
-    CONTRADICTED = "contradicted"
-    """A later result or amount contradicts a final state, or speaks of a cancelled order."""
-    IGNORED = "ignored"
-    """Said after the order was final or cancelled, or by a query that no longer holds it: recorded only."""
-    FILLED_IN = "filled_in"
-    GAVE_UP = "gave_up"
-    CANCELLED = "cancelled"
-    CHECK_REQUESTED = "check_requested"
-    ASKED_ALONE = "asked_alone"
-    SUSPECTED = "suspected"
-    CLEARED = "cleared"
-    OVERDUE = "overdue"
-    """Still pending long after the age limit, for whatever reason."""
+    account: str
+    request_id: str | None = None
+    custom_parm: str | None = None
+
+    def id_of(self, kind: IdKind) -> str | None:
+        """The id of one kind, or None where the order has none."""
+        return self.request_id if kind is IdKind.REQUEST_ID else self.custom_parm
+
+    def with_id(self, kind: IdKind, value: str) -> "OrderKey":
+        """The same key with an id of one kind set."""
+        if kind is IdKind.REQUEST_ID:
+            return replace(self, request_id=value)
+        return replace(self, custom_parm=value)
+
+    def __str__(self) -> str:
+        return f"{self.account}:{self.request_id or self.custom_parm}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,45 +218,3 @@ class Order:
     def is_leased(self, now: datetime) -> bool:
         """Whether a query for it is under way."""
         return self.lease_token is not None and self.due_at > now
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OrderEvent:
-    """One row of `order_events`."""
-
-    order_id: int
-    at: datetime
-    kind: EventKind
-    source: Source
-    query_id: int | None = None
-    from_state: OrderState | None = None
-    to_state: OrderState | None = None
-    traffic_sts: str | None = None
-    """As the platform said it, believed or not."""
-    remark: str | None = None
-    ori_amount: str | None = None
-    detail: str | None = None
-    """Why, and what the platform said about this order in its own words."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """An order before and after a decision, with what is to be recorded."""
-
-    before: Order
-    after: Order
-    events: tuple[OrderEvent, ...] = field(default=())
-
-    @property
-    def settles(self) -> bool:
-        """Whether the order becomes final by this change."""
-        return self.after.state.is_final and not self.before.state.is_final
-
-    def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
-        """The same change, taken further."""
-        return Change(before=self.before, after=order, events=(*self.events, *events))
-
-
-def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
-    """The keys of the orders that learned an id: callbacks may wait for them under it."""
-    return [change.after.key for change in changes if change.after.key != change.before.key]

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.domain.records.orders import EventKind, Order, OrderEvent, Source
+from worker.domain.records.order_changes import EventKind, OrderEvent
+from worker.domain.records.orders import Order, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 

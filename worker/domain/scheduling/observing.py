@@ -7,7 +7,8 @@ an order is counted in no cohort; only its polls after the first tell anything, 
 from collections.abc import Iterable
 from datetime import datetime
 
-from worker.domain.records.orders import Change, Order, OrderState
+from worker.domain.records.order_changes import Change
+from worker.domain.records.orders import Order, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.learning import NEVER, Observations, Poll, cohort_of

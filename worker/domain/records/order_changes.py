@@ -1,0 +1,73 @@
+"""What a decision changes of an order, and the record of every change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from worker.domain.records.orders import Order, OrderKey, OrderState, Source
+
+
+class EventKind(StrEnum):
+    """What happened to an order, in `order_events`."""
+
+    SETTLED = "settled"
+    REPORTED = "reported"
+    """The platform said 0, and this or its words are new."""
+    NOT_BELIEVED = "not_believed"
+    """The platform said something that settles nothing."""
+    CONTRADICTED = "contradicted"
+    """A later result or amount contradicts a final state, or speaks of a cancelled order."""
+    IGNORED = "ignored"
+    """Said after the order was final or cancelled, or by a query that no longer holds it: recorded only."""
+    FILLED_IN = "filled_in"
+    GAVE_UP = "gave_up"
+    CANCELLED = "cancelled"
+    CHECK_REQUESTED = "check_requested"
+    ASKED_ALONE = "asked_alone"
+    SUSPECTED = "suspected"
+    CLEARED = "cleared"
+    OVERDUE = "overdue"
+    """Still pending long after the age limit, for whatever reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderEvent:
+    """One row of `order_events`."""
+
+    order_id: int
+    at: datetime
+    kind: EventKind
+    source: Source
+    query_id: int | None = None
+    from_state: OrderState | None = None
+    to_state: OrderState | None = None
+    traffic_sts: str | None = None
+    """As the platform said it, believed or not."""
+    remark: str | None = None
+    ori_amount: str | None = None
+    detail: str | None = None
+    """Why, and what the platform said about this order in its own words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """An order before and after a decision, with what is to be recorded."""
+
+    before: Order
+    after: Order
+    events: tuple[OrderEvent, ...] = field(default=())
+
+    @property
+    def settles(self) -> bool:
+        """Whether the order becomes final by this change."""
+        return self.after.state.is_final and not self.before.state.is_final
+
+    def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
+        """The same change, taken further."""
+        return Change(before=self.before, after=order, events=(*self.events, *events))
+
+
+def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
+    """The keys of the orders that learned an id: callbacks may wait for them under it."""
+    return [change.after.key for change in changes if change.after.key != change.before.key]
