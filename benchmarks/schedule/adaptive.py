@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from benchmarks.schedule.scenario import Scenario
+from worker.domain.choose_batch import each_once
 from worker.domain.records.candidates import Candidate, Pick
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
@@ -110,7 +111,7 @@ class Adaptive:
         def priority(candidate: Candidate) -> float:
             return priority_of(candidate, self.schedule_for(candidate), at)
 
-        return pick_batch(candidates, limit, priority=priority, batch_number=self.batches)
+        return pick_batch(each_once(candidates), limit, priority=priority, batch_number=self.batches)
 
     def _learn(self, at: datetime) -> None:
         now = at.timestamp()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.tables import RechargeOrder, table_of
 from worker.database.transactions import Database
+from worker.domain.choose_batch import each_once
 from worker.domain.giving_up import overdue_before
 from worker.domain.index_ranges import first_pages
 from worker.domain.records.accounts import AccountState
@@ -58,7 +59,7 @@ def row(request_id: str, **changes: object) -> dict[str, object]:
 
 
 def first_candidates(connection: Connection, state: AccountState, rules: Rules) -> list[Candidate]:
-    return read_candidates(connection, state.account, NOON, first_pages(state, NOON, rules))
+    return each_once(read_candidates(connection, state.account, NOON, first_pages(state, NOON, rules)))
 
 
 def add(database: Database, *rows: dict[str, object]) -> None:

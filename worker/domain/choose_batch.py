@@ -3,7 +3,7 @@
 The orders of a batch are those whose look is worth most (`worker.domain.scheduling`); each says why it was taken.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -31,9 +31,13 @@ BATCH_RETRY_WINDOWS = 60
 def choose(
     candidates: Sequence[Candidate], state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice | None:
-    """Choose what the account's next slot is spent on, out of its due orders; None where nothing is due."""
+    """Choose what the account's next slot is spent on, out of its due orders; None where nothing is due.
+
+    The pages that were read may overlap: an order that is among the candidates twice counts once.
+    """
     if not candidates:
         return None
+    candidates = each_once(candidates)
     waiting: dict[Work, list[Candidate]] = {}
     # By runs: they come in the order of their ways, and to look each up takes longer than all the rest.
     for (lane, id_kind), alike in groupby(candidates, key=attrgetter("lane", "id_kind")):
@@ -46,6 +50,11 @@ def choose(
     if work is Work.SUSPECTS:
         return _choose_suspects(waiting[work], state)
     return _choose_single(waiting[work], state)
+
+
+def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Candidates without those that were read twice, in the order of the first reading."""
+    return list({candidate.order_id: candidate for candidate in candidates}.values())
 
 
 def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> AccountState:

@@ -17,7 +17,7 @@ from worker.domain.choose_batch import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
 from worker.domain.lane_shares import accounts_in_turn
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Choice, each_once
+from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
@@ -218,7 +218,7 @@ def choose_due(
     if choice is None or not choice.exhausted:
         return choice
     more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
-    return choose(each_once([*found, *more]), state, schedule, now, rules)
+    return choose([*found, *more], state, schedule, now, rules)
 
 
 def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:

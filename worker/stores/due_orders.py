@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from worker.database.bulk_statements import one_of
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages, each_once
+from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages
 from worker.domain.records.orders import Lane, Order
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
@@ -37,11 +37,11 @@ _LANE = {lane.value: lane for lane in Lane}
 
 
 def read_candidates(connection: Connection, account: str, now: datetime, pages: Pages) -> list[Candidate]:
-    """The due orders of these pages of the index, each once, as far as a choice needs to know them."""
+    """The due orders of these pages of the index, as far as a choice needs to know them: twice where pages overlap."""
     reading = _reading_of(connection.dialect, pages)
     rows = connection.exec_driver_sql(reading.statement, reading.parameters(account, now)).all()
     time = reading.time
-    found = [
+    return [
         Candidate(
             order_id,
             _KIND[id_kind],
@@ -55,7 +55,6 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
         )
         for order_id, id_kind, lane, group, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
     ]
-    return each_once(found)
 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:

@@ -89,7 +89,7 @@ def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
         configuration_refused=refused,
     )
     unique = list({candidate.order_id: candidate for candidate in waiting}.values())
-    choice = choose(unique, state, SCHEDULE, NOW, replace(RULES, batch_size=10))
+    choice = choose(waiting, state, SCHEDULE, NOW, replace(RULES, batch_size=10))
     assert (choice is None) == (not unique)
     if choice is None or choice.work is Work.SUSPECTS:
         return

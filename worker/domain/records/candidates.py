@@ -1,6 +1,5 @@
 """The due orders that a query can be about, what was chosen of them and why, and what is read to choose."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -90,8 +89,3 @@ class Choice:
     def order_ids(self) -> tuple[int, ...]:
         """The orders, the most worth first."""
         return tuple(pick.order_id for pick in self.picks)
-
-
-def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates without those that were read twice."""
-    return list({candidate.order_id: candidate for candidate in candidates}.values())

@@ -66,14 +66,13 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
 
 
 def pick_batch(
-    candidates: Iterable[Candidate], limit: int, *, priority: Callable[[Candidate], float], batch_number: int
+    waiting: Sequence[Candidate], limit: int, *, priority: Callable[[Candidate], float], batch_number: int
 ) -> tuple[Pick, ...]:
-    """At most `limit` due orders of one id kind, each once, in the order of their reasons.
+    """At most `limit` due orders of one id kind, in the order of their reasons. `waiting` holds each order once.
 
     Orders that somebody wants checked fill at most half; of the rest each fiftieth place goes to the order that has
     been due for longest, the others to those of highest priority. `priority`: the seconds of delay that a poll saves.
     """
-    waiting = list({candidate.order_id: candidate for candidate in candidates}.values())
     priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
     requested = [candidate for candidate in waiting if candidate.check_requested_at]
     checked = nsmallest(_half(limit, batch_number), requested, key=_by_request)

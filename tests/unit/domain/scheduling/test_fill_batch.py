@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate
+from worker.domain.choose_batch import each_once
 from worker.domain.records.candidates import Candidate, Pick, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.reports import IdKind
@@ -34,7 +35,7 @@ candidates = st.builds(
 
 def picked(waiting: list[Candidate], limit: int, batch_number: int = 0) -> tuple[Pick, ...]:
     return pick_batch(
-        waiting, limit, priority=partial(priority_of, schedule=SCHEDULE, now=NOW), batch_number=batch_number
+        each_once(waiting), limit, priority=partial(priority_of, schedule=SCHEDULE, now=NOW), batch_number=batch_number
     )
 
 
