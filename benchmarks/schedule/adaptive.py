@@ -17,7 +17,7 @@ from worker.domain.scheduling.cohort_factors import NO_FACTORS
 from worker.domain.scheduling.due_times import first_due, next_due
 from worker.domain.scheduling.fill_batch import exhausted, last_page_size_of, page_size_of, pick_batch, priority_of
 from worker.domain.scheduling.learning import NEVER, RELEARN_WINDOWS, Learned, Observations, Poll, cohort_of
-from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule, schedule_of
+from worker.domain.scheduling.poll_schedule import PollSchedule, is_at_most_a_batch, prior_schedule, schedule_of
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -117,7 +117,8 @@ class Adaptive:
         now = at.timestamp()
         self.learned.fold(self.observations, now, self.rules)
         self.observations = Observations()
-        self.schedule = schedule_of(self.learned, now, self.rules, pending=len(self.pending))
+        fits = is_at_most_a_batch(len(self.pending), self.rules)
+        self.schedule = schedule_of(self.learned, now, self.rules, fits_one_batch=fits)
 
     def _bin(self, candidate: Candidate, at: datetime) -> int:
         return self.ages.bin_of((at - candidate.submitted_at).total_seconds())

@@ -12,7 +12,7 @@ from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.ages import ages_of
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, Observations, is_relearning_due
-from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule, schedule_of
+from worker.domain.scheduling.poll_schedule import PollSchedule, is_at_most_a_batch, prior_schedule, schedule_of
 from worker.domain.scheduling.stored_json import (
     learned_text,
     observations_text,
@@ -121,11 +121,7 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
         ids, texts, are_all = poll_schedules.read_oldest_observations(connection, account, MOST_OBSERVATIONS)
         learned: Mapping[str, str] = {}
         if texts:
-            pending = count_pending(connection, account, rules.batch_size + 1)
-            if pending <= rules.batch_size and is_any_polled_alone(connection, account):
-                # It takes the slots that batches leave: they are not to come in every one.
-                pending = rules.batch_size + 1
-            learned = _learn(account, row.learned, texts, pending, now, rules)
+            learned = _learn(account, row.learned, texts, now, rules, _fits_one_batch(connection, account, rules))
         # An account whose notes are not all read stays due: the next tick goes on with it.
         computed_at = now if are_all else now - rules.windows(RELEARN_WINDOWS)
         poll_schedules.save_learned(connection, account, computed_at, learned)
@@ -133,8 +129,14 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
         return True
 
 
+def _fits_one_batch(connection: Connection, account: str, rules: Rules) -> bool:
+    pending = count_pending(connection, account, rules.batch_size + 1)
+    # An order that is polled alone takes the slots that batches leave: they are not to come in every one.
+    return is_at_most_a_batch(pending, rules) and not is_any_polled_alone(connection, account)
+
+
 def _learn(
-    account: str, learned_so_far: str, texts: Sequence[str], pending: int, now: datetime, rules: Rules
+    account: str, learned_so_far: str, texts: Sequence[str], now: datetime, rules: Rules, fits_one_batch: bool
 ) -> Mapping[str, str]:
     """The columns that learning changes; none where it fails, so that these notes stop no other account."""
     try:
@@ -146,7 +148,7 @@ def _learn(
             return {}
         learned = read_learned(learned_so_far, rules) or Learned(ages_of(rules))
         learned.fold(observations, now.timestamp(), rules)
-        schedule = schedule_of(learned, now.timestamp(), rules, pending=pending)
+        schedule = schedule_of(learned, now.timestamp(), rules, fits_one_batch=fits_one_batch)
         return {"learned": learned_text(learned, rules), "schedule": schedule_text(schedule, rules)}
     except (ArithmeticError, LookupError, TypeError, ValueError):
         log.exception("nothing was learned of an account: its prices stay", action="learning_failed", account=account)

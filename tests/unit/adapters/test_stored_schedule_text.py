@@ -70,7 +70,7 @@ def test_prices_come_back_with_never_and_all(chance: float) -> None:
 
 def test_what_is_known_of_cohorts_comes_back_to_three_digits() -> None:
     learned, now = some_learned(), 2_900_001 * 600.0 + 3_600.0
-    schedule = schedule_of(learned, now, RULES, pending=1000)
+    schedule = schedule_of(learned, now, RULES, fits_one_batch=False)
     kept = read_schedule_text(schedule_text(schedule, RULES), RULES)
     assert kept is not None
     assert set(kept.factors.by_cohort) == {2_900_000}

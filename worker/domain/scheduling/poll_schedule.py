@@ -86,17 +86,20 @@ class PollSchedule:
         return here + share * (levels[number] - here)
 
 
-def schedule_of(learned: Learned, now: float, rules: Rules, *, pending: int) -> PollSchedule:
-    """The schedule that follows from what was learned, and from whether more orders are pending than a batch holds.
+def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: bool) -> PollSchedule:
+    """The schedule that follow from what was learned, and from whether all that is pending fits into one batch.
 
     `now` is seconds since the epoch.
     """
     curve = learned.curve(now, rules)
     return replace(
-        compute_schedule(curve, rules),
-        factors=factors_of(learned, curve, now, rules),
-        fits_one_batch=pending <= rules.batch_size,
+        compute_schedule(curve, rules), factors=factors_of(learned, curve, now, rules), fits_one_batch=fits_one_batch
     )
+
+
+def is_at_most_a_batch(pending: int, rules: Rules) -> bool:
+    """Whether so many pending orders fit into one batch."""
+    return pending <= rules.batch_size
 
 
 @lru_cache(maxsize=8)

@@ -23,7 +23,7 @@ from worker.domain.scheduling.learning import (
     cohort_of,
     cohort_seconds,
 )
-from worker.domain.scheduling.poll_schedule import compute_schedule, schedule_of
+from worker.domain.scheduling.poll_schedule import compute_schedule, is_at_most_a_batch, schedule_of
 
 AGES = ages_of(RULES)
 LENGTH = cohort_seconds(RULES)
@@ -167,14 +167,15 @@ def test_a_cohort_past_the_age_limit_has_a_factor_at_every_edge() -> None:
 
 def test_prices_come_with_the_factors_of_what_was_learned() -> None:
     learned = learned_after({})
-    schedule = schedule_of(learned, AT, RULES, pending=101)
+    schedule = schedule_of(learned, AT, RULES, fits_one_batch=False)
     assert schedule.factors == factors_now(learned)
     assert replace(schedule, factors=NO_FACTORS) == compute_schedule(learned.curve(AT, RULES), RULES)
 
 
 @pytest.mark.parametrize(("pending", "fits"), [(0, True), (100, True), (101, False)])
 def test_prices_know_whether_all_that_is_pending_fits_one_batch(pending: int, fits: bool) -> None:
-    assert schedule_of(learned_after({}), AT, RULES, pending=pending).fits_one_batch is fits
+    flag = is_at_most_a_batch(pending, RULES)
+    assert schedule_of(learned_after({}), AT, RULES, fits_one_batch=flag).fits_one_batch is fits
 
 
 def test_between_two_edges_a_factor_is_straight_and_past_what_is_known_it_is_one() -> None:
