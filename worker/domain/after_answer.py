@@ -1,26 +1,38 @@
 """What a readable answer does: to each order of its query, and to what is known of the account."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from worker.domain.absences_and_denials import count_absence, count_denial
-from worker.domain.account_after_answer import learn_about_account
 from worker.domain.answer_items import AnswerContext, read_context
+from worker.domain.back_off import end_back_off
 from worker.domain.giving_up import give_up_if_too_old
-from worker.domain.platform_habits import names_no_order, with_probe
+from worker.domain.outages import count_answer
+from worker.domain.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, Order, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
-from worker.domain.records.reports import Answer
+from worker.domain.records.reports import Answer, IdKind
 from worker.domain.scheduling.ages import bucket_at
 from worker.domain.scheduling.due_times import next_due
 from worker.domain.scheduling.observing import observe_polls
 from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.domain.settlement import settle
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountLessons:
+    """An account after an answer, and what follows for orders that this answer does not name."""
+
+    state: AccountState
+    reset_absences_since: int | None
+    """From this query on, what one-item answers left out was not absent; None where nothing changes."""
+    return_suspects: tuple[int, int] | None
+    """The first and the last group of suspects that an outage made, which go back to the batches."""
 
 
 def after_answer(
@@ -155,3 +167,32 @@ def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
 def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
     detail = "asked past the age limit, without a result"
     return give_up_if_too_old(change, context.query, context.now, context.rules, detail)
+
+
+def learn_about_account(context: AnswerContext) -> AccountLessons:
+    """What an answer teaches about its account."""
+    query, answer, now, rules = context.query, context.answer, context.now, context.rules
+    state = _count_answer(context)
+    state = learn_echo(state, query, answer, now, rules, has_believed_echo=context.has_believed_echo)
+    state, reset_absences_since = learn_one_item(state, query, answer, now, rules)
+    state, return_suspects = count_answer(state, now, rules)
+    return AccountLessons(state=state, reset_absences_since=reset_absences_since, return_suspects=return_suspects)
+
+
+def _count_answer(context: AnswerContext) -> AccountState:
+    query, state = context.query, context.state
+    by_request_id = query.id_kind is IdKind.REQUEST_ID
+    return replace(
+        state if _backed_off_since(state, query) else end_back_off(state),
+        answered_with_items=state.answered_with_items + bool(context.answer.item_count),
+        answered_with_belief=context.answers_with_belief,
+        answered_by_request_id=state.answered_by_request_id + by_request_id,
+        answered_by_custom_parm=state.answered_by_custom_parm + (not by_request_id),
+    )
+
+
+def _backed_off_since(state: AccountState, query: Query) -> bool:
+    """Whether the back-off began after the query was sent: then its answer is older news, of another slot."""
+    if state.backoff_until is None:
+        return False
+    return state.backoff_until - timedelta(seconds=state.backoff_seconds) > query.sent_at
