@@ -48,7 +48,7 @@ def after_answer(
     """Decide what an answer does.
 
     `orders` are rows of the account as they stand now: all that were polled, and all that an item names besides.
-    `prices` say when an order that is still open is due again.
+    `schedule` says when an order that is still open is due again.
     """
     context = read_context(query, answer, orders, state, schedule=schedule, now=now, rules=rules)
     lessons = learn_about_account(context)

@@ -48,7 +48,7 @@ class AnswerContext:
     """The rows as they stand now: all that were polled, and all that an item names besides."""
     state: AccountState
     """The account's, before the answer."""
-    prices: PollSchedule
+    schedule: PollSchedule
     """They say when an order that is still open is due again."""
     now: datetime
     rules: Rules
@@ -107,7 +107,7 @@ def read_context(
     orders: Sequence[Order],
     state: AccountState,
     *,
-    prices: PollSchedule,
+    schedule: PollSchedule,
     now: datetime,
     rules: Rules,
 ) -> AnswerContext:
@@ -119,7 +119,7 @@ def read_context(
         answer=answer,
         orders=orders,
         state=state,
-        prices=prices,
+        schedule=schedule,
         now=now,
         rules=rules,
         items=items,
