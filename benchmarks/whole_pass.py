@@ -18,6 +18,7 @@ from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signed_requests import Credentials
 from worker.intake import Intake
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
@@ -126,7 +127,7 @@ def _measure(database_url: str) -> list[_Moments]:
         return client.moments
 
     try:
-        grants.prepare([slot])
+        SlotMaintenance(database, clock, rules).prepare([slot])
         return [one_pass() for _ in range(_WARM_UP + _RUNS)][_WARM_UP:]
     finally:
         database.close()

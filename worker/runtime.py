@@ -15,6 +15,7 @@ from worker.intake import Intake
 from worker.operations.find_idle_accounts import read_resting
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
@@ -61,6 +62,7 @@ class Parts:
 
     clock: Callable[[], Clock] = HostClock
     database: type[Database] = Database
+    maintenance: type[SlotMaintenance] = SlotMaintenance
     grants: type[Grants] = Grants
     client: type[PlatformClient] = PlatformClient
     write_back: type[WriteBack] = WriteBack
@@ -80,9 +82,8 @@ class Runtime:
         self._learning = Learning(self.database, rules)
         self._overdue = OverdueOrders(self.database, rules)
         self._accounts = tuple(settings.accounts)
-        grants = parts.grants(self.database, clock, rules)
         self.reconciler = Reconciler(
-            grants=grants,
+            grants=parts.grants(self.database, clock, rules),
             client=parts.client(
                 base_url=settings.platform_url,
                 version=settings.platform_version,
@@ -99,7 +100,7 @@ class Runtime:
             match_callbacks=self.intake.match_callbacks,
         )
         self.ticks = Ticks(
-            grants=grants,
+            maintenance=parts.maintenance(self.database, clock, rules),
             slots=slots_of(settings),
             reconciler=self.reconciler,
             resting=partial(read_resting, self.database),
@@ -147,7 +148,8 @@ def raise_windows(settings: Settings) -> None:
         settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds, answer_seconds=ANSWER_SECONDS
     )
     try:
-        _parts.grants(database, _parts.clock(), rules).raise_windows({slot.account_sid for slot in slots_of(settings)})
+        maintenance = _parts.maintenance(database, _parts.clock(), rules)
+        maintenance.raise_windows({slot.account_sid for slot in slots_of(settings)})
     finally:
         database.close()
 

@@ -19,7 +19,7 @@ from worker.adapters.interval import SharedInterval
 from worker.adapters.wording import first_words, longer_window_remedy
 from worker.database.error_kinds import kind_of
 from worker.domain.records.slots import LongerWindow, SlotKey
-from worker.operations.reserve_slot import Grants
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.reconcile import Granted, Reconciler
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Ticks:
     def __init__(
         self,
         *,
-        grants: Grants,
+        maintenance: SlotMaintenance,
         slots: Sequence[SlotKey],
         reconciler: Reconciler,
         resting: Callable[[Collection[str]], Collection[str]],
@@ -56,7 +56,7 @@ class Ticks:
         `each_tick` is what a tick does besides. Ticks are `period_seconds` apart, as a rule; after `patience_seconds`
         without one the process ticks by itself.
         """
-        self._grants = grants
+        self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
         self._reconciler = reconciler
         self._resting = resting
@@ -99,8 +99,8 @@ class Ticks:
             exchange.join()
 
     def _start_passes(self) -> None:
-        openings = self._grants.openings(list(self._slots.values()), within_seconds=self._period)
-        _say_longer_windows(self._grants.longer_windows)
+        openings = self._maintenance.openings(list(self._slots.values()), within_seconds=self._period)
+        _say_longer_windows(self._maintenance.longer_windows)
         if not openings:
             return
         resting = set(self._resting({account for opening in openings for account in opening.slot.app_ids}))

@@ -16,7 +16,7 @@ from worker.database.transactions import Database
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
-from worker.operations.reserve_slot import Grants
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.stores.recharge_orders import ORDERS
 
 _LIST = 1000
@@ -69,7 +69,7 @@ def _fill(database: Database, plan: Plan) -> None:
     accounts = plan.all_accounts()
     rules = Rules(window_seconds=plan.window_seconds, deadline_seconds=plan.settings["request_deadline_seconds"])
     slots = [SlotKey(account_sid=one.sid, number=0, app_ids={one.name: one.app_id}) for one in accounts]
-    Grants(database, HostClock(), rules).prepare(slots)
+    SlotMaintenance(database, HostClock(), rules).prepare(slots)
     intake = Intake(database, rules, {one.name: one.app_id for one in accounts})
     with_orders = plan.hanging_accounts() + plan.busy_accounts()
     submitted_at = (datetime.now(UTC) - _AGE).isoformat()

@@ -28,6 +28,7 @@ from worker.domain.records.queries import Query, Work
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.operations.learn import read_schedule
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants, choose_due
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
@@ -69,10 +70,11 @@ class Passes:
         self.rules: Rules = rules_of(self.settings)
         self.database = VirtualDatabase(url)
         self._clock = BootClock()
+        self._maintenance = SlotMaintenance(self.database, self._clock, self.rules)
         self._grants = Grants(self.database, self._clock, self.rules)
         self._write_back = WriteBack(self.database, self._clock, self.rules)
         (self._slot,) = slots_of(self.settings)
-        self._grants.prepare([self._slot])
+        self._maintenance.prepare([self._slot])
         self._start_clocks()
 
     def close(self) -> None:
@@ -157,7 +159,7 @@ class Passes:
 
     def _runtime(self) -> Runtime:
         # By the same clock the last grant has closed the slot: no tick may ask.
-        if self._grants.openings([self._slot]):
+        if self._maintenance.openings([self._slot]):
             raise RuntimeError("the slot is open: a tick would ask")
         return Runtime(self.settings, Parts(clock=lambda: self._clock))
 

@@ -342,7 +342,7 @@ idle:
     :: atomic { slots[at].locked_by != NOBODY -> reach(SKIPPED); forget(); goto idle }
     OR_CRASH
     fi;
-    /* 3: worker/operations/slot_windows.py, read_clocks, in its order */
+    /* 3: worker/operations/maintain_slots.py, read_clocks, in its order */
     if :: boot[me] = NOW OR_CRASH fi;
     if :: database[me] = DATABASE_NOW OR_CRASH fi;
 #endif
@@ -352,7 +352,7 @@ idle:
     :: atomic { ASK && !(LOOKS_ONLY && HOST(me) == 1) -> if :: BOOT_CLOCK_DECIDES :: else -> reach(ASKED_BY_DATABASE) fi }
     OR_CRASH
     fi;
-    /* 5, 6: worker/operations/reserve_slot.py, Grants._reserve, and COMMIT. An empty claim, and any error, ends like a
+    /* 5, 6: the rest of Grants.take, `mark_lost` to `save_state`, and COMMIT. An empty claim, and any error, ends like a
        crash; a COMMIT whose word is lost ends like a crash after it. */
     if
     :: atomic {

@@ -19,7 +19,7 @@ from worker.stores.due_orders import claim, read_candidates
 
 def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url)
-    bench.grants.prepare(bench.slots)
+    bench.maintenance.prepare(bench.slots)
     bench.add("a")
 
     bench.clock.advance(bench.rules.reservation_seconds - 0.001)
@@ -299,8 +299,8 @@ def test_a_slot_that_opens_within_the_time_asked_for_is_told_with_the_seconds_un
     bench.add("a")
     bench.take()
     bench.clock.advance(bench.rules.reservation_seconds - 1.0)
-    assert bench.grants.openings(bench.slots, within_seconds=0.9) == []
-    (opening,) = bench.grants.openings(bench.slots, within_seconds=1.1)
+    assert bench.maintenance.openings(bench.slots, within_seconds=0.9) == []
+    (opening,) = bench.maintenance.openings(bench.slots, within_seconds=1.1)
     assert opening.slot == bench.slot
     assert opening.in_seconds == pytest.approx(1.0, abs=0.001)
 

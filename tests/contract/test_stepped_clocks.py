@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.transactions import Database
 from worker.domain.records.query_errors import DeadlineExceeded
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
@@ -31,6 +32,7 @@ def database(bench: Workbench) -> Iterator[SteppedDatabase]:
     """The workbench's own database from now on."""
     bench.add(*(f"r{number}" for number in range(300)), age_seconds=10 * 3600.0)
     database = SteppedDatabase(bench.url)
+    bench.maintenance = SlotMaintenance(database, bench.clock, bench.rules)
     bench.grants = Grants(database, bench.clock, bench.rules)
     bench.write_back = WriteBack(database, bench.clock, bench.rules)
     yield database

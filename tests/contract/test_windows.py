@@ -10,7 +10,7 @@ from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, 
 from worker.database.transactions import Database
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded
-from worker.operations.slot_windows import lower_windows
+from worker.operations.maintain_slots import lower_windows
 
 SHORT = Rules(grace_seconds=1.0, window_seconds=60.0)
 LONG = replace(SHORT, window_seconds=120.0)
@@ -35,7 +35,7 @@ def long(short: Workbench) -> Iterator[Workbench]:
 
 def start(bench: Workbench) -> None:
     """What a worker does before it is ready."""
-    bench.grants.raise_windows({slot.account_sid for slot in bench.slots})
+    bench.maintenance.raise_windows({slot.account_sid for slot in bench.slots})
 
 
 def opens_after(bench: Workbench, seconds: float) -> None:
@@ -89,11 +89,11 @@ def test_the_shorter_worker_asks_nothing_on_a_longer_row_and_leaves_it_as_it_is(
     short.clock.advance(1_000_000)
     assert short.grants.take(short.slot) is None
     assert short.open_slots() == []
-    (found,) = short.grants.longer_windows
+    (found,) = short.maintenance.longer_windows
     assert (found.slot, found.its_window, found.our_window) == (short.slot, 120, 60)
     assert short.rows(BUDGETS) == before
     assert long.open_slots() == long.slots
-    assert long.grants.longer_windows == []
+    assert long.maintenance.longer_windows == []
     assert long.grants.take(long.slot) is not None
 
 
@@ -126,7 +126,7 @@ def test_a_look_for_open_slots_raises_rows_that_a_shorter_worker_has_begun_since
 ) -> None:
     start(long)
     short.run("DELETE FROM query_budgets")
-    short.grants.prepare(short.slots)
+    short.maintenance.prepare(short.slots)
     long.open_slots()
     assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
     opens_after(long, LONG.reservation_seconds)
@@ -151,7 +151,7 @@ def test_a_slot_that_a_shorter_worker_begins_has_the_longest_window_of_its_sid(
 ) -> None:
     start(long)
     several = Workbench(short.url, replace(SHORT, slots=2), clock=short.clock)
-    several.grants.prepare(several.slots)
+    several.maintenance.prepare(several.slots)
     assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000] * 2
     several.clock.advance(1_000)
     assert several.grants.take(several.slots[1]) is None

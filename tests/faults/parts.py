@@ -19,6 +19,7 @@ from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import SlotKey
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
@@ -70,13 +71,17 @@ class PointedDatabase(Database):
         return super().now(connection) + _step("database")
 
 
-class PointedGrants(Grants):
-    """Grants, whose transactions are known as such."""
+class PointedMaintenance(SlotMaintenance):
+    """The maintenance of slots, whose transactions are known as such."""
 
     def prepare(self, slots: Any) -> None:
         """Begin the rows; no point is there."""
         with doing("preparation"):
             super().prepare(slots)
+
+
+class PointedGrants(Grants):
+    """Grants, whose transactions are known as such."""
 
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot. Only a transaction that grants a query passes the points of a grant."""

@@ -20,7 +20,7 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, text
 
-from tests.faults.parts import PointedDatabase, PointedGrants, PointedWriteBack, SteppedClock
+from tests.faults.parts import PointedDatabase, PointedGrants, PointedMaintenance, PointedWriteBack, SteppedClock
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
@@ -41,11 +41,6 @@ class RedisBudget(PointedGrants):
         self._spacing_ms = int(rules.spacing_seconds * 1000)
         self._redis = redis.Redis.from_url(os.environ["RECONCILER_BROKER_URL"])
 
-    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
-        """All of them, once their rows are there: Redis knows better."""
-        super().openings(slots, within_seconds=within_seconds)
-        return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
-
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot if its key is not there."""
         if not self._redis.set(f"budget:{slot.account_sid}", "1", nx=True, px=self._spacing_ms):
@@ -53,6 +48,15 @@ class RedisBudget(PointedGrants):
         with self._its_database.write() as connection:
             connection.execute(text("UPDATE query_budgets SET boot_due_us = 0, wait_us = 0"))
         return super().take(slot)
+
+
+class AlwaysOpen(PointedMaintenance):
+    """Finds every slot open, for a budget that is kept elsewhere."""
+
+    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
+        """All of them, once their rows are there: Redis knows better."""
+        super().openings(slots, within_seconds=within_seconds)
+        return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
 
 
 _stale = threading.local()
@@ -177,10 +181,16 @@ class SendToSendWriteBack(PointedWriteBack):
         return effects
 
 
-PRODUCT = Parts(clock=SteppedClock, database=PointedDatabase, grants=PointedGrants, write_back=PointedWriteBack)
+PRODUCT = Parts(
+    clock=SteppedClock,
+    database=PointedDatabase,
+    maintenance=PointedMaintenance,
+    grants=PointedGrants,
+    write_back=PointedWriteBack,
+)
 VARIANTS = {
     "product": PRODUCT,
-    "redis-budget": replace(PRODUCT, grants=RedisBudget),
+    "redis-budget": replace(PRODUCT, maintenance=AlwaysOpen, grants=RedisBudget),
     "waits-for-the-row": replace(
         PRODUCT, clock=StaleClock, database=StaleDatabase, grants=WaitingGrants, client=LateDeadline
     ),

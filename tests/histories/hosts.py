@@ -17,6 +17,7 @@ from worker.domain.records.slots import SlotKey
 from worker.domain.wire.answers import read_answer
 from worker.domain.wire.signed_requests import Credentials
 from worker.intake import Intake
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
@@ -104,6 +105,7 @@ class Host:
     def start(self) -> None:
         """Make the parts of a new process."""
         self.exchanges.clear()
+        self.maintenance = SlotMaintenance(self.database, self.clock, self.rules)
         self.grants = self.kinds.grants(self.database, self.clock, self.rules, _repeatable_token)
         self.write_back = self.kinds.write_back(self.database, self.clock, self.rules)
         self.intake = self.kinds.intake(self.database, self.rules, APP_IDS)

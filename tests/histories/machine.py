@@ -169,7 +169,7 @@ class Histories(RuleBasedStateMachine):
         self.is_of_one_boot = not has_two_hosts
         self.hosts = [self._boot() for _ in range(2 if has_two_hosts else 1)]
         for host in self.hosts:
-            host.grants.prepare(slots_of(self.durations))
+            host.maintenance.prepare(slots_of(self.durations))
         self.is_sound = True
         # What was chosen comes in while the slots' first reservation passes.
         listed = self.platform.orders[-FLOOD:] if answers == "a flood" else [self.platform.orders[n] for n in first]
@@ -441,7 +441,7 @@ class Histories(RuleBasedStateMachine):
         at = self._host(host)
         at.rules = replace(self.durations, window_seconds=times * self.durations.window_seconds)
         at.start()
-        at.grants.raise_windows({slot.account_sid for slot in slots_of(at.rules)})
+        at.maintenance.raise_windows({slot.account_sid for slot in slots_of(at.rules)})
         self.checker.longer_window = (self.world.ms, at.rules.window_seconds)
 
     @rule(host=hosts)

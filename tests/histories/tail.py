@@ -57,9 +57,9 @@ def run_tail(checker: Checker, platform: Platform, world: World, hosts: Sequence
 
 
 def _tick(host: Host, platform: Platform, world: World) -> bool:
-    host.grants.prepare(slots_of(host.rules))
+    host.maintenance.prepare(slots_of(host.rules))
     was_asked = False
-    for opening in host.grants.openings(slots_of(host.rules)):
+    for opening in host.maintenance.openings(slots_of(host.rules)):
         exchange = host.begin(opening.slot)
         if exchange is not None:
             exchange.send(is_reachable=True)

@@ -8,7 +8,7 @@ from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import BUDGETS, Workbench
 from worker.adapters.clock import HostClock
 from worker.domain.records.parameters import Rules
-from worker.operations.reserve_slot import Grants
+from worker.operations.maintain_slots import SlotMaintenance
 
 LONG = Rules(grace_seconds=1.0, window_seconds=120.0, slots=2)
 
@@ -17,8 +17,8 @@ LONG = Rules(grace_seconds=1.0, window_seconds=120.0, slots=2)
 def bench(migrated_database_url: str) -> Iterator[Workbench]:
     """A worker of this very host, with a window of 120 s, that has begun two slots."""
     workbench = Workbench(migrated_database_url, LONG)
-    workbench.grants = Grants(workbench.database, HostClock(), LONG)
-    workbench.grants.prepare(workbench.slots)
+    workbench.maintenance = SlotMaintenance(workbench.database, HostClock(), LONG)
+    workbench.maintenance.prepare(workbench.slots)
     yield workbench
     workbench.close()
 

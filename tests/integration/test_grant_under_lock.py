@@ -29,6 +29,7 @@ from worker.domain.records.query_errors import QueryError
 from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.domain.wire.signed_requests import Credentials
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
@@ -69,35 +70,10 @@ class WaitingGrants:
             orders = claim(connection, "default", choice, now.database, self.rules.batch_size) if choice else ()
             if choice is None or not orders:
                 return None
-            query_id = add_query(
-                connection,
-                {
-                    "account": "default",
-                    "account_sid": slot.account_sid,
-                    "slot": slot.number,
-                    "work": choice.work.value,
-                    "id_kind": choice.id_kind,
-                    "order_count": len(orders),
-                    "sent_at": now.database,
-                    "polled_ids": ",".join(order.polled_id for order in orders),
-                },
-            )
-            reserved = reserve(now, self.rules, uuid.uuid4().hex)
-            save_slot(connection, row.id, reserved, now.database)
-            mark_in_flight(connection, row.id, query_id, "default")
-            return Query(
-                id=query_id,
-                account="default",
-                app_id="app-1",
-                account_sid=slot.account_sid,
-                slot=slot.number,
-                sid_accounts=("default",),
-                token=reserved.token,
-                id_kind=choice.id_kind,
-                work=choice.work,
-                sent_at=now.database,
-                orders=orders,
-            )
+            query = add_query(connection, slot, "default", choice, orders, uuid.uuid4().hex, now.database)
+            save_slot(connection, row.id, reserve(now, self.rules, query.token), now.database)
+            mark_in_flight(connection, row.id, query.id, "default")
+            return query
 
 
 class LateReconciler(Reconciler):
@@ -131,9 +107,10 @@ def simulator() -> Iterator[Simulator]:
 def bench(migrated_database_url: str) -> Iterator[Workbench]:
     bench = Workbench(migrated_database_url, RULES)
     clock = HostClock()
+    bench.maintenance = SlotMaintenance(bench.database, clock, RULES)
     bench.grants = Grants(bench.database, clock, RULES)
     bench.write_back = WriteBack(bench.database, clock, RULES)
-    bench.grants.prepare(bench.slots)
+    bench.maintenance.prepare(bench.slots)
     bench.add(*(f"r{number}" for number in range(400)))
     yield bench
     bench.close()

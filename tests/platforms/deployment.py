@@ -20,6 +20,7 @@ from worker.domain.records.slots import SlotKey
 from worker.domain.wire.signed_requests import Credentials
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.reconcile import Reconciler
 
 SID = "sid-1"
@@ -65,6 +66,7 @@ class Deployment:
         self._accounts = tuple(app_ids)
         self.slot = SlotKey(account_sid=SID, number=0, app_ids=app_ids)
         self.clock = BootClock(self.world, "boot-1", 1000.0)
+        self.maintenance = SlotMaintenance(database, self.clock, self.rules)
         self.grants = kinds.grants(database, self.clock, self.rules, lambda: f"{random.getrandbits(128):032x}")
         self.intake = kinds.intake(database, self.rules, app_ids)
         self.reconciler = Reconciler(
@@ -81,7 +83,7 @@ class Deployment:
         self._overdue = OverdueOrders(database, self.rules)
         self._began = self.world.database_now
         self._computed_at = -1.0
-        self.grants.prepare([self.slot])
+        self.maintenance.prepare([self.slot])
 
     @property
     def now(self) -> float:
@@ -107,7 +109,7 @@ class Deployment:
 
     def opens_at(self) -> float:
         """When the slot may carry the next query."""
-        (opening,) = self.grants.openings([self.slot], within_seconds=float("inf"))
+        (opening,) = self.maintenance.openings([self.slot], within_seconds=float("inf"))
         return self.now + max(0.0, opening.in_seconds) / self.rules.window_seconds
 
     def due_at(self) -> float | None:

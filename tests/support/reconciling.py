@@ -17,6 +17,7 @@ from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, Report
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.stores.account_states import lock_states, save_state
@@ -62,6 +63,7 @@ class Workbench:
 
     def __post_init__(self) -> None:
         self.database = Database(self.url, idle_transaction_seconds=self.rules.deadline_seconds)
+        self.maintenance = SlotMaintenance(self.database, self.clock, self.rules)
         self.grants = Grants(self.database, self.clock, self.rules)
         self.write_back = WriteBack(self.database, self.clock, self.rules)
         self.intake = Intake(self.database, self.rules, self.app_ids)
@@ -76,7 +78,7 @@ class Workbench:
 
     def open(self) -> "Workbench":
         """Begin the slots' rows, and let their first reservation pass."""
-        self.grants.prepare(self.slots)
+        self.maintenance.prepare(self.slots)
         self.clock.advance(self.rules.reservation_seconds)
         return self
 
@@ -106,7 +108,7 @@ class Workbench:
 
     def open_slots(self) -> list[SlotKey]:
         """Those that may carry a query now, as a tick sees it."""
-        return [opening.slot for opening in self.grants.openings(self.slots)]
+        return [opening.slot for opening in self.maintenance.openings(self.slots)]
 
     def take(self) -> Query:
         """Take the first slot; it is to be had."""

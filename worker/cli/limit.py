@@ -44,7 +44,7 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     from worker.adapters.clock import HostClock
     from worker.cli.output import print_json
     from worker.cli.session import session
-    from worker.operations.slot_windows import lower_windows, read_windows
+    from worker.operations.maintain_slots import lower_windows, read_windows
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:

@@ -17,7 +17,7 @@ from worker.adapters.wording import first_words
 from worker.database.engine import missing_file
 from worker.database.migrations import MigrationError, check_at_head
 from worker.database.server import ServerReading, read_server
-from worker.operations.slot_windows import longest_windows
+from worker.operations.maintain_slots import longest_windows
 
 T = TypeVar("T")
 

@@ -4,15 +4,14 @@ The order of its steps is the point; `worker.domain.budget` says why. A clock th
 after it; a deadline that starts after the commit would let a slow grant eat into the next window.
 """
 
-import math
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.budget import Permission, begin, clamp, is_longer, may_query, opens_in, reserve
+from worker.domain.budget import Permission, clamp, may_query, reserve
 from worker.domain.choose_batch import choose, spend
 from worker.domain.index_ranges import first_pages, next_pages
 from worker.domain.lane_shares import accounts_in_turn
@@ -21,22 +20,14 @@ from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
-from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
+from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
 from worker.operations.learn import read_schedule
-from worker.operations.slot_windows import raise_window_of, read_clocks
+from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.stores.account_states import lock_states, save_state
 from worker.stores.due_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.query_budgets import (
-    SlotRow,
-    add_slot,
-    lock_free_slot,
-    lock_rows,
-    mark_in_flight,
-    read_rows,
-    save_slot,
-)
+from worker.stores.query_budgets import lock_free_slot, mark_in_flight, save_slot
 from worker.stores.recharge_orders import lease
 
 
@@ -45,7 +36,7 @@ def _random_token() -> str:
 
 
 class Grants:
-    """The budget as the database keeps it. `new_token` draws what names a lease: it must never repeat itself."""
+    """Takes slots. `new_token` draws what names a lease: it must never repeat itself."""
 
     def __init__(
         self, database: Database, clock: Clock, rules: Rules, new_token: Callable[[], str] = _random_token
@@ -54,66 +45,8 @@ class Grants:
         self._clock = clock
         self._rules = rules
         self._new_token = new_token
-        self._longer_windows: Sequence[LongerWindow] = ()
         # They take a while to compute: better now than under the lock of the first grant.
         prior_schedule(rules)
-
-    @property
-    def longer_windows(self) -> Sequence[LongerWindow]:
-        """The slots on which nothing is asked, as the last call of `openings` found them."""
-        return self._longer_windows
-
-    @retry_contention
-    def prepare(self, slots: Sequence[SlotKey]) -> None:
-        """Begin the rows that slots and their accounts lack."""
-        sids = {slot.account_sid for slot in slots}
-        with self._database.write() as connection:
-            known = read_rows(connection, sids)
-            known_slots = {(row.account_sid, row.number) for row in known}
-            now = read_clocks(self._database, connection, self._clock)
-            for slot in slots:
-                if slot.key not in known_slots:
-                    windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
-                    begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
-                    add_slot(connection, slot.account_sid, slot.number, begun, now.database)
-            lock_states(connection, {account for slot in slots for account in slot.app_ids})
-
-    @retry_contention
-    def raise_windows(self, sids: Collection[str], *, waits: bool = True) -> None:
-        """Raise the windows of these SIDs' rows that are shorter than ours: of all rows, those of slots included that
-        only another deployment has. `waits`: for whoever holds a row; else that one stays for the next time."""
-        with self._database.write() as connection:
-            shorter = self._shorter(read_rows(connection, sids))
-            rows = lock_rows(connection, shorter, waits=waits) if shorter else []
-            now = read_clocks(self._database, connection, self._clock)
-            for row in rows:
-                raise_window_of(connection, row, now, self._rules)
-
-    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
-        """The slots that may carry a query within so many seconds, as far as one look without a lock can tell.
-
-        A slot without a row, seen for the first time or lost in a restore, is given one and waits. A window that is
-        shorter than ours is raised: a worker that has it may have begun the row, or brought it from a backup.
-        """
-        sids = {slot.account_sid for slot in slots}
-        with self._database.read() as connection:
-            rows = read_rows(connection, sids)
-            now = read_clocks(self._database, connection, self._clock)
-        own = self._rules.window_seconds
-        if self._shorter(rows):
-            # Not waiting: whoever holds a row must hold up no other slot.
-            self.raise_windows(sids, waits=False)
-        windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
-        self._longer_windows = [
-            LongerWindow(slot=slot, its_window=windows[slot.key], our_window=own)
-            for slot in slots
-            if is_longer(windows.get(slot.key, 0.0), own)
-        ]
-        opens = {(row.account_sid, row.number): opens_in(row.slot, now, self._rules) for row in rows}
-        if any(slot.key not in opens for slot in slots):
-            self.prepare(slots)
-        openings = [Opening(slot=slot, in_seconds=opens.get(slot.key, math.inf)) for slot in slots]
-        return [opening for opening in openings if opening.in_seconds <= within_seconds]
 
     @retry_contention
     def take(self, slot: SlotKey) -> Query | None:
@@ -122,87 +55,58 @@ class Grants:
         None where the slot is not to be had, not yet due, or nothing is worth asking. A deadlock is retried:
         nothing was sent yet. Once this returns a query, its reservation is committed.
         """
+        rules = self._rules
         with self._database.write() as connection:
+            # Lock the slot: whoever finds it locked leaves, and nobody queues.
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
                 return None
+            # Read both clocks, now that the row is locked.
             now = read_clocks(self._database, connection, self._clock)
-            row = raise_window_of(connection, row, now, self._rules)
-            match may_query(row.slot, now, self._rules):
-                case Permission.CLAMP:
-                    save_slot(connection, row.id, clamp(row.slot, now, self._rules), now.database)
-                    return None
-                case Permission.WAIT | Permission.REFUSE:
-                    return None
-            states = lock_states(connection, slot.app_ids)
-            for account in accounts_in_turn(tuple(slot.app_ids), row.last_account):
-                if not _may_be_queried(connection, states[account], now):
-                    continue
-                query = self._query_account(connection, slot, row, states[account], now)
-                if query is not None:
-                    return query
-            return None
+            # Decide whether the slot may carry a query.
+            row = raise_window_of(connection, row, now, rules)
+            permission = may_query(row.slot, now, rules)
+            if permission is Permission.CLAMP:
+                save_slot(connection, row.id, clamp(row.slot, now, rules), now.database)
+            if permission is not Permission.ASK:
+                return None
+            # Choose the orders, and lock them.
+            chosen = _choose_in_turn(connection, slot, row.last_account, now, rules)
+            if chosen is None:
+                return None
+            state, choice, orders = chosen
+            # Reserve the slot and lease the orders, past the deadline: a crash needs no sweeper, both run out.
+            mark_lost(connection, row.in_flight_query_id)
+            query = add_query(connection, slot, state.account, choice, orders, self._new_token(), now.database)
+            lease(connection, orders, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
+            save_slot(connection, row.id, reserve(now, rules, query.token), now.database)
+            # Save which query is under way, whose turn it was, and what the account has spent.
+            mark_in_flight(connection, row.id, query.id, state.account)
+            save_state(connection, spend(state, choice, now.database, rules))
+            return query
 
-    def _query_account(
-        self, connection: Connection, slot: SlotKey, row: SlotRow, state: AccountState, now: Reading
-    ) -> Query | None:
-        schedule = read_schedule(connection, state.account, self._rules)
-        choice = choose_due(connection, state, schedule, now.database, self._rules)
-        if choice is None:
-            return None
-        orders = claim(connection, state.account, choice, now.database, self._rules.batch_size)
-        if not orders:
-            return None
-        return self._reserve(connection, slot, row, state, choice, orders, now)
 
-    def _reserve(
-        self,
-        connection: Connection,
-        slot: SlotKey,
-        row: SlotRow,
-        state: AccountState,
-        choice: Choice,
-        orders: tuple[Order, ...],
-        now: Reading,
-    ) -> Query:
-        token = self._new_token()
-        mark_lost(connection, row.in_flight_query_id)
-        query_id = add_query(
-            connection,
-            {
-                "account": state.account,
-                "account_sid": slot.account_sid,
-                "slot": slot.number,
-                "work": choice.work.value,
-                "id_kind": choice.id_kind,
-                "order_count": len(orders),
-                "sent_at": now.database,
-                "polled_ids": ",".join(order.polled_id for order in orders),
-            },
-        )
-        # Past the deadline: a crash needs no sweeper, the lease runs out.
-        until = now.database + timedelta(seconds=self._rules.reservation_seconds)
-        lease(connection, orders, token, until)
-        save_slot(connection, row.id, reserve(now, self._rules, token), now.database)
-        mark_in_flight(connection, row.id, query_id, state.account)
-        save_state(connection, spend(state, choice, now.database, self._rules))
-        return Query(
-            id=query_id,
-            account=state.account,
-            app_id=slot.app_ids[state.account],
-            account_sid=slot.account_sid,
-            slot=slot.number,
-            sid_accounts=tuple(slot.app_ids),
-            token=token,
-            id_kind=choice.id_kind,
-            work=choice.work,
-            sent_at=now.database,
-            orders=orders,
-        )
+def _choose_in_turn(
+    connection: Connection, slot: SlotKey, last_account: str | None, now: Reading, rules: Rules
+) -> tuple[AccountState, Choice, tuple[Order, ...]] | None:
+    """The first account in turn of which orders are due and could be locked, with the choice and these orders."""
+    states = lock_states(connection, slot.app_ids)
+    for account in accounts_in_turn(tuple(slot.app_ids), last_account):
+        state = states[account]
+        if not _may_be_queried(connection, state, now):
+            continue
+        choice = choose_due(connection, state, read_schedule(connection, account, rules), now.database, rules)
+        orders = () if choice is None else claim(connection, account, choice, now.database, rules.batch_size)
+        if choice is not None and orders:
+            return state, choice, orders
+    return None
 
-    def _shorter(self, rows: Sequence[SlotRow]) -> list[int]:
-        own = self._rules.window_seconds
-        return [row.id for row in rows if is_longer(own, row.slot.window_seconds)]
+
+def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:
+    restarted = restart_stepped_backoff(state, now.database)
+    if restarted != state:
+        save_state(connection, restarted)
+    return state.paused_at is None and not restarted.is_backed_off(now.database)
 
 
 def choose_due(
@@ -219,10 +123,3 @@ def choose_due(
         return choice
     more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
     return choose([*found, *more], state, schedule, now, rules)
-
-
-def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -> bool:
-    restarted = restart_stepped_backoff(state, now.database)
-    if restarted != state:
-        save_state(connection, restarted)
-    return state.paused_at is None and not restarted.is_backed_off(now.database)

@@ -7,9 +7,12 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from worker.database.tables import PlatformQuery, table_of
+from worker.domain.records.candidates import Choice
+from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
+from worker.domain.records.slots import SlotKey
 
 QUERIES = table_of(PlatformQuery)
 
@@ -18,13 +21,43 @@ _MOST_ADDED = 100
 _LONGEST_ADDED = 20_000
 
 
-def add_query(connection: Connection, values: Mapping[str, object]) -> int:
-    """Begin a query's row, `in_flight`; returns its id."""
-    result = connection.execute(insert(QUERIES).values(**values, outcome="in_flight"))
-    key = result.inserted_primary_key
+def add_query(
+    connection: Connection,
+    slot: SlotKey,
+    account: str,
+    choice: Choice,
+    orders: tuple[Order, ...],
+    token: str,
+    sent_at: datetime,
+) -> Query:
+    """Begin the row, `in_flight`, of a query about locked orders; returns the query. The row holds no token."""
+    values = {
+        "account": account,
+        "account_sid": slot.account_sid,
+        "slot": slot.number,
+        "work": choice.work.value,
+        "id_kind": choice.id_kind,
+        "order_count": len(orders),
+        "sent_at": sent_at,
+        "polled_ids": ",".join(order.polled_id for order in orders),
+        "outcome": "in_flight",
+    }
+    key = connection.execute(insert(QUERIES).values(values)).inserted_primary_key
     if key is None:  # pragma: no cover - every supported database tells the key of a single row
         raise RuntimeError("the database did not tell the new query's id")
-    return int(key[0])
+    return Query(
+        id=int(key[0]),
+        account=account,
+        app_id=slot.app_ids[account],
+        account_sid=slot.account_sid,
+        slot=slot.number,
+        sid_accounts=tuple(slot.app_ids),
+        token=token,
+        id_kind=choice.id_kind,
+        work=choice.work,
+        sent_at=sent_at,
+        orders=orders,
+    )
 
 
 def mark_lost(connection: Connection, query_id: int | None) -> None:

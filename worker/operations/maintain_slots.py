@@ -1,0 +1,148 @@
+"""The rows of slots: begun where they are missing, read without a lock by ticks, their windows raised and lowered.
+
+Every worker raises the windows that are shorter than its own; an operator alone lowers them.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from worker.adapters.clock import Clock
+from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
+from worker.domain.budget import begin, is_longer, lower_window, opens_in, raise_window
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
+from worker.stores.account_states import lock_states
+from worker.stores.query_budgets import SlotRow, add_slot, lock_rows, read_longest_windows, read_rows, save_slot
+
+_ANSWER_SECONDS = 5.0
+
+
+def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:
+    """Both clocks at this moment. A decision may rest on them only where the slot's row was locked before."""
+    boot = clock.boot()
+    return Reading(boot_id=clock.boot_id, boot=boot, database=database.now(connection))
+
+
+def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: Rules) -> SlotRow:
+    """Raise a locked row's window to ours, if that is longer, and write it; returns the row as it is then."""
+    raised = raise_window(row.slot, rules)
+    if raised is row.slot:
+        return row
+    save_slot(connection, row.id, raised, now.database)
+    return replace(row, slot=raised)
+
+
+class SlotMaintenance:
+    """Begins the rows of slots, keeps their windows up to date, and finds those that open soon."""
+
+    def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
+        self._database = database
+        self._clock = clock
+        self._rules = rules
+        self._longer_windows: Sequence[LongerWindow] = ()
+
+    @property
+    def longer_windows(self) -> Sequence[LongerWindow]:
+        """The slots on which nothing is asked, as the last call of `openings` found them."""
+        return self._longer_windows
+
+    @retry_contention
+    def prepare(self, slots: Sequence[SlotKey]) -> None:
+        """Begin the rows that slots and their accounts lack."""
+        sids = {slot.account_sid for slot in slots}
+        with self._database.write() as connection:
+            known = read_rows(connection, sids)
+            known_slots = {(row.account_sid, row.number) for row in known}
+            now = read_clocks(self._database, connection, self._clock)
+            for slot in slots:
+                if slot.key not in known_slots:
+                    windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
+                    begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
+                    add_slot(connection, slot.account_sid, slot.number, begun, now.database)
+            lock_states(connection, {account for slot in slots for account in slot.app_ids})
+
+    @retry_contention
+    def raise_windows(self, sids: Collection[str], *, waits: bool = True) -> None:
+        """Raise the windows of these SIDs' rows that are shorter than ours: of all rows, those of slots included that
+        only another deployment has. `waits`: for whoever holds a row; else that one stays for the next time."""
+        with self._database.write() as connection:
+            shorter = self._shorter(read_rows(connection, sids))
+            rows = lock_rows(connection, shorter, waits=waits) if shorter else []
+            now = read_clocks(self._database, connection, self._clock)
+            for row in rows:
+                raise_window_of(connection, row, now, self._rules)
+
+    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
+        """The slots that may carry a query within so many seconds, as far as one look without a lock can tell.
+
+        A slot without a row, seen for the first time or lost in a restore, is given one and waits. A window that is
+        shorter than ours is raised: a worker that has it may have begun the row, or brought it from a backup.
+        """
+        sids = {slot.account_sid for slot in slots}
+        with self._database.read() as connection:
+            rows = read_rows(connection, sids)
+            now = read_clocks(self._database, connection, self._clock)
+        own = self._rules.window_seconds
+        if self._shorter(rows):
+            # Not waiting: whoever holds a row must hold up no other slot.
+            self.raise_windows(sids, waits=False)
+        windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
+        self._longer_windows = [
+            LongerWindow(slot=slot, its_window=windows[slot.key], our_window=own)
+            for slot in slots
+            if is_longer(windows.get(slot.key, 0.0), own)
+        ]
+        opens = {(row.account_sid, row.number): opens_in(row.slot, now, self._rules) for row in rows}
+        if any(slot.key not in opens for slot in slots):
+            self.prepare(slots)
+        openings = [Opening(slot=slot, in_seconds=opens.get(slot.key, math.inf)) for slot in slots]
+        return [opening for opening in openings if opening.in_seconds <= within_seconds]
+
+    def _shorter(self, rows: Sequence[SlotRow]) -> list[int]:
+        own = self._rules.window_seconds
+        return [row.id for row in rows if is_longer(own, row.slot.window_seconds)]
+
+
+def read_windows(database: Database, clock: Clock, sids: Collection[str]) -> tuple[list[SlotRow], Reading]:
+    """All rows of these SIDs, by SID and slot, and both clocks. Locks nothing."""
+    with database.read() as connection:
+        rows = read_rows(connection, sids)
+        return sorted(rows, key=lambda row: (row.account_sid, row.number)), read_clocks(database, connection, clock)
+
+
+def longest_windows(url: str, *, slots_per_sid: int) -> dict[str, float] | None:
+    """Each SID's longest window, in seconds, of the slots in use; without those whose rows hold none yet. None where
+    the table cannot be read. Leaves no connection open; the database is at head."""
+    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    try:
+        with database.read() as connection:
+            return read_longest_windows(connection, slots_per_sid)
+    except DatabaseError:
+        # A role that may not look. Where the server went away, the checks beside this one say so.
+        return None
+    finally:
+        database.close()
+
+
+@retry_contention
+def lower_windows(
+    database: Database, clock: Clock, rules: Rules, sids: Collection[str], window_seconds: float
+) -> list[tuple[SlotRow, SlotRow]]:
+    """Lower the windows of these SIDs' rows, all of them in one transaction; those that are no longer stay.
+
+    Each lowered slot begins with one full reservation of its longer window. Returns those rows as they were and as they
+    are now.
+    """
+    with database.write() as connection:
+        ids = [row.id for row in read_rows(connection, sids)]
+        rows = lock_rows(connection, ids, waits=True)
+        # Both clocks after the locks, as in a grant: the reservation counts from here.
+        now = read_clocks(database, connection, clock)
+        lowered = []
+        for row in rows:
+            slot = lower_window(row.slot, now, rules, window_seconds)
+            if slot is not row.slot:
+                save_slot(connection, row.id, slot, now.database)
+                lowered.append((row, replace(row, slot=slot)))
+        return lowered
