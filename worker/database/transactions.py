@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
 from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity.stop import stop_base
 
 from worker.database.engine import make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
@@ -111,37 +112,39 @@ class Database:
 
 def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
     """Repeat a transaction that lost a race or a deadlock, a few times. Nothing else is repeated."""
-
-    @wraps(transaction)
-    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        retrying = Retrying(
-            retry=retry_if_exception(is_contention),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.02, max=0.5),
-            reraise=True,
-        )
-        return retrying(transaction, *args, **kwargs)
-
-    return repeated
+    return _repeating(transaction, is_contention, stop_after_attempt(_ATTEMPTS), first_wait=0.02, longest_wait=0.5)
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Repeat a transaction that may succeed later (`is_transient`), until so many seconds have passed."""
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
-        @wraps(transaction)
-        def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-            retrying = Retrying(
-                retry=retry_if_exception(is_transient),
-                stop=stop_after_delay(seconds),
-                wait=wait_random_exponential(multiplier=0.05, max=2),
-                reraise=True,
-            )
-            return retrying(transaction, *args, **kwargs)
-
-        return repeated
+        return _repeating(transaction, is_transient, stop_after_delay(seconds), first_wait=0.05, longest_wait=2)
 
     return decorate
+
+
+def _repeating(
+    transaction: Callable[P, T],
+    is_repeated: Callable[[BaseException], bool],
+    stop: stop_base,
+    *,
+    first_wait: float,
+    longest_wait: float,
+) -> Callable[P, T]:
+    """Waits are drawn at random: up to `first_wait` seconds at first, then up to twice that, at most `longest_wait`."""
+
+    @wraps(transaction)
+    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception(is_repeated),
+            stop=stop,
+            wait=wait_random_exponential(multiplier=first_wait, max=longest_wait),
+            reraise=True,
+        )
+        return retrying(transaction, *args, **kwargs)
+
+    return repeated
 
 
 def is_contention(error: BaseException) -> bool:
