@@ -29,20 +29,15 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
     """
     from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
-    from worker.operations.plan import read_plan
+    from worker.operations.plan import read_plans
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
         require_configured(settings, account or ())
-        with opened.database.read() as connection:
-            now = opened.database.now(connection)
-            plans = [
-                _to_response(
-                    read_plan(connection, name, settings.accounts[name].account_sid, now, rules), now, rules, limit
-                )
-                for name in account or settings.accounts
-            ]
+        names = account or list(settings.accounts)
+        read, now = read_plans(opened.database, [(name, settings.accounts[name].account_sid) for name in names], rules)
+        plans = [_to_response(one, now, rules, limit) for one in read]
     if as_json:
         print_json({"now": now, "accounts": plans})
     else:

@@ -37,9 +37,18 @@ class OverdueOrders:
             self._next_read = time.monotonic() + self._rules.window_seconds
         return len(changes)
 
+    @retry_contention
     def flag(self) -> list[Change]:
         """Flag up to 200 overdue orders now."""
-        changes = _flag(self._database, self._rules)
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            before = overdue_before(now, self._rules)
+            if not has_overdue(connection, before):
+                return []
+        with self._database.write() as connection:
+            orders = lock_overdue(connection, before, MOST_AT_ONCE)
+            changes = [flag_overdue(order, now, self._rules) for order in orders]
+            save_changes(connection, changes, now)
         for change in changes:
             log.warning(
                 "an order is still pending long past its age limit: a person should look at it",
@@ -50,16 +59,3 @@ class OverdueOrders:
                 state=change.after.state.value,
             )
         return changes
-
-
-@retry_contention
-def _flag(database: Database, rules: Rules) -> list[Change]:
-    with database.read() as connection:
-        now = database.now(connection)
-        before = overdue_before(now, rules)
-        if not has_overdue(connection, before):
-            return []
-    with database.write() as connection:
-        flagged = [flag_overdue(order, now, rules) for order in lock_overdue(connection, before, MOST_AT_ONCE)]
-        save_changes(connection, flagged, now)
-        return flagged

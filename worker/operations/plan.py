@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.database.transactions import Connection
+from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, Pick
@@ -30,8 +30,14 @@ class Plan:
     """In the order of the query; without a pick where a group is asked as it stands."""
 
 
-def read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
-    """Choose as a grant at this moment would."""
+def read_plans(database: Database, accounts: Sequence[tuple[str, str]], rules: Rules) -> tuple[list[Plan], datetime]:
+    """What a grant at this moment would choose for each account (name and SID); and this moment, by the database."""
+    with database.read() as connection:
+        now = database.now(connection)
+        return [_read_plan(connection, name, sid, now, rules) for name, sid in accounts], now
+
+
+def _read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
     state = restart_stepped_backoff(read_state(connection, account), now)
     # Without the rows of slots that only another deployment has.
     slots = [row for row in read_rows(connection, {account_sid}) if row.number < rules.slots]
