@@ -12,10 +12,10 @@ from worker.database.transactions import ANSWER_SECONDS, Database
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
-from worker.operations.find_idle_accounts import read_resting
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
+from worker.operations.read_due_orders import read_resting
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler

@@ -29,7 +29,8 @@ from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.operations.reserve_slot import Grants, choose_due
+from worker.operations.read_due_orders import choose_due
+from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
 from worker.stores.account_states import lock_states

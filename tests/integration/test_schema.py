@@ -24,7 +24,7 @@ from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import prior_schedule
-from worker.operations.reserve_slot import choose_due
+from worker.operations.read_due_orders import choose_due
 from worker.stores.due_orders import read_candidates
 from worker.stores.recharge_orders import find_ids, overdue_orders
 

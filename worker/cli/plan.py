@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from worker.domain.records.candidates import Pick
     from worker.domain.records.orders import Order
     from worker.domain.records.parameters import Rules
-    from worker.operations.plan import Plan
+    from worker.operations.read_due_orders import Plan
 
 _COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 
@@ -29,7 +29,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
     """
     from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
-    from worker.operations.plan import read_plans
+    from worker.operations.read_due_orders import read_plans
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:

@@ -6,14 +6,13 @@ after it; a deadline that starts after the commit would let a slow grant eat int
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, clamp, may_query, reserve
-from worker.domain.choose_batch import choose, spend
-from worker.domain.index_ranges import first_pages, next_pages
+from worker.domain.choose_batch import spend
 from worker.domain.lane_shares import accounts_in_turn
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice
@@ -21,11 +20,12 @@ from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.slots import Reading, SlotKey
-from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
+from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
+from worker.operations.read_due_orders import choose_due
 from worker.stores.account_states import lock_states, save_state
-from worker.stores.due_orders import claim, read_candidates
+from worker.stores.due_orders import claim
 from worker.stores.platform_queries import add_query, mark_lost
 from worker.stores.query_budgets import lock_free_slot, mark_in_flight, save_slot
 from worker.stores.recharge_orders import lease
@@ -107,19 +107,3 @@ def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -
     if restarted != state:
         save_state(connection, restarted)
     return state.paused_at is None and not restarted.is_backed_off(now.database)
-
-
-def choose_due(
-    connection: Connection, state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
-) -> Choice | None:
-    """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
-
-    The first page of each index range is read, and a choice made. Where a batch exhausts pages, the next page of those
-    ranges is read, and the choice is made again.
-    """
-    found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
-    choice = choose(found, state, schedule, now, rules)
-    if choice is None or not choice.exhausted:
-        return choice
-    more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
-    return choose([*found, *more], state, schedule, now, rules)

@@ -1,20 +1,38 @@
-"""The next query of an account as it would be chosen now. Nothing here writes or locks."""
+"""Reads of what is due that lock no order: the choice of the next query, its plan, and accounts with nothing due."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database
-from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.back_off import restart_stepped_backoff, waits
+from worker.domain.choose_batch import choose
+from worker.domain.index_ranges import INDEX_RANGES, first_pages, next_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, Pick
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
+from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.operations.learn import read_schedule
-from worker.operations.reserve_slot import choose_due
 from worker.stores.account_states import read_state
-from worker.stores.due_orders import read_chosen
+from worker.stores.due_orders import read_candidates, read_chosen, read_dueness
 from worker.stores.query_budgets import read_rows
+
+
+def choose_due(
+    connection: Connection, state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
+) -> Choice | None:
+    """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
+
+    The first page of each index range is read, and a choice made. Where a batch exhausts pages, the next page of those
+    ranges is read, and the choice is made again.
+    """
+    found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
+    choice = choose(found, state, schedule, now, rules)
+    if choice is None or not choice.exhausted:
+        return choice
+    more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
+    return choose([*found, *more], state, schedule, now, rules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,3 +68,18 @@ def _read_plan(connection: Connection, account: str, account_sid: str, now: date
         choice=choice,
         orders=[(order, picks.get(order.id)) for order in orders],
     )
+
+
+def read_resting(database: Database, accounts: Collection[str]) -> set[str]:
+    """Those of these accounts that have nothing due, back off or are paused, as one look without a lock can tell.
+
+    A hint to save work: an account without a due order has an open slot all the time, and to try for it takes a
+    transaction with locks. A thousand such accounts, once a second each, would keep a machine busy for nothing. So one
+    statement asks for all of them. An account of which nothing is known yet is not among them.
+    """
+    if not accounts:
+        return set()
+    with database.read() as connection:
+        now = database.now(connection)
+        known = read_dueness(connection, accounts, now, INDEX_RANGES)
+    return {state.account for state, has_due in known if not has_due or waits(state, now)}
