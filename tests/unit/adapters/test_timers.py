@@ -1,12 +1,13 @@
-"""The alarm: each thing is called for once, in its time, until it is closed."""
+"""The timers: an alarm calls for each thing once, in its time, and an interval lets one caller through."""
 
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.waiting import eventually
-from worker.adapters.alarm import Alarm
+from worker.adapters.timers import Alarm, SharedInterval
 
 
 class Called:
@@ -64,3 +65,22 @@ def test_a_closed_alarm_calls_for_nothing_and_leaves_no_thread(called: Called) -
     alarm.close()
     assert called.things == []
     assert "alarm-that-is-closed" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_one_caller_passes_in_an_interval() -> None:
+    now = [1000.0]
+    interval = SharedInterval(60.0, clock=lambda: now[0])
+    assert [interval.passes(), interval.passes()] == [True, False]
+    now[0] += 59.9
+    assert not interval.passes()
+    now[0] += 0.1
+    assert [interval.passes(), interval.passes()] == [True, False]
+
+
+def test_processes_that_are_forked_later_share_the_interval() -> None:
+    interval = SharedInterval(60.0, clock=lambda: 1000.0)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if interval.passes() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not interval.passes()
