@@ -87,8 +87,7 @@ def _read(response: requests.Response, received: Received) -> None:
     received.retry_after = response.headers.get("Retry-After")
     limit = BODY_LIMIT if response.status_code == 200 else ERROR_BODY_LIMIT
     while len(received.body) <= limit:
-        # Not decoded here: `worker.adapters.platform.encoding` does that, bounded, and notices a stream that was cut
-        # short.
+        # Not decoded here: `answer_headers.decoded` is bounded, and notices a stream that was cut short.
         chunk = response.raw.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
         if not chunk:
             return

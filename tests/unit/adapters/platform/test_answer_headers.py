@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.adapters.platform.retry_after import LONGEST, wait_requested
+from worker.adapters.platform.answer_headers import LONGEST_WAIT, wait_requested
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -18,12 +18,12 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         ("-5", None),
         ("1e9", None),
         ("١٢", None),
-        ("9" * 5000, LONGEST),
+        ("9" * 5000, LONGEST_WAIT),
         ("Fri, 02 Jan 2026 03:05:05 GMT", 60.0),
         ("Fri, 02 Jan 2026 11:05:05 +0800", 60.0),
         ("Fri, 02 Jan 2026 03:05:05 -0000", 60.0),
         ("Fri, 02 Jan 2026 03:04:00 GMT", 0.0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
         ("Fri, 99 Jan 2026 03:05:05 GMT", None),
         ("Fri, 02 Jan 99999999999999999999 03:05:05 GMT", None),
         ("soon", None),

@@ -1,15 +1,22 @@
-"""A body's Content-Encoding, taken off within a bound.
+"""Two headers of an answer: Content-Encoding, taken off its body within a bound, and Retry-After.
 
 We ask for `identity`; a platform or a proxy may compress all the same. The standard library's zlib is used rather
 than the HTTP library's decoder: it is bounded in one call, and it tells a stream that was cut short from one that
 ended.
 """
 
+import re
 import zlib
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from worker.domain.records.query_errors import Malformed
 from worker.domain.wire.answers import BODY_LIMIT
 
+LONGEST_WAIT = 10_000_000.0
+"""Seconds; a longer wait is taken as this one. What a wait may be at most, the account's back-off decides."""
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -41,3 +48,18 @@ def _inflated(body: bytes, window_bits: int) -> bytes:
     if not stream.eof or stream.unused_data:
         raise Malformed("the answer's compressed body ends too early, or goes on past its end")
     return plain
+
+
+def wait_requested(header: str | None, now: datetime) -> float | None:
+    """The wait of a `Retry-After` (RFC 9110, section 10.2.3: seconds, or a date), in seconds, zero or more; None where
+    there is no readable header. `now` is an aware wall clock time."""
+    text = (header or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    # A date without a zone is read as UTC: HTTP dates have no other.
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return min(max((aware - now).total_seconds(), 0.0), LONGEST_WAIT)
