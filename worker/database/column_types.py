@@ -1,5 +1,6 @@
 """Column types that mean the same on PostgreSQL, MariaDB and SQLite."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -93,3 +94,22 @@ def text_enum(values: type[StrEnum], length: int) -> Enum:
         values_callable=lambda enumeration: [member.value for member in enumeration],
         validate_strings=True,
     )
+
+
+def pymysql_conversions() -> Mapping[Any, Any]:
+    """PyMySQL's own conversions of what it reads, but for times. Imports the driver: only where one is used.
+
+    It reads a DATETIME with a regular expression, which takes 1.4 µs, and a choice reads some thousands.
+    """
+    from pymysql.constants import FIELD_TYPE
+    from pymysql.converters import conversions as own
+    from pymysql.converters import convert_datetime
+
+    def read_time(text: str) -> Any:
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            # What is no time, such as 0000-00-00, comes as text.
+            return convert_datetime(text)
+
+    return {**own, FIELD_TYPE.DATETIME: read_time}

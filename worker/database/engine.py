@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 
+from worker.database.column_types import pymysql_conversions
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.pymysql_times import conversions
 from worker.database.server_silence_timeout import bound_answers
 
 # A transaction that waits longer for a row than this gives up, and is tried again.
@@ -44,7 +44,7 @@ def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float
     kind = "postgresql" if kind == "postgresql" else "mysql"
     engine = create_engine(
         url,
-        connect_args=_CONNECT_ARGUMENTS[kind] | ({"conv": conversions()} if kind == "mysql" else {}),
+        connect_args=_CONNECT_ARGUMENTS[kind] | ({"conv": pymysql_conversions()} if kind == "mysql" else {}),
         # On both servers: a decision must see what others committed before it took its locks.
         isolation_level="READ COMMITTED",
         # A connection that the server has closed meanwhile is replaced, instead of failing a tick.

@@ -3,7 +3,7 @@ from datetime import datetime
 import pytest
 from pymysql.constants import FIELD_TYPE
 
-from worker.database.pymysql_times import conversions
+from worker.database.column_types import pymysql_conversions
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from worker.database.pymysql_times import conversions
     ],
 )
 def test_a_time_is_read_to_the_microsecond_and_what_is_none_stays_text(text: str, value: object) -> None:
-    assert conversions()[FIELD_TYPE.DATETIME](text) == value
+    assert pymysql_conversions()[FIELD_TYPE.DATETIME](text) == value
