@@ -2,10 +2,14 @@
 
 Where the far side acknowledges what it gets but never answers (a stopped server, a pooler without a server behind it),
 neither keepalives nor `tcp_user_timeout` end the wait. PyMySQL has timeouts for reading and writing. libpq has none;
-there the connection looks at the time itself (`bounded_psycopg`).
+but psycopg drives every exchange by a generator, which it also wakes up ten times a second while nothing comes: there
+the connection looks at the time itself.
 """
 
-from typing import Any
+import time
+from collections.abc import Callable, Generator
+from functools import cache
+from typing import Any, NoReturn
 
 from sqlalchemy import Engine, event
 
@@ -18,10 +22,7 @@ def bound_answers(engine: Engine, seconds: float) -> None:
     """
 
     def connect_psycopg(_dialect: object, _record: object, args: list[Any], arguments: dict[str, Any]) -> object:
-        # Not before: other databases need no psycopg, and where it is missing `reconciler doctor` has to say so.
-        from worker.database.psycopg_silence_timeout import BoundedConnection
-
-        connection = BoundedConnection.connect(*args, **arguments)
+        connection = _bounded_psycopg().connect(*args, **arguments)
         connection.answer_seconds = seconds
         return connection
 
@@ -29,3 +30,46 @@ def bound_answers(engine: Engine, seconds: float) -> None:
         arguments |= {"read_timeout": seconds, "write_timeout": seconds}
 
     event.listen(engine, "do_connect", connect_psycopg if engine.dialect.name == "postgresql" else add_timeouts)
+
+
+@cache
+def _bounded_psycopg() -> Any:
+    """The class of psycopg's connection, but for silence.
+
+    Imported here: other databases need no psycopg, and where it is missing `reconciler doctor` has to say so.
+    """
+    from psycopg import Connection, OperationalError
+    from psycopg.rows import TupleRow
+
+    class BoundedConnection(Connection[TupleRow]):
+        """Ends an exchange during which the server says nothing for `answer_seconds` with an OperationalError."""
+
+        answer_seconds = 0.0
+
+        def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
+            # Every statement, commit and rollback goes through it.
+            return super().wait(_bounded(gen, self.answer_seconds, self.give_up), *args, **kwargs)
+
+        def give_up(self) -> NoReturn:
+            # Whatever the server still says belongs to nobody any more.
+            self.close()
+            raise OperationalError(f"no answer from the server for {self.answer_seconds:g} s")
+
+    return BoundedConnection
+
+
+def _bounded(
+    exchange: Generator[Any, Any, Any], seconds: float, give_up: Callable[[], NoReturn]
+) -> Generator[Any, Any, Any]:
+    try:
+        wanted = next(exchange)
+        ends = time.monotonic() + seconds
+        while True:
+            ready = yield wanted
+            if ready:
+                ends = time.monotonic() + seconds
+            elif time.monotonic() >= ends:
+                give_up()
+            wanted = exchange.send(ready)
+    except StopIteration as end:
+        return end.value
