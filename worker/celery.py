@@ -18,8 +18,8 @@ from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from worker.adapters.certificates import certified
+from worker.adapters.error_text import first_words
 from worker.adapters.log import configure_logging
-from worker.adapters.wording import first_words
 from worker.database.transactions import is_transient
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage

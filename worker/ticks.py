@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import structlog
 
+from worker.adapters.error_text import first_words, longer_window_remedy
 from worker.adapters.timers import Alarm, SharedInterval
-from worker.adapters.wording import first_words, longer_window_remedy
 from worker.database.error_kinds import kind_of
 from worker.domain.records.slots import LongerWindow, SlotKey
 from worker.operations.maintain_slots import SlotMaintenance

@@ -55,7 +55,7 @@ def _reference(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _show(queued: int, refused: Iterable[Mapping[str, Any]]) -> None:
-    from worker.adapters.wording import one_line
+    from worker.adapters.error_text import one_line
 
     for one in refused:
         typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from worker.adapters.wording import first_line, one_line
+from worker.adapters.error_text import first_line, one_line
 from worker.cli.errors import CommandError
 
 EXIT_INTERRUPTED = 130

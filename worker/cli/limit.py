@@ -156,7 +156,7 @@ def _show(response: Mapping[str, Any]) -> None:
         title=f"Limit; this worker's window is {own:g} s",
     )
     if any(slot["is_longer_than_ours"] for slot in response["slots"]):
-        from worker.adapters.wording import longer_window_remedy
+        from worker.adapters.error_text import longer_window_remedy
 
         theirs = max(slot["window_seconds"] or 0.0 for slot in response["slots"])
         typer.echo(f"A worker with {own:g} s asks nothing on longer windows: {longer_window_remedy(own, theirs)}.")

@@ -10,7 +10,7 @@ def migrate(as_json: AsJson = False) -> None:
 
     Run it before the first start, and with each new release before its worker. Several at once wait for each other.
     """
-    from worker.adapters.redaction import Redactor
+    from worker.adapters.log_redaction import Redactor
     from worker.cli.output import print_json
     from worker.cli.session import errors_in_one_line, read_settings
     from worker.database.engine import missing_file, shown_url

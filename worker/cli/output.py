@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from worker.adapters.redaction import CONTROLS, escape_controls
+from worker.adapters.log_redaction import CONTROLS, escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console

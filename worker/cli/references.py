@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from worker.adapters.wording import one_line
+from worker.adapters.error_text import one_line
 from worker.cli.session import Session, require_known
 from worker.domain.field_rules import id_fault, order_id_fault
 from worker.stores.command_line_reads import Row, order_by_id, orders_named

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import typer
 
+from worker.adapters.error_text import first_line, one_line
 from worker.adapters.log import configure_logging
-from worker.adapters.redaction import Redactor
-from worker.adapters.wording import first_line, one_line
+from worker.adapters.log_redaction import Redactor
 from worker.cli.errors import CommandError
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of

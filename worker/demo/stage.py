@@ -14,7 +14,7 @@ from celery import Celery
 from kombu import Connection
 
 import worker
-from worker.adapters.wording import first_line
+from worker.adapters.error_text import first_line
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
 from worker.database.transactions import Database

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from worker.adapters.redaction import Redactor
-from worker.adapters.wording import one_line
+from worker.adapters.error_text import one_line
+from worker.adapters.log_redaction import Redactor
 
 
 class Status(StrEnum):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from worker.adapters.certificates import authorities_fault, platform_authorities
-from worker.adapters.redaction import Redactor
-from worker.adapters.wording import first_words
+from worker.adapters.error_text import first_words
+from worker.adapters.log_redaction import Redactor
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.server import PostgresqlReading, durability_settings

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from worker.adapters.wording import longer_window_remedy
+from worker.adapters.error_text import longer_window_remedy
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
 from worker.domain.budget import is_longer
 from worker.domain.wire.signed_requests import Credentials

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 
-from worker.adapters.wording import first_words
+from worker.adapters.error_text import first_words
 from worker.doctor.checks import Check, fatal
 from worker.settings import Settings
 from worker.settings.addresses import schemes

@@ -13,7 +13,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import HostClock
-from worker.adapters.wording import first_words
+from worker.adapters.error_text import first_words
 from worker.database.engine import missing_file
 from worker.database.migrations import MigrationError, check_at_head
 from worker.database.server import ServerReading, read_server

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import structlog
 
-from worker.adapters.wording import first_words
+from worker.adapters.error_text import first_words
 
 SECONDS_BETWEEN_LINES = 60.0
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")

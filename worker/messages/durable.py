@@ -6,7 +6,7 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject
 
-from worker.adapters.wording import first_words
+from worker.adapters.error_text import first_words
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import is_transient
 

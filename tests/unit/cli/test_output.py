@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.adapters.wording import first_line, one_line
+from worker.adapters.error_text import first_line, one_line
 from worker.cli.output import amount_text, print_json
 
 CHINA = timezone(timedelta(hours=8))

@@ -1,6 +1,6 @@
 """A finding as it is shown."""
 
-from worker.adapters.redaction import Redactor
+from worker.adapters.log_redaction import Redactor
 from worker.doctor.checks import ok, warning
 
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
 from worker.adapters.platform.answer_headers import decoded, wait_requested
+from worker.adapters.platform.answer_masking import Mask
 from worker.adapters.platform.errors import MAPPED, meaning_of
 from worker.adapters.platform.exchange import Exchange
-from worker.adapters.platform.masking import Mask
 from worker.adapters.platform.transport import Received, exchange_once
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
 from worker.domain.records.reports import Answer, IdKind

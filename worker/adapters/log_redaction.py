@@ -1,4 +1,4 @@
-"""Making a value fit for a log: no secret in it, and nothing that a terminal or a log reader would obey.
+"""Making a value fit for a log, or for a terminal: no secret in it, and nothing that a reader would obey.
 
 Remarks, ids and error texts come from outside. A newline in one of them could forge a record, an escape sequence could
 rewrite what an operator sees, a lone surrogate makes the write itself fail.

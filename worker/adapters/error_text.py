@@ -1,6 +1,6 @@
 """What an error says, fit to be shown: one bounded line, no secret, nothing that a terminal would obey."""
 
-from worker.adapters.redaction import Redactor, escape_controls
+from worker.adapters.log_redaction import Redactor, escape_controls
 
 _LONGEST = 500
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from worker.adapters.redaction import MASK, Redactor
+from worker.adapters.log_redaction import MASK, Redactor
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, Report
 from worker.domain.wire.signed_requests import Credentials, WireRequest
