@@ -9,7 +9,7 @@ from worker.domain.records.orders import Order
 from worker.domain.submissions import read_items, read_reference, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.stores.recharge_orders import lock_by_keys, save_changes
-from worker.stores.rejected_orders import keep
+from worker.stores.rejected_and_unmatched import keep_refused
 
 
 def cancel(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
@@ -40,5 +40,5 @@ def _decide_all(
         result = decide(read, orders, now)
         save_changes(connection, result.changes.values(), now)
         result.rejections = [*refused, *result.rejections]
-        keep(connection, refused_texts(result.rejections), source, now)
+        keep_refused(connection, refused_texts(result.rejections), source, now)
         return result

@@ -28,7 +28,7 @@ from worker.stores.recharge_orders import (
     lock_by_keys,
     save_changes,
 )
-from worker.stores.rejected_orders import keep
+from worker.stores.rejected_and_unmatched import keep_refused
 
 PATIENCE_SECONDS = 20.0
 """How long a task waits for a database that is away.
@@ -60,7 +60,7 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
         add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
         save_changes(connection, result.changes, now)
         result.rejections.extend(refused)
-        keep(connection, refused_texts(result.rejections), source, now)
+        keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
 
 

@@ -20,12 +20,12 @@ from worker.domain.submissions import read_items, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.stores.recharge_orders import lock_by_keys, save_changes
-from worker.stores.rejected_orders import keep
-from worker.stores.unmatched_callbacks import (
+from worker.stores.rejected_and_unmatched import (
     drop_kept,
     find_kept,
     find_kept_of_known_orders,
     keep_callbacks,
+    keep_refused,
     lock_kept,
 )
 
@@ -50,7 +50,7 @@ def record_callbacks(
         add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
         save_changes(connection, result.changes, now)
         keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
-        keep(connection, refused_texts(result.rejections), source, now)
+        keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
 
 

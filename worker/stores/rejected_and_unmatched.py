@@ -1,17 +1,23 @@
-"""Callbacks whose order is not known yet: kept, found again by the ids that they name, and dropped once used."""
+"""What came in and could not be placed, which is kept.
+
+Refused input, with its errors; and callbacks whose order is not known yet, which are found again by the ids that they
+name, and dropped once used.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, insert, select
 
 from worker.database.bulk_statements import ids_of, insert_rows
-from worker.database.tables import UnmatchedCallback, table_of
+from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
+from worker.domain.records.incoming import RefusedText
 from worker.domain.records.orders import OrderKey
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.recharge_orders import ORDERS, by_account_and_column
 
+REJECTED = table_of(RejectedOrder)
 UNMATCHED = table_of(UnmatchedCallback)
 
 # The others are found by a later tick.
@@ -24,6 +30,13 @@ class KeptCallback(NamedTuple):
     id: int
     account: str
     payload: str
+
+
+def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
+    """Store refused input; `source` is the task or command that brought it."""
+    rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
+    if rows:
+        connection.execute(insert(REJECTED), rows)
 
 
 def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str]], now: datetime) -> None:
