@@ -4,16 +4,57 @@ Arguments come from other programs: whatever arrives is taken, checked by the op
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import structlog
+from celery import Task
+from celery.exceptions import Reject
+
+from worker.adapters.error_text import first_words
 from worker.celery import app
+from worker.database.error_kinds import kind_of
+from worker.database.transactions import is_transient
 from worker.domain.records.incoming import Unread
 from worker.messages.batch_in_pool import Arguments, of_batch
-from worker.messages.durable import DurableTask
 from worker.messages.sizes import UNREAD
 from worker.runtime import current
 
+log = structlog.stdlib.get_logger(__name__)
+
 _MOST_ERRORS = 5
 _LONGEST_ERROR = 500
+
+
+class DurableTask(Task):
+    """A task whose message is not lost: acknowledged after the commit, delivered again when the process dies.
+
+    Retried without end, at most a minute apart, while the database is away, full, read-only or otherwise not to be
+    had. A retry is a new message, sent before the old one is acknowledged.
+    """
+
+    acks_late = True
+    reject_on_worker_lost = True
+    # An operator may start the worker with a time limit.
+    acks_on_timeout = False
+    autoretry_for = (Exception,)
+    max_retries = None
+    retry_backoff = True
+    retry_backoff_max = 60
+    retry_jitter = True
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:
+        """Put the message back where the broker does not take the retry: Celery itself would drop it."""
+        error = kwargs.get("exc")
+        if error is not None and not is_transient(error):
+            # Time fixes no mistake of ours. The message is kept all the same: it may be the only word of an order.
+            log.error("a task fails, and not for want of a database", action="task_failed", exc_info=error)
+        elif error is not None and (kind := kind_of(error)) is not None:
+            words = f"a task is put off: {kind.words}"
+            log.warning(words, action=kind.action, task=self.name, error=first_words(error))
+        try:
+            return super().retry(*args, **kwargs)
+        except Reject as refused:
+            raise Reject(str(refused.reason), requeue=True) from refused
 
 
 @app.task(name="reconciler.reconcile", ignore_result=True, Strategy="worker.messages.dispatch:going_first")
