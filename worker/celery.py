@@ -23,8 +23,8 @@ from worker.adapters.log import configure_logging
 from worker.database.transactions import is_transient
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
-from worker.messages.batch_in_pool import is_in_batch
 from worker.messages.broker_outage import BrokerOutageFilter
+from worker.messages.single_order_batches import is_in_batch
 from worker.runtime import close_current, current, raise_windows
 from worker.settings import Settings, SettingsError, load_settings
 

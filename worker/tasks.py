@@ -15,7 +15,7 @@ from worker.celery import app
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import is_transient
 from worker.domain.records.incoming import Unread
-from worker.messages.batch_in_pool import Arguments, of_batch
+from worker.messages.single_order_batches import Arguments, of_batch
 from worker.messages.sizes import UNREAD
 from worker.runtime import current
 

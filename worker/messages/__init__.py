@@ -2,7 +2,7 @@
 
 `unpacking` makes messages of a broker's bytes, as far as `sizes` lets it, and leans on `library_internals` for that.
 `checking` hands Celery messages that are rebuilt from checked parts (`checked_message`). `dispatch` says what the main
-process does with them: a tick goes first, single orders are collected, as many as `batch_window` says, and taken in by
-one transaction (`batch_in_pool`). `commands` is remote control, as far as it is obeyed. What a task does whose database
-is away stands with the tasks (`worker.tasks.DurableTask`).
+process does with them: a tick goes first, single orders are collected, and taken in by one transaction
+(`single_order_batches`). `commands` is remote control, as far as it is obeyed. What a task does whose database is away
+stands with the tasks (`worker.tasks.DurableTask`).
 """

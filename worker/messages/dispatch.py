@@ -1,8 +1,8 @@
 """What the worker's main process does with a task's request: a tick goes first, a single order is collected.
 
 Both are put before the pool by Celery's own hook, `Task.Strategy`. Single orders that were collected are handed to the
-pool as one job (`_Batch`), as many as `batch_window` says: one commit for all that wait, and yet each message for
-itself. In the pool (`batch_in_pool`) the orders of a batch are taken in by one transaction. Then Celery runs the task
+pool as one job (`_Batch`), as many as a `BatchWindow` says: one commit for all that wait, and yet each message for
+itself. In the pool the orders of a batch are taken in by one transaction (`run`). Then Celery runs the task
 for each message, as ever, and the task returns what the transaction made of its order. So each caller has an answer of
 its own, and each message is acknowledged, retried or rejected by itself, and never before its order is committed.
 
@@ -27,9 +27,8 @@ from celery import bootsteps
 from celery.exceptions import TaskRevokedError
 from celery.worker import strategy
 
-from worker.messages.batch_in_pool import run
-from worker.messages.batch_window import BatchWindow
 from worker.messages.library_internals import waiting_for_a_process
+from worker.messages.single_order_batches import BatchWindow, run
 
 log = structlog.stdlib.get_logger(__name__)
 

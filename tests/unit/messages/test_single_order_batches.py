@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.messages.batch_window import MOST_HELD, MOST_TOGETHER, BatchWindow
+from worker.messages.single_order_batches import MOST_HELD, MOST_TOGETHER, BatchWindow
 
 
 def window_with(waiting: int, *, batches_at_once: int = 1) -> BatchWindow:

@@ -1,7 +1,8 @@
-"""In a process of the pool: one transaction for the arguments of many messages, then Celery's task for each message.
+"""Batches of single orders: how many share the next one, and one transaction for all of them in a process of the pool.
 
-The task finds what the transaction made of its arguments (`of_batch`), and ends as if it had done it itself: with an
-answer, or with the error that the transaction failed by, upon which it is retried.
+After the transaction Celery runs the task for each message. The task finds what the transaction made of its arguments
+(`of_batch`), and ends as if it had done it itself: with an answer, or with the error that the transaction failed by, by
+which it is retried. `dispatch` holds the requests themselves.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +18,68 @@ from worker.database.transactions import is_transient
 
 log = structlog.stdlib.get_logger(__name__)
 
+MOST_TOGETHER = 250
+"""Orders of one batch."""
+MOST_HELD = 2 * MOST_TOGETHER
+"""For so many messages room is made: one batch under way, and one that waits."""
+
 Arguments = tuple[list[Any], dict[str, Any]]
 # What Celery's tracer returns for a task: whether it failed, its answer as text or its error, its seconds.
 _Traced = tuple[int, Any, float]
 _Outcome = Callable[[], object]
 
 _outcome: ContextVar[_Outcome | None] = ContextVar("outcome of the batch", default=None)
+
+
+class BatchWindow:
+    """How many orders share the next batch, and for how many more messages the broker is asked meanwhile.
+
+    It counts the orders that wait and those that are under way, on one connection to the broker, and holds no message.
+    A commit costs about a millisecond, whatever it holds. So one batch is under way at a time, and what comes meanwhile
+    is the next: one order that comes alone waits for nothing, and the more come, the more share a commit.
+    """
+
+    def __init__(self, batches_at_once: int) -> None:
+        """`batches_at_once`: how many batches may be under way together."""
+        self._batches_at_once = batches_at_once
+        self._waiting = 0
+        self._under_way = 0
+        self._batches = 0
+        self._most = MOST_TOGETHER
+
+    @property
+    def extra_prefetch(self) -> int:
+        """How many messages the broker is asked for beyond what the processes work on.
+
+        Each order that is held here makes room for one more, as Celery does it for tasks that are to be run later. So
+        single orders are collected, while of lists no more are held than before.
+        """
+        return min(self._waiting + self._under_way, MOST_HELD)
+
+    def arrive(self) -> None:
+        """One more order waits."""
+        self._waiting += 1
+
+    def next_batch(self) -> int:
+        """Begin a batch and return how many of the waiting orders it takes; 0 where none may begin now."""
+        if self._batches >= self._batches_at_once:
+            return 0
+        count = min(self._most, self._waiting)
+        if count:
+            self._batches += 1
+            self._waiting -= count
+            self._under_way += count
+        return count
+
+    def end_batch(self, count: int, succeeded: bool) -> None:
+        """A batch of so many orders has ended.
+
+        While the database is away, each order that fails becomes a retry, which is held in memory: so the next batch
+        is of one, and each that succeeds after that allows twice as many.
+        """
+        self._batches -= 1
+        self._under_way -= count
+        self._most = min(2 * self._most, MOST_TOGETHER) if succeeded else 1
 
 
 def of_batch(alone: Callable[[], object]) -> object:
