@@ -49,7 +49,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "result_serializer": "json",
         "event_serializer": "json",
         # Messages are checked before Celery looks inside: a forged one would end it.
-        "worker_consumer": "worker.messages.checking:CheckedConsumer",
+        "worker_consumer": "worker.messages.checked_celery:CheckedConsumer",
         # Ticks have a queue of their own, so that a flood of orders delays no query. These two and no other: to consume
         # Celery's default queue would swallow other people's tasks on a shared broker.
         "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],
@@ -160,7 +160,7 @@ def _leave(message: str) -> NoReturn:
 with suppress(ImportError):
     _guard_kombu()
 # Remote control obeys some of Celery's commands only.
-app = Celery("reconciler", include=["worker.tasks"], control="worker.messages.commands:CheckedControl")
+app = Celery("reconciler", include=["worker.tasks"], control="worker.messages.checked_celery:CheckedControl")
 app.add_defaults(_configuration)
 
 

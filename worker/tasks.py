@@ -115,7 +115,7 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
 
 
 def _unread(sent: object) -> Unread | None:
-    """What was refused before it was read (`worker.messages.checking`); None for anything else under that name."""
+    """What was refused before it was read (`worker.messages.checked_message`); None for anything else of that name."""
     fields = sent if isinstance(sent, dict) else {}
     text, errors = fields.get("text"), fields.get("errors")
     if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):

@@ -1,16 +1,21 @@
-"""Remote control: which of Celery's commands this worker obeys, and what it reads of them.
+"""Celery's consumer and its remote control, which get to see only what was checked.
 
-Whoever reaches the broker may send a command. Those that look at the worker are obeyed, those for events, and
-`shutdown`. The others could leave a worker alive that does nothing (`cancel_consumer`, `rate_limit`, `pool_shrink`),
-make it take in other people's messages (`add_consumer`) or drop orders (`revoke`): they are refused, and answered so.
+`CheckedConsumer` hands on messages that are rebuilt from checked parts. `CheckedControl` obeys some commands: whoever
+reaches the broker may send one. Those that read the worker's state are obeyed, those for events, and `shutdown`. The
+others could leave a worker alive that does nothing (`cancel_consumer`, `rate_limit`, `pool_shrink`), make it take in
+other people's messages (`add_consumer`) or drop orders (`revoke`): they are refused, and answered so.
 """
 
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from celery.app.control import Control
+from celery.worker.consumer import Consumer
 from kombu.pidbox import Mailbox, Node
+
+from worker.messages.checked_message import LONGEST_TEXT, CheckedMessage, Unfit, brief
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,6 +32,65 @@ COMMANDS = INSPECTIONS | {"enable_events", "disable_events", "heartbeat", "shutd
 
 _LONGEST_NAME = 255
 _NO_USE = "this worker has no use for it"
+
+
+class CheckedConsumer(Consumer):
+    """Celery's consumer, which is handed checked messages only.
+
+    Celery itself would end with many a forged one and put it back into its queue, where it would end the next worker
+    as well.
+    """
+
+    def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        # Both read what other workers, or anybody else, say of themselves, and can end with it. This worker needs
+        # neither: it settles nothing with others but by the database. Events are sent all the same.
+        options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
+        super().__init__(*args, worker_options=options, **kwargs)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
+        """What is called with each message of the two queues."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def check_and_handle(message: Any) -> None:
+            try:
+                checked = CheckedMessage(message)
+            except MemoryError:
+                # Not the message's fault. Here as in what follows: Celery ends, and the broker has the message still.
+                raise
+            except Exception as error:
+                _log_dropped(message, error)
+                if not message.acknowledged:
+                    # Where RabbitMQ has a dead-letter exchange for the queue, it is kept there.
+                    message.reject_log_error(log, self.connection_errors)
+                return
+            try:
+                handle(checked)
+            except Exception as error:
+                if not checked.acknowledged or isinstance(error, self.connection_errors + self.channel_errors):
+                    raise
+                # It was settled before that: the answer to an unknown task could not be stored.
+                log.warning("no answer to a message", action="no_answer", error=type(error).__name__)
+
+        return check_and_handle
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """A message, of the two queues or of remote control, that could not even be unpacked."""
+        if isinstance(exc, MemoryError):
+            raise exc
+        _log_dropped(message, exc)
+        message.ack_log_error(log, self.connection_errors)
+
+
+def _log_dropped(message: Any, error: Exception) -> None:
+    log.error(
+        "a message was dropped: no task can be run from it",
+        action="message_dropped",
+        # Another error's text may hold all of the message.
+        error=str(error) if isinstance(error, Unfit) else type(error).__name__,
+        content_type=brief.repr(message.content_type),
+        headers=brief.repr(message.headers),
+        body=brief.repr(message.body[:LONGEST_TEXT] if isinstance(message.body, bytes | str) else message.body),
+    )
 
 
 class UnreadableCommand(Exception):

@@ -9,8 +9,8 @@ import pytest
 from kombu.message import Message
 from structlog.testing import capture_logs
 
+from worker.messages.checked_celery import CheckedConsumer
 from worker.messages.checked_message import CheckedMessage
-from worker.messages.checking import CheckedConsumer
 
 TASK = "reconciler.enqueue_order"
 
