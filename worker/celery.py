@@ -14,120 +14,22 @@ from typing import Any, NoReturn
 import structlog
 from celery import Celery, signals
 from celery.concurrency import get_implementation
-from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from worker.adapters.certificates import certified
 from worker.adapters.error_text import first_words
 from worker.adapters.log import configure_logging
+from worker.celery_settings import celery_settings
 from worker.database.transactions import is_transient
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
 from worker.messages.broker_outage import BrokerOutageFilter
 from worker.messages.single_order_batches import is_in_batch
 from worker.runtime import close_current, current, raise_windows
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import SettingsError, load_settings
 
-TICKS_QUEUE = "reconciler.ticks"
-ORDERS_QUEUE = "reconciler.orders"
-_REDIS = ("redis", "unix")
 _RECEIVES = "celery.worker.strategy"
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-def celery_settings(settings: Settings) -> dict[str, Any]:
-    """Celery's configuration, each setting with its reason."""
-    tick = settings.tick_seconds
-    return {
-        "broker_url": settings.broker_dsn,
-        "result_backend": settings.result_dsn,
-        # JSON only, in and out, answers and remote control included: a message is never unpickled.
-        "accept_content": ["json"],
-        "result_accept_content": ["json"],
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "event_serializer": "json",
-        # Messages are checked before Celery looks inside: a forged one would end it.
-        "worker_consumer": "worker.messages.checked_celery:CheckedConsumer",
-        # Ticks have a queue of their own, so that a flood of orders delays no query. These two and no other: to consume
-        # Celery's default queue would swallow other people's tasks on a shared broker.
-        "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],
-        "task_default_queue": ORDERS_QUEUE,
-        "task_create_missing_queues": False,
-        "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
-        # What a worker holds beyond what it works on, others cannot take. Single orders are collected all the same
-        # (worker/messages/dispatch.py); RabbitMQ 4 lets that grow no more once the worker consumes.
-        "worker_prefetch_multiplier": 1 if settings.broker_dsn.startswith(_REDIS) else 16,
-        # Single orders that are collected make room for more. After a lost connection Celery would set that back while
-        # they are counted.
-        "worker_enable_prefetch_count_reduction": False,
-        # A broker that is away, at start or later, is waited for without end.
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_retry": True,
-        "broker_connection_max_retries": None,
-        # Errors that belong to one channel (a Redis that is full, a key of the wrong type) would end the worker.
-        "broker_channel_error_retry": True,
-        "broker_connection_timeout": 5,
-        # RabbitMQ: a connection that is half open is noticed within two heartbeats.
-        "broker_heartbeat": 10,
-        # RabbitMQ notices it later than we do, and keeps exclusive queues of the dead connection locked: a worker that
-        # connects anew would end. Durable, because RabbitMQ means to refuse other queues; they expire by themselves.
-        "control_queue_exclusive": False,
-        "control_queue_durable": True,
-        "event_queue_exclusive": False,
-        "event_queue_durable": True,
-        "broker_use_ssl": certified(settings.broker_dsn),
-        "broker_transport_options": _transport_options(settings.broker_dsn),
-        "redis_socket_timeout": 10,
-        "redis_socket_connect_timeout": 5,
-        "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 10,
-        # A task that is under way when the broker is lost runs to its end: to kill its process would kill the passes in
-        # it. Delivered again it is harmless.
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Beat in memory: its shelf file corrupts, and stores times.
-        "beat_scheduler": "celery.beat:Scheduler",
-        "beat_max_loop_interval": tick,
-        "beat_schedule": {
-            "tick": {
-                "task": "reconciler.reconcile",
-                "schedule": tick,
-                # Ticks that pile up while no worker runs are worth nothing. By the wall clocks of two hosts, hence a
-                # minute.
-                "options": {"queue": TICKS_QUEUE, "expires": max(60.0, 10 * tick)},
-            }
-        },
-        "timezone": "UTC",
-        "enable_utc": True,
-    }
-
-
-def _queue(name: str) -> Queue:
-    # Without an exchange of its own, Celery would bind the queue of the ticks to the one of the orders, by their key.
-    return Queue(name, Exchange(name), routing_key=name)
-
-
-def _transport_options(broker: str) -> dict[str, Any]:
-    if not broker.startswith(_REDIS):
-        return {
-            # The broker says that it has a message before the caller is told so.
-            "confirm_publish": True,
-            # Over a half-open connection it never says so: without these the worker would wait for that without end,
-            # and notice no missing heartbeat.
-            "read_timeout": 10,
-            "write_timeout": 10,
-        }
-    return {
-        # After this, a message that a killed worker held is delivered again. Longer than any retry's wait, which is a
-        # minute.
-        "visibility_timeout": 300,
-        # Without these four, a half-open connection hangs worker and beat for good.
-        "socket_timeout": 10,
-        "socket_connect_timeout": 5,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-    }
 
 
 def _configuration() -> dict[str, Any]:

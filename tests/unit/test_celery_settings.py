@@ -5,7 +5,7 @@ import ssl
 import pytest
 from kombu import Connection
 
-from worker.celery import celery_settings
+from worker.celery_settings import celery_settings
 from worker.settings import Settings
 
 
