@@ -14,7 +14,7 @@ from worker.domain.index_ranges import first_pages
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded, Refused
 from worker.domain.scheduling.poll_schedule import prior_schedule
-from worker.stores.due_orders import claim, read_candidates
+from worker.stores.pending_orders import claim, read_candidates
 
 
 def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrated_database_url: str) -> None:

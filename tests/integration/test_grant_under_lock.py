@@ -34,7 +34,7 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
-from worker.stores.due_orders import claim, read_candidates
+from worker.stores.pending_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query
 from worker.stores.query_budgets import lock_slot_of_token, mark_in_flight, save_slot
 

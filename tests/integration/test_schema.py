@@ -25,8 +25,8 @@ from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.read_due_orders import choose_due
-from worker.stores.due_orders import read_candidates
-from worker.stores.recharge_orders import find_ids, overdue_orders
+from worker.stores.pending_orders import overdue_orders, read_candidates
+from worker.stores.recharge_orders import find_ids
 
 ORDERS = table_of(RechargeOrder)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -1,6 +1,7 @@
 """The tables. Names are a contract with billing systems, operators and dashboards: change none lightly.
 
-There are no foreign keys: orders leave for the archive, and the queries that polled them stay.
+There are no foreign keys: orders leave for the archive, and the queries that polled them stay. All tables stand in
+one file, longer than others: it is a list without logic, which is read beside the migrations.
 """
 
 from datetime import datetime

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from worker.database.bulk_statements import inserts_what_is_new
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.enqueueing import (
     EnqueueResult,
@@ -24,7 +25,6 @@ from worker.stores.recharge_orders import (
     by_account_and_column,
     insert_orders,
     insert_unknown,
-    inserts_unknown,
     lock_by_keys,
     save_changes,
 )
@@ -70,7 +70,7 @@ def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, 
     Only where no id is named twice. Where the archive knows one of those that seemed new, nothing is inserted, and all
     are to be looked for.
     """
-    if not submissions or not inserts_unknown(connection) or names_an_id_twice(submissions):
+    if not submissions or not inserts_what_is_new(connection) or names_an_id_twice(submissions):
         return set()
     ordered = sorted([one for _, _, one in submissions], key=lambda one: insertion_order(one.key))
     due = [first_due(one.submitted_at, rules) for one in ordered]

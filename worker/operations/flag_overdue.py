@@ -12,7 +12,8 @@ from worker.database.transactions import Database, retry_contention
 from worker.domain.giving_up import flag_overdue, overdue_before
 from worker.domain.records.order_changes import Change
 from worker.domain.records.parameters import Rules
-from worker.stores.recharge_orders import has_overdue, lock_overdue, save_changes
+from worker.stores.pending_orders import has_overdue, lock_overdue
+from worker.stores.recharge_orders import save_changes
 
 log = structlog.stdlib.get_logger(__name__)
 

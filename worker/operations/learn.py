@@ -22,7 +22,7 @@ from worker.domain.scheduling.stored_json import (
     schedule_text,
 )
 from worker.stores import poll_schedules
-from worker.stores.recharge_orders import count_pending, is_any_polled_alone
+from worker.stores.pending_orders import count_pending, is_any_polled_alone
 
 log = structlog.stdlib.get_logger(__name__)
 

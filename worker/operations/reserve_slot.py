@@ -25,7 +25,7 @@ from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.read_due_orders import choose_due
 from worker.stores.account_states import lock_states, save_state
-from worker.stores.due_orders import claim
+from worker.stores.pending_orders import claim
 from worker.stores.platform_queries import add_query, mark_lost
 from worker.stores.query_budgets import lock_free_slot, mark_in_flight, save_slot
 from worker.stores.recharge_orders import lease

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, func, literal_column, select, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -16,7 +16,6 @@ from worker.database.bulk_statements import (
     ids_of,
     insert_new,
     insert_rows,
-    inserts_what_is_new,
     one_of,
 )
 from worker.database.tables import OrderEventRow, RechargeOrder, table_of
@@ -81,11 +80,6 @@ def _stored_group(order: Order) -> int:
 def insert_orders(connection: Connection, orders: Iterable[Order], now: datetime) -> None:
     """Insert new orders, in the order given; the database gives their ids."""
     insert_rows(connection, ORDERS, [to_values(order, now) for order in orders])
-
-
-def inserts_unknown(connection: Connection) -> bool:
-    """Whether `insert_unknown` can be used on this database."""
-    return inserts_what_is_new(connection)
 
 
 def insert_unknown(
@@ -171,38 +165,6 @@ def lock_suspects(
     )
     statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(_MOST_SUSPECTS)
     statement = statement.with_for_update(skip_locked=True)
-    return [to_order(row) for row in connection.execute(statement)]
-
-
-def count_pending(connection: Connection, account: str, most: int) -> int:
-    """How many of the account's orders are pending; `most` where there are more."""
-    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
-    return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
-
-
-def is_any_polled_alone(connection: Connection, account: str) -> bool:
-    """Whether a pending order of the account may be polled in a query of its own: by its lane or its id kind."""
-    is_alone = (ORDERS.c.lane != Lane.BATCH) | (ORDERS.c.id_kind != IdKind.REQUEST_ID)
-    alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING, is_alone).limit(1)
-    return connection.scalar(alone) is not None
-
-
-def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
-    """The statement that reads these columns of the pending orders that were submitted before a time and that nobody
-    was shown yet, the longest pending first."""
-    overdue = (ORDERS.c.state == PENDING) & ORDERS.c.attention.is_(None) & (ORDERS.c.submitted_at < before)
-    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
-    return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
-
-
-def has_overdue(connection: Connection, before: datetime) -> bool:
-    """Whether there is one of them."""
-    return connection.scalar(overdue_orders(ORDERS.c.id, before=before, most=1)) is not None
-
-
-def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
-    """Lock and read so many of them at most; those that somebody else holds locked are passed over."""
-    statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
     return [to_order(row) for row in connection.execute(statement)]
 
 

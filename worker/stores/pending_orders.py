@@ -1,4 +1,4 @@
-"""Due orders: the statement that reads the candidates for a query, and the one that locks what was chosen."""
+"""Pending orders: the candidates for a query, what was chosen of them, those that are overdue, and their number."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -83,6 +83,38 @@ def read_dueness(
         )
         for row in rows
     ]
+
+
+def count_pending(connection: Connection, account: str, most: int) -> int:
+    """How many of the account's orders are pending; `most` where there are more."""
+    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
+    return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
+
+
+def is_any_polled_alone(connection: Connection, account: str) -> bool:
+    """Whether a pending order of the account may be polled in a query of its own: by its lane or its id kind."""
+    is_alone = (ORDERS.c.lane != Lane.BATCH) | (ORDERS.c.id_kind != IdKind.REQUEST_ID)
+    alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING, is_alone).limit(1)
+    return connection.scalar(alone) is not None
+
+
+def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
+    """The statement that reads these columns of the pending orders that were submitted before a time and that nobody
+    was shown yet, the longest pending first."""
+    overdue = (ORDERS.c.state == PENDING) & ORDERS.c.attention.is_(None) & (ORDERS.c.submitted_at < before)
+    # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
+    return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
+
+
+def has_overdue(connection: Connection, before: datetime) -> bool:
+    """Whether there is one of them."""
+    return connection.scalar(overdue_orders(ORDERS.c.id, before=before, most=1)) is not None
+
+
+def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
+    """Lock and read so many of them at most; those that somebody else holds locked are passed over."""
+    statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
+    return [to_order(row) for row in connection.execute(statement)]
 
 
 @lru_cache(maxsize=2)
