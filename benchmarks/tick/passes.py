@@ -33,10 +33,9 @@ from worker.operations.read_due_orders import choose_due
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
-from worker.stores.account_states import lock_states
 from worker.stores.platform_queries import QUERIES
-from worker.stores.query_budgets import BUDGETS
 from worker.stores.recharge_orders import ORDERS, to_values
+from worker.stores.slots_and_accounts import BUDGETS, lock_states
 
 PARTS = ("quiet_tick", "choose", "grant", "write_back")
 BATCH = 100

@@ -19,8 +19,8 @@ from worker.database.migrations import upgrade
 from worker.database.tables import Base, UnmatchedCallback, table_of
 from worker.database.transactions import Database
 from worker.domain.records.orders import OrderState
-from worker.stores.query_budgets import BUDGETS
 from worker.stores.recharge_orders import ORDERS
+from worker.stores.slots_and_accounts import BUDGETS
 
 _CHUNK = 250_000
 _KEPT_CALLBACKS = 1_000

@@ -36,7 +36,7 @@ from worker.reconcile import Reconciler
 from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
 from worker.stores.pending_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query
-from worker.stores.query_budgets import lock_slot_of_token, mark_in_flight, save_slot
+from worker.stores.slots_and_accounts import lock_slot_of_token, mark_in_flight, save_slot
 
 RULES = Rules(window_seconds=0.2, margin_seconds=0.05, deadline_seconds=0.2, grace_seconds=0.05, batch_size=5)
 CREDENTIALS = Credentials(account_sid=SID, auth_token="fedcba9876543210fedcba9876543210", app_id="app-1")

@@ -20,8 +20,8 @@ from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
-from worker.stores.account_states import lock_states, save_state
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
+from worker.stores.slots_and_accounts import lock_states, save_state
 
 ORDERS = table_of(RechargeOrder)
 QUERIES = table_of(PlatformQuery)

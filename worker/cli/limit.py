@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from worker.cli.session import Session
     from worker.domain.records.slots import Reading
     from worker.settings import Settings
-    from worker.stores.query_budgets import SlotRow
+    from worker.stores.slots_and_accounts import SlotRow
 
 _COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.

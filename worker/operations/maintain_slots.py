@@ -12,8 +12,15 @@ from worker.database.transactions import Connection, Database, DatabaseError, re
 from worker.domain.budget import begin, is_longer, lower_window, opens_in, raise_window
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
-from worker.stores.account_states import lock_states
-from worker.stores.query_budgets import SlotRow, add_slot, lock_rows, read_longest_windows, read_rows, save_slot
+from worker.stores.slots_and_accounts import (
+    SlotRow,
+    add_slot,
+    lock_rows,
+    lock_states,
+    read_longest_windows,
+    read_rows,
+    save_slot,
+)
 
 _ANSWER_SECONDS = 5.0
 

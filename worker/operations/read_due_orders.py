@@ -14,9 +14,8 @@ from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.operations.learn import read_schedule
-from worker.stores.account_states import read_state
 from worker.stores.pending_orders import read_candidates, read_chosen, read_dueness
-from worker.stores.query_budgets import read_rows
+from worker.stores.slots_and_accounts import read_rows, read_state
 
 
 def choose_due(

@@ -24,11 +24,10 @@ from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.read_due_orders import choose_due
-from worker.stores.account_states import lock_states, save_state
 from worker.stores.pending_orders import claim
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.query_budgets import lock_free_slot, mark_in_flight, save_slot
 from worker.stores.recharge_orders import lease
+from worker.stores.slots_and_accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
 
 
 def _random_token() -> str:

@@ -23,10 +23,16 @@ from worker.domain.records.reports import Answer
 from worker.domain.records.slots import Reading
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
-from worker.stores.account_states import lock_states, save_state
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
-from worker.stores.query_budgets import SlotRow, lock_slot_of_token, mark_in_flight, save_slot
 from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences, save_changes
+from worker.stores.slots_and_accounts import (
+    SlotRow,
+    lock_slot_of_token,
+    lock_states,
+    mark_in_flight,
+    save_slot,
+    save_state,
+)
 
 
 class _Locked(NamedTuple):

@@ -7,11 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, o
 
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.account_states import STATES
 from worker.stores.archived_orders import ARCHIVED, read_archived
 from worker.stores.platform_queries import QUERIES
-from worker.stores.query_budgets import BUDGETS
 from worker.stores.recharge_orders import EVENTS, ORDERS
+from worker.stores.slots_and_accounts import BUDGETS, STATES
 
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""

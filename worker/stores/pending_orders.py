@@ -28,9 +28,9 @@ from worker.domain.records.candidates import Candidate, Choice, IndexRange, Page
 from worker.domain.records.orders import Lane, Order
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
-from worker.stores.account_states import STATES
 from worker.stores.candidates_sql import candidates_sql
 from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
+from worker.stores.slots_and_accounts import STATES
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}

@@ -1,22 +1,28 @@
-"""The budget's rows: one per slot of an account SID."""
+"""The two rows that stand behind a query: the slot's in `query_budgets`, the account's in `account_states`.
+
+Whoever locks both locks the slot first: then no two wait for each other.
+"""
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from worker.database.tables import QueryBudget, table_of
+from worker.database.tables import AccountStateRow, QueryBudget, table_of
+from worker.domain.records.accounts import AccountState
 from worker.domain.records.slots import Slot
 
 BUDGETS = table_of(QueryBudget)
-_COLUMNS = (
+_SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
     *(BUDGETS.c.due_at, BUDGETS.c.boot_id, BUDGETS.c.boot_due_us, BUDGETS.c.wait_us, BUDGETS.c.token),
     *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
 )
+STATES = table_of(AccountStateRow)
+_STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
 MICROSECONDS = 1_000_000
 
 
@@ -34,7 +40,7 @@ class SlotRow:
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
     """All rows of these SIDs, without a lock: those of another deployment's slots as well."""
-    return [_to_slot_row(row) for row in connection.execute(select(*_COLUMNS)) if row.account_sid in sids]
+    return [_to_slot_row(row) for row in connection.execute(select(*_SLOT_COLUMNS)) if row.account_sid in sids]
 
 
 def read_longest_windows(connection: Connection, slots_per_sid: int) -> dict[str, float]:
@@ -46,14 +52,14 @@ def read_longest_windows(connection: Connection, slots_per_sid: int) -> dict[str
 
 def lock_rows(connection: Connection, ids: Collection[int], *, waits: bool) -> list[SlotRow]:
     """Lock these rows, in the order of their ids; those that somebody else holds are waited for, or left out."""
-    statement = select(*_COLUMNS).where(BUDGETS.c.id.in_(ids)).order_by(BUDGETS.c.id)
+    statement = select(*_SLOT_COLUMNS).where(BUDGETS.c.id.in_(ids)).order_by(BUDGETS.c.id)
     return [_to_slot_row(row) for row in connection.execute(statement.with_for_update(skip_locked=not waits))]
 
 
 def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | None:
     """Lock a slot's row, or return None at once where somebody else holds it or it does not exist."""
     statement = (
-        select(*_COLUMNS)
+        select(*_SLOT_COLUMNS)
         .where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number)
         .with_for_update(skip_locked=True)
     )
@@ -63,7 +69,7 @@ def lock_free_slot(connection: Connection, sid: str, number: int) -> SlotRow | N
 
 def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str) -> SlotRow | None:
     """Lock a slot's row, waiting for it; None where the token is no longer the slot's."""
-    statement = select(*_COLUMNS).where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number).with_for_update()
+    statement = select(*_SLOT_COLUMNS).where(BUDGETS.c.account_sid == sid, BUDGETS.c.slot == number).with_for_update()
     row = connection.execute(statement).one_or_none()
     return None if row is None or row.token != token else _to_slot_row(row)
 
@@ -82,6 +88,29 @@ def mark_in_flight(connection: Connection, row_id: int, query_id: int | None, ac
 def add_slot(connection: Connection, sid: str, number: int, slot: Slot, now: datetime) -> None:
     """Begin the row of a slot that has none."""
     connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **_to_values(slot), updated_at=now))
+
+
+def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
+    """Lock the rows of these accounts, in the order of their names, and read them. A row that is missing is begun."""
+    statement = (
+        select(*_STATE_COLUMNS).where(STATES.c.account.in_(accounts)).order_by(STATES.c.account).with_for_update()
+    )
+    states = {row["account"]: AccountState(**row) for row in connection.execute(statement).mappings()}
+    for account in sorted(set(accounts) - states.keys()):
+        states[account] = AccountState(account=account)
+        connection.execute(insert(STATES).values(asdict(states[account])))
+    return states
+
+
+def read_state(connection: Connection, account: str) -> AccountState:
+    """What is known of an account, without a lock; of one without a row, nothing yet."""
+    row = connection.execute(select(*_STATE_COLUMNS).where(STATES.c.account == account)).mappings().one_or_none()
+    return AccountState(account=account) if row is None else AccountState(**row)
+
+
+def save_state(connection: Connection, state: AccountState) -> None:
+    """Write a locked account's row."""
+    connection.execute(update(STATES).where(STATES.c.account == state.account).values(asdict(state)))
 
 
 def _to_values(slot: Slot) -> dict[str, object]:
