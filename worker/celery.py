@@ -175,12 +175,8 @@ def _open_worker(instance: Any, **_: object) -> None:
         current()
 
 
+# The second is for pools without processes of their own (solo, threads).
 @signals.worker_process_shutdown.connect(weak=False)
-def _close_process(**_: object) -> None:
-    close_current()
-
-
 @signals.worker_shutdown.connect(weak=False)
-def _close_worker(**_: object) -> None:
-    """For pools without processes of their own (solo, threads)."""
+def _close_process(**_: object) -> None:
     close_current()

@@ -120,6 +120,7 @@ class Reconciler:
 
     def _fail(self, query: Query, error: QueryError) -> None:
         effects = self._write_back.failed(query, error)
+        until = effects.state.backoff_until
         report = (
             log.error
             if failure_kind_of(error) in (QueryFailureKind.TOO_FREQUENT, QueryFailureKind.CONFIGURATION)
@@ -133,7 +134,7 @@ class Reconciler:
             outcome=error.outcome,
             status_code=error.status_code,
             status_msg=error.status_msg,
-            backed_off_until=_iso(effects),
+            backed_off_until=until.isoformat() if until else None,
             **({"help": _CONFIGURATION_HELP} if failure_kind_of(error) is QueryFailureKind.CONFIGURATION else {}),
         )
         if failure_kind_of(error) is QueryFailureKind.TOO_FREQUENT:
@@ -157,8 +158,3 @@ def _log_attention(query: Query, effects: QueryEffects) -> None:
                 reason=change.after.attention.value,
                 state=change.after.state.value,
             )
-
-
-def _iso(effects: QueryEffects) -> str | None:
-    until = effects.state.backoff_until
-    return until.isoformat() if until else None

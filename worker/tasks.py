@@ -66,12 +66,12 @@ def reconcile(*_: object, **__: object) -> None:
 @app.task(name="reconciler.enqueue_orders", base=DurableTask)
 def enqueue_orders(*sent: object, **named: object) -> object:
     """Take in a list of 1 to 1000 orders."""
-    return current().intake.enqueue_orders(_argument("orders", sent, named), source="reconciler.enqueue_orders")
+    return current().intake.enqueue_orders(_argument("orders", sent, named))
 
 
 def _enqueue_together(calls: list[Arguments]) -> Sequence[object]:
     orders = [_argument("order", tuple(sent), named) for sent, named in calls]
-    return current().intake.enqueue_singles(orders, source="reconciler.enqueue_order")
+    return current().intake.enqueue_singles(orders)
 
 
 @app.task(
@@ -88,19 +88,19 @@ def enqueue_order(*sent: object, **named: object) -> object:
 @app.task(name="reconciler.record_callbacks", base=DurableTask)
 def record_callbacks(*sent: object, **named: object) -> object:
     """Take in a list of the platform's callback bodies, as received."""
-    return current().intake.record_callbacks(_argument("callbacks", sent, named), source="reconciler.record_callbacks")
+    return current().intake.record_callbacks(_argument("callbacks", sent, named))
 
 
 @app.task(name="reconciler.cancel_orders", base=DurableTask)
 def cancel_orders(*sent: object, **named: object) -> object:
     """Stop polling orders, named by reference."""
-    return current().intake.cancel_orders(_argument("orders", sent, named), source="reconciler.cancel_orders")
+    return current().intake.cancel_orders(_argument("orders", sent, named))
 
 
 @app.task(name="reconciler.check_orders", base=DurableTask)
 def check_orders(*sent: object, **named: object) -> object:
     """Poll orders next, named by reference."""
-    return current().intake.check_orders(_argument("orders", sent, named), source="reconciler.check_orders")
+    return current().intake.check_orders(_argument("orders", sent, named))
 
 
 def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> object:

@@ -47,12 +47,8 @@ class SlotMaintenance:
         self._database = database
         self._clock = clock
         self._rules = rules
-        self._longer_windows: Sequence[LongerWindow] = ()
-
-    @property
-    def longer_windows(self) -> Sequence[LongerWindow]:
+        self.longer_windows: Sequence[LongerWindow] = ()
         """The slots on which nothing is asked, as the last call of `openings` found them."""
-        return self._longer_windows
 
     @retry_contention
     def prepare(self, slots: Sequence[SlotKey]) -> None:
@@ -95,7 +91,7 @@ class SlotMaintenance:
             # Not waiting: whoever holds a row must hold up no other slot.
             self.raise_windows(sids, waits=False)
         windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
-        self._longer_windows = [
+        self.longer_windows = [
             LongerWindow(slot=slot, its_window=windows[slot.key], our_window=own)
             for slot in slots
             if is_longer(windows.get(slot.key, 0.0), own)

@@ -1,7 +1,7 @@
 """The write-back: what a query's end changes, in one guarded transaction that may be repeated; the query never is."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -116,19 +116,16 @@ class WriteBack:
         save_changes(connection, effects.changes, now.database)
         if row is None:
             return replace(effects, reset_absences_since=None, return_suspects=None)
-        for state in self._states_after(query, effects, locked):
-            save_state(connection, state)
+        save_state(connection, effects.state)
+        if effects.backs_off_whole_sid:
+            for name, state in locked.states.items():
+                if name != query.account:
+                    save_state(connection, back_off(state, self._rules, now.database, jitter=random.random()))
         if effects.tightens_slot:
             save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
         mark_in_flight(connection, row.id, None, query.account)
         self._save_others(connection, query, effects, now)
         return effects
-
-    def _states_after(self, query: Query, effects: QueryEffects, locked: _Locked) -> Sequence[AccountState]:
-        others = locked.states.keys() - {query.account} if effects.backs_off_whole_sid else ()
-        now = locked.now.database
-        backed_off = [back_off(locked.states[name], self._rules, now, jitter=random.random()) for name in others]
-        return [effects.state, *backed_off]
 
     def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
         """What an answer does to orders that it was not about."""

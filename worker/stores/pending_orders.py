@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
@@ -128,9 +127,13 @@ def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
 
 def _first_due(index_range: IndexRange) -> ColumnElement[int]:
     lane, kind, group = index_range
+    in_range = and_(
+        ORDERS.c.lane == literal_column(f"'{lane.value}'"),
+        ORDERS.c.id_kind == literal_column(f"'{kind.value}'"),
+        ORDERS.c.age_bucket == literal_column(str(group)),
+    )
     # By LIMIT and not by EXISTS, which PostgreSQL might answer for all accounts by reading every due order.
-    due = is_due(STATES.c.account, bindparam("now")) & _is_polled(_text(lane), _text(kind), _number(group))
-    return select(literal(1)).where(due).limit(1).scalar_subquery()
+    return select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1).scalar_subquery()
 
 
 def _chosen(
@@ -195,14 +198,6 @@ def _as_it_is(value: datetime) -> datetime:
     return value
 
 
-def _text(value: StrEnum) -> ColumnElement[str]:
-    return literal_column(f"'{value.value}'")
-
-
-def _number(value: int) -> ColumnElement[int]:
-    return literal_column(str(value))
-
-
 def is_due(
     account: str | ColumnElement[str],
     now: datetime | ColumnElement[datetime],
@@ -210,8 +205,3 @@ def is_due(
 ) -> ColumnElement[bool]:
     """Whether an order of the account may be polled at this time."""
     return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
-
-
-def _is_polled(lane: Any, kind: Any, group: Any) -> ColumnElement[bool]:
-    """Whether an order stands in this range of the index."""
-    return and_(ORDERS.c.lane == lane, ORDERS.c.id_kind == kind, ORDERS.c.age_bucket == group)

@@ -86,7 +86,8 @@ class PlatformClient:
         failure = self._exchange(request, started, received)
         try:
             if received.status is not None and received.status != 200 and not isinstance(failure, DeadlineExceeded):
-                return self._http_error(received.status, received)
+                retry_after = wait_requested(received.retry_after, self._clock.now())
+                return HttpError(received.status, retry_after=retry_after, excerpt=_excerpt(received))
             if failure is not None:
                 return _with_excerpt(failure, received)
             body = decoded(bytes(received.body), received.content_encoding)
@@ -112,10 +113,6 @@ class PlatformClient:
             # Whatever was read: a cut connection looks like one that ended, and its answer like a whole one.
             return DeadlineExceeded(f"no whole answer within {self._deadline:g} s")
         return failure
-
-    def _http_error(self, status: int, received: Received) -> HttpError:
-        retry_after = wait_requested(received.retry_after, self._clock.now())
-        return HttpError(status, retry_after=retry_after, excerpt=_excerpt(received))
 
 
 def _with_excerpt(error: QueryError, received: Received) -> QueryError:
