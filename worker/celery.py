@@ -46,7 +46,7 @@ def _configuration() -> dict[str, Any]:
 
 def _guard_kombu() -> None:
     # Not at the top: it needs kombu's transport for Redis, and an import that fails would hide this module from Celery.
-    from worker.messages.unpacking import guard_kombu
+    from worker.messages.guarded_kombu import guard_kombu
 
     guard_kombu()
 

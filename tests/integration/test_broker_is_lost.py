@@ -17,7 +17,7 @@ from tests.support.processes import Program, celery, environment, running_beat, 
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
-from worker.messages.unpacking import guard_kombu
+from worker.messages.guarded_kombu import guard_kombu
 
 pytestmark = pytest.mark.slow
 

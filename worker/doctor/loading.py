@@ -15,7 +15,7 @@ from worker.settings.addresses import schemes
 
 # The client before the transport: where it is missing, kombu's module loads all the same, and fails later.
 _REDIS = ("redis", "kombu.transport.redis")
-# With RabbitMQ, too, the worker loads what guards the messages of both (worker/messages/unpacking.py).
+# With RabbitMQ, too, the worker loads what guards the messages of both (worker/messages/guarded_kombu.py).
 _RABBITMQ = (*_REDIS, "kombu.transport.pyamqp")
 _TRANSPORTS = {
     "redis": _REDIS,

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from tests.support.forging import envelope
 from tests.support.servers import EmbeddedValkey
+from worker.messages.guarded_kombu import GuardedRedisTransport, guard_kombu
 from worker.messages.library_internals import BoundedConnection, ReplyTooLong, waiting_for_a_process
 from worker.messages.sizes import LARGEST_ITEM, MOST_VALUES, Oversized
-from worker.messages.unpacking import GuardedRedisTransport, guard_kombu
 
 guard_kombu()
 
