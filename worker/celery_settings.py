@@ -48,7 +48,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         # RabbitMQ: a connection that is half open is noticed within two heartbeats.
         "broker_heartbeat": 10,
         # RabbitMQ notices it later than we do, and keeps exclusive queues of the dead connection locked: a worker that
-        # connects anew would end. Durable, because RabbitMQ means to refuse other queues; they expire by themselves.
+        # connects again would end. Durable, because RabbitMQ means to refuse other queues; they expire by themselves.
         "control_queue_exclusive": False,
         "control_queue_durable": True,
         "event_queue_exclusive": False,
@@ -69,8 +69,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             "tick": {
                 "task": "reconciler.reconcile",
                 "schedule": tick,
-                # Ticks that pile up while no worker runs are worth nothing. By the wall clocks of two hosts, hence a
-                # minute.
+                # Ticks that pile up while no worker runs are of no use. A minute, as it goes by the wall clocks of two
+                # hosts.
                 "options": {"queue": TICKS_QUEUE, "expires": max(60.0, 10 * tick)},
             }
         },

@@ -78,7 +78,7 @@ class GuardedQoS(redis.QoS):
         """Put back what was not acknowledged when a channel is closed.
 
         A connection that broke may leave no way to do that. kombu's error then would end the worker in the midst of
-        connecting anew; the messages come again by the visibility timeout.
+        connecting again; the messages come again by the visibility timeout.
         """
         try:
             super().restore_unacked(client)

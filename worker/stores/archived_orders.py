@@ -3,7 +3,7 @@
 An order stands in exactly one of the two tables, and moves from one to the other in one transaction that holds its row
 locked. So whoever looks for it
 - reads both tables in one statement (`recharge_orders.find_ids`), whose snapshot shows it in one of them;
-- locks what was found, and what is gone by then he looks for in the other table; who finds less than before begins anew
+- locks what was found, and looks in the other table for what is gone by then; who finds less than before begins again
   (`recharge_orders.lock_by_keys`). What was in neither table is new: two that insert it meet at its unique index,
   and nothing is moved on its first day (`worker.operations.archive`).
 PostgreSQL inserts first and looks afterwards: the unique index makes the insertion wait for a transaction that moves an

@@ -75,7 +75,7 @@ def order_by_id(connection: Connection, order_id: int) -> Row | None:
 
 
 def orders_named(connection: Connection, account: str, names: Sequence[str]) -> list[Row]:
-    """The orders of an account that have any of these names as their request_id or custom_parm, likewise."""
+    """The orders of an account that have any of these names as their request_id or custom_parm, archived or not."""
     found: dict[int, Row] = {}
     # One statement for each index: an OR over both would use neither on some databases.
     for name in ("request_id", "custom_parm"):

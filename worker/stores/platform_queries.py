@@ -61,7 +61,7 @@ def add_query(
 
 
 def mark_lost(connection: Connection, query_id: int | None) -> None:
-    """A query that is still in flight when its slot is granted anew has lost its worker."""
+    """A query that is still in flight when its slot is granted again has lost its worker."""
     if query_id is not None:
         _end(connection, query_id, {"outcome": "lost"})
 
