@@ -74,25 +74,13 @@ _SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
 # 1020 is raised by MariaDB 11.6.2 and newer: a locking read after a plain read of a row that was changed in between.
 _MYSQL_CODES: Mapping[int, ErrorKind] = MappingProxyType(
     {
-        1020: ErrorKind.CONTENDED,
-        1213: ErrorKind.CONTENDED,
+        **dict.fromkeys((1020, 1213), ErrorKind.CONTENDED),
         1205: ErrorKind.LOCKED,
-        1021: ErrorKind.FULL,
-        1114: ErrorKind.FULL,
-        1036: ErrorKind.READ_ONLY,
-        1792: ErrorKind.READ_ONLY,
-        1836: ErrorKind.READ_ONLY,
-        1040: ErrorKind.CONNECTIONS,
-        1203: ErrorKind.CONNECTIONS,
-        1226: ErrorKind.CONNECTIONS,
-        1044: ErrorKind.REFUSED,
-        1045: ErrorKind.REFUSED,
-        1049: ErrorKind.REFUSED,
-        1053: ErrorKind.UNREACHABLE,
-        2002: ErrorKind.UNREACHABLE,
-        2003: ErrorKind.UNREACHABLE,
-        2006: ErrorKind.UNREACHABLE,
-        2013: ErrorKind.UNREACHABLE,
+        **dict.fromkeys((1021, 1114), ErrorKind.FULL),
+        **dict.fromkeys((1036, 1792, 1836), ErrorKind.READ_ONLY),
+        **dict.fromkeys((1040, 1203, 1226), ErrorKind.CONNECTIONS),
+        **dict.fromkeys((1044, 1045, 1049), ErrorKind.REFUSED),
+        **dict.fromkeys((1053, 2002, 2003, 2006, 2013), ErrorKind.UNREACHABLE),
     }
 )
 _SQLITE_CODES: Mapping[int, ErrorKind] = MappingProxyType(
