@@ -8,7 +8,7 @@ ranges in one statement.
 
 from collections.abc import Iterator, Sequence
 
-from worker.domain.records.candidates import IndexRange, Page, Pages
+from worker.domain.records.candidates import Page, Pages
 
 _COLUMNS = "id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group"
 
@@ -60,23 +60,15 @@ def candidates_sql(kind: str, pages: Pages) -> str:
         if kind == "postgresql":
             parts += _postgresql_reads(some, direction)
         else:
-            reads = [_read(index_range, most, direction) for index_range, most in some]
+            named = {"columns": _COLUMNS, "direction": direction}
+            reads = [
+                _PAGE.format(**named, lane=lane, id_kind=id_kind, age_bucket=age_bucket, most=most)
+                for (lane, id_kind, age_bucket), most in some
+            ]
             parts += [_SQLITE_PAGE.format(page=read) for read in reads] if kind == "sqlite" else reads
     if pages.checked:
         parts.append(_CHECKED.format(columns=_COLUMNS, most=pages.checked))
     return "UNION ALL\n".join(parts)
-
-
-def _read(index_range: IndexRange, most: int, direction: str) -> str:
-    lane, id_kind, age_bucket = index_range
-    return _PAGE.format(
-        columns=_COLUMNS,
-        lane=lane.value,
-        id_kind=id_kind.value,
-        age_bucket=age_bucket,
-        direction=direction,
-        most=most,
-    )
 
 
 def _postgresql_reads(pages: Sequence[Page], direction: str) -> Iterator[str]:
