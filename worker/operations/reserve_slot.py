@@ -67,7 +67,7 @@ class Grants:
             permission = may_query(row.slot, now, rules)
             if permission is Permission.CLAMP:
                 save_slot(connection, row.id, clamp(row.slot, now, rules), now.database)
-            if permission is not Permission.ASK:
+            if permission is not Permission.QUERY:
                 return None
             # Choose the orders, and lock them.
             chosen = _choose_in_turn(connection, slot, row.last_account, now, rules)
