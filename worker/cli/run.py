@@ -1,10 +1,16 @@
 """`reconciler run`: worker and beat, for one machine."""
 
+import queue
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated
 
 import typer
+
+from worker.adapters.child_processes import Child, ChildGroup, stop_signals_handled
 
 # Beyond the longest time that a query and its write-back can take.
 _SPARE_SECONDS = 30.0
@@ -21,7 +27,6 @@ def run(concurrency: Concurrency = None) -> None:
     SIGTERM or Ctrl-C lets the query that is under way finish, then ends both; a second one ends them at once. When one
     of them ends by itself the other is stopped, and the exit status is 1, so that a supervisor starts both again.
     """
-    from worker.cli.children import run_together
     from worker.cli.errors import CommandError
     from worker.cli.session import check_database, read_settings
     from worker.runtime import rules_of
@@ -42,8 +47,50 @@ def run(concurrency: Concurrency = None) -> None:
         raise CommandError(f"{culprit}, so both are stopped; what it wrote above says why")
 
 
-def _say_started(processes: Mapping[str, int]) -> None:
-    listed = ", ".join(f"{name} (process {process})" for name, process in processes.items())
+def run_together(
+    programs: Mapping[str, Sequence[str]],
+    *,
+    patience_seconds: float,
+    started: Callable[[Collection[Child]], None],
+    stopping: Callable[[], None],
+) -> Child | None:
+    """Run programs until one ends or a signal comes; returns the one that ended by itself, None after a signal.
+
+    SIGTERM, SIGINT and SIGHUP reach the programs as SIGTERM, which lets them end in order. A second signal, or
+    `patience_seconds` after the first, kills them. To be called in the main thread. Raises OSError where a program
+    cannot be started.
+    """
+    # Put from a signal's handler as well: of the queues, only this one may be.
+    events: queue.SimpleQueue[Child | int] = queue.SimpleQueue()
+    # Whoever is left at the end is killed: what a killed program has started, or all, where one could not be started.
+    with stop_signals_handled(events.put), ChildGroup() as group:
+        for name, command in programs.items():
+            Child(command, name=name, group=group, ends_with_starter=True)
+        for child in group.children:
+            threading.Thread(target=_put_its_end, args=(child, events), daemon=True).start()
+        started(group.children)
+        first = events.get()
+        stopping()
+        give_up = time.monotonic() + patience_seconds
+        for child in group.children:
+            child.send_signal(signal.SIGTERM)
+        while not all(child.has_ended() for child in group.children):
+            try:
+                event = events.get(timeout=max(0.0, give_up - time.monotonic()))
+            except queue.Empty:
+                event = signal.SIGKILL
+            if not isinstance(event, Child):
+                group.kill()
+    return first if isinstance(first, Child) else None
+
+
+def _put_its_end(child: Child, events: "queue.SimpleQueue[Child | int]") -> None:
+    child.wait()
+    events.put(child)
+
+
+def _say_started(children: Collection[Child]) -> None:
+    listed = ", ".join(map(str, children))
     typer.echo(f"Started {listed}. Ctrl-C stops them.", err=True)
 
 

@@ -3,13 +3,14 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.waiting import eventually
-from worker.cli.children import Ended, run_together
+from worker.adapters.child_processes import Child
+from worker.cli.run import run_together
 
 FOREVER = "import time; time.sleep(600)"
 WAITS = "pathlib.Path(sys.argv[1]).touch(); " + FOREVER
@@ -38,11 +39,11 @@ class Stage:
         for name in names:
             eventually((self.folder / name).exists, f"{name} is ready")
 
-    def run(self, *, then: Callable[[], None] = lambda: None, patience: float = 60.0, **programs: str) -> Ended | None:
+    def run(self, *, then: Callable[[], None] = lambda: None, patience: float = 60.0, **programs: str) -> Child | None:
         """Run them; `then` is done when all were started."""
 
-        def started(processes: Mapping[str, int]) -> None:
-            self.processes.update(processes)
+        def started(children: Collection[Child]) -> None:
+            self.processes.update({child.name: child.pid for child in children})
             then()
 
         def stopping() -> None:
@@ -72,7 +73,8 @@ def is_running(process: int) -> bool:
 
 def test_when_one_ends_by_itself_the_others_are_stopped_and_it_is_named(stage: Stage) -> None:
     ended = stage.run(worker="sys.exit(3)", beat=FOREVER)
-    assert ended == Ended(name="worker", status=3)
+    assert ended
+    assert (ended.name, ended.wait()) == ("worker", 3)
     assert str(ended) == "worker ended with status 3"
     assert stage.told == 1
 
@@ -142,4 +144,5 @@ def test_a_signal_that_is_ignored_stays_ignored(stage: Stage) -> None:
         ended = stage.run(then=then, worker="sys.exit(0)", beat=FOREVER)
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert ended == Ended(name="worker", status=0)
+    assert ended
+    assert (ended.name, ended.wait()) == ("worker", 0)

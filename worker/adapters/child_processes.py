@@ -1,0 +1,269 @@
+"""Child processes: how `reconciler run`, the demo, the tests and the benchmarks start, watch and stop programs.
+
+A child leads a process group of its own, or shares one with others. So Ctrl-C in a terminal reaches the starter alone,
+which stops its children in order; and what a child has started in its turn is killed with it. A program that is only
+run to its end, for its output, needs none of this: that is `subprocess.run`.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO, Self
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The signals by which a person, a supervisor or a terminal that closes asks a program to end."""
+
+_POLL_SECONDS = 0.2
+_GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
+
+
+class ChildError(RuntimeError):
+    """A child ended by itself, or something took too long; `str()` says which, with the last lines of its log."""
+
+
+class Child:
+    """A program that was started. As a context manager it is killed at the end, whatever happens."""
+
+    lines_in_errors = 12
+    """How many of the last lines of its log stand in an error."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        name: str,
+        log: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
+        group: "ChildGroup | None" = None,
+        is_piped: bool = False,
+        ends_with_starter: bool = False,
+    ) -> None:
+        """Start it. Raises OSError where that cannot be done.
+
+        Args:
+            command: the program and its arguments.
+            name: what it is called in errors.
+            log: the file that its output is added to, errors included; without it both are the starter's own.
+            env, cwd, user: as the starter's, where they are not given.
+            group: the group that it joins; without it a process group of its own, which is killed with it.
+            is_piped: standard input and output are `pipes`. Otherwise it has no standard input: a group in the
+                background must not read from the terminal.
+            ends_with_starter: it gets SIGTERM when the thread that started it ends, even by SIGKILL; on Linux only.
+        """
+        self.name = name
+        self.log = log
+        self._is_alone = group is None
+        with nullcontext() if log is None else log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if is_piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if is_piped else output,
+                stderr=None if output is None else subprocess.STDOUT,
+                text=True,
+                env=env,
+                cwd=cwd,
+                user=user,
+                extra_groups=[] if user else None,
+                process_group=group.leader if group else 0,
+                preexec_fn=_end_with_starter() if ends_with_starter else None,
+            )
+        if group:
+            group.children.append(self)
+
+    def __str__(self) -> str:
+        status = self._process.poll()
+        if status is None:
+            return f"{self.name} (process {self.pid})"
+        return f"{self.name} ended with {f'status {status}' if status >= 0 else f'signal {-status}'}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """What it has written to its log so far."""
+        return "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
+
+    def has_ended(self) -> bool:
+        """Whether it runs no more, for whatever reason."""
+        return self._process.poll() is not None
+
+    def check(self) -> None:
+        """Raise ChildError where it has ended."""
+        if self.has_ended():
+            raise ChildError(f"{self} by itself{self.end_of_log()}")
+
+    def end_of_log(self) -> str:
+        """The last lines of its log, as the end of an error; empty where it has no log."""
+        if self.log is None:
+            return ""
+        lines = self.output.splitlines()[-self.lines_in_errors :]
+        return "\n".join([f"; the end of {self.log}:", *(lines or ["(it wrote nothing)"])])
+
+    @property
+    def pipes(self) -> tuple[IO[str], IO[str]]:
+        """The standard input and output of a piped child, for the starter to write to and to read from."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise ValueError(f"{self.name} was started without pipes")
+        return self._process.stdin, self._process.stdout
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended; what it has started gets none."""
+        self._process.send_signal(number)
+
+    def wait(self, *, seconds: float | None = None) -> int:
+        """Wait for its end; returns its exit status, negative the number of the signal that ended it.
+
+        Raises ChildError where it takes longer than so many seconds.
+        """
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ChildError(f"{self.name} did not end within {seconds:g} s{self.end_of_log()}") from None
+
+    def stop(self, *, seconds: float, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end, and kill it where it has not after so many seconds; returns its exit status, as `wait`."""
+        stop_all([self], seconds=seconds, how=how)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it at once, with what is left of the group that it leads. Harmless where it has ended."""
+        if self._is_alone:
+            _kill_group(self.pid)
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            # What was not written yet is of no use to a program that has ended.
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class ChildGroup:
+    """Children that share one process group. As a context manager the whole group is killed at the end.
+
+    With a guard the group ends whatever becomes of the starter: a small program leads the group and reads from a pipe
+    that the starter holds open. When the pipe closes, as the starter has ended, crashed or was killed, the guard kills
+    the group with SIGKILL. Without one the first child leads it.
+    """
+
+    def __init__(self, *, has_guard: bool = False) -> None:
+        self.children: list[Child] = []
+        """All that were started in it, the first one first."""
+        if has_guard:
+            Child([sys.executable, "-I", "-S", "-c", _GUARD], name="guard", is_piped=True, group=self)
+
+    @property
+    def leader(self) -> int:
+        """The process id of the first child, by which the group is called; 0 where there is none yet."""
+        return self.children[0].pid if self.children else 0
+
+    def kill(self) -> None:
+        """End all of the group at once, with what its members have started in it."""
+        # 0 would be our own group.
+        if self.children:
+            _kill_group(self.leader)
+        for child in self.children:
+            child.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def stop_all(children: Collection[Child], *, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:
+    """Ask children to end, all at once, and kill those that have not after so many seconds."""
+    for child in children:
+        # One that is stopped (SIGSTOP) would not hear the other.
+        child.send_signal(signal.SIGCONT)
+        child.send_signal(how)
+    give_up = time.monotonic() + seconds
+    for child in children:
+        try:
+            child.wait(seconds=max(0.0, give_up - time.monotonic()))
+        except ChildError:
+            child.kill()
+
+
+def wait_until(
+    is_ready: Callable[[], object],
+    what: str,
+    *,
+    seconds: float,
+    poll_seconds: float = _POLL_SECONDS,
+    children: Collection[Child] = (),
+) -> None:
+    """Wait until something is true. Raises ChildError where it takes too long, or a child ends meanwhile."""
+    give_up = time.monotonic() + seconds
+    while not is_ready():
+        for child in children:
+            child.check()
+        if time.monotonic() > give_up:
+            logs = "".join(child.end_of_log() for child in children)
+            raise ChildError(f"{what} did not come within {seconds:g} s{logs}")
+        time.sleep(poll_seconds)
+
+
+@contextmanager
+def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
+    """Within, SIGTERM, SIGINT and SIGHUP call `handle` with their number. To be used in the main thread."""
+
+    def call(number: int, frame: FrameType | None) -> None:
+        handle(number)
+
+    # What the caller ignores (`nohup`, a script's job in the background) stays ignored.
+    handled = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, call) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment for a program of ours: of our settings these alone, and our modules in any folder.
+
+    A program that runs away from the checkout would not find it where it is not installed. Its output is not buffered:
+    whoever waits for what it writes reads it at once.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("RECONCILER_")}
+    places = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]
+    return inherited | {"PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"} | dict(settings)
+
+
+def _end_with_starter() -> Callable[[], None] | None:
+    """What a program does before it begins, so that it gets SIGTERM even where its starter is killed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
+
+    def arrange() -> None:
+        prctl(set_death_signal, signal.SIGTERM)
+
+    return arrange
+
+
+def _kill_group(leader: int) -> None:
+    # macOS answers EPERM where only zombies are left.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
