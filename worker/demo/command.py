@@ -1,23 +1,20 @@
 """`reconciler demo`: the command."""
 
+import contextlib
 import json
 import re
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
 from rich.console import Console
 from typer import Exit, Option
 
-from worker.demo.control import PlatformControl
+from worker.adapters.child_processes import ChildError, stop_signals_handled
 from worker.demo.plan import (
     FEWEST_ORDERS,
     LONGEST_WINDOW_SECONDS,
@@ -27,13 +24,10 @@ from worker.demo.plan import (
     make_plan,
 )
 from worker.demo.play import Play
-from worker.demo.processes import DemoError, Processes
 from worker.demo.report import as_json as to_json
 from worker.demo.report import closing, opening, verdict, where_next
-from worker.demo.stage import Stage
+from worker.demo.stage import DemoError, Stage
 from worker.demo.summary import Summary
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DATABASE_HELP = "SQLAlchemy URL of a database that is empty or migrated; without it, SQLite in the work folder."
 _BROKER_HELP = "URL of a Redis, Valkey or RabbitMQ that no worker of ours uses; without it, Valkey from its wheel."
@@ -66,12 +60,12 @@ def demo(
     console = Console(stderr=as_json)
     folder = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     try:
-        with _signals_raise():
+        with stop_signals_handled(_Interruption()):
             summary = _run(console, folder, database_url, broker_url, orders, Pace(window=window), seed, began)
     except _Interrupted as interrupted:
         _say(console, f"\nStopped: nothing is left running. What there was is in {folder}")
         raise Exit(128 + interrupted.number) from None
-    except DemoError as error:
+    except (ChildError, DemoError) as error:
         if not any(folder.glob("*.log")):
             shutil.rmtree(folder)
         _leave(str(error))
@@ -95,28 +89,17 @@ def _run(
     broker = _without_password(broker_url) if broker_url else "Valkey, from its wheel"
     database = _without_password(database_url) if database_url else f"SQLite, in {folder}"
     _say(console, opening(plan, pace, broker=broker, database=database))
-    with Processes(folder) as processes:
-        stage = Stage(processes, folder=folder, run=run, pace=pace, seed=seed)
-        settings = stage.configure(database_url, broker_url)
+    with Stage(folder=folder, run=run, pace=pace, seed=seed, database_url=database_url, broker_url=broker_url) as stage:
         with console.status("Starting broker, database, platform, worker and beat ..."):
-            if broker_url:
-                stage.use_broker(settings)
-            else:
-                stage.start_broker(settings)
-            stage.migrate(settings, is_own=database_url is None)
-            platform = PlatformControl(stage.start_platform())
-            stage.start_worker_and_beat(settings)
-        play = Play(plan=plan, pace=pace, stage=stage, settings=settings, platform=platform, began=began)
-        try:
-            is_done = play.watch(console, processes)
+            platform = stage.set_up()
+        with contextlib.closing(Play(plan=plan, stage=stage, platform=platform, began=began)) as play:
+            is_done = play.watch(console)
             # Whatever they do now comes to its end first, so that both sides of the comparison stand still.
-            processes.stop("beat", "worker")
+            stage.stop_worker_and_beat()
             summary = play.compare(timed_out=not is_done)
-        finally:
-            play.close()
     _say(console, closing(summary))
     example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id
-    shown = _without_password(settings.database_dsn)
+    shown = _without_password(stage.settings.database_dsn)
     next_steps = where_next(
         folder,
         database=shown,
@@ -142,23 +125,16 @@ def _called_as() -> str:
     return sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
 
 
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Within, the first signal ends the demo by an exception; later ones do not disturb its cleaning up."""
+class _Interruption:
+    """The handler of signals: the first one ends the demo, later ones do not disturb its cleaning up."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for one in heard:
-            signal.signal(one, signal.SIG_IGN)
-        raise _Interrupted(number)
+    def __init__(self) -> None:
+        self._has_come = False
 
-    # What the caller has ignored (nohup, a script's background job) stays ignored.
-    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __call__(self, number: int) -> None:
+        if not self._has_come:
+            self._has_come = True
+            raise _Interrupted(number)
 
 
 def _leave(message: str) -> NoReturn:

@@ -7,14 +7,12 @@ from rich.console import Console
 
 from worker.database.transactions import Database
 from worker.demo.control import PlatformControl
-from worker.demo.plan import Pace, Plan, PlannedOrder
-from worker.demo.processes import Processes
-from worker.demo.progress import Progress, read_orders, read_progress
+from worker.demo.plan import Plan, PlannedOrder
+from worker.demo.progress import read_orders, read_progress
 from worker.demo.stage import ORDERS_QUEUE, Stage
 from worker.demo.summary import Summary, summarise
-from worker.demo.view import Moment, view_for
+from worker.demo.view import Moment, shown_on
 from worker.domain.records.orders import OrderState
-from worker.settings import Settings
 
 LIMIT_SECONDS = 83.0
 """From the demo's begin. What follows - an orderly stop, the comparison - fits into the rest of 90 s."""
@@ -25,39 +23,28 @@ _READ_SECONDS = 0.4
 class Play:
     """Feeds the orders and watches them. `began` is the demo's begin on the monotonic clock."""
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        pace: Pace,
-        stage: Stage,
-        settings: Settings,
-        platform: PlatformControl,
-        began: float,
-    ) -> None:
+    def __init__(self, *, plan: Plan, stage: Stage, platform: PlatformControl, began: float) -> None:
         self._plan = plan
-        self._pace = pace
         self._stage = stage
         self._platform = platform
         self._began = began
-        self._celery = stage.celery(settings)
-        self._database = Database(settings.database_dsn, pool_size=1)
+        self._database = Database(stage.settings.database_dsn, pool_size=1)
         self._placed = 0
 
-    def watch(self, console: Console, processes: Processes) -> bool:
+    def watch(self, console: Console) -> bool:
         """Place, enqueue and watch. Returns whether all was done before the time was up."""
         lists = self._lists_in_time()
-        with view_for(console) as view:
+        with shown_on(console) as show:
             while True:
                 for orders in next(lists, ()):
                     self._hand_over(orders)
                 moment = self._look()
-                view.show(moment)
+                show(moment)
                 if self._is_done(moment):
                     return True
                 if moment.seconds > LIMIT_SECONDS:
                     return False
-                processes.check()
+                self._stage.check()
                 time.sleep(_READ_SECONDS)
 
     def compare(self, *, timed_out: bool) -> Summary:
@@ -66,22 +53,21 @@ class Play:
             self._platform.truth(),
             read_orders(self._database, self._plan.account),
             self._platform.record(),
-            window=self._pace.window,
+            window=self._stage.pace.window,
             seconds=time.monotonic() - self._began,
             timed_out=timed_out,
         )
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close the connections to the database."""
         self._database.close()
-        self._celery.close()
 
     def _lists_in_time(self) -> Iterator[list[tuple[PlannedOrder, ...]]]:
         """At each call, the lists whose time has come since the call before."""
         start, lists = time.monotonic(), list(self._plan.lists)
         handed = 0
         while handed < len(lists):
-            due = min(len(lists), int((time.monotonic() - start) / self._pace.between_lists) + 1)
+            due = min(len(lists), int((time.monotonic() - start) / self._stage.pace.between_lists) + 1)
             yield lists[handed:due]
             handed = due
 
@@ -89,7 +75,9 @@ class Play:
         """Place orders at the platform, and enqueue them by the task's name: nothing of ours is imported for that."""
         self._platform.place(orders)
         submissions = [order.submission(self._plan.account) for order in orders]
-        self._celery.send_task("reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True)
+        self._stage.celery.send_task(
+            "reconciler.enqueue_orders", args=[submissions], queue=ORDERS_QUEUE, ignore_result=True
+        )
         self._placed += len(orders)
 
     def _look(self) -> Moment:
@@ -99,11 +87,11 @@ class Play:
             placed=self._placed,
             progress=read_progress(self._database, self._plan.account, self._stage.account.sid),
             callbacks=self._platform.callbacks(),
-            window=self._pace.window,
+            window=self._stage.pace.window,
         )
 
     def _is_done(self, moment: Moment) -> bool:
-        progress: Progress = moment.progress
+        progress = moment.progress
         return (
             progress.orders == len(self._plan.orders)
             and progress.final == self._plan.settling

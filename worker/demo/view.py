@@ -1,9 +1,8 @@
 """What a person sees while the demo runs: a live picture in a terminal, a line now and then elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -40,27 +39,17 @@ class Moment:
     window: float
 
 
-class View(Protocol):
-    """Shows moments; a context manager around the time in which it does."""
-
-    def show(self, moment: Moment) -> None:
-        """Show this one; calls come several times a second."""
-
-    def __enter__(self) -> Self:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the screen in order."""
+@contextmanager
+def shown_on(console: Console) -> Iterator[Callable[[Moment], None]]:
+    """What shows moments, several times a second: the live picture on a terminal that can show it, lines elsewhere."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield _Lines(console).show
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda moment: live.update(picture_of(moment), refresh=True)
 
 
-def view_for(console: Console) -> View:
-    """The live picture where the console is a terminal that can show it, lines elsewhere."""
-    return _LiveView(console) if console.is_terminal and not console.is_dumb_terminal else _LineView(console)
-
-
-class _LineView:
+class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next = 0.0
@@ -69,31 +58,6 @@ class _LineView:
         if moment.seconds >= self._next:
             self._next = moment.seconds + _BETWEEN_LINES_SECONDS
             self._console.print(line_of(moment), highlight=False, soft_wrap=True, markup=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-
-class _LiveView:
-    def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, auto_refresh=False)
-
-    def show(self, moment: Moment) -> None:
-        self._live.update(picture_of(moment), refresh=True)
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
 
 def line_of(moment: Moment) -> str:

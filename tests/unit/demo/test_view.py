@@ -5,7 +5,7 @@ from io import StringIO
 from rich.console import Console
 
 from worker.demo.progress import Progress, QueryLine
-from worker.demo.view import Moment, line_of, view_for
+from worker.demo.view import Moment, line_of, shown_on
 from worker.domain.records.orders import OrderState, Source
 
 ANSWERED = QueryLine(
@@ -33,9 +33,9 @@ MOMENT = Moment(seconds=12.0, orders=1000, placed=490, progress=PROGRESS, callba
 def shown(*moments: Moment, terminal: bool) -> str:
     out = StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, _environ={"TERM": "xterm"})
-    with view_for(console) as view:
+    with shown_on(console) as show:
         for moment in moments:
-            view.show(moment)
+            show(moment)
     return out.getvalue()
 
 
