@@ -17,7 +17,8 @@ from sqlalchemy.pool import NullPool
 from tests.support import command_line
 from tests.support.processes import Program, environment, running_platform, running_worker, send_tasks
 from tests.support.raw_query import look, tell
-from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.server_process import free_port
+from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]

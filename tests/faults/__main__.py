@@ -16,7 +16,7 @@ from tests.faults.lanes import brokers_there, databases_there
 from tests.faults.plan import plan
 from tests.faults.report import write_report
 from tests.faults.runner import Result, Results, run
-from tests.support.descendants import end_with_all_descendants
+from tests.support.processes import end_with_all_descendants
 from tests.support.small_disk import use_own_mounts
 
 _LANES = 2 * (os.cpu_count() or 1)

@@ -16,7 +16,8 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
 from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
-from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.server_process import free_port
+from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 

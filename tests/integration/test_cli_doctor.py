@@ -16,7 +16,8 @@ from sqlalchemy.pool import NullPool
 from tests.contract.platform.raw_server import CERTIFICATE
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
 from tests.support.databases import DatabaseServer, Postgresql
-from tests.support.servers import EmbeddedPostgres, EmbeddedValkey, free_port
+from tests.support.server_process import free_port
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 from worker.doctor.readings import read_broker

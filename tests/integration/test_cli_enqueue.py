@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import ORDERS, Workbench
+from worker.adapters.child_processes import Child
 from worker.database.tables import RejectedOrder, table_of
 
 REJECTED = table_of(RejectedOrder)
@@ -133,7 +134,8 @@ def test_without_an_account_nothing_is_refused_one_by_one(migrated_database_url:
 @pytest.mark.databases("sqlite")
 def test_a_pipe_is_read_like_a_file(cli: CommandLine) -> None:
     os.mkfifo("orders.csv")
-    with subprocess.Popen([sys.executable, "-c", "open('orders.csv', 'w').write('request_id\\n1\\n')"]):
+    write = [sys.executable, "-c", "open('orders.csv', 'w').write('request_id\\n1\\n')"]
+    with Child(write, name="writer"):
         assert cli.json("enqueue", "orders.csv")["accepted"] == 1
 
 

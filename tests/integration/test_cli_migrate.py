@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
-from tests.support.servers import free_port
+from tests.support.server_process import free_port
 
 READERS = (("orders",), ("order", "1"), ("check", "1"), ("status",), ("run",), ("enqueue", "orders.csv"))
 

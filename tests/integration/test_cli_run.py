@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from tests.support.processes import Program
 from tests.support.reconciling import BUDGETS, Workbench
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
@@ -19,18 +19,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
 
 
 @contextmanager
-def running(settings: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def running(settings: dict[str, str]) -> Iterator[tuple[Program, Path]]:
     """`reconciler run`, and the file that holds what it and its children write."""
-    log = Path("log")
-    command = [*PROGRAM, "run", "--concurrency", "1"]
-    with log.open("wb") as out, subprocess.Popen(command, env=environment(settings), stdout=out, stderr=out) as process:
+    log = Path("log").absolute()
+    with Program(*PROGRAM, "run", "--concurrency", "1", env=environment(settings), log=log) as program:
         try:
-            yield process, log
+            yield program, log
         finally:
             # Twice, so that a test that failed leaves nothing either.
-            process.terminate()
-            process.terminate()
-            process.wait(60)
+            program.send_signal(signal.SIGTERM)
+            program.send_signal(signal.SIGTERM)
+            program.wait(seconds=60)
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_it_runs_a_worker_that_gets_beats_ticks_and_a_signal_leaves_nothing(
         children = children_of(log)
         assert {os.getpgid(child) for child in children.values()} == {children["worker"]}
         process.send_signal(number)
-        assert process.wait(60) == 0
+        assert process.wait(seconds=60) == 0
         assert "Stopping: a query that is under way is finished first" in log.read_text("utf-8")
         # Its name for a stop in order, so that a query would have been finished.
         assert "Warm shutdown" in log.read_text("utf-8")
@@ -91,7 +90,7 @@ def test_when_one_of_them_dies_the_other_is_stopped_and_it_says_so(settings: dic
         wait_until_it_works(settings, log)
         children = children_of(log)
         os.kill(children[name], signal.SIGKILL)
-        assert process.wait(60) == 1
+        assert process.wait(seconds=60) == 1
         last = log.read_text("utf-8").splitlines()[-1]
         assert last == f"Error: {name} ended with signal 9, so both are stopped; what it wrote above says why"
         eventually(lambda: not is_group_alive(children["worker"]), "nothing is left of them")

@@ -17,7 +17,8 @@ from sqlalchemy.pool import NullPool
 from tests.support.databases import DatabaseServer
 from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.reconciling import Workbench
-from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.server_process import free_port
+from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.cli.errors import CommandError
 from worker.cli.session import errors_in_one_line

@@ -65,7 +65,7 @@ def lose_nothing_by_a_stop(url: str, broker: str, folder: Path) -> None:
             send_tasks(broker, *map(orders, names))
             # Both processes are busy, and more is held back in the worker.
             lock.wait_for_waiting(2)
-            worker.signal(signal.SIGTERM)
+            worker.send_signal(signal.SIGTERM)
             worker.wait_for("Warm shutdown")
             assert worker.children()
         assert worker.wait() == 0

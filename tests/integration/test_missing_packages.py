@@ -9,7 +9,7 @@ import pytest
 from tests.support.command_line import ACCOUNT, environment
 from tests.support.databases import DatabaseServer
 from tests.support.missing import without
-from tests.support.servers import free_port
+from tests.support.server_process import free_port
 from worker.database.migrations import upgrade
 
 pytestmark = pytest.mark.slow

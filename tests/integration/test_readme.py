@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,8 +22,10 @@ import worker
 from tests.support.command_line import PROGRAM
 from tests.support.commits import HeldDatabase
 from tests.support.installation import install_commands
+from tests.support.processes import Program
 from tests.support.reconciling import Workbench
-from tests.support.servers import EmbeddedValkey, free_port
+from tests.support.server_process import free_port
+from tests.support.servers import EmbeddedValkey
 from worker.domain.records.incoming import Submission
 from worker.domain.submissions import read_order
 from worker.operations.archive import move_settled
@@ -206,21 +207,10 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
     places = {"redis://127.0.0.1:6379/0": own_valkey.url, "8100": str(free_port())}
     script = put_in_place("".join(steps), **places)
     path = f"{programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
-    # A session of its own, so that nothing of it is left where it fails.
-    walked = subprocess.Popen(
-        ["bash", "-euc", f"{script}wait"],
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(Path(worker.__file__).parents[1])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        told, _ = walked.communicate(timeout=220)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(walked.pid, signal.SIGKILL)
-        walked.wait()
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(worker.__file__).parents[1])}
+    with Program("bash", "-euc", f"{script}wait", env=env, log=Path("walk.log").absolute()) as walk_through:
+        walk_through.wait(seconds=220)
+        told = walk_through.output
     assert "Nothing is fatal" in told, told
     assert re.search(r"^state +succeeded *$", told, re.MULTILINE), told
     assert re.search(r"^settled by +query *$", told, re.MULTILINE), told

@@ -217,7 +217,7 @@ class KilledAndStopped:
             with locked_table(migrated_database_url, "recharge_orders") as lock:
                 send(broker_url, *names)
                 lock.wait_for_waiting()
-                worker.signal(signal.SIGTERM)
+                worker.send_signal(signal.SIGTERM)
                 worker.wait_for("Warm shutdown")
             assert worker.wait() == 0
         assert ids_in(migrated_database_url)

@@ -3,20 +3,16 @@
 import os
 import shutil
 import signal
-import subprocess
-import time
 
 import pymysql
 
-from tests.support.server_process import ServerProcess
-from tests.support.servers import free_port
-
-_START_SECONDS = 60
+from tests.support.server_process import ServerProcess, free_port
+from worker.adapters.child_processes import Child
 
 
 def is_installed() -> bool:
     """Whether this machine has MariaDB's programs."""
-    return _program("mariadbd") is not None and _program("mariadb-install-db") is not None
+    return _path_of("mariadbd") is not None and _path_of("mariadb-install-db") is not None
 
 
 class OwnMariadb(ServerProcess):
@@ -32,8 +28,8 @@ class OwnMariadb(ServerProcess):
         return f"mysql+pymysql://root@127.0.0.1:{self.port}/mysql?charset=utf8mb4"
 
     def start(self) -> None:
-        """Start the server on its data and wait until it answers. Raises RuntimeError, with its log."""
-        self._process = self._launch(
+        """Start the server on its data and wait until it answers. Raises ChildError, with the end of its log."""
+        self._process = self._program(
             "mariadbd",
             f"--datadir={self._home / 'data'}",
             f"--socket={self._home / 'socket'}",
@@ -47,16 +43,10 @@ class OwnMariadb(ServerProcess):
             # Not UTC, so that a time stored without care is seen to be wrong.
             "--default-time-zone=+08:00",
         )
-        give_up = time.monotonic() + _START_SECONDS
-        while self._process.poll() is None and time.monotonic() < give_up:
-            try:
-                pymysql.connect(host="127.0.0.1", port=self.port, user="root", connect_timeout=5).close()
-            except pymysql.OperationalError:
-                time.sleep(0.05)
-            else:
-                return
-        self.kill()
-        raise RuntimeError(f"MariaDB did not start: {self._log.read_text(errors='replace')}")
+        self._wait_until_it_answers(
+            lambda: pymysql.connect(host="127.0.0.1", port=self.port, user="root", connect_timeout=5).close(),
+            pymysql.OperationalError,
+        )
 
     def stop(self) -> None:
         """Stop the server in order; the data stays."""
@@ -66,33 +56,29 @@ class OwnMariadb(ServerProcess):
         """Let the server crash (kill -9); `start` recovers what was committed."""
         self._end(signal.SIGKILL)
 
-    def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        path = _program(program)
+    def _program(self, name: str, *arguments: str) -> Child:
+        path = _path_of(name)
         if path is None:
-            raise RuntimeError(f"{program} is not installed: install the package mariadb-server")
+            raise RuntimeError(f"{name} is not installed: install the package mariadb-server")
         as_root = ["--user=root"] if os.geteuid() == 0 else []
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                # The machine's own settings are none of the tests' business.
-                [path, "--no-defaults", *as_root, *arguments],
-                # A server that starts removes the temporary tables that it finds, whosever they are.
-                env={**os.environ, "TMPDIR": str(self._home)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return self._launch(
+            # The machine's own settings are none of the tests' business.
+            [path, "--no-defaults", *as_root, *arguments],
+            # A server that starts removes the temporary tables that it finds, whosever they are.
+            env={**os.environ, "TMPDIR": str(self._home)},
+        )
 
     def _initialise(self) -> None:
-        installed = self._launch(
-            "mariadb-install-db",
-            f"--datadir={self._home / 'data'}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
+        self._initialise_by(
+            self._program(
+                "mariadb-install-db",
+                f"--datadir={self.data}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            )
         )
-        if installed.wait():
-            raise RuntimeError(f"mariadb-install-db failed: {self._log.read_text(errors='replace')}")
 
 
-def _program(name: str) -> str | None:
+def _path_of(name: str) -> str | None:
     # Debian keeps servers where only root's path leads.
     return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")

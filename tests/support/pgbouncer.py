@@ -4,17 +4,11 @@ import os
 import pwd
 import shutil
 import signal
-import socket
-import subprocess
-import time
-from contextlib import suppress
 
 from sqlalchemy import make_url
 
-from tests.support.server_process import ServerProcess
-from tests.support.servers import free_port
+from tests.support.server_process import ServerProcess, free_port, listens
 
-_START_SECONDS = 30
 _PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 
 
@@ -58,7 +52,7 @@ class Pgbouncer(ServerProcess):
         (self._home / "pgbouncer.ini").write_text(text)
 
     def start(self) -> None:
-        """Start the pooler and wait until it listens. Raises RuntimeError, with its log."""
+        """Start the pooler and wait until it listens. Raises ChildError, with the end of its log."""
         if _PROGRAM is None:
             raise RuntimeError("PgBouncer is not installed: install the package pgbouncer")
         # It refuses to run as root.
@@ -67,22 +61,8 @@ class Pgbouncer(ServerProcess):
             nobody = pwd.getpwnam("nobody")
             os.chown(self._home, nobody.pw_uid, nobody.pw_gid)
             user = nobody.pw_name
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [_PROGRAM, self._home / "pgbouncer.ini"],
-                user=user,
-                extra_groups=[] if user else None,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        give_up = time.monotonic() + _START_SECONDS
-        while self._process.poll() is None and time.monotonic() < give_up:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
-                return
-            time.sleep(0.02)
-        self.kill()
-        raise RuntimeError(f"PgBouncer did not start: {self._log.read_text(errors='replace')}")
+        self._process = self._launch([_PROGRAM, self._home / "pgbouncer.ini"], user=user)
+        self._wait_until_it_answers(lambda: listens(self._port), OSError)
 
     def kill(self) -> None:
         """End the pooler and its connections at once."""

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tests.support.raw_query import APP_ID, SID, TOKEN
-from tests.support.waiting import eventually
+from worker.adapters.child_processes import Child, environment_of_programs, wait_until
 
-ROOT = Path(__file__).parents[2]
 ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
 CELERY = (sys.executable, "-m", "celery")
 PLATFORM = (sys.executable, "-c", "import typer; from worker.simulator.command import platform; typer.run(platform)")
@@ -24,82 +24,58 @@ _PATIENCE_SECONDS = 40.0
 def environment(**settings: object) -> dict[str, str]:
     """The environment of a program: an account, and these settings without RECONCILER_ and in lower case."""
     given = {f"RECONCILER_{name.upper()}": str(value) for name, value in settings.items()}
-    # Unbuffered: the tests wait for what a program writes.
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **ACCOUNT, **given}
+    return environment_of_programs({**ACCOUNT, **given})
 
 
-class Program:
-    """A running program and what it has written so far. Use it as a context: whatever happens, nothing stays behind."""
+class Program(Child):
+    """A child that runs beside its log, away from the checkout: no program reads the `.env` there."""
+
+    lines_in_errors = 10_000
 
     def __init__(self, *command: str, env: Mapping[str, str], log: Path) -> None:
-        self._log = log
-        with log.open("ab") as output:
-            # A session of its own, so that its children can be ended with it.
-            self._process = subprocess.Popen(
-                command,
-                env=dict(env),
-                # No program reads the checkout's .env.
-                cwd=log.parent,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    @property
-    def output(self) -> str:
-        """What it has written, errors included."""
-        return self._log.read_text(errors="replace")
+        super().__init__(command, name=log.stem, env=env, log=log, cwd=log.parent)
 
     def children(self) -> list[int]:
         """The process ids of its children, as far as they live."""
-        told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        pairs = [tuple(map(int, line.split())) for line in told.splitlines()]
-        return [child for child, parent in pairs if parent == self.pid]
+        return [child for child, parent in _parents().items() if parent == self.pid]
 
     def wait_for(self, text: str, *, times: int = 1, seconds: float = _PATIENCE_SECONDS) -> None:
-        """Return once it has written a text so often. Raises AssertionError, with its output, when it does not."""
-        try:
-            eventually(lambda: self.output.count(text) >= times or self.has_ended(), text, seconds=seconds)
-            assert self.output.count(text) >= times, f"it ended without a word of {text!r}"
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.output}") from None
+        """Return once it has written a text so often. Raises ChildError, with its output, when it does not."""
+        wait_until(
+            lambda: self.output.count(text) >= times, repr(text), seconds=seconds, poll_seconds=0.03, children=[self]
+        )
 
-    def stop(self, *, seconds: float = _PATIENCE_SECONDS) -> int:
-        """End it by SIGTERM, as a supervisor does; returns its exit status."""
-        self._process.send_signal(signal.SIGTERM)
-        return self.wait(seconds=seconds)
+    def wait(self, *, seconds: float | None = _PATIENCE_SECONDS) -> int:
+        """Wait for its end, as `Child.wait` does, but not for ever."""
+        return super().wait(seconds=seconds)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; its children get none."""
-        self._process.send_signal(number)
+    def stop(self, *, seconds: float = _PATIENCE_SECONDS, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it as a supervisor does; returns its exit status. Raises AssertionError where it has to be killed."""
+        status = super().stop(seconds=seconds, how=how)
+        assert status != -signal.SIGKILL, f"{self} within {seconds:g} s{self.end_of_log()}"
+        return status
 
-    def wait(self, *, seconds: float = _PATIENCE_SECONDS) -> int:
-        """Wait for its end; returns its exit status. Raises AssertionError, with its output, when it does not end."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it did not end within {seconds:g} s\n{self.output}") from None
 
-    def kill(self) -> None:
-        """End it and its children at once."""
+def end_with_all_descendants() -> None:
+    """From now on SIGTERM and Ctrl-C end this process and, hard, all that it started: nothing stays behind."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    parents, found = _parents(), [os.getpid()]
+    for one in found:
+        found.extend(child for child, parent in parents.items() if parent == one)
+    for process in found[1:]:
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+            os.kill(process, signal.SIGKILL)
+    os._exit(128 + number)
 
-    def has_ended(self) -> bool:
-        """Whether it runs no more, for whatever reason."""
-        return self._process.poll() is not None
 
-    def __enter__(self) -> "Program":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
+def _parents() -> dict[int, int]:
+    """The parent of each process of this machine."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return {int(pid): int(parent) for pid, parent in map(str.split, told.splitlines())}
 
 
 def celery(*arguments: str, env: Mapping[str, str], log: Path, program: Sequence[str] = CELERY) -> Program:

@@ -2,16 +2,9 @@
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
-from contextlib import suppress
 
-from tests.support.server_process import ServerProcess
-from tests.support.servers import free_port
+from tests.support.server_process import ServerProcess, free_port, listens
 
-_START_SECONDS = 90
 _DEBIAN = "/usr/lib/rabbitmq/bin"
 # Debian's wrapper in the usual path changes to a user of its own, who may not write where we want the files.
 _PROGRAM = shutil.which("rabbitmq-server", path=_DEBIAN)
@@ -35,29 +28,17 @@ class OwnRabbitmq(ServerProcess):
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def start(self) -> None:
-        """Start the node on its data and wait until it listens. Raises RuntimeError, with its log."""
+        """Start the node on its data and wait until it listens. Raises ChildError, with the end of its log."""
         if _PROGRAM is None:
             raise RuntimeError("RabbitMQ is not installed: install the package rabbitmq-server")
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [_PROGRAM], env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        give_up = time.monotonic() + _START_SECONDS
-        while self._process.poll() is None and time.monotonic() < give_up:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.1)
-        self.kill()
-        raise RuntimeError(f"RabbitMQ did not start: {self._log.read_text(errors='replace')}")
+        self._process = self._launch([_PROGRAM], env=self._environment())
+        self._wait_until_it_answers(lambda: listens(self.port), OSError)
 
     def kill(self) -> None:
         """Let the node crash (kill -9), its helpers with it; durable messages stay."""
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
     def _initialise(self) -> None:
         (self._home / "plugins").write_text("[].")

@@ -2,23 +2,35 @@
 
 import shutil
 import signal
-import subprocess
+import socket
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from worker.adapters.child_processes import Child, ChildError, wait_until
+
+_START_SECONDS = 90
 _STOP_SECONDS = 20
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class ServerProcess(ABC):
     """A server that lives as long as its context; between its start and its end it may be killed and started again."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         # Under /tmp whatever TMPDIR says: the path of a Unix socket may not exceed about 100 bytes.
         self._home = Path(tempfile.mkdtemp(prefix=f"reconciler-{name}-", dir="/tmp"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     @property
     def pid(self) -> int:
@@ -28,7 +40,7 @@ class ServerProcess(ABC):
 
     def has_ended(self) -> bool:
         """Whether it was started and runs no more."""
-        return self._process is not None and self._process.poll() is not None
+        return self._process is not None and self._process.has_ended()
 
     @property
     def data(self) -> Path:
@@ -41,7 +53,7 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start the server on its data and wait until it answers. Raises RuntimeError, with its log."""
+        """Start the server on its data and wait until it answers. Raises ChildError, with the end of its log."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -56,17 +68,41 @@ class ServerProcess(ABC):
     def _initialise(self) -> None:
         """Make what the first start needs."""
 
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(how)
+    def _launch(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> Child:
+        return Child(command, name=self._name, log=self._log, env=env, cwd=self._home, user=user)
+
+    def _initialise_by(self, child: Child) -> None:
+        """Wait for a program that makes what the server needs. Raises ChildError where it fails."""
+        if child.wait(seconds=_START_SECONDS):
+            child.check()
+
+    def _wait_until_it_answers(self, connect: Callable[[], object], *errors: type[Exception]) -> None:
+        """Wait until `connect` raises none of these errors."""
+
+        def answers() -> bool:
+            try:
+                connect()
+            except errors:
+                return False
+            return True
+
+        assert self._process is not None
         try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+            wait_until(answers, "its answer", seconds=_START_SECONDS, poll_seconds=0.02, children=[self._process])
+        except ChildError:
+            self.kill()
+            raise
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.stop(seconds=_STOP_SECONDS, how=how)
+            self._process = None
 
     def __enter__(self) -> Self:
         try:
@@ -77,7 +113,10 @@ class ServerProcess(ABC):
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def listens(port: int) -> None:
+    """Raise OSError where nobody listens on a loopback port."""
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()

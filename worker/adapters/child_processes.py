@@ -214,8 +214,12 @@ def wait_until(
 ) -> None:
     """Wait until something is true. Raises ChildError where it takes too long, or a child ends meanwhile."""
     give_up = time.monotonic() + seconds
-    while not is_ready():
-        for child in children:
+    while True:
+        # Before the other question: what a child did directly before its end counts.
+        ended = [child for child in children if child.has_ended()]
+        if is_ready():
+            return
+        for child in ended:
             child.check()
         if time.monotonic() > give_up:
             logs = "".join(child.end_of_log() for child in children)

@@ -29,7 +29,7 @@ def fault_20_the_clocks_are_stepped_by_an_hour(testbed: Testbed) -> None:
             testbed.step_clock(clock, offset)
             if clock == "host":
                 # An hour behind, beat sends no tick. An hour ahead, the worker throws its ticks away as expired.
-                beat.signal(signal.SIGSTOP if offset else signal.SIGCONT)
+                beat.send_signal(signal.SIGSTOP if offset else signal.SIGCONT)
             testbed.points.let_go(Point.WRITE_BACK_BEGINS)
             testbed.injected()
             fresh = testbed.place(5)

@@ -108,7 +108,7 @@ def lose_a_race(cast: Cast) -> bool:
 
 
 def kill_the_worker(cast: Cast) -> None:
-    cast.worker.signal(signal.SIGKILL)
+    cast.worker.send_signal(signal.SIGKILL)
     cast.worker.wait()
     cast.testbed.forget_what_the_broker_lost()
     cast.worker = cast.testbed.worker()

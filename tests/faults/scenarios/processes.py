@@ -143,7 +143,7 @@ def fault_04_ticks_are_doubled_and_forged(testbed: Testbed) -> None:
 
 def _kill(program: Program) -> None:
     """Kill -9 of this process alone: its children stay. It has lived until then."""
-    program.signal(signal.SIGKILL)
+    program.send_signal(signal.SIGKILL)
     assert program.wait() == -signal.SIGKILL, f"it had ended by itself\n{program.output}"
 
 

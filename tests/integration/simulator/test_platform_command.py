@@ -14,6 +14,7 @@ import redis
 import worker.simulator
 from tests.support.command_line import PROGRAM
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, look, tell
+from worker.adapters.child_processes import Child
 
 pytestmark = pytest.mark.slow
 
@@ -24,18 +25,12 @@ ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECON
 
 
 @contextmanager
-def running(*options: str, environment: Mapping[str, str] = ACCOUNT) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(*options: str, environment: Mapping[str, str] = ACCOUNT) -> Iterator[tuple[Child, str]]:
     command = [*COMMAND, "--port", "0", "--json", *options]
-    with subprocess.Popen(
-        command, env={**os.environ, **HOME, **environment}, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            ready = json.loads(process.stdout.readline())
-            assert ready["pid"] == process.pid
-            yield process, ready["url"]
-        finally:
-            process.kill()
+    with Child(command, name="platform", env={**os.environ, **HOME, **environment}, is_piped=True) as process:
+        ready = json.loads(process.pipes[1].readline())
+        assert ready["pid"] == process.pid
+        yield process, ready["url"]
 
 
 def refused(*options: str, environment: Mapping[str, str] = ACCOUNT) -> tuple[int, str]:
@@ -55,7 +50,7 @@ def test_it_serves_the_account_of_the_environment_until_it_is_told_to_end(number
     with running("--delay", "fixed:0", "--failed-share", "0") as (process, url):
         assert RawQuery(ids="5").send(url).json["trafficSts"] == "1"
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(seconds=20) == 0
 
 
 def test_its_options_reach_the_platform(tmp_path: Path) -> None:
