@@ -1,20 +1,17 @@
 """Real Celery processes, as an operator starts them."""
 
-import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from celery import Celery
 
-import worker
 from benchmarks.bench import APP_ID, SID, TOKEN
+from worker.adapters import child_processes
+from worker.adapters.child_processes import Child, environment_of_programs
 
 PATIENCE_SECONDS = 60.0
 
@@ -23,48 +20,35 @@ def environment(database_url: str, broker_url: str, **settings: object) -> dict[
     """The environment of a worker or beat; `settings` are named as in the contract, without prefix, in lower case."""
     ours = {"database_url": database_url, "broker_url": broker_url, "account_sid": SID, "auth_token": TOKEN}
     ours |= {"app_id": APP_ID, "log_format": "json"} | {name: str(value) for name, value in settings.items()}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
-    path = str(Path(worker.__file__).parents[1])
-    return inherited | {"PYTHONPATH": path} | {f"RECONCILER_{name.upper()}": value for name, value in ours.items()}
+    return environment_of_programs({f"RECONCILER_{name.upper()}": value for name, value in ours.items()})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
-    """A process that was started, in a process group of its own."""
+class CeleryProcess(Child):
+    """A worker or a beat."""
 
-    pid: int
-    log: Path
-    """What it has written."""
+    lines_in_errors = 30
 
 
 @contextmanager
-def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[Running]:
+def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[CeleryProcess]:
     """`celery -A worker ...`, ended in order afterwards. It runs in a folder of its own, without anybody's `.env`."""
-    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home, (Path(home) / "log").open("w+") as log:
-        command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
-        process = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)
+    command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
+    with (
+        tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home,
+        CeleryProcess(command, name=arguments[0], log=Path(home) / "log", env=env, cwd=Path(home)) as process,
+    ):
         try:
-            yield Running(pid=process.pid, log=Path(log.name))
+            yield process
         except BaseException:
-            log.seek(0)
-            print(*log.readlines()[-30:], sep="", file=sys.stderr)
+            print(f"{process}{process.end_of_log()}", file=sys.stderr)
             raise
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.stop(seconds=PATIENCE_SECONDS)
 
 
-def wait_until(holds: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS, poll: float = 0.2) -> None:
-    """Wait for a condition. Raises TimeoutError, which says what did not come."""
-    give_up = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"{what} did not come within {seconds:g} s")
-        time.sleep(poll)
+def wait_until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS, poll: float = 0.2) -> None:
+    """Wait for a condition. Raises ChildError, which says what did not come."""
+    child_processes.wait_until(holds, what, seconds=seconds, poll_seconds=poll)
 
 
 def wait_for_worker(app: Celery) -> None:

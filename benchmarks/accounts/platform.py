@@ -5,13 +5,13 @@ line on standard input it writes what it has seen so far, as another.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from benchmarks.accounts.plan import Plan
+from worker.adapters.child_processes import Child
 from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
 
 
@@ -29,23 +29,20 @@ class Seen:
 class PlatformProcess:
     """A running platform."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, process: Child) -> None:
+        self._questions, self._answers = process.pipes
         self.url: str = json.loads(self._line())["url"]
         self.pid = process.pid
 
     def seen(self) -> Seen:
         """What it has seen so far."""
-        if self._process.stdin is None:
-            raise RuntimeError("the platform's standard input is not ours")
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        print(file=self._questions, flush=True)
         told = json.loads(self._line())
         arrivals = {sid: [(at, count) for at, count in one] for sid, one in told.pop("arrivals").items()}
         return Seen(arrivals=arrivals, **told)
 
     def _line(self) -> str:
-        line = self._process.stdout.readline() if self._process.stdout else ""
+        line = self._answers.readline()
         if not line:
             raise RuntimeError("the simulated platform has ended")
         return line
@@ -55,11 +52,8 @@ class PlatformProcess:
 def running_platform(plan: Plan) -> Iterator[PlatformProcess]:
     """Start it, and end it afterwards."""
     command = [sys.executable, "-m", "benchmarks.accounts.platform", json.dumps(asdict(plan))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield PlatformProcess(process)
-        finally:
-            process.terminate()
+    with Child(command, name="platform", is_piped=True) as process:
+        yield PlatformProcess(process)
 
 
 def _config(plan: Plan) -> SimulatorConfig:

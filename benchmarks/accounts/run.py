@@ -20,7 +20,7 @@ from benchmarks.accounts.plan import Plan
 from benchmarks.accounts.platform import PlatformProcess, running_platform
 from benchmarks.accounts.testbed import environment_of, filled_database, scalar, write_accounts
 from benchmarks.bench import Bench
-from benchmarks.processes import Running, celery, environment, wait_until
+from benchmarks.processes import CeleryProcess, celery, environment, wait_until
 
 _POSTMASTER = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int"
 
@@ -42,7 +42,7 @@ def measure(bench: Bench, plan: Plan) -> Outcome:
         return _watch(plan, _Scene(platform=platform, workers=workers, url=url, broker=bench.broker.url))
 
 
-def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.AbstractContextManager[Running]":
+def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.AbstractContextManager[CeleryProcess]":
     name = f"worker-{number + 1}@bench"
     return celery("worker", "--concurrency", str(plan.processes), "--hostname", name, env=env)
 
@@ -50,7 +50,7 @@ def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.Abstrac
 class _Scene:
     """What is looked at while it runs."""
 
-    def __init__(self, *, platform: PlatformProcess, workers: Sequence[Running], url: str, broker: str) -> None:
+    def __init__(self, *, platform: PlatformProcess, workers: Sequence[CeleryProcess], url: str, broker: str) -> None:
         self.platform = platform
         self.workers = workers
         self.url = url
@@ -125,12 +125,12 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
     )
 
 
-def _queries_by_worker(workers: Sequence[Running]) -> list[Counter[str]]:
+def _queries_by_worker(workers: Sequence[CeleryProcess]) -> list[Counter[str]]:
     """By account, for each worker, as their logs tell."""
     return [Counter(line["account"] for line in _lines(one) if line["action"] == "query_granted") for one in workers]
 
 
-def _failures(workers: Sequence[Running]) -> dict[str, int]:
+def _failures(workers: Sequence[CeleryProcess]) -> dict[str, int]:
     """What the workers complained about, by name."""
     found: defaultdict[str, int] = defaultdict(int)
     for one in workers:
@@ -140,8 +140,8 @@ def _failures(workers: Sequence[Running]) -> dict[str, int]:
     return dict(found)
 
 
-def _lines(one: Running) -> list[dict[str, str]]:
-    written = one.log.read_text(encoding="utf-8", errors="replace").splitlines()
+def _lines(one: CeleryProcess) -> list[dict[str, str]]:
+    written = one.output.splitlines()
     return [json.loads(line) for line in written if line.startswith("{")]
 
 
