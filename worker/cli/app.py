@@ -1,5 +1,6 @@
 """The commands, by name. What a command needs is imported when it runs: `reconciler --help` is quick."""
 
+import inspect
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
@@ -9,10 +10,9 @@ from typer.core import TyperCommand
 
 from worker.cli.archive import archive
 from worker.cli.check import check
-from worker.cli.demo import demo
 from worker.cli.doctor import doctor
 from worker.cli.enqueue import enqueue
-from worker.cli.group import OneLineGroup, flowing, listed
+from worker.cli.errors import OneLineGroup
 from worker.cli.limit import limit
 from worker.cli.migrate import migrate
 from worker.cli.order import order
@@ -53,13 +53,38 @@ def reconciler(
     """
 
 
+def _flowing(docstring: str | None) -> str:
+    """A docstring as help: Typer would keep its line ends, which are not the terminal's."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _listed(*examples: str) -> str:
+    """Examples as the end of a help."""
+    return "\n".join(["Examples:", *(f"  {example}" for example in examples)])
+
+
+def demo(context: typer.Context) -> None:
+    """Watch orders being reconciled: a simulated platform, a real worker and beat, and a summary to check."""
+    # Its parts are heavy, and loaded for this command only.
+    from worker.demo.command import demo as play
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    alone.command(
+        help=_flowing(play.__doc__), epilog=_listed("reconciler demo", "reconciler demo --orders 200 --json")
+    )(play)
+    # Not standalone: its usage errors are told like those of every other command.
+    status = typer.main.get_command(alone).main(context.args, prog_name="reconciler demo", standalone_mode=False)
+    raise typer.Exit(status if isinstance(status, int) else 0)
+
+
 def _add(command: Callable[..., None], *examples: str, cls: type[TyperCommand] | None = None) -> None:
-    app.command(help=flowing(command.__doc__), epilog=listed(*examples), cls=cls)(command)
+    app.command(help=_flowing(command.__doc__), epilog=_listed(*examples), cls=cls)(command)
 
 
 app.callback(
-    help=flowing(reconciler.__doc__),
-    epilog=listed(
+    help=_flowing(reconciler.__doc__),
+    epilog=_listed(
         "reconciler migrate",
         "reconciler run",
         "reconciler enqueue orders.csv",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson
 
 _AGE = re.compile(r"([0-9]{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -51,7 +51,7 @@ def archive(
     at. Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
     once, and be interrupted: the next run goes on.
     """
-    from worker.cli.output import print_json
+    from worker.cli.output import counted, print_json, text_of
     from worker.cli.session import session
     from worker.operations.archive import move_settled, restore_all
 
@@ -71,11 +71,8 @@ def archive(
         counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
         print_json({**counts, "settled_before": before, "seconds": round(seconds, 3)})
         return
-    orders = f"{moved:,} {'order' if moved == 1 else 'orders'}"
-    if before is None:
-        typer.echo(f"{orders} restored from the archive in {seconds:,.1f} s.")
-    else:
-        typer.echo(f"{orders} settled before {before:%Y-%m-%d %H:%M:%S}Z moved to the archive in {seconds:,.1f} s.")
+    what = "restored from" if before is None else f"settled before {text_of(before)} moved to"
+    typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 
 def _time(value: str, now: datetime) -> datetime:
@@ -94,11 +91,11 @@ def _time(value: str, now: datetime) -> datetime:
 
 
 def _count(batches: Iterator[int], what: str) -> int:
-    from worker.cli.progress import Spinner
+    from worker.cli.progress import spinner
 
     total = 0
-    with Spinner() as spinner:
+    with spinner() as show:
         for count in batches:
             total += count
-            spinner.show(f"{total:,} orders {what}")
+            show(f"{total:,} orders {what}")
     return total

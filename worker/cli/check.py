@@ -5,7 +5,8 @@ from typing import Any
 
 import typer
 
-from worker.cli.options import Account, AsJson, References
+from worker.cli.output import AsJson
+from worker.cli.references import Account, References
 
 _AT_ONCE = 500
 
@@ -56,7 +57,8 @@ def _reference(row: Mapping[str, Any]) -> dict[str, object]:
 
 def _show(queued: int, refused: Iterable[Mapping[str, Any]]) -> None:
     from worker.adapters.error_text import one_line
+    from worker.cli.output import counted
 
     for one in refused:
         typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
-    typer.echo(f"{queued:,} {'order' if queued == 1 else 'orders'} will be polled next.")
+    typer.echo(f"{counted(queued, 'order')} will be polled next.")

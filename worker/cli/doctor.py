@@ -1,12 +1,13 @@
 """`reconciler doctor`."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson, counted
 
 if TYPE_CHECKING:
     from worker.doctor import Check
@@ -28,12 +29,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     checks = _examined()
     if as_json:
-        print_json(
-            [
-                {"name": check.name, "status": check.status, "detail": check.detail, "remedy": check.remedy}
-                for check in checks
-            ]
-        )
+        print_json([asdict(check) for check in checks])
     else:
         _print(checks)
     raise typer.Exit(1 if any(check.status is Status.FATAL for check in checks) else 0)
@@ -57,10 +53,10 @@ def lines(checks: Sequence["Check"], width: int | None) -> list[tuple[str, str]]
 def summary(checks: Sequence["Check"]) -> str:
     """What it comes to."""
     fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
-    counted = "no warning" if not warnings else "1 warning" if warnings == 1 else f"{warnings} warnings"
+    words = counted(warnings, "warning") if warnings else "no warning"
     if fatal:
-        return f"{fatal} fatal, {counted}: the worker does not start."
-    return f"Nothing is fatal; {counted}." if warnings else "All is well."
+        return f"{fatal} fatal, {words}: the worker does not start."
+    return f"Nothing is fatal; {words}." if warnings else "All is well."
 
 
 def _examined() -> "list[Check]":

@@ -1,4 +1,19 @@
-"""Errors as a person at a terminal sees them: one line that says what to do, and an exit status."""
+"""How commands end: an error is one line on standard error that says what to do, and an exit status; no traceback."""
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from worker.adapters.wording import first_line, one_line
+
+EXIT_INTERRUPTED = 130
+
+# Typer checks options by pydantic, which begins what a choice says with this.
+_PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 
 class CommandError(Exception):
@@ -7,3 +22,60 @@ class CommandError(Exception):
     def __init__(self, message: str, *, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+class OneLineGroup(TyperGroup):
+    """The commands' group: turns whatever a command raises into a line and an exit status."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and exit with its status."""
+        try:
+            # Not standalone: usage errors come as exceptions, instead of as a panel of several lines.
+            status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except KeyboardInterrupt:
+            status = EXIT_INTERRUPTED
+        except Exception as error:
+            status = _report(error)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong; returns the exit status."""
+    from worker.database.migrations import MigrationError
+    from worker.settings import SettingsError
+
+    if isinstance(error, CommandError):
+        return _say(str(error), error.status)
+    if isinstance(error, SettingsError):
+        for fault in error.faults:
+            _say(fault, 1)
+        return 1
+    if isinstance(error, MigrationError):
+        return _say(str(error), 1)
+    # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
+    if hasattr(error, "format_message"):
+        return _say_usage(error)
+    return _say(f"this should not happen ({type(error).__name__}: {first_line(error)}); please report it", 1)
+
+
+def _say_usage(error: Any) -> int:
+    message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "reconciler")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # The message is the whole help.
+        typer.echo(message, err=True)
+    else:
+        _say(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
+    return int(error.exit_code)
+
+
+def _say(message: str, status: int) -> int:
+    typer.echo(f"Error: {one_line(message)}", err=True)
+    return status

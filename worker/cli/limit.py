@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
@@ -43,35 +43,26 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     """
     from worker.adapters.clock import HostClock
     from worker.cli.output import print_json
-    from worker.cli.session import session
+    from worker.cli.session import require_configured, session
     from worker.operations.maintain_slots import lower_windows, read_windows
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
-        sids, clock = _sids(opened, account), HostClock()
+        names = [account] if account is not None else list(opened.settings.accounts)
+        require_configured(opened.settings, names)
+        sids, clock = {opened.settings.accounts[name].account_sid for name in names}, HostClock()
         lowered: list[tuple[SlotRow, SlotRow]] = []
         if window is not None:
             _check(window, opened.settings)
             lowered = lower_windows(opened.database, clock, rules_of(opened.settings), sids, window)
         rows, now = read_windows(opened.database, clock, sids)
-        response = _to_response(rows, now, opened.settings)
+        response = _to_response(rows, now, opened)
     if as_json:
         print_json({**response, "lowered": [_lowered(before, after) for before, after in lowered]})
         return
     if window is not None:
         _say_lowered(lowered, window)
     _show(response)
-
-
-def _sids(opened: "Session", account: str | None) -> set[str]:
-    from worker.cli.errors import CommandError
-
-    accounts = opened.settings.accounts
-    if account is None:
-        return {one.account_sid for one in accounts.values()}
-    if account not in accounts:
-        raise CommandError(f"there is no account {account}; the settings name: {', '.join(accounts)}")
-    return {accounts[account].account_sid}
 
 
 def _check(window: float, settings: "Settings") -> None:
@@ -91,16 +82,12 @@ def _check(window: float, settings: "Settings") -> None:
         )
 
 
-def _to_response(rows: "Sequence[SlotRow]", now: "Reading", settings: "Settings") -> dict[str, Any]:
-    names: dict[str, list[str]] = {}
-    for name, account in settings.accounts.items():
-        names.setdefault(account.account_sid, []).append(name)
+def _to_response(rows: "Sequence[SlotRow]", now: "Reading", opened: "Session") -> dict[str, Any]:
+    own, names = opened.settings.query_window_seconds, opened.accounts_by_sid()
     return {
         "now": now.database,
-        "query_window_seconds": settings.query_window_seconds,
-        "slots": [
-            {**_slot(row, now, settings.query_window_seconds), "accounts": names[row.account_sid]} for row in rows
-        ],
+        "query_window_seconds": own,
+        "slots": [{**_slot(row, now, own), "accounts": names[row.account_sid]} for row in rows],
     }
 
 
@@ -133,12 +120,13 @@ def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
 
 
 def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
+    from worker.cli.output import counted
+
     if not lowered:
         typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
         return
     longest = max(before.slot.window_seconds for before, _ in lowered)
-    slots = "1 slot" if len(lowered) == 1 else f"{len(lowered)} slots"
-    typer.echo(f"The window of {slots} is {window:g} s now, and was up to {longest:g} s.")
+    typer.echo(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
 
 
 def _show(response: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson
 
 
 def migrate(as_json: AsJson = False) -> None:

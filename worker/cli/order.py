@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.cli.options import Account, AsJson, Reference
+from worker.cli.output import AsJson
+from worker.cli.references import Account, Reference
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 # What others have said, of any length.

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson
 from worker.domain.records.orders import Attention, OrderState
 
 _ANY = "any"

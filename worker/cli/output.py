@@ -8,7 +8,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,8 @@ from worker.adapters.log_redaction import CONTROLS, escape_controls
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 # Without a terminal there is nothing to fit: lines are not cut.
 _WIDTH_WITHOUT_TERMINAL = 250
@@ -37,11 +39,16 @@ def amount_text(amount: Decimal) -> str:
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
+def counted(count: int, noun: str) -> str:
+    """How many there are, in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def cell(value: object) -> "Text":
-    """A value as a table shows it; times are UTC, to the second."""
+    """A value as a table shows it."""
     from rich.text import Text
 
-    return Text(_shown(value), style=_STYLES.get(str(value), ""))
+    return Text(text_of(value), style=_STYLES.get(str(value), ""))
 
 
 def console() -> "Console":
@@ -54,7 +61,8 @@ def console() -> "Console":
     return out
 
 
-def _shown(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value as people read it; times are UTC, to the second."""
     if value is None:
         return ""
     if isinstance(value, bool):

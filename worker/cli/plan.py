@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson
 
 if TYPE_CHECKING:
     from worker.domain.records.candidates import Pick
@@ -64,15 +64,17 @@ def _to_response(plan: "Plan", now: datetime, rules: "Rules", limit: int | None)
 
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why nothing is asked now, and until when; None where nothing stands in the way."""
+    from worker.cli.output import text_of
+
     if plan.state.paused_at is not None:
-        return f"paused by an operator since {_time(plan.state.paused_at)}, until an operator ends it"
+        return f"paused by an operator since {text_of(plan.state.paused_at)}, until an operator ends it"
     if plan.slot_due_at is None:
         return "no worker has run on this database yet"
     until = max(backs_off_until or now, plan.slot_due_at)
     if until <= now:
         return None
     why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {_time(until)}, {_duration((until - now).total_seconds())} more"
+    return f"{why} until {text_of(until)}, {_duration((until - now).total_seconds())} more"
 
 
 def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> dict[str, Any]:
@@ -115,7 +117,7 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
 
 
 def _show(response: Mapping[str, Any]) -> None:
-    from worker.cli.output import console
+    from worker.cli.output import console, counted
     from worker.cli.table import print_table
 
     out = console()
@@ -125,8 +127,7 @@ def _show(response: Mapping[str, Any]) -> None:
         typer.echo(f"{response['account']}: no order is due.")
         return
     shown, count = len(response["orders"]), response["order_count"]
-    orders = f"{count:,} {'order' if count == 1 else 'orders'}"
-    title = f"{response['account']}: {response['work']} by {response['id_kind']}, {orders}"
+    title = f"{response['account']}: {response['work']} by {response['id_kind']}, {counted(count, 'order')}"
     if shown < count:
         title += f", the first {shown:,} of them"
     rows = [_row(line) for line in response["orders"]]
@@ -143,10 +144,6 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
         "priority": None if not priority else _duration(priority),
         "reason": line["in_words"],
     }
-
-
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _duration(seconds: float) -> str:

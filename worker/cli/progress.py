@@ -1,64 +1,31 @@
 """How far a long command is: on a terminal only, and on standard error, so that the data stays clean."""
 
 import sys
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich import progress as bars
 from rich.console import Console
 
 
-class Counts(Protocol):
-    """What is counted so far."""
+@contextmanager
+def bar(size: int | None) -> Iterator[Callable[[int, str], None]]:
+    """A bar; call what it yields with the bytes that are done, and with words. `size` is bytes; None: nobody knows."""
+    with _shown(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn()) as shown:
+        task = shown.add_task("0 accepted", total=size)
+        yield lambda done, words: shown.update(task, completed=done, description=words)
 
-    accepted: int
-    duplicates: int
-    rejected: int
+
+@contextmanager
+def spinner() -> Iterator[Callable[[str], None]]:
+    """That something goes on, where nobody knows how much there is to do; call what it yields with words."""
+    with _shown(bars.SpinnerColumn(), bars.TextColumn("{task.description}")) as shown:
+        task = shown.add_task("looking for orders", total=None)
+        yield lambda words: shown.update(task, description=words)
 
 
-class _Shown:
+def _shown(*columns: bars.ProgressColumn) -> bars.Progress:
     """A line that goes away at the end."""
-
-    def __init__(self, *columns: bars.ProgressColumn) -> None:
-        self._bar = bars.Progress(
-            *columns,
-            bars.TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-
-class Progress(_Shown):
-    """A bar."""
-
-    def __init__(self, size: int | None) -> None:
-        """`size` of the whole, in bytes; None where nobody knows it."""
-        super().__init__(bars.TextColumn("{task.description}"), bars.BarColumn(), bars.DownloadColumn())
-        self._task = self._bar.add_task("0 accepted", total=size)
-
-    def show(self, done: int, counts: Counts) -> None:
-        """Show how many bytes are done, and what came of them."""
-        words = f"{counts.accepted:,} accepted, {counts.duplicates:,} duplicates, {counts.rejected:,} refused"
-        self._bar.update(self._task, completed=done, description=words)
-
-
-class Spinner(_Shown):
-    """That something goes on, where nobody knows how much there is to do."""
-
-    def __init__(self) -> None:
-        super().__init__(bars.SpinnerColumn(), bars.TextColumn("{task.description}"))
-        self._task = self._bar.add_task("looking for orders", total=None)
-
-    def show(self, words: str) -> None:
-        """Show what is done so far."""
-        self._bar.update(self._task, description=words)
+    is_hidden = not sys.stderr.isatty()
+    console = Console(stderr=True)
+    return bars.Progress(*columns, bars.TimeElapsedColumn(), console=console, transient=True, disable=is_hidden)

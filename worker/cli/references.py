@@ -2,20 +2,31 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from worker.adapters.error_text import one_line
-from worker.cli.session import Session, require_known
-from worker.domain.field_rules import id_fault, order_id_fault
-from worker.stores.command_line_reads import Row, order_by_id, orders_named
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.stores.command_line_reads import Row
+
+Account = Annotated[str, Option(help="The account that the orders belong to.")]
+
+_REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
+Reference = Annotated[str, Argument(metavar="REF", help=_REF_HELP)]
+References = Annotated[list[str], Argument(metavar="REF...", help=_REF_HELP)]
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 
 
-def find_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
+def find_orders(opened: "Session", account: str, references: Sequence[str]) -> "dict[str, Row | str]":
     """For each reference the order that it names; or why it names none, as a line that says what to do.
 
     Raises CommandError for an account that nobody knows, where a reference needs one.
     """
+    from worker.cli.session import require_known
+    from worker.stores.command_line_reads import order_by_id, orders_named
+
     names = [reference for reference in references if not _ROW_ID.fullmatch(reference)]
     if names:
         require_known(opened, [account])
@@ -35,7 +46,10 @@ def find_orders(opened: Session, account: str, references: Sequence[str]) -> dic
     }
 
 
-def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
+def _only(reference: str, account: str, rows: "Sequence[Row]") -> "Row | str":
+    from worker.adapters.wording import one_line
+    from worker.domain.identity import id_fault, order_id_fault
+
     named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
     shown = one_line(reference)
     if len(named) == 1:

@@ -29,6 +29,13 @@ class Session:
     settings: Settings
     database: Database
 
+    def accounts_by_sid(self) -> dict[str, list[str]]:
+        """The names of the accounts that share each account SID."""
+        names: dict[str, list[str]] = {}
+        for name, account in self.settings.accounts.items():
+            names.setdefault(account.account_sid, []).append(name)
+        return names
+
 
 def read_settings(*, needs_accounts: bool = False) -> Settings:
     """The settings, their warnings said. Raises SettingsError."""

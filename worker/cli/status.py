@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
@@ -40,9 +40,7 @@ def status(as_json: AsJson = False) -> None:
 def _read(opened: "Session") -> dict[str, Any]:
     from worker.stores.command_line_reads import accounts, last_query, slots
 
-    of_sid: dict[str, list[str]] = {}
-    for name, account in opened.settings.accounts.items():
-        of_sid.setdefault(account.account_sid, []).append(name)
+    of_sid = opened.accounts_by_sid()
     with opened.database.read() as connection:
         now = opened.database.now(connection)
         budget = slots(connection, slots_per_sid=opened.settings.queries_per_window)
@@ -80,8 +78,10 @@ def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]
 
 
 def _manner(account: Mapping[str, Any], now: datetime) -> str:
+    from worker.cli.output import text_of
+
     if account["paused_at"] is not None:
-        return f"not: paused by an operator since {account['paused_at']:%Y-%m-%d %H:%M:%S}Z"
+        return f"not: paused by an operator since {text_of(account['paused_at'])}"
     until = account["backoff_until"]
     manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
     if until is None or until <= now:

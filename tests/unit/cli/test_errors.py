@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 
 from tests.support.command_line import PROGRAM, CommandLine, environment
 from worker.cli.app import app
-from worker.cli.errors import CommandError
-from worker.cli.group import OneLineGroup
+from worker.cli.errors import CommandError, OneLineGroup
 from worker.database.migrations import NotAtHead
 from worker.settings import SettingsError
 
