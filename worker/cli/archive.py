@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import AsJson
+from worker.cli.output import AsJson, counted, print_json, text_of
 
 _AGE = re.compile(r"([0-9]{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -51,7 +51,6 @@ def archive(
     at. Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
     once, and be interrupted: the next run goes on.
     """
-    from worker.cli.output import counted, print_json, text_of
     from worker.cli.session import session
     from worker.operations.archive import move_settled, restore_all
 

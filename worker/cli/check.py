@@ -5,8 +5,9 @@ from typing import Any
 
 import typer
 
-from worker.cli.output import AsJson
-from worker.cli.references import Account, References
+from worker.adapters.wording import one_line
+from worker.cli.output import AsJson, counted, print_json
+from worker.cli.references import Account, References, find_orders
 
 _AT_ONCE = 500
 
@@ -16,8 +17,6 @@ def check(refs: References, account: Account = "default", as_json: AsJson = Fals
 
     Exit status 1 when one was refused.
     """
-    from worker.cli.output import print_json
-    from worker.cli.references import find_orders
     from worker.cli.session import session
     from worker.intake import Intake
     from worker.runtime import app_ids_of, rules_of
@@ -56,9 +55,6 @@ def _reference(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _show(queued: int, refused: Iterable[Mapping[str, Any]]) -> None:
-    from worker.adapters.error_text import one_line
-    from worker.cli.output import counted
-
     for one in refused:
         typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
     typer.echo(f"{counted(queued, 'order')} will be polled next.")

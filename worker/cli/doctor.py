@@ -6,8 +6,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import typer
+from rich.text import Text
 
-from worker.cli.output import AsJson, counted
+from worker.cli.output import AsJson, console, counted, print_json
 
 if TYPE_CHECKING:
     from worker.doctor import Check
@@ -24,7 +25,6 @@ def doctor(as_json: AsJson = False) -> None:
     Nothing is sent to the platform. With something fatal the worker would not start, and the exit status is 1; warnings
     leave it 0.
     """
-    from worker.cli.output import print_json
     from worker.doctor import Status
 
     checks = _examined()
@@ -74,10 +74,6 @@ def _examined() -> "list[Check]":
 
 
 def _print(checks: "Sequence[Check]") -> None:
-    from rich.text import Text
-
-    from worker.cli.output import console
-
     out = console()
     status = ""
     for label, rest in lines(checks, out.width if out.is_terminal else None):

@@ -15,7 +15,7 @@ import typer
 from worker.adapters.private_files import make_private
 from worker.cli.errors import CommandError
 from worker.cli.order_lines import Format, Line, read_lines
-from worker.cli.output import AsJson
+from worker.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from worker.intake import Intake
@@ -168,8 +168,6 @@ def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, ta
 
 
 def _show(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
-    from worker.cli.output import print_json
-
     if as_json:
         place = str(refused.path) if refused.count else None
         counts = {"accepted": tally.accepted, "duplicates": tally.duplicates, "rejected": tally.rejected}

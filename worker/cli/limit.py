@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson
+from worker.adapters.clock import HostClock
+from worker.adapters.wording import longer_window_remedy
+from worker.cli.output import AsJson, console, counted, print_json
+from worker.cli.table import print_table
+from worker.domain.budget import boot_clock_decides, is_longer
+from worker.domain.records.slots import Reading
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
-    from worker.domain.records.slots import Reading
     from worker.settings import Settings
     from worker.stores.slots_and_accounts import SlotRow
 
@@ -41,8 +45,6 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     one asks nothing. --window lowers it again, once no worker with the longer one runs any more: such a worker would
     raise it at once.
     """
-    from worker.adapters.clock import HostClock
-    from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
     from worker.operations.maintain_slots import lower_windows, read_windows
     from worker.runtime import rules_of
@@ -82,7 +84,7 @@ def _check(window: float, settings: "Settings") -> None:
         )
 
 
-def _to_response(rows: "Sequence[SlotRow]", now: "Reading", opened: "Session") -> dict[str, Any]:
+def _to_response(rows: "Sequence[SlotRow]", now: Reading, opened: "Session") -> dict[str, Any]:
     own, names = opened.settings.query_window_seconds, opened.accounts_by_sid()
     return {
         "now": now.database,
@@ -91,9 +93,7 @@ def _to_response(rows: "Sequence[SlotRow]", now: "Reading", opened: "Session") -
     }
 
 
-def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
-    from worker.domain.budget import boot_clock_decides, is_longer
-
+def _slot(row: "SlotRow", now: Reading, own_window: float) -> dict[str, Any]:
     slot = row.slot
     is_ours = boot_clock_decides(slot, now)
     return {
@@ -120,8 +120,6 @@ def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
 
 
 def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
-    from worker.cli.output import counted
-
     if not lowered:
         typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
         return
@@ -130,9 +128,6 @@ def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) ->
 
 
 def _show(response: Mapping[str, Any]) -> None:
-    from worker.cli.output import console
-    from worker.cli.table import print_table
-
     if not response["slots"]:
         typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
         return
@@ -144,8 +139,6 @@ def _show(response: Mapping[str, Any]) -> None:
         title=f"Limit; this worker's window is {own:g} s",
     )
     if any(slot["is_longer_than_ours"] for slot in response["slots"]):
-        from worker.adapters.error_text import longer_window_remedy
-
         theirs = max(slot["window_seconds"] or 0.0 for slot in response["slots"])
         typer.echo(f"A worker with {own:g} s asks nothing on longer windows: {longer_window_remedy(own, theirs)}.")
 

@@ -2,7 +2,8 @@
 
 import typer
 
-from worker.cli.output import AsJson
+from worker.adapters.redaction import Redactor
+from worker.cli.output import AsJson, print_json
 
 
 def migrate(as_json: AsJson = False) -> None:
@@ -10,8 +11,6 @@ def migrate(as_json: AsJson = False) -> None:
 
     Run it before the first start, and with each new release before its worker. Several at once wait for each other.
     """
-    from worker.adapters.log_redaction import Redactor
-    from worker.cli.output import print_json
     from worker.cli.session import errors_in_one_line, read_settings
     from worker.database.engine import missing_file, shown_url
     from worker.database.migrations import upgrade

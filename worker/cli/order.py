@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.cli.output import AsJson
-from worker.cli.references import Account, Reference
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, console, print_json
+from worker.cli.references import Account, Reference, find_orders
+from worker.cli.table import print_fields, print_table
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 # What others have said, of any length.
@@ -17,9 +19,6 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
 
     Amounts are yuan, times are UTC.
     """
-    from worker.cli.errors import CommandError
-    from worker.cli.output import print_json
-    from worker.cli.references import find_orders
     from worker.cli.session import session
     from worker.stores.command_line_reads import events_of, queries_about
 
@@ -36,9 +35,6 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
 
 
 def _show(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]], queries: Sequence[Mapping[str, Any]]) -> None:
-    from worker.cli.output import console
-    from worker.cli.table import print_fields, print_table
-
     out = console()
     print_fields(out, row)
     if row["archived_at"] is not None:

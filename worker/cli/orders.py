@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson
+from worker.cli.output import AsJson, amount_text, console, print_json
+from worker.cli.table import print_table
 from worker.domain.records.orders import Attention, OrderState
 
 _ANY = "any"
@@ -78,9 +79,6 @@ def orders(
 
 
 def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    from worker.cli.output import console, print_json
-    from worker.cli.table import print_table
-
     if as_json:
         print_json(found)
     elif not found:
@@ -92,8 +90,6 @@ def _show_orders(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 
 def _table_row(order: Mapping[str, Any]) -> dict[str, object]:
-    from worker.cli.output import amount_text
-
     amount, expected = order["ori_amount"], order["expected_amount"]
     if amount is None and expected is not None:
         amount = f"({amount_text(expected)})"
@@ -101,9 +97,6 @@ def _table_row(order: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _show_counts(counts: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    from worker.cli.output import console, print_json
-    from worker.cli.table import print_table
-
     total = sum(count["orders"] for count in counts)
     if as_json:
         print_json({"total": total, "counts": counts})

@@ -8,15 +8,13 @@ import os
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from worker.adapters.log_redaction import CONTROLS, escape_controls
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
@@ -44,17 +42,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def cell(value: object) -> "Text":
+def cell(value: object) -> Text:
     """A value as a table shows it."""
-    from rich.text import Text
-
     return Text(text_of(value), style=_STYLES.get(str(value), ""))
 
 
-def console() -> "Console":
+def console() -> Console:
     """Standard output for tables."""
-    from rich.console import Console
-
     out = Console(highlight=False, markup=False, emoji=False)
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = _WIDTH_WITHOUT_TERMINAL

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson
+from worker.cli.output import AsJson, console, counted, print_json, text_of
+from worker.cli.table import print_table
+from worker.domain.records.candidates import Pick, Reason
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
 
 if TYPE_CHECKING:
-    from worker.domain.records.candidates import Pick
-    from worker.domain.records.orders import Order
-    from worker.domain.records.parameters import Rules
     from worker.operations.read_due_orders import Plan
 
 _COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
@@ -27,7 +28,6 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
 
     What an order is worth is the delay that a look at it saves on the average.
     """
-    from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
     from worker.operations.read_due_orders import read_plans
     from worker.runtime import rules_of
@@ -45,7 +45,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
             _show(one)
 
 
-def _to_response(plan: "Plan", now: datetime, rules: "Rules", limit: int | None) -> dict[str, Any]:
+def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
     return {
@@ -64,8 +64,6 @@ def _to_response(plan: "Plan", now: datetime, rules: "Rules", limit: int | None)
 
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why nothing is asked now, and until when; None where nothing stands in the way."""
-    from worker.cli.output import text_of
-
     if plan.state.paused_at is not None:
         return f"paused by an operator since {text_of(plan.state.paused_at)}, until an operator ends it"
     if plan.slot_due_at is None:
@@ -77,7 +75,7 @@ def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str
     return f"{why} until {text_of(until)}, {_duration((until - now).total_seconds())} more"
 
 
-def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> dict[str, Any]:
+def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
     age = (now - order.submitted_at).total_seconds()
     polled = None if order.queried_at is None else (now - order.queried_at).total_seconds()
     return {
@@ -95,10 +93,8 @@ def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") ->
     }
 
 
-def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> str:
+def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> str:
     """Why an order is in the next query, as a person reads it."""
-    from worker.domain.records.candidates import Reason
-
     if pick is None:
         return "suspect: it is polled with its group only"
     match pick.reason:
@@ -117,9 +113,6 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
 
 
 def _show(response: Mapping[str, Any]) -> None:
-    from worker.cli.output import console, counted
-    from worker.cli.table import print_table
-
     out = console()
     if response["waits"]:
         typer.echo(f"{response['account']}: not now: {response['waits']}.")

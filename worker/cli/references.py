@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from worker.adapters.wording import one_line
+from worker.domain.identity import id_fault, order_id_fault
+
 if TYPE_CHECKING:
     from worker.cli.session import Session
     from worker.stores.command_line_reads import Row
@@ -47,9 +50,6 @@ def find_orders(opened: "Session", account: str, references: Sequence[str]) -> "
 
 
 def _only(reference: str, account: str, rows: "Sequence[Row]") -> "Row | str":
-    from worker.adapters.wording import one_line
-    from worker.domain.identity import id_fault, order_id_fault
-
     named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
     shown = one_line(reference)
     if len(named) == 1:

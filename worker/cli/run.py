@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from worker.adapters.child_processes import Child, ChildGroup, stop_signals_handled
+from worker.cli.errors import CommandError
 
 # Beyond the longest time that a query and its write-back can take.
 _SPARE_SECONDS = 30.0
@@ -27,7 +28,6 @@ def run(concurrency: Concurrency = None) -> None:
     SIGTERM or Ctrl-C lets the query that is under way finish, then ends both; a second one ends them at once. When one
     of them ends by itself the other is stopped, and the exit status is 1, so that a supervisor starts both again.
     """
-    from worker.cli.errors import CommandError
     from worker.cli.session import check_database, read_settings
     from worker.runtime import rules_of
 

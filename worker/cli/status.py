@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from worker.cli.output import AsJson
+from worker.cli.output import AsJson, console, print_json, text_of
+from worker.cli.table import print_table
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
@@ -20,9 +21,7 @@ def status(as_json: AsJson = False) -> None:
 
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
     """
-    from worker.cli.output import console, print_json
     from worker.cli.session import session
-    from worker.cli.table import print_table
 
     with session() as opened:
         state = _read(opened)
@@ -78,8 +77,6 @@ def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]
 
 
 def _manner(account: Mapping[str, Any], now: datetime) -> str:
-    from worker.cli.output import text_of
-
     if account["paused_at"] is not None:
         return f"not: paused by an operator since {text_of(account['paused_at'])}"
     until = account["backoff_until"]

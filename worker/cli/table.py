@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console
+from rich.text import Text
 
 from worker.cli.output import cell
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
 
 LONGEST_IN_A_COLUMN = 32
 """Columns of the terminal. A longer id gets a line of its own: a column so wide would leave nothing to the others."""
@@ -21,7 +20,7 @@ _PIECE = re.compile(r"[^\s,]*,|[^\s,]+|\s+")
 
 
 def print_table(
-    out: "Console",
+    out: Console,
     columns: Sequence[str],
     rows: Iterable[Mapping[str, object]],
     *,
@@ -35,8 +34,6 @@ def print_table(
     its own above its row. `notes` are columns of longer texts: where the terminal is too narrow for all, they stand
     below each row instead.
     """
-    from rich.text import Text
-
     header = {name: Text(name.replace("_", " "), style="bold") for name in columns}
     drawn, above = _without_long_ids([{name: cell(row[name]) for name in columns} for row in rows], ids)
     texts = {name: [row[name] for row in [header, *drawn]] for name in columns}
@@ -58,13 +55,11 @@ def print_table(
     out.print()
 
 
-def print_fields(out: "Console", fields: Mapping[str, object]) -> None:
+def print_fields(out: Console, fields: Mapping[str, object]) -> None:
     """Print names and values, one pair a line, without those that are empty.
 
     A value with a word that does not fit beside its name stands on a line of its own, unbroken.
     """
-    from rich.text import Text
-
     shown = {name.replace("_", " "): cell(value) for name, value in fields.items() if value is not None}
     width = max(map(len, shown), default=0)
     room = max(1, out.width - width - len(_GAP))
@@ -81,8 +76,6 @@ def print_fields(out: "Console", fields: Mapping[str, object]) -> None:
 
 def wrapped(text: str, width: int) -> list[str]:
     """A text in lines of so many columns of the terminal, broken within a word only where that is too long for one."""
-    from rich.cells import cell_len, chop_cells
-
     width = max(1, width)
     lines = [""]
     for piece in _PIECE.findall(text):
@@ -96,17 +89,15 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def _without_long_ids(
-    rows: "Sequence[Mapping[str, Text]]", ids: Collection[str]
-) -> "tuple[list[dict[str, Text]], list[list[Text]]]":
+    rows: Sequence[Mapping[str, Text]], ids: Collection[str]
+) -> tuple[list[dict[str, Text]], list[list[Text]]]:
     """The rows with their long ids left out, and for each row those."""
-    from rich.text import Text
-
     long = [[name for name in row if name in ids and _longest_word(row[name]) > LONGEST_IN_A_COLUMN] for row in rows]
     left = [{**row, **{name: Text("") for name in names}} for row, names in zip(rows, long, strict=True)]
     return left, [[row[name] for name in names] for row, names in zip(rows, long, strict=True)]
 
 
-def _fitted(columns: "Mapping[str, Sequence[Text]]", ids: Collection[str], room: int) -> dict[str, int]:
+def _fitted(columns: Mapping[str, Sequence[Text]], ids: Collection[str], room: int) -> dict[str, int]:
     """The columns' widths. Words are broken only where there is no other way, and those of ids last."""
     widths = {name: max(text.cell_len for text in texts) for name, texts in columns.items()}
     words = {name: max(map(_longest_word, texts)) for name, texts in columns.items()}
@@ -121,32 +112,26 @@ def _fitted(columns: "Mapping[str, Sequence[Text]]", ids: Collection[str], room:
     return widths
 
 
-def _print_row(out: "Console", row: "Mapping[str, Text]", widths: Mapping[str, int]) -> None:
-    from rich.text import Text
-
+def _print_row(out: Console, row: Mapping[str, Text], widths: Mapping[str, int]) -> None:
     cells = {name: wrapped(row[name].plain, width) for name, width in widths.items()}
     for number in range(max(map(len, cells.values()))):
         _print(out, Text(_GAP).join(_padded(row, cells, widths, number)))
 
 
 def _padded(
-    row: "Mapping[str, Text]", cells: Mapping[str, Sequence[str]], widths: Mapping[str, int], number: int
-) -> "Iterator[Text]":
-    from rich.text import Text
-
+    row: Mapping[str, Text], cells: Mapping[str, Sequence[str]], widths: Mapping[str, int], number: int
+) -> Iterator[Text]:
     for name, lines in cells.items():
         text = Text(lines[number] if number < len(lines) else "", style=row[name].style)
         text.pad_right(max(0, widths[name] - text.cell_len))
         yield text
 
 
-def _print(out: "Console", line: "Text") -> None:
+def _print(out: Console, line: Text) -> None:
     line.rstrip()
     # Not to be broken, whatever the terminal does with it.
     out.print(line, soft_wrap=True)
 
 
-def _longest_word(text: "Text") -> int:
-    from rich.cells import cell_len
-
+def _longest_word(text: Text) -> int:
     return max(map(cell_len, text.plain.split()), default=0)
