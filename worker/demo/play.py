@@ -85,7 +85,7 @@ class Play:
             seconds=time.monotonic() - self._began,
             orders=len(self._plan.orders),
             placed=self._placed,
-            progress=read_progress(self._database, self._plan.account, self._stage.account.sid),
+            progress=read_progress(self._database, self._plan.account, self._stage.account_sid),
             callbacks=self._platform.callbacks(),
             window=self._stage.pace.window,
         )

@@ -1,8 +1,8 @@
 """What the demo reads while it watches, and when it compares. All of it concerns one account: the demo's own."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
@@ -24,8 +24,6 @@ class QueryLine:
     """One query, as far as a view shows it. The counts are None where no answer was read."""
 
     id: int
-    sent_at: datetime
-    work: str
     order_count: int
     outcome: str
     settled: int | None
@@ -75,9 +73,10 @@ class OrderLine:
     query_count: int
 
 
-def has_no_tables(database: Database) -> bool:
-    """Whether a database is empty."""
-    return not inspect(database.engine).get_table_names()
+def is_empty(url: str) -> bool:
+    """Whether a database has no tables."""
+    with closing(Database(url, pool_size=1)) as database:
+        return not inspect(database.engine).get_table_names()
 
 
 def read_progress(database: Database, account: str, account_sid: str) -> Progress:
@@ -112,17 +111,7 @@ def _next_query_in(database: Database, connection: Connection, account_sid: str)
 
 
 def _latest(connection: Connection, account: str) -> tuple[QueryLine, ...]:
-    newest = select(QUERIES).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_ANSWERS_SHOWN)
-    return tuple(
-        QueryLine(
-            id=row["id"],
-            sent_at=row["sent_at"],
-            work=row["work"],
-            order_count=row["order_count"],
-            outcome=row["outcome"],
-            settled=row["settled_count"],
-            pending=row["pending_count"],
-            absent=row["absent_count"],
-        )
-        for row in connection.execute(newest).mappings()
-    )
+    counts = (QUERIES.c[f"{name}_count"].label(name) for name in ("settled", "pending", "absent"))
+    columns = select(QUERIES.c.id, QUERIES.c.order_count, QUERIES.c.outcome, *counts)
+    newest = columns.where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_ANSWERS_SHOWN)
+    return tuple(QueryLine(**row) for row in connection.execute(newest).mappings())

@@ -7,7 +7,6 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,13 +14,13 @@ from celery import Celery
 from kombu import Connection
 
 from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
+from worker.adapters.private_files import make_private
 from worker.adapters.error_text import first_line
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
-from worker.database.transactions import Database
 from worker.demo.control import PlatformControl
 from worker.demo.plan import Pace
-from worker.demo.progress import has_no_tables
+from worker.demo.progress import is_empty
 from worker.settings import Settings, SettingsError, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
@@ -50,22 +49,6 @@ class DemoError(Exception):
     """The demo cannot go on; the message says why and what to do."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Account:
-    """The demo's account at the simulated platform: a new one each time, so no run meets the traces of another."""
-
-    name: str
-    sid: str
-    app_id: str
-
-    def write(self, path: Path) -> None:
-        """Write the accounts file that worker and platform read; for this user's eyes only."""
-        token = secrets.token_hex(16)
-        table = f'[{self.name}]\naccount_sid = "{self.sid}"\nauth_token = "{token}"\napp_id = "{self.app_id}"\n'
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(table)
-
-
 class Stage:
     """All programs of one demo, in one group, each with a log of its own in the work folder. A context manager.
 
@@ -76,9 +59,10 @@ class Stage:
         self, *, folder: Path, run: str, pace: Pace, seed: int, database_url: str | None, broker_url: str | None
     ) -> None:
         """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted."""
-        self.account = Account(name=run, sid=f"{run}-sid", app_id=f"{run}-app")
+        self.account_sid = f"{run}-sid"
         self.pace = pace
         self._folder = folder
+        self._run = run
         self._seed = seed
         self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
         self._environment = self._configured(
@@ -106,8 +90,6 @@ class Stage:
         return PlatformControl(url)
 
     def _configured(self, *, database: str, broker: str) -> dict[str, str]:
-        file = self._folder / "accounts.toml"
-        self.account.write(file)
         pace = self.pace
         # Of the caller's settings none is taken over: the demo must meet no real account.
         return environment_of_programs(
@@ -116,7 +98,7 @@ class Stage:
                 "RECONCILER_BROKER_URL": broker,
                 # Replaced once the platform has a port; loopback it is in any case.
                 "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
-                "RECONCILER_ACCOUNTS_FILE": str(file),
+                "RECONCILER_ACCOUNTS_FILE": str(self._write_account()),
                 "RECONCILER_QUERY_WINDOW_SECONDS": f"{pace.window:g}",
                 "RECONCILER_QUERY_MARGIN_SECONDS": f"{pace.margin:g}",
                 "RECONCILER_CALLBACK_GRACE_SECONDS": f"{pace.grace:g}",
@@ -126,6 +108,19 @@ class Stage:
                 "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
             }
         )
+
+    def _write_account(self) -> Path:
+        """Write the accounts file: a new account each time, so that no run meets the traces of another."""
+        file = self._folder / "accounts.toml"
+        make_private(file)
+        credentials = {
+            "account_sid": self.account_sid,
+            "auth_token": secrets.token_hex(16),
+            "app_id": f"{self._run}-app",
+        }
+        lines = [f"[{self._run}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
+        file.write_text("\n".join(lines), encoding="utf-8")
+        return file
 
     def _start_broker(self) -> None:
         """Start the embedded Valkey, on a socket in the work folder."""
@@ -152,7 +147,7 @@ class Stage:
         """Bring the demo's own database, or an empty one, to head; a given one with tables is checked, unchanged."""
         url = self.settings.database_dsn
         try:
-            if self._is_own_database or _is_empty(url):
+            if self._is_own_database or is_empty(url):
                 upgrade(url)
             else:
                 check_at_head(url)
@@ -188,7 +183,7 @@ class Stage:
     def _start_worker_and_beat(self, platform_url: str) -> None:
         """Start both as the README says, and wait until the worker answers."""
         self._environment["RECONCILER_PLATFORM_URL"] = platform_url
-        celery, name = ("-m", "celery", "-A", "worker"), f"{self.account.name}@localhost"
+        celery, name = ("-m", "celery", "-A", "worker"), f"{self._run}@localhost"
         self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", name)
         self._start("beat", *celery, "beat")
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[name], timeout=0.5))
@@ -244,14 +239,6 @@ def _settings_of(environment: Mapping[str, str]) -> Settings:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _is_empty(url: str) -> bool:
-    database = Database(url, pool_size=1)
-    try:
-        return has_no_tables(database)
-    finally:
-        database.close()
 
 
 def _answers(broker: str) -> bool:

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from datetime import UTC, datetime
 from io import StringIO
 
 from rich.console import Console
@@ -10,8 +9,6 @@ from worker.domain.records.orders import OrderState, Source
 
 ANSWERED = QueryLine(
     id=1,
-    sent_at=datetime(2026, 1, 1, tzinfo=UTC),
-    work="batch",
     order_count=100,
     outcome="answered",
     settled=88,
