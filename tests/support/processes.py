@@ -56,6 +56,15 @@ class Program(Child):
         return status
 
 
+def is_running(process: int) -> bool:
+    """Whether a process lives; one that has ended and that nobody has reaped, as in some containers, does not."""
+    try:
+        os.kill(process, 0)
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8") if os.path.isdir("/proc/self") else True
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
 def end_with_all_descendants() -> None:
     """From now on SIGTERM and Ctrl-C end this process and, hard, all that it started: nothing stays behind."""
     for number in (signal.SIGTERM, signal.SIGINT):
