@@ -8,7 +8,7 @@ import typer
 
 from worker.adapters.clock import HostClock
 from worker.adapters.wording import longer_window_remedy
-from worker.cli.output import AsJson, console, counted, print_json
+from worker.cli.output import NO_WORKER_YET, AsJson, console, counted, due_in_words, print_json, seconds_left
 from worker.cli.table import print_table
 from worker.domain.budget import boot_clock_decides, is_longer
 from worker.domain.records.slots import Reading
@@ -102,16 +102,12 @@ def _slot(row: "SlotRow", now: Reading, own_window: float) -> dict[str, Any]:
         "window_seconds": slot.window_seconds or None,
         "is_longer_than_ours": is_longer(slot.window_seconds, own_window),
         "due_at": slot.due_at,
-        "due_in_seconds": _rest((slot.due_at - now.database).total_seconds()),
+        "due_in_seconds": seconds_left((slot.due_at - now.database).total_seconds()),
         # A reading of another boot's clock says nothing here.
-        "boot_due_in_seconds": _rest(slot.boot_due - now.boot) if is_ours else None,
+        "boot_due_in_seconds": seconds_left(slot.boot_due - now.boot) if is_ours else None,
         "decided_by": "boot clock" if is_ours else "database clock",
         "in_flight_query_id": row.in_flight_query_id,
     }
-
-
-def _rest(seconds: float) -> float:
-    return round(max(0.0, seconds), 1)
 
 
 def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
@@ -129,7 +125,7 @@ def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) ->
 
 def _show(response: Mapping[str, Any]) -> None:
     if not response["slots"]:
-        typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
+        typer.echo(NO_WORKER_YET)
         return
     own = response["query_window_seconds"]
     print_table(
@@ -149,10 +145,6 @@ def _row(slot: Mapping[str, Any]) -> dict[str, object]:
         **slot,
         "accounts": ", ".join(slot["accounts"]),
         "window": "not known yet" if window is None else f"{window:g} s",
-        "next_query": _when(slot["due_in_seconds"]),
-        "by_boot_clock": "another boot wrote it" if boot is None else _when(boot),
+        "next_query": due_in_words(slot["due_in_seconds"]),
+        "by_boot_clock": "another boot wrote it" if boot is None else due_in_words(boot),
     }
-
-
-def _when(seconds: float) -> str:
-    return f"in {seconds:,} s" if seconds else "now"

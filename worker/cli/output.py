@@ -16,6 +16,7 @@ from rich.text import Text
 
 from worker.adapters.log_redaction import CONTROLS, escape_controls
 
+NO_WORKER_YET = "No worker has run on this database yet: start one with `reconciler run`."
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 # Without a terminal there is nothing to fit: lines are not cut.
@@ -40,6 +41,16 @@ def amount_text(amount: Decimal) -> str:
 def counted(count: int, noun: str) -> str:
     """How many there are, in words."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def seconds_left(seconds: float) -> float:
+    """Seconds until something is due, to a tenth; 0 where it is."""
+    return round(max(0.0, seconds), 1)
+
+
+def due_in_words(seconds: float) -> str:
+    """When something is due, from `seconds_left`."""
+    return f"in {seconds:,} s" if seconds else "now"
 
 
 def cell(value: object) -> Text:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from worker.cli.output import AsJson, console, print_json, text_of
+from worker.cli.output import NO_WORKER_YET, AsJson, console, due_in_words, print_json, seconds_left, text_of
 from worker.cli.table import print_table
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json(state)
     elif not state["slots"]:
-        typer.echo("No worker has run on this database yet: start one with `reconciler run`.")
+        typer.echo(NO_WORKER_YET)
     else:
         out = console()
         print_table(out, _SLOT_COLUMNS, [_slot_row(slot) for slot in state["slots"]], title="Budget", ids=("accounts",))
@@ -50,7 +50,7 @@ def _read(opened: "Session") -> dict[str, Any]:
                 {
                     **slot,
                     "accounts": of_sid.get(slot["account_sid"], []),
-                    "due_in_seconds": round(max(0.0, (slot["due_at"] - now).total_seconds()), 1),
+                    "due_in_seconds": seconds_left((slot["due_at"] - now).total_seconds()),
                 }
                 for slot in budget
             ],
@@ -59,9 +59,8 @@ def _read(opened: "Session") -> dict[str, Any]:
 
 
 def _slot_row(slot: Mapping[str, Any]) -> dict[str, object]:
-    wait = slot["due_in_seconds"]
     names = ", ".join(slot["accounts"]) or f"not configured: {slot['account_sid']}"
-    return {**slot, "accounts": names, "next_query": f"in {wait:,} s" if wait else "now"}
+    return {**slot, "accounts": names, "next_query": due_in_words(slot["due_in_seconds"])}
 
 
 def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]:
