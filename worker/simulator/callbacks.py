@@ -10,7 +10,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 from worker.simulator.answers import Item, item_of
-from worker.simulator.delays import Delay
+from worker.simulator.draws import Delay
 from worker.simulator.orders import PlacedOrder
 
 CallbackSink = Callable[[Sequence[Item]], None]

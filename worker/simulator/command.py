@@ -11,11 +11,10 @@ from typing import NoReturn
 import typer
 
 from worker.simulator import options
-from worker.simulator.accounts import Account, accounts_from_environment, parse_account
 from worker.simulator.answers import AnswerStyle, KeyCase, Shape, UnknownAnswer
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.delays import Delay
+from worker.simulator.config import Account, SimulatorConfig, accounts_from_environment, parse_account
+from worker.simulator.draws import Delay
 from worker.simulator.environment import read_environment
 from worker.simulator.faults import Faults
 from worker.simulator.server import Simulator

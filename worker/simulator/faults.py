@@ -19,7 +19,7 @@ from random import Random
 
 from worker.simulator import fields
 from worker.simulator.answers import Item
-from worker.simulator.delays import Delay
+from worker.simulator.draws import Delay
 from worker.simulator.garbage import GARBAGE
 
 _ITEM_FAULTS = frozenset(

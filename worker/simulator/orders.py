@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from worker.simulator import fields
-from worker.simulator.truth import Draws, Outcome
+from worker.simulator.draws import Draws, Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

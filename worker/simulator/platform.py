@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TextIO
 
-from worker.simulator.accounts import registry
 from worker.simulator.answers import AnswerStyle, Item, UnknownAnswer, arranged, compose, item_of, not_found_item
 from worker.simulator.callbacks import CallbackQueue, CallbackSink
-from worker.simulator.config import SimulatorConfig
+from worker.simulator.config import SimulatorConfig, registry
 from worker.simulator.faults import FaultPlan, Faults, spoil
 from worker.simulator.garbage import GARBAGE, READABLE
 from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
@@ -61,7 +60,7 @@ class Platform:
         self._wall_clock = wall_clock
         self._accounts = registry(config.accounts)
         self.callbacks = CallbackQueue(on_callback, delay=config.callback_delay, seed=config.seed, clock=clock)
-        self._orders = OrderBook(config.draws, adopt=config.adopt, on_placed=self.callbacks.add)
+        self._orders = OrderBook(config, adopt=config.adopt, on_placed=self.callbacks.add)
         self.record = Record(
             window_seconds=config.window_seconds,
             queries_per_window=config.queries_per_window,

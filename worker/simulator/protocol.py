@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from worker.simulator.accounts import Registered
+from worker.simulator.config import Registered
 from worker.simulator.refusals import Code, Polled, Refusal
 
 MAX_IDS = 100
