@@ -21,7 +21,7 @@ from worker.cli.plan import plan
 from worker.cli.run import run
 from worker.cli.status import status
 from worker.simulator.command import platform
-from worker.simulator.environment import EnvironmentCommand
+from worker.simulator.options import EnvironmentCommand
 
 app = typer.Typer(
     name="reconciler",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from worker.simulator import fields
 from worker.simulator.orders import PlacedOrder
 
 Item = dict[str, object]
@@ -65,11 +64,6 @@ class AnswerStyle:
     shuffle: bool = True
     """Items in an order of their own, since they must be matched by id and never by position."""
     unknown: UnknownAnswer = UnknownAnswer.ABSENT
-
-    @staticmethod
-    def from_json(raw: object) -> "AnswerStyle":
-        """Read the style of the control endpoint; what is left out takes its default. Raises FieldError."""
-        return AnswerStyle(**fields.read_object(raw, _READERS, what="answers"))
 
 
 def item_of(order: PlacedOrder, now: float) -> Item:
@@ -148,13 +142,3 @@ def _number(value: object) -> object:
 
 
 _NUMBERS = ("trafficSts", "oriAmount")
-_READERS: dict[str, fields.FieldReader] = {
-    "shape": fields.choice(Shape),
-    "list_key": fields.text,
-    "ok_status": fields.text,
-    "echo_custom_parm": fields.boolean,
-    "key_case": fields.choice(KeyCase),
-    "numbers": fields.boolean,
-    "shuffle": fields.boolean,
-    "unknown": fields.choice(UnknownAnswer),
-}

@@ -15,7 +15,6 @@ from worker.simulator.answers import AnswerStyle, KeyCase, Shape, UnknownAnswer
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
 from worker.simulator.config import Account, SimulatorConfig, accounts_from_environment, parse_account
 from worker.simulator.draws import Delay
-from worker.simulator.environment import read_environment
 from worker.simulator.faults import Faults
 from worker.simulator.server import Simulator
 
@@ -106,7 +105,7 @@ def platform(
 
 
 def _accounts(given: Sequence[str] | None) -> tuple[Account, ...]:
-    return tuple(map(parse_account, given)) if given else accounts_from_environment(read_environment())
+    return tuple(map(parse_account, given)) if given else accounts_from_environment(options.read_environment())
 
 
 def _shares(given: Sequence[str]) -> dict[str, float]:

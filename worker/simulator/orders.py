@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from worker.simulator import fields
 from worker.simulator.draws import Draws, Outcome
 
 
@@ -27,11 +26,6 @@ class NewOrder:
     callback_lost: bool | None = None
     unknown: bool = False
     """The platform does not know this order: it was never placed."""
-
-    @staticmethod
-    def from_json(raw: object) -> "NewOrder":
-        """Read one order of the control endpoint. Raises FieldError."""
-        return NewOrder(**fields.read_object(raw, _READERS, what="order"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,16 +155,3 @@ class OrderBook:
 def _keys(order: PlacedOrder) -> list[tuple[str, str, str]]:
     keys = [(order.app_id, "requestId", order.request_id)]
     return keys if order.custom_parm is None else [*keys, (order.app_id, "customParm", order.custom_parm)]
-
-
-_READERS: dict[str, fields.FieldReader] = {
-    "request_id": fields.text,
-    "custom_parm": fields.text,
-    "app_id": fields.text,
-    "mobile": fields.text,
-    "amount": fields.text,
-    "outcome": fields.choice(Outcome),
-    "settle_after": fields.seconds,
-    "callback_lost": fields.boolean,
-    "unknown": fields.boolean,
-}

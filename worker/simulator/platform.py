@@ -11,12 +11,10 @@ from typing import TextIO
 from worker.simulator.answers import AnswerStyle, Item, UnknownAnswer, arranged, compose, item_of, not_found_item
 from worker.simulator.callbacks import CallbackQueue, CallbackSink
 from worker.simulator.config import SimulatorConfig, registry
-from worker.simulator.faults import FaultPlan, Faults, spoil
-from worker.simulator.garbage import GARBAGE, READABLE
+from worker.simulator.faults import GARBAGE, READABLE, FaultPlan, Faults, spoil
 from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
-from worker.simulator.protocol import Head, Query, check_body, check_head
+from worker.simulator.protocol import Code, Head, Polled, Query, Refusal, check_body, check_head, error_body
 from worker.simulator.record import Arrival, Record
-from worker.simulator.refusals import Code, Polled, Refusal, error_body
 
 _JSON = (("Content-Type", "application/json;charset=utf-8"),)
 Items = list[tuple[str, Item]]
@@ -122,7 +120,7 @@ class Platform:
         items, spoiled = self._items(query, faults, rng)
         items = arranged(items, self.answers, rng)
         body = compose(items, polled=len(query.ids), style=self.answers)
-        if fault is None or fault.removeprefix("garbage-") in READABLE:
+        if fault is None or fault in READABLE:
             told = tuple(_told(one, item) for one, item in items)
             said = tuple((one, status) for one, status, _, _ in told)
             arrival = replace(arrival, answered=said, told=told, spoiled=spoiled)
