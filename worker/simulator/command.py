@@ -4,9 +4,9 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NoReturn
 
 import typer
 
@@ -22,12 +22,12 @@ from worker.simulator.server import Simulator
 def platform(
     host: options.Host = "127.0.0.1",
     port: options.Port = 8100,
-    account: options.Accounts = None,
-    api_version: options.ApiVersion = "201512",
+    accounts: options.Accounts = None,
+    version: options.ApiVersion = "201512",
     seed: options.Seed = 1,
-    record: options.RecordFile = None,
+    record_path: options.RecordFile = None,
     as_json: options.AsJson = False,
-    window: options.Window = 60.0,
+    window_seconds: options.Window = 60.0,
     queries_per_window: options.QueriesPerWindow = 1,
     adopt: options.Adopt = True,
     delay: options.SettleDelay = "lognormal:10,0.8",
@@ -41,67 +41,49 @@ def platform(
     numbers: options.Numbers = False,
     shuffle: options.Shuffle = True,
     unknown: options.Unknown = UnknownAnswer.ABSENT,
-    fault: options.FaultShares = None,
+    shares: options.FaultShares = None,
     latency: options.Latency = "fixed:0",
     retry_after: options.RetryAfter = None,
     refuse_code: options.RefuseCode = "-9999",
     refuse_message: options.RefuseMessage = "系统错误",
-    absent_id: options.AbsentIds = None,
-    poison_id: options.PoisonIds = None,
+    absent_ids: options.AbsentIds = None,
+    poison_ids: options.PoisonIds = None,
     poison_effect: options.PoisonEffect = "refuse",
     callback_url: options.CallbackUrl = None,
     callback_broker: options.CallbackBroker = None,
     callback_delay: options.CallbackDelay = "fixed:0",
-    lost_callbacks: options.LostCallbacks = 0.0,
+    lost_share: options.LostCallbacks = 0.0,
 ) -> None:
     """Run a simulated platform: the documented order query, a truth of its own, and a record of every arrival.
 
     It serves POST /VERSION/sid/SID/traffic/Traffic.wx; for people and tests also GET /simulator/record and
     /simulator/truth, and POST /simulator/orders, /simulator/faults and /simulator/answers. SIGTERM or Ctrl-C ends it.
     """
+    # Each parameter has the name of the field that it fills; a test holds that.
+    given = dict(locals())
     try:
-        answers = AnswerStyle(
-            shape=shape,
-            list_key=list_key,
-            ok_status=ok_status,
-            echo_custom_parm=echo_custom_parm,
-            key_case=key_case,
-            numbers=numbers,
-            shuffle=shuffle,
-            unknown=unknown,
-        )
-        faults = Faults(
-            shares=_shares(fault or ()),
-            latency=Delay.parse(latency),
-            retry_after=retry_after,
-            refuse_code=refuse_code,
-            refuse_message=refuse_message,
-            absent_ids=frozenset(absent_id or ()),
-            poison_ids=frozenset(poison_id or ()),
-            poison_effect=poison_effect,
-        )
-        config = SimulatorConfig(
-            accounts=_accounts(account),
-            host=host,
-            port=port,
-            version=api_version,
-            window_seconds=window,
-            queries_per_window=queries_per_window,
-            seed=seed,
-            adopt=adopt,
-            delay=Delay.parse(delay),
-            failed_share=failed_share,
-            stuck_share=stuck_share,
-            lost_share=lost_callbacks,
-            callback_delay=Delay.parse(callback_delay),
-            answers=answers,
-            faults=faults,
-            record_path=record,
-        )
-        simulator = Simulator(config, on_callback=_sink(callback_url, callback_broker))
+        simulator = Simulator(_config(given), on_callback=_sink(callback_url, callback_broker))
     except (ValueError, OSError) as error:
         _leave(str(error), status=2)
     _serve(simulator, as_json=as_json)
+
+
+def _config(given: Mapping[str, Any]) -> SimulatorConfig:
+    """The settings that the options name. Raises ValueError for one that cannot be used."""
+    read = {
+        "accounts": _accounts(given["accounts"]),
+        "shares": _shares(given["shares"] or ()),
+        **{name: Delay.parse(given[name]) for name in ("delay", "latency", "callback_delay")},
+        **{name: frozenset(given[name] or ()) for name in ("absent_ids", "poison_ids")},
+    }
+    values = {**given, **read}
+    values |= {"answers": _filled(AnswerStyle, values), "faults": _filled(Faults, values)}
+    config: SimulatorConfig = _filled(SimulatorConfig, values)
+    return config
+
+
+def _filled(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
 
 
 def _accounts(given: Sequence[str] | None) -> tuple[Account, ...]:
@@ -129,12 +111,8 @@ def _sink(url: str | None, broker: str | None) -> CallbackSink | None:
 
 def _serve(simulator: Simulator, *, as_json: bool) -> None:
     ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, lambda number, frame: ended.set())
     try:
         simulator.start()
     except OSError as error:

@@ -6,6 +6,7 @@ The environment and `.env` in the working directory are read as the worker reads
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,6 @@ from typer import Option
 from typer.core import TyperCommand
 
 from worker.simulator.answers import KeyCase, Shape, UnknownAnswer
-
-_LIMIT, _TRUTH, _ANSWERS, _FAULTS, _CALLBACKS = "Limit", "Truth of orders", "Answers", "Faults", "Callbacks"
 
 _ACCOUNT_HELP = """An account to serve; may be repeated. Others can see a process's arguments: better set
 RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID, or RECONCILER_ACCOUNTS_FILE, which are read where
@@ -27,75 +26,62 @@ unknown-status, colliding-keys, denied."""
 _BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
 reconciler.orders."""
 
+_limit, _truth, _answers, _faults, _callbacks = (
+    partial(Option, rich_help_panel=panel) for panel in ("Limit", "Truth of orders", "Answers", "Faults", "Callbacks")
+)
+
 Host = Annotated[str, Option(help="Address to listen on. The control endpoint answers this machine only.")]
 Port = Annotated[int, Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)]
-Accounts = Annotated[list[str] | None, Option(metavar="SID:TOKEN:APPID", help=_ACCOUNT_HELP)]
-ApiVersion = Annotated[str, Option(help="Version in the path.", envvar="RECONCILER_PLATFORM_VERSION")]
+Accounts = Annotated[list[str] | None, Option("--account", metavar="SID:TOKEN:APPID", help=_ACCOUNT_HELP)]
+ApiVersion = Annotated[str, Option("--api-version", help="Version in the path.", envvar="RECONCILER_PLATFORM_VERSION")]
 Seed = Annotated[int, Option(help="Everything random is drawn from it.")]
-RecordFile = Annotated[Path | None, Option(help="Append every arrival to this file, as JSON Lines.", dir_okay=False)]
+RecordFile = Annotated[
+    Path | None, Option("--record", help="Append every arrival to this file, as JSON Lines.", dir_okay=False)
+]
 AsJson = Annotated[bool, Option("--json", help="Say that it is ready as one JSON object.")]
 
 Window = Annotated[
     float,
-    Option(help="Seconds; the limit's window.", envvar="RECONCILER_QUERY_WINDOW_SECONDS", rich_help_panel=_LIMIT),
+    _limit("--window", help="Seconds; the limit's window.", envvar="RECONCILER_QUERY_WINDOW_SECONDS"),
 ]
 QueriesPerWindow = Annotated[
     int,
-    Option(
-        help="Queries of one account SID in one window.",
-        envvar="RECONCILER_QUERIES_PER_WINDOW",
-        min=1,
-        rich_help_panel=_LIMIT,
-    ),
+    _limit(help="Queries of one account SID in one window.", envvar="RECONCILER_QUERIES_PER_WINDOW", min=1),
 ]
 
-Adopt = Annotated[bool, Option(help="Take unknown ids for orders placed at that moment.", rich_help_panel=_TRUTH)]
-SettleDelay = Annotated[str, Option(help=_DELAY_HELP, rich_help_panel=_TRUTH)]
-FailedShare = Annotated[float, Option(help="Share of orders that fail, 0 to 1.", rich_help_panel=_TRUTH)]
-StuckShare = Annotated[float, Option(help="Share of orders that never settle.", rich_help_panel=_TRUTH)]
+Adopt = Annotated[bool, _truth(help="Take unknown ids for orders placed at that moment.")]
+SettleDelay = Annotated[str, _truth(help=_DELAY_HELP)]
+FailedShare = Annotated[float, _truth(help="Share of orders that fail, 0 to 1.")]
+StuckShare = Annotated[float, _truth(help="Share of orders that never settle.")]
 
-AnswerShape = Annotated[
-    Shape, Option(help="auto: one object for one id, an array for several.", rich_help_panel=_ANSWERS)
-]
-ListKey = Annotated[str, Option(help="The list's key in object-list.", rich_help_panel=_ANSWERS)]
-OkStatus = Annotated[
-    str | None, Option(help="statusCode beside the items of an object, as 000000.", rich_help_panel=_ANSWERS)
-]
-EchoCustomParm = Annotated[bool, Option(help="Whether items hold customParm.", rich_help_panel=_ANSWERS)]
-Keys = Annotated[KeyCase, Option(help="How keys are spelled.", rich_help_panel=_ANSWERS)]
-Numbers = Annotated[bool, Option(help="trafficSts and oriAmount as numbers.", rich_help_panel=_ANSWERS)]
-Shuffle = Annotated[bool, Option(help="Items in an order of their own.", rich_help_panel=_ANSWERS)]
-Unknown = Annotated[
-    UnknownAnswer, Option(help="What is said of orders that the platform does not know.", rich_help_panel=_ANSWERS)
-]
+AnswerShape = Annotated[Shape, _answers(help="auto: one object for one id, an array for several.")]
+ListKey = Annotated[str, _answers(help="The list's key in object-list.")]
+OkStatus = Annotated[str | None, _answers(help="statusCode beside the items of an object, as 000000.")]
+EchoCustomParm = Annotated[bool, _answers(help="Whether items hold customParm.")]
+Keys = Annotated[KeyCase, _answers(help="How keys are spelled.")]
+Numbers = Annotated[bool, _answers(help="trafficSts and oriAmount as numbers.")]
+Shuffle = Annotated[bool, _answers(help="Items in an order of their own.")]
+Unknown = Annotated[UnknownAnswer, _answers(help="What is said of orders that the platform does not know.")]
 
-FaultShares = Annotated[list[str] | None, Option(metavar="NAME=SHARE", help=_FAULT_HELP, rich_help_panel=_FAULTS)]
-Latency = Annotated[
-    str, Option(help="Seconds before an answer: as --delay, or alternate:A,B.", rich_help_panel=_FAULTS)
-]
-RetryAfter = Annotated[float | None, Option(help="Seconds; Retry-After of HTTP errors.", rich_help_panel=_FAULTS)]
-RefuseCode = Annotated[str, Option(help="statusCode of the fault refuse.", rich_help_panel=_FAULTS)]
-RefuseMessage = Annotated[str, Option(help="statusMsg of the fault refuse.", rich_help_panel=_FAULTS)]
-AbsentIds = Annotated[
-    list[str] | None, Option(help="An id that no answer holds; may be repeated.", rich_help_panel=_FAULTS)
-]
+FaultShares = Annotated[list[str] | None, _faults("--fault", metavar="NAME=SHARE", help=_FAULT_HELP)]
+Latency = Annotated[str, _faults(help="Seconds before an answer: as --delay, or alternate:A,B.")]
+RetryAfter = Annotated[float | None, _faults(help="Seconds; Retry-After of HTTP errors.")]
+RefuseCode = Annotated[str, _faults(help="statusCode of the fault refuse.")]
+RefuseMessage = Annotated[str, _faults(help="statusMsg of the fault refuse.")]
+AbsentIds = Annotated[list[str] | None, _faults("--absent-id", help="An id that no answer holds; may be repeated.")]
 PoisonIds = Annotated[
-    list[str] | None, Option(help="An id that spoils every batch it is in; may be repeated.", rich_help_panel=_FAULTS)
+    list[str] | None, _faults("--poison-id", help="An id that spoils every batch it is in; may be repeated.")
 ]
-PoisonEffect = Annotated[str, Option(help="The fault that befalls such a batch.", rich_help_panel=_FAULTS)]
+PoisonEffect = Annotated[str, _faults(help="The fault that befalls such a batch.")]
 
-CallbackUrl = Annotated[
-    str | None, Option(help="Push callbacks to this URL, as POST of JSON.", rich_help_panel=_CALLBACKS)
-]
+CallbackUrl = Annotated[str | None, _callbacks(help="Push callbacks to this URL, as POST of JSON.")]
 CallbackBroker = Annotated[
     str | None,
     # The URL may hold a password, and others can see a process's arguments.
-    Option(help=_BROKER_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_BROKER", rich_help_panel=_CALLBACKS),
+    _callbacks(help=_BROKER_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_BROKER"),
 ]
-CallbackDelay = Annotated[
-    str, Option(help="Seconds from settling to callback, as --delay.", rich_help_panel=_CALLBACKS)
-]
-LostCallbacks = Annotated[float, Option(help="Share of callbacks that are lost.", rich_help_panel=_CALLBACKS)]
+CallbackDelay = Annotated[str, _callbacks(help="Seconds from settling to callback, as --delay.")]
+LostCallbacks = Annotated[float, _callbacks("--lost-callbacks", help="Share of callbacks that are lost.")]
 
 _ENV_FILE = Path(".env")
 
