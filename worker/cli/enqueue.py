@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from worker.cli.errors import CommandError
-from worker.cli.options import AsJson
-from worker.cli.order_lines import Format, Line, read_lines
-from worker.cli.refused_lines import RefusedLines
+from worker.cli.order_lines import Format, Line, RefusedLines, read_lines
+from worker.cli.output import AsJson, print_json, progress
 
 if TYPE_CHECKING:
     from worker.intake import Intake
@@ -85,7 +83,6 @@ def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None,
 
 
 def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> None:
-    from worker.cli.progress import Progress
     from worker.cli.session import session
     from worker.intake import Intake
     from worker.runtime import app_ids_of, rules_of
@@ -96,16 +93,13 @@ def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> N
         stream: BinaryIO = sys.stdin.buffer if file == _STDIN else stack.enter_context(file.open("rb"))
         # Of a pipe nobody knows the size.
         size = file.stat().st_size if file.is_file() else None
-        progress = stack.enter_context(Progress(size))
+        show = stack.enter_context(progress("0 accepted", of_bytes=True, size=size))
         stack.enter_context(refused)
-        for lines in _lists(read_lines(stream, kind)):
+        every = read_lines(stream, kind)
+        while lines := list(islice(every, LIST_LENGTH)):
             _enqueue_list(intake, lines, refused, tally)
-            progress.show(lines[-1].end, tally)
-
-
-def _lists(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    while listed := list(islice(lines, LIST_LENGTH)):
-        yield listed
+            done = f"{tally.accepted:,} accepted, {tally.duplicates:,} duplicates, {tally.rejected:,} refused"
+            show(done, lines[-1].end)
 
 
 def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
@@ -124,8 +118,6 @@ def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, ta
 
 
 def _show(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
-    from worker.cli.output import print_json
-
     if as_json:
         place = str(refused.path) if refused.count else None
         counts = {"accepted": tally.accepted, "duplicates": tally.duplicates, "rejected": tally.rejected}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.options import AsJson
+from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
 
 if TYPE_CHECKING:
     from worker.domain.records.candidates import Pick
@@ -27,7 +27,6 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
 
     What an order is worth is the delay that a look at it saves on the average.
     """
-    from worker.cli.output import print_json
     from worker.cli.session import require_configured, session
     from worker.operations.plan import read_plan
     from worker.runtime import rules_of
@@ -70,14 +69,14 @@ def _to_response(plan: "Plan", now: datetime, rules: "Rules", limit: int | None)
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why nothing is asked now, and until when; None where nothing stands in the way."""
     if plan.state.paused_at is not None:
-        return f"paused by an operator since {_time(plan.state.paused_at)}, until an operator ends it"
+        return f"paused by an operator since {value_text(plan.state.paused_at)}, until an operator ends it"
     if plan.slot_due_at is None:
         return "no worker has run on this database yet"
     until = max(backs_off_until or now, plan.slot_due_at)
     if until <= now:
         return None
     why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {_time(until)}, {_duration((until - now).total_seconds())} more"
+    return f"{why} until {value_text(until)}, {_duration((until - now).total_seconds())} more"
 
 
 def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> dict[str, Any]:
@@ -120,9 +119,6 @@ def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "
 
 
 def _show(response: Mapping[str, Any]) -> None:
-    from worker.cli.output import console
-    from worker.cli.table import print_table
-
     out = console()
     if response["waits"]:
         typer.echo(f"{response['account']}: not now: {response['waits']}.")
@@ -130,8 +126,7 @@ def _show(response: Mapping[str, Any]) -> None:
         typer.echo(f"{response['account']}: no order is due.")
         return
     shown, count = len(response["orders"]), response["order_count"]
-    orders = f"{count:,} {'order' if count == 1 else 'orders'}"
-    title = f"{response['account']}: {response['work']} by {response['id_kind']}, {orders}"
+    title = f"{response['account']}: {response['work']} by {response['id_kind']}, {counted(count, 'order')}"
     if shown < count:
         title += f", the first {shown:,} of them"
     rows = [_row(line) for line in response["orders"]]
@@ -150,19 +145,11 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}Z"
-
-
 def _duration(seconds: float) -> str:
     """A duration to two digits or so, in the unit that a person would take."""
     seconds = max(0.0, seconds)
-    for unit, length in (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0)):
-        if seconds >= 2 * length:
-            return _counted(seconds / length, unit)
-    return _counted(seconds, "second")
-
-
-def _counted(count: float, unit: str) -> str:
+    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
+    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
+    count = seconds / length
     shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
     return f"{shown} {unit}{'' if shown == '1' else 's'}"
