@@ -162,9 +162,8 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
         rest = ("maxmemory_policy", "persistence", "default_queue")
         return [away, *(skipped(name, "the broker does not answer") for name in rest)]
     found = [ok("broker", f"{reading.url} answers")]
-    if reading.is_redis:
-        found.append(checks.maxmemory_policy(reading.policy, reading.why_unread))
-        found.append(checks.persistence(reading.persistence, reading.why_persistence_unread))
+    if reading.policy and reading.persistence:
+        found += [checks.maxmemory_policy(*reading.policy), checks.persistence(*reading.persistence)]
     return [*found, checks.default_queue(reading.default_queue, reading.why_queue_unread)]
 
 

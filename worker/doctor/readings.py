@@ -30,6 +30,8 @@ from worker.settings import Settings
 from worker.settings.addresses import schemes
 
 T = TypeVar("T")
+Told = tuple[T | None, str | None]
+"""What a server tells; or None, and why it does not."""
 
 DEFAULT_QUEUE = "celery"
 """Where Celery sends a task whose caller names no queue."""
@@ -86,16 +88,13 @@ class BrokerReading:
 
     url: str
     """Without its password; of several, the one that answered."""
-    is_redis: bool
-    policy: str | None = None
-    """Of a Redis: its maxmemory-policy, or None where it does not tell."""
-    why_unread: str | None = None
-    persistence: str | None = None
-    """Of a Redis: `aof`, `snapshots`, `none`, or None where it does not tell."""
-    why_persistence_unread: str | None = None
-    default_queue: int | None = None
+    policy: Told[str] | None
+    """Its maxmemory-policy; None where it is no Redis."""
+    persistence: Told[str] | None
+    """`aof`, `snapshots` or `none`; None where it is no Redis."""
+    default_queue: int | None
     """How many messages wait in Celery's default queue, which nobody here consumes; None where it does not tell."""
-    why_queue_unread: str | None = None
+    why_queue_unread: str | None
 
 
 def unloadable(settings: Settings) -> dict[str, Check]:
@@ -166,20 +165,12 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
         # Each of them once, without a pause.
         connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
-        is_redis = connection.transport.driver_type == "redis"
-        policy = persistence = why_unread = why_persistence_unread = None
-        if is_redis:
-            client = connection.default_channel.client
-            policy, why_unread = _told(lambda: _policy(client))
-            persistence, why_persistence_unread = _told(lambda: _persistence(client))
+        client = connection.default_channel.client if connection.transport.driver_type == "redis" else None
         waiting, why_queue_unread = _told(lambda: _waiting(connection, default_queue))
         return BrokerReading(
             url=reached,
-            is_redis=is_redis,
-            policy=policy,
-            why_unread=why_unread,
-            persistence=persistence,
-            why_persistence_unread=why_persistence_unread,
+            policy=None if client is None else _told(lambda: _policy(client)),
+            persistence=None if client is None else _told(lambda: _persistence(client)),
             default_queue=waiting,
             why_queue_unread=why_queue_unread,
         )
@@ -190,8 +181,7 @@ def resolve(host: str) -> str:
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
-def _told(read: Callable[[], T]) -> tuple[T | None, str | None]:
-    """What a server tells, or why it does not."""
+def _told(read: Callable[[], T]) -> Told[T]:
     try:
         return read(), None
     except Exception as error:  # Whatever it says: it is there, and does not tell.
