@@ -15,8 +15,7 @@ from worker.cli.maintenance import archive, doctor, migrate
 from worker.cli.orders import check, order, orders
 from worker.cli.plan import plan
 from worker.cli.run import run
-from worker.simulator.command import platform
-from worker.simulator.options import EnvironmentCommand
+from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
     name="reconciler",
