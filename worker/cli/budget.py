@@ -10,6 +10,7 @@ import typer
 from worker.adapters.wording import longer_window_remedy
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.domain.budget import boot_clock_decides, is_longer
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
@@ -172,12 +173,9 @@ def _check_window(window: float, settings: "Settings") -> None:
         raise typer.BadParameter(
             f"--window {window:g} is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
         )
-    if window < settings.query_window_seconds:
-        own = settings.query_window_seconds
-        typer.echo(
-            f"Warning: RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again",
-            err=True,
-        )
+    if window < (own := settings.query_window_seconds):
+        warning = f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again"
+        typer.echo(f"Warning: {warning}", err=True)
 
 
 def _to_response(rows: "Sequence[SlotRow]", now: "Reading", settings: "Settings") -> dict[str, Any]:
@@ -187,8 +185,6 @@ def _to_response(rows: "Sequence[SlotRow]", now: "Reading", settings: "Settings"
 
 
 def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
-    from worker.domain.budget import boot_clock_decides, is_longer
-
     slot = row.slot
     is_ours = boot_clock_decides(slot, now)
     return {

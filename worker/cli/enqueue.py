@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -50,6 +50,9 @@ class Tally:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.accepted:,} accepted, {self.duplicates:,} duplicates, {self.rejected:,} refused"
 
 
 def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None, as_json: AsJson = False) -> None:
@@ -98,8 +101,7 @@ def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> N
         every = read_lines(stream, kind)
         while lines := list(islice(every, LIST_LENGTH)):
             _enqueue_list(intake, lines, refused, tally)
-            done = f"{tally.accepted:,} accepted, {tally.duplicates:,} duplicates, {tally.rejected:,} refused"
-            show(done, lines[-1].end)
+            show(str(tally), lines[-1].end)
 
 
 def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
@@ -120,12 +122,8 @@ def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, ta
 def _show(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
     if as_json:
         place = str(refused.path) if refused.count else None
-        counts = {"accepted": tally.accepted, "duplicates": tally.duplicates, "rejected": tally.rejected}
-        print_json({"lines": tally.lines, **counts, "rejected_file": place, "seconds": round(seconds, 3)})
+        print_json({**asdict(tally), "rejected_file": place, "seconds": round(seconds, 3)})
         return
-    typer.echo(
-        f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally.accepted:,} accepted,"
-        f" {tally.duplicates:,} duplicates, {tally.rejected:,} refused."
-    )
+    typer.echo(f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally}.")
     if refused.count:
         typer.echo(f"Refused lines, with reasons: {refused.path}")

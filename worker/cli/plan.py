@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.domain.records.candidates import Pick, Reason
+from worker.domain.records.orders import Order
+from worker.domain.records.parameters import Rules
 
 if TYPE_CHECKING:
-    from worker.domain.records.candidates import Pick
-    from worker.domain.records.orders import Order
-    from worker.domain.records.parameters import Rules
     from worker.operations.plan import Plan
 
 _COLUMNS = ("id", "order", "age", "last_poll", "worth", "reason")
@@ -49,7 +49,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
             _show(one)
 
 
-def _to_response(plan: "Plan", now: datetime, rules: "Rules", limit: int | None) -> dict[str, Any]:
+def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
     return {
@@ -79,7 +79,7 @@ def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str
     return f"{why} until {value_text(until)}, {_duration((until - now).total_seconds())} more"
 
 
-def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> dict[str, Any]:
+def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
     age = (now - order.submitted_at).total_seconds()
     polled = None if order.queried_at is None else (now - order.queried_at).total_seconds()
     return {
@@ -97,10 +97,8 @@ def _line(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") ->
     }
 
 
-def reason_in_words(order: "Order", pick: "Pick | None", now: datetime, rules: "Rules") -> str:
+def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> str:
     """Why an order is in the next query, as a person reads it."""
-    from worker.domain.records.candidates import Reason
-
     if pick is None:
         return "suspect: it is polled with its group only"
     match pick.reason:
