@@ -40,13 +40,8 @@ DEFAULT_QUEUE = "celery"
 _REDIS = ("redis", "kombu.transport.redis")
 # With RabbitMQ, too, the worker loads what guards the messages of both (worker/messages/unpacking.py).
 _RABBITMQ = (*_REDIS, "kombu.transport.pyamqp")
-_TRANSPORTS = {
-    "redis": _REDIS,
-    "rediss": _REDIS,
-    "redis+socket": _REDIS,
-    "amqp": _RABBITMQ,
-    "amqps": _RABBITMQ,
-}
+_REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
+_TRANSPORTS = dict.fromkeys(_REDIS_SCHEMES, _REDIS) | dict.fromkeys(("amqp", "amqps"), _RABBITMQ)
 _DRIVERS = {
     "postgresql+psycopg": ("psycopg",),
     "mysql+pymysql": ("pymysql",),
@@ -56,9 +51,7 @@ _DRIVERS = {
 }
 _BACKENDS = {
     # Celery's module needs the transport's errors, and hides that it cannot have them.
-    "redis": (*_REDIS, "celery.backends.redis"),
-    "rediss": (*_REDIS, "celery.backends.redis"),
-    "redis+socket": (*_REDIS, "celery.backends.redis"),
+    **dict.fromkeys(_REDIS_SCHEMES, (*_REDIS, "celery.backends.redis")),
     "rpc": ("celery.backends.rpc",),
     **{f"db+{scheme}": ("celery.backends.database", *modules) for scheme, modules in _DRIVERS.items()},
 }
@@ -212,7 +205,7 @@ def _waiting(connection: Connection, queue: str) -> int:
         raise
 
 
-def _faults(name: str, what: str, url: str, needed: dict[str, tuple[str, ...]]) -> Iterator[Check]:
+def _faults(name: str, what: str, url: str, needed: Mapping[str, tuple[str, ...]]) -> Iterator[Check]:
     for scheme in schemes(url):
         for module in needed[scheme]:
             try:
