@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -119,20 +119,8 @@ def _shown(item: Item, style: AnswerStyle) -> Item:
     for key, value in item.items():
         if key == "customParm" and not style.echo_custom_parm:
             continue
-        shown[_spelled(key, style.key_case)] = _number(value) if style.numbers and key in _NUMBERS else value
+        shown[_SPELLED[style.key_case](key)] = _number(value) if style.numbers and key in _NUMBERS else value
     return shown
-
-
-def _spelled(key: str, key_case: KeyCase) -> str:
-    match key_case:
-        case KeyCase.TABLE:
-            return key.capitalize() if key in ("remark", "mobile") else key
-        case KeyCase.LOWER:
-            return key.lower()
-        case KeyCase.UPPER:
-            return key.upper()
-        case _:
-            return key
 
 
 def _number(value: object) -> object:
@@ -142,3 +130,9 @@ def _number(value: object) -> object:
 
 
 _NUMBERS = ("trafficSts", "oriAmount")
+_SPELLED: dict[KeyCase, Callable[[str], str]] = {
+    KeyCase.SAMPLE: str,
+    KeyCase.TABLE: lambda key: key.capitalize() if key in ("remark", "mobile") else key,
+    KeyCase.LOWER: str.lower,
+    KeyCase.UPPER: str.upper,
+}

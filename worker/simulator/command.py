@@ -131,12 +131,8 @@ def _filled(kind: type[Any], values: Mapping[str, Any]) -> Any:
     return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
 
 
-class UnreadableFile(ValueError):
-    """The file cannot be read; the message says so, and shows nothing of it."""
-
-
 def _read_environment() -> Mapping[str, str]:
-    """Every variable that has a value, by its name in upper case. Raises UnreadableFile."""
+    """Every variable that has a value, by its name in upper case. Raises ValueError where `.env` cannot be read."""
     # Here, since it is slow to load, and `reconciler --help` needs none of it.
     from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
@@ -144,7 +140,7 @@ def _read_environment() -> Mapping[str, str]:
         in_file = DotEnvSettingsSource(BaseSettings, env_file=_ENV_FILE).env_vars
     except (OSError, UnicodeDecodeError) as error:
         why = f"{_ENV_FILE} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line"
-        raise UnreadableFile(why) from None
+        raise ValueError(why) from None
     named = [*in_file.items(), *os.environ.items()]
     return {name.upper(): value for name, value in named if value}
 
@@ -159,7 +155,7 @@ class EnvironmentCommand(TyperCommand):
         """
         try:
             known = _read_environment()
-        except UnreadableFile:
+        except ValueError:
             known = {}
         variables = {option.name: option.envvar for option in self.params if isinstance(option.envvar, str)}
         ctx.default_map = {name: known[variable] for name, variable in variables.items() if name and variable in known}

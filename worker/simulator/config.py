@@ -54,13 +54,16 @@ def accounts_from_environment(environment: Mapping[str, str]) -> tuple[Account, 
 
     Raises AccountsError where none is configured, one is incomplete or the file cannot be read.
     """
-    accounts = list(_default_account(environment))
+    sid, auth_token, app_id = values = [environment.get(name, "") for name in _VARIABLES]
+    missing = [name for name, value in zip(_VARIABLES, values, strict=True) if not value]
+    if missing and any(values):
+        raise AccountsError(f"the account is incomplete: set {', '.join(missing)} too")
+    accounts = [] if missing else [Account(sid=sid, auth_token=auth_token, app_id=app_id)]
     if path := environment.get(_FILE_VARIABLE):
         accounts.extend(_accounts_of_file(Path(path)))
     if not accounts:
-        raise AccountsError(
-            f"no account is configured: set {', '.join(_VARIABLES)}, or {_FILE_VARIABLE}, or give --account"
-        )
+        names = ", ".join(_VARIABLES)
+        raise AccountsError(f"no account is configured: set {names}, or {_FILE_VARIABLE}, or give --account")
     return tuple(accounts)
 
 
@@ -109,16 +112,6 @@ class SimulatorConfig(Draws):
             raise ValueError("shares must be from 0 to 1, and failed and stuck orders together at most 1")
         if self.delay.kind == "alternate" or self.callback_delay.kind == "alternate":
             raise ValueError("alternate is a latency; orders and callbacks take another distribution")
-
-
-def _default_account(environment: Mapping[str, str]) -> Iterable[Account]:
-    values = [environment.get(name, "") for name in _VARIABLES]
-    if not any(values):
-        return ()
-    if not all(values):
-        missing = [name for name, value in zip(_VARIABLES, values, strict=True) if not value]
-        raise AccountsError(f"the account is incomplete: set {', '.join(missing)} too")
-    return (Account(sid=values[0], auth_token=values[1], app_id=values[2]),)
 
 
 def _accounts_of_file(path: Path) -> Iterable[Account]:

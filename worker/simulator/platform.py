@@ -168,10 +168,5 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
 
 
 def _told(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
-    amount, remark = item.get("oriAmount"), item.get("remark")
-    return (
-        one,
-        str(item["trafficSts"]),
-        None if amount is None else str(amount),
-        None if remark is None else str(remark),
-    )
+    amount, remark = (None if item.get(name) is None else str(item[name]) for name in ("oriAmount", "remark"))
+    return one, str(item["trafficSts"]), amount, remark

@@ -3,6 +3,7 @@
 An answer leaves at once, late, in drips, in part or not at all, as its manner says.
 """
 
+import contextlib
 import select
 import socket
 import struct
@@ -10,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -45,7 +45,7 @@ class Simulator:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._resources = ExitStack()
+        self._resources = contextlib.ExitStack()
         self._lines: TextIO | None = None
         if config.record_path:
             # For its owner alone: it names orders.
@@ -122,10 +122,8 @@ class _Server(ThreadingTCPServer):
         """Wake every thread that reads from a caller."""
         with self._lock:
             for connection in self._connections:
-                try:
+                with contextlib.suppress(OSError):  # the caller was faster
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # the caller was faster
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave callers that went away in the middle unmentioned; anything else is a fault of ours and is shown."""
@@ -161,20 +159,15 @@ def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
 
         def _body(self, largest: int) -> bytes | None:
             """The whole body, or None where it does not come whole or has no honest length."""
-            body = self._read(largest)
-            # What was not read would be taken for the next request.
-            self.close_connection = self.close_connection or body is None
-            return body
-
-        def _read(self, largest: int) -> bytes | None:
             length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
-            if not length.isascii() or not length.isdigit() or int(length) > largest:
-                return None
-            try:
-                body = self.rfile.read(int(length))
-            except OSError:
-                return None
-            return body if len(body) == int(length) else None
+            if length.isascii() and length.isdigit() and int(length) <= largest:
+                with contextlib.suppress(OSError):
+                    body = self.rfile.read(int(length))
+                    if len(body) == int(length):
+                        return body
+            # What was not read would be taken for the next request.
+            self.close_connection = True
+            return None
 
     return Handler
 
