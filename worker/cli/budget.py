@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.wording import longer_window_remedy
-from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
 from worker.domain.budget import boot_clock_decides, is_longer
 
@@ -70,12 +69,14 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     raise it at once.
     """
     from worker.adapters.clock import HostClock
-    from worker.cli.session import session
+    from worker.cli.session import require_configured, session
     from worker.operations.slot_windows import lower_windows, read_windows
     from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
-        sids, clock = _sids(opened, account), HostClock()
+        require_configured(opened.settings, () if account is None else (account,))
+        sids = {one.account_sid for name, one in opened.settings.accounts.items() if account in (None, name)}
+        clock = HostClock()
         lowered: list[tuple[SlotRow, SlotRow]] = []
         if window is not None:
             _check_window(window, opened.settings)
@@ -155,13 +156,6 @@ def _manner(account: Mapping[str, Any], now: datetime) -> str:
         return manner
     why = "the platform refused the configuration (-205)" if account["configuration_refused"] else "backs off"
     return f"{why}: {(until - now).total_seconds():,.0f} s more"
-
-
-def _sids(opened: "Session", account: str | None) -> set[str]:
-    accounts = opened.settings.accounts
-    if account is not None and account not in accounts:
-        raise CommandError(f"there is no account {account}; the settings name: {', '.join(accounts)}")
-    return {one.account_sid for name, one in accounts.items() if account in (None, name)}
 
 
 def _check_window(window: float, settings: "Settings") -> None:

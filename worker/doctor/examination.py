@@ -90,7 +90,7 @@ def _settings_checks(settings: Settings) -> list[Check]:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """What is wrong, and what to do: some warnings of the settings end with that."""
+    """What is wrong, and what to do: many warnings and errors end with that, behind a colon or a semicolon."""
     for separator in (": ", "; "):
         if separator in text:
             detail, _, remedy = text.rpartition(separator)
@@ -102,7 +102,7 @@ def _credentials_checks(settings: Settings) -> list[Check]:
     try:
         accounts = settings.require_accounts()
     except SettingsError as error:
-        return [_fatal_of("credentials", str(error))]
+        return [fatal("credentials", *_parted(str(error)))]
     return checks.credentials(accounts, are_platforms=not is_loopback(settings.platform_url))
 
 
@@ -128,7 +128,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
         own = settings.query_window_seconds
         return [
             ok("database", f"{shown} answers: {reading.server.version}"),
-            ok("database_revision", "at head") if behind is None else _fatal_of("database_revision", behind),
+            ok("database_revision", "at head") if behind is None else fatal("database_revision", *_parted(behind)),
             checks.window(own, reading.windows, settings.accounts)
             if behind is None
             else skipped("query_window", "the database is not at head"),
@@ -194,9 +194,3 @@ def _certificates_checks(settings: Settings) -> list[Check]:
         return [ok("platform_certificate", f"checked by the authorities in {named}")]
     remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
     return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]
-
-
-def _fatal_of(name: str, message: str) -> Check:
-    """A finding out of an error that says what to do behind its last colon."""
-    detail, _, remedy = message.rpartition(": ")
-    return fatal(name, detail, remedy)
