@@ -79,17 +79,9 @@ def read_object(kind: type[T], raw: object, *, what: str) -> T:
     return kind(**{name: _read_field(types[name], value, f"{what}: {name}") for name, value in given.items()})
 
 
-def _health(platform: Platform, sent: object) -> object:
-    return {"status": "ok"}
-
-
 def _record(platform: Platform, sent: object) -> object:
     after = sent["after"] if isinstance(sent, Mapping) else 0
     return platform.record.summary(after=after) | {"callbacks": platform.callbacks.counts()}
-
-
-def _truth(platform: Platform, sent: object) -> object:
-    return {"orders": platform.truth()}
 
 
 def _place_orders(platform: Platform, sent: object) -> object:
@@ -112,9 +104,9 @@ def _reply(status: int, value: object) -> Reply:
 
 
 _ROUTES: dict[tuple[str, str], Callable[[Platform, object], object]] = {
-    ("GET", "/simulator/health"): _health,
+    ("GET", "/simulator/health"): lambda platform, sent: {"status": "ok"},
     ("GET", "/simulator/record"): _record,
-    ("GET", "/simulator/truth"): _truth,
+    ("GET", "/simulator/truth"): lambda platform, sent: {"orders": platform.truth()},
     ("POST", "/simulator/orders"): _place_orders,
     ("POST", "/simulator/faults"): _set_faults,
     ("POST", "/simulator/answers"): _set_answers,
@@ -136,28 +128,22 @@ def _types_of(kind: type) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise FieldError("expected a text that is not empty")
-    return value
+def _reader(is_accepted: Callable[[Any], bool], accepted: str) -> Callable[[object], Any]:
+    def read(value: object) -> object:
+        if not is_accepted(value):
+            raise FieldError(f"expected {accepted}")
+        return value
+
+    return read
 
 
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise FieldError("expected true or false")
-    return value
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise FieldError("expected a number of seconds, zero or more")
-    return float(value)
-
-
-def _whole_number(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise FieldError("expected a whole number, zero or more")
-    return value
+# By the very type: True is a whole number to Python.
+_text = _reader(lambda value: type(value) is str and value != "", "a text that is not empty")
+_boolean = _reader(lambda value: type(value) is bool, "true or false")
+_whole_number = _reader(lambda value: type(value) is int and value >= 0, "a whole number, zero or more")
+_seconds = _reader(
+    lambda value: type(value) in (int, float) and 0 <= value < math.inf, "a number of seconds, zero or more"
+)
 
 
 def _texts(value: object) -> frozenset[str]:
