@@ -89,7 +89,7 @@ lint: setup ## Check style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-format: setup ## Mend style where a tool can
+format: setup ## Fix style where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

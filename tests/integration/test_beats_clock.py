@@ -11,8 +11,7 @@ from tests.support.processes import Program, environment, running_worker, send_t
 from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.simulator import Account, Simulator, SimulatorConfig
-from worker.simulator.delays import Delay
+from worker.simulator import Account, Delay, Simulator, SimulatorConfig
 
 pytestmark = pytest.mark.slow
 

@@ -27,8 +27,7 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime
 from worker.settings import Settings
-from worker.simulator import Account, Simulator, SimulatorConfig
-from worker.simulator.delays import Delay
+from worker.simulator import Account, Delay, Simulator, SimulatorConfig
 
 ANSWER = 0.5
 # A wait for an answer, and another one for a fresh connection.

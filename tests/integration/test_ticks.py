@@ -12,8 +12,7 @@ from tests.support.waiting import eventually
 from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
-from worker.simulator import Account, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
-from worker.simulator.delays import Delay
+from worker.simulator import Account, Delay, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
 from worker.stores.poll_schedules import SCHEDULES
 from worker.ticks import GRANTS_AT_ONCE
 

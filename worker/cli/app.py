@@ -8,20 +8,14 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from worker.cli.archive import archive
-from worker.cli.check import check
-from worker.cli.doctor import doctor
+from worker.cli.budget import limit, status
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
-from worker.cli.limit import limit
-from worker.cli.migrate import migrate
-from worker.cli.order import order
-from worker.cli.orders import orders
+from worker.cli.maintenance import archive, doctor, migrate
+from worker.cli.orders import check, order, orders
 from worker.cli.plan import plan
 from worker.cli.run import run
-from worker.cli.status import status
-from worker.simulator.command import platform
-from worker.simulator.environment import EnvironmentCommand
+from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
     name="reconciler",

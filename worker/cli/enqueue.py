@@ -1,21 +1,18 @@
 """`reconciler enqueue`: orders from a file."""
 
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Self, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from worker.adapters.private_files import make_private
 from worker.cli.errors import CommandError
-from worker.cli.order_lines import Format, Line, read_lines
-from worker.cli.output import AsJson, print_json
+from worker.cli.order_lines import Format, Line, RefusedLines, read_lines
+from worker.cli.output import AsJson, print_json, progress
 
 if TYPE_CHECKING:
     from worker.intake import Intake
@@ -58,46 +55,6 @@ class Tally:
         return f"{self.accepted:,} accepted, {self.duplicates:,} duplicates, {self.rejected:,} refused"
 
 
-class RefusedLines:
-    """The file that refused lines are written to: JSON Lines of `line` (its number), `text`, `errors`.
-
-    It is made, or replaced, with the first refused line.
-
-    A file that is made is its owner's alone: the lines hold customers' numbers.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        self._file: TextIO | None = None
-
-    def add(self, line: Line, errors: Sequence[str]) -> None:
-        """Write a line. Raises CommandError where that cannot be done."""
-        record = {"line": line.number, "text": line.text, "errors": list(errors)}
-        try:
-            if self._file is None:
-                make_private(self.path)
-                self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise self._cannot(error) from None
-        self.count += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            if self._file is not None:
-                self._file.close()
-        except OSError as fault:
-            # A full disk may show only now.
-            raise self._cannot(fault) from None
-
-    def _cannot(self, error: OSError) -> CommandError:
-        return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another place with --rejected")
-
-
 def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None, as_json: AsJson = False) -> None:
     """Take in orders from a file, of any size: CSV with a header, or JSON Lines, one order a line.
 
@@ -129,7 +86,6 @@ def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None,
 
 
 def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> None:
-    from worker.cli.progress import bar
     from worker.cli.session import session
     from worker.intake import Intake
     from worker.runtime import app_ids_of, rules_of
@@ -140,16 +96,12 @@ def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> N
         stream: BinaryIO = sys.stdin.buffer if file == _STDIN else stack.enter_context(file.open("rb"))
         # Of a pipe nobody knows the size.
         size = file.stat().st_size if file.is_file() else None
-        show = stack.enter_context(bar(size))
+        show = stack.enter_context(progress("0 accepted", of_bytes=True, size=size))
         stack.enter_context(refused)
-        for lines in _lists(read_lines(stream, kind)):
+        every = read_lines(stream, kind)
+        while lines := list(islice(every, LIST_LENGTH)):
             _enqueue_list(intake, lines, refused, tally)
-            show(lines[-1].end, str(tally))
-
-
-def _lists(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    while listed := list(islice(lines, LIST_LENGTH)):
-        yield listed
+            show(str(tally), lines[-1].end)
 
 
 def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
@@ -170,8 +122,7 @@ def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, ta
 def _show(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
     if as_json:
         place = str(refused.path) if refused.count else None
-        counts = {"accepted": tally.accepted, "duplicates": tally.duplicates, "rejected": tally.rejected}
-        print_json({"lines": tally.lines, **counts, "rejected_file": place, "seconds": round(seconds, 3)})
+        print_json({**asdict(tally), "rejected_file": place, "seconds": round(seconds, 3)})
         return
     typer.echo(f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally}.")
     if refused.count:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from worker.adapters.wording import first_line, one_line
+from worker.adapters.error_text import first_line, one_line
 
 EXIT_INTERRUPTED = 130
 

@@ -1,16 +1,21 @@
-"""Orders in a file: CSV with a header, or JSON Lines. Read line by line, in bounded memory, whatever the file holds.
+"""Orders in a file: CSV with a header, or JSON Lines; and the file that refused lines are written to, with reasons.
+
+Both are read and written line by line, in bounded memory, whatever the file holds.
 
 A line is an order in both formats: a CSV field that holds a line end is refused, as no order has one; so a stray quote
 spoils one line, not the rest of the file.
 """
 
 import csv
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, Self, TextIO
 
+from worker.adapters.private_files import make_private
 from worker.cli.errors import CommandError
 from worker.domain.submissions import ORDER_FIELDS
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
@@ -66,6 +71,44 @@ def read_lines(stream: BinaryIO, kind: Format) -> Iterator[Line]:
                 raise CommandError(f"the header, line {number}, cannot be read: {fault}") from None
             shown = text if len(raw) <= LONGEST_LINE_BYTES else text[:_SHOWN_OF_LONGER] + "..."
             yield Line(number=number, text=shown, end=end, error=f"line: {fault}")
+
+
+class RefusedLines:
+    """JSON Lines: `line` (its number), `text`, `errors`. The file is made, or replaced, with the first refused line.
+
+    A file that is made is its owner's alone: the lines hold customers' numbers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._file: TextIO | None = None
+
+    def add(self, line: Line, errors: Sequence[str]) -> None:
+        """Write a line. Raises CommandError where that cannot be done."""
+        record = {"line": line.number, "text": line.text, "errors": list(errors)}
+        try:
+            if self._file is None:
+                make_private(self.path)
+                self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise self._cannot(error) from None
+        self.count += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError as fault:
+            # A full disk may show only now.
+            raise self._cannot(fault) from None
+
+    def _cannot(self, error: OSError) -> CommandError:
+        return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another place with --rejected")
 
 
 def _raw_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:

@@ -1,27 +1,41 @@
-"""Data on standard output: cells of tables for people, JSON for programs.
+"""What a command prints: JSON for programs, tables for people, and how far it is.
 
-Texts come from outside: a table draws them as they are, never as markup; both write control characters out.
+Texts come from outside: a table draws them as they are, never as markup; both write control characters out. An id is
+never broken over lines: whoever looks it up elsewhere copies it in one piece.
 """
 
 import json
 import os
+import re
 import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Annotated
 
 import typer
+from rich import progress as bars
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
 from worker.adapters.log_redaction import CONTROLS, escape_controls
 
-NO_WORKER_YET = "No worker has run on this database yet: start one with `reconciler run`."
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+
+LONGEST_IN_A_COLUMN = 32
+"""Columns of the terminal. A longer id gets a line of its own: a column so wide would leave nothing to the others."""
 
 # Without a terminal there is nothing to fit: lines are not cut.
 _WIDTH_WITHOUT_TERMINAL = 250
 _STYLES = {"succeeded": "green", "failed": "red", "unresolved": "yellow", "cancelled": "dim"}
+_GAP = "  "
+_INDENT = "    "
+_NARROWEST = 6
+# A line may end after white space or a comma: the platform's own words come as JSON without a blank.
+_PIECE = re.compile(r"[^\s,]*,|[^\s,]+|\s+")
 
 
 def print_json(value: object) -> None:
@@ -38,24 +52,9 @@ def amount_text(amount: Decimal) -> str:
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
-def counted(count: int, noun: str) -> str:
-    """How many there are, in words."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def seconds_left(seconds: float) -> float:
-    """Seconds until something is due, to a tenth; 0 where it is."""
-    return round(max(0.0, seconds), 1)
-
-
-def due_in_words(seconds: float) -> str:
-    """When something is due, from `seconds_left`."""
-    return f"in {seconds:,} s" if seconds else "now"
-
-
-def cell(value: object) -> Text:
-    """A value as a table shows it."""
-    return Text(text_of(value), style=_STYLES.get(str(value), ""))
+def counted(count: int, word: str) -> str:
+    """A number of things: `1 order`, `2,000 orders`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def console() -> Console:
@@ -66,8 +65,98 @@ def console() -> Console:
     return out
 
 
-def text_of(value: object) -> str:
-    """A value as people read it; times are UTC, to the second."""
+def print_table(
+    out: Console,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, object]],
+    *,
+    title: str | None = None,
+    ids: Collection[str] = (),
+    notes: Collection[str] = (),
+) -> None:
+    """Print rows under these columns, each named by its key in the rows; times are UTC, to the second.
+
+    `ids` are columns whose words are kept whole; a word longer than `LONGEST_IN_A_COLUMN` puts its cell on a line of
+    its own above its row. `notes` are columns of longer texts: where the terminal is too narrow for all, they stand
+    below each row instead.
+    """
+    header = {name: Text(name.replace("_", " "), style="bold") for name in columns}
+    drawn, above = _without_long_ids([{name: _cell(row[name]) for name in columns} for row in rows], ids)
+    texts = {name: [row[name] for row in [header, *drawn]] for name in columns}
+    natural = sum(max(text.cell_len for text in held) for held in texts.values())
+    fits = natural + len(_GAP) * (len(columns) - 1) <= out.width
+    below = [] if fits else [name for name in columns if name in notes]
+    widths = _fitted({name: held for name, held in texts.items() if name not in below}, ids, out.width)
+    if title is not None:
+        _print(out, Text(title, style="bold"))
+    _print_row(out, header, widths)
+    _print(out, Text("─" * (sum(widths.values()) + len(_GAP) * (len(widths) - 1)), style="dim"))
+    for row, long_ids in zip(drawn, above, strict=True):
+        for text in long_ids:
+            _print(out, text)
+        _print_row(out, row, widths)
+        for name in below:
+            for line in wrapped(row[name].plain, out.width - len(_INDENT)):
+                _print(out, Text(f"{_INDENT}{line}"))
+    out.print()
+
+
+def print_fields(out: Console, fields: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line, without those that are empty.
+
+    A value with a word that does not fit beside its name stands on a line of its own, unbroken.
+    """
+    shown = {name.replace("_", " "): _cell(value) for name, value in fields.items() if value is not None}
+    width = max(map(len, shown), default=0)
+    room = max(1, out.width - width - len(_GAP))
+    for name, value in shown.items():
+        label = Text(name.ljust(width), style="dim")
+        if _longest_word(value) > room:
+            _print(out, label)
+            _print(out, value)
+            continue
+        for line in wrapped(value.plain, room):
+            _print(out, Text.assemble(label, _GAP, (line, value.style)))
+            label = Text(" " * width)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of so many columns of the terminal, broken within a word only where that is too long for one."""
+    width = max(1, width)
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if cell_len(lines[-1]) + cell_len(piece) <= width:
+            lines[-1] += piece
+        elif cell_len(piece.strip()) <= width:
+            lines.append(piece.lstrip())
+        else:
+            lines.extend(chop_cells(piece, width))
+    return [line.rstrip() for line in lines if line.strip()] or [""]
+
+
+@contextmanager
+def progress(words: str, *, of_bytes: bool = False, size: int | None = None) -> Iterator[Callable[[str, int], None]]:
+    """How far a long command is: on a terminal only, on standard error, so that the data stays clean, until its end.
+
+    What is yielded takes what is done so far, in words, and a number of bytes. `of_bytes` draws a bar for these, of
+    `size` in all; None where nobody knows it.
+    """
+    bar = (bars.BarColumn(), bars.DownloadColumn()) if of_bytes else ()
+    columns = (*(() if bar else (bars.SpinnerColumn(),)), bars.TextColumn("{task.description}"), *bar)
+    is_hidden = not sys.stderr.isatty()
+    with bars.Progress(
+        *columns, bars.TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=is_hidden
+    ) as shown:
+        task = shown.add_task(words, total=size)
+        yield lambda words, done: shown.update(task, description=words, completed=done)
+
+
+def _cell(value: object) -> Text:
+    return Text(value_text(value), style=_STYLES.get(str(value), ""))
+
+
+def value_text(value: object) -> str:
+    """A value as a table shows it; times are UTC, to the second."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -83,3 +172,46 @@ def _to_json(value: object) -> object:
     if isinstance(value, Decimal):
         return amount_text(value)
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _without_long_ids(
+    rows: Sequence[Mapping[str, Text]], ids: Collection[str]
+) -> tuple[list[dict[str, Text]], list[list[Text]]]:
+    """The rows with their long ids left out, and for each row those."""
+    long = [[name for name in row if name in ids and _longest_word(row[name]) > LONGEST_IN_A_COLUMN] for row in rows]
+    left = [{**row, **{name: Text("") for name in names}} for row, names in zip(rows, long, strict=True)]
+    return left, [[row[name] for name in names] for row, names in zip(rows, long, strict=True)]
+
+
+def _fitted(columns: Mapping[str, Sequence[Text]], ids: Collection[str], room: int) -> dict[str, int]:
+    """The columns' widths. Words are broken only where there is no other way, and those of ids last."""
+    widths = {name: max(text.cell_len for text in texts) for name, texts in columns.items()}
+    words = {name: max(map(_longest_word, texts)) for name, texts in columns.items()}
+    broken = {name: words[name] if name in ids else min(words[name], _NARROWEST) for name in columns}
+    room -= len(_GAP) * (len(columns) - 1)
+    for least in (words, broken, dict.fromkeys(columns, 1)):
+        while sum(widths.values()) > room:
+            wide = [name for name in columns if widths[name] > least[name]]
+            if not wide:
+                break
+            widths[max(wide, key=lambda name: widths[name])] -= 1
+    return widths
+
+
+def _print_row(out: Console, row: Mapping[str, Text], widths: Mapping[str, int]) -> None:
+    for pieces in zip_longest(*(wrapped(row[name].plain, width) for name, width in widths.items()), fillvalue=""):
+        texts = [
+            Text(piece + " " * (width - cell_len(piece)), style=row[name].style)
+            for piece, (name, width) in zip(pieces, widths.items(), strict=True)
+        ]
+        _print(out, Text(_GAP).join(texts))
+
+
+def _print(out: Console, line: Text) -> None:
+    line.rstrip()
+    # Not to be broken, whatever the terminal does with it.
+    out.print(line, soft_wrap=True)
+
+
+def _longest_word(text: Text) -> int:
+    return max(map(cell_len, text.plain.split()), default=0)

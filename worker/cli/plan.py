@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson, console, counted, print_json, text_of
-from worker.cli.table import print_table
+from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
 from worker.domain.records.candidates import Pick, Reason
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
@@ -65,14 +64,14 @@ def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why nothing is asked now, and until when; None where nothing stands in the way."""
     if plan.state.paused_at is not None:
-        return f"paused by an operator since {text_of(plan.state.paused_at)}, until an operator ends it"
+        return f"paused by an operator since {value_text(plan.state.paused_at)}, until an operator ends it"
     if plan.slot_due_at is None:
         return "no worker has run on this database yet"
     until = max(backs_off_until or now, plan.slot_due_at)
     if until <= now:
         return None
     why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {text_of(until)}, {_duration((until - now).total_seconds())} more"
+    return f"{why} until {value_text(until)}, {_duration((until - now).total_seconds())} more"
 
 
 def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
@@ -142,12 +141,8 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
 def _duration(seconds: float) -> str:
     """A duration to two digits or so, in the unit that a person would take."""
     seconds = max(0.0, seconds)
-    for unit, length in (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0)):
-        if seconds >= 2 * length:
-            return _counted(seconds / length, unit)
-    return _counted(seconds, "second")
-
-
-def _counted(count: float, unit: str) -> str:
+    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
+    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
+    count = seconds / length
     shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
     return f"{shown} {unit}{'' if shown == '1' else 's'}"

@@ -14,8 +14,8 @@ from celery import Celery
 from kombu import Connection
 
 from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
-from worker.adapters.private_files import make_private
 from worker.adapters.error_text import first_line
+from worker.adapters.private_files import make_private
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
 from worker.demo.control import PlatformControl

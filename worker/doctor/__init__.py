@@ -1,12 +1,12 @@
 """Whether the reconciler can do its work safely where it stands: its settings, its database, its broker.
 
-`checks` says what a finding is, `judgement` (pure) what a reading means, `readings` takes the readings, `loading` looks
-whether the libraries for them are there, `examination` puts them together. Nothing here sends a query to the platform.
+`checks` (pure) says what a finding is and what a reading means, `readings` takes the readings, `examination` puts them
+together. Nothing here sends a query to the platform.
 """
 
 from worker.doctor.checks import Check, Status
 from worker.doctor.examination import examine, examine_before_start, examine_running, examine_unreadable
-from worker.doctor.loading import unloadable_for_celery
+from worker.doctor.readings import unloadable_for_celery
 
 __all__ = [
     "Check",

@@ -1,10 +1,21 @@
-"""One finding of the doctor."""
+"""One finding of the doctor, and what each reading means as one. Pure: readings come in as values."""
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from worker.adapters.error_text import one_line
+from worker.adapters.error_text import longer_window_remedy, one_line
 from worker.adapters.log_redaction import Redactor
+from worker.domain.budget import is_longer
+from worker.domain.wire.signed_requests import Credentials
+
+MOST_CLOCK_SECONDS = 1.0
+"""How far the database's clock may be from this host's."""
+
+# Every account SID and app id that the platform's page shows has this form; of a token it shows none.
+_ISSUED = re.compile(r"[0-9A-Za-z]{32}")
+_PLACEHOLDER = re.compile(r"your-[a-z-]+")
 
 
 class Status(StrEnum):
@@ -58,3 +69,158 @@ def fatal(name: str, detail: str, remedy: str) -> Check:
 def skipped(name: str, why: str) -> Check:
     """Something that could not be looked at."""
     return Check(name=name, status=Status.SKIPPED, detail=why)
+
+
+def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> list[Check]:
+    """Whether the accounts, one or more, look like those that the platform issues.
+
+    `are_platforms`: they are, and not a simulated platform's, which takes any.
+    """
+    faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
+    if are_platforms and faults:
+        return [warning("credentials", fault, "copy it from the platform's console again") for fault in faults]
+    count = "1 account" if len(accounts) == 1 else f"{len(accounts)} accounts"
+    return [ok("credentials", f"{count}: {', '.join(accounts)}")]
+
+
+def clock(ahead_seconds: float) -> Check:
+    """Whether the database's clock agrees with this host's; `ahead_seconds` is negative where it is behind."""
+    distance = f"{abs(ahead_seconds):,.3f} s {'ahead of' if ahead_seconds > 0 else 'behind'} this host's clock"
+    if abs(ahead_seconds) <= MOST_CLOCK_SECONDS:
+        return ok("database_clock", distance)
+    return warning(
+        "database_clock",
+        f"{distance}; after a change of hosts the database's clock alone says when the next query may be sent",
+        "let NTP keep the clocks of both hosts",
+    )
+
+
+def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
+    """Whether this worker may ask: on a slot that was written with a longer window than its own it asks nothing.
+
+    `windows`: of each account SID the longest, all in seconds; None where they could not be read.
+    """
+    if windows is None:
+        return warning("query_window", "query_budgets could not be read", "let this role read and write our tables")
+    longer = [name for name, one in accounts.items() if is_longer(windows.get(one.account_sid, 0.0), own)]
+    if not longer:
+        return ok("query_window", f"{own:g} s")
+    longest = max(windows[accounts[name].account_sid] for name in longer)
+    detail = (
+        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has asked for"
+        f" {', '.join(longer)} on this database, so that nothing would be asked"
+    )
+    return fatal("query_window", detail, longer_window_remedy(own, longest))
+
+
+def durability(settings: Mapping[str, str | None]) -> list[Check]:
+    """Whether a committed row survives a power cut, by the database's settings; None is one that it did not tell."""
+    remedy = "see in the server's own settings that a commit reaches the disk"
+    return [
+        _unread(name, "could not be read", None, remedy) if value is None else _durable(name, value)
+        for name, value in settings.items()
+    ]
+
+
+def encoding(name: str) -> Check:
+    """Whether a PostgreSQL database, by its encoding's name, can hold every text of the platform."""
+    if name == "UTF8":
+        return ok("database_encoding", name)
+    unchecked = " and checks none of it" if name == "SQL_ASCII" else ""
+    return fatal(
+        "database_encoding",
+        f"{name}: such a database cannot hold what the platform writes{unchecked}",
+        "make one with `createdb --encoding=UTF8 --template=template0`, and move the data into it by pg_dump",
+    )
+
+
+def sessions(is_kept: bool | None) -> Check:
+    """Whether a connection to PostgreSQL keeps its session; None where that could not be seen."""
+    name = "database_sessions"
+    if is_kept is None:
+        return skipped(name, "no second connection was to be had")
+    if is_kept:
+        return ok(name, "each connection keeps its own")
+    return warning(
+        name,
+        "a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others",
+        "set pool_mode = session for this database (PgBouncer), or connect to the server itself",
+    )
+
+
+def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check:
+    """Whether a Redis keeps the messages that it has accepted; None where the policy could not be read."""
+    name, remedy = "maxmemory_policy", "set maxmemory-policy noeviction"
+    if policy is None:
+        return _unread(name, "could not be read", why_unread, "see in the server's own settings that it is noeviction")
+    if policy == "noeviction":
+        return ok(name, "noeviction")
+    if policy.startswith("volatile-"):
+        return warning(name, f"{policy}: when its memory is full, answers that callers wait for are dropped", remedy)
+    return warning(name, f"{policy}: when its memory is full, orders on their way to the table are dropped", remedy)
+
+
+def persistence(kind: str | None, why_unread: str | None = None) -> Check:
+    """Whether a Redis keeps its messages over a restart: `aof`, `snapshots`, `none`; None where it does not tell."""
+    name = "persistence"
+    match kind:
+        case "aof":
+            return ok(name, "appendonly yes")
+        case "snapshots":
+            return ok(name, "snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
+        case "none":
+            return warning(
+                name,
+                "no persistence: when the server restarts, orders on their way to the table are lost",
+                "set appendonly yes",
+            )
+    return _unread(name, "unknown: it could not be read", why_unread, "see in the server's own settings that it is on")
+
+
+def default_queue(waiting: int | None, why_unread: str | None = None) -> Check:
+    """Whether callers forget to name the queue; `waiting` messages lie in Celery's own, None where it does not tell."""
+    name = "default_queue"
+    if waiting is None:
+        remedy = "see that no message waits in the queue celery"
+        return _unread(name, "unknown: it could not be read", why_unread, remedy)
+    if not waiting:
+        return ok(name, "no message waits in Celery's default queue")
+    messages = "1 message waits" if waiting == 1 else f"{waiting:,} messages wait"
+    return warning(
+        name,
+        f"{messages} in Celery's default queue, celery, which this worker does not consume",
+        'if they are for it, have their sender name queue="reconciler.orders", and send them again',
+    )
+
+
+def _form_faults(account: Credentials, name: str) -> Iterator[str]:
+    for what, value in (("account SID", account.account_sid), ("app id", account.app_id)):
+        if not _ISSUED.fullmatch(value):
+            yield f"the {what} of account {name} is not 32 letters and digits, as those are that the platform issues"
+    token = account.auth_token
+    if _PLACEHOLDER.fullmatch(token) or token in (account.account_sid, account.app_id):
+        yield f"the auth token of account {name} is no token, but its placeholder, SID or app id"
+
+
+def _unread(name: str, detail: str, why: str | None, remedy: str) -> Check:
+    return warning(name, f"{detail} ({why})" if why else detail, remedy)
+
+
+def _durable(name: str, value: str) -> Check:
+    lost = "commits, orders and the record that a query was sent among them"
+    match name, value:
+        case ("fsync", "on") | ("synchronous_commit", "on" | "remote_apply"):
+            return ok(name, value)
+        # 3 is MariaDB's alone: it flushes at every commit, and more.
+        case "innodb_flush_log_at_trx_commit", "1" | "3":
+            return ok(name, value)
+        case "synchronous_commit", "local" | "remote_write":
+            return ok(name, f"{value}: enough for a single server; a failover to a standby may lose the last commits")
+        case "fsync", _:
+            detail, remedy = "a power cut can destroy the database", "set fsync = on, and reload the server's settings"
+        case "synchronous_commit", _:
+            detail = f"a crash can lose the last {lost}"
+            remedy = "set synchronous_commit = on, for the server or with ALTER ROLE"
+        case _:
+            detail, remedy = f"a crash can lose the last second's {lost}", f"set {name} = 1"
+    return warning(name, f"{value}: {detail}", remedy)

@@ -10,9 +10,8 @@ from worker.adapters.log_redaction import Redactor
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.server import PostgresqlReading, durability_settings
-from worker.doctor import judgement
+from worker.doctor import checks
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
-from worker.doctor.loading import unloadable
 from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
@@ -21,11 +20,12 @@ from worker.doctor.readings import (
     read_broker,
     read_database,
     resolve,
+    unloadable,
 )
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
 
-_FIX_SETTING = "mend it in the environment or in .env"
+_FIX_SETTING = "fix it in the environment or in .env"
 _WORD_SECONDS = 5.0
 _DATABASE_SECONDS = 15.0
 _BROKER_SECONDS = 10.0
@@ -78,9 +78,9 @@ def examine_running(settings: Settings) -> list[Check]:
     return _shown(settings, broker)
 
 
-def _shown(settings: Settings, checks: list[Check]) -> list[Check]:
+def _shown(settings: Settings, found: list[Check]) -> list[Check]:
     redactor = Redactor(settings.secrets)
-    return [check.shown_with(redactor) for check in checks]
+    return [check.shown_with(redactor) for check in found]
 
 
 def _settings_checks(settings: Settings) -> list[Check]:
@@ -90,7 +90,7 @@ def _settings_checks(settings: Settings) -> list[Check]:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """What is wrong, and what to do: some warnings of the settings end with that."""
+    """What is wrong, and what to do: many warnings and errors end with that, behind a colon or a semicolon."""
     for separator in (": ", "; "):
         if separator in text:
             detail, _, remedy = text.rpartition(separator)
@@ -102,8 +102,8 @@ def _credentials_checks(settings: Settings) -> list[Check]:
     try:
         accounts = settings.require_accounts()
     except SettingsError as error:
-        return [_fatal_of("credentials", str(error))]
-    return judgement.credentials(accounts, are_platforms=not is_loopback(settings.platform_url))
+        return [fatal("credentials", *_parted(str(error)))]
+    return checks.credentials(accounts, are_platforms=not is_loopback(settings.platform_url))
 
 
 def _read_database(settings: Settings) -> DatabaseReading:
@@ -128,13 +128,13 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
         own = settings.query_window_seconds
         return [
             ok("database", f"{shown} answers: {reading.server.version}"),
-            ok("database_revision", "at head") if behind is None else _fatal_of("database_revision", behind),
-            judgement.window(own, reading.windows, settings.accounts)
+            ok("database_revision", "at head") if behind is None else fatal("database_revision", *_parted(behind)),
+            checks.window(own, reading.windows, settings.accounts)
             if behind is None
             else skipped("query_window", "the database is not at head"),
             *_postgresql_checks(reading.server.postgresql),
-            judgement.clock(reading.server.clock_ahead_seconds),
-            *judgement.durability(reading.server.settings),
+            checks.clock(reading.server.clock_ahead_seconds),
+            *checks.durability(reading.server.settings),
         ]
     return [unreachable, *(skipped(name, "the database cannot be used") for name in rest)]
 
@@ -148,7 +148,7 @@ def _unusable(shown: str, error: Exception) -> Check:
 def _postgresql_checks(reading: PostgresqlReading | None) -> list[Check]:
     if reading is None:
         return []
-    return [judgement.encoding(reading.encoding), judgement.sessions(reading.keeps_session)]
+    return [checks.encoding(reading.encoding), checks.sessions(reading.keeps_session)]
 
 
 def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None) -> list[Check]:
@@ -161,12 +161,10 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
         away = warning("broker", f"does not answer ({first_words(error)})", remedy)
         rest = ("maxmemory_policy", "persistence", "default_queue")
         return [away, *(skipped(name, "the broker does not answer") for name in rest)]
-    checks = [ok("broker", f"{reading.url} answers")]
-    if reading.is_redis:
-        checks.append(judgement.maxmemory_policy(reading.policy, reading.why_unread))
-        checks.append(judgement.persistence(reading.persistence, reading.why_persistence_unread))
-    checks.append(judgement.default_queue(reading.default_queue, reading.why_queue_unread))
-    return checks
+    found = [ok("broker", f"{reading.url} answers")]
+    if reading.policy and reading.persistence:
+        found += [checks.maxmemory_policy(*reading.policy), checks.persistence(*reading.persistence)]
+    return [*found, checks.default_queue(reading.default_queue, reading.why_queue_unread)]
 
 
 def _backend_checks(settings: Settings, fault: Check | None) -> list[Check]:
@@ -196,9 +194,3 @@ def _certificates_checks(settings: Settings) -> list[Check]:
         return [ok("platform_certificate", f"checked by the authorities in {named}")]
     remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
     return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]
-
-
-def _fatal_of(name: str, message: str) -> Check:
-    """A finding out of an error that says what to do behind its last colon."""
-    detail, _, remedy = message.rpartition(": ")
-    return fatal(name, detail, remedy)

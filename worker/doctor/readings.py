@@ -1,11 +1,18 @@
-"""The readings that the doctor takes. Each ends: by its own timeouts, or for the caller at least, by `begun`."""
+"""What the doctor reads: whether the libraries that the settings' URLs need can be loaded, and what servers tell.
+
+kombu, Celery and SQLAlchemy load a transport, a result backend or a driver only when a URL asks for it, and what they
+say where that fails names another thing, or nothing. To load them connects to nothing. Each reading of a server ends:
+by its own timeouts, or for the caller at least, by `begun`.
+"""
 
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 from kombu import Connection
@@ -17,12 +24,39 @@ from worker.adapters.error_text import first_words
 from worker.database.engine import missing_file
 from worker.database.migrations import MigrationError, check_at_head
 from worker.database.server import ServerReading, read_server
+from worker.doctor.checks import Check, fatal
 from worker.operations.maintain_slots import longest_windows
+from worker.settings import Settings
+from worker.settings.addresses import schemes
 
 T = TypeVar("T")
+Told = tuple[T | None, str | None]
+"""What a server tells; or None, and why it does not."""
 
 DEFAULT_QUEUE = "celery"
 """Where Celery sends a task whose caller names no queue."""
+
+# The client before the transport: where it is missing, kombu's module loads all the same, and fails later.
+_REDIS = ("redis", "kombu.transport.redis")
+# With RabbitMQ, too, the worker loads what guards the messages of both (worker/messages/unpacking.py).
+_RABBITMQ = (*_REDIS, "kombu.transport.pyamqp")
+_REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
+_TRANSPORTS = dict.fromkeys(_REDIS_SCHEMES, _REDIS) | dict.fromkeys(("amqp", "amqps"), _RABBITMQ)
+_DRIVERS = {
+    "postgresql+psycopg": ("psycopg",),
+    "mysql+pymysql": ("pymysql",),
+    "mariadb+pymysql": ("pymysql",),
+    # A part of Python.
+    "sqlite": (),
+}
+_BACKENDS = {
+    # Celery's module needs the transport's errors, and hides that it cannot have them.
+    **dict.fromkeys(_REDIS_SCHEMES, (*_REDIS, "celery.backends.redis")),
+    "rpc": ("celery.backends.rpc",),
+    **{f"db+{scheme}": ("celery.backends.database", *modules) for scheme, modules in _DRIVERS.items()},
+}
+# Packages that have another name than their module.
+_PACKAGES = {"psycopg": "psycopg[binary]", "pymysql": "PyMySQL", "sqlalchemy": "SQLAlchemy"}
 
 
 class NoDatabaseFile(Exception):
@@ -47,16 +81,28 @@ class BrokerReading:
 
     url: str
     """Without its password; of several, the one that answered."""
-    is_redis: bool
-    policy: str | None = None
-    """Of a Redis: its maxmemory-policy, or None where it does not tell."""
-    why_unread: str | None = None
-    persistence: str | None = None
-    """Of a Redis: `aof`, `snapshots`, `none`, or None where it does not tell."""
-    why_persistence_unread: str | None = None
-    default_queue: int | None = None
+    policy: Told[str] | None
+    """Its maxmemory-policy; None where it is no Redis."""
+    persistence: Told[str] | None
+    """`aof`, `snapshots` or `none`; None where it is no Redis."""
+    default_queue: int | None
     """How many messages wait in Celery's default queue, which nobody here consumes; None where it does not tell."""
-    why_queue_unread: str | None = None
+    why_queue_unread: str | None
+
+
+def unloadable(settings: Settings) -> dict[str, Check]:
+    """What is fatal, by the name of the check: `database`, `broker` or `result_backend`."""
+    driver = _faults("database", "the driver of", settings.database_dsn, _DRIVERS)
+    return unloadable_for_celery(settings) | {check.name: check for check in driver}
+
+
+def unloadable_for_celery(settings: Settings) -> dict[str, Check]:
+    """The same without the database, which not everything that speaks to the broker needs."""
+    found = [
+        *_faults("broker", "the transport of", settings.broker_dsn, _TRANSPORTS),
+        *_faults("result_backend", "the result backend of", settings.result_dsn or "", _BACKENDS),
+    ]
+    return {check.name: check for check in found}
 
 
 def begun(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
@@ -112,46 +158,68 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
         # Each of them once, without a pause.
         connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
-        if connection.transport.driver_type != "redis":
-            reading = BrokerReading(url=reached, is_redis=False)
-        else:
-            client = connection.default_channel.client
-            reading = _with_persistence(_with_policy(BrokerReading(url=reached, is_redis=True), client), client)
-        return _with_default_queue(reading, connection, default_queue)
-
-
-def _with_policy(reading: BrokerReading, client: Any) -> BrokerReading:
-    try:
-        # INFO, not CONFIG GET, which most who rent a Redis out forbid.
-        policy = client.info("memory").get("maxmemory_policy")
-    except Exception as error:  # Whatever it says: it is there, and does not tell.
-        return replace(reading, why_unread=first_words(error))
-    return replace(reading, policy=None if policy is None else str(policy))
-
-
-def _with_persistence(reading: BrokerReading, client: Any) -> BrokerReading:
-    try:
-        if client.info("persistence").get("aof_enabled") == 1:
-            return replace(reading, persistence="aof")
-        # Only here stands whether snapshots are taken by themselves: INFO tells when the last one was.
-        rules = client.config_get("save")["save"]
-    except Exception as error:
-        return replace(reading, why_persistence_unread=first_words(error))
-    return replace(reading, persistence="snapshots" if rules else "none")
-
-
-def _with_default_queue(reading: BrokerReading, connection: Connection, queue: str) -> BrokerReading:
-    try:
-        with connection.channel() as channel:
-            # Passive: it makes no queue, and moves no message.
-            waiting = channel.queue_declare(queue, passive=True).message_count
-    except Exception as error:
-        if str(getattr(error, "reply_code", "")) == "404":
-            return replace(reading, default_queue=0)
-        return replace(reading, why_queue_unread=first_words(error))
-    return replace(reading, default_queue=waiting)
+        client = connection.default_channel.client if connection.transport.driver_type == "redis" else None
+        waiting, why_queue_unread = _told(lambda: _waiting(connection, default_queue))
+        return BrokerReading(
+            url=reached,
+            policy=None if client is None else _told(lambda: _policy(client)),
+            persistence=None if client is None else _told(lambda: _persistence(client)),
+            default_queue=waiting,
+            why_queue_unread=why_queue_unread,
+        )
 
 
 def resolve(host: str) -> str:
     """One address of a host. Asks the resolver, and nobody else. Raises OSError or UnicodeError where it has none."""
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+def _told(read: Callable[[], T]) -> Told[T]:
+    try:
+        return read(), None
+    except Exception as error:  # Whatever it says: it is there, and does not tell.
+        return None, first_words(error)
+
+
+def _policy(client: Any) -> str | None:
+    # INFO, not CONFIG GET, which most who rent a Redis out forbid.
+    policy = client.info("memory").get("maxmemory_policy")
+    return None if policy is None else str(policy)
+
+
+def _persistence(client: Any) -> str:
+    if client.info("persistence").get("aof_enabled") == 1:
+        return "aof"
+    # Only here stands whether snapshots are taken by themselves: INFO tells when the last one was.
+    return "snapshots" if client.config_get("save")["save"] else "none"
+
+
+def _waiting(connection: Connection, queue: str) -> int:
+    try:
+        with connection.channel() as channel:
+            # Passive: it makes no queue, and moves no message.
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except Exception as error:
+        if str(getattr(error, "reply_code", "")) == "404":
+            return 0
+        raise
+
+
+def _faults(name: str, what: str, url: str, needed: Mapping[str, tuple[str, ...]]) -> Iterator[Check]:
+    for scheme in schemes(url):
+        for module in needed[scheme]:
+            try:
+                import_module(module)
+            except ImportError as error:
+                yield _unloadable(name, f"{what} {scheme}", module, error)
+                return
+
+
+def _unloadable(name: str, what: str, module: str, error: ImportError) -> Check:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    why = f"the module {missing!r} is missing" if missing else first_words(error)
+    root = (missing or module).partition(".")[0]
+    remedy = (
+        f'install the package {_PACKAGES.get(root, root)} into {sys.prefix}, as "Install" in docs/deployment.md does'
+    )
+    return fatal(name, f"{what} cannot be loaded ({why})", remedy)

@@ -4,39 +4,32 @@ It shares no code with the rest of the package, so a mistake in the client canno
 Only the standard library is used; Typer in `command`, and Celery only where callbacks are sent as tasks.
 """
 
-from worker.simulator.accounts import Account, AccountsError, accounts_from_environment, parse_account
 from worker.simulator.answers import AnswerStyle, KeyCase, Shape, UnknownAnswer
-from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.delays import Delay
+from worker.simulator.callbacks import http_sink
+from worker.simulator.config import Account, AccountsError, SimulatorConfig, accounts_from_environment, parse_account
+from worker.simulator.draws import Delay, Outcome
 from worker.simulator.faults import Faults
-from worker.simulator.orders import NewOrder, PlacedOrder
+from worker.simulator.orders import NewOrder
 from worker.simulator.platform import Platform
-from worker.simulator.record import Arrival, Record, Violation
+from worker.simulator.record import Record
 from worker.simulator.server import Simulator
-from worker.simulator.truth import Outcome
 
 __all__ = [
     "Account",
     "AccountsError",
     "AnswerStyle",
-    "Arrival",
-    "CallbackSink",
     "Delay",
     "Faults",
     "KeyCase",
     "NewOrder",
     "Outcome",
-    "PlacedOrder",
     "Platform",
     "Record",
     "Shape",
     "Simulator",
     "SimulatorConfig",
     "UnknownAnswer",
-    "Violation",
     "accounts_from_environment",
-    "celery_sink",
     "http_sink",
     "parse_account",
 ]

@@ -4,12 +4,11 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from worker.simulator import fields
 from worker.simulator.orders import PlacedOrder
 
 Item = dict[str, object]
@@ -66,11 +65,6 @@ class AnswerStyle:
     """Items in an order of their own, since they must be matched by id and never by position."""
     unknown: UnknownAnswer = UnknownAnswer.ABSENT
 
-    @staticmethod
-    def from_json(raw: object) -> "AnswerStyle":
-        """Read the style of the control endpoint; what is left out takes its default. Raises FieldError."""
-        return AnswerStyle(**fields.read_object(raw, _READERS, what="answers"))
-
 
 def item_of(order: PlacedOrder, now: float) -> Item:
     """What the platform says about an order at this moment, `customParm` included."""
@@ -125,20 +119,8 @@ def _shown(item: Item, style: AnswerStyle) -> Item:
     for key, value in item.items():
         if key == "customParm" and not style.echo_custom_parm:
             continue
-        shown[_spelled(key, style.key_case)] = _number(value) if style.numbers and key in _NUMBERS else value
+        shown[_SPELLED[style.key_case](key)] = _number(value) if style.numbers and key in _NUMBERS else value
     return shown
-
-
-def _spelled(key: str, key_case: KeyCase) -> str:
-    match key_case:
-        case KeyCase.TABLE:
-            return key.capitalize() if key in ("remark", "mobile") else key
-        case KeyCase.LOWER:
-            return key.lower()
-        case KeyCase.UPPER:
-            return key.upper()
-        case _:
-            return key
 
 
 def _number(value: object) -> object:
@@ -148,13 +130,9 @@ def _number(value: object) -> object:
 
 
 _NUMBERS = ("trafficSts", "oriAmount")
-_READERS: dict[str, fields.FieldReader] = {
-    "shape": fields.choice(Shape),
-    "list_key": fields.text,
-    "ok_status": fields.text,
-    "echo_custom_parm": fields.boolean,
-    "key_case": fields.choice(KeyCase),
-    "numbers": fields.boolean,
-    "shuffle": fields.boolean,
-    "unknown": fields.choice(UnknownAnswer),
+_SPELLED: dict[KeyCase, Callable[[str], str]] = {
+    KeyCase.SAMPLE: str,
+    KeyCase.TABLE: lambda key: key.capitalize() if key in ("remark", "mobile") else key,
+    KeyCase.LOWER: str.lower,
+    KeyCase.UPPER: str.upper,
 }

@@ -10,7 +10,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 from worker.simulator.answers import Item, item_of
-from worker.simulator.delays import Delay
+from worker.simulator.draws import Delay
 from worker.simulator.orders import PlacedOrder
 
 CallbackSink = Callable[[Sequence[Item]], None]
@@ -31,7 +31,7 @@ class CallbackQueue:
         self._clock = clock
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, PlacedOrder]] = []
-        self._states: dict[tuple[str, str], str] = {}
+        self._states: dict[PlacedOrder, str] = {}
         self._stopped = False
 
     def add(self, order: PlacedOrder) -> None:
@@ -41,9 +41,9 @@ class CallbackQueue:
         due = order.settles_at + self._delay.draw(Random(f"{self._seed}:callback:{order.request_id}"))
         with self._changed:
             if order.callback_lost:
-                self._states[_key(order)] = "lost"
+                self._states[order] = "lost"
                 return
-            self._states[_key(order)] = "waiting"
+            self._states[order] = "waiting"
             heapq.heappush(self._waiting, (due, len(self._states), order))
             self._changed.notify()
 
@@ -61,7 +61,7 @@ class CallbackQueue:
         except Exception:  # a receiver may fail in any way; the platform only counts it
             state = "failed"
         with self._changed:
-            self._states |= {_key(order): state for order in due}
+            self._states |= dict.fromkeys(due, state)
         return len(due)
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ class CallbackQueue:
     def state_of(self, order: PlacedOrder) -> str:
         """`none` (there will be none), `waiting`, `sent`, `failed` (the receiver did not take it) or `lost`."""
         with self._changed:
-            return self._states.get(_key(order), "none")
+            return self._states.get(order, "none")
 
     def counts(self) -> dict[str, int]:
         """How many callbacks are in each state."""
@@ -127,7 +127,3 @@ def celery_sink(broker_url: str) -> CallbackSink:
         app.send_task("reconciler.record_callbacks", args=[list(bodies)], queue="reconciler.orders", ignore_result=True)
 
     return send
-
-
-def _key(order: PlacedOrder) -> tuple[str, str]:
-    return order.app_id, order.request_id

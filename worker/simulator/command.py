@@ -1,113 +1,169 @@
-"""`reconciler platform`: the simulated platform as a process."""
+"""`reconciler platform`: the simulated platform as a process.
+
+Options that are not given come from the environment and from `.env` in the working directory. These are read as the
+worker reads its own settings, so that both can share one `.env`: the environment wins over the file, an empty value
+counts as not set, and a name may be written in either case.
+"""
 
 import json
 import os
 import signal
 import threading
-from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer import Option
+from typer.core import TyperCommand
 
-from worker.simulator import options
-from worker.simulator.accounts import Account, accounts_from_environment, parse_account
 from worker.simulator.answers import AnswerStyle, KeyCase, Shape, UnknownAnswer
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.delays import Delay
-from worker.simulator.environment import read_environment
+from worker.simulator.config import Account, SimulatorConfig, accounts_from_environment, parse_account
+from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
 from worker.simulator.server import Simulator
 
+_ACCOUNT_HELP = """An account to serve; may be repeated. Others can see a process's arguments: better set
+RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID, or RECONCILER_ACCOUNTS_FILE, which are read where
+this is not given, from .env too."""
+_DELAY_HELP = """Seconds from an order's placing to its settling: fixed:S, uniform:LEAST,MOST, exponential:MEAN,
+lognormal:MEDIAN,SIGMA or bimodal:FAST,SLOW,SLOW_SHARE."""
+_FAULT_HELP = """May be repeated. Of answers: http-NNN, garbage-KIND, refuse, reset, reset-midway, silent, drip-headers,
+drip-body. Of items: absent, duplicate, conflict, foreign, wrong-appid, wrong-mobile, wrong-amount, wrong-custom-parm,
+unknown-status, colliding-keys, denied."""
+_BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
+reconciler.orders."""
+
+_limit, _truth, _answers, _faults, _callbacks = (
+    partial(Option, rich_help_panel=panel) for panel in ("Limit", "Truth of orders", "Answers", "Faults", "Callbacks")
+)
+
+_ENV_FILE = Path(".env")
+
 
 def platform(
-    host: options.Host = "127.0.0.1",
-    port: options.Port = 8100,
-    account: options.Accounts = None,
-    api_version: options.ApiVersion = "201512",
-    seed: options.Seed = 1,
-    record: options.RecordFile = None,
-    as_json: options.AsJson = False,
-    window: options.Window = 60.0,
-    queries_per_window: options.QueriesPerWindow = 1,
-    adopt: options.Adopt = True,
-    delay: options.SettleDelay = "lognormal:10,0.8",
-    failed_share: options.FailedShare = 0.05,
-    stuck_share: options.StuckShare = 0.0,
-    shape: options.AnswerShape = Shape.AUTO,
-    list_key: options.ListKey = "list",
-    ok_status: options.OkStatus = None,
-    echo_custom_parm: options.EchoCustomParm = True,
-    key_case: options.Keys = KeyCase.SAMPLE,
-    numbers: options.Numbers = False,
-    shuffle: options.Shuffle = True,
-    unknown: options.Unknown = UnknownAnswer.ABSENT,
-    fault: options.FaultShares = None,
-    latency: options.Latency = "fixed:0",
-    retry_after: options.RetryAfter = None,
-    refuse_code: options.RefuseCode = "-9999",
-    refuse_message: options.RefuseMessage = "系统错误",
-    absent_id: options.AbsentIds = None,
-    poison_id: options.PoisonIds = None,
-    poison_effect: options.PoisonEffect = "refuse",
-    callback_url: options.CallbackUrl = None,
-    callback_broker: options.CallbackBroker = None,
-    callback_delay: options.CallbackDelay = "fixed:0",
-    lost_callbacks: options.LostCallbacks = 0.0,
+    host: Annotated[
+        str, Option(help="Address to listen on. The control endpoint answers this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = 8100,
+    accounts: Annotated[list[str] | None, Option("--account", metavar="SID:TOKEN:APPID", help=_ACCOUNT_HELP)] = None,
+    version: Annotated[
+        str, Option("--api-version", help="Version in the path.", envvar="RECONCILER_PLATFORM_VERSION")
+    ] = "201512",
+    seed: Annotated[int, Option(help="Everything random is drawn from it.")] = 1,
+    record_path: Annotated[
+        Path | None, Option("--record", help="Append every arrival to this file, as JSON Lines.", dir_okay=False)
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Say that it is ready as one JSON object.")] = False,
+    window_seconds: Annotated[
+        float, _limit("--window", help="Seconds; the limit's window.", envvar="RECONCILER_QUERY_WINDOW_SECONDS")
+    ] = 60.0,
+    queries_per_window: Annotated[
+        int, _limit(help="Queries of one account SID in one window.", envvar="RECONCILER_QUERIES_PER_WINDOW", min=1)
+    ] = 1,
+    adopt: Annotated[bool, _truth(help="Take unknown ids for orders placed at that moment.")] = True,
+    delay: Annotated[str, _truth(help=_DELAY_HELP)] = "lognormal:10,0.8",
+    failed_share: Annotated[float, _truth(help="Share of orders that fail, 0 to 1.")] = 0.05,
+    stuck_share: Annotated[float, _truth(help="Share of orders that never settle.")] = 0.0,
+    shape: Annotated[Shape, _answers(help="auto: one object for one id, an array for several.")] = Shape.AUTO,
+    list_key: Annotated[str, _answers(help="The list's key in object-list.")] = "list",
+    ok_status: Annotated[str | None, _answers(help="statusCode beside the items of an object, as 000000.")] = None,
+    echo_custom_parm: Annotated[bool, _answers(help="Whether items hold customParm.")] = True,
+    key_case: Annotated[KeyCase, _answers(help="How keys are spelled.")] = KeyCase.SAMPLE,
+    numbers: Annotated[bool, _answers(help="trafficSts and oriAmount as numbers.")] = False,
+    shuffle: Annotated[bool, _answers(help="Items in an order of their own.")] = True,
+    unknown: Annotated[
+        UnknownAnswer, _answers(help="What is said of orders that the platform does not know.")
+    ] = UnknownAnswer.ABSENT,
+    shares: Annotated[list[str] | None, _faults("--fault", metavar="NAME=SHARE", help=_FAULT_HELP)] = None,
+    latency: Annotated[str, _faults(help="Seconds before an answer: as --delay, or alternate:A,B.")] = "fixed:0",
+    retry_after: Annotated[float | None, _faults(help="Seconds; Retry-After of HTTP errors.")] = None,
+    refuse_code: Annotated[str, _faults(help="statusCode of the fault refuse.")] = "-9999",
+    refuse_message: Annotated[str, _faults(help="statusMsg of the fault refuse.")] = "系统错误",
+    absent_ids: Annotated[
+        list[str] | None, _faults("--absent-id", help="An id that no answer holds; may be repeated.")
+    ] = None,
+    poison_ids: Annotated[
+        list[str] | None, _faults("--poison-id", help="An id that spoils every batch it is in; may be repeated.")
+    ] = None,
+    poison_effect: Annotated[str, _faults(help="The fault that befalls such a batch.")] = "refuse",
+    callback_url: Annotated[str | None, _callbacks(help="Push callbacks to this URL, as POST of JSON.")] = None,
+    callback_broker: Annotated[
+        str | None,
+        # The URL may hold a password, and others can see a process's arguments.
+        _callbacks(help=_BROKER_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_BROKER"),
+    ] = None,
+    callback_delay: Annotated[str, _callbacks(help="Seconds from settling to callback, as --delay.")] = "fixed:0",
+    lost_share: Annotated[float, _callbacks("--lost-callbacks", help="Share of callbacks that are lost.")] = 0.0,
 ) -> None:
     """Run a simulated platform: the documented order query, a truth of its own, and a record of every arrival.
 
     It serves POST /VERSION/sid/SID/traffic/Traffic.wx; for people and tests also GET /simulator/record and
     /simulator/truth, and POST /simulator/orders, /simulator/faults and /simulator/answers. SIGTERM or Ctrl-C ends it.
     """
+    # Each parameter has the name of the field that it fills; a test holds that.
+    given = dict(locals())
     try:
-        answers = AnswerStyle(
-            shape=shape,
-            list_key=list_key,
-            ok_status=ok_status,
-            echo_custom_parm=echo_custom_parm,
-            key_case=key_case,
-            numbers=numbers,
-            shuffle=shuffle,
-            unknown=unknown,
-        )
-        faults = Faults(
-            shares=_shares(fault or ()),
-            latency=Delay.parse(latency),
-            retry_after=retry_after,
-            refuse_code=refuse_code,
-            refuse_message=refuse_message,
-            absent_ids=frozenset(absent_id or ()),
-            poison_ids=frozenset(poison_id or ()),
-            poison_effect=poison_effect,
-        )
-        config = SimulatorConfig(
-            accounts=_accounts(account),
-            host=host,
-            port=port,
-            version=api_version,
-            window_seconds=window,
-            queries_per_window=queries_per_window,
-            seed=seed,
-            adopt=adopt,
-            delay=Delay.parse(delay),
-            failed_share=failed_share,
-            stuck_share=stuck_share,
-            lost_share=lost_callbacks,
-            callback_delay=Delay.parse(callback_delay),
-            answers=answers,
-            faults=faults,
-            record_path=record,
-        )
-        simulator = Simulator(config, on_callback=_sink(callback_url, callback_broker))
+        simulator = Simulator(_config(given), on_callback=_sink(callback_url, callback_broker))
     except (ValueError, OSError) as error:
         _leave(str(error), status=2)
     _serve(simulator, as_json=as_json)
 
 
+def _config(given: Mapping[str, Any]) -> SimulatorConfig:
+    """The settings that the options name. Raises ValueError for one that cannot be used."""
+    read = {
+        "accounts": _accounts(given["accounts"]),
+        "shares": _shares(given["shares"] or ()),
+        **{name: Delay.parse(given[name]) for name in ("delay", "latency", "callback_delay")},
+        **{name: frozenset(given[name] or ()) for name in ("absent_ids", "poison_ids")},
+    }
+    values = {**given, **read}
+    values |= {"answers": _filled(AnswerStyle, values), "faults": _filled(Faults, values)}
+    config: SimulatorConfig = _filled(SimulatorConfig, values)
+    return config
+
+
+def _filled(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
+
+
+def _read_environment() -> Mapping[str, str]:
+    """Every variable that has a value, by its name in upper case. Raises ValueError where `.env` cannot be read."""
+    # Here, since it is slow to load, and `reconciler --help` needs none of it.
+    from pydantic_settings import BaseSettings, DotEnvSettingsSource
+
+    try:
+        in_file = DotEnvSettingsSource(BaseSettings, env_file=_ENV_FILE).env_vars
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"{_ENV_FILE} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line"
+        raise ValueError(why) from None
+    named = [*in_file.items(), *os.environ.items()]
+    return {name.upper(): value for name, value in named if value}
+
+
+class EnvironmentCommand(TyperCommand):
+    """A command whose options with a variable are read from `.env` as well."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; what is not given stands in the environment, in `.env`, or has the option's default.
+
+        An `.env` that cannot be read is left to the command itself to report.
+        """
+        try:
+            known = _read_environment()
+        except ValueError:
+            known = {}
+        variables = {option.name: option.envvar for option in self.params if isinstance(option.envvar, str)}
+        ctx.default_map = {name: known[variable] for name, variable in variables.items() if name and variable in known}
+        return super().parse_args(ctx, args)
+
+
 def _accounts(given: Sequence[str] | None) -> tuple[Account, ...]:
-    return tuple(map(parse_account, given)) if given else accounts_from_environment(read_environment())
+    return tuple(map(parse_account, given)) if given else accounts_from_environment(_read_environment())
 
 
 def _shares(given: Sequence[str]) -> dict[str, float]:
@@ -131,12 +187,8 @@ def _sink(url: str | None, broker: str | None) -> CallbackSink | None:
 
 def _serve(simulator: Simulator, *, as_json: bool) -> None:
     ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, lambda number, frame: ended.set())
     try:
         simulator.start()
     except OSError as error:

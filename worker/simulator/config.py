@@ -1,19 +1,89 @@
-"""Everything that can be chosen about a simulated platform."""
+"""Everything that can be chosen about a simulated platform: the accounts that it serves, and its settings.
+
+Arguments of a process can be seen by every user of the machine, so tokens come from the environment or a file by
+default. The variables and the file are the ones that the worker itself is configured with.
+"""
 
 import math
+import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.simulator.accounts import Account
 from worker.simulator.answers import AnswerStyle
-from worker.simulator.delays import Delay
+from worker.simulator.draws import Delay, Draws
 from worker.simulator.faults import Faults
-from worker.simulator.truth import Draws
+
+_VARIABLES = ("RECONCILER_ACCOUNT_SID", "RECONCILER_AUTH_TOKEN", "RECONCILER_APP_ID")
+_FILE_VARIABLE = "RECONCILER_ACCOUNTS_FILE"
+_FILE_FIELDS = ("account_sid", "auth_token", "app_id")
+
+
+class AccountsError(ValueError):
+    """Accounts that cannot be used; the message says which and what to do, and never shows a token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SimulatorConfig:
-    """The platform's settings. Durations in seconds, shares from 0 to 1."""
+class Account:
+    """One application of one account SID. Several may share a SID, and then share its limit and its token."""
+
+    sid: str
+    auth_token: str = field(repr=False)
+    app_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registered:
+    """What the platform knows about one SID."""
+
+    sid: str
+    auth_token: str = field(repr=False)
+    app_ids: frozenset[str]
+
+
+def parse_account(text: str) -> Account:
+    """Read `SID:TOKEN:APPID`. Raises AccountsError where a part is missing."""
+    parts = text.split(":")
+    if len(parts) != 3 or not all(parts):
+        raise AccountsError("an account is SID:TOKEN:APPID, three parts without a colon in them")
+    return Account(sid=parts[0], auth_token=parts[1], app_id=parts[2])
+
+
+def accounts_from_environment(environment: Mapping[str, str]) -> tuple[Account, ...]:
+    """The accounts of RECONCILER_ACCOUNT_SID, _AUTH_TOKEN and _APP_ID, and of the TOML file RECONCILER_ACCOUNTS_FILE.
+
+    Raises AccountsError where none is configured, one is incomplete or the file cannot be read.
+    """
+    sid, auth_token, app_id = values = [environment.get(name, "") for name in _VARIABLES]
+    missing = [name for name, value in zip(_VARIABLES, values, strict=True) if not value]
+    if missing and any(values):
+        raise AccountsError(f"the account is incomplete: set {', '.join(missing)} too")
+    accounts = [] if missing else [Account(sid=sid, auth_token=auth_token, app_id=app_id)]
+    if path := environment.get(_FILE_VARIABLE):
+        accounts.extend(_accounts_of_file(Path(path)))
+    if not accounts:
+        names = ", ".join(_VARIABLES)
+        raise AccountsError(f"no account is configured: set {names}, or {_FILE_VARIABLE}, or give --account")
+    return tuple(accounts)
+
+
+def registry(accounts: Iterable[Account]) -> dict[str, Registered]:
+    """The accounts by SID. Raises AccountsError for two tokens of one SID, or one application given twice."""
+    known: dict[str, Registered] = {}
+    for account in accounts:
+        earlier = known.get(account.sid)
+        if earlier and earlier.auth_token != account.auth_token:
+            raise AccountsError(f"account SID {account.sid} is given with two different tokens")
+        if any(account.app_id in other.app_ids for other in known.values()):
+            raise AccountsError(f"application {account.app_id} is given twice")
+        app_ids = (earlier.app_ids if earlier else frozenset()) | {account.app_id}
+        known[account.sid] = Registered(sid=account.sid, auth_token=account.auth_token, app_ids=app_ids)
+    return known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulatorConfig(Draws):
+    """The platform's settings. Durations in seconds."""
 
     accounts: tuple[Account, ...]
     host: str = "127.0.0.1"
@@ -24,16 +94,8 @@ class SimulatorConfig:
     queries_per_window: int = 1
     timestamp_ahead_seconds: float = 300.0
     """How far a signature's timestamp may lie in the platform's future; behind it, 24 hours are documented."""
-    seed: int = 1
     adopt: bool = False
     """Take ids never heard of for orders placed at that moment, whose truth is drawn from the seed and the id."""
-    delay: Delay = field(default_factory=lambda: Delay.parse("lognormal:10,0.8"))
-    """From an order's placing to its settling."""
-    failed_share: float = 0.05
-    stuck_share: float = 0.0
-    """Orders that never settle."""
-    lost_share: float = 0.0
-    """Callbacks that are never pushed."""
     callback_delay: Delay = field(default_factory=lambda: Delay.parse("fixed:0"))
     """From an order's settling to its callback."""
     answers: AnswerStyle = field(default_factory=AnswerStyle)
@@ -51,13 +113,15 @@ class SimulatorConfig:
         if self.delay.kind == "alternate" or self.callback_delay.kind == "alternate":
             raise ValueError("alternate is a latency; orders and callbacks take another distribution")
 
-    @property
-    def draws(self) -> Draws:
-        """The distributions that orders are drawn from."""
-        return Draws(
-            seed=self.seed,
-            delay=self.delay,
-            failed_share=self.failed_share,
-            stuck_share=self.stuck_share,
-            lost_share=self.lost_share,
-        )
+
+def _accounts_of_file(path: Path) -> Iterable[Account]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AccountsError(f"{_FILE_VARIABLE}: {path} cannot be read: {error.__class__.__name__}") from error
+    for name, table in tables.items():
+        found = table if isinstance(table, dict) else {}
+        values = [value for value in map(found.get, _FILE_FIELDS) if isinstance(value, str) and value]
+        if len(values) != len(_FILE_FIELDS):
+            raise AccountsError(f"{_FILE_VARIABLE}: [{name}] needs {', '.join(_FILE_FIELDS)}, each a text")
+        yield Account(sid=values[0], auth_token=values[1], app_id=values[2])

@@ -1,7 +1,7 @@
 """What goes wrong at the platform, how often, and for whom. Everything is drawn from the seed and the arrival.
 
 Faults of a whole answer, by name: `http-NNN` (any status; 3xx points back at the same address), `garbage-KIND`
-(`worker.simulator.garbage`), `refuse` (the error object with a chosen code), `reset` and `reset-midway` (before the
+(`GARBAGE`), `refuse` (the error object with a chosen code), `reset` and `reset-midway` (before the
 first byte of the answer, and in mid-body), `silent` (no answer until the caller goes), `drip-headers` and `drip-body`
 (one byte at a time).
 
@@ -11,16 +11,16 @@ Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` 
 that it does not know the order).
 """
 
+import functools
+import gzip
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from worker.simulator import fields
 from worker.simulator.answers import Item
-from worker.simulator.delays import Delay
-from worker.simulator.garbage import GARBAGE
+from worker.simulator.draws import Delay
 
 _ITEM_FAULTS = frozenset(
     {
@@ -29,7 +29,44 @@ _ITEM_FAULTS = frozenset(
     }
 )
 _ANSWER_FAULTS = frozenset({"refuse", "reset", "reset-midway", "silent", "drip-headers", "drip-body"})
+_BOMB_BYTES = 64 * 1024 * 1024
+_DEPTH = 100_000
 _NO_DELAY = Delay.parse("fixed:0")
+
+
+def _doubled_keys(answer: bytes) -> bytes:
+    """The answer, with a contradicting key at the end of its last object."""
+    head, brace, tail = answer.rpartition(b"}")
+    return head + b',"trafficSts":"1","trafficSts":"-1"' + brace + tail
+
+
+@functools.cache
+def _bomb() -> bytes:
+    """A few dozen kilobytes that become 64 MiB once decoded."""
+    return gzip.compress(b" " * _BOMB_BYTES)
+
+
+GARBAGE: dict[str, Callable[[bytes], bytes]] = {
+    "html": lambda answer: b"<html><head><title>502</title></head><body>Bad Gateway</body></html>",
+    "empty": lambda answer: b"",
+    "blank": lambda answer: b" \r\n",
+    "null": lambda answer: b"null",
+    "text": lambda answer: '"成功"'.encode(),
+    "cut": lambda answer: answer[: len(answer) // 2],
+    "trailing": lambda answer: answer + b"{}",
+    # Another encoding than the header says.
+    "gbk": lambda answer: answer.decode().encode("gbk"),
+    "bom": lambda answer: b"\xef\xbb\xbf" + answer,
+    "doubled-keys": _doubled_keys,
+    "nan": lambda answer: b'{"trafficSts":NaN,"oriAmount":NaN}',
+    "huge-number": lambda answer: b'{"trafficSts":"1","oriAmount":1e400}',
+    "deep": lambda answer: b"[" * _DEPTH + b"]" * _DEPTH,
+    "wrong-types": lambda answer: b'{"requestId":[1],"trafficSts":{"a":1},"oriAmount":true}',
+    "gzip-bomb": lambda answer: _bomb(),
+}
+"""Bodies that come with an HTTP 200 and are no answer, or hardly one, each made from the answer that it replaces."""
+READABLE = frozenset({"garbage-bom"})
+"""Faults that leave an answer no more than unusual: what it says may be believed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,11 +106,6 @@ class Faults:
         if not (min(self.shares.values(), default=0) >= 0 and max(totals.values()) <= 1 + 1e-9):
             raise ValueError("the shares of faults must be zero or more, and add up to 1 at most")
         check_answer_fault(self.poison_effect)
-
-    @staticmethod
-    def from_json(raw: object) -> "Faults":
-        """Read the faults of the control endpoint; what is left out takes its default. Raises ValueError."""
-        return Faults(**fields.read_object(raw, _READERS, what="faults"))
 
     def of_answer(self, ids: tuple[str, ...], rng: Random) -> str | None:
         """The fault of one whole answer, by name."""
@@ -161,17 +193,4 @@ _WRONG: dict[str, Item] = {
     "wrong-amount": {"oriAmount": "9999.99"},
     "wrong-custom-parm": {"customParm": "somebody-elses"},
     "unknown-status": {"trafficSts": "2", "remark": "未知"},
-}
-_READERS: dict[str, fields.FieldReader] = {
-    "shares": fields.shares,
-    "latency": lambda value: Delay.parse(fields.text(value)),
-    "retry_after": fields.seconds,
-    "refuse_code": fields.text,
-    "refuse_message": fields.text,
-    "absent_ids": lambda value: frozenset(fields.texts(value)),
-    "poison_ids": lambda value: frozenset(fields.texts(value)),
-    "poison_effect": fields.text,
-    "drip_seconds": fields.seconds,
-    "sids": lambda value: frozenset(fields.texts(value)),
-    "queries": fields.whole_number,
 }

@@ -2,11 +2,11 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
-from worker.simulator import fields
-from worker.simulator.truth import Draws, Outcome
+from worker.simulator.draws import Draws, Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +27,6 @@ class NewOrder:
     callback_lost: bool | None = None
     unknown: bool = False
     """The platform does not know this order: it was never placed."""
-
-    @staticmethod
-    def from_json(raw: object) -> "NewOrder":
-        """Read one order of the control endpoint. Raises FieldError."""
-        return NewOrder(**fields.read_object(raw, _READERS, what="order"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +60,10 @@ class PlacedOrder:
         return truth | {"outcome": self.outcome.value, "status": self.status_at(now), "settled": self.settles_at <= now}
 
 
+_Known = MutableMapping[tuple[str, str, str], PlacedOrder]
+"""By application, kind of id and id."""
+
+
 class OrderBook:
     """The orders by application and id. Safe to use from several threads."""
 
@@ -73,7 +72,7 @@ class OrderBook:
         self._adopt = adopt
         self._on_placed = on_placed
         self._lock = threading.Lock()
-        self._by_id: dict[tuple[str, str, str], PlacedOrder] = {}
+        self._by_id: _Known = {}
 
     def register(self, orders: Iterable[NewOrder], *, app_ids: Sequence[str], now: float) -> list[PlacedOrder]:
         """Place these orders now: all of them, or none.
@@ -82,16 +81,15 @@ class OrderBook:
         there are several.
         """
         with self._lock:
-            placed: dict[tuple[str, str, str], PlacedOrder] = {}
+            # New ones go into a map in front of the others, which is dropped where one of them is refused.
+            known = ChainMap({}, self._by_id)
             listed = []
             for index, order in enumerate(orders):
                 app_id = order.app_id or (app_ids[0] if len(app_ids) == 1 else None)
                 if app_id is None or app_id not in app_ids:
                     raise ValueError(f"order {index}: app_id must be one of {', '.join(app_ids)}")
-                one = self._placed(order, app_id, now, index=index, taken=placed)
-                placed |= dict.fromkeys(_keys(one), one)
-                listed.append(one)
-            self._by_id |= placed
+                listed.append(self._place(order, app_id, now, known, index=index))
+            self._by_id.update(known.maps[0])
         for one in listed:
             self._on_placed(one)
         return listed
@@ -104,7 +102,8 @@ class OrderBook:
             for one in ids:
                 order = self._by_id.get((app_id, id_kind, one))
                 if order is None and self._adopt:
-                    order = self._adopted(app_id, id_kind, one, now)
+                    new = NewOrder(request_id=one) if id_kind == "requestId" else NewOrder(custom_parm=one)
+                    order = self._place(new, app_id, now, self._by_id, adopted=True)
                     adopted.append(order)
                 found[one] = order if order and not order.unknown else None
         for order in adopted:
@@ -116,21 +115,8 @@ class OrderBook:
         with self._lock:
             return list(dict.fromkeys(self._by_id.values()))
 
-    def _adopted(self, app_id: str, id_kind: str, one: str, now: float) -> PlacedOrder:
-        new = NewOrder(request_id=one) if id_kind == "requestId" else NewOrder(custom_parm=one)
-        order = self._placed(new, app_id, now, adopted=True)
-        self._by_id |= dict.fromkeys(_keys(order), order)
-        return order
-
-    def _placed(
-        self,
-        order: NewOrder,
-        app_id: str,
-        now: float,
-        *,
-        index: int = 0,
-        taken: dict[tuple[str, str, str], PlacedOrder] | None = None,
-        adopted: bool = False,
+    def _place(
+        self, order: NewOrder, app_id: str, now: float, known: _Known, *, index: int = 0, adopted: bool = False
     ) -> PlacedOrder:
         name = order.request_id or order.custom_parm
         if not name:
@@ -153,24 +139,12 @@ class OrderBook:
             adopted=adopted,
         )
         for key in _keys(one):
-            if key in self._by_id or key in (taken or {}):
+            if key in known:
                 raise ValueError(f"order {index}: {key[1]} {key[2]} is already taken")
+        known.update(dict.fromkeys(_keys(one), one))
         return one
 
 
 def _keys(order: PlacedOrder) -> list[tuple[str, str, str]]:
     keys = [(order.app_id, "requestId", order.request_id)]
     return keys if order.custom_parm is None else [*keys, (order.app_id, "customParm", order.custom_parm)]
-
-
-_READERS: dict[str, fields.FieldReader] = {
-    "request_id": fields.text,
-    "custom_parm": fields.text,
-    "app_id": fields.text,
-    "mobile": fields.text,
-    "amount": fields.text,
-    "outcome": fields.choice(Outcome),
-    "settle_after": fields.seconds,
-    "callback_lost": fields.boolean,
-    "unknown": fields.boolean,
-}

@@ -8,16 +8,13 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TextIO
 
-from worker.simulator.accounts import registry
 from worker.simulator.answers import AnswerStyle, Item, UnknownAnswer, arranged, compose, item_of, not_found_item
 from worker.simulator.callbacks import CallbackQueue, CallbackSink
-from worker.simulator.config import SimulatorConfig
-from worker.simulator.faults import FaultPlan, Faults, spoil
-from worker.simulator.garbage import GARBAGE, READABLE
+from worker.simulator.config import SimulatorConfig, registry
+from worker.simulator.faults import GARBAGE, READABLE, FaultPlan, Faults, spoil
 from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
-from worker.simulator.protocol import Head, Query, check_body, check_head
+from worker.simulator.protocol import Code, Head, Polled, Query, Refusal, check_body, check_head, error_body
 from worker.simulator.record import Arrival, Record
-from worker.simulator.refusals import Code, Polled, Refusal, error_body
 
 _JSON = (("Content-Type", "application/json;charset=utf-8"),)
 Items = list[tuple[str, Item]]
@@ -61,7 +58,7 @@ class Platform:
         self._wall_clock = wall_clock
         self._accounts = registry(config.accounts)
         self.callbacks = CallbackQueue(on_callback, delay=config.callback_delay, seed=config.seed, clock=clock)
-        self._orders = OrderBook(config.draws, adopt=config.adopt, on_placed=self.callbacks.add)
+        self._orders = OrderBook(config, adopt=config.adopt, on_placed=self.callbacks.add)
         self.record = Record(
             window_seconds=config.window_seconds,
             queries_per_window=config.queries_per_window,
@@ -123,7 +120,7 @@ class Platform:
         items, spoiled = self._items(query, faults, rng)
         items = arranged(items, self.answers, rng)
         body = compose(items, polled=len(query.ids), style=self.answers)
-        if fault is None or fault.removeprefix("garbage-") in READABLE:
+        if fault is None or fault in READABLE:
             told = tuple(_told(one, item) for one, item in items)
             said = tuple((one, status) for one, status, _, _ in told)
             arrival = replace(arrival, answered=said, told=told, spoiled=spoiled)
@@ -171,10 +168,5 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
 
 
 def _told(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
-    amount, remark = item.get("oriAmount"), item.get("remark")
-    return (
-        one,
-        str(item["trafficSts"]),
-        None if amount is None else str(amount),
-        None if remark is None else str(remark),
-    )
+    amount, remark = (None if item.get(name) is None else str(item[name]) for name in ("oriAmount", "remark"))
+    return one, str(item["trafficSts"]), amount, remark

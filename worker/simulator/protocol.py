@@ -1,4 +1,8 @@
-"""Whether a request is a query as the platform's page describes it, as strictly as our reading of that page allows."""
+"""Whether a request is a query as the platform's page describes it, as strictly as our reading of that page allows.
+
+What is not is refused: an HTTP 200 with `statusCode`, `statusMsg` and an empty `requestId`. Only the codes `-2` and
+`-205` are documented; the others are this simulator's own, as the platform publishes no list.
+"""
 
 import base64
 import binascii
@@ -8,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 
-from worker.simulator.accounts import Registered
-from worker.simulator.refusals import Code, Polled, Refusal
+from worker.simulator.config import Registered
 
 MAX_IDS = 100
 ID_KINDS = ("requestId", "customParm")
@@ -22,6 +26,54 @@ _TARGET = re.compile(r"/(?P<version>[^/?]+)/sid/(?P<sid>[^/?]+)/(?P<function>[^?
 _SIGN = re.compile(r"Sign=([0-9A-Fa-f]{32})")
 _ID = re.compile(r"[^\s,\"'\[\]\x00-\x1f\x7f]{1,64}")
 _HEADER_NAMES = ("Authorization", "Accept", "Content-Type")
+
+
+class Code(Enum):
+    """The `statusCode` of an error answer, and its `statusMsg`."""
+
+    MISSING_PARAMETER = ("-2", "缺少必要参数")
+    APPLICATION_CHECK = ("-205", "应用验证失败")
+    NO_SUCH_INTERFACE = ("-9001", "接口不存在")
+    NO_SUCH_ACCOUNT = ("-9002", "账户不存在")
+    BAD_HEADER = ("-9003", "请求包头错误")
+    BAD_TIMESTAMP = ("-9004", "时间戳无效或已过期")
+    BAD_SIGNATURE = ("-9005", "签名验证失败")
+    BAD_BODY = ("-9006", "请求包体格式错误")
+    BAD_PARAMETER = ("-9007", "参数错误")
+    TOO_MANY_IDS = ("-9008", "订单编号超过100个")
+    DOUBLED_IDS = ("-9009", "订单编号重复")
+    TOO_FREQUENT = ("-9010", "请求过于频繁，请稍后再试")
+
+    def __init__(self, status_code: str, message: str) -> None:
+        self.status_code = status_code
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Polled:
+    """What a body asked for, as far as it could be read."""
+
+    id_kind: str | None = None
+    """`requestId` or `customParm`."""
+    ids: tuple[str, ...] = ()
+    violations: tuple[str, ...] = ()
+    """Breaches of the rules on a query's ids, by name."""
+
+
+class Refusal(Exception):
+    """The platform does not answer this query. `detail` is for the record, and is not sent."""
+
+    def __init__(self, code: Code, detail: str, *, polled: Polled | None = None) -> None:
+        super().__init__(f"{code.status_code} {code.message}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.polled = polled or Polled()
+
+
+def error_body(status_code: str, message: str) -> bytes:
+    """The documented error object."""
+    answer = {"statusCode": status_code, "statusMsg": message, "requestId": ""}
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

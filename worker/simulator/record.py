@@ -15,9 +15,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TextIO
 
-LIMIT = "limit"
-"""The violation's name; the others are named in `worker.simulator.protocol`."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
@@ -107,7 +104,7 @@ class Record:
                 spacing=now - recent[-1] if recent else None,
                 window_spacing=window_spacing,
                 over_limit=over_limit,
-                violations=(LIMIT,) if over_limit else (),
+                violations=("limit",) if over_limit else (),
             )
             recent.append(now)
             self._turns[sid] += 1

@@ -1,30 +1,33 @@
-"""The simulated platform on a socket: one thread per connection, so that a slow answer holds up nobody else."""
+"""The simulated platform on a socket: one thread per connection, so that a slow answer holds up nobody else.
 
+An answer leaves at once, late, in drips, in part or not at all, as its manner says.
+"""
+
+import contextlib
+import select
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from types import TracebackType
 from typing import Any, TextIO
 
 from worker.simulator.callbacks import CallbackSink
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.control import PREFIX, control
-from worker.simulator.orders import NewOrder, PlacedOrder
 from worker.simulator.platform import Platform, Reply, utc_now
 from worker.simulator.protocol import Head, sid_of
-from worker.simulator.record import Record
-from worker.simulator.sending import send
 
 _IDLE_SECONDS = 60.0
 _LARGEST_QUERY = 1024 * 1024
 _LARGEST_CONTROL = 64 * 1024 * 1024
 _JOIN_SECONDS = 10.0
+_POLL_SECONDS = 0.1
 
 
 class Simulator:
@@ -42,13 +45,15 @@ class Simulator:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._resources = ExitStack()
+        self._resources = contextlib.ExitStack()
         self._lines: TextIO | None = None
         if config.record_path:
             # For its owner alone: it names orders.
             config.record_path.touch(0o600)
             self._lines = self._resources.enter_context(config.record_path.open("a", encoding="utf-8"))
         self.platform = Platform(config, on_callback=on_callback, clock=clock, wall_clock=wall_clock, lines=self._lines)
+        self.record = self.platform.record
+        self.register = self.platform.register
         self._threads: list[threading.Thread] = []
         self._server: _Server | None = None
 
@@ -59,15 +64,6 @@ class Simulator:
             raise RuntimeError("the simulated platform was not started")
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
-
-    @property
-    def record(self) -> Record:
-        """The arrivals so far."""
-        return self.platform.record
-
-    def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
-        """Place orders now, all or none. Raises ValueError (see `OrderBook.register`)."""
-        return self.platform.register(orders)
 
     def start(self) -> None:
         """Listen and serve, in threads of its own. Raises OSError where the address cannot be had."""
@@ -93,23 +89,18 @@ class Simulator:
         self._resources.close()
 
     def __enter__(self) -> "Simulator":
-        """Start."""
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
+    def __exit__(self, *raised: object) -> None:
         self.stop()
 
 
 class _Server(ThreadingTCPServer):
-    """Several hundred accounts may connect in the same moment, hence the long queue of the socket."""
+    """A thread for each connection; all of them have ended when it is closed."""
 
     allow_reuse_address = True
-    daemon_threads = False
-    block_on_close = True
+    # Several hundred accounts may connect in the same moment.
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
@@ -131,10 +122,8 @@ class _Server(ThreadingTCPServer):
         """Wake every thread that reads from a caller."""
         with self._lock:
             for connection in self._connections:
-                try:
+                with contextlib.suppress(OSError):  # the caller was faster
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # the caller was faster
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave callers that went away in the middle unmentioned; anything else is a fault of ours and is shown."""
@@ -161,7 +150,7 @@ def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
                 arrival = platform.record.arrive(sid, self.command)
                 head = Head(method=self.command, target=self.path, headers=self.headers.items())
                 reply = platform.answer(arrival, head, self._body(_LARGEST_QUERY))
-            send(self, reply, platform.stopping)
+            _send(self, reply, platform.stopping)
 
         do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
 
@@ -170,19 +159,76 @@ def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
 
         def _body(self, largest: int) -> bytes | None:
             """The whole body, or None where it does not come whole or has no honest length."""
-            body = self._read(largest)
-            # What was not read would be taken for the next request.
-            self.close_connection = self.close_connection or body is None
-            return body
-
-        def _read(self, largest: int) -> bytes | None:
             length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
-            if not length.isascii() or not length.isdigit() or int(length) > largest:
-                return None
-            try:
-                body = self.rfile.read(int(length))
-            except OSError:
-                return None
-            return body if len(body) == int(length) else None
+            if length.isascii() and length.isdigit() and int(length) <= largest:
+                with contextlib.suppress(OSError):
+                    body = self.rfile.read(int(length))
+                    if len(body) == int(length):
+                        return body
+            # What was not read would be taken for the next request.
+            self.close_connection = True
+            return None
 
     return Handler
+
+
+def _send(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
+    """Send one reply in its manner. Waits end early once `stopping` is set; a caller that has gone is no error."""
+    if stopping.wait(reply.wait_seconds) if reply.wait_seconds else stopping.is_set():
+        handler.close_connection = True
+        return
+    try:
+        _send_in_its_manner(handler, reply, stopping)
+    except OSError:
+        handler.close_connection = True
+
+
+def _send_in_its_manner(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
+    head = _head(handler, reply)
+    handler.close_connection = handler.close_connection or reply.manner != "whole"
+    match reply.manner:
+        case "silent":
+            _wait_for_caller_to_go(handler.connection, stopping)
+        case "reset":
+            _reset(handler.connection)
+        case "reset-midway":
+            handler.wfile.write(head + reply.body[: len(reply.body) // 2])
+            _reset(handler.connection)
+        case "drip-headers":
+            _drip(handler, head + reply.body, reply.drip_seconds, stopping)
+        case "drip-body":
+            handler.wfile.write(head)
+            _drip(handler, reply.body, reply.drip_seconds, stopping)
+        case _:
+            handler.wfile.write(head + (b"" if handler.command == "HEAD" else reply.body))
+
+
+def _head(handler: BaseHTTPRequestHandler, reply: Reply) -> bytes:
+    reasons = {status.value: status.phrase for status in HTTPStatus}
+    lines = [f"HTTP/1.1 {reply.status} {reasons.get(reply.status, 'Unknown')}"]
+    headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", handler.date_time_string())]
+    if 300 <= reply.status < 400:
+        # Back to the same address: a caller that follows it arrives a second time, which the record shows.
+        headers.append(("Location", handler.path))
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _drip(handler: BaseHTTPRequestHandler, data: bytes, pause: float, stopping: threading.Event) -> None:
+    for position in range(len(data)):
+        handler.wfile.write(data[position : position + 1])
+        if stopping.wait(pause):
+            return
+
+
+def _wait_for_caller_to_go(connection: socket.socket, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        readable, _, _ = select.select([connection], [], [], _POLL_SECONDS)
+        if readable and not connection.recv(4096):
+            return
+
+
+def _reset(connection: socket.socket) -> None:
+    """Let the close that follows be a reset (RST) and not a farewell (FIN): linger, for no time."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import is_running
 from tests.support.waiting import eventually
 from worker.adapters.child_processes import Child
 from worker.cli.run import run_together
@@ -61,6 +60,15 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     yield made
     assert [signal.getsignal(number) for number in SIGNALS] == before
     assert not any(is_running(process) for process in made.processes.values())
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # Its parent is gone, and not every container has somebody who reaps.
+    return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8") if os.path.isdir("/proc/self") else True
 
 
 def test_when_one_ends_by_itself_the_others_are_stopped_and_it_is_named(stage: Stage) -> None:

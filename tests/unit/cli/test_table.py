@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from worker.cli.output import console
-from worker.cli.table import print_fields, print_table, wrapped
+from worker.cli.output import console, print_fields, print_table, wrapped
 
 CHINA = timezone(timedelta(hours=8))
 NOON = datetime(2016, 1, 31, 12, 0, 30, tzinfo=CHINA)

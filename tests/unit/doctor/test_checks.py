@@ -1,7 +1,153 @@
-"""A finding as it is shown."""
+"""A finding as it is shown, and what a reading means."""
+
+import pytest
 
 from worker.adapters.log_redaction import Redactor
-from worker.doctor.checks import ok, warning
+from worker.doctor import checks
+from worker.doctor.checks import Status, ok, warning
+from worker.domain.wire.signed_requests import Credentials
+
+SID, TOKEN, APP_ID = (
+    "abcdefghijklmnopqrstuvwxyz012345",
+    "0123456789abcdef0123456789abcdef",
+    "cbc6ceb21fd34664b6e452ca2aa40b3f",
+)
+
+
+def account(sid: str = SID, token: str = TOKEN, app_id: str = APP_ID) -> dict[str, Credentials]:
+    return {"shop": Credentials(account_sid=sid, auth_token=token, app_id=app_id)}
+
+
+@pytest.mark.parametrize("ahead", [0.0, 0.4, -0.4, 1.0, -1.0])
+def test_a_clock_within_a_second_of_ours_is_right(ahead: float) -> None:
+    assert checks.clock(ahead).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"), [(1.7, "1.700 s ahead of"), (-1.7, "1.700 s behind"), (1.001, "1.001 s ahead of")]
+)
+def test_a_clock_that_is_off_by_more_is_a_warning_that_says_which_way(ahead: float, told: str) -> None:
+    check = checks.clock(ahead)
+    assert (check.status, check.detail.startswith(f"{told} this host's clock")) == (Status.WARNING, True)
+    assert "NTP" in str(check.remedy)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("fsync", "on", Status.OK),
+        ("fsync", "off", Status.WARNING),
+        ("fsync", None, Status.WARNING),
+        ("synchronous_commit", "on", Status.OK),
+        ("synchronous_commit", "remote_apply", Status.OK),
+        ("synchronous_commit", "local", Status.OK),
+        ("synchronous_commit", "remote_write", Status.OK),
+        ("synchronous_commit", "off", Status.WARNING),
+        ("synchronous_commit", None, Status.WARNING),
+        ("innodb_flush_log_at_trx_commit", "1", Status.OK),
+        ("innodb_flush_log_at_trx_commit", "3", Status.OK),
+        ("innodb_flush_log_at_trx_commit", "0", Status.WARNING),
+        ("innodb_flush_log_at_trx_commit", "2", Status.WARNING),
+        ("innodb_flush_log_at_trx_commit", None, Status.WARNING),
+    ],
+)
+def test_what_a_crash_may_cost_is_a_warning(name: str, value: str | None, status: Status) -> None:
+    (check,) = checks.durability({name: value})
+    assert (check.name, check.status) == (name, status)
+    assert check.detail.startswith(value or "could not be read")
+    assert (check.remedy is None) == (status is Status.OK)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "status"), [("UTF8", Status.OK), ("SQL_ASCII", Status.FATAL), ("EUC_CN", Status.FATAL)]
+)
+def test_a_database_holds_every_text_in_utf_8_alone(encoding: str, status: Status) -> None:
+    check = checks.encoding(encoding)
+    assert (check.status, check.detail.partition(":")[0]) == (status, encoding)
+
+
+@pytest.mark.parametrize(("kept", "status"), [(True, Status.OK), (False, Status.WARNING), (None, Status.SKIPPED)])
+def test_a_session_that_is_lent_for_a_transaction_is_a_warning(kept: bool | None, status: Status) -> None:
+    assert checks.sessions(kept).status is status
+
+
+def test_what_is_enough_for_a_single_server_says_so() -> None:
+    (check,) = checks.durability({"synchronous_commit": "local"})
+    assert "single server" in check.detail
+
+
+def test_a_redis_that_refuses_when_it_is_full_keeps_what_it_accepted() -> None:
+    assert checks.maxmemory_policy("noeviction").status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost"), [("allkeys-lru", "orders"), ("allkeys-random", "orders"), ("volatile-ttl", "answers")]
+)
+def test_a_redis_that_evicts_is_a_warning_that_says_what_is_lost(policy: str, lost: str) -> None:
+    check = checks.maxmemory_policy(policy)
+    assert (check.status, check.remedy) == (Status.WARNING, "set maxmemory-policy noeviction")
+    assert check.detail.startswith(f"{policy}: ")
+    assert lost in check.detail
+
+
+def test_a_policy_that_is_not_told_is_a_warning() -> None:
+    check = checks.maxmemory_policy(None, "this user has no permissions")
+    assert (check.status, check.detail) == (
+        Status.WARNING,
+        "could not be read (this user has no permissions)",
+    )
+
+
+def test_credentials_of_the_platforms_form_are_right() -> None:
+    (check,) = checks.credentials(account(), are_platforms=True)
+    assert (check.status, check.detail) == (Status.OK, "1 account: shop")
+
+
+@pytest.mark.parametrize(
+    ("accounts", "told"),
+    [
+        (account(sid="your-account-sid"), "the account SID of account 'shop' is not 32 letters and digits"),
+        (account(sid=SID[:-1]), "the account SID of account 'shop' is not 32 letters and digits"),
+        (account(app_id="my application"), "the app id of account 'shop' is not 32 letters and digits"),
+        (account(token="your-auth-token"), "the auth token of account 'shop' is no token"),
+        (account(token=SID), "the auth token of account 'shop' is no token"),
+        (account(token=APP_ID), "the auth token of account 'shop' is no token"),
+    ],
+)
+def test_credentials_of_another_form_are_a_warning_that_shows_no_token(
+    accounts: dict[str, Credentials], told: str
+) -> None:
+    (check,) = checks.credentials(accounts, are_platforms=True)
+    assert check.status is Status.WARNING
+    assert check.detail.startswith(told)
+    assert accounts["shop"].auth_token not in str(check)
+
+
+def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
+    (check,) = checks.credentials(account(sid="demo-sid", app_id="demo-app"), are_platforms=False)
+    assert check.status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("aof", Status.OK), ("snapshots", Status.OK), ("none", Status.WARNING), (None, Status.WARNING)],
+)
+def test_a_redis_that_keeps_nothing_or_does_not_tell_is_a_warning(kind: str | None, status: Status) -> None:
+    check = checks.persistence(kind)
+    assert (check.status, check.remedy is None) == (status, status is Status.OK)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        (1, "1 message waits in Celery's default queue, celery"),
+        (4000, "4,000 messages wait in Celery's default queue, celery"),
+        (None, "unknown: it could not be read (no permission)"),
+    ],
+)
+def test_messages_in_the_default_queue_are_a_warning(waiting: int | None, told: str) -> None:
+    check = checks.default_queue(waiting, "no permission")
+    assert (check.status, check.detail.startswith(told)) == (Status.WARNING, True)
 
 
 def test_a_finding_is_a_line_that_says_what_to_do() -> None:

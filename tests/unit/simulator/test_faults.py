@@ -3,6 +3,7 @@ from random import Random
 import pytest
 
 from worker.simulator import AnswerStyle, Faults, NewOrder, SimulatorConfig
+from worker.simulator.control import read_object
 
 
 @pytest.mark.parametrize("name", ["http-500", "http-429", "garbage-html", "silent", "absent", "refuse"])
@@ -52,16 +53,16 @@ def test_faults_come_about_as_often_as_their_share_says() -> None:
 )
 def test_wrong_words_are_refused_by_the_name_of_their_field(value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Faults.from_json(value)
+        read_object(Faults, value, what="faults")
 
 
 def test_a_wrong_shape_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match="shape: expected one of auto, array"):
-        AnswerStyle.from_json({"shape": "list"})
+        read_object(AnswerStyle, {"shape": "list"}, what="answers")
     with pytest.raises(ValueError, match="numbers: expected true or false"):
-        AnswerStyle.from_json({"numbers": 1})
+        read_object(AnswerStyle, {"numbers": 1}, what="answers")
     with pytest.raises(ValueError, match="outcome: expected one of 1, -1, stuck"):
-        NewOrder.from_json({"request_id": "1", "outcome": 1})
+        read_object(NewOrder, {"request_id": "1", "outcome": 1}, what="order")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
-"""Durations drawn from a named distribution: when orders settle, when callbacks follow, how long answers take."""
+"""What is drawn from the seed: durations, and what becomes of an order.
+
+An order's fate follows from the seed and the order's id alone: it is the same in every run, in any order.
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from random import Random
 
 _PARAMETERS = {
@@ -12,6 +16,8 @@ _PARAMETERS = {
     "bimodal": ("fast", "slow", "slow_share"),
     "alternate": ("first", "second"),
 }
+_AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
+"""Charges in yuan, of the size of the one on the platform's page."""
 _BIMODAL_SIGMA = 0.25
 """Spread of each of the two humps of `bimodal`: a quarter around its median, so that the humps stay apart."""
 
@@ -63,3 +69,57 @@ class Delay:
     def __str__(self) -> str:
         """The text that `parse` reads."""
         return f"{self.kind}:{','.join(f'{number:g}' for number in self.numbers)}"
+
+
+class Outcome(StrEnum):
+    """How an order ends, in the words of the answer's `trafficSts` where it has a word."""
+
+    RECHARGED = "1"
+    FAILED = "-1"
+    STUCK = "stuck"
+    """It never ends: the platform says `0` for ever."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """What was drawn for one id."""
+
+    request_id: str
+    """The number that the platform gives an order which was placed under a `customParm` only."""
+    outcome: Outcome
+    settle_after: float
+    """Seconds from the order's placing."""
+    amount: str
+    callback_lost: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draws:
+    """The distributions that orders are drawn from. Shares from 0 to 1."""
+
+    seed: int = 1
+    delay: Delay = field(default_factory=lambda: Delay.parse("lognormal:10,0.8"))
+    """From an order's placing to its settling."""
+    failed_share: float = 0.05
+    stuck_share: float = 0.0
+    """Orders that never settle."""
+    lost_share: float = 0.0
+    """Callbacks that are never pushed."""
+
+    def draw(self, name: str) -> Drawn:
+        """The fate of the order with this id.
+
+        Every aspect is drawn in a fixed sequence, so changing one share changes nothing else.
+        """
+        rng = Random(f"{self.seed}:{name}")
+        drawn, lost = rng.random(), rng.random()
+        amount = rng.choice(_AMOUNTS)
+        request_id = f"2016{rng.randrange(10**12):012d}"
+        outcome = Outcome.STUCK if drawn < self.failed_share + self.stuck_share else Outcome.RECHARGED
+        return Drawn(
+            request_id=request_id,
+            outcome=Outcome.FAILED if drawn < self.failed_share else outcome,
+            settle_after=self.delay.draw(rng),
+            amount=amount,
+            callback_lost=lost < self.lost_share,
+        )

@@ -1,6 +1,6 @@
 """Findings as lines."""
 
-from worker.cli.doctor import lines, summary
+from worker.cli.maintenance import doctor_lines, doctor_summary
 from worker.doctor.checks import fatal, ok, skipped, warning
 
 FOUND = [
@@ -11,7 +11,7 @@ FOUND = [
 
 
 def test_a_finding_is_one_line_where_there_is_no_terminal() -> None:
-    assert ["".join(line) for line in lines(FOUND, None)] == [
+    assert ["".join(line) for line in doctor_lines(FOUND, None)] == [
         "ok       database           answers",
         "FATAL    database_revision  behind this release: run `reconciler migrate`",
         "skipped  maxmemory_policy   the broker does not answer",
@@ -19,7 +19,7 @@ def test_a_finding_is_one_line_where_there_is_no_terminal() -> None:
 
 
 def test_on_a_terminal_lines_are_wrapped_beneath_each_other() -> None:
-    drawn = ["".join(line) for line in lines(FOUND, 52)]
+    drawn = ["".join(line) for line in doctor_lines(FOUND, 52)]
     assert drawn[1:3] == [
         "FATAL    database_revision  behind this release: run",
         "                            `reconciler migrate`",
@@ -29,7 +29,7 @@ def test_on_a_terminal_lines_are_wrapped_beneath_each_other() -> None:
 
 def test_the_last_line_says_what_it_comes_to() -> None:
     careful = warning("fsync", "off", "set fsync = on")
-    assert summary([ok("fsync", "on")]) == "All is well."
-    assert summary([careful]) == "Nothing is fatal; 1 warning."
-    assert summary([careful, careful, *FOUND]) == "1 fatal, 2 warnings: the worker does not start."
-    assert summary(FOUND) == "1 fatal, no warning: the worker does not start."
+    assert doctor_summary([ok("fsync", "on")]) == "All is well."
+    assert doctor_summary([careful]) == "Nothing is fatal; 1 warning."
+    assert doctor_summary([careful, careful, *FOUND]) == "1 fatal, 2 warnings: the worker does not start."
+    assert doctor_summary(FOUND) == "1 fatal, no warning: the worker does not start."

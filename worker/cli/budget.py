@@ -1,0 +1,223 @@
+"""`reconciler status` and `limit`: when the next query may be sent, and the windows by which the slots are kept."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.adapters.error_text import longer_window_remedy
+from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.domain.budget import boot_clock_decides, is_longer
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.domain.records.slots import Reading
+    from worker.settings import Settings
+    from worker.stores.slots_and_accounts import SlotRow
+
+_SLOT_COLUMNS = ("accounts", "slot", "next_query", "in_flight_query_id")
+_ACCOUNT_COLUMNS = ("account", "asks", "last_query", "ended", "settled")
+_LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
+# As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
+_LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
+_LIMIT_SECONDS = 60.0
+_NO_SLOTS = "No worker has run on this database yet: start one with `reconciler run`."
+
+Window = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=_LEAST_SECONDS,
+        max=_MOST_SECONDS,
+        help="Lower longer windows to this one. Each slot begins with one full reservation of its longer window.",
+        show_default=False,
+    ),
+]
+OneAccount = Annotated[
+    str | None, typer.Option("--account", help="Only the account SID of this account.", show_default=False)
+]
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show when the next query may be sent, which accounts wait and why, and how each one's last query ended.
+
+    Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
+    """
+    from worker.cli.session import session
+
+    with session() as opened:
+        state = _read_status(opened)
+    if as_json:
+        print_json(state)
+    elif not state["slots"]:
+        typer.echo(_NO_SLOTS)
+    else:
+        out = console()
+        rows = [_slot_row(slot) for slot in state["slots"]]
+        print_table(out, _SLOT_COLUMNS, rows, title="Budget", ids=("accounts",))
+        rows = [_account_row(account, state["now"]) for account in state["accounts"]]
+        print_table(out, _ACCOUNT_COLUMNS, rows, title="Accounts", ids=("account",), notes=("asks", "ended"))
+
+
+def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = False) -> None:
+    """Show the window that each slot is kept with, and when it may carry the next query by both clocks.
+
+    The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter
+    one asks nothing. --window lowers it again, once no worker with the longer one runs any more: such a worker would
+    raise it at once.
+    """
+    from worker.adapters.clock import HostClock
+    from worker.cli.session import require_configured, session
+    from worker.operations.maintain_slots import lower_windows, read_windows
+    from worker.runtime import rules_of
+
+    with session(needs_accounts=True) as opened:
+        require_configured(opened.settings, () if account is None else (account,))
+        sids = {one.account_sid for name, one in opened.settings.accounts.items() if account in (None, name)}
+        clock = HostClock()
+        lowered: list[tuple[SlotRow, SlotRow]] = []
+        if window is not None:
+            _check_window(window, opened.settings)
+            lowered = lower_windows(opened.database, clock, rules_of(opened.settings), sids, window)
+        rows, now = read_windows(opened.database, clock, sids)
+        response = _to_response(rows, now, opened)
+    if as_json:
+        print_json({**response, "lowered": [_lowered(before, after) for before, after in lowered]})
+        return
+    if window is not None:
+        _say_lowered(lowered, window)
+    _show_limit(response)
+
+
+def _rest(seconds: float) -> float:
+    return round(max(0.0, seconds), 1)
+
+
+def _when(seconds: float) -> str:
+    return f"in {seconds:,} s" if seconds else "now"
+
+
+def _read_status(opened: "Session") -> dict[str, Any]:
+    from worker.stores.command_line_reads import accounts, last_query, slots
+
+    names = opened.accounts_by_sid()
+    with opened.database.read() as connection:
+        now = opened.database.now(connection)
+        return {
+            "now": now,
+            "slots": [
+                {
+                    **slot,
+                    "accounts": names.get(slot["account_sid"], []),
+                    "due_in_seconds": _rest((slot["due_at"] - now).total_seconds()),
+                }
+                for slot in slots(connection, slots_per_sid=opened.settings.queries_per_window)
+            ],
+            "accounts": [
+                {**account, "last_query": last_query(connection, account["account"])}
+                for account in accounts(connection)
+            ],
+        }
+
+
+def _slot_row(slot: Mapping[str, Any]) -> dict[str, object]:
+    names = ", ".join(slot["accounts"]) or f"not configured: {slot['account_sid']}"
+    return {**slot, "accounts": names, "next_query": _when(slot["due_in_seconds"])}
+
+
+def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]:
+    query = account["last_query"] or {}
+    words = [str(query[name]) for name in ("outcome", "status_code", "status_msg") if query.get(name) is not None]
+    return {
+        "account": account["account"],
+        "asks": _manner(account, now),
+        "last_query": query.get("sent_at"),
+        "ended": " ".join(words),
+        "settled": query.get("settled_count"),
+    }
+
+
+def _manner(account: Mapping[str, Any], now: datetime) -> str:
+    if account["paused_at"] is not None:
+        return f"not: paused by an operator since {value_text(account['paused_at'])}"
+    until = account["backoff_until"]
+    manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
+    if until is None or until <= now:
+        return manner
+    why = "the platform refused the configuration (-205)" if account["configuration_refused"] else "backs off"
+    return f"{why}: {(until - now).total_seconds():,.0f} s more"
+
+
+def _check_window(window: float, settings: "Settings") -> None:
+    from worker.settings.addresses import is_loopback
+
+    if not math.isfinite(window):
+        raise typer.BadParameter("--window takes a number of seconds")
+    if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
+        raise typer.BadParameter(
+            f"--window {window:g} is under 60, the least while the host of RECONCILER_PLATFORM_URL is not loopback"
+        )
+    if window < (own := settings.query_window_seconds):
+        warning = f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g} here, and a worker with it raises the window again"
+        typer.echo(f"Warning: {warning}", err=True)
+
+
+def _to_response(rows: "Sequence[SlotRow]", now: "Reading", opened: "Session") -> dict[str, Any]:
+    names, own = opened.accounts_by_sid(), opened.settings.query_window_seconds
+    slots = [{**_slot(row, now, own), "accounts": names[row.account_sid]} for row in rows]
+    return {"now": now.database, "query_window_seconds": own, "slots": slots}
+
+
+def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
+    slot = row.slot
+    is_ours = boot_clock_decides(slot, now)
+    return {
+        "account_sid": row.account_sid,
+        "slot": row.number,
+        "window_seconds": slot.window_seconds or None,
+        "is_longer_than_ours": is_longer(slot.window_seconds, own_window),
+        "due_at": slot.due_at,
+        "due_in_seconds": _rest((slot.due_at - now.database).total_seconds()),
+        # A reading of another boot's clock says nothing here.
+        "boot_due_in_seconds": _rest(slot.boot_due - now.boot) if is_ours else None,
+        "decided_by": "boot clock" if is_ours else "database clock",
+        "in_flight_query_id": row.in_flight_query_id,
+    }
+
+
+def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
+    windows = {"from_seconds": before.slot.window_seconds, "to_seconds": after.slot.window_seconds}
+    return {"account_sid": before.account_sid, "slot": before.number, **windows}
+
+
+def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
+    if not lowered:
+        typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
+        return
+    longest = max(before.slot.window_seconds for before, _ in lowered)
+    typer.echo(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
+
+
+def _show_limit(response: Mapping[str, Any]) -> None:
+    slots, own = response["slots"], response["query_window_seconds"]
+    if not slots:
+        typer.echo(_NO_SLOTS)
+        return
+    rows = [_limit_row(slot) for slot in slots]
+    print_table(console(), _LIMIT_COLUMNS, rows, title=f"Limit; this worker's window is {own:g} s")
+    if any(slot["is_longer_than_ours"] for slot in slots):
+        theirs = max(slot["window_seconds"] or 0.0 for slot in slots)
+        typer.echo(f"A worker with {own:g} s asks nothing on longer windows: {longer_window_remedy(own, theirs)}.")
+
+
+def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:
+    window, boot = slot["window_seconds"], slot["boot_due_in_seconds"]
+    return {
+        **slot,
+        "accounts": ", ".join(slot["accounts"]),
+        "window": "not known yet" if window is None else f"{window:g} s",
+        "next_query": _when(slot["due_in_seconds"]),
+        "by_boot_clock": "another boot wrote it" if boot is None else _when(boot),
+    }

@@ -1,0 +1,208 @@
+"""`reconciler migrate`, `doctor` and `archive`: the database's tables and the set-up, as an operator keeps them."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from worker.cli.output import AsJson, console, counted, print_json, progress, value_text
+
+if TYPE_CHECKING:
+    from worker.doctor import Check
+
+_CHECK_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red", "skipped": "dim"}
+_LABEL_WIDTH = 9
+_NARROWEST = 20
+
+_AGE = re.compile(r"([0-9]{1,6})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_RULE = "an age such as 90d (h, d or w), or ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00"
+
+
+def _read_before(value: str | None) -> str | None:
+    if value is not None and not _AGE.fullmatch(value):
+        try:
+            named = datetime.fromisoformat(value)
+        except ValueError:
+            named = None
+        if named is None or named.utcoffset() is None:
+            raise typer.BadParameter(f"{value!r} is not {_RULE}")
+    return value
+
+
+SettledBefore = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN",
+        help=f"Move final and cancelled orders that nothing has happened to since: {_RULE}. At least a day ago.",
+        callback=_read_before,
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.", show_default=False)
+]
+Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into recharge_orders again instead.")]
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to this release's tables; harmless where they are there.
+
+    Run it before the first start, and with each new release before its worker. Several at once wait for each other.
+    """
+    from worker.adapters.log_redaction import Redactor
+    from worker.cli.session import errors_in_one_line, read_settings
+    from worker.database.engine import missing_file, shown_url
+    from worker.database.migrations import upgrade
+
+    settings = read_settings()
+    url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
+    with errors_in_one_line(settings):
+        before = None if missing_file(url) else _revision(url)
+        upgrade(url)
+        after = _revision(url)
+    if as_json:
+        print_json({"database": shown, "from": before, "to": after})
+    elif before == after:
+        typer.echo(f"{shown} is at revision {after} already.")
+    else:
+        typer.echo(f"{shown}: from {before or 'an empty database'} to revision {after}.")
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check that the worker can run here, and that nothing it relies on is set unsafely; says what to do.
+
+    Looks at the settings, the credentials, the database, the broker, and whether the platform's host has an address.
+    Nothing is sent to the platform. With something fatal the worker would not start, and the exit status is 1; warnings
+    leave it 0.
+    """
+    from worker.doctor import Status
+
+    checks = _examined()
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        _print_checks(checks)
+    raise typer.Exit(1 if any(check.status is Status.FATAL for check in checks) else 0)
+
+
+def doctor_lines(checks: Sequence["Check"], width: int | None) -> list[tuple[str, str]]:
+    """Each line's label and the rest of it, wrapped to so many columns; None: one line a check."""
+    name_width = max((len(check.name) for check in checks), default=0) + 2
+    drawn: list[tuple[str, str]] = []
+    for check in checks:
+        label = check.status.upper() if check.status == "fatal" else check.status
+        room = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
+        first, *more = (
+            [str(check)] if room is None else wrap(str(check), room, break_on_hyphens=False, break_long_words=False)
+        )
+        drawn.append((f"{label:<{_LABEL_WIDTH}}", f"{check.name:<{name_width}}{first}"))
+        drawn.extend((" " * _LABEL_WIDTH, " " * name_width + text) for text in more)
+    return drawn
+
+
+def doctor_summary(checks: Sequence["Check"]) -> str:
+    """What the findings come to, as the last line says it."""
+    fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
+    counted = "no warning" if not warnings else "1 warning" if warnings == 1 else f"{warnings} warnings"
+    if fatal:
+        return f"{fatal} fatal, {counted}: the worker does not start."
+    return f"Nothing is fatal; {counted}." if warnings else "All is well."
+
+
+def archive(
+    settled_before: SettledBefore = None, limit: Limit = None, restore: Restore = False, as_json: AsJson = False
+) -> None:
+    """Move settled orders out of recharge_orders, with their events, into archived_orders.
+
+    They stay known: the same order again is a duplicate, `reconciler order` shows it, and a callback, a check or a
+    cancellation that names it restores it first. What is pending or unresolved stays, and what a person should look
+    at. Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
+    once, and be interrupted: the next run goes on.
+    """
+    from worker.cli.session import session
+    from worker.operations.archive import move_settled, restore_all
+
+    if (settled_before is None) != restore:
+        raise typer.BadParameter("give either --settled-before or --restore")
+    started = time.monotonic()
+    with session() as opened:
+        before = None
+        if settled_before is None:
+            moved = _count(restore_all(opened.database, limit), "restored")
+        else:
+            with opened.database.read() as connection:
+                before = _time(settled_before, opened.database.now(connection))
+            moved = _count(move_settled(opened.database, before, limit), "moved")
+    seconds = time.monotonic() - started
+    if as_json:
+        counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
+        print_json({**counts, "settled_before": before, "seconds": round(seconds, 3)})
+        return
+    what = "restored from" if before is None else f"settled before {value_text(before)} moved to"
+    typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
+
+
+def _revision(url: str) -> str | None:
+    from worker.database.migrations import revision_of
+    from worker.database.transactions import Database
+
+    database = Database(url, pool_size=1)
+    try:
+        with database.read() as connection:
+            return revision_of(connection)
+    finally:
+        database.close()
+
+
+def _examined() -> "list[Check]":
+    from worker.adapters.log import configure_logging
+    from worker.doctor import examine, examine_unreadable
+    from worker.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return examine_unreadable(error)
+    # What a library has to say of a server that is away, the doctor says itself.
+    configure_logging("CRITICAL", settings.log_format, secrets=settings.secrets)
+    return examine(settings)
+
+
+def _print_checks(checks: "Sequence[Check]") -> None:
+    out = console()
+    status = ""
+    for label, rest in doctor_lines(checks, out.width if out.is_terminal else None):
+        status = label.strip().lower() or status
+        out.print(Text.assemble((label, _CHECK_STYLES[status]), rest), soft_wrap=True)
+    out.print(doctor_summary(checks))
+
+
+def _time(value: str, now: datetime) -> datetime:
+    """The time that an option names, in UTC. `now` is the database's clock, by which orders are settled."""
+    from worker.operations.archive import LEAST_AGE
+
+    age = _AGE.fullmatch(value)
+    try:
+        named = now - timedelta(**{_UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(value)
+        before = named.astimezone(now.tzinfo)
+    except OverflowError:
+        raise typer.BadParameter(f"{value!r} is before the calendar begins; accepted: {_RULE}") from None
+    if before > now - LEAST_AGE:
+        raise typer.BadParameter(f"--settled-before {value} is less than a day ago; accepted: 1d or older")
+    return before
+
+
+def _count(batches: Iterator[int], what: str) -> int:
+    total = 0
+    with progress("looking for orders") as show:
+        for count in batches:
+            total += count
+            show(f"{total:,} orders {what}", 0)
+    return total
