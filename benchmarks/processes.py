@@ -39,7 +39,7 @@ class Running:
 
 @contextmanager
 def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[Running]:
-    """`celery -A worker ...`, ended in order afterwards. It runs in a folder of its own, without anybody's `.env`."""
+    """`celery -A worker ...`, shut down afterwards. It runs in a folder of its own, so no `.env` is read."""
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home, (Path(home) / "log").open("w+") as log:
         command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
         process = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)

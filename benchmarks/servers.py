@@ -86,7 +86,7 @@ def _embedded_postgres() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="reconciler-bench-", dir="/tmp"))
     try:
         programs, user = _programs(home)
-        # As a deployment has it: every commit reaches the disk. Only the start is taken lightly.
+        # As in a deployment every commit reaches the disk. Only initdb does not wait for the disk.
         initialised = _launch(
             programs / "initdb", home, user, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"
         )
@@ -130,7 +130,7 @@ def _launch(program: Path, home: Path, user: str | None, *arguments: str) -> sub
         return subprocess.Popen(
             [program, "-D", home / "data", *arguments],
             cwd=home,
-            # PGPORT, PGDATA and their like would reach the server; a locale that the machine lacks would stop it.
+            # PGPORT, PGDATA and others would reach the server; a locale that the machine lacks would stop it.
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             user=user,
             extra_groups=[] if user else None,

@@ -1,7 +1,7 @@
-"""The simulated platform in a process of its own, so that its work is not taken for the worker's.
+"""The simulated platform in a process of its own, so that its processor time is not counted as the worker's.
 
-`python -m benchmarks.accounts.platform PLAN`, the plan as JSON. It writes its address as one line of JSON; asked by a
-line on standard input it writes what it has seen so far, as another.
+`python -m benchmarks.accounts.platform PLAN`, the plan as JSON. It prints its address as one line of JSON, and what it
+has seen so far as another one after each line on standard input.
 """
 
 import json
@@ -40,9 +40,9 @@ class PlatformProcess:
             raise RuntimeError("the platform's standard input is not ours")
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        told = json.loads(self._line())
-        arrivals = {sid: [(at, count) for at, count in one] for sid, one in told.pop("arrivals").items()}
-        return Seen(arrivals=arrivals, **told)
+        seen = json.loads(self._line())
+        arrivals = {sid: [(at, count) for at, count in one] for sid, one in seen.pop("arrivals").items()}
+        return Seen(arrivals=arrivals, **seen)
 
     def _line(self) -> str:
         line = self._process.stdout.readline() if self._process.stdout else ""
@@ -76,7 +76,7 @@ def _config(plan: Plan) -> SimulatorConfig:
     )
 
 
-def _told(simulator: Simulator) -> str:
+def _seen_as_json(simulator: Simulator) -> str:
     arrivals: dict[str, list[tuple[float, int]]] = {}
     spacings = []
     for one in simulator.record.arrivals():
@@ -90,7 +90,7 @@ def _serve(plan: Plan) -> None:
     with Simulator(_config(plan)) as simulator:
         print(json.dumps({"url": simulator.url}), flush=True)
         for _ in sys.stdin:
-            print(_told(simulator), flush=True)
+            print(_seen_as_json(simulator), flush=True)
 
 
 if __name__ == "__main__":
