@@ -2,8 +2,8 @@
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# The commands are those of docs/deployment.md ("Install"); a test holds that. The pinned packages first: this layer is made again only when a
-# pin changes.
+# The commands are those of docs/deployment.md ("Install"), which a test checks. The pinned packages come first: this
+# layer is built again only when a pin changes.
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python3 -m venv --clear build/env \
     && build/env/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/build.txt \
@@ -24,10 +24,10 @@ COPY --from=build /opt/reconciler /opt/reconciler
 ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1 RECONCILER_LOG_FORMAT=json
 WORKDIR /app
 USER 10001:10001
-# Asks this container's worker through the broker. Beat, the command line and the simulated platform have no worker to
-# ask: docker-compose.yml says what holds for them.
+# Pings this container's worker through the broker. Beat, the command line and the simulated platform have no worker:
+# docker-compose.yml sets their health checks.
 HEALTHCHECK --interval=60s --timeout=30s --start-period=30s --retries=3 \
     CMD celery -A worker inspect ping --destination "celery@$HOSTNAME" --timeout 10 || exit 1
-# On SIGTERM Celery finishes the query that is under way: stop it with a patience above the request's deadline
+# On SIGTERM Celery finishes the query that is under way: stop it with a timeout above the request's deadline
 # (docker stop --time 75).
 CMD ["celery", "-A", "worker", "worker"]

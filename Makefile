@@ -1,5 +1,5 @@
-# Everything runs from .venv; `make setup` makes it, and every other target calls that when it is stale. Another one:
-# make test VENV=.venv-python3.13 PYTHON=python3.13
+# Everything runs from .venv. `make setup` makes it, and every other target calls `setup` when .venv is out of date.
+# With another environment: make test VENV=.venv-python3.13 PYTHON=python3.13
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -108,11 +108,11 @@ bench-ingest: setup ## Measure lists, single orders and callbacks taken in, and 
 bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BENCH_FLAGS="--hanging 50", "--limit", ...)
 	@$(BIN)/python -m benchmarks.accounts $(BENCH_FLAGS)
 
-faults: setup ## Do every fault to real workers, and judge (SEED=7 ONLY=13 RESUME=1; up to 90 minutes)
+faults: setup ## Inject every fault into real workers, and check (SEED=7 ONLY=13 RESUME=1; up to 90 minutes)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) \
 	    $(FAULTS_FLAGS)
 
-platforms: setup ## Run the worker against random platforms in virtual time, and judge (COUNT=1000 SEED=7; minutes)
+platforms: setup ## Run the worker against random platforms in virtual time, and check (COUNT=1000 SEED=7; minutes)
 	@$(BIN)/python -m tests.platforms --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
 model: ## Check the budget's protocol with spin (Debian: spin and gcc; a few minutes)
@@ -123,7 +123,7 @@ lock: ## Compile the requirements again (needs uv; LOCK_FLAGS=--upgrade for newe
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
 
-audit: ## Look for known vulnerabilities of the pinned packages (needs pip-audit and a network)
+audit: ## Search for known vulnerabilities of the pinned packages (needs pip-audit and a network)
 	$(PIP_AUDIT) --strict --disable-pip --require-hashes -r requirements/runtime.txt
 
 clean: ## Remove .venv and everything that was made

@@ -23,7 +23,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], list[Figure]]] = {
 
 
 def main() -> None:
-    """Run what was asked for. A missed target is shown, not an error: targets are set for one machine."""
+    """Run the named benchmarks. A missed target is shown, not an error: targets are set for one machine."""
     arguments = _arguments()
     figures: list[Figure] = []
     load_before = os.getloadavg()[0]

@@ -1,4 +1,4 @@
-"""On what something was measured: without it a figure says nothing."""
+"""The machine and the versions of a measurement: without them a figure means nothing."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ def about(bench: Bench, *, load_before: float) -> dict[str, str]:
     """The date, the machine and what else ran on it, servers and versions. `load_before`: the load when it began."""
     return {
         **machine(),
-        # What else ran on it: a shared machine measures its neighbours, too.
+        # On a shared machine the work of others is measured, too.
         "load": f"{load_before:.1f} before, {os.getloadavg()[0]:.1f} after",
         "servers": "; ".join(bench.used) or "none",
         "versions": versions(_PACKAGES),

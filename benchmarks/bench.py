@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers and the large table, each made when first asked for."""
+"""What the benchmarks share: servers and the large table, each made when first used."""
 
 from contextlib import ExitStack
 from functools import cached_property
@@ -47,6 +47,6 @@ class Bench:
 
 
 def settings(database_url: str, **others: Any) -> Settings:
-    """Settings with one account, at a platform that must not be asked unless `platform_url` is given."""
+    """Settings with one account. Without `platform_url` the platform is a port on which nobody listens."""
     values = {"account_sid": SID, "auth_token": TOKEN, "app_id": APP_ID, "platform_url": "http://127.0.0.1:9", **others}
     return Settings(database_url=database_url, **values)

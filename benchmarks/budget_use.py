@@ -11,7 +11,7 @@ from benchmarks.figures import Figure
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
 from worker.simulator import Account, Delay, Faults, NewOrder, Simulator, SimulatorConfig
 
-# A fifth of the real durations, all alike. Our own work does not scale with them, so the real use is a little better.
+# Every duration is a fifth of the real one. Our own work does not scale with them, so the real use is a little better.
 _SCALE = 0.2
 _WINDOW = 60 * _SCALE
 _WINDOWS = 8

@@ -1,4 +1,4 @@
-"""What was measured, beside what is to be reached."""
+"""Measured quantities and their targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Figure:
     unit: str
     values: tuple[float, ...]
     target: float | None = None
-    """None for a part of another figure, which is shown for itself."""
+    """None for a part of another figure."""
     more_is_better: bool = False
     bound_by: str = ""
     """What the figure depends on most."""
@@ -60,16 +60,16 @@ def table(figures: Sequence[Figure]) -> list[str]:
     """The figures as lines of text."""
     head = ("what", "unit", "runs", "min", "median", "max", "target", "ratio", "reached")
     rows = [head, *(_row(figure) for figure in figures)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
-        "  ".join(_padded(cell, width, place) for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(_padded(cell, width, column) for column, (cell, width) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
     return [line.rstrip() for line in lines]
 
 
-def _padded(cell: str, width: int, place: int) -> str:
-    return cell.ljust(width) if place < 2 else cell.rjust(width)
+def _padded(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column < 2 else cell.rjust(width)
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ _PASSES = "SELECT count(*) FROM platform_queries WHERE outcome = 'answered'"
 
 
 def run(bench: Bench) -> list[Figure]:
-    """Let one pool process make passes as fast as it can, in four slots, and look at its size on the way."""
+    """Let one pool process make passes as fast as it can, in four slots, and measure its size after some of them."""
     with (
         tables.database(bench.postgres.url, orders=_ORDERS, pending_one_in=1) as database_url,
         Simulator(_platform()) as simulator,

@@ -31,7 +31,7 @@ class CeleryProcess(Child):
 
 @contextmanager
 def celery(*arguments: str, env: Mapping[str, str]) -> Iterator[CeleryProcess]:
-    """`celery -A worker ...`, ended in order afterwards. It runs in a folder of its own, without anybody's `.env`."""
+    """`celery -A worker ...`, shut down afterwards. It runs in a folder of its own, so no `.env` is read."""
     command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
     with (
         tempfile.TemporaryDirectory(prefix="reconciler-bench-") as home,

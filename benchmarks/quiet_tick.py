@@ -1,4 +1,4 @@
-"""A tick that may not ask: what every worker does every second, nearly always."""
+"""A tick that may not query: what every worker does nearly every second."""
 
 import time
 
@@ -11,8 +11,8 @@ _RUNS = 1000
 
 
 def run(bench: Bench) -> list[Figure]:
-    """Time the tick itself, as the task runs it: the look at the slots, and the look through kept callbacks."""
-    # A slot that is seen for the first time starts with a reservation of 90 s: no tick here may ask.
+    """Time the tick itself, as the task runs it: it reads the slots and some of the kept callbacks."""
+    # A slot that is seen for the first time starts with a reservation of 90 s: no tick here may query.
     runtime = Runtime(settings(bench.large_database, tick_seconds=20))
     try:
         for _ in range(_WARM_UP):
@@ -22,7 +22,7 @@ def run(bench: Bench) -> list[Figure]:
         runtime.close()
     return [
         Figure(
-            what="a tick that may not ask, 1,000,000 orders",
+            what="a tick that may not query, 1,000,000 orders",
             unit="ms",
             values=milliseconds(seconds),
             target=3,

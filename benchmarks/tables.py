@@ -16,10 +16,10 @@ LARGE = 1_000_000
 _ONE_IN = 10
 _KEPT_CALLBACKS = 1000
 
-# A part of the orders that were looked at stands in each group, the larger, the sooner after their grace that was.
-_POLLED = [group for group in range(1, BUCKETS) for _ in range(BUCKETS - group)]
-_GROUP_STARTS = [0.0, Rules().grace_seconds, *bucket_edges(Rules())]
-# One order in `every` is pending: in turns never looked at, due since its grace has ended, and due since its last poll.
+# Each age bucket has a part of the orders that were polled: the younger they were at that poll, the larger.
+_POLLED = [bucket for bucket in range(1, BUCKETS) for _ in range(BUCKETS - bucket)]
+_BUCKET_STARTS = [0.0, Rules().grace_seconds, *bucket_edges(Rules())]
+# One order in `every` is pending: in turns never polled, due since its grace has ended, and due since its last poll.
 # The others are settled.
 _FILL = """
 INSERT INTO recharge_orders (
@@ -32,24 +32,24 @@ SELECT
     '188' || to_char(n % 100000000, 'FM00000000'),
     2.94,
     CASE WHEN waits THEN 'pending' WHEN n % 20 = 7 THEN 'failed' ELSE 'succeeded' END,
-    CASE WHEN NOT waits THEN CASE WHEN n % 20 = 7 THEN -1 ELSE 1 END WHEN asked THEN 0 END,
+    CASE WHEN NOT waits THEN CASE WHEN n % 20 = 7 THEN -1 ELSE 1 END WHEN polled THEN 0 END,
     CASE WHEN NOT waits THEN '成功' END, CASE WHEN NOT waits THEN 2.94 END, CASE WHEN NOT waits THEN 'callback' END,
-    submitted, CASE WHEN waits AND NOT asked THEN submitted + interval '10 minutes' ELSE at END,
-    CASE WHEN asked THEN at END, asked::int, CASE WHEN NOT waits THEN submitted END,
+    submitted, CASE WHEN waits AND NOT polled THEN submitted + interval '10 minutes' ELSE at END,
+    CASE WHEN polled THEN at END, polled::int, CASE WHEN NOT waits THEN submitted END,
     submitted, submitted, 'requestId', 'batch', age_bucket, 0, 0, 0, 0, 0
 FROM (
-    SELECT *, CASE WHEN asked THEN at - interval '1 second' * (30 + (CAST(:starts AS float[]))[age_bucket + 1])
+    SELECT *, CASE WHEN polled THEN at - interval '1 second' * (30 + (CAST(:starts AS float[]))[age_bucket + 1])
         ELSE at END AS submitted
     FROM (
-        SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS asked,
-            CASE WHEN n % (2 * :every) = 0 THEN (CAST(:looked AS int[]))[n / (2 * :every) % :parts + 1] ELSE 0 END
+        SELECT n, n % :every = 0 AS waits, n % (2 * :every) = 0 AS polled,
+            CASE WHEN n % (2 * :every) = 0 THEN (CAST(:polled AS int[]))[n / (2 * :every) % :parts + 1] ELSE 0 END
                 AS age_bucket,
             clock_timestamp() - interval '1 day' + n * interval '80 milliseconds' * (1000000.0 / :orders) AS at
         FROM generate_series(1, :orders) AS n
     ) AS series
 ) AS aged
 """
-# Callbacks of orders that nobody has enqueued: each tick looks through some of them.
+# Callbacks of orders that nobody has enqueued: each tick reads some of them.
 _FILL_CALLBACKS = """
 INSERT INTO unmatched_callbacks (account, request_id, received_at, payload)
 SELECT 'default', 'unknown-' || n, clock_timestamp(), '{"requestId":"unknown-' || n || '","trafficSts":"1"}'
@@ -83,11 +83,11 @@ def request_ids(url: str) -> list[str]:
 def _fill(url: str, orders: int, every: int) -> None:
     engine = sqlalchemy.create_engine(url, poolclass=NullPool)
     with engine.begin() as connection:
-        groups = {"starts": _GROUP_STARTS, "looked": _POLLED, "parts": len(_POLLED)}
-        connection.execute(sqlalchemy.text(_FILL), {"orders": orders, "every": every, **groups})
+        buckets = {"starts": _BUCKET_STARTS, "polled": _POLLED, "parts": len(_POLLED)}
+        connection.execute(sqlalchemy.text(_FILL), {"orders": orders, "every": every, **buckets})
         connection.execute(sqlalchemy.text(_FILL_CALLBACKS), {"callbacks": _KEPT_CALLBACKS})
     maintenance = engine.execution_options(isolation_level="AUTOCOMMIT")
-    # What autovacuum and a checkpoint would do soon; left undone, they would fall into the measuring.
+    # What autovacuum and a checkpoint would do soon, in the middle of the measurement.
     _execute(maintenance, "VACUUM ANALYZE")
     _execute(maintenance, "CHECKPOINT")
 

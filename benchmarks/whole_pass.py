@@ -58,7 +58,7 @@ class _Moments:
 
 
 class _InstantPlatform(PlatformClient):
-    """Answers at once: of ten orders two are still recharging, and one has failed. The answer is read as ever."""
+    """Answers at once: of ten orders two are still recharging, and one has failed. The answer is parsed as usual."""
 
     moments: _Moments
 
@@ -73,8 +73,8 @@ class _InstantPlatform(PlatformClient):
 
 
 def run(bench: Bench) -> list[Figure]:
-    """Time passes over one slot, opened anew before each, and the parts of each pass."""
-    # A worker logs, too; where the lines go is not our concern here.
+    """Time passes over one slot, which is opened before each, and the parts of each pass."""
+    # A worker writes its log lines, too; here they are discarded.
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging("INFO", "json", stream=nowhere)
         moments = _measure(bench.large_database)

@@ -33,20 +33,20 @@ def main() -> None:
         window_seconds=arguments.window,
         latency_seconds=arguments.latency,
     )
-    # What is started here has to be stopped, whoever ends this.
+    # SIGTERM must stop the servers and workers that are started here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    # What the parts log while the backlogs are filled belongs to standard error, and is of no interest.
+    # While the backlogs are filled only warnings are logged, to standard error.
     configure_logging("WARNING", "console")
     load_before = os.getloadavg()[0]
     with Bench() as bench:
         outcomes = _limit(bench, plan) if arguments.limit else [measure(bench, plan)]
-        told = about(bench, load_before=load_before)
+        described = about(bench, load_before=load_before)
     if arguments.json:
         first = outcomes[0].as_json()
         runs = {"runs": [one.as_json() for one in outcomes]} if arguments.limit else first
-        print(json.dumps({**runs, "about": told}, ensure_ascii=False))
+        print(json.dumps({**runs, "about": described}, ensure_ascii=False))
     else:
-        print("\n".join([*_table(outcomes), "", *(f"{name}: {value}" for name, value in told.items())]))
+        print("\n".join([*_table(outcomes), "", *(f"{name}: {value}" for name, value in described.items())]))
 
 
 def _limit(bench: Bench, plan: Plan) -> list[Outcome]:
@@ -64,8 +64,8 @@ def _limit(bench: Bench, plan: Plan) -> list[Outcome]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accounts",
-        description="Many accounts, each with a backlog, each to be asked once a window: the share of its budget that"
-        f" each gets. With the servers that {servers.POSTGRES} and {servers.REDIS} name, else from wheels.",
+        description="Many accounts, each with a backlog, each queried once a window: the share of its budget that each"
+        f" gets. With the servers that {servers.POSTGRES} and {servers.REDIS} name, else from wheels.",
     )
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--hanging", type=int, default=0, help="so many of them get no answer, ever")
@@ -90,9 +90,9 @@ def _arguments() -> argparse.Namespace:
 def _table(outcomes: Sequence[Outcome]) -> list[str]:
     lines: list[str] = []
     for outcome in outcomes:
-        told = outcome.as_json()
-        width = max(map(len, told))
-        lines += ["", *(f"{name:<{width}}  {_shown(value)}" for name, value in told.items())]
+        values = outcome.as_json()
+        width = max(map(len, values))
+        lines += ["", *(f"{name:<{width}}  {_shown(value)}" for name, value in values.items())]
     return lines[1:]
 
 

@@ -1,4 +1,4 @@
-"""What a run has shown."""
+"""The figures of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def is_enough(self) -> bool:
-        """Whether every account got its share and none was asked too early."""
+        """Whether every account got its share and none was queried too early."""
         return min(self.shares) >= ENOUGH and self.seen.violations == 0
 
     @property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 REAL_WINDOW = 60.0
-"""Seconds. The other durations below are those that stand beside it in the settings' defaults."""
+"""Seconds. The other durations below are the defaults of the settings, too."""
 _MARGIN, _DEADLINE, _CONNECT, _TICK = 0.5, 30.0, 5.0, 1.0
 
 
@@ -31,7 +31,7 @@ class Plan:
     processes: int = 2
     """Of each worker."""
     windows: int = 3
-    """How often each account is asked after its first query."""
+    """How often each account is queried after its first query."""
     window_seconds: float = REAL_WINDOW
     latency_seconds: float = 0.3
     """Until the platform answers; at full size."""
@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def stands_for(self) -> int:
-        """The accounts that, asked once in 60 s each, make as many queries a second."""
+        """The accounts that, queried once in 60 s each, make as many queries a second."""
         return round(self.accounts / self.scale)
 
     @property

@@ -1,7 +1,7 @@
-"""The simulated platform in a process of its own, so that its work is not taken for the worker's.
+"""The simulated platform in a process of its own, so that its processor time is not counted as the worker's.
 
-`python -m benchmarks.accounts.platform PLAN`, the plan as JSON. It writes its address as one line of JSON; asked by a
-line on standard input it writes what it has seen so far, as another.
+`python -m benchmarks.accounts.platform PLAN`, the plan as JSON. It prints its address as one line of JSON, and what it
+has seen so far as another one after each line on standard input.
 """
 
 import json
@@ -37,9 +37,9 @@ class PlatformProcess:
     def seen(self) -> Seen:
         """What it has seen so far."""
         print(file=self._questions, flush=True)
-        told = json.loads(self._line())
-        arrivals = {sid: [(at, count) for at, count in one] for sid, one in told.pop("arrivals").items()}
-        return Seen(arrivals=arrivals, **told)
+        seen = json.loads(self._line())
+        arrivals = {sid: [(at, count) for at, count in one] for sid, one in seen.pop("arrivals").items()}
+        return Seen(arrivals=arrivals, **seen)
 
     def _line(self) -> str:
         line = self._answers.readline()
@@ -70,7 +70,7 @@ def _config(plan: Plan) -> SimulatorConfig:
     )
 
 
-def _told(simulator: Simulator) -> str:
+def _seen_as_json(simulator: Simulator) -> str:
     arrivals: dict[str, list[tuple[float, int]]] = {}
     spacings = []
     for one in simulator.record.arrivals():
@@ -84,7 +84,7 @@ def _serve(plan: Plan) -> None:
     with Simulator(_config(plan)) as simulator:
         print(json.dumps({"url": simulator.url}), flush=True)
         for _ in sys.stdin:
-            print(_told(simulator), flush=True)
+            print(_seen_as_json(simulator), flush=True)
 
 
 if __name__ == "__main__":

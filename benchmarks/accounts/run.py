@@ -1,4 +1,4 @@
-"""One run: real workers and beat, until each account that is measured was asked often enough."""
+"""One run: real workers and beat, until each account that is measured was queried often enough."""
 
 import contextlib
 import json
@@ -26,11 +26,11 @@ _POSTMASTER = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int
 
 
 def measure(bench: Bench, plan: Plan) -> Outcome:
-    """Run the plan. Raises TimeoutError where an account is not asked at all."""
+    """Run the plan. Raises TimeoutError where an account is not queried at all."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")))
         write_accounts(plan, folder / "accounts.toml")
-        _say(f"{plan.accounts:,} accounts: filling their backlogs")
+        _show_progress(f"{plan.accounts:,} accounts: filling their backlogs")
         url = stack.enter_context(filled_database(bench.postgres.url, plan))
         platform = stack.enter_context(running_platform(plan))
         settings = {**plan.settings, "platform_url": platform.url, "log_level": "INFO"}
@@ -48,7 +48,7 @@ def _worker(plan: Plan, number: int, env: dict[str, str]) -> "contextlib.Abstrac
 
 
 class _Scene:
-    """What is looked at while it runs."""
+    """The parts of a run that are measured."""
 
     def __init__(self, *, platform: PlatformProcess, workers: Sequence[CeleryProcess], url: str, broker: str) -> None:
         self.platform = platform
@@ -63,14 +63,14 @@ class _Scene:
         workers = usage.family([one.pid for one in self.workers], processes)
         postgres = usage.family(self._postgres, processes)
         with redis.Redis.from_url(self._broker, socket_timeout=10) as client:
-            told = client.info("cpu")
+            used = client.info("cpu")
         return Usage(
             at=time.monotonic(),
             cpu={
                 "worker": usage.cpu_seconds(workers),
                 "postgresql": usage.cpu_seconds(postgres),
                 "platform": usage.cpu_seconds(usage.family([self.platform.pid], processes)),
-                "broker": float(told["used_cpu_sys"]) + float(told["used_cpu_user"]),
+                "broker": float(used["used_cpu_sys"]) + float(used["used_cpu_user"]),
             },
             # The parent of a worker makes no passes.
             worker_mb=max((one.resident_mb for one in workers), default=0.0),
@@ -79,7 +79,7 @@ class _Scene:
 
 
 def _postmaster(url: str) -> list[int]:
-    """PostgreSQL's first process, where it runs on this machine and lets us read its own note of it; else none."""
+    """PostgreSQL's first process, where it runs on this machine and lets us read its pid file; else none."""
     with contextlib.suppress(sqlalchemy.exc.DBAPIError):
         return [scalar(url, _POSTMASTER)]
     return []
@@ -89,7 +89,7 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
     busy = [account.sid for account in plan.busy_accounts()]
     limit = (plan.windows + 1) * plan.window_seconds * 1.5 + 120
 
-    def asked(times: int) -> Callable[[], bool]:
+    def is_queried(times: int) -> Callable[[], bool]:
         def is_so() -> bool:
             seen = scene.platform.seen().arrivals
             return all(len(seen.get(sid, ())) >= times for sid in busy)
@@ -97,15 +97,15 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
         return is_so
 
     started = time.monotonic()
-    wait_until(asked(1), "the first query of the last account", seconds=limit, poll=1)
+    wait_until(is_queried(1), "the first query of the last account", seconds=limit, poll=1)
     first_round = time.monotonic() - started
-    _say(f"all accounts were asked once within {first_round:.0f} s; measuring {plan.windows} windows")
+    _show_progress(f"all accounts were queried once within {first_round:.0f} s; measuring {plan.windows} windows")
     before = scene.usage()
     peaks = [before]
 
     def is_over() -> bool:
         peaks.append(scene.usage())
-        return asked(plan.windows + 1)()
+        return is_queried(plan.windows + 1)()
 
     with contextlib.suppress(TimeoutError):
         wait_until(is_over, "the last query", seconds=limit, poll=5)
@@ -126,12 +126,12 @@ def _watch(plan: Plan, scene: _Scene) -> Outcome:
 
 
 def _queries_by_worker(workers: Sequence[CeleryProcess]) -> list[Counter[str]]:
-    """By account, for each worker, as their logs tell."""
+    """By account, for each worker, by their logs."""
     return [Counter(line["account"] for line in _lines(one) if line["action"] == "query_granted") for one in workers]
 
 
 def _failures(workers: Sequence[CeleryProcess]) -> dict[str, int]:
-    """What the workers complained about, by name."""
+    """The warnings and errors of the workers, by name."""
     found: defaultdict[str, int] = defaultdict(int)
     for one in workers:
         for line in _lines(one):
@@ -145,5 +145,5 @@ def _lines(one: CeleryProcess) -> list[dict[str, str]]:
     return [json.loads(line) for line in written if line.startswith("{")]
 
 
-def _say(what: str) -> None:
+def _show_progress(what: str) -> None:
     print(what, file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from worker.stores.recharge_orders import ORDERS
 
 _LIST = 1000
 _AGE = timedelta(hours=2)
-"""Past the grace, and far from the age at which asking stops."""
+"""Past the grace, and far from the age limit."""
 # As after a restart of everything: all slots are open in the same moment. The first reservation is left out.
 _OPEN_ALL = "UPDATE query_budgets SET due_at = clock_timestamp(), boot_id = 'none', boot_due_us = 0, wait_us = 0"
 
@@ -46,13 +46,13 @@ def filled_database(server_url: str, plan: Plan) -> Iterator[str]:
             _fill(database, plan)
         finally:
             database.close()
-        # Before any worker runs: opened later, a slot might be one that was used meanwhile.
+        # Before any worker runs: later, this might open a slot that was just used.
         _run(url, _OPEN_ALL, "VACUUM ANALYZE", "CHECKPOINT")
         yield url
 
 
 def scalar(url: str, statement: str) -> int:
-    """What one statement tells."""
+    """The number that one statement returns."""
     engine = sqlalchemy.create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         return int(connection.exec_driver_sql(statement).scalar_one())

@@ -1,4 +1,4 @@
-"""What a group of processes uses: processor time and resident memory, as /proc tells (Linux)."""
+"""Processor time and resident memory of a group of processes, from /proc (Linux)."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -11,13 +11,13 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
-    """One process as it stands."""
+    """One process at one moment."""
 
     pid: int
     parent: int
     name: str
     cpu_seconds: float
-    """Its own and that of its children which have ended."""
+    """Its own, and that of its children that have ended."""
     resident_mb: float
     threads: int
 

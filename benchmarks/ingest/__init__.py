@@ -1,1 +1,1 @@
-"""What comes in: how fast it is taken, and that a flood of it delays no query."""
+"""How fast orders and callbacks are taken in, and whether a flood of them delays queries."""

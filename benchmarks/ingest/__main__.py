@@ -39,19 +39,19 @@ def main() -> None:
             measured[name] = known[name](bench)
             middles = ", ".join(f"{figure.middle:,.3g} {figure.unit}" for figure in measured[name])
             print(f"{name}: {middles} (in {time.monotonic() - start:.0f} s)", file=sys.stderr, flush=True)
-        told = about(bench, load_before=load_before)
+        described = about(bench, load_before=load_before)
     if arguments.json:
         figures = {name: [figure.as_json() for figure in found] for name, found in measured.items()}
-        print(json.dumps({**figures, "about": told}, ensure_ascii=False))
+        print(json.dumps({**figures, "about": described}, ensure_ascii=False))
     else:
         lines = table([figure for found in measured.values() for figure in found])
-        print("\n".join([*lines, "", *(f"{name}: {value}" for name, value in told.items())]))
+        print("\n".join([*lines, "", *(f"{name}: {value}" for name, value in described.items())]))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ingest",
-        description="Measure what comes in, with the servers that"
+        description="Measure how fast orders and callbacks are taken in, with the servers that"
         f" {' and '.join(f'{ours} (or {tests})' for ours, tests in _TESTS_OWN.items())} name, else from wheels."
         " The Redis database is emptied.",
     )

@@ -20,7 +20,7 @@ _SMALLEST_SETTING = 0.05
 SHORTEST_WINDOW = _REAL_WINDOW * _SMALLEST_SETTING
 """Seconds: with a shorter one its tick could not be set."""
 _BACKLOG = 20_000
-# In the queue: more than the worker can hold, and no more than Redis should have to.
+# In the queue: more than the worker can hold at once, and little enough for the memory of Redis.
 _LISTS_WAITING = 200
 
 

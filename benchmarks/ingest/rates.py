@@ -136,7 +136,7 @@ class _Testbed:
                 self._app.send_task(name, args=[argument], queue=QUEUE, producer=producer)
 
     def _is_done(self, kind: _Kind, after: object) -> bool:
-        # A message is acknowledged once it is committed; both look empty while one goes from here to there.
+        # A message is acknowledged once it is committed; both are empty while one moves from the queue to `unacked`.
         waiting = self._broker.llen(QUEUE) or self._broker.hlen("unacked")
         return not waiting and self._count(kind.taken, after) == kind.count
 

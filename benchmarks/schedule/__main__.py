@@ -26,18 +26,18 @@ policies:  {", ".join(POLICIES)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what was asked for. A missed target is shown, not an error."""
+    """Run what the arguments name. A missed target is shown, not an error."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        scenario = _one_scenario(parser, asked)
+        scenario = _one_scenario(parser, options)
         if scenario is None:
-            _whole_table(parser, asked)
-        elif asked.write:
-            write_scenario(scenario, asked.write)
+            _whole_table(parser, options)
+        elif options.write:
+            write_scenario(scenario, options.write)
         else:
-            policies = asked.policy or ["adaptive"]
-            _show({policy: run_policy(scenario, policy) for policy in policies}, is_json=asked.json)
+            policies = options.policy or ["adaptive"]
+            _show({policy: run_policy(scenario, policy) for policy in policies}, is_json=options.json)
     except ScenarioError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 
@@ -68,17 +68,17 @@ def _load(text: str) -> float:
     return load
 
 
-def _one_scenario(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> Scenario | None:
-    """The one scenario that was asked for; None for the whole table."""
-    if asked.scenario and (asked.workload or asked.load):
+def _one_scenario(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Scenario | None:
+    """The one scenario that the options name; None for the whole table."""
+    if options.scenario and (options.workload or options.load):
         parser.error("either --scenario, or --workload and --load")
-    if asked.scenario:
-        return read_scenario(asked.scenario)
-    if asked.load:
-        if not asked.workload or len(asked.workload) > 1:
+    if options.scenario:
+        return read_scenario(options.scenario)
+    if options.load:
+        if not options.workload or len(options.workload) > 1:
             parser.error("--load needs one --workload")
-        return make_scenario(asked.workload[0], asked.load, asked.seed)
-    if asked.write:
+        return make_scenario(options.workload[0], options.load, options.seed)
+    if options.write:
         parser.error("--write needs --workload and --load")
     return None
 
@@ -94,19 +94,19 @@ def _show(measured: Mapping[str, Measured], *, is_json: bool) -> None:
             print(f"  {key:22} {'-' if value is None else f'{value:,.6g}'}")
 
 
-def _whole_table(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> None:
-    if asked.seeds < 1:
+def _whole_table(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.seeds < 1:
         parser.error("--seeds must be 1 or more")
-    if asked.plot and not asked.plot.parent.is_dir():
-        parser.error(f"no folder {asked.plot.parent} to write the plot to")
-    cases = [Case(name, load) for name in asked.workload or WORKLOADS for load in WORKLOADS[name].loads]
-    policies = list(dict.fromkeys(asked.policy or POLICIES))
-    table = table_of(run_all(cases, range(1, asked.seeds + 1), policies, os.cpu_count() or 1))
+    if options.plot and not options.plot.parent.is_dir():
+        parser.error(f"no folder {options.plot.parent} to write the plot to")
+    cases = [Case(name, load) for name in options.workload or WORKLOADS for load in WORKLOADS[name].loads]
+    policies = list(dict.fromkeys(options.policy or POLICIES))
+    table = table_of(run_all(cases, range(1, options.seeds + 1), policies, os.cpu_count() or 1))
     table = {(case, policy): table[case, policy] for case in cases for policy in policies if (case, policy) in table}
     found = {policy: findings(table, policy) for policy in policies if policy not in COMPARED_WITH}
-    if asked.plot:
-        write_plot(table, asked.plot)
-    if asked.json:
+    if options.plot:
+        write_plot(table, options.plot)
+    if options.json:
         print(json.dumps(as_json(table, found)))
     else:
         print("\n".join([*table_lines(table), "", *finding_lines(found)]))

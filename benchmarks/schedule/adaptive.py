@@ -1,4 +1,4 @@
-"""The production policy in virtual time: its own code learns, prices and picks; only the table is a list in memory."""
+"""The production policy in virtual time: its own code learns, schedules and picks; only the table is a list."""
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Sequence
@@ -35,7 +35,7 @@ class Adaptive:
         self.learned = Learned(self.ages)
         self.observations = Observations()
         self.schedule = prior_schedule(self.rules)
-        self.groups: list[list[tuple[datetime, int]]] = [[] for _ in range(BUCKETS)]
+        self.buckets: list[list[tuple[datetime, int]]] = [[] for _ in range(BUCKETS)]
         self.pending: dict[int, Candidate] = {}
         self.batches = 0
         self.computed_at = 0.0
@@ -67,12 +67,12 @@ class Adaptive:
         self.batches += bool(picks)
         return [pick.order_id for pick in picks]
 
-    def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
+    def answered(self, now: float, polled: Sequence[int], settled: Collection[int]) -> None:
         at, hits = time_of(now), set(settled)
-        for order in asked:
+        for order in polled:
             candidate = self.pending.pop(order)
-            polled = candidate.queried_at
-            last = NEVER if polled is None else self._bin(candidate, polled)
+            last_polled = candidate.queried_at
+            last = NEVER if last_polled is None else self._bin(candidate, last_polled)
             cohort = cohort_of(candidate.submitted_at.timestamp(), self.rules)
             self.observations.polls[Poll(cohort, last, self._bin(candidate, at), order in hits)] += 1
             if order not in hits:
@@ -88,21 +88,21 @@ class Adaptive:
                 )
 
     def schedule_for(self, candidate: Candidate) -> PollSchedule:
-        """The prices of looks at an order."""
+        """The schedule that gives an order its poll priority."""
         return self.schedule
 
     def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
-        """A batch out of both ends of each group, and out of more of those whose first page it would exhaust."""
+        """A batch out of both ends of each bucket, and out of more of those whose first page it would exhaust."""
         pages = [
             one
-            for group in range(BUCKETS)
+            for bucket in range(BUCKETS)
             for one in (
-                *self.first(group, at, page_size_of(group, limit)),
-                *self._last(group, at, last_page_size_of(group, limit)),
+                *self.first(bucket, at, page_size_of(bucket, limit)),
+                *self._last(bucket, at, last_page_size_of(bucket, limit)),
             )
         ]
         picks = self.pick_of(pages, at, limit)
-        more = [one for group in exhausted(pages, picks, limit) for one in self.first(group, at, limit)]
+        more = [one for bucket in exhausted(pages, picks, limit) for one in self.first(bucket, at, limit)]
         return self.pick_of([*pages, *more], at, limit) if more else picks
 
     def pick_of(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
@@ -124,14 +124,16 @@ class Adaptive:
         return self.ages.bin_of((at - candidate.submitted_at).total_seconds())
 
     def _put(self, candidate: Candidate) -> None:
-        polled = candidate.queried_at
-        group = bucket_of(None if polled is None else (polled - candidate.submitted_at).total_seconds(), self.rules)
-        self.pending[candidate.order_id] = candidate._replace(age_bucket=group)
-        insort(self.groups[group], (candidate.due_at, candidate.order_id))
+        last_polled = candidate.queried_at
+        bucket = bucket_of(
+            None if last_polled is None else (last_polled - candidate.submitted_at).total_seconds(), self.rules
+        )
+        self.pending[candidate.order_id] = candidate._replace(age_bucket=bucket)
+        insort(self.buckets[bucket], (candidate.due_at, candidate.order_id))
 
     def first(self, number: int, at: datetime, limit: int) -> list[Candidate]:
-        """The first due orders of a group: what an index read gives."""
-        entries, found, seen = self.groups[number], list[Candidate](), 0
+        """The first due orders of an age bucket, as an index read returns them."""
+        entries, found, seen = self.buckets[number], list[Candidate](), 0
         for due_at, order in entries:
             if due_at > at or len(found) == limit:
                 break
@@ -144,7 +146,7 @@ class Adaptive:
 
     def _last(self, number: int, at: datetime, limit: int) -> list[Candidate]:
         """Those that became due last: the same index, read backwards."""
-        entries, found = self.groups[number], list[Candidate]()
+        entries, found = self.buckets[number], list[Candidate]()
         end = seen = bisect_right(entries, (at, inf))
         while seen and len(found) < limit:
             seen -= 1
@@ -157,7 +159,7 @@ class Adaptive:
 
 
 class WithoutFactors(Adaptive):
-    """As a worker would choose that knows of no cohort by what it differs from the others."""
+    """Chooses as a worker would without the factors of the cohorts."""
 
     def _learn(self, at: datetime) -> None:
         super()._learn(at)
@@ -165,5 +167,5 @@ class WithoutFactors(Adaptive):
 
 
 def time_of(seconds: float) -> datetime:
-    """A time of a scenario, as the worker's code takes it."""
+    """A time of a scenario as a datetime, which the worker's code uses."""
     return _START + timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""What is to be reached: a policy against those that it is compared with, over many scenarios."""
+"""A policy compared with the usual ones over many scenarios, and the targets."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that a policy came to, beside what is to be reached."""
+    """One figure of a policy, and its target."""
 
     group: str
     what: str
@@ -52,7 +52,7 @@ Table = Mapping[tuple[Case, str], Row]
 
 
 def table_of(runs: Iterable[Run]) -> Table:
-    """The rows that runs come to. Runs in which no order counts have none."""
+    """The rows of runs. Runs in which no order counts have none."""
     by_key: dict[tuple[Case, str], list[Run]] = {}
     for run in runs:
         if run.measured.mean_delay_seconds is not None:
@@ -61,7 +61,7 @@ def table_of(runs: Iterable[Run]) -> Table:
 
 
 def findings(table: Table, policy: str) -> list[Finding]:
-    """A policy against the others, for each group of workloads that was run with all that it is compared with."""
+    """A policy against the others, for each group of workloads that was run with all policies to compare with."""
     return [
         *_against_baselines("study", _complete(table, policy, STUDY), table, policy, (0.515, 0.715, None, 1.10, 1.05)),
         *_extremes(_complete(table, policy, STUDY), table, policy),

@@ -1,4 +1,4 @@
-"""How long a platform takes to settle an order, as it is drawn for made workloads: minutes from the submission."""
+"""How long a platform takes to settle an order: drawn at random for made workloads, in minutes from the submission."""
 
 import math
 from collections.abc import Callable

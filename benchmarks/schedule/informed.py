@@ -1,4 +1,4 @@
-"""The production policy without its learning: it is told the truth once. What is left is what chance keeps back."""
+"""The production policy without its learning: it knows the true curve. What it misses cannot be learned."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from worker.domain.scheduling.settlement_curve import Curve
 
 
 class Informed(Adaptive):
-    """PollSchedule its looks by what is true of the scenario as a whole, and never anew."""
+    """Polls by a schedule from the true curve of the whole scenario, computed once."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
@@ -26,7 +26,7 @@ class Informed(Adaptive):
 
 
 class Floor(Informed):
-    """PollSchedule the looks at each cohort by what is true of it, as nobody can know, and compares all that is due."""
+    """Polls each cohort by a schedule from its own true curve, which no worker knows, and compares all due orders."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
@@ -37,12 +37,12 @@ class Floor(Informed):
         }
 
     def schedule_for(self, candidate: Candidate) -> PollSchedule:
-        """Those of its cohort."""
+        """The schedule of its cohort."""
         return self._by_cohort[self._cohort(candidate.submitted_at)]
 
     def pick(self, at: datetime, limit: int) -> tuple[Pick, ...]:
-        """A batch out of all that is due: what is worth most need not stand at an end of its group."""
-        due = [one for group in range(BUCKETS) for one in self.first(group, at, len(self.pending))]
+        """A batch out of all due orders: those of highest priority need not be at an end of their bucket."""
+        due = [one for bucket in range(BUCKETS) for one in self.first(bucket, at, len(self.pending))]
         return self.pick_of(due, at, limit)
 
     def _cohort(self, submitted_at: datetime) -> int:
@@ -50,9 +50,9 @@ class Floor(Informed):
 
 
 def true_curve(orders: Sequence[Order], ages: Ages) -> Curve:
-    """The share of these orders that settle by each age, and that of their callbacks that never come.
+    """The share of these orders that settle by each age, and the share of their callbacks that never come.
 
-    One for all of them: where either changes from one to the next, this is no more than the mean.
+    One curve holds for all of them: where orders differ, it is their mean.
     """
     settled = sorted(order.settled - order.submitted for order in orders if order.settled is not None)
     lost = sum(order.settled is not None and order.callback is None for order in orders)

@@ -14,7 +14,7 @@ LAST_SETTLEMENT_SECONDS = 2 * 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What one run of a policy came to. The delays and the share are None where no order counts."""
+    """The result of one run of a policy. The delays and the share are None where no order counts."""
 
     mean_delay_seconds: float | None
     median_delay_seconds: float | None
@@ -57,6 +57,6 @@ def _quantile(ascending: Sequence[float], share: float) -> float | None:
     """The value below which a share of the values lies, between two of them in proportion."""
     if not ascending:
         return None
-    place = share * (len(ascending) - 1)
-    low, high = ascending[math.floor(place)], ascending[math.ceil(place)]
-    return low + (high - low) * (place - math.floor(place))
+    position = share * (len(ascending) - 1)
+    low, high = ascending[math.floor(position)], ascending[math.ceil(position)]
+    return low + (high - low) * (position - math.floor(position))

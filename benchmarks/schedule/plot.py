@@ -12,7 +12,7 @@ from benchmarks.schedule.workloads import HARD, SILENT, STUDY
 
 TITLE = "How late the result of an order is learned whose callback never comes"
 AXIS = "mean delay in minutes (logarithmic)"
-BUCKETS = (("The study", STUDY), ("Without any callback", SILENT), ("Made to hurt", HARD))
+GROUPS = (("The study", STUDY), ("Without any callback", SILENT), ("Made to hurt", HARD))
 WIDTH, LEFT, RIGHT, TOP = 900, 160, 24, 84
 ROW, HEADING, FOOT = 19, 28, 56
 TICKS = (1, 2, 5)
@@ -31,7 +31,7 @@ _SQUARE = "M-4-4h8v8h-8z"
 _UP = "M0-5l5 9h-10z"
 _DOWN = "M0 5l5-9h-10z"
 _DIAMOND = "M0-5.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"
-# The last is on top. Colors that differ to the color-blind, too, and shapes for those who print.
+# The last is on top. The color-blind can distinguish the colors; the shapes serve black-and-white prints.
 _MARKS = {
     "oldest-first": _Mark("#8c8c8c", _SQUARE),
     "exponential-backoff": _Mark("#d55e00", _UP),
@@ -51,7 +51,7 @@ def write_plot(table: Table, path: Path) -> None:
 
 def plot(table: Table) -> str:
     """The mean delays of a table as an SVG document."""
-    groups = [(title, _cases(table, names)) for title, names in BUCKETS]
+    groups = [(title, _cases(table, names)) for title, names in GROUPS]
     groups = [(title, cases) for title, cases in groups if cases]
     height = TOP + sum(HEADING + ROW * len(cases) for _, cases in groups) + FOOT
     axis = _Axis.around([row.mean / 60 for row in table.values()])
@@ -84,7 +84,7 @@ class _Axis:
         return cls(low, high)
 
     def x(self, minutes: float) -> float:
-        """Where a delay stands."""
+        """The horizontal position of a delay."""
         share = math.log(max(minutes, self.low) / self.low) / math.log(self.high / self.low)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
@@ -101,7 +101,7 @@ def _cases(table: Table, names: Collection[str]) -> list[Case]:
 def _legend(table: Table) -> Iterator[str]:
     x = 16.0
     present = dict.fromkeys(policy for _, policy in table)
-    for policy in sorted(present, key=_place, reverse=True):
+    for policy in sorted(present, key=_layer, reverse=True):
         yield _drawn(policy, x + 6, 54)
         yield f'<text x="{x + 17:g}" y="58">{escape(policy)}</text>'
         x += 40 + 6.6 * len(policy)
@@ -129,18 +129,18 @@ def _rows(table: Table, axis: _Axis, groups: Sequence[tuple[str, Sequence[Case]]
             yield f'<line x1="{LEFT}" y1="{middle}" x2="{WIDTH - RIGHT}" y2="{middle}" stroke="#e4e4e4"/>'
             yield f'<text x="{LEFT - 10}" y="{middle + 4}" text-anchor="end">{escape(case.title)}</text>'
             here = [policy for of_case, policy in table if of_case == case]
-            for policy in sorted(here, key=_place):
+            for policy in sorted(here, key=_layer):
                 minutes = table[case, policy].mean / 60
                 yield _drawn(policy, axis.x(minutes), middle, f"{policy}, {case.title}: {minutes:.3g} minutes")
             y += ROW
 
 
-def _place(policy: str) -> int:
+def _layer(policy: str) -> int:
     return list(_MARKS).index(policy) if policy in _MARKS else -1
 
 
 def _drawn(policy: str, x: float, y: float, says: str = "") -> str:
     mark = _MARKS.get(policy, _OTHER)
     said = f"<title>{escape(says)}</title>" if says else ""
-    place = f"translate({x:.1f} {y:g})"
-    return f'<path transform="{place}" d="{mark.shape}" fill="{mark.color}" stroke="#ffffff">{said}</path>'
+    move = f"translate({x:.1f} {y:g})"
+    return f'<path transform="{move}" d="{mark.shape}" fill="{mark.color}" stroke="#ffffff">{said}</path>'

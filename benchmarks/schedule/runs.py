@@ -15,7 +15,7 @@ from benchmarks.schedule.workloads import make_scenario
 
 
 class Case(NamedTuple):
-    """A made scenario, but for its seed."""
+    """A made scenario, without its seed."""
 
     workload: str
     load: float
@@ -38,13 +38,13 @@ class Run:
 
 
 def run_policy(scenario: Scenario, policy: str) -> Measured:
-    """What a policy comes to on a scenario."""
+    """The result of a policy on a scenario."""
     return measure(scenario, simulate(scenario, POLICIES[policy](scenario)))
 
 
 def run_all(cases: Iterable[Case], seeds: Sequence[int], policies: Sequence[str], processes: int) -> list[Run]:
     """Every policy on every case with every seed; progress on standard error."""
-    # The largest first, so that no process is left with one at the end.
+    # The largest first, so that the processes end at about the same time.
     tasks = sorted(((case, seed) for case in cases for seed in seeds), key=lambda task: -task[0].load)
     start = time.monotonic()
     runs: list[Run] = []

@@ -1,4 +1,4 @@
-"""A recorded workload: when each order was submitted, settled by the platform, and told of by a callback."""
+"""A recorded workload: when each order was submitted, settled by the platform, and reported by a callback."""
 
 import json
 import math
@@ -24,11 +24,11 @@ class ScenarioError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
-    """A workload and the limits it is asked within. An order is named by its place in `orders`."""
+    """A workload and the limits of its queries. An order is named by its index in `orders`."""
 
     horizon_seconds: float
     grace_seconds: float
-    """How long an order's callback is waited for before the order may be polled."""
+    """How long an order waits for its callback before it may be polled."""
     window_seconds: float
     """One query may be sent in each window."""
     batch_size: int
@@ -80,22 +80,22 @@ def scenario_from(value: object) -> Scenario:
         grace_seconds=_from_zero(value, "grace_seconds"),
         window_seconds=_positive(value, "window_seconds"),
         batch_size=int(batch_size),
-        orders=[_order(place, order) for place, order in enumerate(orders)],
+        orders=[_order(index, order) for index, order in enumerate(orders)],
     )
 
 
-def _order(place: int, value: object) -> Order:
+def _order(index: int, value: object) -> Order:
     if not isinstance(value, list) or len(value) != 3:
-        raise ScenarioError(f"orders[{place}] must be [submitted, settled or null, callback or null]")
+        raise ScenarioError(f"orders[{index}] must be [submitted, settled or null, callback or null]")
     submitted, settled, callback = value
     if not _is_number(submitted):
-        raise ScenarioError(f"orders[{place}]: submitted must be a number of seconds")
+        raise ScenarioError(f"orders[{index}]: submitted must be a number of seconds")
     if not all(time is None or _is_number(time) for time in (settled, callback)):
-        raise ScenarioError(f"orders[{place}]: settled and callback must be numbers of seconds, or null")
+        raise ScenarioError(f"orders[{index}]: settled and callback must be numbers of seconds, or null")
     if settled is not None and settled < submitted:
-        raise ScenarioError(f"orders[{place}] is settled before it is submitted")
+        raise ScenarioError(f"orders[{index}] is settled before it is submitted")
     if callback is not None and (settled is None or callback < settled):
-        raise ScenarioError(f"orders[{place}] has a callback before it is settled")
+        raise ScenarioError(f"orders[{index}] has a callback before it is settled")
     return Order(submitted, settled, callback)
 
 

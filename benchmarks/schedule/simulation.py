@@ -9,9 +9,9 @@ from benchmarks.schedule.scenario import Order, Scenario
 
 
 class Policy(Protocol):
-    """Chooses whom to poll. Told only what a worker can know, in the order in which it happens; times in seconds.
+    """Chooses which orders to poll. It is called only with what a worker can know, as it happens; times in seconds.
 
-    An order is named by its place in the scenario. Between `choose` and `answered` nothing else is told.
+    An order is named by its index in the scenario. Between `choose` and `answered` nothing else is called.
     """
 
     def submitted(self, order: int, at: float) -> None:
@@ -24,8 +24,8 @@ class Policy(Protocol):
         """The pending orders to poll in this window, at most `limit`, each once; none to send no query."""
         ...
 
-    def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
-        """The query was answered: `settled`, a part of `asked`, are pending no more."""
+    def answered(self, now: float, polled: Sequence[int], settled: Collection[int]) -> None:
+        """The query was answered: `settled`, a part of `polled`, are pending no more."""
 
 
 class PolicyError(Exception):
@@ -46,19 +46,19 @@ class Outcome:
 def simulate(scenario: Scenario, policy: Policy) -> Outcome:
     """Run a policy through a scenario, up to its horizon. Raises `PolicyError` at its first breach of the rules.
 
-    What happens at the very moment of a query happens before it. An answer comes at once.
+    What happens at the moment of a query counts as before it. An answer comes at once.
     """
     world = _World(scenario, policy)
     queries = ids = 0
     for window in range(math.ceil(scenario.horizon_seconds / scenario.window_seconds)):
         now = window * scenario.window_seconds
-        world.tell_until(now)
-        asked = policy.choose(now, scenario.batch_size)
-        if asked:
+        world.notify_until(now)
+        polled = policy.choose(now, scenario.batch_size)
+        if polled:
             queries += 1
-            ids += len(asked)
-            policy.answered(now, asked, world.answer(asked, now))
-    world.tell_until(scenario.horizon_seconds)
+            ids += len(polled)
+            policy.answered(now, polled, world.answer(polled, now))
+    world.notify_until(scenario.horizon_seconds)
     return Outcome(learned_at=world.learned_at, queries=queries, ids=ids)
 
 
@@ -71,15 +71,15 @@ class _World:
         self._orders: Sequence[Order] = orders
         self._batch_size = scenario.batch_size
         self._policy = policy
-        # Each ends with a time that never comes, so that no end has to be looked for.
-        self._submissions = sorted((order.submitted, place) for place, order in enumerate(orders))
+        # Each ends with a time that never comes, so that no end has to be checked.
+        self._submissions = sorted((order.submitted, index) for index, order in enumerate(orders))
         self._submissions.append((math.inf, -1))
-        self._callbacks = sorted((o.callback, place) for place, o in enumerate(orders) if o.callback is not None)
+        self._callbacks = sorted((o.callback, index) for index, o in enumerate(orders) if o.callback is not None)
         self._callbacks.append((math.inf, -1))
         self._next_submission = self._next_callback = 0
 
-    def tell_until(self, now: float) -> None:
-        """Tell the policy of every order and callback up to `now`, in the order of their times."""
+    def notify_until(self, now: float) -> None:
+        """Pass every order and callback up to `now` to the policy, in the order of their times."""
         submissions, callbacks, learned_at = self._submissions, self._callbacks, self.learned_at
         submitted, called_back = self._policy.submitted, self._policy.called_back
         at, order = submissions[self._next_submission]
@@ -96,14 +96,14 @@ class _World:
             self._next_callback += 1
             callback_at, settled = callbacks[self._next_callback]
 
-    def answer(self, asked: Sequence[int], now: float) -> list[int]:
+    def answer(self, polled: Sequence[int], now: float) -> list[int]:
         """Which of the orders polled have settled."""
-        if len(asked) > self._batch_size:
-            raise PolicyError(f"{len(asked)} orders polled at {now} s; a batch holds {self._batch_size}")
-        if len(set(asked)) != len(asked):
+        if len(polled) > self._batch_size:
+            raise PolicyError(f"{len(polled)} orders polled at {now} s; a batch holds {self._batch_size}")
+        if len(set(polled)) != len(polled):
             raise PolicyError(f"an order polled twice in the query at {now} s")
         found: list[int] = []
-        for order in asked:
+        for order in polled:
             submitted, settled, _ = self._orders[order]
             if submitted > now or self.learned_at[order] is not None:
                 raise PolicyError(f"order {order} polled at {now} s, when it is not pending")

@@ -17,7 +17,7 @@ def table_lines(table: Table) -> list[str]:
 
 
 def finding_lines(found: Mapping[str, Sequence[Finding]]) -> list[str]:
-    """What each policy comes to, beside what is to be reached; by policy."""
+    """The figures of each policy and their targets, by policy."""
     if not any(found.values()):
         return ["Nothing is compared: that needs a policy of ours and all those to compare with."]
     head = ["policy", "workloads", "what", "value", "target", "reached"]
@@ -80,11 +80,11 @@ def _reached(finding: Finding) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]

@@ -23,7 +23,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """How one day's orders come, settle and are told of."""
+    """How one day's orders come, settle and are reported."""
 
     loads: tuple[float, ...]
     """Orders per minute, of the scenarios that belong to the table."""
@@ -59,7 +59,7 @@ STUDY: Mapping[str, Workload] = {
     "log-normal": Workload(loads=STUDY_LOADS),
     "quick": Workload(loads=STUDY_LOADS, duration=QUICK),
     "bimodal": Workload(loads=STUDY_LOADS, duration=BIMODAL),
-    # The study says less of this one: these are the times, share and spread that come closest to its figures.
+    # The study gives no parameters for this one: these times, share and spread come closest to its figures.
     "outage": Workload(
         loads=STUDY_LOADS,
         duration=log_normal(2.0, 1.2),
@@ -136,5 +136,5 @@ def _order(workload: Workload, submitted: float, random: Random) -> Order:
 
 
 def _seconds(minutes: float) -> float:
-    # A recorded scenario is to be small, and the same as the made one.
+    # Rounded, so that a recorded scenario is small and equal to the made one.
     return round(60.0 * minutes, 1)

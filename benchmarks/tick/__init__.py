@@ -1,1 +1,1 @@
-"""What a tick costs at any size of the tables: `python -m benchmarks.tick`, or `make bench-tick` for several sizes."""
+"""How long a tick takes at any size of the tables: `python -m benchmarks.tick`; for several sizes `make bench-tick`."""

@@ -8,10 +8,10 @@ from textwrap import shorten
 from typing import Any
 
 from benchmarks.tick.about import about
-from benchmarks.tick.bloat import look_at_bloat
+from benchmarks.tick.bloat import measure_bloat
 from benchmarks.tick.passes import PARTS, Passes, Timings
 from benchmarks.tick.plans import Plan, plans_of, scans
-from benchmarks.tick.synthetic import Size, prepare, settle_down, tell
+from benchmarks.tick.synthetic import Size, prepare, settle_down, show_progress
 from worker.adapters.log import configure_logging
 
 _FEWEST_PENDING = 500
@@ -25,13 +25,13 @@ def main(given: Sequence[str] | None = None) -> None:
     `given` are the arguments, those of the program where it is None.
     """
     arguments = _arguments(given)
-    # A worker logs, too; nobody is to read it here.
+    # A worker writes its log lines, too; here they are discarded.
     with open("/dev/null", "w", encoding="utf-8") as nowhere:
         configure_logging("INFO", "json", stream=nowhere)
         size = Size(rows=arguments.rows, pending=arguments.pending)
         prepare(arguments.database_url, size)
         if arguments.passes:
-            result: dict[str, Any] = look_at_bloat(arguments.database_url, arguments.passes)
+            result: dict[str, Any] = measure_bloat(arguments.database_url, arguments.passes)
             plans: list[Plan] = []
         else:
             result, plans = _measure(arguments.database_url, size, arguments.runs)
@@ -50,7 +50,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pending", type=int, required=True, help=f"how many of them wait, {_FEWEST_PENDING} at least")
     parser.add_argument("--runs", type=int, default=_RUNS, help="how many batches to time (%(default)s)")
     parser.add_argument(
-        "--passes", type=int, help="instead of timing, run so many passes and look at bloat (PostgreSQL)"
+        "--passes", type=int, help="instead of timing, run so many passes and measure bloat (PostgreSQL)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args(given)
@@ -64,7 +64,7 @@ def _measure(url: str, size: Size, runs: int) -> tuple[dict[str, Any], list[Plan
     passes = Passes(url)
     try:
         settle_down(passes.database.engine)
-        tell(f"measuring {runs} batches")
+        show_progress(f"measuring {runs} batches")
         timings = passes.measure(runs)
         plans = [plan for part, database, run in passes.parts() for plan in plans_of(database, part, run, size.pending)]
     finally:

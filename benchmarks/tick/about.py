@@ -1,4 +1,4 @@
-"""On what a benchmark ran."""
+"""The machine and the database of a benchmark."""
 
 import os
 
@@ -12,7 +12,7 @@ _VERSIONS = {"sqlite": "SELECT 'SQLite ' || sqlite_version()"}
 
 
 def about(url: str) -> dict[str, str]:
-    """The machine, its load, the database and the versions, for whoever reads the figures later."""
+    """The machine, its load, the database and the versions, for later readers of the figures."""
     database = Database(url, pool_size=1)
     try:
         with database.read() as connection:

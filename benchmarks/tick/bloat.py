@@ -1,7 +1,7 @@
 """What many passes leave behind in PostgreSQL: sizes, dead rows, and how many updates stayed within their page.
 
-Here time goes on: a pass is a window later than the one before it, what it settles stays settled, and as many new
-orders come in.
+Time advances: each pass is a window later than the one before it, the orders that it settles stay settled, and as many
+new orders come in.
 """
 
 import time
@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks.tick.passes import Passes, Timings, answer_to
-from benchmarks.tick.synthetic import size_of, tell
+from benchmarks.tick.synthetic import show_progress, size_of
 from worker.database.transactions import Database
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
 
-_TOLD_EVERY = 1_000
+_SHOWN_EVERY = 1_000
 _COMPARED = 200
 _STATISTICS = """
 SELECT relname AS name, n_tup_ins AS inserted, n_tup_upd AS updated, n_tup_hot_upd AS updated_hot,
@@ -29,13 +29,13 @@ SELECT relname AS name, pg_relation_size(oid) AS bytes FROM pg_class
 WHERE relkind IN ('r', 'i') AND relnamespace = current_schema()::regnamespace
 """
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('autovacuum', 'autovacuum_naptime')"
-# What a session has counted reaches the statistics a second after it, at the latest when it ends.
+# A session's counts reach the statistics a second later, at the latest when the session ends.
 _STATISTICS_SECONDS = 2.0
 
 
-def look_at_bloat(url: str, count: int) -> dict[str, Any]:
+def measure_bloat(url: str, count: int) -> dict[str, Any]:
     """Run so many passes, and compare. SystemExit where the database is not PostgreSQL."""
-    # What the filling has counted must be known before.
+    # The counts of the filling must be in the statistics before.
     time.sleep(_STATISTICS_SECONDS)
     passes = Passes(url, unresolved_after_seconds=Rules().unresolved_after_seconds)
     try:
@@ -76,8 +76,8 @@ def _run(passes: Passes, count: int) -> Timings:
         if left:
             passes.add_new(number + 1, left)
             number += left
-        if done % _TOLD_EVERY == 0:
-            tell(f"{done:,} of {count:,} passes")
+        if done % _SHOWN_EVERY == 0:
+            show_progress(f"{done:,} of {count:,} passes")
     return timings
 
 

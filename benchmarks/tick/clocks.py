@@ -16,12 +16,12 @@ class BootClock(HostClock):
         self.ahead = 0.0
 
     def boot(self) -> float:
-        """Seconds, those included by which it was moved."""
+        """Seconds, including those by which it was moved."""
         return super().boot() + self.ahead
 
 
 class VirtualDatabase(Database):
-    """A database whose clock is moved: the tables' time goes on where their last run ended, whatever the date."""
+    """A database whose clock is moved: the time of the tables goes on where their last run ended, whatever the date."""
 
     moved = timedelta(0)
 

@@ -1,4 +1,4 @@
-"""Passes on synthetic tables: what each part takes, with clocks that run ahead so that none has to be waited for.
+"""Passes on synthetic tables: how long each part takes. The clocks run ahead, so that no pass waits for its slot.
 
 A pass takes a slot, leases its orders, and writes an answer back that settles eight of ten; then, not measured, its
 orders are put back to the end of their queues, so that the next pass finds tables of the same size and shape.
@@ -82,7 +82,7 @@ class Passes:
         self.database.close()
 
     def choose(self) -> Choice:
-        """Choose what the next query would be about, and drop it. Raises RuntimeError where nothing is due."""
+        """Choose which orders the next query would poll, and drop the choice. Raises RuntimeError where none is due."""
         with self.database.read() as connection:
             choice = self._choose(connection)
         if choice is None:
@@ -121,7 +121,7 @@ class Passes:
             connection.execute(update(ORDERS).where(ORDERS.c.id == bindparam("row_id")).values(values), rows)
 
     def measure(self, runs: int) -> Timings:
-        """Time so many batches, and as many ticks that may not ask."""
+        """Time so many batches, and as many ticks that may not query."""
         warm = Timings()
         self._measure_batches(warm, min(_WARM_UP, 5 * runs))
         timings = Timings()
@@ -142,7 +142,7 @@ class Passes:
         return query.work is Work.BATCH and len(query.orders) == BATCH
 
     def parts(self) -> Iterator[tuple[str, Database, Callable[[], object]]]:
-        """Each part, and its database, as something to call once, in turn, to see what is said to the database."""
+        """Each part, its database and a function to call once, in turn, so that its statements can be explained."""
         while len(self.choose().order_ids) < BATCH:
             self.step(Timings())
         queries: list[Query] = []
@@ -158,9 +158,9 @@ class Passes:
             runtime.close()
 
     def _runtime(self) -> Runtime:
-        # By the same clock the last grant has closed the slot: no tick may ask.
+        # By the same clock the last grant has closed the slot: no tick may query.
         if self._maintenance.openings([self._slot]):
-            raise RuntimeError("the slot is open: a tick would ask")
+            raise RuntimeError("the slot is open: a tick would query")
         return Runtime(self.settings, Parts(clock=lambda: self._clock))
 
     def _choose(self, connection: Connection) -> Choice | None:
@@ -201,7 +201,7 @@ class Passes:
 
 
 def answer_to(query: Query) -> Answer:
-    """Of ten orders two are still recharging, and one has failed; one that is asked alone is still recharging."""
+    """Of ten orders two are still recharging, and one has failed; one that is polled alone is still recharging."""
     field_name = "requestId" if query.id_kind is IdKind.REQUEST_ID else "customParm"
     items = [_item(field_name, order, number, query.is_alone) for number, order in enumerate(query.orders)]
     body = json.dumps(items).encode()

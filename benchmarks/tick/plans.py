@@ -1,4 +1,4 @@
-"""How the database runs each statement of a pass, in its own words, and whether that depends on the table's size."""
+"""How the database runs each statement of a pass, and whether that depends on the table's size."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event, text
 
 from worker.database.transactions import Database
 
-# Below this many pending orders, to read half of them is no sin.
+# Below this many pending orders, reading half of them is no fault.
 _MANY = 10_000
 # A batch's rows, and some levels of an index for each.
 _FEW_PAGES = 8_000
@@ -46,13 +46,13 @@ def plans_of(database: Database, part: str, run: Callable[[], object], pending: 
 def scans(url: str) -> int | None:
     """How often the orders were read from end to end, ever, as PostgreSQL counts it; None on other databases.
 
-    The only word about plans that are made once for all parameters: what EXPLAIN shows is made for its own.
+    Only this shows what plans do that are made once for all parameters: EXPLAIN plans for its own parameters.
     """
     database = Database(url, pool_size=1)
     try:
         if database.kind != "postgresql":
             return None
-        # What a session has counted is known a second later, at the latest when it ends.
+        # A session's counts reach the statistics a second later, at the latest when the session ends.
         time.sleep(_STATISTICS_SECONDS)
         with database.read() as connection:
             counted = "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'recharge_orders'::regclass"
@@ -109,7 +109,7 @@ def _is_mariadb(connection: Connection) -> bool:
 
 
 def _pages(connection: Connection) -> int:
-    """Of the index of due orders; 0 where the database does not tell."""
+    """Pages of the index of due orders; 0 where the database does not show them."""
     if connection.dialect.name != "postgresql":
         return 0
     pages = "SELECT relpages FROM pg_class WHERE oid = to_regclass('ix_recharge_orders_due')"
@@ -127,7 +127,7 @@ def _faults(kind: str, steps: list[str], pending: int, pages: int) -> list[str]:
 def _is_slow_on_sqlite(step: str) -> bool:
     if re.search(r"\bSCAN recharge_orders", step):
         return True
-    # Fewer columns of this index are a walk through a part of the pending orders.
+    # A search by fewer columns of this index reads a part of the pending orders.
     return "ix_recharge_orders_due" in step and "due_at" not in step
 
 
@@ -150,7 +150,7 @@ def _postgresql_faults(steps: list[str], pending: int, pages: int) -> Iterator[s
         removed = re.search(r"Rows Removed by \w[\w ]*: (\d+)", step)
         if removed and _is_half(int(removed[1]), pending):
             yield step.strip()
-    # An index that is walked through gives no more rows than one that is searched: only its pages tell. The first line
+    # An index that is read whole returns no more rows than one that is searched: only the pages show it. The first line
     # about pages is the sum of all.
     sums = [step for step in steps if step.strip().startswith("Buffers:")][:1]
     touched = sum(int(count) for step in sums for count in re.findall(r"(?:hit|read)=(\d+)", step))

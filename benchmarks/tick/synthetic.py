@@ -1,4 +1,4 @@
-"""The synthetic tables of a database: made where they are missing, kept between runs, grown to what is asked for.
+"""The synthetic tables of a database: made where they are missing, kept between runs, grown to the wanted size.
 
 Only an empty database, or one that was filled here before, is ever written to: SystemExit otherwise.
 """
@@ -38,18 +38,18 @@ class Size:
 
 
 def prepare(url: str, wanted: Size) -> None:
-    """Bring the database at a SQLAlchemy URL to the wanted size. Where it holds more, it is filled anew."""
+    """Grow the tables at a SQLAlchemy URL to the wanted size. Where they hold more, they are filled again."""
     _refuse_foreign(url)
     upgrade(url)
     database = Database(url)
     try:
         there = size_of(database)
         if there.rows and not _first_name(database).startswith(NAME_PREFIX):
-            tell("the tables are from another version of this benchmark: they are filled anew")
+            show_progress("the tables are from another version of this benchmark: they are filled again")
             _empty(database)
             there = Size(rows=0, pending=0)
         if there.rows > wanted.rows or there.pending > wanted.pending:
-            tell(f"the tables hold more than was asked for ({there.rows:,} orders): they are filled anew")
+            show_progress(f"the tables hold more than the wanted size ({there.rows:,} orders): they are filled again")
             _empty(database)
             there = Size(rows=0, pending=0)
         if there != wanted:
@@ -71,8 +71,8 @@ def size_of(database: Database) -> Size:
         )
 
 
-def tell(line: str) -> None:
-    """Progress, on standard error."""
+def show_progress(line: str) -> None:
+    """Print a line of progress on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -122,7 +122,7 @@ def _grow(database: Database, there: Size, wanted: Size) -> None:
             )
             connection.execute(insert(ORDERS).from_select(COLUMNS, new))
         made = Size(rows=made.rows + rows, pending=made.pending + pending)
-        tell(f"{made.rows:,} of {wanted.rows:,} orders are there, after {time.monotonic() - start:.0f} s")
+        show_progress(f"{made.rows:,} of {wanted.rows:,} orders are there, after {time.monotonic() - start:.0f} s")
     with database.write() as connection:
         if not connection.scalar(select(func.count()).select_from(_CALLBACKS)):
             _keep_callbacks(connection)
@@ -131,7 +131,7 @@ def _grow(database: Database, there: Size, wanted: Size) -> None:
 
 def _settings_for_bulk(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # A crash would cost a part of the filling, no more.
+        # A crash would lose a part of the filling, no more.
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
     elif getattr(connection.dialect, "is_mariadb", False):
         connection.exec_driver_sql(f"SET SESSION max_recursive_iterations = {2 * _CHUNK}")
@@ -140,7 +140,7 @@ def _settings_for_bulk(connection: Connection) -> None:
 
 
 def _keep_callbacks(connection: Connection) -> None:
-    """Callbacks of orders that nobody has enqueued: each tick looks through some of them."""
+    """Callbacks of orders that nobody has enqueued: each tick reads some of them."""
     now: ColumnElement[Any] = sqlalchemy.literal_column("CURRENT_TIMESTAMP")
     names = [f"unknown-{number}" for number in range(_KEPT_CALLBACKS)]
     connection.execute(
@@ -150,10 +150,10 @@ def _keep_callbacks(connection: Connection) -> None:
 
 
 def settle_down(engine: Engine) -> None:
-    """What the server would do soon by itself; left undone, it would fall into the measuring."""
+    """What the server would do soon by itself, in the middle of the measurement."""
     maintenance = engine.execution_options(isolation_level="AUTOCOMMIT")
     statements = {"postgresql": ("VACUUM (ANALYZE)", "CHECKPOINT"), "sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",)}
     for statement in statements.get(engine.dialect.name, ("ANALYZE TABLE recharge_orders",)):
-        # To checkpoint is a privilege.
+        # A checkpoint needs a privilege.
         with suppress(sqlalchemy.exc.ProgrammingError), maintenance.connect() as connection:
             connection.execute(text(statement))

@@ -1,12 +1,12 @@
 /*
- * The budget's protocol: grant, send, answer, tighten. README.md beside this file tells what is modelled, what is left
- * out, and how to run it (`make model`). The code that a step stands for is named at the step.
+ * The budget's protocol: grant, send, answer, tighten. README.md beside this file says what is modelled, what is left
+ * out, and how to run it (`make model`). Each step names the code that it models.
  *
  * S1: in any window the platform sees the arrivals of at most SLOTS queries of one account SID.
  *
- * Time. Nothing is urgent: a tick may come between any two steps, so each process may be paused anywhere, for as long
- * as it likes. Every time is kept as seen from this moment: "now" is always NOW, and a tick moves each stored time one
- * into the past. A time that is too old to matter moves no further, so the states are finite without a horizon.
+ * Time. A tick may come between any two steps, so each process may be paused anywhere, for any time. Every time is
+ * stored relative to this moment: "now" is always NOW, and a tick moves each stored time one into the past. A time that
+ * is too old to matter moves no further, so the states are finite without a horizon.
  */
 
 /* ---------------------------------------------------------------------------------------------------- configuration */
@@ -26,8 +26,8 @@
 #ifndef REBOOT                 /* whether hosts may reboot */
 #define REBOOT 0
 #endif
-#ifndef LOOKS_ONLY             /* whether host 1 has no orders: it takes slots, may bring one back, and never asks */
-#define LOOKS_ONLY 0
+#ifndef CLAMPS_ONLY            /* whether host 1 has no orders: it takes slots, may clamp a wait, and never queries */
+#define CLAMPS_ONLY 0
 #endif
 #ifndef WINDOW
 #define WINDOW 2
@@ -38,13 +38,13 @@
 #ifndef DEADLINE_1
 #define DEADLINE_1 3
 #endif
-#ifndef PAST                   /* how far back due times are told apart; what lies further back counts as due */
+#ifndef PAST                   /* how far back due times are distinguished; what lies further back counts as due */
 #define PAST LONGEST_RESERVATION
 #endif
 #ifndef LEASES                 /* whether the lease of an order is followed */
 #define LEASES 1
 #endif
-#ifndef PROBE                  /* one of the points below: a run that reaches it ends in an error, and so shows it */
+#ifndef PROBE                  /* one of the points below: a run that reaches it ends in an error, with its trail */
 #define PROBE 0
 #endif
 
@@ -54,23 +54,23 @@
 #define HOST(w) ((w) < FIRST_HOST -> 0 : 1)
 #define DEADLINE(w) ((w) < FIRST_HOST -> DEADLINE_0 : DEADLINE_1)
 
-/* worker/domain/records/parameters.py, spacing_seconds and reservation_seconds. The margin is for what wires and clocks disagree
-   about; the protocol must hold without it. */
+/* worker/domain/records/parameters.py, spacing_seconds and reservation_seconds. The margin is for differences of clocks
+   and networks; the protocol must hold without it. */
 #define MARGIN 0
 #define SPACING (WINDOW + MARGIN)
 #define RESERVATION(w) (DEADLINE(w) + SPACING)
 
 #define MAX(a, b) ((a) > (b) -> (a) : (b))
 #define LONGEST_RESERVATION (MAX(DEADLINE_0, DEADLINE_1) + SPACING)
-#define NOW LONGEST_RESERVATION    /* as far from 0 as a reading may age and still give a wait that is not over */
+#define NOW LONGEST_RESERVATION    /* a reading older than this gives only waits that are over */
 
 #define NOBODY 255
 #define OLD_BOOT 254
 
 #define THIRD_ARRIVAL 1
 #define SKIPPED 2
-#define ASKED_BY_DATABASE 3
-#define BROUGHT_BACK 4
+#define QUERIED_BY_DATABASE 3
+#define CLAMPED 4
 #define UNSENT 5
 #define ORPHAN_ARRIVED 6
 #define TIGHTENED 7
@@ -98,18 +98,18 @@ byte started[WORKERS];         /* t0 */
 byte boot[WORKERS];            /* the last readings of both clocks: worker/domain/budget.py, Reading */
 byte database[WORKERS];
 bool heard[WORKERS];           /* the platform saw its query, so an answer may come */
-bool asked[WORKERS];           /* its query names the order below */
+bool polls[WORKERS];           /* its query polls the order below */
 #ifdef MUTANT_D
 byte sent[WORKERS];
 byte sent_database[WORKERS];
 #endif
 
-/* Requests between the send and their end. One more than there are slots: with more than that under way, S1 is broken
-   already in the run in which all of them arrive. */
+/* Requests between the send and their end. One more than there are slots is enough: with more of them under way, S1 is
+   already broken in the run in which that many arrive. */
 typedef Request {
     bool under_way;
     byte ends;
-    byte owner = NOBODY        /* who would hear an answer */
+    byte owner = NOBODY        /* the worker that would get an answer */
 };
 #define REQUESTS (SLOTS + 1)
 Request requests[REQUESTS];
@@ -124,7 +124,7 @@ byte arrived;
 
 /* ------------------------------------------------------------------------------------------------------------- time */
 
-/* Below its floor a time is too old to matter: every decision is the same for all that lie there. */
+/* Below its floor a time is too old to matter: every decision is the same for all such times. */
 #define age(time, floor) if :: time > floor -> time-- :: else fi
 #define LONG_DUE (NOW - PAST)
 #define LAST_SEND(w) (NOW - DEADLINE(w) + DEADLINE(w) / 3)
@@ -163,7 +163,7 @@ active proctype Time() {
     od
 }
 
-/* A reboot: the end of each worker of the host comes first; the new boot's id is like no other. */
+/* A reboot: each worker of the host ends first; the new boot's id is unique. */
 #define IDLE_OR_ELSEWHERE(w, host) (w >= WORKERS || HOST(w) != host || !busy[(w) % WORKERS])
 #define IS_IDLE(host) (IDLE_OR_ELSEWHERE(0, host) && IDLE_OR_ELSEWHERE(1, host) && IDLE_OR_ELSEWHERE(2, host))
 
@@ -218,20 +218,20 @@ proctype Network(byte r) {
 #define LONGEST_WAIT MAX(slots[at].wait, RESERVATION(me))
 #endif
 
-/* _boot_clock_decides: the same boot, and written_at (the due time less the wait) is not ahead of our reading. */
+/* boot_clock_decides: the same boot, and written_at (the due time less the wait) is not ahead of our reading. */
 #ifdef MUTANT_DATABASE_ALONE
 #define BOOT_CLOCK_DECIDES false
 #else
 #define BOOT_CLOCK_DECIDES (slots[at].boot_id == HOST(me) && slots[at].boot_due <= boot[me] + slots[at].wait)
 #endif
 
-/* may_query: Permission.ASK and CLAMP; neither is WAIT. A clock that is stepped at will may have been stepped before
-   each reading, so where it decides it may say anything, and its times need not be kept. */
+/* may_query: Permission.QUERY and CLAMP; neither is WAIT. A clock that is stepped at will may have been stepped before
+   each reading, so where it decides it may read any time, and its times need not be kept. */
 #define NOT_BEFORE(now, due) (now >= due || due <= LONG_DUE)
-#define ASK (BOOT_CLOCK_DECIDES -> NOT_BEFORE(boot[me], slots[at].boot_due) \
-                                : DATABASE_CLOCK == STEPS_AT_WILL || NOT_BEFORE(database[me], slots[at].due_at))
+#define QUERY (BOOT_CLOCK_DECIDES -> NOT_BEFORE(boot[me], slots[at].boot_due) \
+                                  : DATABASE_CLOCK == STEPS_AT_WILL || NOT_BEFORE(database[me], slots[at].due_at))
 #define CLAMP (!BOOT_CLOCK_DECIDES && \
-                    (DATABASE_CLOCK == STEPS_AT_WILL || slots[at].due_at > database[me] + LONGEST_WAIT))
+               (DATABASE_CLOCK == STEPS_AT_WILL || slots[at].due_at > database[me] + LONGEST_WAIT))
 
 #define DATABASE_NOW (DATABASE_CLOCK == STEPS_AT_WILL -> 0 : NOW)
 #define DATABASE_DUE(seconds) (DATABASE_CLOCK == STEPS_AT_WILL -> 0 : database[me] + (seconds))
@@ -247,8 +247,8 @@ inline close_for(seconds) {
     slots[at].wait = seconds
 }
 
-/* bring_back: boot id, boot time and token stay. */
-inline bring_back() {
+/* clamp: boot id, boot time and token stay. */
+inline clamp() {
     slots[at].wait = LONGEST_WAIT;
     slots[at].due_at = DATABASE_DUE(slots[at].wait);
 #ifdef MUTANT_READERS_BOOT
@@ -259,8 +259,8 @@ inline bring_back() {
 
 /* ----------------------------------------------------------------------------------------------------------- worker */
 
-/* The end of a pass, a transaction's failure and a crash look alike to the others: the lock is gone, what was not
-   committed never was, nothing is remembered, nobody will ever show the token again. A request stays under way. */
+/* The end of a pass, a transaction's failure and a crash have the same effect for the others: the lock is released, what
+   was not committed is lost, nothing is remembered, and the token is never used again. A request stays under way. */
 inline forget() {
     d_step {
         if :: slots[at].locked_by == me -> slots[at].locked_by = NOBODY :: else fi;
@@ -269,7 +269,7 @@ inline forget() {
         for (i : 0 .. REQUESTS - 1) {
             if :: requests[i].owner == me -> requests[i].owner = NOBODY :: else fi
         }
-        busy[me] = false; started[me] = 0; boot[me] = 0; database[me] = 0; heard[me] = false; asked[me] = false;
+        busy[me] = false; started[me] = 0; boot[me] = 0; database[me] = 0; heard[me] = false; polls[me] = false;
 #ifdef MUTANT_D
         sent[me] = 0; sent_database[me] = 0;
 #endif
@@ -289,8 +289,9 @@ inline send() {
     i = 0
 }
 
-/* worker/domain/records/queries.py, Query.holds: an end changes what its own grant leased, and nobody since. */
-#define HOLDS_ORDER (asked[me] && lease == me)
+/* worker/domain/records/queries.py, Query.holds: a write-back changes an order only while its own grant's lease is the
+   last one. */
+#define HOLDS_ORDER (polls[me] && lease == me)
 
 #ifdef MUTANT_NO_TOKEN
 #define HOLDS_SLOT true
@@ -334,7 +335,7 @@ idle:
     if :: atomic { slots[at].locked_by == NOBODY -> slots[at].locked_by = me } OR_CRASH fi;
     if :: started[me] = NOW OR_CRASH fi;
 #else
-    /* 1: worker/reconcile.py, Reconciler.reconcile, `started` */
+    /* 1: worker/reconcile.py, Reconciler.take, `started` */
     if :: started[me] = NOW OR_CRASH fi;
     /* 2: worker/stores/slots_and_accounts.py, lock_free_slot: SKIP LOCKED */
     if
@@ -348,20 +349,24 @@ idle:
 #endif
     /* 4: worker/operations/reserve_slot.py, Grants.take. To wait ends like a crash: nothing is written. */
     if
-    :: atomic { CLAMP -> reach(BROUGHT_BACK); bring_back(); forget(); goto idle }
-    :: atomic { ASK && !(LOOKS_ONLY && HOST(me) == 1) -> if :: BOOT_CLOCK_DECIDES :: else -> reach(ASKED_BY_DATABASE) fi }
+    :: atomic { CLAMP -> reach(CLAMPED); clamp(); forget(); goto idle }
+    :: atomic {
+        QUERY && !(CLAMPS_ONLY && HOST(me) == 1) ->
+        if :: BOOT_CLOCK_DECIDES :: else -> reach(QUERIED_BY_DATABASE) fi
+       }
     OR_CRASH
     fi;
     /* 5, 6: the rest of Grants.take, `mark_lost` to `save_state`, and COMMIT. An empty claim, and any error, ends like a
-       crash; a COMMIT whose word is lost ends like a crash after it. */
+       crash; a COMMIT whose confirmation is lost ends like a crash after it. */
     if
     :: atomic {
         close_for(RESERVATION(me));
         slots[at].token = me;
         slots[at].locked_by = NOBODY;
         boot[me] = 0; database[me] = 0;
-        /* Leased or not, whoever else had it: by its due time, which a stepped clock may move at any moment. */
-        if :: LEASES -> lease = me; asked[me] = true :: true fi
+        /* The order may be leased, even from another grant, or not: that depends on its due time, which a stepped
+           clock may move at any moment. */
+        if :: LEASES -> lease = me; polls[me] = true :: true fi
        }
     OR_CRASH
     fi;
@@ -395,7 +400,7 @@ idle:
     /* ... budget.tighten, and COMMIT */
     if
     :: atomic {
-#ifdef MUTANT_STALE_BOOT       /* step 1's reading, where step 8 must read anew */
+#ifdef MUTANT_STALE_BOOT       /* step 1's reading, where step 8 must read again */
         boot[me] = started[me];
 #endif
 #ifdef MUTANT_D                /* a window from the send, not from the answer */

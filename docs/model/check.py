@@ -3,7 +3,7 @@
     python3 docs/model/check.py              everything, as a table; exit status 1 where a row is not as it should be
     python3 docs/model/check.py trail NAME   the counterexample of one row of the table, step by step
 
-Needs spin and gcc. All that is made lies in a temporary folder.
+Needs spin and gcc. Everything is built in a temporary folder.
 """
 
 import re
@@ -24,7 +24,7 @@ DEPTH = 5_000_000
 CHANGE = re.compile(r"(slots|started|boot|database|requests|arrivals|heard|at) *(\[|=)(?!.*= (0|false|255)$)")
 """A statement of a replay that changes something, other than by forgetting it."""
 INCOMPLETE = ("max search depth too small", "out of memory", "Search not completed", "reached -DMEMLIM", "VECTORSZ")
-"""What pan says where it did not look everywhere."""
+"""What pan prints where its search was not complete."""
 S1 = "arrivals["
 """How the text of S1's assertion begins."""
 
@@ -34,7 +34,7 @@ CONFIGURATIONS = {
     "long window": [AT_WILL, "-DWORKERS=2", "-DWINDOW=4"],
     "two slots": [AT_WILL, "-DWORKERS=2", "-DSLOTS=2", "-DPAST=0", "-DLEASES=0"],
     "two hosts": ["-DWORKERS=2", "-DFIRST_HOST=1", "-DREBOOT=1", "-DDEADLINE_0=6"],
-    "one asks": [AT_WILL, "-DFIRST_HOST=2", "-DLOOKS_ONLY=1", "-DDEADLINE_0=6"],
+    "one host queries": [AT_WILL, "-DFIRST_HOST=2", "-DCLAMPS_ONLY=1", "-DDEADLINE_0=6"],
 }
 MUTANTS = [
     ("MUTANT_B", "three workers"),
@@ -47,26 +47,26 @@ MUTANTS = [
     ("MUTANT_DATABASE_ALONE", "three workers"),
     ("MUTANT_NO_TOKEN", "three workers"),
     ("MUTANT_READERS_DEADLINE", "two hosts"),
-    ("MUTANT_READERS_DEADLINE", "one asks"),
-    ("MUTANT_READERS_BOOT", "one asks"),
+    ("MUTANT_READERS_DEADLINE", "one host queries"),
+    ("MUTANT_READERS_BOOT", "one host queries"),
 ]
 ONE_HOST = frozenset({"SKIPPED", "UNSENT", "ORPHAN_ARRIVED", "TIGHTENED", "STALE_TOKEN", "SETTLED"})
 REACHES = {
     "three workers": ONE_HOST,
     "long window": ONE_HOST,
     "two slots": ONE_HOST - {"SETTLED"},
-    "two hosts": ONE_HOST | {"ASKED_BY_DATABASE", "REBOOTED"},
-    "one asks": ONE_HOST | {"BROUGHT_BACK"},
+    "two hosts": ONE_HOST | {"QUERIED_BY_DATABASE", "REBOOTED"},
+    "one host queries": ONE_HOST | {"CLAMPED"},
 }
-"""The model's points that a configuration must come to: one that came to none of them would hold for nothing."""
+"""The model's points that a configuration must reach: a search that reaches none of them proves nothing."""
 NEVER_REACHES = {
-    "three workers": {"ASKED_BY_DATABASE", "BROUGHT_BACK"},
-    "two hosts": {"BROUGHT_BACK"},
-    "one asks": {"ASKED_BY_DATABASE"},
+    "three workers": {"QUERIED_BY_DATABASE", "CLAMPED"},
+    "two hosts": {"CLAMPED"},
+    "one host queries": {"QUERIED_BY_DATABASE"},
 }
-"""On the boot that asked last the database's clock decides nothing; without steps no wait is too long."""
+"""On the boot of the last query the database's clock decides nothing; without steps no wait is too long."""
 RESIDUE = [*CONFIGURATIONS["two hosts"], AT_WILL]
-"""What docs/architecture.md lists under "What remains": the clock is stepped, and two boots ask."""
+"""What docs/reliability.md lists under "What no design can prevent": the clock is stepped, and two boots query."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What spin said of a run."""
+    """The result of a run of spin."""
 
     run: Run
     states: float
@@ -102,15 +102,15 @@ def all_runs() -> list[Run]:
         flags=(*CONFIGURATIONS["three workers"], "-DPROBE=THIRD_ARRIVAL"),
         expects="arrived<3",
     )
-    residue = Run(name="residue: two boots ask, steps", flags=tuple(RESIDUE), expects=S1)
+    residue = Run(name="residue: two boots query, steps", flags=tuple(RESIDUE), expects=S1)
     return [*correct, *mutants, residue, probe]
 
 
 def build(run: Run, folder: Path, *, shortest: bool = False) -> None:
     """Make the verifier: depth first, which needs least; or breadth first, whose counterexample is the shortest."""
     shutil.copy(MODEL, folder / MODEL.name)
-    # -o3: no statements are merged, or spin's list of unreached ones would lack some. Breadth first the merging stays,
-    # since the states within an atomic step are stored there.
+    # -o3: no statements are merged, or spin's list of unreached ones would lack some. A breadth-first search keeps the
+    # merging, since it stores the states within an atomic step.
     merging = [] if shortest else ["-o3"]
     command(["spin", "-a", *merging, *run.flags, MODEL.name], folder)
     memory = 2 * MEMORY_MB if shortest else MEMORY_MB
@@ -134,7 +134,7 @@ def verify(run: Run) -> Result:
     with tempfile.TemporaryDirectory(prefix="budget-model-") as name:
         folder = Path(name)
         build(run, folder)
-        # pan's own exit status tells less than its words do.
+        # pan's exit status says less than its output.
         words = ["./pan", f"-m{DEPTH}"]
         pan = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     said = pan.stdout + pan.stderr
@@ -188,7 +188,7 @@ def show_trail(name: str) -> None:
 
 
 def readable(replay: str) -> Iterator[str]:
-    """A replay's lines that say what changed; a tick of time as one line, without its bookkeeping."""
+    """A replay's lines that change something; a tick of time as one line, without its bookkeeping."""
     end_of_tick = MODEL.read_text("utf-8").splitlines().index("        i = 0") + 1
     for line in replay.splitlines():
         step = re.search(r"proc +(\d+) \((\w+):\d+\) \S+?:(\d+) \(state -?\d+\)\s+\[(.*)\]", line)

@@ -131,7 +131,7 @@ def test_tables_that_hold_more_are_filled_anew(database_url: str) -> None:
     measure(database_url, rows=2000, pending=700)
     done = run(database_url, "--rows", "1000", "--pending", "500")
 
-    assert "filled anew" in done.stderr
+    assert "filled again" in done.stderr
     assert len(rows_of(database_url)) == 1000
 
 

@@ -21,4 +21,4 @@ POLICIES: Mapping[str, Callable[[Scenario], Policy]] = {
     "exponential-backoff": ExponentialBackoff,
     "clairvoyant": Clairvoyant,
 }
-"""How each policy is made for a scenario, of which the last, the informed and the floor may see what is to come."""
+"""How each policy is made for a scenario. Only `clairvoyant`, `informed` and `floor` know what is to come."""

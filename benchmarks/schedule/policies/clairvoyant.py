@@ -1,4 +1,4 @@
-"""The policy that knows what has settled: nothing that asks can do much better."""
+"""The policy that knows what has settled: no policy can do much better."""
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
@@ -18,7 +18,7 @@ class Clairvoyant(PendingOrders):
         self._settled: list[tuple[float, int]] = []
 
     def submitted(self, order: int, at: float) -> None:
-        """Note when there will be something to learn; `at` in seconds."""
+        """Store when the order's result can be learned; `at` in seconds."""
         self._is_pending[order] = True
         settled = self._orders[order].settled
         if settled is not None:

@@ -11,7 +11,7 @@ FIRST_BACKOFF_SECONDS = 5 * 60.0
 LONGEST_BACKOFF_SECONDS = 6 * 3600.0
 SHORTEST_WAIT_WINDOWS = 2
 SMALL_BATCH = 5
-"""Below this size a fifth of a batch is no order: every fifth batch starts with re-queries instead."""
+"""Below this size a fifth of a batch is less than one order: every fifth batch starts with re-queries instead."""
 
 
 class ExponentialBackoff(PendingOrders):
@@ -49,7 +49,7 @@ class FirstVersion(PendingOrders):
         self._batches = 0
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
-        """The due ones, in the order of that rule; `now` in seconds."""
+        """The due orders by the rule above; `now` in seconds."""
         chosen = _take_due(self._due_again, self._is_pending, now, self._kept_for_again(limit))
         chosen += self._take_never_polled(now, limit - len(chosen))
         chosen += _take_due(self._due_again, self._is_pending, now, limit - len(chosen))

@@ -1,4 +1,4 @@
-"""What the policies to compare with have in common: the orders that are pending, and those whose grace has ended."""
+"""What the compared policies have in common: the orders that are pending, and those whose grace has ended."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -7,7 +7,7 @@ from benchmarks.schedule.scenario import Scenario
 
 
 class PendingOrders:
-    """Keeps the pending orders. A settled one is dropped when it is met: searching for it would take too long."""
+    """Keeps the pending orders. A settled one is dropped only when its turn comes: searching for it takes too long."""
 
     def __init__(self, scenario: Scenario) -> None:
         """For a scenario's number of orders and its grace."""
@@ -24,11 +24,11 @@ class PendingOrders:
         """Drop an order that its callback settled; `at` in seconds."""
         self._is_pending[order] = False
 
-    def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
-        """Drop the orders that an answer settled, and let the policy keep the others; `now` in seconds."""
+    def answered(self, now: float, polled: Sequence[int], settled: Collection[int]) -> None:
+        """Drop the orders that an answer settled, and queue the others again; `now` in seconds."""
         for order in settled:
             self._is_pending[order] = False
-        for order in asked:
+        for order in polled:
             if self._is_pending[order]:
                 self._poll_again(order, now)
 

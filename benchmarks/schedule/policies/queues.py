@@ -23,21 +23,21 @@ class OldestFirst(PendingOrders):
 
 
 class RoundRobin(PendingOrders):
-    """Never asked first, by age; then those not asked for longest."""
+    """Never polled first, by age; then those not polled for longest."""
 
     def __init__(self, scenario: Scenario) -> None:
         """For one scenario."""
         super().__init__(scenario)
-        self._asked: deque[int] = deque()
+        self._polled: deque[int] = deque()
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
         """The next in turn; `now` in seconds."""
         chosen = self._take_never_polled(now, limit)
-        while self._asked and len(chosen) < limit:
-            order = self._asked.popleft()
+        while self._polled and len(chosen) < limit:
+            order = self._polled.popleft()
             if self._is_pending[order]:
                 chosen.append(order)
         return chosen
 
     def _poll_again(self, order: int, now: float) -> None:
-        self._asked.append(order)
+        self._polled.append(order)
