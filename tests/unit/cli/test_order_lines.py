@@ -51,7 +51,7 @@ def test_a_stray_quote_spoils_its_own_line_only() -> None:
 
 
 @pytest.mark.parametrize(("row", "columns"), [("1", 1), ("1,,,", 4)])
-def test_another_number_of_columns_is_told(row: str, columns: int) -> None:
+def test_another_number_of_columns_is_reported(row: str, columns: int) -> None:
     (line,) = csv_lines(f"request_id,mobile\n{row}\n")
     assert line.error == f"line: has {columns} columns, while the header has 2"
 

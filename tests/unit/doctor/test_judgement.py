@@ -23,11 +23,11 @@ def test_a_clock_within_a_second_of_ours_is_right(ahead: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "told"), [(1.7, "1.700 s ahead of"), (-1.7, "1.700 s behind"), (1.001, "1.001 s ahead of")]
+    ("ahead", "detail"), [(1.7, "1.700 s ahead of"), (-1.7, "1.700 s behind"), (1.001, "1.001 s ahead of")]
 )
-def test_a_clock_that_is_off_by_more_is_a_warning_that_says_which_way(ahead: float, told: str) -> None:
+def test_a_clock_that_is_off_by_more_is_a_warning_that_says_the_direction(ahead: float, detail: str) -> None:
     check = judgement.clock(ahead)
-    assert (check.status, check.detail.startswith(f"{told} this host's clock")) == (Status.WARNING, True)
+    assert (check.status, check.detail.startswith(f"{detail} this host's clock")) == (Status.WARNING, True)
     assert "NTP" in str(check.remedy)
 
 
@@ -89,7 +89,7 @@ def test_a_redis_that_evicts_is_a_warning_that_says_what_is_lost(policy: str, lo
     assert lost in check.detail
 
 
-def test_a_policy_that_is_not_told_is_a_warning() -> None:
+def test_a_policy_that_is_unknown_is_a_warning() -> None:
     check = judgement.maxmemory_policy(None, "this user has no permissions")
     assert (check.status, check.detail) == (
         Status.WARNING,
@@ -103,7 +103,7 @@ def test_credentials_of_the_platforms_form_are_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accounts", "told"),
+    ("accounts", "detail"),
     [
         (account(sid="your-account-sid"), "the account SID of account 'shop' is not 32 letters and digits"),
         (account(sid=SID[:-1]), "the account SID of account 'shop' is not 32 letters and digits"),
@@ -114,11 +114,11 @@ def test_credentials_of_the_platforms_form_are_right() -> None:
     ],
 )
 def test_credentials_of_another_form_are_a_warning_that_shows_no_token(
-    accounts: dict[str, Credentials], told: str
+    accounts: dict[str, Credentials], detail: str
 ) -> None:
     (check,) = judgement.credentials(accounts, are_platforms=True)
     assert check.status is Status.WARNING
-    assert check.detail.startswith(told)
+    assert check.detail.startswith(detail)
     assert accounts["shop"].auth_token not in str(check)
 
 
@@ -131,19 +131,19 @@ def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
     ("kind", "status"),
     [("aof", Status.OK), ("snapshots", Status.OK), ("none", Status.WARNING), (None, Status.WARNING)],
 )
-def test_a_redis_that_keeps_nothing_or_does_not_tell_is_a_warning(kind: str | None, status: Status) -> None:
+def test_a_redis_that_keeps_nothing_or_does_not_say_is_a_warning(kind: str | None, status: Status) -> None:
     check = judgement.persistence(kind)
     assert (check.status, check.remedy is None) == (status, status is Status.OK)
 
 
 @pytest.mark.parametrize(
-    ("waiting", "told"),
+    ("waiting", "detail"),
     [
         (1, "1 message waits in Celery's default queue, celery"),
         (4000, "4,000 messages wait in Celery's default queue, celery"),
         (None, "unknown: it could not be read (no permission)"),
     ],
 )
-def test_messages_in_the_default_queue_are_a_warning(waiting: int | None, told: str) -> None:
+def test_messages_in_the_default_queue_are_a_warning(waiting: int | None, detail: str) -> None:
     check = judgement.default_queue(waiting, "no permission")
-    assert (check.status, check.detail.startswith(told)) == (Status.WARNING, True)
+    assert (check.status, check.detail.startswith(detail)) == (Status.WARNING, True)
