@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.platform.querying import AUTHORIZATION, CREDENTIALS, SIGN, ask, assert_shows_no_credential, failure
+from tests.contract.platform.querying import (
+    AUTHORIZATION,
+    CREDENTIALS,
+    SIGN,
+    ask,
+    assert_shows_no_credential,
+    failure,
+)
 from tests.contract.platform.raw_server import Peer, RawServer, http
 from worker.domain.records.query_errors import HttpError, Malformed, Refused
 from worker.domain.records.reports import IdKind
@@ -38,7 +45,7 @@ def test_the_request_is_the_documented_one() -> None:
     assert json.loads(body) == {"action": "getTrafficResult", "customParm": "1,2", "appid": "app-1"}
 
 
-def test_an_answer_is_what_the_platform_said_about_each_id() -> None:
+def test_an_answer_holds_what_the_platform_reported_for_each_id() -> None:
     with RawServer(http(BODY)) as server:
         answer = ask(server.url)
     assert [(report.traffic_sts, report.remark, report.ori_amount) for report in answer.said["1"]] == [
@@ -92,7 +99,7 @@ def test_a_redirect_without_end_is_not_read_to_its_end() -> None:
         ("X-Other: 1", None),
     ],
 )
-def test_a_status_other_than_200_tells_the_wait_asked_for(header: str, seconds: float | None) -> None:
+def test_a_status_other_than_200_holds_the_requested_wait(header: str, seconds: float | None) -> None:
     with RawServer(http("慢".encode(), header, status="429 Too Many Requests")) as server:
         error = failure(server.url)
     assert isinstance(error, HttpError)
@@ -128,7 +135,7 @@ def test_gb18030_is_malformed_where_the_header_does_not_say_so() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity", "raw deflate"])
-def test_a_compressed_answer_is_read_though_none_was_asked_for(coding: str) -> None:
+def test_a_compressed_answer_is_read_though_none_was_requested(coding: str) -> None:
     raw = zlib.compressobj(wbits=-15)
     bodies = {
         "gzip": gzip.compress(BODY, mtime=0),
