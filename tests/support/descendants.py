@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def end_with_all_descendants() -> None:
-    """From now on SIGTERM and Ctrl-C end this process and, hard, all that it started: nothing stays behind."""
+    """From now on SIGTERM and Ctrl-C end this process and kill all that it started."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
 
@@ -21,8 +21,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 def _descendants_of(process: int) -> list[int]:
-    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(pid): int(parent) for pid, parent in map(str.split, told.splitlines())}
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, listed.splitlines())}
     found = [process]
     for one in found:
         found.extend(pid for pid, parent in parents.items() if parent == one)

@@ -44,7 +44,7 @@ class OwnMariadb(ServerProcess):
             "--innodb-buffer-pool-size=64M",
             # A test's data need not survive the machine; it does survive kill -9 of the server.
             "--innodb-flush-log-at-trx-commit=2",
-            # Not UTC, so that a time stored without care is seen to be wrong.
+            # Not UTC, so that a time stored in the wrong zone is noticed.
             "--default-time-zone=+08:00",
         )
         give_up = time.monotonic() + _START_SECONDS
@@ -73,7 +73,7 @@ class OwnMariadb(ServerProcess):
         as_root = ["--user=root"] if os.geteuid() == 0 else []
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                # The machine's own settings are none of the tests' business.
+                # The machine's own settings must not reach the tests.
                 [path, "--no-defaults", *as_root, *arguments],
                 # A server that starts removes the temporary tables that it finds, whosever they are.
                 env={**os.environ, "TMPDIR": str(self._home)},
@@ -94,5 +94,5 @@ class OwnMariadb(ServerProcess):
 
 
 def _program(name: str) -> str | None:
-    # Debian keeps servers where only root's path leads.
+    # Debian keeps servers in folders that only root's PATH names.
     return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")

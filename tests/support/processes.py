@@ -29,7 +29,7 @@ def environment(**settings: object) -> dict[str, str]:
 
 
 class Program:
-    """A running program and what it has written so far. Use it as a context: whatever happens, nothing stays behind."""
+    """A running program and what it has written so far. Use it as a context, which always ends the program."""
 
     def __init__(self, *command: str, env: Mapping[str, str], log: Path) -> None:
         self._log = log
@@ -57,15 +57,15 @@ class Program:
 
     def children(self) -> list[int]:
         """The process ids of its children, as far as they live."""
-        told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        pairs = [tuple(map(int, line.split())) for line in told.splitlines()]
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
         return [child for child, parent in pairs if parent == self.pid]
 
     def wait_for(self, text: str, *, times: int = 1, seconds: float = _PATIENCE_SECONDS) -> None:
-        """Return once it has written a text so often. Raises AssertionError, with its output, when it does not."""
+        """Return once it has written a text `times` times. Raises AssertionError, with its output, when it does not."""
         try:
             eventually(lambda: self.output.count(text) >= times or self.has_ended(), text, seconds=seconds)
-            assert self.output.count(text) >= times, f"it ended without a word of {text!r}"
+            assert self.output.count(text) >= times, f"it ended without {text!r}"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output}") from None
 
@@ -126,7 +126,7 @@ def running_worker(
 def running_beat(
     env: Mapping[str, str], folder: Path, name: str = "beat", program: Sequence[str] = CELERY
 ) -> Iterator[Program]:
-    """A beat that starts to tick: of its ticks it says nothing."""
+    """A beat that has started; it logs nothing of its ticks."""
     with celery("beat", env=env, log=folder / f"{name}.log", program=program) as beat:
         beat.wait_for("is starting")
         yield beat
@@ -143,7 +143,7 @@ def running_platform(
         yield json.loads(ready)["url"]
 
 
-# All that a billing system needs to know of us: Celery's protocol, a task's name and its queue.
+# All that a billing system needs to know of the worker: Celery's protocol, a task's name and its queue.
 _CALLER = """
 import json, sys
 from celery import Celery
@@ -156,7 +156,7 @@ for name, args in json.load(sys.stdin):
 
 
 def send_tasks(broker: str, *tasks: tuple[str, list[Any]], backend: str = "") -> list[Any]:
-    """Send tasks from a program that imports nothing of ours; returns their answers where there is a backend."""
+    """Send tasks from a program that imports nothing of the project; returns their answers where there is a backend."""
     done = subprocess.run(
         [sys.executable, "-c", _CALLER, broker, backend],
         input=json.dumps(tasks),

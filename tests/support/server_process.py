@@ -1,4 +1,4 @@
-"""What the tests' own servers have in common: a folder, one process, and an end that leaves nothing behind."""
+"""What the tests' own servers have in common: a folder, one process, and a clean end."""
 
 import shutil
 import signal
@@ -27,7 +27,7 @@ class ServerProcess(ABC):
         return self._process.pid
 
     def has_ended(self) -> bool:
-        """Whether it was started and runs no more."""
+        """Whether it was started and no longer runs."""
         return self._process is not None and self._process.poll() is not None
 
     @property
@@ -54,7 +54,7 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def _initialise(self) -> None:
-        """Make what the first start needs."""
+        """Create what the first start needs."""
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:

@@ -26,7 +26,7 @@ _START_SECONDS = 60
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -50,7 +50,7 @@ class EmbeddedPostgres(ServerProcess):
         nobody = pwd.getpwnam("nobody")
         copy = self._home / "install" / self._package.name
         shutil.copytree(self._package / "pginstall", copy / "pginstall")
-        # On Linux the wheel's libraries lie beside the package, where the programs look for them.
+        # On Linux the wheel's libraries are next to the package, where the programs look for them.
         libraries = self._package.with_name(f"{self._package.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, copy.with_name(libraries.name))
@@ -97,7 +97,7 @@ class EmbeddedPostgres(ServerProcess):
             # A test's data need not survive the machine; it does survive kill -9 of the server.
             "fsync": "off",
             "full_page_writes": "off",
-            # Not UTC, so that a time stored without care is seen to be wrong.
+            # Not UTC, so that a time stored in the wrong zone is noticed.
             "timezone": "Asia/Shanghai",
         }
         self._process = self._launch("postgres", *(f"--{name}={value}" for name, value in settings.items()))
@@ -117,7 +117,7 @@ class EmbeddedPostgres(ServerProcess):
 
     def stop(self) -> None:
         """Stop the server in order, closing its connections; the data stays. Nothing happens where it does not run."""
-        # SIGINT is PostgreSQL's fast shutdown: clients are disconnected, nothing is waited for.
+        # SIGINT is PostgreSQL's fast shutdown: it disconnects clients and waits for nothing.
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
