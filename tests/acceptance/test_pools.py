@@ -1,4 +1,4 @@
-"""Every pool that the worker accepts polls without a first message and without beat; any other is refused by name."""
+"""Every pool that the worker accepts polls without a first message and without beat. Any other is refused by name."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Site:
-    """A database that holds one order, which the platform has settled; no beat runs, and nobody sends a message."""
+    """A database and a platform with one settled order. No beat runs, and no message is sent."""
 
     folder: Path
     database_url: str
@@ -73,9 +73,7 @@ def site(migrated_database_url: str, tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_polls_without_a_message_and_takes_orders_in(
-    pool: str, site: Site, own_valkey: EmbeddedValkey
-) -> None:
+def test_a_worker_polls_without_a_message_and_accepts_orders(pool: str, site: Site, own_valkey: EmbeddedValkey) -> None:
     site.enqueue_by_command(site.place("2016010000000001"))
     with running_worker(site.env(own_valkey.url), site.folder, "--pool", pool) as worker:
         site.wait_until_settled(1)
@@ -121,7 +119,7 @@ def test_the_main_process_of_prefork_holds_no_connection(site: Site, own_valkey:
             {},
             marks=pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed"),
         ),
-        # Celery's pool of greenlets, without the greenlets: it is refused before it is made.
+        # Celery's pool of greenlets, without the package: it is refused before it is made.
         (["--pool", "custom"], {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.gevent:TaskPool"}),
     ],
 )
@@ -137,10 +135,10 @@ def test_a_pool_of_greenlets_is_refused_in_one_sentence(
         check=False,
         timeout=60,
     )
-    told = (done.stdout + done.stderr).strip().splitlines()
-    assert (done.returncode, len(told)) == (1, 1), told
-    assert told[0].startswith("the worker does not start: the pool gevent ")
-    assert told[0].endswith(": use --pool prefork (the default), threads or solo")
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    assert (done.returncode, len(lines)) == (1, 1), lines
+    assert lines[0].startswith("the worker does not start: the pool gevent ")
+    assert lines[0].endswith(": use --pool prefork (the default), threads or solo")
 
 
 def started(env: dict[str, str], folder: Path, *arguments: str) -> Program:

@@ -1,4 +1,4 @@
-"""Two workers with nothing between them but database and broker: they share the accounts and keep the limit."""
+"""Two workers that share only the database and the broker divide the accounts and keep the limit."""
 
 import re
 from contextlib import ExitStack
@@ -84,6 +84,6 @@ def test_two_workers_share_the_accounts_and_keep_the_limit(
     assert all(spacing >= WINDOW for spacing in spacings.values())
     # Each took a good part of the queries, and of more than one account.
     for worker in workers:
-        asked = re.findall(r"asking the platform .*?account=(\S+)", worker.output)
-        assert len(asked) >= len(ACCOUNTS) * ORDERS_EACH // 10
-        assert len(set(asked)) > 1
+        queried = re.findall(r"asking the platform .*?account=(\S+)", worker.output)
+        assert len(queried) >= len(ACCOUNTS) * ORDERS_EACH // 10
+        assert len(set(queried)) > 1

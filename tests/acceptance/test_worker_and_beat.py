@@ -1,4 +1,4 @@
-"""The whole of it: a real worker and beat, the simulated platform as a process of its own, and a caller of tasks."""
+"""Everything together: a real worker and beat, the simulated platform as a process, and a caller of tasks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -42,6 +42,8 @@ STATES = {"1": "succeeded", "-1": "failed"}
 class Testbed:
     """Everything that runs for one test."""
 
+    __test__ = False  # pytest would collect it by its name
+
     stack: ExitStack
     folder: Path
     database_url: str
@@ -61,7 +63,7 @@ class Testbed:
         return self.stack.enter_context(running_beat(self.env, self.folder, name=name))
 
     def place(self, orders: Sequence[dict[str, object]]) -> None:
-        """Place orders at the platform, and tell the worker of them as a billing system does."""
+        """Place orders at the platform, and send them to the worker as a billing system does."""
         assert tell(self.platform, "orders", {"orders": orders}).status == 200
         known = [{key: order[key] for key in ("request_id", "mobile") if key in order} for order in orders]
         lists = [known[start : start + 100] for start in range(0, len(known), 100)]
@@ -95,8 +97,8 @@ class Testbed:
         rows = self.rows("SELECT request_id, state, ori_amount, settled_by, attention FROM recharge_orders")
         assert len(rows) == len(truth)
         for request_id, state, amount, settled_by, attention in rows:
-            told = truth[request_id]
-            assert (state, Decimal(amount)) == (STATES[told["status"]], Decimal(told["amount"]))
+            expected = truth[request_id]
+            assert (state, Decimal(amount)) == (STATES[expected["status"]], Decimal(expected["amount"]))
             assert (settled_by, attention) == ("query", None)
 
 
