@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.installation import ROOT, image_context, install, install_commands
 from tests.support.processes import ACCOUNT, running_beat, running_platform, running_worker, send_tasks
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.waiting import eventually
 
 SETTINGS = {
@@ -100,13 +100,13 @@ def test_worker_and_beat_settle_an_order(programs: Path, database_url: str, brok
         checks = json.loads(run(reconciler, "doctor", "--json", env=env, folder=tmp_path))
         assert {check["name"]: check["status"] for check in checks}["broker"] == "ok"
         placed = {**ORDER, "amount": "2.94", "outcome": "1", "settle_after": 0.0}
-        assert tell(platform_url, "orders", {"orders": [placed]}).status == 200
+        assert write_control(platform_url, "orders", {"orders": [placed]}).status == 200
         with running(programs, env, tmp_path):
             send_tasks(broker_url, ("reconciler.enqueue_orders", [[ORDER]]))
             final = eventually(
                 lambda: (found := row(database_url)) and found[2] != "pending" and found, "the order in a final state"
             )
-        assert look(platform_url, "record")["violations"] == []
+        assert read_control(platform_url, "record")["violations"] == []
     assert final == ("2016010000000219", "18812340804", "succeeded", 1, Decimal("2.94"), "query", None)
 
 

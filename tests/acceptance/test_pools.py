@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.support import command_line
 from tests.support.processes import Program, environment, running_platform, running_worker, send_tasks
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.servers import EmbeddedValkey, free_port
 from tests.support.waiting import eventually
 
@@ -48,7 +48,7 @@ class Site:
     def place(self, request_id: str) -> dict[str, str]:
         order = {"request_id": request_id, "mobile": "18812340804"}
         settled = {**order, "amount": "2.94", "outcome": "1", "settle_after": 0.0}
-        assert tell(self.platform, "orders", {"orders": [settled]}).status == 200
+        assert write_control(self.platform, "orders", {"orders": [settled]}).status == 200
         return order
 
     def enqueue_by_command(self, order: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ def test_a_worker_polls_without_a_message_and_accepts_orders(pool: str, site: Si
         site.wait_until_settled(3)
         assert worker.stop() == 0
     assert "Traceback" not in worker.output
-    assert look(site.platform, "record")["violations"] == []
+    assert read_control(site.platform, "record")["violations"] == []
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -97,7 +97,7 @@ def test_a_worker_polls_while_its_broker_is_away(pool: str, site: Site) -> None:
 def test_a_stop_waits_for_the_query_that_is_under_way(pool: str, site: Site, own_valkey: EmbeddedValkey) -> None:
     with running_worker(site.env(own_valkey.url), site.folder, "--pool", pool) as worker:
         send_tasks(own_valkey.url, ("reconciler.enqueue_order", [site.place("2016010000000001")]))
-        eventually(lambda: look(site.platform, "record")["arrivals"], "a query at the platform")
+        eventually(lambda: read_control(site.platform, "record")["arrivals"], "a query at the platform")
         assert worker.stop() == 0
     assert site.states() == ["succeeded"]
 

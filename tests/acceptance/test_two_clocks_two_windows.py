@@ -11,7 +11,7 @@ import pytest
 from tests.support.command_line import PROGRAM
 from tests.support.namespaces import in_time_namespace
 from tests.support.processes import CELERY, Program, celery, environment, running_platform, running_worker, send_tasks
-from tests.support.raw_query import APP_ID, SID, TOKEN, look
+from tests.support.raw_query import APP_ID, SID, TOKEN, read_control
 from tests.support.waiting import eventually
 
 SHORT, LONG = 1.0, 2.5
@@ -70,11 +70,11 @@ class Deployment:
 
     def arrivals(self) -> list[float]:
         """When the platform saw queries, in seconds of its monotonic clock."""
-        return [one["monotonic"] for one in look(self._platform, "record")["arrivals"]]
+        return [one["monotonic"] for one in read_control(self._platform, "record")["arrivals"]]
 
     def moment(self) -> float:
         """The time of that clock now."""
-        return float(look(self._platform, "record")["monotonic"])
+        return float(read_control(self._platform, "record")["monotonic"])
 
     def wait_for_queries(self, more: int) -> None:
         wanted = len(self.arrivals()) + more

@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from tests.support.processes import environment, running_beat, running_platform, running_worker, send_tasks
-from tests.support.raw_query import TOKEN, look
+from tests.support.raw_query import TOKEN, read_control
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -77,7 +77,7 @@ def test_two_workers_share_the_accounts_and_keep_the_limit(
         stack.enter_context(running_beat(env, tmp_path))
         eventually(lambda: known(migrated_database_url) == len(orders), "the orders")
         eventually(lambda: known(migrated_database_url, OPEN) == 0, "every order's final state", seconds=90)
-        record = look(platform, "record")
+        record = read_control(platform, "record")
     assert record["violations"] == []
     spacings = record["smallest_spacing"]
     assert len(spacings) == len(ACCOUNTS)

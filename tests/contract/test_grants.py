@@ -164,7 +164,7 @@ def test_a_slot_that_is_locked_is_skipped_at_once(bench: Workbench) -> None:
 
 def test_on_the_boot_that_wrote_the_row_the_boot_clock_decides_alone(bench: Workbench) -> None:
     bench.add("a", "b")
-    bench.ask([item("a")])
+    bench.reconcile([item("a")])
     bench.make_due()
     for hours in (-1, 1):
         _step_slot(bench, timedelta(hours=hours))
@@ -273,7 +273,7 @@ def test_accounts_that_share_a_sid_share_its_slots_and_take_turns(migrated_datab
     bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
     for account in ("a", "b"):
         bench.enqueue(*({"request_id": f"{account}{number}", "account": account} for number in range(400)))
-    queried = [bench.ask([]).account for _ in range(4)]
+    queried = [bench.reconcile([]).account for _ in range(4)]
     assert sorted(queried[:2]) == sorted(queried[2:]) == ["a", "b"]
     bench.close()
 

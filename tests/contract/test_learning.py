@@ -85,10 +85,10 @@ def test_of_an_order_that_comes_in_past_its_grace_neither_arrival_nor_callback_n
 ) -> None:
     bench.add("old", "older", age_seconds=700.0)
     bench.intake.record_callbacks([{"requestId": "old", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
-    bench.ask([item("older", "0", None)])
+    bench.reconcile([item("older", "0", None)])
     assert not observed(bench)
     bench.make_due()
-    bench.ask([item("older")])
+    bench.reconcile([item("older")])
     (poll,) = observed(bench).polls
     assert poll.is_hit
 
@@ -161,7 +161,7 @@ def test_a_grant_and_a_write_back_use_the_stored_schedule(bench: Workbench) -> N
     bench.add(*(f"r{number}" for number in range(101)), age_seconds=0.0)
     assert relearn(bench)
     bench.add("a", age_seconds=60_000.0)
-    query = bench.ask([item("a", "0", None)])
+    query = bench.reconcile([item("a", "0", None)])
     expected = schedule_of(bench).due_age(60_000.0) - 60_000.0
     waited = (bench.order("a").due_at - query.sent_at).total_seconds()
     assert waited == pytest.approx(min(expected, 360 * 60), rel=0.02)
@@ -177,7 +177,7 @@ def test_where_all_that_is_pending_fits_one_batch_orders_wait_for_less(
     bench.intake.record_callbacks([{"requestId": "settled", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
     bench.add("a", age_seconds=60_000.0)
     assert relearn(bench)
-    query = bench.ask([item("a", "0", None)])
+    query = bench.reconcile([item("a", "0", None)])
     waited = (bench.order("a").due_at - query.sent_at).total_seconds()
     # The order grows older while the test runs.
     assert (waited < 60_100 / SPARE_WAITS) is fits

@@ -83,7 +83,7 @@ def test_after_a_configuration_error_one_order_is_polled_every_15_windows_until_
 
     bench.put_state(replace(state, backoff_until=None))
     bench.clock.advance(bench.rules.spacing_seconds)
-    assert len(bench.ask([item("a")]).ids) == 1
+    assert len(bench.reconcile([item("a")]).ids) == 1
     bench.make_due()
     assert len(bench.take().ids) == 2
 
@@ -91,7 +91,7 @@ def test_after_a_configuration_error_one_order_is_polled_every_15_windows_until_
 def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:
     bench.add("ghost", "witness")
     for _ in range(3):
-        bench.ask([item("witness", "0", None)])
+        bench.reconcile([item("witness", "0", None)])
         bench.make_due()
     assert bench.order("ghost").lane is Lane.ALONE
     alone = 0
@@ -113,7 +113,7 @@ def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answer
 def test_a_whole_answer_without_items_makes_no_order_absent(bench: Workbench) -> None:
     bench.add("a", "b")
     for _ in range(5):
-        bench.ask([])
+        bench.reconcile([])
         bench.make_due()
     assert {(order.lane, order.absences) for order in bench.orders()} == {(Lane.BATCH, 0)}
 
@@ -131,7 +131,7 @@ def test_a_platform_that_answers_one_order_a_query_is_polled_one_by_one(bench: W
     assert query.is_alone, "only an order that was left out and is then answered alone proves it"
     assert {(order.absences, order.lane) for order in bench.orders()} == {(0, Lane.BATCH)}
 
-    assert len(bench.ask([]).ids) == 1
+    assert len(bench.reconcile([]).ids) == 1
     bench.put_state(replace(bench.state(), batch_retry_at=bench.order("r0").submitted_at))
     bench.make_due()
     both = bench.take()
@@ -152,8 +152,8 @@ def test_custom_parm_is_polled_one_by_one_until_the_platform_echoes_it(bench: Wo
 
 def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_request_id_is_kept(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": "18812340804"}, {"custom_parm": "c2", "mobile": "13900000001"})
-    bench.ask([item("p1", mobile="188****0804")])
-    bench.ask([item("p2", mobile="188****0804")])
+    bench.reconcile([item("p1", mobile="188****0804")])
+    bench.reconcile([item("p2", mobile="188****0804")])
     won, doubted = bench.order("c1"), bench.order("c2")
     assert (won.state, won.request_id) == (OrderState.SUCCEEDED, "p1")
     assert (doubted.state, doubted.attention, doubted.request_id) == (
@@ -169,7 +169,7 @@ def test_a_pending_order_past_the_age_limit_is_unresolved_once_it_was_polled_wit
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)).open()
     bench.add("old", age_seconds=3_601.0)
     bench.add("young", "younger", age_seconds=600.0)
-    bench.ask([item("young", "0", None), item("younger", "0", None)])
+    bench.reconcile([item("young", "0", None), item("younger", "0", None)])
     assert (bench.order("old").state, bench.order("old").attention) == (OrderState.UNRESOLVED, Attention.TOO_OLD)
     assert bench.order("young").state is OrderState.PENDING
     bench.close()

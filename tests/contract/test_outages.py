@@ -83,7 +83,7 @@ def test_a_stale_answer_returns_no_suspects(bench: Workbench) -> None:
 
 def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
     bench.add(*NAMES)
-    first = bench.ask([item("r0", "0", None)])
+    first = bench.reconcile([item("r0", "0", None)])
     bench.run("UPDATE recharge_orders SET absences = 2, due_at = '2100-01-01 00:00:00' WHERE request_id <> 'r0'")
     # The answer to this query decides whether the platform answers one order a query.
     probe = "lane = 'alone', due_at = submitted_at, check_requested_at = submitted_at"
@@ -124,7 +124,7 @@ def test_the_state_of_an_account_is_read_as_it_was_written(bench: Workbench) -> 
 
 def test_a_denied_order_keeps_its_count_and_the_time_of_the_first_denial(bench: Workbench) -> None:
     bench.add("a")
-    query = bench.ask([item("a", "-1", "0", remark="订单不存在")])
+    query = bench.reconcile([item("a", "-1", "0", remark="订单不存在")])
     order = bench.order("a")
     assert (order.denials, order.first_denied_at, order.denial_mark) == (1, query.sent_at, 0)
     assert order.attention is Attention.UNKNOWN_TO_PLATFORM

@@ -25,7 +25,7 @@ from worker.domain.scheduling.poll_schedule import prior_schedule
 
 def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbench) -> None:
     bench.add("won", "lost", "open", expected_amount="2.94")
-    query = bench.ask(
+    query = bench.reconcile(
         [item("won", remark="成功 🎉"), item("lost", "-1", "0.00", mobile="188****0804"), item("open", "0", None)]
     )
 
@@ -50,7 +50,7 @@ def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbenc
 def test_the_next_poll_of_an_order_waits_until_its_priority_is_positive(bench: Workbench) -> None:
     bench.add("young", age_seconds=2.0)
     bench.add("old", age_seconds=6_000.0)
-    query = bench.ask([item("young", "0", None), item("old", "0", None)])
+    query = bench.reconcile([item("young", "0", None), item("old", "0", None)])
     schedule = prior_schedule(bench.rules)
     for order in bench.orders():
         expected = next_due(order.submitted_at, schedule, query.sent_at, bench.rules)
@@ -63,7 +63,7 @@ def test_an_order_that_was_polled_is_in_the_bucket_of_its_age(bench: Workbench) 
     bench.add("old", age_seconds=60_000.0)
     bench.add("never")
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'never'")
-    bench.ask([item("young", "0", None), item("old", "0", None)])
+    bench.reconcile([item("young", "0", None), item("old", "0", None)])
     groups = {order.request_id: order.age_bucket for order in bench.orders()}
     assert groups == {"young": 1, "old": bucket_of(60_000.0, bench.rules), "never": 0}
     assert groups["old"] > 10
@@ -147,7 +147,7 @@ def test_the_same_refusal_written_twice_counts_once(bench: Workbench) -> None:
 
 def test_an_amount_that_differs_from_the_expected_one_settles_and_flags_the_order(bench: Workbench) -> None:
     bench.add("a", expected_amount="5.00")
-    bench.ask([item("a", amount="2.94")])
+    bench.reconcile([item("a", amount="2.94")])
     order = bench.order("a")
     assert (order.state, order.attention) == (OrderState.SUCCEEDED, Attention.AMOUNT_MISMATCH)
 
@@ -193,7 +193,7 @@ def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_se
 def test_items_of_orders_that_were_not_polled_are_kept_with_the_query_and_touch_no_order(bench: Workbench) -> None:
     bench.add("a", "bystander")
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'bystander'")
-    bench.ask([item("a"), item("bystander"), item("stranger")])
+    bench.reconcile([item("a"), item("bystander"), item("stranger")])
     assert bench.order("bystander").state is OrderState.PENDING
     assert bench.rows(QUERIES)[0]["added_items"] is not None
 
@@ -216,7 +216,7 @@ def test_a_write_back_to_a_database_that_is_away_is_retried_and_then_given_up(
 
 def test_times_are_the_databases(bench: Workbench) -> None:
     bench.add("a")
-    query = bench.ask([item("a")])
+    query = bench.reconcile([item("a")])
     order = bench.order("a")
     assert order.queried_at == query.sent_at
     assert order.settled_at is not None
@@ -239,8 +239,8 @@ def test_an_item_whose_request_id_is_also_a_polled_orders_custom_parm_is_looked_
 
 def test_a_hostile_answer_with_thousands_of_items_settles_nothing_and_is_bounded(bench: Workbench) -> None:
     bench.add("a")
-    bench.ask([item("a", remark=f"r{number}", custom_parm=f"p{number}") for number in range(5_000)])
+    bench.reconcile([item("a", remark=f"r{number}", custom_parm=f"p{number}") for number in range(5_000)])
     bench.make_due()
-    bench.ask([item(f"s{number}") for number in range(5_000)])
+    bench.reconcile([item(f"s{number}") for number in range(5_000)])
     assert bench.order("a").state is OrderState.PENDING
     assert max(len(row["added_items"] or "") for row in bench.rows(QUERIES)) <= 20_000

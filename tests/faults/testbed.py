@@ -25,7 +25,7 @@ from tests.faults.lanes import TestbedBroker, TestbedDatabase
 from tests.faults.points import Point, Points
 from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -248,7 +248,7 @@ class Testbed:
             if "custom_parm" in sent_fields:
                 order["custom_parm"] = f"parm-{order['request_id']}"
             orders.append(order | fields)
-        assert tell(self.platform_url, "orders", {"orders": orders}).status == 200
+        assert write_control(self.platform_url, "orders", {"orders": orders}).status == 200
         names = [str(order["request_id"]) for order in orders]
         if enqueue:
             self.enqueue(names, details=[_details(order, sent_fields) for order in orders])
@@ -348,17 +348,17 @@ class Testbed:
 
     def trouble(self, **faults: object) -> None:
         """The platform's faults from now on (the fields of `worker.simulator.faults.Faults`); none without any."""
-        answer = tell(self.platform_url, "faults", faults)
+        answer = write_control(self.platform_url, "faults", faults)
         assert answer.status == 200, answer.body
 
     def arrivals(self) -> list[dict[str, Any]]:
         """The queries that the platform has seen."""
-        arrivals: list[dict[str, Any]] = look(self.platform_url, "record")["arrivals"]
+        arrivals: list[dict[str, Any]] = read_control(self.platform_url, "record")["arrivals"]
         return arrivals
 
     def truth(self) -> dict[str, dict[str, Any]]:
         """The platform's truth, by request id."""
-        return {order["request_id"]: order for order in look(self.platform_url, "truth")["orders"]}
+        return {order["request_id"]: order for order in read_control(self.platform_url, "truth")["orders"]}
 
     def wait_for_arrivals(self, more: int = 1, *, seconds: float = 40.0) -> None:
         """Return once the platform has seen so many more queries."""
@@ -437,7 +437,7 @@ class Testbed:
         if self._recovery is not None:
             return
         seconds = self.bound() if bound is None else bound
-        healed_at = float(look(self.platform_url, "record?after=999999999")["monotonic"])
+        healed_at = float(read_control(self.platform_url, "record?after=999999999")["monotonic"])
         due = self._due(within=self.scale.reservation)
         due |= self.sent.orders - self.states().keys()
         due |= set(self.place(witnesses, wait=False))

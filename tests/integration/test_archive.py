@@ -48,7 +48,7 @@ def test_settled_orders_are_moved_whole_and_restored_as_they_were(bench: Workben
     bench.add("r1", mobile=MOBILE, expected_amount="2.94", custom_parm="c1")
     bench.add("r2", expected_amount="0.0001")
     bench.add("r3")
-    bench.ask(
+    bench.reconcile(
         [
             item("r1", amount="2.94", remark="成功 😀\n\"{}'\\"),
             item("r2", status="-1", amount=None, mobile="188****0804"),
@@ -161,7 +161,7 @@ def test_a_request_id_of_an_archived_order_is_never_filled_in_for_another(bench:
     put_into_archive(bench, cli, "1")
     bench.intake.cancel_orders([{"request_id": "newest"}])
     bench.enqueue({"custom_parm": "other", "mobile": MOBILE})
-    bench.ask([item("r-1", custom_parm="other", mobile="188****0804")])
+    bench.reconcile([item("r-1", custom_parm="other", mobile="188****0804")])
     found, other = bench.order("r-1"), bench.order("other")
     assert (other.state, other.request_id, other.attention) == ("pending", None, "conflicting_answer")
     assert (found.state, found.custom_parm) == ("succeeded", "c-1")
@@ -179,7 +179,7 @@ def test_a_kept_callback_finds_its_order_in_the_archive(bench: Workbench, cli: C
 
 def test_an_archived_order_is_shown_with_its_history(bench: Workbench, cli: CommandLine) -> None:
     bench.add("r-1", custom_parm="c-1", mobile=MOBILE)
-    query = bench.ask([item("r-1")])
+    query = bench.reconcile([item("r-1")])
     add_newest(bench)
     before = cli.json("order", "r-1")
     assert before["order"]["archived_at"] is None

@@ -154,7 +154,7 @@ def test_a_row_whose_request_id_is_filled_in_by_a_query_is_settled_on_a_tick(ben
     bench.open()
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
     assert record_all(bench, body("r1")) == answer_of(kept=1)
-    bench.ask([item("r1", "0", None, custom_parm="c1", mobile="188****0804")])
+    bench.reconcile([item("r1", "0", None, custom_parm="c1", mobile="188****0804")])
     bench.intake.match_some_callbacks()
     assert verdict_on(bench, "c1") == SUCCESS
 

@@ -50,7 +50,7 @@ def test_the_plan_is_what_the_next_grant_takes_and_changes_nothing(cli: CommandL
 
 def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, bench: Workbench) -> None:
     bench.add("polled", age_seconds=3_600.0)
-    bench.ask([item("polled", "0", None)])
+    bench.reconcile([item("polled", "0", None)])
     bench.make_due()
     bench.add("new", "wanted", age_seconds=1_320.0)
     bench.intake.check_orders([{"request_id": "wanted"}])
@@ -94,7 +94,7 @@ def test_an_account_that_may_not_be_queried_now_is_shown_with_the_time_until_the
 
 def test_while_the_window_runs_the_plan_says_so(cli: CommandLine, bench: Workbench) -> None:
     bench.add("a")
-    bench.ask([item("a")])
+    bench.reconcile([item("a")])
     plan = plan_of(cli)
     assert plan["waits"].startswith("the window of the last query runs until ")
     assert (plan["work"], plan["orders"], plan["may_query_now"]) == (None, [], False)

@@ -20,7 +20,7 @@ def names(rows: Any) -> list[str]:
 def test_orders_are_shown_newest_first_with_exact_amounts_and_times(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", expected_amount="2.5", mobile=MOBILE)
     bench.add("2", expected_amount="100")
-    bench.ask([item("1", amount="2.94"), item("2", status="-1", amount=None, mobile="188****0804")])
+    bench.reconcile([item("1", amount="2.94"), item("2", status="-1", amount=None, mobile="188****0804")])
     newest, oldest = cli.json("orders")
     assert (newest["request_id"], newest["state"], newest["expected_amount"]) == ("2", "failed", "100.00")
     assert (oldest["ori_amount"], oldest["expected_amount"], oldest["attention"]) == ("2.94", "2.50", "amount_mismatch")
@@ -32,7 +32,7 @@ def test_orders_are_shown_newest_first_with_exact_amounts_and_times(cli: Command
 def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", "2", expected_amount="2.94")
     bench.add("3", expected_amount="1")
-    bench.ask([item("1"), item("3")])
+    bench.reconcile([item("1"), item("3")])
     assert names(cli.json("orders")) == ["3", "2", "1"]
     assert names(cli.json("orders", "--limit", "2")) == ["3", "2"]
     assert names(cli.json("orders", "--state", "pending")) == ["2"]
@@ -45,7 +45,7 @@ def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, be
 
 def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", "2", "3", expected_amount="2.94")
-    bench.ask([item("1"), item("2", amount="9")])
+    bench.reconcile([item("1"), item("2", amount="9")])
     assert cli.json("orders", "--summary") == {
         "total": 3,
         "counts": [
@@ -74,7 +74,7 @@ def test_an_id_of_32_characters_is_in_one_piece_at_80_columns(
 ) -> None:
     bench.add(HEX, mobile=MOBILE, expected_amount="12345.50")
     bench.run("UPDATE recharge_orders SET id = 12345678, attention = 'rejected_by_platform'")
-    bench.ask([item(HEX, status="9")])
+    bench.reconcile([item(HEX, status="9")])
     bench.make_due()
     # The status shows an account SID that is no longer configured.
     bench.run("UPDATE query_budgets SET account_sid = :sid", sid=HEX)
@@ -101,13 +101,13 @@ def test_without_orders_the_list_says_so(cli: CommandLine) -> None:
 
 def test_an_order_is_shown_with_its_events_and_the_queries_that_polled_it(cli: CommandLine, bench: Workbench) -> None:
     bench.add("earlier")
-    bench.ask([item("earlier")])
+    bench.reconcile([item("earlier")])
     bench.add("1", "10", custom_parm=None)
-    bench.ask([item("10")])
+    bench.reconcile([item("10")])
     bench.make_due()
-    bench.ask([item("1", remark="成功")])
+    bench.reconcile([item("1", remark="成功")])
     bench.add("later")
-    bench.ask([item("later")])
+    bench.reconcile([item("later")])
     shown = cli.json("order", "1")
     assert shown["order"]["state"] == "succeeded"
     (settled,) = [event for event in shown["events"] if event["kind"] == "settled"]
@@ -125,9 +125,9 @@ def test_an_order_is_shown_with_its_events_and_the_queries_that_polled_it(cli: C
 
 def test_of_ids_that_differ_in_case_only_the_right_one_is_meant(cli: CommandLine, bench: Workbench) -> None:
     bench.add("ab")
-    bench.ask([item("ab")])
+    bench.reconcile([item("ab")])
     bench.add("AB", "a%", "a_")
-    bench.ask([item("AB")])
+    bench.reconcile([item("AB")])
     assert cli.json("order", "AB")["order"]["request_id"] == "AB"
     assert len(cli.json("order", "AB")["queries"]) == 1
     assert len(cli.json("order", "ab")["queries"]) == 1
@@ -198,7 +198,7 @@ def test_a_check_refuses_what_is_unknown_or_not_pending_and_accepts_the_rest(
     cli: CommandLine, bench: Workbench
 ) -> None:
     bench.add("1", "2")
-    bench.ask([item("1")])
+    bench.reconcile([item("1")])
     answer = cli.json("check", "1", "2", "4", status=1)
     assert answer["queued"] == 1
     errors = {one["ref"]: one["errors"] for one in answer["rejected"]}
@@ -211,7 +211,7 @@ def test_a_check_refuses_what_is_unknown_or_not_pending_and_accepts_the_rest(
 def test_the_status_shows_when_the_next_query_may_be_sent(cli: CommandLine, bench: Workbench) -> None:
     cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
     bench.add("1")
-    bench.ask([item("1")])
+    bench.reconcile([item("1")])
     state = cli.json("status")
     (slot,) = state["slots"]
     assert (slot["accounts"], slot["slot"], slot["in_flight_query_id"]) == (["default"], 0, None)

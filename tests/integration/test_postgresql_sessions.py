@@ -64,7 +64,7 @@ def settle_an_order(url: str) -> None:
     bench = Workbench(url).open()
     try:
         (before,) = bench.add("1000")
-        bench.ask([item("1000", remark=REMARK)])
+        bench.reconcile([item("1000", remark=REMARK)])
         order = bench.order("1000")
         assert (order.state, order.remark) == ("succeeded", REMARK)
         with bench.database.read() as connection:

@@ -150,10 +150,10 @@ def test_checks_fill_half_a_batch_at_most(bench: Workbench) -> None:
 def test_a_check_costs_no_slot_of_its_own_and_is_done_once_answered(bench: Workbench) -> None:
     bench.add("r1", age_seconds=0)
     bench.intake.check_orders(references("r1"))
-    bench.ask([item("r1", "0", None)])
+    bench.reconcile([item("r1", "0", None)])
     assert bench.order("r1").check_requested_at is None
     bench.intake.check_orders(references("r1"))
-    bench.ask([item("r1")])
+    bench.reconcile([item("r1")])
     assert states_of(bench) == {"r1": "succeeded"}
 
 

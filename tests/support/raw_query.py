@@ -88,11 +88,11 @@ def exchange(
         connection.close()
 
 
-def look(url: str, path: str) -> Any:
+def read_control(url: str, path: str) -> Any:
     """Read from the platform's control endpoint."""
     return exchange(url, "GET", f"/simulator/{path}", None, {}).json
 
 
-def tell(url: str, path: str, value: Mapping[str, object] | Sequence[object]) -> Answered:
+def write_control(url: str, path: str, value: Mapping[str, object] | Sequence[object]) -> Answered:
     """Write to the platform's control endpoint."""
     return exchange(url, "POST", f"/simulator/{path}", json.dumps(value).encode(), {})

@@ -114,7 +114,7 @@ class Workbench:
         assert query is not None, "no query was granted"
         return query
 
-    def ask(self, answer: "Sequence[Report]") -> Query:
+    def reconcile(self, answer: "Sequence[Report]") -> Query:
         """One whole pass that is answered with these items; afterwards the window has passed."""
         query = self.take()
         self.write_back.answered(query, answer_to(query, answer))

@@ -48,7 +48,7 @@ def client_of(
     )
 
 
-def ask(
+def send_query(
     url: str,
     *,
     deadline: float = 5.0,
@@ -66,7 +66,7 @@ def ask(
 def failure(url: str, *, deadline: float = 5.0, ago: float = 0.0, ca_file: str | None = None) -> QueryError:
     """The error of a failed query; neither it nor a cause of it shows a credential."""
     with pytest.raises(QueryError) as caught:
-        ask(url, deadline=deadline, ago=ago, ca_file=ca_file)
+        send_query(url, deadline=deadline, ago=ago, ca_file=ca_file)
     error = caught.value
     assert_shows_no_credential(f"{error!s} {error!r} {error.args} {vars(error)}")
     assert error.__cause__ is None

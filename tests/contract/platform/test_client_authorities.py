@@ -8,7 +8,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.contract.platform.querying import ask, failure
+from tests.contract.platform.querying import failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
 from worker.domain.records.query_errors import Unreachable
 
@@ -31,7 +31,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_trusted(server: RawServer, ca_file: str | None = None) -> None:
-    assert ask(server.url, ca_file=ca_file).said["1"][0].traffic_sts == "1"
+    assert send_query(server.url, ca_file=ca_file).said["1"][0].traffic_sts == "1"
 
 
 def assert_not_trusted(server: RawServer, ca_file: str | None = None) -> None:

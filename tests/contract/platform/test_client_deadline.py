@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.contract.platform.querying import CREDENTIALS, DEADLINE, NOW, ask, client_of, failure
+from tests.contract.platform.querying import CREDENTIALS, DEADLINE, NOW, client_of, failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Reply, http
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
@@ -196,7 +196,7 @@ def test_a_second_address_is_tried_where_the_first_refuses(monkeypatch: pytest.M
         there = ("127.0.0.1", int(server.url.rpartition(":")[2]))
         entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (refusing, there)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
-        assert ask("http://platform.invalid").said["1"][0].traffic_sts == "1"
+        assert send_query("http://platform.invalid").said["1"][0].traffic_sts == "1"
     assert server.connections == 1
 
 
@@ -211,7 +211,7 @@ def test_a_platform_with_an_untrusted_certificate_is_unreachable() -> None:
 def test_a_query_over_tls_is_answered_or_fails_as_without() -> None:
     trusted = str(CERTIFICATE)
     with RawServer(http(BODY), tls=True) as server:
-        assert ask(server.url, ca_file=trusted).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url, ca_file=trusted).said["1"][0].traffic_sts == "1"
     with RawServer(lambda peer: peer.drip(http(BODY)), tls=True) as server:
         assert isinstance(failure(server.url, deadline=DEADLINE, ca_file=trusted), DeadlineExceeded)
     with RawServer(lambda peer: peer.reset(), tls=True) as server:

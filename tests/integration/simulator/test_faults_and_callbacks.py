@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, look, tell
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read_control, write_control
 from worker.simulator import Account, Delay, Faults, NewOrder, Simulator, SimulatorConfig, http_sink
 from worker.simulator.control import is_loopback
 
@@ -214,18 +214,18 @@ def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> Non
 def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> None:
     url = troubled().url
     orders = [{"request_id": str(n), "app_id": APP_ID, "mobile": "18812340804", "outcome": "-1"} for n in range(3000)]
-    registered = tell(url, "orders", {"orders": orders}).json
+    registered = write_control(url, "orders", {"orders": orders}).json
     assert (registered["registered"], registered["request_ids"][:2]) == (3000, ["0", "1"])
     assert RawQuery(ids="7").send(url).json["trafficSts"] == "-1"
-    assert tell(url, "answers", {"shape": "array", "numbers": True}).json == {"status": "ok"}
+    assert write_control(url, "answers", {"shape": "array", "numbers": True}).json == {"status": "ok"}
     assert RawQuery(ids="7").send(url).json[0]["trafficSts"] == -1
-    assert tell(url, "faults", {"shares": {"http-503": 1}, "retry_after": 2, "latency": "0.01"}).status == 200
+    assert write_control(url, "faults", {"shares": {"http-503": 1}, "retry_after": 2, "latency": "0.01"}).status == 200
     assert RawQuery(ids="7").send(url).status == 503
-    assert tell(url, "faults", {}).status == 200
+    assert write_control(url, "faults", {}).status == 200
     assert RawQuery(ids="7").send(url).status == 200
-    assert len(look(url, "truth")["orders"]) == 3000
-    assert [one["number"] for one in look(url, "record?after=3")["arrivals"]] == [4]
-    assert look(url, "health") == {"status": "ok"}
+    assert len(read_control(url, "truth")["orders"]) == 3000
+    assert [one["number"] for one in read_control(url, "record?after=3")["arrivals"]] == [4]
+    assert read_control(url, "health") == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -242,14 +242,14 @@ def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> 
 def test_wrong_values_are_answered_with_what_is_accepted(
     troubled: Troubled, path: str, value: Any, message: str
 ) -> None:
-    answered = tell(troubled().url, path, value)
+    answered = write_control(troubled().url, path, value)
     assert answered.status == 400
     assert message in answered.json["error"]
 
 
 def test_the_control_endpoint_names_its_routes_and_reads_json_only(troubled: Troubled) -> None:
     url = troubled().url
-    assert tell(url, "record", {}).status == 404
+    assert write_control(url, "record", {}).status == 404
     assert exchange(url, "POST", "/simulator/faults", b"{", {}).status == 400
     assert exchange(url, "GET", "/simulator/record?after=x", None, {}).status == 400
 

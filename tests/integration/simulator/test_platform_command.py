@@ -13,7 +13,7 @@ import redis
 
 import worker.simulator
 from tests.support.command_line import PROGRAM
-from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, look, tell
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, read_control, write_control
 
 pytestmark = pytest.mark.slow
 
@@ -65,13 +65,13 @@ def test_options_of_the_command_reach_the_platform(tmp_path: Path) -> None:
     with running(*options, environment={}) as (_, url):
         query = RawQuery(sid="s", token="t", app_id="a", ids="5")
         assert query.send(url).json["list"][0]["trafficSts"] == -1
-        assert look(url, "record")["window_seconds"] == 0.05
+        assert read_control(url, "record")["window_seconds"] == 0.05
     assert json.loads(path.read_text(encoding="utf-8"))["ids"] == ["5"]
 
 
 def test_the_window_is_read_from_the_environment() -> None:
     with running(environment=ACCOUNT | {"RECONCILER_QUERY_WINDOW_SECONDS": "2"}) as (_, url):
-        assert look(url, "record")["window_seconds"] == 2
+        assert read_control(url, "record")["window_seconds"] == 2
 
 
 def env_file(**settings: object) -> None:
@@ -84,13 +84,13 @@ def test_account_and_limit_are_read_from_env_in_the_working_directory() -> None:
     env_file(reconciler_query_window_seconds=2)
     with running(environment={"RECONCILER_QUERY_WINDOW_SECONDS": ""}) as (_, url):
         assert RawQuery(ids="5").send(url).status == 200
-        assert look(url, "record")["window_seconds"] == 2
+        assert read_control(url, "record")["window_seconds"] == 2
 
 
 def test_the_environment_overrides_env_and_an_option_overrides_both() -> None:
     env_file(RECONCILER_QUERY_WINDOW_SECONDS=2, RECONCILER_QUERIES_PER_WINDOW=5)
     with running("--queries-per-window", "7", environment={"RECONCILER_QUERY_WINDOW_SECONDS": "3"}) as (_, url):
-        record = look(url, "record")
+        record = read_control(url, "record")
     assert (record["window_seconds"], record["queries_per_window"]) == (3, 7)
 
 
@@ -135,7 +135,7 @@ def test_a_port_that_is_in_use_is_reported_in_one_line() -> None:
 @pytest.mark.brokers("redis")
 def test_callbacks_are_sent_as_tasks_on_the_queue_of_orders(broker_url: str) -> None:
     with running("--callback-broker", broker_url, "--delay", "0", "--failed-share", "0") as (_, url):
-        assert tell(url, "orders", {"orders": [{"request_id": "1", "mobile": "18812340804"}]}).status == 200
+        assert write_control(url, "orders", {"orders": [{"request_id": "1", "mobile": "18812340804"}]}).status == 200
         with redis.Redis.from_url(broker_url) as broker:
             taken = broker.blpop(["reconciler.orders"], timeout=20)
     assert isinstance(taken, tuple | list)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, look, platform_stamp
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, platform_stamp, read_control
 from worker.simulator import Account, AnswerStyle, Delay, KeyCase, NewOrder, Outcome, Shape, Simulator, SimulatorConfig
 from worker.simulator import UnknownAnswer as Unknown
 
@@ -176,7 +176,7 @@ def test_a_query_within_the_window_is_refused_counted_and_recorded(tmp_path: Pat
         assert RawQuery(ids="1,2").send(running.url).status == 200
         second = RawQuery(ids="3").send(running.url)
         assert "频繁" in second.json["statusMsg"]
-        seen = look(running.url, "record")
+        seen = read_control(running.url, "record")
     assert seen["counts"] == {"arrivals": 2, "ids": 3, "answered": 1, "refused": 1, "violations": 1}
     assert seen["violations"][0]["kind"] == "limit"
     assert 0 < seen["smallest_spacing"][SID] < 60
@@ -273,7 +273,7 @@ def test_the_truth_of_adopted_orders_depends_on_seed_and_id_alone() -> None:
     def truth(*ids: str, seed: int = 1) -> dict[str, tuple[str, str]]:
         with simulator(adopt=True, seed=seed, failed_share=0.3, stuck_share=0.2) as running:
             RawQuery(ids=",".join(ids)).send(running.url)
-            orders = look(running.url, "truth")["orders"]
+            orders = read_control(running.url, "truth")["orders"]
             return {order["request_id"]: (order["outcome"], order["amount"]) for order in orders}
 
     ids = [str(number) for number in range(1, 60)]
