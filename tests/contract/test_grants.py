@@ -190,7 +190,7 @@ def test_a_row_is_of_this_boot_even_in_the_microsecond_in_which_it_was_written(b
         assert bench.grants.take(bench.slot) is None
 
 
-def test_another_boot_goes_by_the_databases_clock(bench: Workbench) -> None:
+def test_another_boot_uses_the_databases_clock(bench: Workbench) -> None:
     bench.add("a")
     bench.take()
     bench.add("b")
@@ -202,7 +202,7 @@ def test_another_boot_goes_by_the_databases_clock(bench: Workbench) -> None:
     other.close()
 
 
-def test_the_same_boot_id_with_a_reading_ahead_of_ours_goes_by_the_databases_clock(bench: Workbench) -> None:
+def test_the_same_boot_id_with_a_reading_ahead_of_ours_uses_the_databases_clock(bench: Workbench) -> None:
     bench.add("a")
     bench.take()
     bench.add("b")

@@ -18,7 +18,7 @@ def fail(bench: Workbench, error: QueryError) -> None:
     bench.put_state(replace(bench.state(), backoff_until=None))
 
 
-def test_a_refused_batch_is_halved_until_the_culprit_stands_alone_and_the_others_settle(bench: Workbench) -> None:
+def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settle(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(100)))
     refused = 0
     while any(order.state is OrderState.PENDING for order in bench.orders() if order.request_id != "r42"):

@@ -112,7 +112,9 @@ def test_the_informed_knows_what_share_settles_by_which_age_and_how_many_callbac
 
 
 @pytest.mark.parametrize("some", [[], [STUCK, STUCK]])
-def test_the_informed_goes_on_where_nothing_ever_settles(some: list[tuple[float, float | None, float | None]]) -> None:
+def test_the_informed_continues_where_nothing_ever_settles(
+    some: list[tuple[float, float | None, float | None]],
+) -> None:
     scenario = make_scenario(some)
     assert true_curve(scenario.orders, AGES).settled == (0.0,) * len(AGES.edges)
     assert simulate(scenario, POLICIES["informed"](scenario)).learned_at == [None] * len(some)

@@ -106,7 +106,7 @@ def test_a_number_stays_a_number_so_that_it_is_refused_where_a_string_is_due() -
         ("[" * 1000, "nested deeper"),
     ],
 )
-def test_a_line_that_is_not_json_is_refused_and_the_rest_goes_on(text: str, why: str) -> None:
+def test_a_line_that_is_not_json_is_refused_and_the_rest_is_read(text: str, why: str) -> None:
     first, second = json_lines(f'{text}\n{{"request_id":"2"}}\n')
     assert first.error is not None
     assert why in first.error

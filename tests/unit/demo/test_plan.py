@@ -49,7 +49,7 @@ def test_the_platform_charges_what_is_expected_but_for_one_order() -> None:
     assert [order.fate for order in different] == [Fate.WRONG_AMOUNT]
 
 
-def test_what_settles_in_silence_is_placed_with_a_lost_callback() -> None:
+def test_an_order_that_settles_without_a_callback_is_placed_with_a_lost_one() -> None:
     for order in plan_of(200).orders:
         assert order.placing()["callback_lost"] is (order.fate is not Fate.CALLBACK)
         assert order.placing()["unknown"] is (order.fate is Fate.UNKNOWN)

@@ -93,7 +93,7 @@ def test_what_an_answer_says_of_an_order_that_another_query_holds_only_leaves_an
     assert answered([make_order()], [], rows=[row]).changes[0].events == ()
 
 
-def test_a_callback_that_came_first_stands_and_a_contradiction_is_a_late_conflict() -> None:
+def test_a_callback_that_came_first_counts_and_a_contradiction_is_a_late_conflict() -> None:
     settled = make_order(state=OrderState.SUCCEEDED, traffic_sts=1)
     effects = answered([make_order()], [make_report(traffic_sts="-1")], rows=[settled])
     assert after(effects) == replace(settled, attention=Attention.LATE_CONFLICT)

@@ -56,7 +56,7 @@ def test_other_failures_neither_count_nor_reset_the_count(other: QueryError) -> 
     assert answer(ten, 3)[1] == [None, None, (2, 23)]
 
 
-def test_a_failure_between_resets_the_count_of_answers_and_the_outage_goes_on() -> None:
+def test_a_failure_between_resets_the_count_of_answers_and_the_outage_continues() -> None:
     state, _ = answer(fail(make_state(), *[HttpError(503)] * 10), 2)
     state = fail(state, HttpError(503), first=11)
     assert answer(state, 3)[1] == [None, None, (2, 21)]
