@@ -1,6 +1,6 @@
 """Servers, databases and brokers for every test.
 
-A test that asks for `database_url`, `migrated_database_url` or `broker_url` runs once for each server there is: SQLite,
+A test that takes `database_url`, `migrated_database_url` or `broker_url` runs once for each server: SQLite,
 those that RECONCILER_TEST_... variables name, and a PostgreSQL and a Valkey that the tests start where these name none.
 
 RECONCILER_TEST_EXAMPLES=20 makes the long random tests (tests/histories, tests/fuzz) try twenty times as many examples.
@@ -35,12 +35,12 @@ hypothesis.settings.load_profile("tests")
 
 
 def pytest_configure() -> None:
-    """Forget the settings of whoever runs the tests, for the programs that tests start as well."""
+    """Forget the settings of the user's environment, for the programs that tests start as well."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell has what it starts in the background ignore it, and the programs that tests start would do so, too.
+        # A shell lets what it starts in the background ignore it, and so would the programs that tests start.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        # So does `nohup`. A handler that does nothing keeps the tests going, and ends where another program begins.
+        # So does `nohup`. A handler that does nothing keeps the tests running; a started program does not get it.
         signal.signal(signal.SIGHUP, lambda *_: None)
     for name in list(os.environ):
         if name.startswith("RECONCILER_") and not name.startswith("RECONCILER_TEST_"):
@@ -68,7 +68,7 @@ def _is_there(kinds: Kinds, name: str) -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each server there is, or for those that its marker names."""
+    """Run a test once for each server, or for those that its marker names."""
     for fixture, kinds, marker in (
         ("database_server", DATABASES, "databases"),
         ("broker_kind", BROKERS, "brokers"),
@@ -124,7 +124,7 @@ def mariadb_server() -> Iterator[Mariadb]:
 
 @pytest.fixture
 def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
-    """Each database server there is, one after the other; for tests that need several databases of one server."""
+    """Each database server, one after the other; for tests that need several databases of one server."""
     server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
     return server
 
@@ -139,7 +139,7 @@ def database_url(database_server: DatabaseServer) -> Iterator[str]:
 @pytest.fixture
 def migrated_database_url(database_server: DatabaseServer) -> Iterator[str]:
     """URL of a database of this test's own, at Alembic's head."""
-    # Here, so that the tests that need no database run without the database's code.
+    # Imported here, so that the tests that need no database run without the database's code.
     from worker.database.migrations import upgrade
 
     with database_server.migrated(upgrade) as url:
@@ -174,7 +174,7 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def broker_url(broker_kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL of a broker whose two queues of ours are empty, before and after."""
+    """URL of a broker on which the project's two queues are empty, before and after."""
     url: str = request.getfixturevalue(f"{broker_kind}_url")
     remove_queues(url)
     yield url

@@ -1,4 +1,4 @@
-"""`reconciler demo` as a person's first poll: real processes, no terminal."""
+"""`reconciler demo` as a person runs it first: real processes, no terminal."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SMALL = ("--orders", "120", "--window", "0.5")
 
 @contextmanager
 def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
-    # A session of its own: whatever the demo starts can be found by it, and is ended with the test.
+    # A session of its own: every process that the demo starts is found by it, and is ended with the test.
     # Not pytest's folder: the path of a Unix socket may not exceed about 100 bytes.
     with (
         tempfile.TemporaryDirectory(prefix="demo-test-", dir="/tmp") as folder,
@@ -61,7 +61,7 @@ def session_is(pid: int, leader: int) -> bool:
     return False
 
 
-def wait_until_playing(process: subprocess.Popen[str]) -> None:
+def wait_until_running(process: subprocess.Popen[str]) -> None:
     assert process.stdout
     for line in process.stdout:
         if "queries:" in line:
@@ -77,7 +77,7 @@ def seconds_until_gone(leader: int, *, patience: float = 15.0) -> float:
     return time.monotonic() - start
 
 
-def test_it_settles_every_order_and_leaves_nothing_running() -> None:
+def test_the_demo_settles_every_order_and_leaves_nothing_running() -> None:
     with demo(*SMALL) as process:
         said, errors = process.communicate(timeout=90)
         assert (process.returncode, errors) == (0, "")
@@ -98,13 +98,13 @@ def test_it_settles_every_order_and_leaves_nothing_running() -> None:
     assert said.rstrip().splitlines()[-1].startswith("Result: all is well")
 
 
-def test_with_servers_that_were_given_it_uses_them_and_tells_the_summary_as_json(
+def test_given_servers_are_used_and_the_summary_is_printed_as_json(
     migrated_database_url: str, own_valkey: EmbeddedValkey
 ) -> None:
     given = ("--database-url", migrated_database_url, "--broker-url", own_valkey.url)
     with demo(*SMALL, "--json", *given) as process:
-        said, told = process.communicate(timeout=90)
-        assert process.returncode == 0, said + told
+        said, errors = process.communicate(timeout=90)
+        assert process.returncode == 0, said + errors
     summary = json.loads(said)
     assert summary["good"]
     assert (summary["agreed"], summary["both_pending"], summary["given_up"], summary["wrong"]) == (116, 3, 1, 0)
@@ -112,9 +112,9 @@ def test_with_servers_that_were_given_it_uses_them_and_tells_the_summary_as_json
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_all_that_it_started(number: signal.Signals) -> None:
+def test_a_signal_ends_the_demo_and_all_that_it_started(number: signal.Signals) -> None:
     with demo(*SMALL) as process:
-        wait_until_playing(process)
+        wait_until_running(process)
         process.send_signal(number)
         said, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (128 + number, "")
@@ -122,9 +122,9 @@ def test_a_signal_ends_it_and_all_that_it_started(number: signal.Signals) -> Non
         assert session_of(process.pid) == []
 
 
-def test_killed_hard_it_leaves_nothing_running() -> None:
+def test_a_killed_demo_leaves_nothing_running() -> None:
     with demo(*SMALL) as process:
-        wait_until_playing(process)
+        wait_until_running(process)
         assert len(session_of(process.pid)) > 5
         process.kill()
         process.wait(10)
@@ -139,7 +139,7 @@ def test_killed_hard_it_leaves_nothing_running() -> None:
         (("--database-url", "postgresql://127.0.0.1:1/none"), "the database is away: "),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line(options: tuple[str, str], fault: str) -> None:
+def test_servers_that_cannot_be_used_are_reported_in_one_line(options: tuple[str, str], fault: str) -> None:
     with demo(*options) as process:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
@@ -148,9 +148,9 @@ def test_what_cannot_be_used_is_told_in_one_line(options: tuple[str, str], fault
         assert session_of(process.pid) == []
 
 
-def test_a_broker_whose_orders_another_worker_takes_is_refused(own_valkey: EmbeddedValkey) -> None:
+def test_a_broker_whose_orders_another_worker_consumes_is_refused(own_valkey: EmbeddedValkey) -> None:
     with demo(*SMALL, "--broker-url", own_valkey.url) as first:
-        wait_until_playing(first)
+        wait_until_running(first)
         with demo(*SMALL, "--broker-url", own_valkey.url) as second:
             _, errors = second.communicate(timeout=60)
             assert second.returncode == 1

@@ -28,7 +28,7 @@ ANSWER = http(b'{"requestId":"2016010000000001","trafficSts":"1","oriAmount":"2.
     ],
     ids=lambda value: next(iter(value), "none") if isinstance(value, dict) else None,
 )
-def test_a_private_authority_is_trusted_where_it_is_named(
+def test_a_private_authority_is_trusted_where_a_setting_names_it(
     variables: Mapping[str, str],
     outcome: str,
     state: str,
@@ -50,9 +50,9 @@ def test_a_private_authority_is_trusted_where_it_is_named(
             "platform_url": platform.url,
         }
         short = {"query_window_seconds": 1, "request_deadline_seconds": 4, "callback_grace_seconds": 0.05}
-        # The machine that runs the tests may name authorities.
-        nobody = {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}
-        env = {**environment(**urls, **short, tick_seconds=0.1), **nobody, **variables}
+        # The environment of this machine may name authorities.
+        no_authorities = {"SSL_CERT_FILE": "", "REQUESTS_CA_BUNDLE": ""}
+        env = {**environment(**urls, **short, tick_seconds=0.1), **no_authorities, **variables}
         with running_worker(env, tmp_path, "--pool", "solo"):
             order = {"request_id": "2016010000000001", "mobile": "18812340804"}
             send_tasks(own_valkey.url, ("reconciler.enqueue_order", [order]))

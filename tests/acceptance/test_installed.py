@@ -1,4 +1,4 @@
-"""The documented install, and nothing beside it, does the work: its commands make it, its own programs run it."""
+"""The documented install suffices: its commands make it, and only its own programs run it."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.installation import ROOT, image_context, install, install_commands
 from tests.support.processes import ACCOUNT, running_beat, running_platform, running_worker, send_tasks
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.waiting import eventually
 
 SETTINGS = {
@@ -67,10 +67,10 @@ def row(database_url: str) -> tuple[object, ...] | None:
 @pytest.mark.timeout(700)
 def test_the_environment_holds_the_pinned_runtime_packages_and_no_others(programs: Path, tmp_path: Path) -> None:
     env = {"PATH": "/usr/bin:/bin"}
-    told = json.loads(run(programs / "python", "-c", INSTALLED, env=env, folder=tmp_path))
+    installed = json.loads(run(programs / "python", "-c", INSTALLED, env=env, folder=tmp_path))
     # What `venv` itself puts there, and the project.
     others = {"pip", "setuptools", "recharge-reconciler"}
-    there = {str(canonicalize_name(name)): version for name, version in told.items()}
+    there = {str(canonicalize_name(name)): version for name, version in installed.items()}
     lines = (ROOT / "requirements" / "runtime.txt").read_text("utf-8").splitlines()
     pins = [Requirement(line.removesuffix("\\")) for line in lines if line[:1].isalnum()]
     wanted = {
@@ -88,7 +88,7 @@ def test_the_environment_holds_the_pinned_runtime_packages_and_no_others(program
 @pytest.mark.databases("postgresql")
 @pytest.mark.brokers("redis", "rabbitmq")
 def test_worker_and_beat_settle_an_order(programs: Path, database_url: str, broker_url: str, tmp_path: Path) -> None:
-    # Nothing of the checkout, of this environment or of the coverage reaches the programs.
+    # The programs get nothing of the checkout, of this environment or of the coverage.
     bare = {"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **ACCOUNT}
     reconciler = str(programs / "reconciler")
     with running_platform(
@@ -100,13 +100,13 @@ def test_worker_and_beat_settle_an_order(programs: Path, database_url: str, brok
         checks = json.loads(run(reconciler, "doctor", "--json", env=env, folder=tmp_path))
         assert {check["name"]: check["status"] for check in checks}["broker"] == "ok"
         placed = {**ORDER, "amount": "2.94", "outcome": "1", "settle_after": 0.0}
-        assert tell(platform_url, "orders", {"orders": [placed]}).status == 200
+        assert write_control(platform_url, "orders", {"orders": [placed]}).status == 200
         with running(programs, env, tmp_path):
             send_tasks(broker_url, ("reconciler.enqueue_orders", [[ORDER]]))
             final = eventually(
                 lambda: (found := row(database_url)) and found[2] != "pending" and found, "the order in a final state"
             )
-        assert look(platform_url, "record")["violations"] == []
+        assert read_control(platform_url, "record")["violations"] == []
     assert final == ("2016010000000219", "18812340804", "succeeded", 1, Decimal("2.94"), "query", None)
 
 
@@ -115,11 +115,11 @@ def test_the_image_is_installed_by_the_same_commands() -> None:
     runs = re.findall(r"^RUN (.*)$", first_stage, re.MULTILINE)
     commands = [" ".join(command.split()) for run in runs for command in run.split("&&")]
     documented = [line for line in install_commands().splitlines() if not line.startswith("#")]
-    # In another order, for the sake of its layers.
+    # In another order, because of its layers.
     assert sorted(commands) == sorted(documented)
 
 
-def test_the_image_is_given_all_that_it_is_built_from() -> None:
+def test_the_image_gets_all_files_that_it_is_built_from() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     sources = {source.partition("/")[0] for line in copied for source in line.split()[:-1]}
     assert sources == set(image_context())

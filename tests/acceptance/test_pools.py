@@ -1,4 +1,4 @@
-"""Every pool that the worker accepts polls without a first message and without beat; any other is refused by name."""
+"""Every pool that the worker accepts polls without a first message and without beat. Any other is refused by name."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.support import command_line
 from tests.support.processes import Program, environment, running_platform, running_worker, send_tasks
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
@@ -36,7 +36,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Site:
-    """A database that holds one order, which the platform has settled; no beat runs, and nobody sends a message."""
+    """A database and a platform with one settled order. No beat runs, and no message is sent."""
 
     folder: Path
     database_url: str
@@ -49,7 +49,7 @@ class Site:
     def place(self, request_id: str) -> dict[str, str]:
         order = {"request_id": request_id, "mobile": "18812340804"}
         settled = {**order, "amount": "2.94", "outcome": "1", "settle_after": 0.0}
-        assert tell(self.platform, "orders", {"orders": [settled]}).status == 200
+        assert write_control(self.platform, "orders", {"orders": [settled]}).status == 200
         return order
 
     def enqueue_by_command(self, order: dict[str, str]) -> None:
@@ -74,9 +74,7 @@ def site(migrated_database_url: str, tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_a_worker_polls_without_a_message_and_takes_orders_in(
-    pool: str, site: Site, own_valkey: EmbeddedValkey
-) -> None:
+def test_a_worker_polls_without_a_message_and_accepts_orders(pool: str, site: Site, own_valkey: EmbeddedValkey) -> None:
     site.enqueue_by_command(site.place("2016010000000001"))
     with running_worker(site.env(own_valkey.url), site.folder, "--pool", pool) as worker:
         site.wait_until_settled(1)
@@ -85,7 +83,7 @@ def test_a_worker_polls_without_a_message_and_takes_orders_in(
         site.wait_until_settled(3)
         assert worker.stop() == 0
     assert "Traceback" not in worker.output
-    assert look(site.platform, "record")["violations"] == []
+    assert read_control(site.platform, "record")["violations"] == []
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -100,7 +98,7 @@ def test_a_worker_polls_while_its_broker_is_away(pool: str, site: Site) -> None:
 def test_a_stop_waits_for_the_query_that_is_under_way(pool: str, site: Site, own_valkey: EmbeddedValkey) -> None:
     with running_worker(site.env(own_valkey.url), site.folder, "--pool", pool) as worker:
         send_tasks(own_valkey.url, ("reconciler.enqueue_order", [site.place("2016010000000001")]))
-        eventually(lambda: look(site.platform, "record")["arrivals"], "a query at the platform")
+        eventually(lambda: read_control(site.platform, "record")["arrivals"], "a query at the platform")
         assert worker.stop() == 0
     assert site.states() == ["succeeded"]
 
@@ -122,7 +120,7 @@ def test_the_main_process_of_prefork_holds_no_connection(site: Site, own_valkey:
             {},
             marks=pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed"),
         ),
-        # Celery's pool of greenlets, without the greenlets: it is refused before it is made.
+        # Celery's pool of greenlets, without the package: it is refused before it is made.
         (["--pool", "custom"], {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.gevent:TaskPool"}),
     ],
 )
@@ -138,10 +136,10 @@ def test_a_pool_of_greenlets_is_refused_in_one_sentence(
         check=False,
         timeout=60,
     )
-    told = (done.stdout + done.stderr).strip().splitlines()
-    assert (done.returncode, len(told)) == (1, 1), told
-    assert told[0].startswith("the worker does not start: the pool gevent ")
-    assert told[0].endswith(": use --pool prefork (the default), threads or solo")
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    assert (done.returncode, len(lines)) == (1, 1), lines
+    assert lines[0].startswith("the worker does not start: the pool gevent ")
+    assert lines[0].endswith(": use --pool prefork (the default), threads or solo")
 
 
 def started(env: dict[str, str], folder: Path, *arguments: str) -> Program:

@@ -1,4 +1,4 @@
-"""A whole run against a platform that repeats whatever it is sent: no secret stands in anything that it leaves."""
+"""A whole run against a platform that repeats whatever it is sent: nothing that the run leaves holds a secret."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import redis
 from typer.testing import CliRunner
 
 from tests.contract.platform.raw_server import Peer, RawServer, http
-from tests.support.command_line import logging_put_back
+from tests.support.command_line import logging_restored
 from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
@@ -40,12 +40,12 @@ SETTINGS = {
 
 
 class Echo:
-    """What a query carries that must stay secret, and every way in which an answer may repeat it."""
+    """What a query carries that must stay secret, in every spelling in which an answer may repeat it."""
 
     def __init__(self, request: bytes) -> None:
         head, _, body = request.decode("ascii").partition("\r\n\r\n")
         self.sign = re.search(r"Sign=(\w{32}) ", head)[1]  # type: ignore[index]  # it is there, or the test fails
-        self.authorization = re.search(r"Authorization: (\S+)", head)[1]  # type: ignore[index]  # likewise
+        self.authorization = re.search(r"Authorization: (\S+)", head)[1]  # type: ignore[index]  # as above
         self.ids: list[str] = json.loads(body).get("requestId", "").split(",")
         spelt = [TOKEN, TOKEN.upper(), self.sign, self.sign.lower(), self.authorization, quote(self.authorization)]
         beside_keys = [f"?Sign={self.sign}", json.dumps({"Authorization": self.authorization, "auth_token": TOKEN})]
@@ -84,11 +84,11 @@ ENDS: list[Callable[[Echo], bytes]] = [
     lambda echo: answered([echo.item(trafficSts="1", oriAmount="2.94")]),
 ]
 CALLED_OPEN = (0, 8, 10, 12)
-"""The ends that call the first order of a query open."""
+"""The answers that call the first order of a query open."""
 
 
 class EchoingPlatform(RawServer):
-    """Ends each query in the next of these ways, and notes what must be found nowhere else."""
+    """Ends each query in the next of these ways, and records the secrets of each."""
 
     def __init__(self) -> None:
         super().__init__(self._echo)
@@ -99,7 +99,7 @@ class EchoingPlatform(RawServer):
         self.echoes.append(echo)
         number = len(self.echoes) - 1
         if number == len(ENDS):
-            # The last end: a beginning, and then nothing until the deadline.
+            # The last of them: the start of an answer, and then nothing until the deadline.
             peer.send(http(echo.all.encode(), length=100_000))
             peer.hold()
         else:
@@ -114,8 +114,8 @@ class EchoingPlatform(RawServer):
         return {TOKEN, BROKER_PASSWORD, *of_queries}
 
 
-def places_of(secrets: Iterable[str], texts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Which texts hold a secret in any of its spellings, with the words around it."""
+def texts_with(secrets: Iterable[str], texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The texts that hold a secret in any of its spellings, with the words around it."""
     spelt = {form.casefold() for one in secrets for form in (one, quote(one, safe=""), one.replace("/", "\\/"))}
     # One long search, not one for each of hundreds of secrets.
     pattern = re.compile(".{0,60}(?:" + "|".join(map(re.escape, spelt)) + ")")
@@ -152,8 +152,8 @@ def processes() -> str:
 
 
 def said(env: Mapping[str, str], *arguments: str) -> str:
-    """What a command writes, however it ends."""
-    with logging_put_back():
+    """What a command prints, whatever its exit status."""
+    with logging_restored():
         result = CliRunner(env=env).invoke(app, list(arguments), prog_name="reconciler")
     return f"{result.output} {result.exception!r}"
 
@@ -180,7 +180,7 @@ COMMANDS = (
 
 
 def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, folder: Path) -> dict[str, str]:
-    """Run everything, through every end of a query and through a database that breaks; returns what it said."""
+    """Run everything, through every end of a query and through a database that breaks; returns what it printed."""
     file = folder / "orders.db"
     texts: dict[str, str] = {}
     json_env = {**env, "RECONCILER_LOG_FORMAT": "json"}
@@ -209,7 +209,7 @@ def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, fold
 
 
 def break_the_database(file: Path, broker: str, *workers: Program) -> None:
-    """Values that nothing of ours would write: tracebacks of every process's passes, and of tasks that are retried."""
+    """Store values that the product never writes: every process logs tracebacks of its passes and of retried tasks."""
     with closing(sqlite3.connect(file, isolation_level=None, timeout=20)) as connection:
         (due_at,) = connection.execute("SELECT due_at FROM query_budgets").fetchone()
         connection.execute("UPDATE query_budgets SET due_at = 'junk'")
@@ -222,7 +222,7 @@ def break_the_database(file: Path, broker: str, *workers: Program) -> None:
         connection.execute("UPDATE recharge_orders SET submitted_at = created_at WHERE request_id = 'r5'")
 
 
-def test_no_secret_stands_in_anything_that_a_run_leaves(broker: str, tmp_path: Path) -> None:
+def test_nothing_that_a_run_leaves_holds_a_secret(broker: str, tmp_path: Path) -> None:
     upgrade(f"sqlite:///{tmp_path / 'orders.db'}")
     with EchoingPlatform() as platform:
         urls = {"broker_url": broker, "result_backend": broker, "database_url": f"sqlite:///{tmp_path / 'orders.db'}"}
@@ -231,17 +231,17 @@ def test_no_secret_stands_in_anything_that_a_run_leaves(broker: str, tmp_path: P
     texts["wrong settings"] = said(env | {"RECONCILER_AUTH_TOKEN": f"{TOKEN} {TOKEN}"}, "status")
     misspelt = {"RECONCILER_BROKER_URL": broker.replace("redis:", "radis:")}
     texts["wrong broker"] = said(env | misspelt, "doctor")
-    assert places_of(platform.secrets(), texts) == {}
-    # What was repeated did arrive, masked: or there would have been nothing to find.
+    assert texts_with(platform.secrets(), texts) == {}
+    # The repeated secrets did arrive, masked. Otherwise there would have been nothing to find.
     for name in ("database", "console.log", "machine.log", "order"):
         assert "***" in texts[name], name
     ends = ("answered", "refused", "http_error", "malformed", "timeout")
     assert [end for end in ends if f"'{end}'" not in texts["database"]] == []
     assert "task_failed" in texts["console.log"] + texts["machine.log"]
-    # And the search finds what is there.
+    # The search does find a secret that is there.
     planted = {
         "a": f"x?sign={platform.echoes[-1].sign.title()}",
         "b": quote(platform.echoes[0].authorization),
         "c": "x",
     }
-    assert set(places_of(platform.secrets(), planted)) == {"a", "b"}
+    assert set(texts_with(platform.secrets(), planted)) == {"a", "b"}

@@ -1,4 +1,4 @@
-"""Two workers on one database whose boot clocks or whose windows differ, judged by what the platform saw."""
+"""Two workers on one database whose boot clocks or windows differ, checked by what the platform saw."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 from tests.support.command_line import PROGRAM
 from tests.support.namespaces import in_time_namespace
 from tests.support.processes import CELERY, Program, celery, environment, running_platform, running_worker, send_tasks
-from tests.support.raw_query import APP_ID, SID, TOKEN, look
+from tests.support.raw_query import APP_ID, SID, TOKEN, read_control
 from tests.support.waiting import eventually
 
 SHORT, LONG = 1.0, 2.5
@@ -25,8 +25,8 @@ SETTINGS = {
     "tick_seconds": 0.1,
     "batch_size": 1,
 }
-ASKS = "asking the platform"
-SAYS = "another worker on this database has a longer window"
+QUERIES = "asking the platform"
+HAS_LONGER_WINDOW = "another worker on this database has a longer window"
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql"), pytest.mark.brokers("redis")]
 
@@ -55,13 +55,13 @@ class Deployment:
         )
 
     def refused(self, window: float) -> str:
-        """What a worker says that does not start."""
+        """What a worker prints that does not start."""
         with celery("worker", env=self.settings(window), log=self._folder / "refused.log") as worker:
             assert worker.wait() == 1
             return worker.output
 
     def lower(self, window: float) -> str:
-        """`reconciler limit --window`; what it says."""
+        """`reconciler limit --window`; returns what it prints."""
         command = [*PROGRAM, "limit", "--window", str(window)]
         done = subprocess.run(
             command, env=self.settings(window), cwd=self._folder, capture_output=True, text=True, check=True, timeout=60
@@ -70,11 +70,11 @@ class Deployment:
 
     def arrivals(self) -> list[float]:
         """When the platform saw queries, in seconds of its monotonic clock."""
-        return [one["monotonic"] for one in look(self._platform, "record")["arrivals"]]
+        return [one["monotonic"] for one in read_control(self._platform, "record")["arrivals"]]
 
     def moment(self) -> float:
-        """What that clock shows now."""
-        return float(look(self._platform, "record")["monotonic"])
+        """The time of that clock now."""
+        return float(read_control(self._platform, "record")["monotonic"])
 
     def wait_for_queries(self, more: int) -> None:
         wanted = len(self.arrivals()) + more
@@ -95,8 +95,8 @@ def test_workers_in_two_time_namespaces_keep_the_limit(deployment: Deployment) -
     workers = [deployment.worker("plain"), deployment.worker("ahead", within=in_time_namespace())]
     deployment.wait_for_queries(12)
     assert min(spacings(deployment.arrivals())) >= SHORT
-    # Both took their part: each had to go by what the other one wrote.
-    assert all(worker.output.count(ASKS) >= 2 for worker in workers)
+    # Both took slots: each had to follow the row that the other one wrote.
+    assert all(worker.output.count(QUERIES) >= 2 for worker in workers)
 
 
 def test_a_longer_window_that_starts_beside_a_shorter_one_holds_from_then_on(deployment: Deployment) -> None:
@@ -110,8 +110,8 @@ def test_a_longer_window_that_starts_beside_a_shorter_one_holds_from_then_on(dep
     assert min(spacings(times)) >= SHORT
     since = [time for time in times if time >= ready]
     assert min(spacings(since)) >= LONG
-    assert long.output.count(ASKS) >= 4
-    assert short.output.count(SAYS) == 1, "all processes of a worker say it once a minute"
+    assert long.output.count(QUERIES) >= 4
+    assert short.output.count(HAS_LONGER_WINDOW) == 1, "all processes of a worker log it once a minute"
     assert "reconciler limit --window 1`" in short.output
 
 
@@ -124,12 +124,12 @@ def test_a_shorter_window_that_starts_later_is_refused_until_the_window_is_lower
     )
     assert "lower it with `reconciler limit --window 1`" in refusal
     assert long.stop() == 0
-    asked = len(deployment.arrivals())
+    before = len(deployment.arrivals())
 
     assert deployment.lower(SHORT).startswith("The window of 1 slot is 1 s now, and was up to 2.5 s.\n")
     deployment.worker("short")
     deployment.wait_for_queries(4)
     found = spacings(deployment.arrivals())
-    assert min(found[:asked]) >= LONG, "the first query after it is the longer window away from the last before it"
+    assert min(found[:before]) >= LONG, "the first query after it is the longer window away from the last before it"
     assert min(found) >= SHORT
-    assert min(found[asked:]) < LONG
+    assert min(found[before:]) < LONG

@@ -1,4 +1,4 @@
-"""Two workers with nothing between them but database and broker: they share the accounts and keep the limit."""
+"""Two workers that share only the database and the broker divide the accounts and keep the limit."""
 
 import re
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from tests.support.processes import environment, running_beat, running_platform, running_worker, send_tasks
-from tests.support.raw_query import TOKEN, look
+from tests.support.raw_query import TOKEN, read_control
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -77,13 +77,13 @@ def test_two_workers_share_the_accounts_and_keep_the_limit(
         stack.enter_context(running_beat(env, tmp_path))
         eventually(lambda: known(migrated_database_url) == len(orders), "the orders")
         eventually(lambda: known(migrated_database_url, OPEN) == 0, "every order's final state", seconds=90)
-        record = look(platform, "record")
+        record = read_control(platform, "record")
     assert record["violations"] == []
     spacings = record["smallest_spacing"]
     assert len(spacings) == len(ACCOUNTS)
     assert all(spacing >= WINDOW for spacing in spacings.values())
     # Each took a good part of the queries, and of more than one account.
     for worker in workers:
-        asked = re.findall(r"asking the platform .*?account=(\S+)", worker.output)
-        assert len(asked) >= len(ACCOUNTS) * ORDERS_EACH // 10
-        assert len(set(asked)) > 1
+        queried = re.findall(r"asking the platform .*?account=(\S+)", worker.output)
+        assert len(queried) >= len(ACCOUNTS) * ORDERS_EACH // 10
+        assert len(set(queried)) > 1

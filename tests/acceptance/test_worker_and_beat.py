@@ -1,4 +1,4 @@
-"""The whole of it: a real worker and beat, the simulated platform as a process of its own, and a caller of tasks."""
+"""Everything together: a real worker and beat, the simulated platform as a process, and a caller of tasks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ from tests.support.processes import (
     running_worker,
     send_tasks,
 )
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 
@@ -42,6 +42,8 @@ STATES = {"1": "succeeded", "-1": "failed"}
 class Testbed:
     """Everything that runs for one test."""
 
+    __test__ = False  # pytest would collect it by its name
+
     stack: ExitStack
     folder: Path
     database_url: str
@@ -61,8 +63,8 @@ class Testbed:
         return self.stack.enter_context(running_beat(self.env, self.folder, name=name))
 
     def place(self, orders: Sequence[dict[str, object]]) -> None:
-        """Place orders at the platform, and tell the worker of them as a billing system does."""
-        assert tell(self.platform, "orders", {"orders": orders}).status == 200
+        """Place orders at the platform, and send them to the worker as a billing system does."""
+        assert write_control(self.platform, "orders", {"orders": orders}).status == 200
         known = [{key: order[key] for key in ("request_id", "mobile") if key in order} for order in orders]
         lists = [known[start : start + 100] for start in range(0, len(known), 100)]
         send_tasks(self.broker, *(("reconciler.enqueue_orders", [listed]) for listed in lists))
@@ -84,19 +86,19 @@ class Testbed:
 
     def check_the_limit(self) -> dict[str, Any]:
         """The platform's record shows no violation, and no spacing under the window."""
-        record: dict[str, Any] = look(self.platform, "record")
+        record: dict[str, Any] = read_control(self.platform, "record")
         assert record["violations"] == []
         assert all(spacing is None or spacing >= WINDOW for spacing in record["smallest_spacing"].values())
         return record
 
     def check_the_truth(self) -> None:
         """Each order's final state and amount is the platform's own."""
-        truth = {one["request_id"]: one for one in look(self.platform, "truth")["orders"]}
+        truth = {one["request_id"]: one for one in read_control(self.platform, "truth")["orders"]}
         rows = self.rows("SELECT request_id, state, ori_amount, settled_by, attention FROM recharge_orders")
         assert len(rows) == len(truth)
         for request_id, state, amount, settled_by, attention in rows:
-            told = truth[request_id]
-            assert (state, Decimal(amount)) == (STATES[told["status"]], Decimal(told["amount"]))
+            expected = truth[request_id]
+            assert (state, Decimal(amount)) == (STATES[expected["status"]], Decimal(expected["amount"]))
             assert (settled_by, attention) == ("query", None)
 
 
@@ -193,10 +195,10 @@ def test_without_beat_the_worker_ticks_by_itself(small_testbed: Testbed) -> None
 def test_a_stop_waits_for_the_query_that_is_under_way(small_testbed: Testbed) -> None:
     small_testbed.settings["request_deadline_seconds"] = 4
     worker = small_testbed.worker()
-    assert tell(small_testbed.platform, "faults", {"latency": "fixed:3"}).status == 200
+    assert write_control(small_testbed.platform, "faults", {"latency": "fixed:3"}).status == 200
     small_testbed.beat()
     small_testbed.place(some_orders(20))
-    eventually(lambda: look(small_testbed.platform, "record")["arrivals"], "a query at the platform")
+    eventually(lambda: read_control(small_testbed.platform, "record")["arrivals"], "a query at the platform")
     assert worker.stop() == 0
     small_testbed.check_the_truth()
     assert small_testbed.rows("SELECT outcome FROM platform_queries") == [("answered",)]

@@ -29,7 +29,7 @@ def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrate
     bench.close()
 
 
-def test_a_slot_whose_row_was_lost_is_begun_again_with_one_full_reservation(bench: Workbench) -> None:
+def test_a_slot_whose_row_was_lost_starts_again_with_one_full_reservation(bench: Workbench) -> None:
     bench.add("a")
     bench.run("DELETE FROM query_budgets")
     assert bench.open_slots() == []
@@ -50,7 +50,7 @@ def test_one_lost_row_leaves_the_other_slots_as_they_are(migrated_database_url: 
     bench.close()
 
 
-def test_an_account_whose_row_was_lost_is_begun_again_whoever_comes_first(migrated_database_url: str) -> None:
+def test_an_account_whose_row_was_lost_starts_again_whichever_process_is_first(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=1)).open()
     bench.add(*(f"r{number}" for number in range(100)))
     bench.run("DELETE FROM account_states")
@@ -91,7 +91,7 @@ def test_a_whole_answer_opens_the_slot_a_window_and_the_margin_later(bench: Work
     assert bench.take().ids == ("b",)
 
 
-def test_without_a_readable_answer_the_reservation_stands(bench: Workbench) -> None:
+def test_without_a_readable_answer_the_reservation_stays(bench: Workbench) -> None:
     bench.add("a")
     bench.write_back.failed(bench.take(), DeadlineExceeded("no answer"))
     bench.run("UPDATE account_states SET backoff_until = NULL")
@@ -139,18 +139,18 @@ def test_claims_of_two_slots_do_not_overlap(migrated_database_url: str) -> None:
 
     def take(number: int) -> tuple[str, ...]:
         barrier.wait()
-        # The slots share the account's row: who does not get it at once gets it a moment later.
+        # The slots share the account's row: a pass that does not get it at once gets it a moment later.
         query = bench.grants.take(bench.slots[number])
         return query.ids if query else ()
 
     with ThreadPoolExecutor(4) as threads:
         batches = list(threads.map(take, range(4)))
-    asked = [name for batch in batches for name in batch]
-    assert len(asked) == len(set(asked)) == 200
+    polled = [name for batch in batches for name in batch]
+    assert len(polled) == len(set(polled)) == 200
     bench.close()
 
 
-def test_a_slot_that_somebody_else_holds_is_left_at_once(bench: Workbench) -> None:
+def test_a_slot_that_is_locked_is_skipped_at_once(bench: Workbench) -> None:
     if bench.database.kind == "sqlite":
         pytest.skip("SQLite has one writer: a grant waits for it, and reads its clocks after the wait")
     bench.add("a")
@@ -164,7 +164,7 @@ def test_a_slot_that_somebody_else_holds_is_left_at_once(bench: Workbench) -> No
 
 def test_on_the_boot_that_wrote_the_row_the_boot_clock_decides_alone(bench: Workbench) -> None:
     bench.add("a", "b")
-    bench.ask([item("a")])
+    bench.reconcile([item("a")])
     bench.make_due()
     for hours in (-1, 1):
         _step_slot(bench, timedelta(hours=hours))
@@ -174,8 +174,11 @@ def test_on_the_boot_that_wrote_the_row_the_boot_clock_decides_alone(bench: Work
     assert bench.grants.take(bench.slot) is not None, "a stepped database clock blocked the limit"
 
 
-def test_a_row_is_of_this_boot_at_the_very_moment_at_which_it_was_written(bench: Workbench) -> None:
-    """Kept in microseconds, rounded up, it would seem to be written later; and the database's clock was set forward."""
+def test_a_row_is_of_this_boot_even_in_the_microsecond_in_which_it_was_written(bench: Workbench) -> None:
+    """Times are stored in microseconds: rounded up, the row would be of a later time, so of another boot.
+
+    The database's clock was set forward too.
+    """
     for number in range(20):
         bench.clock.seconds = 1_000_000.7 + number * 1_000.1
         bench.run("UPDATE query_budgets SET boot_due_us = 0, wait_us = 0")
@@ -187,7 +190,7 @@ def test_a_row_is_of_this_boot_at_the_very_moment_at_which_it_was_written(bench:
         assert bench.grants.take(bench.slot) is None
 
 
-def test_another_boot_goes_by_the_databases_clock(bench: Workbench) -> None:
+def test_another_boot_uses_the_databases_clock(bench: Workbench) -> None:
     bench.add("a")
     bench.take()
     bench.add("b")
@@ -199,7 +202,7 @@ def test_another_boot_goes_by_the_databases_clock(bench: Workbench) -> None:
     other.close()
 
 
-def test_the_same_boot_id_with_a_reading_ahead_of_ours_goes_by_the_databases_clock(bench: Workbench) -> None:
+def test_the_same_boot_id_with_a_reading_ahead_of_ours_uses_the_databases_clock(bench: Workbench) -> None:
     bench.add("a")
     bench.take()
     bench.add("b")
@@ -208,7 +211,7 @@ def test_the_same_boot_id_with_a_reading_ahead_of_ours_goes_by_the_databases_clo
     assert bench.take().ids == ("b",)
 
 
-def test_a_wait_beyond_its_own_length_is_brought_back_and_nothing_else_changes(bench: Workbench) -> None:
+def test_a_wait_beyond_its_own_length_is_clamped_and_nothing_else_changes(bench: Workbench) -> None:
     bench.add("a")
     bench.take()
     bench.add("b")
@@ -225,7 +228,7 @@ def test_a_wait_beyond_its_own_length_is_brought_back_and_nothing_else_changes(b
     other.close()
 
 
-def test_a_query_still_in_flight_when_its_slot_is_granted_anew_becomes_lost(bench: Workbench) -> None:
+def test_a_query_still_in_flight_when_its_slot_is_granted_again_becomes_lost(bench: Workbench) -> None:
     bench.add("a", "b")
     bench.take()
     bench.clock.advance(bench.rules.reservation_seconds)
@@ -245,7 +248,7 @@ def test_a_lease_keeps_its_orders_from_other_batches_until_it_runs_out(bench: Wo
     assert bench.grants.take(bench.slot) is None
 
 
-def test_a_backed_off_account_is_left_and_a_pause_never_ends_by_itself(bench: Workbench) -> None:
+def test_a_backed_off_account_is_skipped_and_a_pause_never_ends_by_itself(bench: Workbench) -> None:
     bench.add("a")
     now = _now(bench)
     bench.put_state(replace(bench.state(), backoff_until=now + timedelta(seconds=50), backoff_seconds=60.0))
@@ -256,7 +259,7 @@ def test_a_backed_off_account_is_left_and_a_pause_never_ends_by_itself(bench: Wo
     assert bench.take().ids == ("a",)
 
 
-def test_a_back_off_further_ahead_than_its_length_is_brought_back(bench: Workbench) -> None:
+def test_a_back_off_further_ahead_than_its_length_is_clamped(bench: Workbench) -> None:
     bench.add("a")
     far = _now(bench) + timedelta(hours=2)
     bench.put_state(replace(bench.state(), backoff_until=far, backoff_seconds=60.0))
@@ -270,8 +273,8 @@ def test_accounts_that_share_a_sid_share_its_slots_and_take_turns(migrated_datab
     bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
     for account in ("a", "b"):
         bench.enqueue(*({"request_id": f"{account}{number}", "account": account} for number in range(400)))
-    asked = [bench.ask([]).account for _ in range(4)]
-    assert sorted(asked[:2]) == sorted(asked[2:]) == ["a", "b"]
+    queried = [bench.reconcile([]).account for _ in range(4)]
+    assert sorted(queried[:2]) == sorted(queried[2:]) == ["a", "b"]
     bench.close()
 
 
@@ -288,14 +291,14 @@ def test_as_many_slots_as_queries_per_window_and_surplus_rows_are_ignored(migrat
     few.close()
 
 
-def test_a_quiet_tick_finds_the_slot_shut_without_a_lock(bench: Workbench) -> None:
+def test_a_tick_finds_a_closed_slot_without_a_lock(bench: Workbench) -> None:
     bench.add("a")
     assert bench.open_slots() == bench.slots
     bench.take()
     assert bench.open_slots() == []
 
 
-def test_a_slot_that_opens_within_the_time_asked_for_is_told_with_the_seconds_until_then(bench: Workbench) -> None:
+def test_a_slot_that_opens_within_the_given_time_is_returned_with_the_seconds_until_then(bench: Workbench) -> None:
     bench.add("a")
     bench.take()
     bench.clock.advance(bench.rules.reservation_seconds - 1.0)
@@ -330,7 +333,7 @@ def _now(bench: Workbench) -> datetime:
 
 
 def _step_slot(bench: Workbench, step: timedelta) -> None:
-    """Move the slot's due time by the database's clock: what a step of that clock the other way looks like."""
+    """Move the slot's due time by the database's clock: the same as a step of that clock in the other direction."""
     due_at = bench.rows(BUDGETS)[0]["due_at"] + step
     with bench.database.write() as connection:
         connection.execute(BUDGETS.update().values(due_at=due_at))

@@ -1,4 +1,4 @@
-"""What orders, callbacks and answers teach, on every database: noted once, learned once, priced now and then."""
+"""Observations of orders, callbacks and answers, on every database: stored once, learned once, and made a schedule."""
 
 import threading
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def bench(migrated_database_url: str) -> Iterator[Workbench]:
 
 
 def observed(bench: Workbench, account: str = "default") -> Observations:
-    """All that waits to be learned of an account."""
+    """All observations of an account that wait to be learned."""
     observations = Observations()
     for row in bench.rows(OBSERVATIONS):
         if row["account"] == account:
@@ -38,7 +38,7 @@ def observed(bench: Workbench, account: str = "default") -> Observations:
 
 
 def relearn(bench: Workbench, *accounts: str) -> bool:
-    """What a process does that has just been started."""
+    """Learn as a process does that has just been started."""
     return Learning(bench.database, bench.rules).relearn(accounts or tuple(bench.app_ids))
 
 
@@ -70,37 +70,37 @@ def observe(bench: Workbench, *accounts: str, times: int = 1) -> None:
             add_observations(connection, dict.fromkeys(accounts or ("default",), observations), now, bench.rules)
 
 
-# ---- what is noted
+# ---- what is observed
 
 
-def test_an_order_is_noted_once_however_often_it_is_sent(bench: Workbench) -> None:
+def test_an_order_is_observed_once_however_often_it_is_sent(bench: Workbench) -> None:
     bench.add("a", "b", age_seconds=60.0)
     bench.add("a", "b", "c", age_seconds=60.0)
     assert observed(bench).submitted.total() == 3
     assert len(bench.rows(OBSERVATIONS)) == 2, "one row for a transaction"
 
 
-def test_an_order_that_comes_in_past_its_grace_is_not_noted_nor_its_callback_nor_its_first_look(
+def test_of_an_order_that_comes_in_past_its_grace_neither_arrival_nor_callback_nor_first_poll_is_observed(
     bench: Workbench,
 ) -> None:
     bench.add("old", "older", age_seconds=700.0)
     bench.intake.record_callbacks([{"requestId": "old", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
-    bench.ask([item("older", "0", None)])
+    bench.reconcile([item("older", "0", None)])
     assert not observed(bench)
     bench.make_due()
-    bench.ask([item("older")])
+    bench.reconcile([item("older")])
     (poll,) = observed(bench).polls
     assert poll.is_hit
 
 
-def test_a_callback_is_noted_once_at_the_age_at_which_it_settles(bench: Workbench) -> None:
+def test_a_callback_is_observed_once_at_the_age_at_which_it_settles(bench: Workbench) -> None:
     bench.add("a", age_seconds=60.0)
     for _ in range(2):
         bench.intake.record_callbacks([{"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
     assert observed(bench).called_back.total() == 1
 
 
-def test_a_callback_that_came_before_its_order_is_noted_with_it(bench: Workbench) -> None:
+def test_a_callback_that_came_before_its_order_is_observed_with_it(bench: Workbench) -> None:
     bench.intake.record_callbacks([{"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
     assert not observed(bench)
     bench.add("a", age_seconds=1.0)
@@ -108,7 +108,7 @@ def test_a_callback_that_came_before_its_order_is_noted_with_it(bench: Workbench
     assert (observations.submitted.total(), observations.called_back.total()) == (1, 1)
 
 
-def test_looks_are_noted_once_of_what_was_believed_and_held(bench: Workbench) -> None:
+def test_polls_are_observed_once_of_believed_items_and_held_orders(bench: Workbench) -> None:
     bench.add("won", "open", "absent", "odd", age_seconds=60.0)
     bench.make_due()
     query = bench.take()
@@ -118,7 +118,7 @@ def test_looks_are_noted_once_of_what_was_believed_and_held(bench: Workbench) ->
     assert sorted(poll.is_hit for poll in observed(bench).polls.elements()) == [False, True]
 
 
-def test_a_stale_answer_is_no_look(bench: Workbench) -> None:
+def test_a_stale_answer_is_not_observed(bench: Workbench) -> None:
     bench.add("a", age_seconds=60.0)
     bench.make_due()
     stale = bench.take()
@@ -132,13 +132,13 @@ def test_a_stale_answer_is_no_look(bench: Workbench) -> None:
 # ---- what is learned
 
 
-def test_before_anything_is_learned_an_account_has_the_prices_of_any(bench: Workbench) -> None:
+def test_before_anything_is_learned_an_account_has_the_prior_schedule(bench: Workbench) -> None:
     assert schedule_of(bench) == prior_schedule(RULES)
     assert not relearn(bench)
     assert schedule_of(bench) == prior_schedule(RULES)
 
 
-def test_what_was_noted_is_learned_once_and_the_looks_are_priced_by_it(bench: Workbench) -> None:
+def test_observations_are_learned_once_and_change_the_schedule(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(300)), age_seconds=60.0)
     callbacks = [
         {"requestId": f"r{number}", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"} for number in range(280)
@@ -155,13 +155,13 @@ def test_what_was_noted_is_learned_once_and_the_looks_are_priced_by_it(bench: Wo
     assert schedule_of(bench) is schedule_of(bench), "the text is read once"
 
 
-def test_a_grant_and_a_write_back_go_by_the_stored_prices(bench: Workbench) -> None:
+def test_a_grant_and_a_write_back_use_the_stored_schedule(bench: Workbench) -> None:
     observe(bench)
     # More than fits one batch.
     bench.add(*(f"r{number}" for number in range(101)), age_seconds=0.0)
     assert relearn(bench)
     bench.add("a", age_seconds=60_000.0)
-    query = bench.ask([item("a", "0", None)])
+    query = bench.reconcile([item("a", "0", None)])
     expected = schedule_of(bench).due_age(60_000.0) - 60_000.0
     waited = (bench.order("a").due_at - query.sent_at).total_seconds()
     assert waited == pytest.approx(min(expected, 360 * 60), rel=0.02)
@@ -177,14 +177,14 @@ def test_where_all_that_is_pending_fits_one_batch_orders_wait_for_less(
     bench.intake.record_callbacks([{"requestId": "settled", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
     bench.add("a", age_seconds=60_000.0)
     assert relearn(bench)
-    query = bench.ask([item("a", "0", None)])
+    query = bench.reconcile([item("a", "0", None)])
     waited = (bench.order("a").due_at - query.sent_at).total_seconds()
     # The order grows older while the test runs.
     assert (waited < 60_100 / SPARE_WAITS) is fits
 
 
 @pytest.mark.parametrize("apart", ["lane = 'alone'", "id_kind = 'customParm', custom_parm = 'c'"])
-def test_while_an_order_is_asked_alone_batches_leave_it_slots(bench: Workbench, apart: str) -> None:
+def test_while_an_order_is_polled_alone_batches_leave_it_slots(bench: Workbench, apart: str) -> None:
     bench.add("a", "apart", age_seconds=60_000.0)
     bench.run(f"UPDATE recharge_orders SET {apart} WHERE request_id = 'apart'")
     observe(bench)
@@ -192,7 +192,7 @@ def test_while_an_order_is_asked_alone_batches_leave_it_slots(bench: Workbench, 
     assert not schedule_of(bench).fits_one_batch
 
 
-def test_accounts_are_priced_one_at_a_time_first_those_never_priced_then_the_one_longest_ago(
+def test_accounts_learn_one_at_a_time_first_those_that_never_did_then_the_one_longest_ago(
     bench: Workbench,
 ) -> None:
     observe(bench, "default", "b")
@@ -212,13 +212,13 @@ def test_accounts_are_priced_one_at_a_time_first_those_never_priced_then_the_one
     assert after["b"] > computed_at["b"]
 
 
-def test_only_the_accounts_of_this_worker_are_priced(bench: Workbench) -> None:
+def test_only_the_accounts_of_this_worker_learn(bench: Workbench) -> None:
     observe(bench, "elsewhere")
     assert not relearn(bench)
     assert len(bench.rows(OBSERVATIONS)) == 1
 
 
-def test_a_time_of_pricing_that_lies_ahead_is_the_mark_of_a_stepped_clock(bench: Workbench) -> None:
+def test_a_last_learning_that_lies_ahead_counts_as_a_stepped_clock(bench: Workbench) -> None:
     observe(bench)
     assert relearn(bench)
     with bench.database.write() as connection:
@@ -227,7 +227,7 @@ def test_a_time_of_pricing_that_lies_ahead_is_the_mark_of_a_stepped_clock(bench:
     assert relearn(bench)
 
 
-def test_two_processes_at_once_count_each_note_once(bench: Workbench) -> None:
+def test_two_processes_at_once_count_each_observation_once(bench: Workbench) -> None:
     observe(bench, times=40)
     barrier = threading.Barrier(4)
 
@@ -241,7 +241,7 @@ def test_two_processes_at_once_count_each_note_once(bench: Workbench) -> None:
     assert bench.rows(OBSERVATIONS) == []
 
 
-def test_of_more_notes_than_one_transaction_takes_the_next_one_goes_on(bench: Workbench) -> None:
+def test_where_one_transaction_does_not_take_all_observations_the_next_one_continues(bench: Workbench) -> None:
     with bench.database.write() as connection:
         now, observations = bench.database.now(connection), Observations()
         observations.submitted[int(now.timestamp() // 600)] += 1
@@ -254,7 +254,7 @@ def test_of_more_notes_than_one_transaction_takes_the_next_one_goes_on(bench: Wo
     assert sum(cohort.size for cohort in stored(bench).cohorts.values()) == learn.MOST_OBSERVATIONS + 10
 
 
-def test_what_was_learned_for_other_ages_is_dropped_and_learning_begins_anew(bench: Workbench) -> None:
+def test_what_was_learned_for_other_ages_is_dropped_and_learning_starts_again(bench: Workbench) -> None:
     bench.add("a", age_seconds=60.0)
     assert relearn(bench)
     other = Rules(grace_seconds=600.0, window_seconds=30.0)
@@ -266,7 +266,7 @@ def test_what_was_learned_for_other_ages_is_dropped_and_learning_begins_anew(ben
     assert bench.rows(OBSERVATIONS) == []
 
 
-def test_stored_texts_that_cannot_be_read_stop_nothing_and_learning_begins_anew(bench: Workbench) -> None:
+def test_stored_texts_that_cannot_be_read_stop_nothing_and_learning_starts_again(bench: Workbench) -> None:
     observe(bench, "default")
     assert relearn(bench)
     bench.run("UPDATE poll_schedules SET learned = 'junk', schedule = '[]'")
@@ -277,7 +277,7 @@ def test_stored_texts_that_cannot_be_read_stop_nothing_and_learning_begins_anew(
     assert sum(cohort.size for cohort in stored(bench).cohorts.values()) == 1
 
 
-def test_notes_that_cannot_be_learned_from_stop_no_other_account(bench: Workbench) -> None:
+def test_observations_that_cannot_be_read_stop_no_other_account(bench: Workbench) -> None:
     observe(bench, "b", "default")
     bench.run(
         "UPDATE settlement_observations SET observations = replace(observations, 'polls', 'junk') WHERE account = 'b'"
@@ -289,7 +289,7 @@ def test_notes_that_cannot_be_learned_from_stop_no_other_account(bench: Workbenc
     assert stored(bench, "default").cohorts
 
 
-def test_where_nothing_is_to_be_priced_a_process_does_not_look_again_within_a_window(bench: Workbench) -> None:
+def test_where_no_account_is_to_learn_a_process_does_not_read_again_within_a_window(bench: Workbench) -> None:
     process = Learning(bench.database, bench.rules)
     assert not process.relearn(["default"])
     observe(bench)

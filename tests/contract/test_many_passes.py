@@ -1,4 +1,4 @@
-"""The rules of asking over many passes, on every database: suspects, absence, one-item platforms, customParm, age."""
+"""The rules of polling over many passes, on every database: suspects, absence, one-item platforms, customParm, age."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ from worker.domain.records.query_errors import QueryError, Refused
 
 
 def fail(bench: Workbench, error: QueryError) -> None:
-    """One whole pass that ends badly; afterwards the slot is open and no back-off stands."""
+    """One whole pass whose query fails; afterwards the slot is open and no back-off is left."""
     query = bench.take()
     bench.write_back.failed(query, error)
     bench.clock.advance(bench.rules.reservation_seconds)
     bench.put_state(replace(bench.state(), backoff_until=None))
 
 
-def test_a_refused_batch_is_halved_until_the_culprit_stands_alone_and_the_others_settle(bench: Workbench) -> None:
+def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settle(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(100)))
     refused = 0
     while any(order.state is OrderState.PENDING for order in bench.orders() if order.request_id != "r42"):
@@ -73,7 +73,7 @@ def test_too_frequent_backs_off_every_account_of_the_sid(migrated_database_url: 
     bench.close()
 
 
-def test_a_configuration_error_asks_one_order_every_15_windows_until_a_success(bench: Workbench) -> None:
+def test_after_a_configuration_error_one_order_is_polled_every_15_windows_until_a_success(bench: Workbench) -> None:
     bench.add("a", "b", "c")
     query = bench.take()
     bench.write_back.failed(query, Refused("-205", "应用验证失败"))
@@ -83,15 +83,15 @@ def test_a_configuration_error_asks_one_order_every_15_windows_until_a_success(b
 
     bench.put_state(replace(state, backoff_until=None))
     bench.clock.advance(bench.rules.spacing_seconds)
-    assert len(bench.ask([item("a")]).ids) == 1
+    assert len(bench.reconcile([item("a")]).ids) == 1
     bench.make_due()
     assert len(bench.take().ids) == 2
 
 
-def test_an_id_left_out_three_times_is_asked_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:
+def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:
     bench.add("ghost", "witness")
     for _ in range(3):
-        bench.ask([item("witness", "0", None)])
+        bench.reconcile([item("witness", "0", None)])
         bench.make_due()
     assert bench.order("ghost").lane is Lane.ALONE
     alone = 0
@@ -110,15 +110,15 @@ def test_an_id_left_out_three_times_is_asked_alone_and_after_three_empty_answers
     assert (order.state, order.attention) == (OrderState.SUCCEEDED, None)
 
 
-def test_a_whole_answer_without_items_makes_nobody_absent(bench: Workbench) -> None:
+def test_a_whole_answer_without_items_makes_no_order_absent(bench: Workbench) -> None:
     bench.add("a", "b")
     for _ in range(5):
-        bench.ask([])
+        bench.reconcile([])
         bench.make_due()
     assert {(order.lane, order.absences) for order in bench.orders()} == {(Lane.BATCH, 0)}
 
 
-def test_a_platform_that_answers_one_order_a_query_is_asked_one_by_one(bench: Workbench) -> None:
+def test_a_platform_that_answers_one_order_a_query_is_polled_one_by_one(bench: Workbench) -> None:
     names = [f"r{number}" for number in range(8)]
     bench.add(*names)
     query = None
@@ -131,7 +131,7 @@ def test_a_platform_that_answers_one_order_a_query_is_asked_one_by_one(bench: Wo
     assert query.is_alone, "only an order that was left out and is then answered alone proves it"
     assert {(order.absences, order.lane) for order in bench.orders()} == {(0, Lane.BATCH)}
 
-    assert len(bench.ask([]).ids) == 1
+    assert len(bench.reconcile([]).ids) == 1
     bench.put_state(replace(bench.state(), batch_retry_at=bench.order("r0").submitted_at))
     bench.make_due()
     both = bench.take()
@@ -140,7 +140,7 @@ def test_a_platform_that_answers_one_order_a_query_is_asked_one_by_one(bench: Wo
     assert not bench.state().one_item_mode
 
 
-def test_custom_parm_is_asked_one_by_one_until_the_platform_echoes_it(bench: Workbench) -> None:
+def test_custom_parm_is_polled_one_by_one_until_the_platform_echoes_it(bench: Workbench) -> None:
     bench.enqueue(*({"custom_parm": f"c{number}", "mobile": f"1880000080{number}"} for number in range(5)))
     first = bench.take()
     assert first.is_alone
@@ -152,8 +152,8 @@ def test_custom_parm_is_asked_one_by_one_until_the_platform_echoes_it(bench: Wor
 
 def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_request_id_is_kept(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": "18812340804"}, {"custom_parm": "c2", "mobile": "13900000001"})
-    bench.ask([item("p1", mobile="188****0804")])
-    bench.ask([item("p2", mobile="188****0804")])
+    bench.reconcile([item("p1", mobile="188****0804")])
+    bench.reconcile([item("p2", mobile="188****0804")])
     won, doubted = bench.order("c1"), bench.order("c2")
     assert (won.state, won.request_id) == (OrderState.SUCCEEDED, "p1")
     assert (doubted.state, doubted.attention, doubted.request_id) == (
@@ -163,19 +163,19 @@ def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_reques
     )
 
 
-def test_a_pending_order_past_the_age_limit_is_unresolved_once_it_was_asked_without_a_result(
+def test_a_pending_order_past_the_age_limit_is_unresolved_once_it_was_polled_without_a_result(
     migrated_database_url: str,
 ) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)).open()
     bench.add("old", age_seconds=3_601.0)
     bench.add("young", "younger", age_seconds=600.0)
-    bench.ask([item("young", "0", None), item("younger", "0", None)])
+    bench.reconcile([item("young", "0", None), item("younger", "0", None)])
     assert (bench.order("old").state, bench.order("old").attention) == (OrderState.UNRESOLVED, Attention.TOO_OLD)
     assert bench.order("young").state is OrderState.PENDING
     bench.close()
 
 
-def test_a_check_asked_for_while_a_query_is_under_way_is_answered_by_the_next(bench: Workbench) -> None:
+def test_a_check_requested_while_a_query_is_under_way_is_made_by_the_next(bench: Workbench) -> None:
     bench.add("a")
     query = bench.take()
     assert bench.intake.check_orders([{"request_id": "a"}])["queued"] == 1
@@ -188,6 +188,6 @@ def test_checks_fill_at_most_half_a_batch(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, batch_size=10)).open()
     bench.add(*(f"r{number}" for number in range(30)))
     bench.intake.check_orders([{"request_id": f"r{number}"} for number in range(20, 30)])
-    asked = bench.take().ids
-    assert len([name for name in asked if int(name[1:]) >= 20]) == 5
+    polled = bench.take().ids
+    assert len([name for name in polled if int(name[1:]) >= 20]) == 5
     bench.close()

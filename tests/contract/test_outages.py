@@ -1,4 +1,4 @@
-"""Suspects and what becomes of them, on every database: an outage, an id that draws an HTTP error, a stale token."""
+"""How suspects are cleared, on every database: an outage, an id that causes an HTTP error, a stale token."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def end_back_off(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), backoff_until=None))
 
 
-def test_an_id_that_draws_an_http_error_is_isolated_and_the_others_settle(bench: Workbench) -> None:
+def test_an_id_that_causes_an_http_error_is_isolated_and_the_others_settle(bench: Workbench) -> None:
     bench.add(*NAMES)
     for _ in range(30):
         # One that failed alone waits like any other order.
@@ -83,9 +83,9 @@ def test_a_stale_answer_returns_no_suspects(bench: Workbench) -> None:
 
 def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
     bench.add(*NAMES)
-    first = bench.ask([item("r0", "0", None)])
+    first = bench.reconcile([item("r0", "0", None)])
     bench.run("UPDATE recharge_orders SET absences = 2, due_at = '2100-01-01 00:00:00' WHERE request_id <> 'r0'")
-    # The query of which the answer decides whether this platform answers one order a query.
+    # The answer to this query decides whether the platform answers one order a query.
     probe = "lane = 'alone', due_at = submitted_at, check_requested_at = submitted_at"
     bench.run(f"UPDATE recharge_orders SET {probe} WHERE request_id = 'r0'")
     bench.put_state(replace(bench.state(), one_item_streak=3, one_item_since=first.id))
@@ -101,7 +101,7 @@ def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
     assert {order.absences for order in bench.orders()} == {0}
 
 
-def test_what_is_remembered_of_an_account_is_read_back_as_it_was_written(bench: Workbench) -> None:
+def test_the_state_of_an_account_is_read_as_it_was_written(bench: Workbench) -> None:
     bench.add("a")
     now = bench.order("a").submitted_at
     state = AccountState(
@@ -124,7 +124,7 @@ def test_what_is_remembered_of_an_account_is_read_back_as_it_was_written(bench: 
 
 def test_a_denied_order_keeps_its_count_and_the_time_of_the_first_denial(bench: Workbench) -> None:
     bench.add("a")
-    query = bench.ask([item("a", "-1", "0", remark="订单不存在")])
+    query = bench.reconcile([item("a", "-1", "0", remark="订单不存在")])
     order = bench.order("a")
     assert (order.denials, order.first_denied_at, order.denial_mark) == (1, query.sent_at, 0)
     assert order.attention is Attention.UNKNOWN_TO_PLATFORM

@@ -42,12 +42,12 @@ def test_orders_of_any_account_are_flagged_once_and_stay_pending(old: Workbench)
     assert (event["kind"], event["source"], event["to_state"]) == ("overdue", "worker", "pending")
 
 
-def test_so_many_are_flagged_at_a_time(old: Workbench) -> None:
+def test_a_bounded_number_is_flagged_at_a_time(old: Workbench) -> None:
     old.add(*(f"r{number}" for number in range(MOST_AT_ONCE + 5)), age_seconds=LONG_AGO)
     assert [len(flagged(old)) for _ in range(3)] == [MOST_AT_ONCE, 5, 0]
 
 
-def test_a_row_that_somebody_else_holds_is_passed_over(old: Workbench) -> None:
+def test_a_row_that_is_locked_is_skipped(old: Workbench) -> None:
     if old.database.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer")
     old.add("held", "free", age_seconds=LONG_AGO)

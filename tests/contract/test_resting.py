@@ -1,4 +1,4 @@
-"""Which accounts a tick leaves alone: those that a grant would find nothing for, and no other."""
+"""Which accounts a tick skips: those for which a grant would find no order, and no other."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,15 +45,15 @@ def test_an_account_rests_once_its_orders_are_leased_or_settled(bench: Workbench
 
 @pytest.mark.parametrize("lane", Lane)
 @pytest.mark.parametrize("kind", ["request_id", "custom_parm"])
-@pytest.mark.parametrize("is_asked_already", [False, True])
-def test_whatever_way_an_order_is_to_be_polled_its_account_is_tried(
-    bench: Workbench, lane: Lane, kind: str, is_asked_already: bool
+@pytest.mark.parametrize("is_polled_already", [False, True])
+def test_the_account_of_a_due_order_is_tried_in_every_lane_and_bucket(
+    bench: Workbench, lane: Lane, kind: str, is_polled_already: bool
 ) -> None:
     bench.enqueue({kind: "x1", "mobile": "18812340804", "account": "other"})
     bench.run(
-        "UPDATE recharge_orders SET lane = :lane, age_bucket = :group, suspect_group = :suspects",
+        "UPDATE recharge_orders SET lane = :lane, age_bucket = :bucket, suspect_group = :suspects",
         lane=lane.value,
-        group=int(is_asked_already),
+        bucket=int(is_polled_already),
         suspects=1 if lane is Lane.SUSPECT else None,
     )
     assert resting(bench) == {"default"}
@@ -74,7 +74,7 @@ def test_an_account_that_backs_off_or_is_paused_rests_until_that_ends(bench: Wor
         assert ("default" in resting(bench)) is rests
 
 
-def test_a_back_off_that_a_stepped_clock_put_off_is_left_to_the_grant(bench: Workbench) -> None:
+def test_an_account_whose_back_off_a_stepped_clock_lengthened_is_tried(bench: Workbench) -> None:
     bench.add("r1")
     with bench.database.read() as connection:
         now = bench.database.now(connection)
@@ -82,10 +82,10 @@ def test_a_back_off_that_a_stepped_clock_put_off_is_left_to_the_grant(bench: Wor
     assert resting(bench) == {"other"}
 
 
-def test_an_account_of_which_nothing_is_known_is_tried(bench: Workbench) -> None:
+def test_an_account_without_a_state_is_tried(bench: Workbench) -> None:
     bench.run("DELETE FROM account_states WHERE account = 'other'")
     assert resting(bench) == {"default"}
 
 
-def test_no_account_is_no_question(bench: Workbench) -> None:
+def test_without_accounts_nothing_is_read(bench: Workbench) -> None:
     assert read_resting(bench.database, []) == set()

@@ -1,4 +1,4 @@
-"""The database's clock is stepped by an hour on one boot, either way: that neither opens nor blocks the limit."""
+"""A step of the database's clock by an hour, in either direction, on one boot neither opens nor blocks the limit."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
 HOUR = timedelta(hours=1)
-both_ways = pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
+both_directions = pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
 
 
 class SteppedDatabase(Database):
@@ -23,7 +23,7 @@ class SteppedDatabase(Database):
     step = timedelta(0)
 
     def now(self, connection: Connection) -> datetime:
-        """Its clock as it stands now."""
+        """The stepped clock's time."""
         return super().now(connection) + self.step
 
 
@@ -40,14 +40,14 @@ def database(bench: Workbench) -> Iterator[SteppedDatabase]:
 
 
 def opens_after(bench: Workbench, seconds: float) -> None:
-    """The slot may be asked in so many seconds of the boot clock, not a moment earlier or later."""
+    """The slot opens in so many seconds of the boot clock, not a moment earlier or later."""
     bench.clock.advance(seconds - 0.001)
     assert bench.grants.take(bench.slot) is None, "the step opened the limit"
     bench.clock.advance(0.001)
     assert bench.grants.take(bench.slot) is not None, "the step blocked the limit"
 
 
-@both_ways
+@both_directions
 def test_a_step_between_a_query_and_the_next_one_leaves_the_reservation_as_it_is(
     bench: Workbench, database: SteppedDatabase, step: timedelta
 ) -> None:
@@ -56,7 +56,7 @@ def test_a_step_between_a_query_and_the_next_one_leaves_the_reservation_as_it_is
     opens_after(bench, bench.rules.reservation_seconds)
 
 
-@both_ways
+@both_directions
 def test_a_step_between_a_query_and_its_answer_leaves_the_window_as_it_is(
     bench: Workbench, database: SteppedDatabase, step: timedelta
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_step_between_a_query_and_its_answer_leaves_the_window_as_it_is(
     opens_after(bench, bench.rules.spacing_seconds)
 
 
-@both_ways
+@both_directions
 def test_a_step_after_an_answer_leaves_the_window_as_it_is(
     bench: Workbench, database: SteppedDatabase, step: timedelta
 ) -> None:

@@ -39,7 +39,7 @@ def start(bench: Workbench) -> None:
 
 
 def opens_after(bench: Workbench, seconds: float) -> None:
-    """The first slot may be asked on in so many seconds of the boot clock, not a moment earlier or later."""
+    """The first slot opens in so many seconds of the boot clock, not a moment earlier or later."""
     bench.clock.advance(seconds - 0.001)
     assert bench.grants.take(bench.slot) is None
     bench.clock.advance(0.002)
@@ -81,7 +81,7 @@ def test_a_failed_query_of_the_shorter_worker_leaves_the_raised_reservation(shor
     opens_after(long, SHORT.reservation_seconds + 60)
 
 
-def test_the_shorter_worker_asks_nothing_on_a_longer_row_and_leaves_it_as_it_is(
+def test_the_shorter_worker_takes_no_slot_of_a_longer_row_and_leaves_it_as_it_is(
     short: Workbench, long: Workbench
 ) -> None:
     start(long)
@@ -105,7 +105,7 @@ def test_a_grant_raises_the_window_of_the_row_that_it_locks(short: Workbench, lo
     opens_after(long, 60)
 
 
-def test_a_raise_by_a_grant_stands_though_nothing_is_worth_asking(short: Workbench, long: Workbench) -> None:
+def test_a_raise_by_a_grant_stays_though_no_order_is_to_be_polled(short: Workbench, long: Workbench) -> None:
     short.clock.advance(1_000)
     short.run("DELETE FROM recharge_orders")
     assert long.grants.take(long.slot) is None
@@ -121,7 +121,7 @@ def test_a_write_back_raises_the_window_of_the_row_that_it_locks(short: Workbenc
     assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
 
 
-def test_a_look_for_open_slots_raises_rows_that_a_shorter_worker_has_begun_since(
+def test_a_read_of_open_slots_raises_rows_that_a_shorter_worker_has_begun_since(
     short: Workbench, long: Workbench
 ) -> None:
     start(long)
@@ -132,7 +132,7 @@ def test_a_look_for_open_slots_raises_rows_that_a_shorter_worker_has_begun_since
     opens_after(long, LONG.reservation_seconds)
 
 
-def test_all_rows_of_the_sid_are_raised_those_of_slots_that_only_the_others_have_too(
+def test_all_rows_of_the_sid_are_raised_also_of_slots_that_only_the_others_have(
     migrated_database_url: str,
 ) -> None:
     several = Workbench(migrated_database_url, replace(SHORT, slots=3)).open()
@@ -196,7 +196,7 @@ def test_on_another_boot_the_raised_database_time_decides(short: Workbench) -> N
 
 
 @pytest.mark.databases("postgresql", "mariadb")
-def test_a_row_that_somebody_holds_delays_no_look_and_is_raised_later(short: Workbench, long: Workbench) -> None:
+def test_a_locked_row_delays_no_read_of_open_slots_and_is_raised_later(short: Workbench, long: Workbench) -> None:
     holder = Database(short.url)
     with holder.write() as connection:
         connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
@@ -234,5 +234,5 @@ def test_a_query_under_way_while_the_window_is_lowered_still_settles_its_orders(
     effects = long.write_back.answered(query, answer_to(query, [item(query.ids[0])]))
     assert effects.settled == 1
     assert [row["outcome"] for row in long.rows(QUERIES)] == ["answered"]
-    # Whoever still runs with the longer window raises it again.
+    # A worker that still runs with the longer window raises it again.
     opens_after(long, LONG.spacing_seconds)

@@ -1,4 +1,4 @@
-"""The write-back, on every database: what the ends of queries change, and what they must leave alone."""
+"""The write-back, on every database: what the effects of queries change, and what they must not change."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,9 +23,9 @@ from worker.domain.scheduling.due_times import next_due
 from worker.domain.scheduling.poll_schedule import prior_schedule
 
 
-def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Workbench) -> None:
+def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbench) -> None:
     bench.add("won", "lost", "open", expected_amount="2.94")
-    query = bench.ask(
+    query = bench.reconcile(
         [item("won", remark="成功 🎉"), item("lost", "-1", "0.00", mobile="188****0804"), item("open", "0", None)]
     )
 
@@ -47,10 +47,10 @@ def test_an_answer_settles_what_it_proves_and_says_where_it_came_from(bench: Wor
     assert (row["order_count"], row["polled_ids"], row["http_status"]) == (3, "lost,open,won", 200)
 
 
-def test_the_next_query_about_an_order_waits_until_a_look_is_worth_anything(bench: Workbench) -> None:
+def test_the_next_poll_of_an_order_waits_until_its_priority_is_positive(bench: Workbench) -> None:
     bench.add("young", age_seconds=2.0)
     bench.add("old", age_seconds=6_000.0)
-    query = bench.ask([item("young", "0", None), item("old", "0", None)])
+    query = bench.reconcile([item("young", "0", None), item("old", "0", None)])
     schedule = prior_schedule(bench.rules)
     for order in bench.orders():
         expected = next_due(order.submitted_at, schedule, query.sent_at, bench.rules)
@@ -58,12 +58,12 @@ def test_the_next_query_about_an_order_waits_until_a_look_is_worth_anything(benc
         assert order.due_at >= query.sent_at + bench.rules.windows(1)
 
 
-def test_an_order_that_was_polled_stands_in_the_group_of_its_age(bench: Workbench) -> None:
+def test_an_order_that_was_polled_is_in_the_bucket_of_its_age(bench: Workbench) -> None:
     bench.add("young", age_seconds=2.0)
     bench.add("old", age_seconds=60_000.0)
     bench.add("never")
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'never'")
-    bench.ask([item("young", "0", None), item("old", "0", None)])
+    bench.reconcile([item("young", "0", None), item("old", "0", None)])
     groups = {order.request_id: order.age_bucket for order in bench.orders()}
     assert groups == {"young": 1, "old": bucket_of(60_000.0, bench.rules), "never": 0}
     assert groups["old"] > 10
@@ -81,7 +81,7 @@ def test_a_callback_that_comes_first_is_not_changed_by_the_answer(bench: Workben
     assert [event["kind"] for event in bench.events_of("a")] == ["settled", "ignored"]
 
 
-def test_a_callback_and_an_answer_that_contradict_it_are_shown_to_a_person(bench: Workbench) -> None:
+def test_a_callback_and_an_answer_that_contradict_each_other_flag_the_order(bench: Workbench) -> None:
     bench.add("a")
     query = bench.take()
     callback = {"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}
@@ -145,9 +145,9 @@ def test_the_same_refusal_written_twice_counts_once(bench: Workbench) -> None:
     assert bench.state().refusals_in_row == 1
 
 
-def test_an_amount_that_differs_from_the_expected_one_settles_and_is_shown(bench: Workbench) -> None:
+def test_an_amount_that_differs_from_the_expected_one_settles_and_flags_the_order(bench: Workbench) -> None:
     bench.add("a", expected_amount="5.00")
-    bench.ask([item("a", amount="2.94")])
+    bench.reconcile([item("a", amount="2.94")])
     order = bench.order("a")
     assert (order.state, order.attention) == (OrderState.SUCCEEDED, Attention.AMOUNT_MISMATCH)
 
@@ -173,7 +173,7 @@ def test_a_query_that_failed_leaves_its_orders_due_as_before(bench: Workbench, e
     assert bench.rows(QUERIES)[0]["outcome"] == outcome
 
 
-def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_go_on(bench: Workbench) -> None:
+def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_settle(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), echoes_custom_parm=True))
     bench.enqueue(
         {"custom_parm": "c1", "mobile": "18812340804"},
@@ -184,22 +184,22 @@ def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_go
     query = bench.take()
     assert set(query.ids) == {"c1", "c2"}
     bench.write_back.answered(query, answer_to(query, [item("taken", custom_parm="c1"), item("p2", custom_parm="c2")]))
-    blamed, holder, fine = bench.order("c1"), bench.order("taken"), bench.order("c2")
-    assert (blamed.state, blamed.attention) == (OrderState.PENDING, Attention.CONFLICTING_ANSWER)
+    flagged, holder, fine = bench.order("c1"), bench.order("taken"), bench.order("c2")
+    assert (flagged.state, flagged.attention) == (OrderState.PENDING, Attention.CONFLICTING_ANSWER)
     assert (holder.state, holder.attention) == (OrderState.PENDING, Attention.CONFLICTING_ANSWER)
     assert (fine.state, fine.request_id) == (OrderState.SUCCEEDED, "p2")
 
 
-def test_items_that_nobody_asked_for_are_recorded_with_the_query_and_touch_no_order(bench: Workbench) -> None:
+def test_items_of_orders_that_were_not_polled_are_kept_with_the_query_and_touch_no_order(bench: Workbench) -> None:
     bench.add("a", "bystander")
     bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'bystander'")
-    bench.ask([item("a"), item("bystander"), item("stranger")])
+    bench.reconcile([item("a"), item("bystander"), item("stranger")])
     assert bench.order("bystander").state is OrderState.PENDING
     assert bench.rows(QUERIES)[0]["added_items"] is not None
 
 
 @pytest.mark.databases("postgresql")
-def test_a_database_that_goes_away_before_the_write_back_is_insisted_upon_and_then_given_up(
+def test_a_write_back_to_a_database_that_is_away_is_retried_and_then_given_up(
     migrated_database_url: str,
 ) -> None:
     rules = Rules(grace_seconds=1.0, deadline_seconds=0.2, window_seconds=0.2, margin_seconds=0.1)
@@ -216,14 +216,14 @@ def test_a_database_that_goes_away_before_the_write_back_is_insisted_upon_and_th
 
 def test_times_are_the_databases(bench: Workbench) -> None:
     bench.add("a")
-    query = bench.ask([item("a")])
+    query = bench.reconcile([item("a")])
     order = bench.order("a")
     assert order.queried_at == query.sent_at
     assert order.settled_at is not None
     assert timedelta(0) <= order.settled_at - query.sent_at < timedelta(minutes=1)
 
 
-def test_an_item_whose_request_id_is_also_an_asked_orders_custom_parm_is_looked_up(bench: Workbench) -> None:
+def test_an_item_whose_request_id_is_also_a_polled_orders_custom_parm_is_looked_up(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), echoes_custom_parm=True))
     bench.enqueue(
         {"custom_parm": "c1", "mobile": "18812340804"},
@@ -239,8 +239,8 @@ def test_an_item_whose_request_id_is_also_an_asked_orders_custom_parm_is_looked_
 
 def test_a_hostile_answer_with_thousands_of_items_settles_nothing_and_is_bounded(bench: Workbench) -> None:
     bench.add("a")
-    bench.ask([item("a", remark=f"r{number}", custom_parm=f"p{number}") for number in range(5_000)])
+    bench.reconcile([item("a", remark=f"r{number}", custom_parm=f"p{number}") for number in range(5_000)])
     bench.make_due()
-    bench.ask([item(f"s{number}") for number in range(5_000)])
+    bench.reconcile([item(f"s{number}") for number in range(5_000)])
     assert bench.order("a").state is OrderState.PENDING
     assert max(len(row["added_items"] or "") for row in bench.rows(QUERIES)) <= 20_000

@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: play the faults, and report. `make faults SEED=... ONLY=13` calls it."""
+"""`python -m tests.faults`: run the faults, and report. `make faults SEED=... ONLY=13` calls it."""
 
 import os
 import random
@@ -20,12 +20,14 @@ from tests.support.processes import end_with_all_descendants
 from tests.support.small_disk import use_own_mounts
 
 _LANES = 2 * (os.cpu_count() or 1)
-Seed = Annotated[int | None, typer.Option(help="Draws the timing; one is drawn and printed where none is given.")]
-Only = Annotated[str, typer.Option(help="Numbers of faults, with commas; all where it is empty.")]
-InCi = Annotated[bool, typer.Option("--ci", help="Fewer times of each; every database and broker must be there.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run with this seed stood.")]
-Lanes = Annotated[int, typer.Option(min=1, help="Houses side by side.")]
-Folder = Annotated[Path, typer.Option(help="For results, the report and the logs of bad plays.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Draws the timing; where none is given, a random one is used and printed.")
+]
+Only = Annotated[str, typer.Option(help="Numbers of faults, with commas; empty: all.")]
+InCi = Annotated[bool, typer.Option("--ci", help="Fewer runs of each; every database and broker must be there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue where the last run with this seed stopped.")]
+Lanes = Annotated[int, typer.Option(min=1, help="Testbeds side by side.")]
+Folder = Annotated[Path, typer.Option(help="For results, the report and the logs of bad runs.")]
 
 
 def main(
@@ -36,9 +38,9 @@ def main(
     lanes: Lanes = _LANES,
     folder: Folder = Path("build/faults"),
 ) -> None:
-    """Play every fault of the catalogue and judge it. Exits 1 where the promise was broken or a play did not end."""
+    """Run every fault of the catalogue and check it. Exits 1 where the promise was broken or a run did not finish."""
     if resume and seed is None:
-        raise typer.BadParameter("give the seed of the run that is to go on", param_hint="--seed")
+        raise typer.BadParameter("give the seed of the run to continue", param_hint="--seed")
     end_with_all_descendants()
     use_own_mounts()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
@@ -53,7 +55,7 @@ def main(
     runs = plan(scenarios.values(), seed=seed, in_ci=in_ci, databases=databases_there(), brokers=brokers_there())
     left = [run for run in runs if (run.fault, run.time) not in known]
     print(
-        f"Seed {seed}: {len(runs)} plays of {len(scenarios)} faults, {len(left)} of them to do, in {lanes} lanes.",
+        f"Seed {seed}: {len(runs)} runs of {len(scenarios)} faults, {len(left)} of them to do, in {lanes} lanes.",
         flush=True,
     )
     began = time.monotonic()
@@ -62,13 +64,13 @@ def main(
         scenarios,
         lanes=max(1, min(lanes, len(left))),
         folder=work,
-        tell=lambda result: _take(result, results, work),
+        report=lambda result: _keep(result, results, work),
     )
     minutes = (time.monotonic() - began) / 60
-    report = write_report(work, results=results.all(), scenarios=scenarios, seed=seed, minutes=minutes)
+    written = write_report(work, results=results.all(), scenarios=scenarios, seed=seed, minutes=minutes)
     done = {(run.fault, run.time) for run in runs}
     good = sum(result.is_good for result in results.all() if (result.fault, result.time) in done)
-    print(f"{good} of {len(runs)} plays kept the promise, in {minutes:.0f} minutes. Report: {report}")
+    print(f"{good} of {len(runs)} runs kept the promise, in {minutes:.0f} minutes. Report: {written}")
     sys.exit(0 if good == len(runs) else 1)
 
 
@@ -83,7 +85,7 @@ def _chosen(only: str) -> Mapping[int, Scenario]:
 def _possible(chosen: Mapping[int, Scenario], *, all_needed: bool) -> Mapping[int, Scenario]:
     impossible = [scenario for scenario in chosen.values() if not scenario.needs()]
     for scenario in impossible:
-        print(f"This machine does not permit fault {scenario.number}, {scenario.title}: it is not played.")
+        print(f"This machine does not permit fault {scenario.number}, {scenario.title}: it is not run.")
     if impossible and all_needed:
         sys.exit("Run this as root, in a container with CAP_SYS_ADMIN.")
     return {number: scenario for number, scenario in chosen.items() if scenario not in impossible}
@@ -94,14 +96,14 @@ def _check_servers(*, all_needed: bool) -> None:
     if missing and all_needed:
         sys.exit(
             f"The programs of {', '.join(missing)} are not on this machine: install Debian's mariadb-server and"
-            " rabbitmq-server, or what they are called here."
+            " rabbitmq-server, or the same programs under their names here."
         )
     if missing:
-        print(f"Not on this machine, and so not played: {', '.join(missing)}.")
+        print(f"Not on this machine, and so not run: {', '.join(missing)}.")
 
 
-def _take(result: Result, results: Results, work: Path) -> None:
-    """Keep a result and tell of it; the logs of a good play are thrown away."""
+def _keep(result: Result, results: Results, work: Path) -> None:
+    """Store and print a result; the logs of a good run are deleted."""
     results.add(result)
     mark = "ok " if result.is_good else "BAD"
     recovery = f"{result.recovery_seconds:.1f} s" if result.recovery_seconds is not None else "-"

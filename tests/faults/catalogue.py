@@ -1,4 +1,4 @@
-"""The catalogue: each fault with its number, what it is, and how often and on what it is played."""
+"""The catalogue: each fault with its number, its title, and how often and on which servers it runs."""
 
 import importlib
 import pkgutil
@@ -19,21 +19,21 @@ ALL_BROKERS = ("redis", "rabbitmq")
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One fault, as it is played."""
+    """One fault and how it runs."""
 
     number: int
     title: str
     run: Run
     times: int = 10
-    """In a whole run, with different timing."""
+    """How often in a whole run, with different timing."""
     times_in_ci: int = 3
     databases: tuple[str, ...] = ALL_DATABASES
     brokers: tuple[str, ...] = ALL_BROKERS
     scale: Scale = field(default_factory=Scale)
     seconds: float = 150.0
-    """An estimate from above of one play: long ones begin first."""
+    """An upper estimate for one run: long ones begin first."""
     needs: Callable[[], bool] = lambda: True
-    """Whether this machine lets the fault be made at all."""
+    """Whether this machine permits the fault at all."""
 
 
 _known: dict[int, Scenario] = {}
@@ -44,7 +44,7 @@ def fault(number: int, title: str, **details: object) -> Callable[[Run], Run]:
 
     def enter(run: Run) -> Run:
         if number in _known or not run.__name__.startswith(f"fault_{number:02d}_"):
-            raise ValueError(f"{run.__name__}: fault {number} is there already, or stands not in the name")
+            raise ValueError(f"{run.__name__}: fault {number} exists already, or is not in the name")
         _known[number] = Scenario(number=number, title=title, run=run, **details)  # type: ignore[arg-type]  # checked by the dataclass's readers
         return run
 

@@ -1,8 +1,8 @@
 """The suite's own entry point: `celery -A tests.faults.entry worker`, the worker's parts with points to strike at.
 
-Nothing of this is in the product. Its variables say what the testbed wants of this process: FAULTS_FOLDER (where its
+Nothing of this is in the product. Its environment variables configure this process: FAULTS_FOLDER (where its
 points are armed and its clocks are stepped), FAULTS_VARIANT (a broken variant of the product) and FAULTS_BOOT_ID
-(plays another host).
+(simulates another host).
 """
 
 import os
@@ -15,7 +15,7 @@ from worker.runtime import compose
 compose(VARIANTS[os.environ.get("FAULTS_VARIANT", "product")])
 
 if app.conf.broker_url.startswith("redis"):
-    # What a killed worker had taken and not acknowledged comes back after minutes; scaled down as the windows are.
+    # A killed worker's unacknowledged messages are redelivered after minutes; scaled down as the windows are.
     app.conf.broker_transport_options = {
         **app.conf.broker_transport_options,
         "visibility_timeout": VISIBILITY_SECONDS,

@@ -1,4 +1,4 @@
-"""What a billing system sends: orders, callbacks and cancellations, each with a look at whether it was applied."""
+"""What a billing system sends: orders, callbacks and cancellations, each with a check whether it was applied."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ class Errand(Protocol):
     """Something that the billing system sends, and that must not be lost."""
 
     def send(self) -> None:
-        """Send it; the testbed remembers what the broker took."""
+        """Send it; the testbed records what the broker accepted."""
 
     def is_applied(self) -> bool:
         """Whether the database shows what was sent."""
@@ -35,7 +35,7 @@ class Enqueueing:
 
 
 class CallingBack:
-    """Callbacks for orders that nobody has enqueued yet: each is kept."""
+    """Callbacks for orders that are not enqueued yet: each is kept."""
 
     def __init__(self, testbed: Testbed) -> None:
         self._testbed = testbed

@@ -1,4 +1,4 @@
-"""What the platform did to single queries, and what became of them. For houses with one slot and no other fault."""
+"""What the platform did to single queries, and their outcome. For testbeds with one slot and no other fault."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ _ROWS = "SELECT polled_ids, outcome, http_status, settled_count, sent_at, answer
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One query that arrived and has ended: as the platform noted it, and as the database has it."""
+    """One query that arrived and has ended: as the platform recorded it, and as the database has it."""
 
     arrival: dict[str, Any]
     outcome: str
     http_status: int | None
     settled: int
     seconds: float | None
-    """From the grant to the write-back, by the database's clock: the exchange lies between. None without an answer."""
+    """Seconds from the grant to the write-back, by the database's clock. None without an answer."""
 
 
 def strike(testbed: Testbed, fault: str, *, queries: int = 1, orders: int = 5, **details: object) -> list[str]:
-    """Have the platform answer its next queries by this fault; returns orders that were placed for them.
+    """Let the platform answer its next queries by this fault; returns orders that were placed for them.
 
-    Once that is done the platform is well again. `details` are further fields of `worker.simulator.faults.Faults`.
+    Afterwards the platform is well again. `details` are further fields of `worker.simulator.faults.Faults`.
     """
     struck = _struck_by(testbed, fault) + queries
     testbed.trouble(shares={fault: 1.0}, queries=queries, **details)
@@ -41,7 +41,7 @@ def _struck_by(testbed: Testbed, fault: str) -> int:
 
 
 def exchanges(testbed: Testbed, fault: str = "") -> list[Exchange]:
-    """The exchanges so far whose answers were spoilt by this fault, in order; without one those that went well."""
+    """The exchanges so far whose answers were spoilt by this fault, in order; without a fault the good ones."""
     return [one for one in _paired(testbed) if one.arrival["detail"] == fault]
 
 
@@ -52,8 +52,8 @@ def _paired(testbed: Testbed) -> Iterator[Exchange]:
     rows = [(_moment(row[-2]), *row) for row in testbed.rows(_ROWS)]
     for arrival in arrivals:
         came_at = datetime.fromisoformat(arrival["wall"])
-        granted, asked, outcome, http_status, settled, _, answered_at = [row for row in rows if row[0] <= came_at][-1]
-        assert set(asked.split(",")) == set(arrival["ids"]), f"arrival {arrival['number']} is of another query"
+        granted, polled, outcome, http_status, settled, _, answered_at = [row for row in rows if row[0] <= came_at][-1]
+        assert set(polled.split(",")) == set(arrival["ids"]), f"arrival {arrival['number']} is of another query"
         if outcome != "in_flight":
             yield Exchange(
                 arrival=arrival,
@@ -65,7 +65,7 @@ def _paired(testbed: Testbed) -> Iterator[Exchange]:
 
 
 def _moment(value: Any) -> datetime:
-    """A time as the database's driver gives it: SQLite's gives text, and MariaDB's leaves the zone out."""
+    """A time as the database's driver returns it: SQLite's returns text, and MariaDB's omits the zone."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     assert isinstance(moment, datetime)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

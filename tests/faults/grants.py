@@ -1,4 +1,4 @@
-"""Grants, as the database keeps them, beside arrivals, as the platform saw them. For houses with one slot."""
+"""Grants as the database has them, compared with arrivals as the platform saw them. For testbeds with one slot."""
 
 import time
 from collections.abc import Collection
@@ -13,12 +13,12 @@ def newest_query(testbed: Testbed) -> int:
 
 
 def outcome_of(testbed: Testbed, query_id: int) -> str:
-    """How a query ended, as its row has it."""
+    """The outcome of a query in its row."""
     return str(testbed.rows(f"SELECT outcome FROM platform_queries WHERE id = {query_id}")[0][0])
 
 
 def slot_opens_at(testbed: Testbed) -> float:
-    """When the slot may be taken again, in seconds of the monotonic clock, by which the platform notes arrivals."""
+    """When the slot may be taken again, in seconds of the monotonic clock, by which the platform records arrivals."""
     boot_due = float(testbed.rows("SELECT boot_due_us FROM query_budgets")[0][0]) / 1_000_000
     return time.monotonic() + boot_due - HostClock().boot()
 
@@ -31,9 +31,9 @@ def check_each_is_sent_once(testbed: Testbed, *, unsent: Collection[int] = ()) -
     # Read before the rows: each arrival's grant was committed by then.
     arrivals = testbed.arrivals()
     rows = testbed.rows("SELECT id, polled_ids FROM platform_queries ORDER BY id")
-    grants = iter([set(asked.split(",")) for query_id, asked in rows if query_id not in unsent])
+    grants = iter([set(polled.split(",")) for query_id, polled in rows if query_id not in unsent])
     for arrival in arrivals:
-        # One whose body never came does not tell what it asked.
+        # An arrival whose body never came does not show what it polled.
         if arrival["ids"]:
-            asked = set(arrival["ids"])
-            assert any(grant == asked for grant in grants), f"arrival {arrival['number']} has no grant of its own"
+            polled = set(arrival["ids"])
+            assert any(grant == polled for grant in grants), f"arrival {arrival['number']} has no grant of its own"

@@ -23,7 +23,7 @@ from worker.database.migrations import upgrade
 
 @dataclass(frozen=True, kw_only=True)
 class TestbedDatabase:
-    """A testbed's database: the way that programs take, and the way past the proxy."""
+    """A testbed's database, through the proxy as programs reach it, and directly."""
 
     kind: str
     url: str
@@ -31,7 +31,7 @@ class TestbedDatabase:
     direct_url: str
     proxy: Proxy | None = None
     server: EmbeddedPostgres | OwnMariadb | None = None
-    """To be killed and started; None for SQLite."""
+    """The server, to be killed and started; None for SQLite."""
 
     def kill(self) -> None:
         """Let the server crash."""
@@ -39,21 +39,21 @@ class TestbedDatabase:
         self.server.kill()
 
     def start(self) -> None:
-        """Start it on the data that it had."""
+        """Start it on its data."""
         assert self.server is not None, "SQLite has no server"
         self.server.start()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestbedBroker:
-    """A testbed's broker, likewise."""
+    """A testbed's broker, through the proxy and directly."""
 
     kind: str
     url: str
     direct_url: str
     proxy: Proxy
     valkey: EmbeddedValkey | None = None
-    """To be killed, stopped and flushed; None where the broker is RabbitMQ."""
+    """The server, to be killed, stopped and flushed; None where the broker is RabbitMQ."""
     rabbitmq: OwnRabbitmq | None = None
     """Likewise."""
 
@@ -64,7 +64,7 @@ def databases_there() -> dict[str, bool]:
 
 
 def brokers_there() -> dict[str, bool]:
-    """Each broker likewise."""
+    """Each broker that the suite knows, and whether this machine can have it."""
     return {"redis": True, "rabbitmq": rabbitmq.is_installed()}
 
 
@@ -153,14 +153,14 @@ _upgrading = Lock()
 
 
 def _upgrade_alone(url: str) -> None:
-    """Alembic keeps what it works on in global variables: one lane at a time."""
+    """Alembic keeps its state in global variables: one lane at a time."""
     with _upgrading:
         upgrade(url)
 
 
 @contextmanager
 def _through_proxy(url: str, standard_port: int) -> Iterator[tuple[Proxy, str]]:
-    """The same URL by way of a proxy of its own."""
+    """The same URL through a proxy of its own."""
     parsed = sqlalchemy.make_url(url)
     with Proxy((str(parsed.host), int(parsed.port or standard_port))) as proxy:
         user = f"{parsed.username}:{parsed.password}@" if parsed.username else ""

@@ -1,4 +1,4 @@
-"""A plain loop that ticks beside everything else, without a broker: `python -m tests.faults.loop`.
+"""A plain loop that ticks besides all other programs, without a broker: `python -m tests.faults.loop`.
 
 It runs until it is killed. Its environment is that of `tests.faults.entry`.
 """

@@ -1,4 +1,4 @@
-"""One outage of the database at a time: what is sent meanwhile, and what must hold during and after it."""
+"""One outage of the database at a time: what is sent during it, and what must hold during and after it."""
 
 import time
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
 Outage = Callable[[], AbstractContextManager[object]]
-"""The database refuses for as long as the context lasts."""
+"""A context during which the database refuses."""
 
 _WINDOWS = (3.0, 7.0)
 _TASK_RETRIES = 8.0
-"""Seconds between two attempts of a task that is held back, at most, after outages as short as these. Not scaled."""
+"""The most seconds between two attempts of a delayed task, after outages as short as these. Not scaled."""
 _APPLIED_WITHIN = 60.0
 _MOMENTS = (None, Point.GRANT_BEFORE_COMMIT, Point.WRITE_BACK_BEGINS)
 
 
-def go_through(testbed: Testbed, outages: dict[str, Outage], *, asks_nothing: bool = True) -> None:
-    """Go through each outage at a moment of its own, with orders, callbacks and cancellations sent in it.
+def go_through(testbed: Testbed, outages: dict[str, Outage], *, without_queries: bool = True) -> None:
+    """Go through each outage at a moment of its own, with orders, callbacks and cancellations sent during it.
 
-    `asks_nothing`: whether no grant can be committed, so that the platform must see nothing once the last query's
+    `without_queries`: whether no grant can be committed, so that the platform must see nothing once the last query's
     deadline is over. After the last one the testbed heals.
     """
     moments = testbed.rng.sample(_MOMENTS, k=len(_MOMENTS))
@@ -46,7 +46,9 @@ def go_through(testbed: Testbed, outages: dict[str, Outage], *, asks_nothing: bo
             testbed.heal(bound=testbed.bound(queries=4, extra=_TASK_RETRIES))
         # Granted before, a query may have been sent by its deadline.
         late = [one["number"] for one in seen if one["monotonic"] > began + testbed.scale.deadline]
-        assert not (late and asks_nothing), f"{name}: asked without a grant that could be committed: arrivals {late}"
+        assert not (late and without_queries), (
+            f"{name}: queried without a grant that could be committed: arrivals {late}"
+        )
         for errand in errands:
             eventually(
                 errand.is_applied, f"{type(errand).__name__} applied after: {name}", seconds=_APPLIED_WITHIN, every=0.2
@@ -56,7 +58,7 @@ def go_through(testbed: Testbed, outages: dict[str, Outage], *, asks_nothing: bo
 
 
 def _reach(testbed: Testbed, moment: Point | None) -> list[str]:
-    """Bring the testbed to a moment of a pass; returns the orders that were placed for it, with some that wait."""
+    """Bring the testbed to a moment of a pass; returns the orders that were placed for it, and some that wait."""
     if moment is None:
         names = testbed.place(110)
         testbed.rest(testbed.scale.reservation)
@@ -65,6 +67,6 @@ def _reach(testbed: Testbed, moment: Point | None) -> list[str]:
     names = testbed.place(110, wait=False)
     testbed.wait_until_struck(moment)
     if moment is Point.WRITE_BACK_BEGINS:
-        # No transaction is open: whoever stands in a grant may keep all others out, and is not given long.
+        # No transaction is open: a process that is held in a grant may block all others, so it is held only briefly.
         testbed.wait_for_rows(names)
     return names

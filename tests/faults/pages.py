@@ -1,4 +1,4 @@
-"""How large a testbed's SQLite file may become. SQLite bounds that for each connection, so each is told."""
+"""A bound on the size of a testbed's SQLite file. SQLite bounds it by connection, so each connection sets it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def no_page_more(folder: Path) -> Iterator[None]:
 
 
 def bound_pages(folder: Path, connection: Connection) -> None:
-    """Bound the file for this connection, as the scenario has it now. For each transaction, when it begins."""
+    """Bound the file for this connection, as the scenario has set it. To be called at the start of each transaction."""
     # A bound below the file's size is that size.
     pages = 1 if (folder / _MARK).exists() else _MOST_PAGES
     connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").close()

@@ -39,7 +39,7 @@ class SteppedClock(HostClock):
     """The host's clocks; its wall clock can be stepped, its boot clock cannot."""
 
     def __init__(self) -> None:
-        # FAULTS_BOOT_ID lets one machine play two hosts.
+        # FAULTS_BOOT_ID lets one machine simulate two hosts.
         super().__init__(boot_id=os.environ.get("FAULTS_BOOT_ID"))
 
     def now(self) -> datetime:
@@ -52,15 +52,15 @@ class PointedDatabase(Database):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        event.listen(self.engine, "before_cursor_execute", _note_a_grant)
+        event.listen(self.engine, "before_cursor_execute", _mark_a_grant)
         if self.kind == "sqlite":
             event.listen(self.engine, "begin", partial(bound_pages, _FOLDER))
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction with a point before its commit and one after."""
-        # A grant that is repeated after a lost race is a look again until it grants something.
-        does_again("grant", "look")
+        # A grant that is repeated after a lost race is an attempt again until it grants something.
+        does_again("grant", "attempt")
         with super().write() as connection:
             yield connection
             _pass(commit_point("before"))
@@ -75,7 +75,7 @@ class PointedMaintenance(SlotMaintenance):
     """The maintenance of slots, whose transactions are known as such."""
 
     def prepare(self, slots: Any) -> None:
-        """Begin the rows; no point is there."""
+        """Begin the rows; there is no point in it."""
         with doing("preparation"):
             super().prepare(slots)
 
@@ -85,27 +85,27 @@ class PointedGrants(Grants):
 
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot. Only a transaction that grants a query passes the points of a grant."""
-        with doing("look"):
+        with doing("attempt"):
             return super().take(slot)
 
 
 class PointedWriteBack(WriteBack):
-    """The write-back, whose transactions are known as such."""
+    """The write-back whose transactions are marked as such."""
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
-        """Write what an answer said."""
+        """Write an answer back."""
         _pass(Point.WRITE_BACK_BEGINS)
         with doing("write-back"):
             return super().answered(query, answer)
 
     def failed(self, query: Query, error: QueryError) -> QueryEffects:
-        """Write how a query failed."""
+        """Write a query failure back."""
         _pass(Point.WRITE_BACK_BEGINS)
         with doing("write-back"):
             return super().failed(query, error)
 
 
-def _note_a_grant(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+def _mark_a_grant(_connection: object, _cursor: object, statement: str, *_: object) -> None:
     if statement.startswith("INSERT INTO platform_queries"):
         does("grant")
 

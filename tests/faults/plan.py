@@ -1,4 +1,4 @@
-"""What a run plays: every fault so many times, spread over databases and brokers, each with a seed of its own."""
+"""The plan of a whole run: every fault several times, spread over databases and brokers, each with its own seed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tests.faults.catalogue import Scenario
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One play of one fault."""
+    """One run of one fault."""
 
     fault: int
     time: int
@@ -16,13 +16,13 @@ class Run:
     database: str
     broker: str
     seed: str
-    """Draws the timing: the run's seed, the fault and the time."""
+    """Draws the timing: from the whole run's seed, the fault and the time."""
     is_brief: bool
-    """Whether a scenario that lasts as long as one likes is to be a short one."""
+    """Whether a scenario of any length is to be short."""
 
     @property
     def name(self) -> str:
-        """Names it within a run."""
+        """Its name within a whole run."""
         return f"{self.fault:02d}-{self.time:02d}"
 
 
@@ -34,9 +34,9 @@ def plan(
     databases: Mapping[str, bool],
     brokers: Mapping[str, bool],
 ) -> list[Run]:
-    """The plays of a run, the long ones first. `databases` and `brokers` say which of them this machine has.
+    """The runs of a plan, the long ones first. `databases` and `brokers` say which of them this machine has.
 
-    Neighbouring times differ in database and broker, and faults and seeds begin at different ones: a few times of each
+    Consecutive times differ in database and broker, and faults and seeds begin at different ones: a few runs of each
     fault still cover every pair.
     """
     runs = []
@@ -58,7 +58,7 @@ def plan(
 
 
 def _pairs(scenario: Scenario, databases: Mapping[str, bool], brokers: Mapping[str, bool]) -> list[tuple[str, str]]:
-    """Every pair of a database and a broker that there is; neighbours differ in both, where they can."""
+    """Every possible pair of a database and a broker; consecutive pairs differ in both where possible."""
     some = [name for name in scenario.databases if databases[name]]
     kinds = [name for name in scenario.brokers if brokers[name]]
     return [

@@ -1,7 +1,7 @@
-"""The named points that a process under test passes, and what is to befall it there.
+"""The named points that a process under test passes, and what happens to it there.
 
 A scenario arms a point by writing a file; the first process that passes takes the file by renaming it, so each arming
-strikes once. Whoever waits at a point goes on when the scenario says so, by another file.
+strikes once. A thread that waits at a point continues when the scenario writes another file.
 """
 
 import os
@@ -22,14 +22,14 @@ _UNTIL_STOPPED = 0.2
 
 
 class Strike(StrEnum):
-    """What befalls the process that passes a point."""
+    """What happens to the process that passes a point."""
 
     KILL = "kill"
     """kill -9 of itself."""
     STOP = "stop"
     """SIGSTOP of itself, until the scenario sends SIGCONT."""
     WAIT = "wait"
-    """This thread stands still until the scenario lets it go; the others go on."""
+    """This thread waits until the scenario lets it go; the others continue."""
     LOSE_RACE = "lose-race"
     """The transaction fails with MariaDB's error 1020: a row was changed since it was read."""
 
@@ -41,7 +41,7 @@ class Point(StrEnum):
     GRANT_AFTER_COMMIT = "grant-after-commit"
     """Committed, and nothing sent yet."""
     WRITE_BACK_BEGINS = "write-back-begins"
-    """The answer is there, or the exchange has failed; nothing is written."""
+    """The exchange is answered or has failed; nothing is written yet."""
     WRITE_BACK_BEFORE_COMMIT = "write-back-before-commit"
     WRITE_BACK_AFTER_COMMIT = "write-back-after-commit"
     INTAKE_BEFORE_COMMIT = "intake-before-commit"
@@ -56,19 +56,19 @@ class Points:
 
     def arm(self, point: Point, strike: Strike, *, after: int = 0) -> None:
         """Strike the process that passes this point next, or after so many others have passed."""
-        # Whole, or not at all: a process may pass, and take the file, between its birth and its first byte.
+        # Written whole: a process may pass, and take the file, between its creation and its first byte.
         prepared = self._file(point, "prepared")
         prepared.write_text(f"{strike} {after}")
         prepared.rename(self._file(point, "armed"))
 
     def disarm(self) -> None:
-        """Strike nobody any more, and let go who waits."""
+        """Strike no more processes, and let waiting threads go."""
         for point in Point:
             self._file(point, "armed").unlink(missing_ok=True)
             self.let_go(point)
 
     def struck(self, point: Point) -> int | None:
-        """The process that was struck at this point, since it was last asked; None while there is none."""
+        """The process that was struck at this point since the last call; None while there is none."""
         taken = self._file(point, "taken")
         try:
             pid = int(taken.read_text())
@@ -78,11 +78,11 @@ class Points:
         return pid
 
     def let_go(self, point: Point) -> None:
-        """Let the thread that waits at this point go on."""
+        """Let the thread that waits at this point continue."""
         self._file(point, "go").touch()
 
     def passes(self, point: Point) -> None:
-        """A process passes a point: whatever is armed befalls it."""
+        """A process passes a point: the armed strike happens to it."""
         armed, taken = self._file(point, "armed"), self._file(point, "taken")
         claimed = self._file(point, f"claimed-{os.getpid()}")
         try:
@@ -106,7 +106,7 @@ class Points:
                 os.kill(os.getpid(), signal.SIGKILL)
             case Strike.STOP:
                 os.kill(os.getpid(), signal.SIGSTOP)
-                # Another thread may be the one that takes the signal: this one must not run on until it does.
+                # Another thread may receive the signal: this one must not run on until then.
                 time.sleep(_UNTIL_STOPPED)
             case Strike.LOSE_RACE:
                 lost = pymysql.err.OperationalError(1020, "Record has changed since last read in table")
@@ -134,17 +134,17 @@ def doing(what: str) -> Iterator[None]:
 
 
 def does(what: str) -> None:
-    """From here on, until the context ends, the transaction belongs to this."""
+    """From now on, until the context ends, the transaction belongs to `what`."""
     _doing.set(what)
 
 
 def does_again(what: str, instead: str) -> None:
-    """A transaction that belonged to this is begun anew, and belongs to that."""
+    """A transaction that belonged to `what` starts again, and belongs to `instead`."""
     if _doing.get() == what:
         _doing.set(instead)
 
 
 def commit_point(when: str) -> Point | None:
-    """The point `before` or `after` the commit of what is being done; None where it has no such points."""
+    """The point `before` or `after` the commit of the current transaction; None where it has no such points."""
     name = f"{_doing.get()}-{when}-commit"
     return Point(name) if name in set(Point) else None

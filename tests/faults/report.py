@@ -19,7 +19,7 @@ def write_report(
     """Write report.md and report.json; returns the former."""
     head = _head(results, seed, minutes)
     (folder / "report.json").write_text(
-        json.dumps(head | {"plays": [asdict(result) for result in results]}, ensure_ascii=False, indent=1),
+        json.dumps(head | {"runs": [asdict(result) for result in results]}, ensure_ascii=False, indent=1),
         encoding="utf-8",
     )
     report = folder / "report.md"
@@ -35,10 +35,10 @@ def _head(results: Sequence[Result], seed: int, minutes: float) -> dict[str, obj
         "minutes": round(minutes, 1),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("celery", "kombu", "sqlalchemy", "redis", "requests")},
-        "plays": len(results),
+        "runs": len(results),
         "injections": sum(result.injections for result in results),
         "violations": dict(violations),
-        "not_played": sum(result.error is not None for result in results),
+        "not_finished": sum(result.error is not None for result in results),
     }
 
 
@@ -48,11 +48,11 @@ def _lines(head: Mapping[str, object], results: Sequence[Result], scenarios: Map
     yield f"Seed {head['seed']}, {head['at']}, {head['minutes']} minutes, {head['machine']}."
     yield ""
     yield (
-        f"{head['runs']} plays, {head['injections']} injections, violations: {head['violations'] or 'none'}, "
-        f"not played to their end: {head['not_played']}."
+        f"{head['runs']} runs, {head['injections']} injections, violations: {head['violations'] or 'none'}, "
+        f"not finished: {head['not_finished']}."
     )
     yield ""
-    yield "| # | fault | plays | injections | on | violations | smallest spacing / window | longest recovery / bound |"
+    yield "| # | fault | runs | injections | on | violations | smallest spacing / window | longest recovery / bound |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for number, scenario in scenarios.items():
         some = [result for result in results if result.fault == number]
@@ -90,4 +90,4 @@ def _details(results: Sequence[Result]) -> Iterator[str]:
         if not result.injections:
             yield "- NOT INJECTED"
         if result.error is not None:
-            yield f"- NOT PLAYED TO ITS END:\n\n```text\n{result.error.strip()}\n```"
+            yield f"- NOT FINISHED:\n\n```text\n{result.error.strip()}\n```"

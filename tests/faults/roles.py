@@ -10,11 +10,11 @@ from sqlalchemy.pool import NullPool
 from tests.faults.testbed import Testbed
 
 _HOSTS = ("localhost", "127.0.0.1")
-"""A MariaDB that was just made has nameless users for these, who would come before one of any host."""
+"""A new MariaDB has nameless users for these hosts, which take precedence over one of any host."""
 
 
 def use_plain_role(testbed: Testbed, settings: Mapping[str, str] | None = None) -> str:
-    """Have the programs that start from now on use a login without special rights; returns its name.
+    """Let the programs that start from now on use a login without special rights; returns its name.
 
     Only servers have logins. `settings` are the defaults of its sessions, on PostgreSQL.
     """
@@ -45,6 +45,6 @@ def execute(testbed: Testbed, *statements: str) -> None:
 
 
 def engine_as(testbed: Testbed, role: str) -> sqlalchemy.Engine:
-    """Sessions of somebody else, with this login, past the proxy."""
+    """Sessions of another program with this login, past the proxy."""
     url = sqlalchemy.make_url(testbed.database.direct_url).set(username=role)
     return sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""Plays a plan: lanes side by side, each play in a testbed of its own, each result written as soon as it is known."""
+"""Runs a plan: lanes side by side, each run in a testbed of its own, each result written as soon as it is known."""
 
 import json
 import queue
@@ -19,7 +19,7 @@ from tests.faults.testbed import Testbed
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of one play."""
+    """The result of one run."""
 
     fault: int
     time: int
@@ -36,21 +36,21 @@ class Result:
     queries: int
     settled: int
     error: str | None = None
-    """The scenario could not be played to its end, for this reason."""
+    """Why the scenario did not finish."""
 
     @property
     def name(self) -> str:
-        """Names the play within a run, and its folder."""
+        """The name of the run within a whole run, and of its folder."""
         return f"{self.fault:02d}-{self.time:02d}"
 
     @property
     def is_good(self) -> bool:
-        """Nothing was broken, and the fault was really there."""
+        """Whether nothing was broken, and the fault was injected."""
         return not self.violations and self.error is None and self.injections > 0
 
 
 class Results:
-    """The results of a run, in a file of JSON lines: an interrupted run goes on where it stood."""
+    """The results of a run, in a file of JSON lines: an interrupted run continues where it stopped."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class Results:
             lines.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
 
     def all(self) -> list[Result]:
-        """What is known so far, in the order of faults and times."""
+        """The results so far, in the order of faults and times."""
         if not self._file.exists():
             return []
         read = [json.loads(line) for line in self._file.read_text(encoding="utf-8").splitlines()]
@@ -76,9 +76,9 @@ def run(
     *,
     lanes: int,
     folder: Path,
-    tell: Callable[[Result], None],
+    report: Callable[[Result], None],
 ) -> None:
-    """Play everything, in so many lanes; `tell` hears of each result. The logs of bad plays stay in the folder."""
+    """Run everything, in so many lanes; `report` gets each result. The logs of bad runs stay in the folder."""
     waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in runs:
         waiting.put(run)
@@ -86,7 +86,7 @@ def run(
     def work(number: int) -> None:
         with Lane(folder / f"lane-{number}") as lane:
             for run in _taken_from(waiting):
-                tell(_run(run, scenarios[run.fault], lane, folder / run.name))
+                report(_run(run, scenarios[run.fault], lane, folder / run.name))
 
     threads = [threading.Thread(target=work, args=(number,), name=f"lane-{number}") for number in range(lanes)]
     for thread in threads:
@@ -121,7 +121,7 @@ def _run(run: Run, scenario: Scenario, lane: Lane, folder: Path) -> Result:
             )
             scenario.run(testbed)
             evidence = testbed.finish()
-    except Exception:  # Whatever it is, the other plays go on, and the report tells of it.
+    except Exception:  # Whatever it is, the other runs continue, and the report shows it.
         error = traceback.format_exc()
     verdict = check(evidence) if evidence else None
     return Result(

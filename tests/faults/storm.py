@@ -70,7 +70,7 @@ class Storm:
 
     @property
     def races(self) -> int:
-        """How often the storm read a row that somebody had changed meanwhile (1020 on MariaDB)."""
+        """How often the storm read a row that another session had changed meanwhile (1020 on MariaDB)."""
         return sum(self._lost[code] for code in _RACE_CODES)
 
     def _deadlocks(self) -> int:
@@ -79,7 +79,7 @@ class Storm:
     def _blow(self, statements: tuple[str, ...], rng: Random) -> None:
         with self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                # Who looks for a deadlock first is the one that loses: the worker looks after a second.
+                # The session that detects a deadlock first loses it: the worker checks after a second.
                 connection.exec_driver_sql("SET deadlock_timeout = '4s'")
                 connection.commit()
             while not self._over.is_set():

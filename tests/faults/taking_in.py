@@ -7,7 +7,7 @@ from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
 
 TOLD = (OperationalError, redis.RedisError)
-"""How kombu tells a sender that the broker has not taken a message."""
+"""The errors by which kombu reports that the broker has not accepted a message."""
 RECONNECTED = 20.0
 """Seconds until a worker takes messages again: Celery waits 2 s before the second attempt, and 2 s longer each time."""
 SOON = 15.0
@@ -15,7 +15,7 @@ SOON = 15.0
 
 
 def wait_until_taken_in(testbed: Testbed, after: str, *, seconds: float = SOON) -> None:
-    """Orders sent from now on come into the table; a sender who is told that they were not taken sends them again."""
+    """Wait until orders sent from now on come into the table; orders that the broker did not accept are sent again."""
     sent: list[str] = []
 
     def is_there() -> bool:

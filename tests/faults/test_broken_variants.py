@@ -66,7 +66,7 @@ def flush_redis_between_queries(testbed: Testbed, variant: str) -> None:
 
 
 def locked_between_two_queries(connection: sqlalchemy.Connection) -> bool:
-    """Lock the row. A query under way would set its time anew once the row is released, and hide what is sought."""
+    """Lock the row. A query under way would set the row's time again after the release, and hide the violation."""
     row = connection.exec_driver_sql("SELECT in_flight_query_id FROM query_budgets FOR UPDATE").one()
     if row[0] is not None:
         connection.rollback()
@@ -76,7 +76,7 @@ def locked_between_two_queries(connection: sqlalchemy.Connection) -> bool:
 def hold_the_row_for_ten_windows(
     testbed: Testbed, variant: str, boot_ids: tuple[str | None, ...] = (None, None)
 ) -> None:
-    # Two workers: of one worker's processes the same one may be given every tick, and it never asks twice at once.
+    # Two workers: all ticks may go to one process of a worker, which never queries twice at once.
     testbed.trouble(latency=f"fixed:{0.6 * SHORT.deadline:g}")
     for number, boot_id in enumerate(boot_ids):
         testbed.worker(f"worker-{number}", variant=variant, boot_id=boot_id)
@@ -126,16 +126,16 @@ CASES: dict[str, tuple[str, Callable[[Testbed, str], None], str, Scale]] = {
     "no-guard": ("sqlite", race_a_callback_with_an_older_answer, "S2", SCALE),
     "send-to-send": ("sqlite", let_every_other_request_take_its_time, "S1", SCALE),
 }
-"""Each variant: the database, what befalls the testbed, the invariant that breaks, and the testbed's durations."""
+"""Each variant: the database, what happens to the testbed, the invariant that breaks, and the testbed's durations."""
 
 
 @pytest.mark.parametrize("variant", CASES)
-def test_the_judge_catches(variant: str, lane: Lane, tmp_path: Path) -> None:
+def test_the_checker_catches(variant: str, lane: Lane, tmp_path: Path) -> None:
     assert CASES[variant][2] in broken(checked(variant, variant, lane, tmp_path))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_product_passes_where_the_judge_catches(case: str, lane: Lane, tmp_path: Path) -> None:
+def test_the_product_passes_where_the_checker_catches(case: str, lane: Lane, tmp_path: Path) -> None:
     verdict = checked(case, "product", lane, tmp_path)
     assert verdict.violations == ()
     assert verdict.queries >= 1

@@ -25,17 +25,17 @@ from tests.faults.lanes import TestbedBroker, TestbedDatabase
 from tests.faults.points import Point, Points
 from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
-from tests.support.raw_query import look, tell
+from tests.support.raw_query import read_control, write_control
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
 
 _FINAL = ("succeeded", "failed")
 _A_YEAR = 31_536_000
-_LOOK = 0.1
-"""Seconds between two looks at a database or a platform: several houses share the machine."""
+_POLL_SECONDS = 0.1
+"""Seconds between two reads of a database or a platform: several testbeds share the machine."""
 VISIBILITY_SECONDS = 12
-"""After so long Redis hands out again what a killed worker had taken; 300 s in the product."""
+"""Seconds after which Redis redelivers what a killed worker had received; 300 s in the product."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Scale:
 
     @property
     def patience(self) -> float:
-        """After so long without a tick a process ticks by itself."""
+        """Seconds without a tick after which a process ticks by itself."""
         return max(2.0, 10 * self.tick)
 
 
@@ -73,7 +73,7 @@ class Remembered:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One message that a broker took, and what it was to bring about."""
+    """One message that a broker accepted, and the effect that it must have."""
 
     task_id: str
     orders: frozenset[str] = frozenset()
@@ -82,7 +82,9 @@ class Message:
 
 
 class Testbed:
-    """One scenario's world. The runner makes it, plays the scenario in it, and has it judged."""
+    """The servers and programs of one scenario. The runner makes it, runs the scenario in it, and has it checked."""
+
+    __test__ = False  # pytest would collect it by its name
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class Testbed:
     ) -> None:
         self.folder = folder
         self.is_brief = is_brief
-        """Whether a scenario that lasts as long as one likes is to be a short one."""
+        """Whether a scenario of any length is to be short."""
         self.database = database
         self.broker = broker
         self.scale = scale
@@ -105,7 +107,7 @@ class Testbed:
         """The timing of the faults is drawn from it."""
         self.points = Points(folder)
         self.order_age = 10.0
-        """Seconds since the orders that are enqueued were submitted: past the grace, and asked again before long."""
+        """Seconds since the orders that are enqueued were submitted: past the grace, and soon polled again."""
         self.injections = 0
         self.observations: list[str] = []
         self.sent = Remembered()
@@ -118,7 +120,7 @@ class Testbed:
         self._caller = self._new_caller()
         self.platform_url = stack.enter_context(self._platform())
         host, port = self.platform_url.removeprefix("http://").split(":")
-        # No request may reach the platform after its deadline: that case no design can close.
+        # No request may reach the platform after its deadline: no design can prevent the harm of that.
         self.platform_proxy = stack.enter_context(Proxy((host, int(port)), delivers_late=False))
 
     # ------------------------------------------------------------------------------------------------------ programs
@@ -153,7 +155,7 @@ class Testbed:
         until: str = " ready.",
         **changes: object,
     ) -> Program:
-        """Start a worker and wait until it is ready, or says something else. `boot_id` lets it play another host.
+        """Start a worker and wait until it is ready, or prints `until`. `boot_id` lets it simulate another host.
 
         `under` is a command that runs the worker as its child; `options` are Celery's; `changes` are settings that
         differ from the testbed's.
@@ -192,7 +194,7 @@ class Testbed:
 
     def _platform(self) -> Any:
         options = ("--window", str(self.scale.window), "--queries-per-window", str(self.scale.slots), "--no-adopt")
-        # What it draws, of the items to spoil for instance, differs from play to play.
+        # Its random choices, of items to spoil for instance, differ from run to run.
         seed = ("--seed", str(self.rng.randrange(10**6)))
         return running_platform(environment(), self.folder, *options, *seed)
 
@@ -224,14 +226,14 @@ class Testbed:
         settle_after: float = 0.0,
         wait: bool = True,
         enqueue: bool = True,
-        told: Collection[str] = (),
+        sent_fields: Collection[str] = (),
         **fields: object,
     ) -> list[str]:
         """Place orders at the platform and enqueue them; returns their request ids.
 
         Each fifth fails unless `outcome` says otherwise. With `wait`, return once their rows are there; without it the
-        broker has their messages. Without `enqueue` only the platform knows them. `told`: what the worker is told of
-        them beside `mobile`: `custom_parm` (the platform then knows one, too), `expected_amount`.
+        broker has their messages. Without `enqueue` only the platform knows them. `sent_fields`: the fields that the
+        worker gets besides `mobile`: `custom_parm` (the platform then knows one, too), `expected_amount`.
         """
         orders = []
         for number in range(count):
@@ -243,19 +245,19 @@ class Testbed:
                 "amount": "0.00" if result == "-1" else f"{number % 7 + 1}.{number % 100:02d}",
                 "settle_after": settle_after,
             }
-            if "custom_parm" in told:
+            if "custom_parm" in sent_fields:
                 order["custom_parm"] = f"parm-{order['request_id']}"
             orders.append(order | fields)
-        assert tell(self.platform_url, "orders", {"orders": orders}).status == 200
+        assert write_control(self.platform_url, "orders", {"orders": orders}).status == 200
         names = [str(order["request_id"]) for order in orders]
         if enqueue:
-            self.enqueue(names, details=[_details(order, told) for order in orders])
+            self.enqueue(names, details=[_details(order, sent_fields) for order in orders])
         if enqueue and wait:
             self.wait_for_rows(names)
         return names
 
     def enqueue(self, names: Sequence[str], *, details: Sequence[Mapping[str, object]] = ()) -> None:
-        """Send orders to the worker, by lists of 100; those that the broker took are remembered.
+        """Send orders to the worker, by lists of 100; those that the broker accepted are recorded.
 
         `details` are further fields of each, in the order of the names.
         """
@@ -270,7 +272,7 @@ class Testbed:
             self._messages.append(Message(task_id=task_id, orders=frozenset(some)))
 
     def call_back(self, name: str, status: str = "1", amount: str | None = None, **fields: object) -> None:
-        """Pass on a callback for an order, as the platform words it, with the truth's amount unless one is given."""
+        """Send a callback for an order, with the platform's keys, and the true amount unless one is given."""
         truth = self.truth()[name]
         body = {
             "requestId": name,
@@ -292,27 +294,27 @@ class Testbed:
         self._messages.append(Message(task_id=task_id, cancelled=frozenset(names)))
 
     def send(self, task: str, *arguments: object, **options: object) -> str:
-        """Send a task as any program can; returns its id. Raises where the broker does not take it."""
+        """Send a task as any program can; returns its id. Raises where the broker does not accept it."""
         queue = "reconciler.ticks" if task == "reconciler.reconcile" else "reconciler.orders"
         return str(self._caller.send_task(task, arguments, queue=queue, **{"retry": False, **options}).id)
 
     @property
     def caller(self) -> Celery:
-        """The billing system's app, or anybody's: it knows the broker, and nothing else."""
+        """The app of the billing system, or of any program: it knows the broker, and nothing else."""
         return self._caller
 
-    def callbacks_noted(self) -> set[str]:
+    def callbacks_recorded(self) -> set[str]:
         """The orders of which a callback has left a trace."""
         events = "SELECT order_id FROM order_events WHERE source = 'callback'"
-        noted = self.rows(f"SELECT request_id FROM recharge_orders WHERE id IN ({events})")
-        return {row[0] for row in [*noted, *self.rows("SELECT request_id FROM unmatched_callbacks")]}
+        recorded = self.rows(f"SELECT request_id FROM recharge_orders WHERE id IN ({events})")
+        return {row[0] for row in [*recorded, *self.rows("SELECT request_id FROM unmatched_callbacks")]}
 
     def forget_what_the_broker_lost(self) -> None:
         """Forget a message that Redis has handed out and that no worker has read.
 
-        kombu takes a message before it notes that it did: a worker killed between the two loses it, which no program
-        on top of kombu can prevent. What a worker has received is noted, and is not forgotten here; nor is more than
-        one message for each death. To be called while no worker's parent runs.
+        kombu takes a message before it records that: a worker killed between the two loses it, which no program on top
+        of kombu can prevent. A message that a worker has received is recorded, and not forgotten here; nor is more
+        than one message for each killed worker. To be called while no worker's parent runs.
         """
         if self.broker.valkey is None:
             return
@@ -330,10 +332,10 @@ class Testbed:
             self.sent.orders -= message.orders
             self.sent.cancelled -= message.cancelled
             self.sent.callbacks = [one for one in self.sent.callbacks if one is not message.callback]
-            self.observed("kombu lost a message, between taking it and noting so")
+            self.observed("kombu lost a message, between taking and recording it")
 
     def renew_caller(self) -> None:
-        """From now on the billing system sends by a connection of today: what a broken one was to carry is refused."""
+        """From now on the billing system sends by a new connection; a broken one is closed."""
         self._caller = self._new_caller()
 
     def _new_caller(self) -> Celery:
@@ -346,23 +348,26 @@ class Testbed:
 
     def trouble(self, **faults: object) -> None:
         """The platform's faults from now on (the fields of `worker.simulator.faults.Faults`); none without any."""
-        answer = tell(self.platform_url, "faults", faults)
+        answer = write_control(self.platform_url, "faults", faults)
         assert answer.status == 200, answer.body
 
     def arrivals(self) -> list[dict[str, Any]]:
         """The queries that the platform has seen."""
-        arrivals: list[dict[str, Any]] = look(self.platform_url, "record")["arrivals"]
+        arrivals: list[dict[str, Any]] = read_control(self.platform_url, "record")["arrivals"]
         return arrivals
 
     def truth(self) -> dict[str, dict[str, Any]]:
         """The platform's truth, by request id."""
-        return {order["request_id"]: order for order in look(self.platform_url, "truth")["orders"]}
+        return {order["request_id"]: order for order in read_control(self.platform_url, "truth")["orders"]}
 
     def wait_for_arrivals(self, more: int = 1, *, seconds: float = 40.0) -> None:
         """Return once the platform has seen so many more queries."""
         count = len(self.arrivals()) + more
         eventually(
-            lambda: len(self.arrivals()) >= count, f"{more} more queries at the platform", seconds=seconds, every=_LOOK
+            lambda: len(self.arrivals()) >= count,
+            f"{more} more queries at the platform",
+            seconds=seconds,
+            every=_POLL_SECONDS,
         )
 
     # ------------------------------------------------------------------------------------------------ database, time
@@ -378,8 +383,10 @@ class Testbed:
         return {row[0]: row[1] for row in self.rows("SELECT request_id, state FROM recharge_orders")}
 
     def wait_for_rows(self, names: Sequence[str], *, seconds: float = 60.0) -> None:
-        """Return once these orders are there."""
-        eventually(lambda: set(names) <= self.states().keys(), f"{len(names)} rows", seconds=seconds, every=_LOOK)
+        """Return once these orders are in the table."""
+        eventually(
+            lambda: set(names) <= self.states().keys(), f"{len(names)} rows", seconds=seconds, every=_POLL_SECONDS
+        )
 
     def wait_until_settled(self, names: Sequence[str], *, seconds: float = 60.0) -> None:
         """Return once these orders are final."""
@@ -388,7 +395,7 @@ class Testbed:
             states = self.states()
             return all(states.get(name) in _FINAL for name in names)
 
-        eventually(are_settled, f"{len(names)} orders in their final states", seconds=seconds, every=_LOOK)
+        eventually(are_settled, f"{len(names)} orders in their final states", seconds=seconds, every=_POLL_SECONDS)
 
     def step_clock(self, clock: str, seconds: float) -> None:
         """Step the `host`'s wall clock or the `database`'s clock, as the worker's processes see it, to so far off."""
@@ -398,39 +405,39 @@ class Testbed:
         draft.rename(self.folder / f"{clock}.step")
 
     def rest(self, most: float, *, least: float = 0.0) -> None:
-        """Let a random time pass, so that faults meet every moment of a pass."""
+        """Wait for a random time, so that faults meet every moment of a pass."""
         time.sleep(self.rng.uniform(least, most))
 
     # ------------------------------------------------------------------------------------------------------- verdict
 
     def injected(self, count: int = 1) -> None:
-        """A fault has been done to the testbed, so many times."""
+        """Count a fault that was done to the testbed, so many times."""
         self.injections += count
 
     def observed(self, what: str) -> None:
-        """Something that the report should tell."""
+        """Something that the report shows."""
         self.observations.append(what)
 
     def bound(self, *, queries: int = 1, backoff_windows: float = 0, extra: float = 0.0) -> float:
-        """Seconds within which asking must have gone on, and so many queries be made, once a fault is gone.
+        """Seconds within which queries must continue, and so many be made, once a fault is gone.
 
         A process ticks by itself after its patience; a lease and a reservation run out; then the queries, one a
         reservation at most. `backoff_windows`: how long the account may have backed off by then. 5 s are for a machine
-        with two processors that runs several houses.
+        with two processors that runs several testbeds.
         """
         scale = self.scale
         waits = scale.patience + scale.reservation + backoff_windows * 1.25 * scale.window
         return waits + queries * scale.reservation + extra + 5.0
 
     def heal(self, *, bound: float | None = None, witnesses: int = 5) -> None:
-        """The fault is gone from this moment: all orders that can settle, and fresh ones, are asked within the bound.
+        """The fault is gone from now on: all orders that can settle, and new ones, must be polled within the bound.
 
         To be called once; the runner calls it where the scenario did not.
         """
         if self._recovery is not None:
             return
         seconds = self.bound() if bound is None else bound
-        healed_at = float(look(self.platform_url, "record?after=999999999")["monotonic"])
+        healed_at = float(read_control(self.platform_url, "record?after=999999999")["monotonic"])
         due = self._due(within=self.scale.reservation)
         due |= self.sent.orders - self.states().keys()
         due |= set(self.place(witnesses, wait=False))
@@ -447,11 +454,13 @@ class Testbed:
         """Wait for the recovery, end every program, and gather the evidence."""
         self.heal()
         assert self._recovery is not None
-        # A violation of the bound is for the checker to tell; here is only a limit to the waiting.
+        # The checker reports a violation of the bound; this only limits the wait.
         with suppress(AssertionError):
             seconds = self._recovery.bound_seconds + 2 * self.scale.reservation
-            eventually(self._has_recovered, "every due order polled, and settled", seconds=seconds, every=2 * _LOOK)
-        # A query too many may come late.
+            eventually(
+                self._has_recovered, "every due order polled, and settled", seconds=seconds, every=2 * _POLL_SECONDS
+            )
+        # A surplus query may come late.
         time.sleep(self.scale.window)
         for program in self._programs:
             program.kill()
@@ -481,12 +490,12 @@ class Testbed:
 
 
 def _utc(value: datetime | str) -> datetime:
-    """A time as a database driver gives it: text on SQLite, and without its zone, UTC, on MariaDB."""
+    """A time as a database driver returns it: text on SQLite, and without its zone, UTC, on MariaDB."""
     time = datetime.fromisoformat(value) if isinstance(value, str) else value
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _details(order: Mapping[str, object], told: Collection[str]) -> dict[str, object]:
-    """What the worker is told of an order that was placed at the platform."""
+def _details(order: Mapping[str, object], sent_fields: Collection[str]) -> dict[str, object]:
+    """The fields that the worker gets of an order that was placed at the platform."""
     known = {"mobile": order["mobile"], "custom_parm": order.get("custom_parm"), "expected_amount": order["amount"]}
-    return {name: value for name, value in known.items() if name == "mobile" or name in told}
+    return {name: value for name, value in known.items() if name == "mobile" or name in sent_fields}

@@ -5,7 +5,7 @@ Each breaks one mechanism, as an easier design would have it:
 - `redis-budget`: the budget is a Redis key, `SET NX PX`, which a flush forgets;
 - `waits-for-the-row`: a grant waits for the budget's row with both clocks read before the wait, and its deadline starts
   after it; `waits-by-database-clock`: the same with the database's clock alone, which decides between two hosts;
-- `no-guard`: the write-back writes what the answer said, whatever became of the order meanwhile;
+- `no-guard`: the write-back writes the answer, whatever happened to the order meanwhile;
 - `send-to-send`: a window is counted from one send to the next, whenever the platform may see them.
 """
 
@@ -33,7 +33,7 @@ from worker.runtime import Parts
 
 
 class RedisBudget(PointedGrants):
-    """Asks Redis whether a query may be sent."""
+    """Reads from Redis whether a query may be sent."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
         super().__init__(database, clock, rules)
@@ -63,19 +63,19 @@ _stale = threading.local()
 
 
 class StaleDatabase(PointedDatabase):
-    """Tells, while a grant is made, the time that was read before it."""
+    """Returns, during a grant, the time that was read before it."""
 
     def now(self, connection: Connection) -> datetime:
-        """The database's clock, or what it was."""
+        """The database's time, or the one that was read before."""
         time: datetime = getattr(_stale, "database", None) or super().now(connection)
         return time
 
 
 class StaleClock(SteppedClock):
-    """Likewise the boot clock."""
+    """Returns, during a grant, the boot clock's time that was read before it."""
 
     def boot(self) -> float:
-        """The boot clock, or what it was."""
+        """The boot clock's time, or the one that was read before."""
         return float(getattr(_stale, "boot", None) or super().boot())
 
 
@@ -91,7 +91,7 @@ class WaitingGrants(PointedGrants):
         """Take a slot by stale clocks."""
         with self._stale_clocks():
             with self._its_database.write() as connection:
-                # For as long as it takes: the lock wait of the product would give up after 10 s.
+                # Without a timeout: the product's lock wait would give up after 10 s.
                 connection.execute(text("SELECT id FROM query_budgets FOR UPDATE"))
             return super().take(slot)
 
@@ -124,19 +124,19 @@ class LateDeadline(PlatformClient):
         self._its_clock = clock
 
     def query(self, **named: Any) -> Answer:
-        """Ask, with a deadline of its own."""
+        """Query, with a deadline of its own."""
         return super().query(**{**named, "started": self._its_clock.boot()})
 
 
 class UnguardedWriteBack(PointedWriteBack):
-    """Writes what the answer said over whatever is there."""
+    """Writes the answer over whatever is stored."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
         super().__init__(database, clock, rules)
         self._its_database = database
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
-        """Write what an answer said, without a guard."""
+        """Write an answer back without a guard."""
         effects = super().answered(query, answer)
         states = {"1": "succeeded", "-1": "failed", "0": "pending"}
         with self._its_database.write() as connection:
@@ -170,7 +170,7 @@ class SendToSendWriteBack(PointedWriteBack):
         self._its_database = database
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
-        """Write what an answer said, and put the slot's time back."""
+        """Write an answer back, and restore the slot's time."""
         columns = "due_at, boot_due_us, wait_us"
         with self._its_database.read() as connection:
             slot = connection.execute(text(f"SELECT {columns} FROM query_budgets")).mappings().one()

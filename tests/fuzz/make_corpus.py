@@ -18,7 +18,7 @@ def make(folder: Path, seed: int) -> list[Path]:
 
 
 def main() -> None:
-    """Make the corpus that the arguments ask for."""
+    """Make the corpus that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True, help="the same seed makes the same files")
     parser.add_argument("folder", type=Path)

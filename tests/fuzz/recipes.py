@@ -1,8 +1,8 @@
-"""Garbage as platforms, proxies and people make it: each piece must be refused, or read and settle nothing.
+"""Garbage as platforms, proxies and people produce it: each piece must be refused, or read and settle nothing.
 
-How it is made sure that nothing settles rightly: a piece is either an item that *would* settle order R1 or C1 with one
-fatal flaw (`settling`), so that whoever overlooks the flaw settles an order; or, where every byte may be changed by
-chance, an item with several flaws (`harmless`), which no single slip can mend.
+No piece may settle an order rightly. A piece is an item that *would* settle order R1 or C1 but for one fatal flaw
+(`settling`): a reader that overlooks the flaw settles an order. Where any byte may be changed by chance, the item has
+several flaws (`harmless`), so that one changed byte cannot remove them all.
 """
 
 import gzip
@@ -83,7 +83,7 @@ def pieces(seed: int) -> Iterator[Piece]:
 
 
 def settling(**changed: str) -> str:
-    """The item that would settle, with fields changed to these JSON texts, which stand last."""
+    """The item that would settle, with fields changed to these JSON texts, which come last."""
     fields = [f"{json.dumps(k)}:{json.dumps(v, ensure_ascii=False)}" for k, v in SETTLING.items() if k not in changed]
     return "{" + ",".join([*fields, *(f'"{name}":{value}' for name, value in changed.items())]) + "}"
 
@@ -116,7 +116,7 @@ def _wrong_values() -> Iterator[Piece]:
         ids = {"requestId": json.dumps("R1" + ending), "customParm": json.dumps("C1" + ending)}
         yield f"id-{number}", settling(**ids).encode()
     for number, value in enumerate(('["R1"]', "{}", "true", "null", '""', '"r1"', '"Ｒ1"', "1", "1" * 5000)):
-        # No id at all is no damage where the order's own number vouches for a lone item.
+        # A missing id is no damage where the order's own number is evidence for a lone item.
         lone = {"mobile": "null"} if value in ("null", '""') else {}
         yield f"id-type-{number}", settling(requestId=value, customParm=value, **lone).encode()
     for field in ("appid", "mobile", "remark"):

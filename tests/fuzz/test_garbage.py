@@ -49,7 +49,7 @@ QUERIES = [make_query(orders_of(kind, count)) for kind in IdKind for count in (1
 
 
 def answers_in(body: bytes, ids: Sequence[str], kind: IdKind) -> Iterator[Answer]:
-    """What the real door makes of a body, whatever headers it comes with. No error but our own is caught."""
+    """The answers that the real reader returns for a body, under any headers. Only our own errors are caught."""
     content_types = CONTENT_TYPES if len(body) < LARGE else CONTENT_TYPES[:1]
     for content_encoding in CONTENT_ENCODINGS:
         try:
@@ -64,7 +64,7 @@ def answers_in(body: bytes, ids: Sequence[str], kind: IdKind) -> Iterator[Answer
 
 
 def check_texts(*texts: str) -> None:
-    """What an error holds can be stored and shown, whatever the garbage held."""
+    """The text of an error can be stored and shown, whatever the garbage held."""
     for text in texts:
         assert len(text) <= 2000
         assert "\x00" not in text
@@ -72,7 +72,7 @@ def check_texts(*texts: str) -> None:
 
 
 def settled_by(body: bytes) -> list[str]:
-    """What a body settles as an answer to any of the queries."""
+    """The orders that a body settles as an answer to any of the queries."""
     found: list[str] = []
     for query in QUERIES if len(body) < LARGE else QUERIES[1:2]:
         rows = [leased(order) for order in query.orders]
@@ -85,11 +85,11 @@ def settled_by(body: bytes) -> list[str]:
 
 
 def settled_by_callback(body: bytes) -> list[str]:
-    """What a body settles as a callback that somebody has parsed and handed on."""
+    """The orders that a body settles as a callback that its receiver has parsed and sent on."""
     try:
         item = json.loads(body.decode())
     except (ValueError, RecursionError):
-        # Whoever receives callbacks could not have handed it on.
+        # A receiver of callbacks could not have sent it on.
         return []
     assert isinstance(read_order(item, ("default",), NOW), Submission | tuple)
     callback = read_callback(item)
@@ -125,7 +125,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return files
 
 
-def test_the_garbage_is_damaged_and_nothing_else_keeps_it_from_settling() -> None:
+def test_only_its_damage_keeps_the_garbage_from_settling() -> None:
     whole = settling().encode()
     assert settled_by(whole)
     assert settled_by_callback(whole)
@@ -156,7 +156,7 @@ def test_a_damaged_answer_raises_no_error_but_ours(data: st.DataObject) -> None:
     body = bytearray(
         f'{{"statusCode":"0","list":[{settling()},{settling(requestId=chr(34) + "R2" + chr(34))}]}}'.encode()
     )
-    for _ in range(data.draw(st.integers(1, 5), label="how many places")):
+    for _ in range(data.draw(st.integers(1, 5), label="how many positions")):
         at = data.draw(st.integers(0, len(body) - 1))
         cut = data.draw(st.integers(0, 4))
         body[at : at + cut] = data.draw(st.binary(max_size=4))

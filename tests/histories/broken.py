@@ -22,7 +22,7 @@ def _run(database: Database, statement: str, **values: Any) -> None:
 
 
 class _WithoutGuard(WriteBack):
-    """Writes what was said onto any row of that name, whoever changed it meanwhile."""
+    """Writes an answer to any row of that name, whatever changed it meanwhile."""
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
         effects = super().answered(query, answer)
@@ -41,7 +41,7 @@ class _WithoutGuard(WriteBack):
 
 
 class _WithoutSlot(Grants):
-    """Takes a slot whatever its row says."""
+    """Takes a slot whatever its row holds."""
 
     def take(self, slot: SlotKey) -> Query | None:
         _run(self._database, "UPDATE query_budgets SET boot_due_us = 0, wait_us = 0, due_at = updated_at")
@@ -49,7 +49,7 @@ class _WithoutSlot(Grants):
 
 
 class _ByTheDatabasesClock(Grants):
-    """Goes by the database's clock alone, which can be set."""
+    """Uses the database's clock alone, which can be set."""
 
     def take(self, slot: SlotKey) -> Query | None:
         _run(self._database, "UPDATE query_budgets SET boot_id = 'of nobody'")
@@ -57,7 +57,7 @@ class _ByTheDatabasesClock(Grants):
 
 
 class _ByItsOwnWindow(Grants):
-    """Takes the window of a row for its own, whatever it was written with."""
+    """Sets the window of a row to its own, whatever it was written with."""
 
     def take(self, slot: SlotKey) -> Query | None:
         own = round(self._rules.window_seconds * 1_000_000)
@@ -81,7 +81,7 @@ class _LeasesForMonths(Grants):
 
 
 class _DropsTheLast(Intake):
-    """Says that it took in a whole list, and forgets the last of it."""
+    """Answers that it accepted a whole list, and drops the last order."""
 
     def enqueue_orders(self, orders: Any, **where: Any) -> dict[str, object]:
         kept = orders[:-1] if len(orders) > 1 and "custom_parm" in orders[-1] else orders

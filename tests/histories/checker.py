@@ -1,4 +1,4 @@
-"""The checker: S1 to S5 from plain SQL and from what the platform saw and said. It shares no code with the product."""
+"""The checker: S1 to S5 from plain SQL and the platform's record of arrivals. It shares no code with the product."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -39,25 +39,25 @@ def _time_text(value: Any) -> str:
 
 
 def rows_of(engine: Engine, statement: str) -> list[Row]:
-    """What a plain statement reads."""
+    """The rows that a plain statement reads."""
     with engine.connect() as connection:
         return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]
 
 
 @dataclass
 class Checker:
-    """The model of one history: what was accepted, refused and said, and what was seen to be final."""
+    """The model of one history: what was accepted, refused and answered, and which rows were seen final."""
 
     engine: Engine
     platform: Platform
     window_seconds: float
     queries_per_window: int
     longer_window: tuple[int, float] | None = None
-    """Since when, in the world's ms, a longer window holds, and its length in seconds."""
+    """The time in the world's ms from which a longer window holds, and its length in seconds."""
     callbacks: list[Item] = field(default_factory=list)
     """The bodies that were handed in."""
     refused: list[object] = field(default_factory=list)
-    """What the worker told to have refused."""
+    """What the worker answered to have refused."""
     kept: dict[int, Row] = field(default_factory=dict)
     """Orders as they were when they were first seen final or cancelled."""
     orders: list[Row] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Checker:
     archived: set[int] = field(default_factory=set)
     """The ids of those that are in the archive."""
     events: dict[int, Row] = field(default_factory=dict)
-    """What was ever seen to have happened, by its id."""
+    """Every event that was ever seen, by its id."""
     _rows: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     _arrivals_seen: int = 0
 
@@ -102,8 +102,8 @@ class Checker:
                 )
 
     def _window_between(self, earlier: int, later: int) -> float:
-        """What is promised of two arrivals. One that was granted before the window grew may arrive after that: at most
-        one in each slot, and within its deadline."""
+        """The window that must lie between two arrivals. A query granted before it grew may arrive after that:
+        at most one in each slot, and within its deadline."""
         if self.longer_window is None:
             return self.window_seconds
         since, longer = self.longer_window
@@ -127,7 +127,7 @@ class Checker:
             for column in order.given - {"mobile"}:
                 name = getattr(order, column)
                 held = [row[column] for row in rows].count(name)
-                assert held == 1, f"S3: {order.account}:{name} was accepted, and stands in {held} rows"
+                assert held == 1, f"S3: {order.account}:{name} was accepted, and is in {held} rows"
         assert accounted == len(self.orders), f"S3: {len(self.orders) - accounted} rows are of no accepted order"
         if self.refused:
             payloads = {row["payload"] for row in rows_of(self.engine, "SELECT payload FROM rejected_orders")}
@@ -136,10 +136,10 @@ class Checker:
             assert not lost, f"S3: refused without a record: {lost}"
 
     def _check_events(self, archived: Sequence[Row]) -> None:
-        """Each event is there once, as it was, and no id is ever given again."""
+        """Each event is there once, unchanged, and no id is ever used again."""
         events = list(map(_plain, [*rows_of(self.engine, "SELECT * FROM order_events"), *archived]))
         now = {event["id"]: event for event in events}
-        assert len(now) == len(events), "S5: an event stands in two places"
+        assert len(now) == len(events), "S5: an event is in two tables"
         lost = {number: event for number, event in self.events.items() if now.get(number) != event}
         assert not lost, f"S5: events were lost or changed: {lost}"
         self.events = now
@@ -185,7 +185,7 @@ class Checker:
                 assert words in self.callbacks, f"S5: no callback said {words}"
                 continue
             assert event["outcome"] == "answered", f"S5: {row['id']} was settled by a query that was {event['outcome']}"
-            asked = tuple(event["polled_ids"].split(","))
-            assert {row["request_id"], row["custom_parm"]} & set(asked), f"S5: {row['id']} was not polled"
-            said = [item for arrival in self.platform.arrivals if arrival.ids == asked for item in arrival.said]
-            assert words in said, f"S5: no answer to {asked} said {words}"
+            polled = tuple(event["polled_ids"].split(","))
+            assert {row["request_id"], row["custom_parm"]} & set(polled), f"S5: {row['id']} was not polled"
+            said = [item for arrival in self.platform.arrivals if arrival.ids == polled for item in arrival.said]
+            assert words in said, f"S5: no answer to {polled} said {words}"

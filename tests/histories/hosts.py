@@ -1,4 +1,4 @@
-"""Hosts that run the real parts, pass by pass, in acts: between the acts anything may happen, to anybody."""
+"""Hosts that run the real parts. Each pass runs in two halves; between them anything may happen to any host."""
 
 import random
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def slots_of(rules: Rules) -> list[SlotKey]:
 
 @dataclass(frozen=True)
 class Kinds:
-    """The kinds of the parts: broken ones stand here to be found."""
+    """The classes of the parts; broken ones in some runs."""
 
     grants: type[Grants] = Grants
     write_back: type[WriteBack] = WriteBack
@@ -52,7 +52,7 @@ class Kinds:
 
 @dataclass
 class Exchange:
-    """A query on its way."""
+    """A query under way."""
 
     host: "Host"
     slot: SlotKey
@@ -60,33 +60,33 @@ class Exchange:
     started: float
     """The boot clock's reading from which its deadline runs."""
     is_sent: bool = False
-    ending: bytes | QueryError | None = None
+    outcome: bytes | QueryError | None = None
 
     @property
     def is_past_deadline(self) -> bool:
         return self.host.clock.boot() > self.started + self.host.rules.deadline_seconds
 
     def send(self, *, is_reachable: bool) -> None:
-        """The first byte leaves, unless it is too late; the rule is the real client's own."""
+        """Send the first byte, unless it is too late; the rule is the real client's own."""
         boot, deadline = self.host.clock.boot(), self.host.rules.deadline_seconds
         if is_too_late_to_send(started=self.started, boot=boot, deadline_seconds=deadline):
-            self.ending = NotSent("too little time was left")
+            self.outcome = NotSent("too little time was left")
         elif not is_reachable:
-            self.ending = Unreachable("no connection")
+            self.outcome = Unreachable("no connection")
         else:
             self.is_sent = True
 
     def arrive(self, platform: Platform, ms: int, mood: Mood) -> None:
-        """The platform sees it, and its answer is read; past the deadline the exchange was cut, and nobody sees it."""
+        """The platform receives it and answers. Past the deadline the exchange was cut, and nothing arrives."""
         if self.is_past_deadline:
-            self.ending = DeadlineExceeded("no whole answer")
+            self.outcome = DeadlineExceeded("no whole answer")
         else:
             query = self.query
-            self.ending = platform.receive(ms, query.account, query.id_kind, query.ids, mood)
+            self.outcome = platform.receive(ms, query.account, query.id_kind, query.ids, mood)
 
     def finish(self) -> None:
-        """The second act: the real pass goes on from where it asked."""
-        self.host.reconciler(_Granted(self.query, self.host), _Reply(self.ending)).reconcile(self.slot)
+        """The second half: the real pass continues from its query."""
+        self.host.reconciler(_Granted(self.query, self.host), _Reply(self.outcome)).reconcile(self.slot)
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Host:
         self.intake = self.kinds.intake(self.database, self.rules, APP_IDS)
 
     def reconciler(self, grants: Grants, client: PlatformClient) -> Reconciler:
-        """The real pass, between these two."""
+        """The real pass, with these grants and this client."""
         return Reconciler(
             grants=grants,
             client=client,
@@ -122,51 +122,51 @@ class Host:
         )
 
     def begin(self, slot: SlotKey) -> Exchange | None:
-        """The first act: grant and lease; None where no query was granted."""
-        grants = _Noting(self)
+        """The first half: grant and lease; None where no query was granted."""
+        grants = _ObservedGrants(self)
         try:
-            self.reconciler(grants, _Curtain()).reconcile(slot)
-        except _Intermission as pause:
+            self.reconciler(grants, _StopAtQuery()).reconcile(slot)
+        except _StoppedAtQuery as pause:
             started = pause.started
         else:
             return None
         query = grants.query
-        assert query is not None, "asked without a grant"
+        assert query is not None, "queried without a grant"
         exchange = Exchange(host=self, slot=slot, query=query, started=started)
         self.exchanges.append(exchange)
         return exchange
 
 
-class _Intermission(BaseException):
+class _StoppedAtQuery(BaseException):
     def __init__(self, started: float) -> None:
         self.started = started
 
 
-class _Curtain(PlatformClient):
-    """The client of the first act: the pass rests where it would ask."""
+class _StopAtQuery(PlatformClient):
+    """The client of the first half: it stops the pass where it would query."""
 
     def __init__(self) -> None:
         pass
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> NoReturn:
-        raise _Intermission(started)
+        raise _StoppedAtQuery(started)
 
 
 class _Reply(PlatformClient):
-    """The client of the second act: what the exchange ended with, read by the real reader."""
+    """The client of the second half: it returns the outcome of the exchange, read by the real reader."""
 
-    def __init__(self, ending: bytes | QueryError | None) -> None:
-        self._ending = ending
+    def __init__(self, outcome: bytes | QueryError | None) -> None:
+        self._result = outcome
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
-        assert self._ending is not None
-        if isinstance(self._ending, QueryError):
-            raise self._ending
-        return read_answer(self._ending, "application/json", id_kind, ids)
+        assert self._result is not None
+        if isinstance(self._result, QueryError):
+            raise self._result
+        return read_answer(self._result, "application/json", id_kind, ids)
 
 
-class _Noting(Grants):
-    """The host's own grants, noting the query of the first act."""
+class _ObservedGrants(Grants):
+    """The host's own grants; keeps the query of the first half."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -178,7 +178,7 @@ class _Noting(Grants):
 
 
 class _Granted(Grants):
-    """The grant of the first act, handed on to the second."""
+    """The grant of the first half, passed on to the second."""
 
     def __init__(self, query: Query, host: Host) -> None:
         self._query = query

@@ -19,7 +19,7 @@ from worker.domain.records.reports import IdKind
 from worker.operations.archive import move_settled, restore_all
 from worker.operations.learn import Learning, forget_schedules
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 OF_AN_ACCOUNT = 6
 FLOOD = 110
@@ -37,7 +37,7 @@ exchanges = st.integers(0, 3)
 slots = st.integers(0, 3)
 dooms = st.none() | st.none() | st.builds(Doom, st.integers(0, 2), st.sampled_from(Moment))
 latencies = st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.05, 9.0, 19.9, 20.1, 29.9])
-"""Seconds between two acts of a pass; the deadline is 30 s after its start, and two thirds of it 20 s."""
+"""Seconds between two steps of a pass; the deadline is 30 s after its start, and two thirds of it 20 s."""
 moods = st.one_of(
     st.just(HONEST),
     st.builds(Mood, shape=st.sampled_from(["list", "object", "wrapped", "keyed"])),
@@ -53,7 +53,7 @@ steps = st.sampled_from([-10_800.0, -3_600.0, -90.0, -0.5, 0.5, 30.0, 90.0, 3_60
 
 @dataclass(frozen=True)
 class Pass:
-    """How one pass goes. Durations are seconds."""
+    """The course of one pass. Durations are seconds."""
 
     host: int
     slot: int
@@ -129,7 +129,7 @@ class Histories(RuleBasedStateMachine):
     database: ClassVar[VirtualDatabase]
     kinds: ClassVar[Kinds] = Kinds()
 
-    # ------------------------------------------------------------------------------------------------ the beginning
+    # ---------------------------------------------------------------------------------------------------- the set-up
 
     @initialize(
         has_two_hosts=st.booleans(),
@@ -227,14 +227,14 @@ class Histories(RuleBasedStateMachine):
         self, listed: Sequence[PlatformOrder], sent: list[dict[str, Any]], doom: Doom | None, host: int
     ) -> None:
         answer = self._deliver(host, doom, lambda at: at.intake.enqueue_orders(sent))
-        refused = self._note_refusals(answer, sent)
+        refused = self._keep_refusals(answer, sent)
         for index, (order, submission) in enumerate(zip(listed, sent, strict=True)):
             if index not in refused:
                 order.given |= submission.keys() & {"request_id", "custom_parm", "mobile"}
 
     @rule(number=orders, doom=dooms, host=hosts)
     def enqueue_what_is_to_be_refused(self, number: int, doom: Doom | None, host: int) -> None:
-        """Orders with every kind of fault, and one that contradicts a known order."""
+        """Enqueue orders with every kind of fault, and one that contradicts a known order."""
         order = self.platform.orders[number]
         sent: list[Any] = [
             {"request_id": "a,b"},
@@ -247,19 +247,19 @@ class Histories(RuleBasedStateMachine):
         if {"mobile", "request_id"} <= order.given and not order.comes_apart:
             sent.append({"request_id": order.request_id, "account": order.account, "mobile": "15500000000"})
         answer = self._deliver(host, doom, lambda at: at.intake.enqueue_orders(sent))
-        assert len(self._note_refusals(answer, sent)) == len(sent), f"S3: accepted what is to be refused: {answer}"
+        assert len(self._keep_refusals(answer, sent)) == len(sent), f"S3: accepted what is to be refused: {answer}"
 
     @rule(chosen=st.lists(orders, min_size=1, max_size=4), doom=dooms, host=hosts)
     def cancel(self, chosen: list[int], doom: Doom | None, host: int) -> None:
-        """Billing has dealt with some orders itself."""
+        """Billing cancels some orders."""
         sent = [self._reference(number) for number in chosen]
-        self._note_refusals(self._deliver(host, doom, lambda at: at.intake.cancel_orders(sent)), sent)
+        self._keep_refusals(self._deliver(host, doom, lambda at: at.intake.cancel_orders(sent)), sent)
 
     @rule(chosen=st.lists(orders, min_size=1, max_size=4), doom=dooms, host=hosts)
     def check(self, chosen: list[int], doom: Doom | None, host: int) -> None:
-        """Somebody wants to know about some orders now."""
+        """Billing requests checks of some orders."""
         sent = [self._reference(number) for number in chosen]
-        self._note_refusals(self._deliver(host, doom, lambda at: at.intake.check_orders(sent)), sent)
+        self._keep_refusals(self._deliver(host, doom, lambda at: at.intake.check_orders(sent)), sent)
 
     def _reference(self, number: int) -> dict[str, Any]:
         order = self.platform.orders[number]
@@ -268,8 +268,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(then=st.sampled_from(["rests", "comes again", "comes again", "comes back"]), by=names, doom=dooms, host=hosts)
     def archive(self, then: str, by: str, doom: Doom | None, host: int) -> None:
-        """What is settled is moved to the archive, however young it is; then billing sends it once more, or it is all
-        brought back."""
+        """Settled orders are archived, however young. Then billing sends one once more, or all are restored."""
         later = self.world.database_now + timedelta(days=1)
         self._deliver(host, doom, lambda _: sum(move_settled(self.database, later)))
         self.checker.check()
@@ -294,16 +293,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(said=st.lists(callbacks, min_size=1, max_size=4), has_junk=st.booleans(), doom=dooms, host=hosts)
     def call_back(self, said: list[dict[str, Any]], has_junk: bool, doom: Doom | None, host: int) -> None:
-        """Callbacks come, true ones and lies that can be found out, for orders that are known here and that are not."""
+        """Callbacks come, true ones and detectable lies, for orders that are known here and for others."""
         bodies = [self._callback(**each) for each in said]
         listed: list[Any] = [*bodies, *(["junk", {"trafficSts": "1"}] if has_junk else [])]
         self.checker.callbacks.extend(bodies)
         answer = self._deliver(host, doom, lambda at: at.intake.record_callbacks(listed))
-        refused = self._note_refusals(answer, listed)
+        refused = self._keep_refusals(answer, listed)
         for index, (each, body) in enumerate(zip(said, bodies, strict=True)):
             order = self.platform.orders[each["order"]]
             if each["lie"] is None and order.is_final and "oriAmount" in body and index not in refused:
-                order.told |= {name for name, key in _KEYS.items() if key in body}
+                order.called_back_by |= {name for name, key in _KEYS.items() if key in body}
 
     def _callback(
         self, order: int, ends: bool, lie: str | None, names: str, has_app_id: bool, has_amount: bool
@@ -324,7 +323,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 20), doom=dooms, host=hosts)
     def contradict(self, number: int, doom: Doom | None, host: int) -> None:
-        """The platform takes back what it said of a final order."""
+        """The platform contradicts its own report of a final order."""
         final = [(order, row) for order in self.platform.orders for row in self.checker.of(order) if row["settled_at"]]
         if not final:
             return
@@ -340,13 +339,13 @@ class Histories(RuleBasedStateMachine):
 
     @rule(passes=st.lists(passes, min_size=1, max_size=4))
     def reconcile(self, passes: list[Pass]) -> None:
-        """Whole passes, with time between their acts."""
+        """Whole passes, with time between their steps."""
         for each in passes:
             self._pass(each)
 
     @rule(slot=slots, pressed=st.lists(st.tuples(pauses, forward), min_size=2, max_size=5))
     def press(self, slot: int, pressed: list[tuple[float, float]]) -> None:
-        """Passes of one slot come one upon the other, while the database's clock is set."""
+        """Passes of one slot follow each other while the database's clock is set."""
         for pause, step in pressed:
             self._step(step)
             self._pass(replace(CALM, slot=slot, pause=pause))
@@ -367,29 +366,29 @@ class Histories(RuleBasedStateMachine):
 
     @rule(host=hosts, slot=slots, pause=st.sampled_from([0.0, 60.0, 150.0]), doom=dooms)
     def grant(self, host: int, slot: int, pause: float, doom: Doom | None) -> None:
-        """A pass begins; what happens next is anybody's guess."""
+        """A pass begins; any step may follow."""
         self.world.pass_time(pause)
         self._grant(host, slot, doom)
 
-    @precondition(lambda self: self._under_way(lambda exchange: not exchange.is_sent and exchange.ending is None))
+    @precondition(lambda self: self._under_way(lambda exchange: not exchange.is_sent and exchange.outcome is None))
     @rule(index=exchanges, is_reachable=st.sampled_from([True, True, True, False]))
     def send(self, index: int, is_reachable: bool) -> None:
-        """A query leaves, perhaps after a long pause."""
-        waiting = self._under_way(lambda exchange: not exchange.is_sent and exchange.ending is None)
+        """A query is sent, perhaps after a long pause."""
+        waiting = self._under_way(lambda exchange: not exchange.is_sent and exchange.outcome is None)
         waiting[index % len(waiting)].send(is_reachable=is_reachable)
 
-    @precondition(lambda self: self._under_way(lambda exchange: exchange.is_sent and exchange.ending is None))
+    @precondition(lambda self: self._under_way(lambda exchange: exchange.is_sent and exchange.outcome is None))
     @rule(index=exchanges, mood=moods)
     def arrive(self, index: int, mood: Mood) -> None:
-        """A query arrives, and its answer comes back."""
-        waiting = self._under_way(lambda exchange: exchange.is_sent and exchange.ending is None)
+        """A query arrives, and is answered."""
+        waiting = self._under_way(lambda exchange: exchange.is_sent and exchange.outcome is None)
         waiting[index % len(waiting)].arrive(self.platform, self.world.ms, mood)
 
-    @precondition(lambda self: self._under_way(lambda exchange: exchange.ending is not None))
+    @precondition(lambda self: self._under_way(lambda exchange: exchange.outcome is not None))
     @rule(index=exchanges, doom=dooms)
     def write_back(self, index: int, doom: Doom | None) -> None:
-        """A pass writes back what it heard, perhaps long after."""
-        waiting = self._under_way(lambda exchange: exchange.ending is not None)
+        """A pass writes back its outcome, perhaps long after."""
+        waiting = self._under_way(lambda exchange: exchange.outcome is not None)
         self._write_back(waiting[index % len(waiting)], doom)
 
     def _grant(self, host: int, slot: int, doom: Doom | None) -> Exchange | None:
@@ -420,13 +419,13 @@ class Histories(RuleBasedStateMachine):
         self._step(seconds)
 
     def _step(self, seconds: float) -> None:
-        # Forward on one boot only: what is promised beyond that is told as residue.
+        # Forward on one boot only: the rest is a residue that the documents name.
         if seconds < 0 or self.is_of_one_boot:
             self.world.step_database_clock(seconds)
 
     @rule(host=hosts, reboots=st.sampled_from([False, False, True]))
     def die(self, host: int, reboots: bool) -> None:
-        """A process is killed; its host may go down with it."""
+        """A process is killed, perhaps with its host."""
         at = self._host(host)
         if reboots and not self.is_of_one_boot:
             self.hosts[self.hosts.index(at)] = self._boot(at.rules)
@@ -446,7 +445,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(host=hosts)
     def tick(self, host: int) -> None:
-        """What ticks do besides."""
+        """The rest of what ticks do."""
         at = self._host(host)
         at.intake.match_some_callbacks()
         # As a process that has just been started: others wait for a window by a clock that is not virtual.
@@ -467,7 +466,7 @@ class Histories(RuleBasedStateMachine):
         if getattr(self, "is_sound", False):
             longest = max((host.rules for host in self.hosts), key=lambda rules: rules.window_seconds)
             for host in self.hosts:
-                # Everybody is given the longer window at last: until then those without it ask nothing.
+                # In the end every host gets the longer window: without it a host sends no query.
                 host.rules = longest
             run_tail(self.checker, self.platform, self.world, self.hosts)
 
@@ -479,7 +478,7 @@ class Histories(RuleBasedStateMachine):
     def _under_way(self, is_meant: Callable[[Exchange], bool]) -> list[Exchange]:
         return [exchange for host in self.hosts for exchange in host.exchanges if is_meant(exchange)]
 
-    def _mortal(self, host: Host, doom: Doom | None, action: Callable[[], Told]) -> Told | None:
+    def _mortal(self, host: Host, doom: Doom | None, action: Callable[[], Result]) -> Result | None:
         """Run an action of a host's process; None where the process died of it."""
         try:
             with self.world.doomed(doom):
@@ -488,13 +487,13 @@ class Histories(RuleBasedStateMachine):
             host.start()
             return None
 
-    def _deliver(self, host: int, doom: Doom | None, task: Callable[[Host], Told]) -> Told:
+    def _deliver(self, host: int, doom: Doom | None, task: Callable[[Host], Result]) -> Result:
         """Run a task; where its process dies, the broker delivers it again."""
         at = self._host(host)
-        told = self._mortal(at, doom, lambda: task(at))
-        return task(at) if told is None else told
+        answer = self._mortal(at, doom, lambda: task(at))
+        return task(at) if answer is None else answer
 
-    def _note_refusals(self, answer: dict[str, Any], sent: Sequence[object]) -> set[int]:
+    def _keep_refusals(self, answer: dict[str, Any], sent: Sequence[object]) -> set[int]:
         refused = {rejection["index"] for rejection in answer["rejected"]}
         self.checker.refused.extend(sent[index] for index in sorted(refused))
         return refused

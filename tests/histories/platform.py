@@ -1,7 +1,7 @@
-"""A platform of the test's own: it holds the truth, records what arrives, and answers in bytes, lies included.
+"""A platform for tests: it holds the truth, records what arrives, and answers in bytes, with lies among them.
 
-Each lie is one that can be found out (by the app id, the mobile, a missing amount, ...) and says the opposite of the
-truth: whoever believes one settles an order wrongly.
+Each lie can be detected (by the app id, the mobile, a missing amount, ...) and says the opposite of the truth: a worker
+that believes one settles an order wrongly.
 """
 
 import json
@@ -44,7 +44,7 @@ LIES = (
 
 @dataclass
 class PlatformOrder:
-    """An order as the platform knows it, and what billing has told the worker of it."""
+    """An order as the platform knows it, and what billing has sent of it to the worker."""
 
     account: str
     request_id: str
@@ -53,12 +53,12 @@ class PlatformOrder:
     traffic_sts: str = "0"
     amount: str | None = None
     billed_mobile: str = ""
-    """What billing takes for its number: wrong for some orders, and then no item that shows one may settle them."""
+    """The mobile that billing sends: wrong for some orders, and then no item with a mobile may settle them."""
     comes_apart: bool = False
     """Whether billing may send its two names as two orders: then neither can be settled."""
     given: set[str] = field(default_factory=set)
     """The names by which billing has enqueued it: `request_id`, `custom_parm`, `mobile`."""
-    told: set[str] = field(default_factory=set)
+    called_back_by: set[str] = field(default_factory=set)
     """The names by which a true and final callback was taken in."""
 
     @property
@@ -70,12 +70,12 @@ class PlatformOrder:
         return self.billed_mobile != self.mobile
 
     def finish(self, succeeds: bool) -> None:
-        """The recharge ends; what is final stays."""
+        """End the recharge; a final state stays."""
         if not self.is_final:
             self.traffic_sts, self.amount = ("1", "2.94") if succeeds else ("-1", "0")
 
     def item(self, *, echo: bool) -> Item:
-        """The truth, as the platform says it."""
+        """The truth, as the platform answers it."""
         return {
             "requestId": self.request_id,
             **({"customParm": self.custom_parm} if echo else {}),
@@ -87,14 +87,14 @@ class PlatformOrder:
         }
 
     def opposite(self, *, echo: bool) -> Item:
-        """What no item may make the worker believe."""
+        """An item with the opposite of the truth: the worker must never believe it."""
         says = {"trafficSts": "-1", "oriAmount": "0"}
         if self.traffic_sts != "1":
             says = {"trafficSts": "1", "oriAmount": "7.77"}
         return {**self.item(echo=echo), **says}
 
     def lie(self, kind: str, *, echo: bool, named_by: IdKind = IdKind.REQUEST_ID) -> list[Item]:
-        """The items of a lie; the truth where this lie could not be found out about this order.
+        """The items of a lie; the truth where this lie could not be detected for this order.
 
         `named_by`: the one name that a lie without evidence gives, since the other one would be evidence.
         """
@@ -108,7 +108,7 @@ class PlatformOrder:
             case "unknown status":
                 return [{**item, "trafficSts": "2"}]
             case "no amount":
-                # An empty one: a callback without the field at all is believed so far that the order is polled.
+                # An empty one: a callback without the field makes the order due for a poll.
                 return [{**item, "trafficSts": "1", "oriAmount": ""}]
             case "unreadable amount":
                 return [{**item, "trafficSts": "1", "oriAmount": "2.94567"}]
@@ -140,13 +140,13 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Mood:
-    """How the platform meets one query."""
+    """How the platform answers one query."""
 
     fault: str | None = None
     """One of FAULTS or SILENCES."""
     lie: str | None = None
     about: int = 0
-    """Which of the asked orders is lied about or left out: a place, counted on from the end around to the start."""
+    """Which of the polled orders is lied about or left out: an index from the end, modulo their number."""
     leaves_out: bool = False
     shape: str = "list"
 
@@ -155,7 +155,7 @@ HONEST = Mood()
 
 
 class Platform:
-    """The truth about every order there is, and the record of what arrived."""
+    """The truth about every order, and the record of what arrived."""
 
     def __init__(self, orders: Sequence[PlatformOrder], *, echoes: bool, answers_one: bool) -> None:
         self.orders = list(orders)
@@ -173,7 +173,7 @@ class Platform:
         return self._by_name.get((account, kind, name))
 
     def receive(self, ms: int, account: str, kind: IdKind, ids: Sequence[str], mood: Mood) -> bytes | QueryError:
-        """Note that a query arrived, and answer it."""
+        """Record the arrival of a query, and answer it."""
         items = [] if mood.fault else self._items(account, kind, ids, mood)
         self.arrivals.append(Arrival(ms=ms, sid=SIDS[account], account=account, kind=kind, ids=tuple(ids), said=items))
         match mood.fault:

@@ -25,7 +25,7 @@ SOUND = Kinds()
 
 @pytest.fixture(autouse=True)
 def _silence() -> Iterator[None]:
-    """Thousands of passes would log thousands of lines."""
+    """No log: thousands of passes would log thousands of lines."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
@@ -34,7 +34,7 @@ def _silence() -> Iterator[None]:
 
 @pytest.fixture
 def memory() -> Iterator[VirtualDatabase]:
-    """SQLite in memory, migrated: there as long as a connection is open."""
+    """SQLite in memory, migrated. It exists as long as a connection is open."""
     database = VirtualDatabase(IN_MEMORY)
     with database.engine.connect():
         upgrade(IN_MEMORY)
@@ -72,6 +72,6 @@ def test_the_laws_hold_on_postgresql(migrated_database_url: str) -> None:
 def test_the_random_histories_find(name: str, memory: VirtualDatabase) -> None:
     kinds, law = BROKEN[name]
     with pytest.raises(AssertionError, match=law):
-        # The first that is found is enough, mostly one of the first fifty. Which histories are tried depends on the
+        # One failing history is enough, mostly one of the first fifty. Which histories are tried depends on the
         # modules that were imported before (Hypothesis draws from their constants); so there are many more than that.
         run(memory, kinds, max_examples=500, phases=[Phase.generate], derandomize=True, database=None)

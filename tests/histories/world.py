@@ -1,4 +1,4 @@
-"""Virtual time, and death: what happens to a history that no product code can see or choose."""
+"""Virtual time and killed processes: what the product code can neither see nor choose."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _EPOCH = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Death(BaseException):
-    """The process is gone, as after kill -9: nothing of it runs on. Not an Exception, so that nobody handles it."""
+    """The process is gone, as after kill -9: nothing of it runs on. Not an Exception, so that no handler catches it."""
 
 
 class Moment(Enum):
@@ -26,7 +26,7 @@ class Moment(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Doom:
-    """The death that waits in an action: at its transaction number `transaction`, counted from 0."""
+    """The death planned for an action: at its transaction number `transaction`, counted from 0."""
 
     transaction: int
     moment: Moment
@@ -39,7 +39,7 @@ class World:
         self.ms = 0
         self.database_ahead_ms = 0
         self.stepped_back_ms = 0
-        """All steps back together: so much later may come what the database's clock decides."""
+        """All steps back together: what the database's clock decides may come so much later."""
         self._doom: Doom | None = None
         self._transactions = 0
 
@@ -59,7 +59,7 @@ class World:
 
     @contextmanager
     def doomed(self, doom: Doom | None) -> Iterator[None]:
-        """An action at whose end, at the latest, the doom is forgotten."""
+        """Plan a death for one action; it is dropped when the action ends."""
         self._doom, self._transactions = doom, 0
         try:
             yield
@@ -81,12 +81,12 @@ class VirtualDatabase(Database):
     world = World()
 
     def now(self, connection: Connection) -> datetime:
-        """The clock that the test sets."""
+        """The time of the clock that the test sets."""
         return self.world.database_now
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction of the real database, and perhaps the end of the process that runs it."""
+        """A transaction of the real database, during which the process may die."""
         with super().write() as connection:
             yield connection
             self.world.at(Moment.BEFORE_COMMIT)
@@ -106,5 +106,5 @@ class BootClock:
         return (self._world.ms - self._zero_ms) / 1000
 
     def now(self) -> datetime:
-        """The host's wall clock; no decision rests on it."""
+        """The host's wall clock; no decision depends on it."""
         return self._world.database_now

@@ -1,4 +1,4 @@
-"""`reconciler archive`: settled orders leave the table that is worked on, and are known all the same."""
+"""`reconciler archive`: settled orders leave the live table, and stay known."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -31,10 +31,10 @@ UNMATCHED = table_of(UnmatchedCallback)
 
 
 def archive(cli: CommandLine, *more: str) -> int:
-    """Archive what is older than 90 days; tells how many orders went."""
-    told = cli.json("archive", "--settled-before", "90d", *more)
-    assert told["restored"] == 0
-    moved: int = told["archived"]
+    """Archive what is older than 90 days; returns how many orders were moved."""
+    printed = cli.json("archive", "--settled-before", "90d", *more)
+    assert printed["restored"] == 0
+    moved: int = printed["archived"]
     return moved
 
 
@@ -44,11 +44,11 @@ def put_into_archive(bench: Workbench, cli: CommandLine, *names: str) -> None:
     assert archive(cli) == len(names)
 
 
-def test_settled_orders_are_moved_whole_and_come_back_as_they_were(bench: Workbench, cli: CommandLine) -> None:
+def test_settled_orders_are_moved_whole_and_restored_as_they_were(bench: Workbench, cli: CommandLine) -> None:
     bench.add("r1", mobile=MOBILE, expected_amount="2.94", custom_parm="c1")
     bench.add("r2", expected_amount="0.0001")
     bench.add("r3")
-    bench.ask(
+    bench.reconcile(
         [
             item("r1", amount="2.94", remark="成功 😀\n\"{}'\\"),
             item("r2", status="-1", amount=None, mobile="188****0804"),
@@ -76,7 +76,7 @@ def test_settled_orders_are_moved_whole_and_come_back_as_they_were(bench: Workbe
     assert bench.rows(ARCHIVED) == []
 
 
-def test_what_a_person_decides_what_is_polled_and_what_is_young_stays(bench: Workbench, cli: CommandLine) -> None:
+def test_unresolved_pending_and_young_orders_are_not_archived(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, "strange", "old")
     add_settled(bench, "young", days_ago=89)
     bench.add("r-pending", "r-unresolved")
@@ -103,7 +103,7 @@ def test_an_archived_order_that_comes_again_is_a_duplicate(
     assert bench.intake.enqueue_singles([again, again])[1] == {"accepted": 0, "duplicates": 1, "rejected": []}
     ((_, *found),) = standing(bench, "1")
     assert found == [*before[1:]]
-    assert archived_names(bench) == ["r-2"], "what nobody named stays where it is"
+    assert archived_names(bench) == ["r-2"], "the orders that nobody named stay archived"
 
 
 def test_an_archived_order_is_filled_in_and_never_overwritten(bench: Workbench, cli: CommandLine) -> None:
@@ -140,7 +140,7 @@ def test_a_callback_finds_an_archived_order(bench: Workbench, cli: CommandLine) 
     assert (contradicted.state, contradicted.attention) == ("succeeded", "late_conflict")
     assert [row["kind"] for row in bench.events_of("r-2")] == ["settled", "contradicted"]
     assert archive(cli) == 1
-    assert archived_names(bench) == ["r-1"], "the other waits for a person"
+    assert archived_names(bench) == ["r-1"], "the other needs attention"
 
 
 def test_an_archived_order_that_is_named_is_cancelled_or_checked_like_any_other(
@@ -157,11 +157,11 @@ def test_an_archived_order_that_is_named_is_cancelled_or_checked_like_any_other(
     assert "is succeeded, not pending" in cli.run("check", "r-1", status=1).stderr
 
 
-def test_a_number_that_an_archived_order_has_is_never_learned_by_another(bench: Workbench, cli: CommandLine) -> None:
+def test_a_request_id_of_an_archived_order_is_never_filled_in_for_another(bench: Workbench, cli: CommandLine) -> None:
     put_into_archive(bench, cli, "1")
     bench.intake.cancel_orders([{"request_id": "newest"}])
     bench.enqueue({"custom_parm": "other", "mobile": MOBILE})
-    bench.ask([item("r-1", custom_parm="other", mobile="188****0804")])
+    bench.reconcile([item("r-1", custom_parm="other", mobile="188****0804")])
     found, other = bench.order("r-1"), bench.order("other")
     assert (other.state, other.request_id, other.attention) == ("pending", None, "conflicting_answer")
     assert (found.state, found.custom_parm) == ("succeeded", "c-1")
@@ -170,7 +170,7 @@ def test_a_number_that_an_archived_order_has_is_never_learned_by_another(bench: 
 def test_a_kept_callback_finds_its_order_in_the_archive(bench: Workbench, cli: CommandLine) -> None:
     bench.intake.record_callbacks([callback("r-late", status="-1", amount="0")])
     put_into_archive(bench, cli, "1")
-    # It was kept, and never matched while the order was at hand.
+    # It was kept, and never matched while the order was in the live table.
     bench.run("UPDATE archived_orders SET request_id = 'r-late', record = replace(record, '\"r-1\"', '\"r-late\"')")
     bench.intake.match_some_callbacks()
     assert bench.rows(UNMATCHED) == []
@@ -179,7 +179,7 @@ def test_a_kept_callback_finds_its_order_in_the_archive(bench: Workbench, cli: C
 
 def test_an_archived_order_is_shown_with_its_history(bench: Workbench, cli: CommandLine) -> None:
     bench.add("r-1", custom_parm="c-1", mobile=MOBILE)
-    query = bench.ask([item("r-1")])
+    query = bench.reconcile([item("r-1")])
     add_newest(bench)
     before = cli.json("order", "r-1")
     assert before["order"]["archived_at"] is None
@@ -198,10 +198,10 @@ def test_an_archived_order_is_shown_with_its_history(bench: Workbench, cli: Comm
         assert shown["events"] == before["events"]
         assert [row["id"] for row in shown["queries"]] == [query.id]
     assert "archive" in cli.run("order", "r-1").stdout
-    assert archived_names(bench) == ["r-1"], "to look at it changes nothing"
+    assert archived_names(bench) == ["r-1"], "showing an order changes nothing"
 
 
-def test_ids_are_never_given_again(bench: Workbench, cli: CommandLine) -> None:
+def test_ids_are_never_used_again(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, "1", "2", "3")
     order_ids = {row["id"] for row in bench.rows(ORDERS)}
     event_ids = {row["id"] for row in bench.rows(EVENTS)}
@@ -213,7 +213,7 @@ def test_ids_are_never_given_again(bench: Workbench, cli: CommandLine) -> None:
     assert {row["id"] for row in bench.rows(EVENTS)} > event_ids
 
 
-def test_a_limit_bounds_a_run_and_the_next_one_goes_on(bench: Workbench, cli: CommandLine) -> None:
+def test_a_limit_bounds_a_run_and_the_next_one_continues(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, *map(str, range(450)))
     add_newest(bench)
     assert archive(cli, "--limit", "250") == 250
@@ -229,9 +229,9 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
     add_settled(bench, "2", days_ago=200)
     add_newest(bench)
     local = (datetime.now(UTC) - timedelta(days=150)).astimezone().isoformat()
-    told = cli.json("archive", "--settled-before", local)
-    assert told["archived"] == 1
-    assert datetime.fromisoformat(told["settled_before"]) == datetime.fromisoformat(local)
+    printed = cli.json("archive", "--settled-before", local)
+    assert printed["archived"] == 1
+    assert datetime.fromisoformat(printed["settled_before"]) == datetime.fromisoformat(local)
     assert archived_names(bench) == ["r-2"]
 
 
@@ -250,7 +250,7 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
         (("--settled-before", "90d", "--limit", "0"), "--limit"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(
+def test_options_that_make_no_sense_are_refused(
     bench: Workbench, cli: CommandLine, arguments: tuple[str, ...], words: str
 ) -> None:
     add_settled(bench, "1")
@@ -258,7 +258,7 @@ def test_what_cannot_be_meant_is_refused(
     assert archived_names(bench) == []
 
 
-def test_a_death_at_any_statement_loses_nothing_and_doubles_nothing(bench: Workbench) -> None:
+def test_a_process_killed_at_any_statement_loses_nothing_and_doubles_nothing(bench: Workbench) -> None:
     add_settled(bench, *map(str, range(5)))
     add_newest(bench)
     whole = sorted(row["id"] for row in bench.rows(ORDERS))
@@ -312,13 +312,13 @@ def test_what_is_to_be_moved_is_found_through_an_index(bench: Workbench) -> None
             assert "ix_recharge_orders_changed" in plan, plan
 
 
-def test_the_archive_goes_down_only_when_it_is_empty(database_url: str) -> None:
+def test_the_archive_is_downgraded_only_when_it_is_empty(database_url: str) -> None:
     upgrade(database_url)
     bench, cli = Workbench(database_url), CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": database_url})
     put_into_archive(bench, cli, "1")
     with pytest.raises(CommandError, match=r"archived_orders holds orders.* `reconciler archive --restore` first"):
         downgrade(database_url, "0002")
-    # Each revision goes down by itself: those after the archive are gone.
+    # Each revision is downgraded by itself: those after the archive are gone.
     upgrade(database_url)
     assert archived_names(bench) == ["r-1"]
     cli.json("archive", "--restore")

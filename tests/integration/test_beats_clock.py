@@ -1,4 +1,4 @@
-"""A beat whose clock is wrong: its ticks fail to come, or come expired. The worker's own watch asks all the same."""
+"""A beat whose clock is wrong: its ticks fail to come, or come expired. The worker then ticks and queries by itself."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 WINDOW = 0.3
 SELF_TICK = "self_tick"
 
-# A real beat. As soon as there is the file that it is given, its wall clock is an hour slow.
+# A real beat. As soon as its file exists, its wall clock is an hour slow.
 _BEAT = """
 import sys, threading, time
 from datetime import UTC, datetime, timedelta
@@ -43,8 +43,8 @@ app.start(["beat"])
 
 
 @dataclass
-class Place:
-    """A worker of one process, and the platform that it asks."""
+class Deployment:
+    """A worker of one process, and the platform that it queries."""
 
     simulator: Simulator
     worker: Program
@@ -54,7 +54,7 @@ class Place:
     def beat(self, mark: Path) -> Program:
         return Program(sys.executable, "-c", _BEAT, str(mark), env=self.env, log=self.folder / "beat.log")
 
-    def wait_until_it_goes_on_asking_by_itself(self) -> None:
+    def wait_until_it_queries_by_itself(self) -> None:
         """The process ticks by itself after ten periods, or 2 s, without a tick: thrice, with two queries."""
         ticks, arrivals = self.worker.output.count(SELF_TICK), len(self.simulator.record.arrivals())
         self.worker.wait_for(SELF_TICK, times=ticks + 3)
@@ -63,7 +63,7 @@ class Place:
 
 
 @pytest.fixture
-def place(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Place]:
+def deployment(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path) -> Iterator[Deployment]:
     config = SimulatorConfig(
         accounts=(Account(sid=SID, auth_token=TOKEN, app_id=APP_ID),),
         window_seconds=WINDOW,
@@ -87,25 +87,27 @@ def place(migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
         orders = [{"request_id": f"r{number}", "submitted_at": "2020-01-01T00:00:00Z"} for number in range(500)]
         with running_worker(env, tmp_path, "--concurrency", "1") as worker:
             send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [orders]))
-            yield Place(simulator=simulator, worker=worker, env=env, folder=tmp_path)
+            yield Deployment(simulator=simulator, worker=worker, env=env, folder=tmp_path)
 
 
 @pytest.mark.databases("sqlite")
-def test_a_beat_whose_clock_was_set_back_sends_nothing_and_asking_goes_on(place: Place, tmp_path: Path) -> None:
+def test_a_beat_whose_clock_was_set_back_sends_nothing_and_queries_continue(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     mark = tmp_path / "mark"
-    with place.beat(mark) as beat:
-        eventually(lambda: len(place.simulator.record.arrivals()) >= 3, "queries by beat's ticks")
+    with deployment.beat(mark) as beat:
+        eventually(lambda: len(deployment.simulator.record.arrivals()) >= 3, "queries by beat's ticks")
         mark.touch()
         beat.wait_for("the clock was set back")
-        place.wait_until_it_goes_on_asking_by_itself()
+        deployment.wait_until_it_queries_by_itself()
 
 
 @pytest.mark.databases("sqlite")
-def test_a_beat_whose_clock_is_slow_sends_ticks_that_have_expired_and_asking_goes_on(
-    place: Place, tmp_path: Path
+def test_a_beat_whose_clock_is_slow_sends_expired_ticks_and_queries_continue(
+    deployment: Deployment, tmp_path: Path
 ) -> None:
     mark = tmp_path / "mark"
     mark.touch()
-    with place.beat(mark):
-        place.worker.wait_for("Discarding revoked task: reconciler.reconcile", times=10)
-        place.wait_until_it_goes_on_asking_by_itself()
+    with deployment.beat(mark):
+        deployment.worker.wait_for("Discarding revoked task: reconciler.reconcile", times=10)
+        deployment.wait_until_it_queries_by_itself()

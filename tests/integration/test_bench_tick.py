@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, select, update
 import worker
 from benchmarks.tick.__main__ import main
 from benchmarks.tick.rows import NAME_PREFIX
-from tests.support.command_line import logging_put_back
+from tests.support.command_line import logging_restored
 from worker.database.migrations import upgrade
 from worker.database.transactions import Database
 from worker.domain.records.orders import Lane, Order, OrderState
@@ -31,7 +31,7 @@ ROOT = Path(worker.__file__).parents[1]
 
 @dataclass(frozen=True)
 class Printed:
-    """What the benchmark wrote."""
+    """What the benchmark printed."""
 
     stdout: str
     stderr: str
@@ -42,15 +42,15 @@ def options(url: str, *arguments: str) -> list[str]:
 
 
 def run(url: str, *arguments: str) -> Printed:
-    """Run the benchmark in this process: to import all of the worker takes a program as long as to measure."""
+    """Run the benchmark in this process: a program would import all of the worker for as long as it measures."""
     out, err = StringIO(), StringIO()
-    with logging_put_back(), redirect_stdout(out), redirect_stderr(err):
+    with logging_restored(), redirect_stdout(out), redirect_stderr(err):
         main(options(url, *arguments))
     return Printed(out.getvalue(), err.getvalue())
 
 
 def run_program(url: str, *arguments: str, status: int = 0) -> Printed:
-    """Run the benchmark as a person does; it is to end with this status."""
+    """Run the benchmark as a person does; it must end with this status."""
     command = (sys.executable, "-m", "benchmarks.tick", *options(url, *arguments))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
@@ -76,7 +76,7 @@ def order_of(row: dict[str, Any]) -> Order:
     return Order(**{column.name: row[column.name] for column in ORDER_COLUMNS})
 
 
-def somebodys_order() -> dict[str, Any]:
+def order_of_another_program() -> dict[str, Any]:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     order = Order(id=0, account="default", request_id="1", submitted_at=now, due_at=now)
     return {**to_values(order, now), "created_at": now}
@@ -127,7 +127,7 @@ def test_synthetic_orders_are_as_the_worker_writes_them(database_url: str) -> No
     assert any(row["queried_at"] is None for row in waiting)
 
 
-def test_tables_that_hold_more_are_filled_anew(database_url: str) -> None:
+def test_tables_that_hold_more_are_filled_again(database_url: str) -> None:
     measure(database_url, rows=2000, pending=700)
     done = run(database_url, "--rows", "1000", "--pending", "500")
 
@@ -139,7 +139,7 @@ def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: st
     upgrade(database_url)
     database = Database(database_url)
     with database.write() as connection:
-        connection.execute(insert(ORDERS), [somebodys_order()])
+        connection.execute(insert(ORDERS), [order_of_another_program()])
     database.close()
     done = run_program(database_url, "--rows", "1000", "--pending", "500", status=1)
 
@@ -147,7 +147,7 @@ def test_a_database_with_other_orders_is_refused_and_left_alone(database_url: st
     assert len(rows_of(database_url)) == 1
 
 
-def test_tables_from_another_version_of_the_benchmark_are_filled_anew(database_url: str) -> None:
+def test_tables_from_another_version_of_the_benchmark_are_filled_again(database_url: str) -> None:
     measure(database_url, rows=1000, pending=500)
     database = Database(database_url)
     with database.write() as connection:
@@ -168,14 +168,14 @@ def test_too_few_pending_orders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.databases("sqlite")
-def test_bloat_is_looked_at_on_postgresql_only(database_url: str) -> None:
+def test_bloat_is_measured_on_postgresql_only(database_url: str) -> None:
     done = run_program(database_url, "--rows", "1000", "--pending", "500", "--passes", "1", status=1)
 
     assert "PostgreSQL" in done.stderr
 
 
 @pytest.mark.databases("postgresql")
-def test_passes_that_go_on_keep_the_pending_orders_at_their_number(database_url: str) -> None:
+def test_repeated_passes_keep_the_number_of_pending_orders(database_url: str) -> None:
     done = run(database_url, "--rows", "1000", "--pending", "500", "--passes", "10", "--json")
     result = json.loads(done.stdout)
     rows = rows_of(database_url)

@@ -1,4 +1,4 @@
-"""What was taken from a broker and not acknowledged, when that broker goes away."""
+"""Received and unacknowledged messages when their broker goes away."""
 
 import json
 import socket
@@ -26,26 +26,26 @@ QUEUE = "reconciler.orders"
 guard_kombu()
 
 
-def test_a_channel_closes_although_it_cannot_put_back_what_it_holds(own_valkey: EmbeddedValkey) -> None:
+def test_a_channel_closes_although_it_cannot_return_what_it_holds(own_valkey: EmbeddedValkey) -> None:
     connection = Connection(own_valkey.url)
     channel = connection.channel()
     Queue(QUEUE, channel=channel).declare()
     connection.Producer().publish({}, routing_key=QUEUE)
     assert channel.basic_get(QUEUE) is not None
     own_valkey.kill()
-    with capture_logs() as told:
+    with capture_logs() as logs:
         channel.close()
-    assert [line["action"] for line in told] == ["messages_left"]
+    assert [line["action"] for line in logs] == ["messages_left"]
     connection.release()
 
 
-def test_an_error_of_whoever_handles_a_message_is_not_taken_for_bytes_that_cannot_be_read(
+def test_an_error_of_a_message_handler_is_not_treated_as_unreadable_bytes(
     own_valkey: EmbeddedValkey,
 ) -> None:
     def handle(*_: object) -> None:
         raise ValueError("a mistake of the handler's")
 
-    with Connection(own_valkey.url) as connection, capture_logs() as told:
+    with Connection(own_valkey.url) as connection, capture_logs() as logs:
         queue = Queue(QUEUE, channel=connection.default_channel)
         queue.declare()
         connection.Producer().publish({}, routing_key=QUEUE)
@@ -54,12 +54,12 @@ def test_an_error_of_whoever_handles_a_message_is_not_taken_for_bytes_that_canno
             pytest.raises(ValueError, match="a mistake of the handler's"),
         ):
             connection.drain_events(timeout=10)
-    assert told == []
+    assert logs == []
     with own_valkey.client() as client:
         assert client.llen(QUEUE) == 1
 
 
-def test_a_channel_puts_back_what_it_holds(own_valkey: EmbeddedValkey) -> None:
+def test_a_channel_returns_what_it_holds(own_valkey: EmbeddedValkey) -> None:
     with Connection(own_valkey.url) as connection:
         channel = connection.channel()
         Queue(QUEUE, channel=channel).declare()
@@ -72,20 +72,20 @@ def test_a_channel_puts_back_what_it_holds(own_valkey: EmbeddedValkey) -> None:
 
 @contextmanager
 def listening_instead(url: str) -> Iterator[socket.socket]:
-    """Listen in the place of a broker that has gone."""
+    """Listen on the port of a broker that has gone."""
     with socket.create_server(("127.0.0.1", urlsplit(url).port or 0)) as server:
         server.settimeout(40)
         yield server
 
 
 def hang_up(server: socket.socket, *, times: int) -> None:
-    """Hang up on the next so many who connect."""
+    """Close the next connections at once."""
     for _ in range(times):
         server.accept()[0].close()
 
 
 def warnings_of(program: Program) -> list[object]:
-    """The actions of what it warned of; those that have nothing to do with the broker's absence are left out."""
+    """The actions of its warnings, without those that do not concern the broker's absence."""
     said = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
     # Python's own is about a default of Celery's, and comes once.
     lines = [one for one in said if one["level"] in ("warning", "error") and one["logger"] != "py.warnings"]
@@ -99,7 +99,7 @@ def env(own_valkey: EmbeddedValkey, sqlite_server: Sqlite) -> Iterator[dict[str,
         yield environment(**settings, log_format="json")
 
 
-def test_beat_says_once_a_minute_that_it_cannot_send_its_ticks(
+def test_beat_logs_once_a_minute_that_it_cannot_send_its_ticks(
     own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path
 ) -> None:
     with running_beat(env, tmp_path) as beat:
@@ -127,7 +127,7 @@ def test_a_broker_that_is_away_at_the_start_is_one_line(
             assert warnings_of(program) == ["broker_unavailable"]
 
 
-def test_a_worker_says_once_a_minute_that_it_has_lost_its_broker(
+def test_a_worker_logs_once_a_minute_that_it_has_lost_its_broker(
     own_valkey: EmbeddedValkey, env: dict[str, str], tmp_path: Path
 ) -> None:
     with running_worker(env, tmp_path) as worker:

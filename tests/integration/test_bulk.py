@@ -1,4 +1,4 @@
-"""Many rows in one statement: the same values are kept, however the database is handed them."""
+"""Many rows in one statement: the same values are stored, however the database receives them."""
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -78,7 +78,7 @@ def test_rows_are_changed_each_to_values_of_its_own(database: Database) -> None:
     assert without_id(kept(database)) == without_id([*after, before[-1]])
 
 
-def test_a_row_that_does_not_stand_as_it_was_read_undoes_all(database: Database) -> None:
+def test_a_row_that_changed_since_it_was_read_rolls_back_all(database: Database) -> None:
     put(database, order(1), order(2, state=OrderState.CANCELLED))
     known = kept(database)
     read = [known[0], replace(known[1], state=OrderState.PENDING)]

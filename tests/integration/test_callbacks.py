@@ -1,4 +1,4 @@
-"""The platform's callbacks, in its own words: settled once, whatever comes first."""
+"""The platform's callbacks, by its own keys: settled once, whatever comes first."""
 
 import json
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def test_a_callback_settles_its_order_in_whatever_case_and_type_it_comes(
     assert verdict_on(bench, "r1") == SUCCESS
 
 
-def test_a_settled_order_tells_when_by_whom_and_in_which_words(bench: Workbench) -> None:
+def test_a_settled_order_records_when_by_what_and_by_which_report(bench: Workbench) -> None:
     bench.add("r1", "r2", expected_amount="2.94")
     assert record_all(bench, body(), body("r2", trafficSts="-1", oriAmount="0.00", remark="号码😀错误")) == answer_of(2)
     assert verdict_on(bench, "r1") == SUCCESS
@@ -128,20 +128,20 @@ def test_a_callback_that_comes_before_its_order_is_kept_and_then_settles_it(benc
     assert bench.rows(UNMATCHED) == []
 
 
-def test_an_order_known_by_its_custom_parm_is_settled_and_learns_its_number(bench: Workbench) -> None:
+def test_an_order_known_by_its_custom_parm_is_settled_and_its_request_id_filled_in(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE}, {"custom_parm": "c2", "mobile": MOBILE})
     assert record_all(bench, body("r1", customParm="c1"), body(None, customParm="c2")) == answer_of(settled=2)
     assert (bench.order("c1").request_id, bench.order("c2").request_id) == ("r1", None)
 
 
-def test_a_row_that_learns_its_number_by_enqueue_is_settled_by_the_callback_that_waits(bench: Workbench) -> None:
+def test_a_row_whose_request_id_is_filled_in_by_enqueue_is_settled_by_the_callback_that_waits(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
     assert record_all(bench, body("r1")) == answer_of(kept=1)
     assert bench.intake.enqueue_orders([{"custom_parm": "c1", "request_id": "r1"}])["duplicates"] == 1
     assert verdict_on(bench, "c1") == SUCCESS
 
 
-def test_a_row_that_learns_its_number_by_a_callback_is_settled_by_the_one_that_waits(bench: Workbench) -> None:
+def test_a_row_whose_request_id_is_filled_in_by_a_callback_is_settled_by_the_one_that_waits(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
     recharging = body("r1", customParm="c1", trafficSts="0", oriAmount=None)
     assert record_all(bench, body("r1")) == answer_of(kept=1)
@@ -150,21 +150,21 @@ def test_a_row_that_learns_its_number_by_a_callback_is_settled_by_the_one_that_w
     assert bench.rows(UNMATCHED) == []
 
 
-def test_a_row_that_learns_its_number_by_a_query_is_settled_on_a_tick(bench: Workbench) -> None:
+def test_a_row_whose_request_id_is_filled_in_by_a_query_is_settled_on_a_tick(bench: Workbench) -> None:
     bench.open()
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE})
     assert record_all(bench, body("r1")) == answer_of(kept=1)
-    bench.ask([item("r1", "0", None, custom_parm="c1", mobile="188****0804")])
+    bench.reconcile([item("r1", "0", None, custom_parm="c1", mobile="188****0804")])
     bench.intake.match_some_callbacks()
     assert verdict_on(bench, "c1") == SUCCESS
 
 
-def test_ticks_look_through_all_kept_callbacks_a_part_at_a_time(bench: Workbench) -> None:
+def test_ticks_read_all_kept_callbacks_a_part_at_a_time(bench: Workbench) -> None:
     for start in (0, 1000):
         record_all(bench, *(body(f"r{number:04}") for number in range(start, start + 500)))
     model = bench_row(bench)
     with bench.database.write() as connection:
-        # As a process leaves it that was killed between its commit and its match.
+        # As left by a process that was killed between its commit and its match.
         connection.execute(ORDERS.insert(), [{**model, "request_id": name} for name in ("r0001", "r1499")])
     for _ in range(8):
         bench.intake.match_some_callbacks()
@@ -182,7 +182,7 @@ def bench_row(bench: Workbench) -> dict[str, Any]:
 @pytest.mark.databases("postgresql", "mariadb")
 @pytest.mark.parametrize("first", ["callback", "order"])
 def test_a_callback_and_its_order_that_commit_at_the_same_moment_find_each_other(bench: Workbench, first: str) -> None:
-    # What is refused is written last: behind the locked table, a transaction has done its work and is not committed.
+    # Refusals are written last: while their table is locked, a transaction has done its work and is not committed.
     def callback() -> object:
         return record_all(bench, body(), *([5] if first == "callback" else []))
 
@@ -214,7 +214,7 @@ def test_a_callback_whose_process_died_at_that_moment_is_matched_on_a_tick(bench
 
 
 @pytest.mark.databases("postgresql", "mariadb")
-def test_callbacks_and_their_orders_in_a_crowd_all_find_each_other(bench: Workbench) -> None:
+def test_many_callbacks_and_orders_at_once_all_find_each_other(bench: Workbench) -> None:
     names = [f"r{number}" for number in range(80)]
 
     def work(turn: int) -> None:
@@ -240,15 +240,15 @@ def test_callbacks_and_their_orders_in_a_crowd_all_find_each_other(bench: Workbe
         ({"appid": "app-9"}, "conflicting_answer"),
     ],
 )
-def test_a_final_state_never_changes_whatever_is_said_later(
+def test_a_final_state_never_changes_whatever_is_reported_later(
     bench: Workbench, fields: dict[str, object], attention: str | None
 ) -> None:
     bench.add("r1")
     record_all(bench, body())
     assert record_all(bench, body(**fields)) == answer_of(unchanged=1)
     assert verdict_on(bench, "r1") == (*SUCCESS[:-1], attention)
-    told = {"late_conflict": "contradicted", "conflicting_answer": "not_believed", None: "ignored"}
-    assert [row["kind"] for row in bench.events_of("r1")] == ["settled", told[attention]]
+    expected = {"late_conflict": "contradicted", "conflicting_answer": "not_believed", None: "ignored"}
+    assert [row["kind"] for row in bench.events_of("r1")] == ["settled", expected[attention]]
 
 
 def test_an_unresolved_order_is_settled_by_its_callback_and_a_cancelled_one_never(bench: Workbench) -> None:
@@ -286,7 +286,7 @@ def test_a_success_without_an_amount_field_makes_the_order_due_now(bench: Workbe
     ],
 )
 @pytest.mark.databases("sqlite")
-def test_what_cannot_be_believed_settles_nothing_and_is_told(
+def test_what_cannot_be_believed_settles_nothing_and_flags_the_order(
     bench: Workbench, fields: dict[str, object], attention: str
 ) -> None:
     bench.add("r1", mobile=MOBILE, custom_parm="c1")
@@ -301,7 +301,7 @@ def test_a_callback_that_names_two_orders_settles_neither(bench: Workbench) -> N
     assert [verdict_on(bench, name)[::4] for name in ("r1", "c2")] == [("pending", "conflicting_answer")] * 2
 
 
-def test_a_number_that_a_callback_just_taught_one_order_is_not_taught_another(bench: Workbench) -> None:
+def test_a_request_id_that_a_callback_filled_in_for_one_order_is_not_filled_in_for_another(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE}, {"custom_parm": "c2", "mobile": MOBILE})
     record_all(bench, body("r1", customParm="c1"), body("r1", customParm="c2"))
     assert [bench.order(name).request_id for name in ("c1", "c2")] == ["r1", None]
@@ -316,7 +316,7 @@ class TestSeveralAccounts:
         yield workbench
         workbench.close()
 
-    def test_the_appid_tells_the_account(self, bench: Workbench) -> None:
+    def test_the_account_follows_from_the_appid(self, bench: Workbench) -> None:
         bench.enqueue({"request_id": "r1"}, {"request_id": "r1", "account": "second"})
         assert record_all(bench, body("r1")) == answer_of(settled=1)
         assert {(order.account, order.state) for order in bench.orders()} == {
@@ -325,12 +325,12 @@ class TestSeveralAccounts:
         }
 
     @pytest.mark.parametrize("app_id", [None, "app-2", ""])
-    def test_else_the_only_row_that_matches_tells_it(self, bench: Workbench, app_id: str | None) -> None:
+    def test_else_the_account_is_that_of_the_only_row_that_matches(self, bench: Workbench, app_id: str | None) -> None:
         bench.enqueue({"request_id": "r1", "account": "second"})
         assert record_all(bench, body("r1", appid=app_id)) == answer_of(settled=1)
 
     @pytest.mark.parametrize("app_id", [None, "app-2", "app-9"])
-    def test_where_nothing_tells_it_the_callback_is_rejected_and_kept(
+    def test_where_the_account_is_unknown_the_callback_is_rejected_and_kept(
         self, bench: Workbench, app_id: str | None
     ) -> None:
         bench.enqueue({"request_id": "r1", "account": "second"}, {"request_id": "r1", "account": "third"})
@@ -374,20 +374,20 @@ def test_what_is_no_callback_is_rejected_and_kept_while_the_others_go_through(
     assert json.loads(kept["payload"]) == callback
 
 
-def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbench) -> None:
+def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> None:
     def statements(first: int, last: int) -> int:
-        told: list[str] = []
+        executed: list[str] = []
 
-        def tell(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
+        def record(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
             if not statement.startswith("BEGIN"):
-                told.append(statement)
+                executed.append(statement)
 
         listed = [body(f"{kind}{number}") for number in range(first, last) for kind in ("known", "unknown")]
-        event.listen(bench.database.engine, "before_cursor_execute", tell)
+        event.listen(bench.database.engine, "before_cursor_execute", record)
         answer = record_all(bench, *listed)
-        event.remove(bench.database.engine, "before_cursor_execute", tell)
+        event.remove(bench.database.engine, "before_cursor_execute", record)
         assert answer == answer_of(settled=last - first, kept=last - first)
-        return len(told)
+        return len(executed)
 
     bench.add(*(f"known{number}" for number in range(301)))
     assert statements(0, 1) == statements(1, 301) <= 12

@@ -37,13 +37,13 @@ class Deployment:
             return list(connection.exec_driver_sql(statement).all())
 
     def call(self, name: str, *args: object) -> Any:
-        """Send a task from a program that knows nothing of ours, and wait for its answer."""
+        """Send a task from a program that imports nothing of the project, and wait for its answer."""
         assert "Unrecoverable" not in self.worker.output, self.worker.output
         (answer,) = send_tasks(self.broker.url, (name, list(args)), backend=self.broker.url)
         return answer
 
     def publish(self, body: bytes, task: str, content_type: str = "application/json", **forged: Any) -> None:
-        """Put a message on the queue as anybody could who reaches the broker."""
+        """Put a message on the queue as anyone could who reaches the broker."""
         headers = {"task": task, "id": "forged", "lang": "py", "argsrepr": "", "kwargsrepr": "", **forged}
         with Connection(self.broker.url) as connection, connection.Producer() as producer:
             producer.publish(
@@ -72,7 +72,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             yield Deployment(worker=worker, env=env, broker=broker, database_url=url)
 
 
-def test_a_caller_that_imports_nothing_of_ours_is_answered_by_the_contract(deployment: Deployment) -> None:
+def test_a_caller_that_imports_nothing_of_the_project_is_answered_by_the_contract(deployment: Deployment) -> None:
     listed = [{"request_id": "a1"}, {"request_id": "a1"}, {"request_id": "a2"}, {"request_id": "a,3"}]
     answer = deployment.call("reconciler.enqueue_orders", listed)
     assert (answer["accepted"], answer["duplicates"]) == (2, 1)
@@ -201,7 +201,7 @@ def test_the_worker_answers_to_inspect_ping(deployment: Deployment) -> None:
     assert (done.returncode, "pong" in done.stdout) == (0, True)
 
 
-def test_ticks_are_taken_whatever_they_carry_and_leave_no_file(deployment: Deployment, tmp_path: Path) -> None:
+def test_ticks_are_accepted_whatever_they_carry_and_leave_no_file(deployment: Deployment, tmp_path: Path) -> None:
     def ticks() -> int:
         (stats,) = json.loads(deployment.celery("inspect", "stats", "--json").stdout).values()
         return int(stats["total"].get("reconciler.reconcile", 0))
@@ -216,7 +216,7 @@ def test_ticks_are_taken_whatever_they_carry_and_leave_no_file(deployment: Deplo
 
 
 def started(*arguments: str, env: dict[str, str], folder: Path) -> tuple[int, list[str]]:
-    """Start `celery -A worker ...`, which is to end by itself; its exit status and what it told."""
+    """Start `celery -A worker ...`, which must end by itself; returns its exit status and its lines."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker", *arguments],
         env={**env, "C_FORCE_ROOT": "1"},
@@ -232,25 +232,25 @@ def started(*arguments: str, env: dict[str, str], folder: Path) -> tuple[int, li
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_wrong_settings_end_the_start_with_one_message(program: str, tmp_path: Path) -> None:
     env = environment(tick_seconds="soon")
-    status, told = started(program, env=env, folder=tmp_path)
-    assert (status, len(told)) == (1, 1)
-    assert told[0].startswith("RECONCILER_TICK_SECONDS is not a number ('soon')")
+    status, lines = started(program, env=env, folder=tmp_path)
+    assert (status, len(lines)) == (1, 1)
+    assert lines[0].startswith("RECONCILER_TICK_SECONDS is not a number ('soon')")
 
 
 def test_a_worker_refuses_a_database_that_is_not_migrated_and_says_what_to_run(tmp_path: Path) -> None:
-    status, told = started("worker", env=environment(database_url=f"sqlite:///{tmp_path}/new.db"), folder=tmp_path)
-    assert (status, len(told)) == (1, 1)
-    assert "run `reconciler migrate`" in told[0]
+    status, lines = started("worker", env=environment(database_url=f"sqlite:///{tmp_path}/new.db"), folder=tmp_path)
+    assert (status, len(lines)) == (1, 1)
+    assert "run `reconciler migrate`" in lines[0]
 
 
 def test_a_worker_refuses_a_database_that_is_away_in_one_line_without_its_password(tmp_path: Path) -> None:
     url = f"postgresql://somebody:secret-word@127.0.0.1:{free_port()}/orders"
-    status, told = started("worker", env=environment(database_url=url), folder=tmp_path)
-    assert (status, len(told)) == (1, 1)
-    assert told[0].startswith("the worker does not start: postgresql+psycopg://somebody:***@127.0.0.1:")
-    assert "Connection refused" in told[0]
-    assert told[0].endswith("see that it runs, and that RECONCILER_DATABASE_URL is right")
-    assert "secret-word" not in told[0]
+    status, lines = started("worker", env=environment(database_url=url), folder=tmp_path)
+    assert (status, len(lines)) == (1, 1)
+    assert lines[0].startswith("the worker does not start: postgresql+psycopg://somebody:***@127.0.0.1:")
+    assert "Connection refused" in lines[0]
+    assert lines[0].endswith("see that it runs, and that RECONCILER_DATABASE_URL is right")
+    assert "secret-word" not in lines[0]
 
 
 def test_a_worker_without_an_account_does_not_start(tmp_path: Path) -> None:
@@ -261,29 +261,27 @@ def test_a_worker_without_an_account_does_not_start(tmp_path: Path) -> None:
         for name, value in environment(database_url=url).items()
         if name not in ("RECONCILER_ACCOUNT_SID", "RECONCILER_AUTH_TOKEN", "RECONCILER_APP_ID")
     }
-    status, told = started("worker", env=env, folder=tmp_path)
-    assert (status, len(told)) == (1, 1)
-    assert "no account is configured" in told[0]
+    status, lines = started("worker", env=env, folder=tmp_path)
+    assert (status, len(lines)) == (1, 1)
+    assert "no account is configured" in lines[0]
 
 
 def test_a_worker_with_a_short_window_starts_on_loopback_only(tmp_path: Path) -> None:
     env = environment(query_window_seconds=59.9, platform_url="http://api.ytx.net")
-    status, told = started("worker", env=env, folder=tmp_path)
-    assert (status, len(told)) == (1, 1)
-    assert told[0].startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60 while ")
+    status, lines = started("worker", env=env, folder=tmp_path)
+    assert (status, len(lines)) == (1, 1)
+    assert lines[0].startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60 while ")
 
 
-def test_a_worker_that_cannot_start_for_two_reasons_tells_both(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_for_two_reasons_prints_both(tmp_path: Path) -> None:
     env = environment(database_url=f"sqlite:///{tmp_path}/new.db", account_sid="", auth_token="", app_id="")
-    status, told = started("worker", env=env, folder=tmp_path)
-    assert (status, len(told)) == (1, 2)
-    assert all(line.startswith("the worker does not start: ") for line in told)
+    status, lines = started("worker", env=env, folder=tmp_path)
+    assert (status, len(lines)) == (1, 2)
+    assert all(line.startswith("the worker does not start: ") for line in lines)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_worker_that_starts_says_in_its_log_what_is_set_unsafely(
-    postgresql_server: DatabaseServer, tmp_path: Path
-) -> None:
+def test_a_worker_that_starts_logs_what_is_set_unsafely(postgresql_server: DatabaseServer, tmp_path: Path) -> None:
     with postgresql_server.migrated(upgrade) as url, EmbeddedValkey(maxmemory_policy="allkeys-lru") as broker:
         weaken(url)
         env = environment(database_url=url, broker_url=broker.url, log_format="json")
@@ -313,11 +311,11 @@ except Reject as error:
 """
 
 
-def test_a_retry_that_the_broker_does_not_take_puts_the_message_back(tmp_path: Path) -> None:
+def test_a_retry_that_the_broker_does_not_accept_requeues_the_message(tmp_path: Path) -> None:
     env = environment(broker_url=f"redis://127.0.0.1:{free_port()}/0")
     done = subprocess.run(
         [sys.executable, "-c", _RETRY], env=env, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
-    # The loud line about a task that fails for a reason of its own comes first.
+    # The error line about a task that fails for a reason of its own comes first.
     assert done.stdout.splitlines()[-1:] == ["requeue"], done.stderr
     assert "task_failed" in done.stdout

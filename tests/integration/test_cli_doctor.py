@@ -39,7 +39,7 @@ def careless_postgresql() -> Iterator[Postgresql]:
 
 
 def examined(status: int = 0, *, account: Mapping[str, str] = ACCOUNT, **settings: str) -> dict[str, Any]:
-    """What the doctor finds, by name; it ends with this status."""
+    """The doctor's findings by name; it must end with this status."""
     given = {f"RECONCILER_{name.upper()}": value for name, value in settings.items()}
     variables = {"RECONCILER_PLATFORM_URL": LOOPBACK, **account, **given}
     return {check["name"]: check for check in CommandLine(variables).json("doctor", status=status)}
@@ -73,7 +73,7 @@ def test_a_database_that_does_not_wait_for_the_disk_is_a_warning(
     assert found["fsync"]["detail"] == "off: a power cut can destroy the database"
 
 
-def test_settings_that_a_server_does_not_tell_are_warnings(
+def test_settings_that_a_server_does_not_show_are_warnings(
     careless_postgresql: Postgresql, own_valkey: EmbeddedValkey
 ) -> None:
     with careless_postgresql.migrated(upgrade) as url:
@@ -92,7 +92,7 @@ def test_settings_that_a_server_does_not_tell_are_warnings(
 
 
 @pytest.mark.databases("mariadb")
-def test_of_mariadb_the_flush_at_a_commit_is_looked_at(migrated_database_url: str, own_valkey: EmbeddedValkey) -> None:
+def test_of_mariadb_the_flush_at_a_commit_is_checked(migrated_database_url: str, own_valkey: EmbeddedValkey) -> None:
     found = examined(database_url=migrated_database_url, broker_url=own_valkey.url)
     assert found["innodb_flush_log_at_trx_commit"]["detail"][0] in "0123"
     assert "MariaDB" in found["database"]["detail"]
@@ -106,7 +106,7 @@ def test_a_redis_that_evicts_is_a_warning(sqlite_server: DatabaseServer) -> None
     assert found["maxmemory_policy"]["remedy"] == "set maxmemory-policy noeviction"
 
 
-def test_a_redis_that_does_not_tell_its_policy_is_a_warning_without_its_password(
+def test_a_redis_that_does_not_show_its_policy_is_a_warning_without_its_password(
     sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
 ) -> None:
     with own_valkey.client() as client:
@@ -134,7 +134,7 @@ def test_a_redis_that_keeps_nothing_over_a_restart_is_a_warning(
     assert (found["persistence"]["status"], found["persistence"]["detail"]) == ("ok", "appendonly yes")
 
 
-def test_a_redis_that_does_not_tell_whether_it_persists_is_unknown(
+def test_a_redis_that_does_not_show_whether_it_persists_is_unknown(
     sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
 ) -> None:
     with own_valkey.client() as client:
@@ -207,7 +207,7 @@ def test_a_broker_that_is_away_is_a_warning(sqlite_server: DatabaseServer) -> No
 
 @pytest.mark.service
 @pytest.mark.brokers("rabbitmq")
-def test_a_rabbitmq_that_answers_has_no_policy_to_look_at(broker_url: str, sqlite_server: DatabaseServer) -> None:
+def test_a_rabbitmq_that_answers_has_no_policy_to_check(broker_url: str, sqlite_server: DatabaseServer) -> None:
     with sqlite_server.migrated(upgrade) as url:
         found = examined(database_url=url, broker_url=broker_url)
     assert (found["broker"]["status"], "maxmemory_policy" in found) == ("ok", False)
@@ -243,12 +243,12 @@ def test_a_database_that_is_away_is_fatal_and_hides_its_password(kind: str, own_
 
 def test_a_database_that_is_not_at_head_is_fatal(database_url: str, own_valkey: EmbeddedValkey) -> None:
     found = examined(1, database_url=database_url, broker_url=own_valkey.url)
-    # An empty SQLite database is a file that nobody has made yet.
+    # An empty SQLite database is a file that does not exist yet.
     name = "database" if database_url.startswith("sqlite") else "database_revision"
     assert (found[name]["status"], found[name]["remedy"]) == ("fatal", "run `reconciler migrate`")
 
 
-def test_without_an_account_nothing_can_be_asked(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
+def test_without_an_account_no_query_can_be_sent(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
     with sqlite_server.migrated(upgrade) as url:
         found = examined(1, account={}, database_url=url, broker_url=own_valkey.url)
     assert found["credentials"]["status"] == "fatal"
@@ -259,7 +259,7 @@ def test_what_the_platform_would_not_know_is_a_warning(
     sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
 ) -> None:
     with sqlite_server.migrated(upgrade) as url:
-        # No resolver is asked for a name with an empty part.
+        # No resolver is queried for a name with an empty part.
         found = examined(database_url=url, broker_url=own_valkey.url, platform_url="http://api..example")
     assert found["platform_host"]["status"] == "warning"
     assert "RECONCILER_PLATFORM_URL" in found["platform_host"]["remedy"]
@@ -267,7 +267,7 @@ def test_what_the_platform_would_not_know_is_a_warning(
     assert TOKEN not in str(found)
 
 
-def test_who_vouches_for_an_https_platform_is_told(
+def test_the_authorities_for_an_https_platform_are_reported(
     sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
@@ -305,7 +305,7 @@ def test_a_misspelt_setting_is_a_warning(sqlite_server: DatabaseServer, own_valk
     assert found["settings"]["remedy"] == "did you mean RECONCILER_TICK_SECONDS?"
 
 
-def test_the_platform_hears_nothing_of_it(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
+def test_the_doctor_sends_nothing_to_the_platform(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
     with socket.create_server(("127.0.0.1", 0)) as platform, sqlite_server.migrated(upgrade) as url:
         port = platform.getsockname()[1]
         examined(database_url=url, broker_url=own_valkey.url, platform_url=f"http://127.0.0.1:{port}")

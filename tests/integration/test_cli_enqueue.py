@@ -1,4 +1,4 @@
-"""`reconciler enqueue`: a file's orders are in the database, and what is refused is in a file, with reasons."""
+"""`reconciler enqueue`: a file's orders are in the database, and refused lines are in a file, with reasons."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def refused_in(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
 
 
-def test_a_csv_file_is_taken_in_and_its_refused_lines_are_written_beside_it(cli: CommandLine, bench: Workbench) -> None:
+def test_a_csv_file_is_enqueued_and_its_refused_lines_are_written_beside_it(cli: CommandLine, bench: Workbench) -> None:
     Path("orders.csv").write_bytes(
         b"request_id,custom_parm,mobile,expected_amount,submitted_at\n"
         b"1001,A-1,188 1234 0804,2.94,2016-01-31T18:05:00+08:00\n"
@@ -60,7 +60,7 @@ def test_a_csv_file_is_taken_in_and_its_refused_lines_are_written_beside_it(cli:
     assert [error.partition(":")[0] for error in first["errors"]] == ["mobile", "expected_amount"]
     assert (second["line"], second["text"]) == (6, "1004,\\xff,,,")
     assert third == {"line": 7, "text": "1005,,", "errors": ["line: has 3 columns, while the header has 5"]}
-    # What was an order is in the table of refused ones as well.
+    # Refused orders are in the table of refused orders as well.
     assert [(row["source"], json.loads(row["payload"])["request_id"]) for row in bench.rows(REJECTED)] == [
         ("reconciler enqueue", "1003"),
         ("reconciler enqueue", "1003"),
@@ -80,7 +80,7 @@ def test_json_lines_from_standard_input_are_refused_into_the_working_directory(
 
 
 @pytest.mark.databases("sqlite")
-def test_refused_lines_go_where_they_are_wanted(cli: CommandLine) -> None:
+def test_refused_lines_are_written_to_the_named_file(cli: CommandLine) -> None:
     cli.json("enqueue", "--format", "jsonl", "--rejected", "elsewhere", "-", stdin="x\n", status=1)
     assert [line["text"] for line in refused_in("elsewhere")] == ["x"]
 
@@ -111,13 +111,13 @@ def test_an_empty_file_is_no_error(cli: CommandLine) -> None:
 
 
 @pytest.mark.databases("sqlite")
-def test_a_header_that_cannot_be_used_is_told_in_a_line(cli: CommandLine) -> None:
+def test_a_header_that_cannot_be_used_is_reported_in_a_line(cli: CommandLine) -> None:
     Path("orders.csv").write_text("request_id,status\n1,2\n", "utf-8")
     assert cli.error("enqueue", "orders.csv").startswith("the header, line 1, names a column 'status'; accepted")
 
 
 @pytest.mark.databases("sqlite")
-def test_refused_lines_that_cannot_be_written_say_how_far_it_came(cli: CommandLine) -> None:
+def test_where_refused_lines_cannot_be_written_the_error_says_how_many_were_processed(cli: CommandLine) -> None:
     Path("orders.jsonl").write_text('{"request_id":"1"}\n' * 500 + "bad\n", "utf-8")
     message = cli.error("enqueue", "orders.jsonl", "--rejected", "nowhere/refused.jsonl")
     assert message.startswith("nowhere/refused.jsonl cannot be written (No such file or directory): choose another")

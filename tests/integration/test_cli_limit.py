@@ -1,4 +1,4 @@
-"""`reconciler limit` on every database there is: which windows hold, and how they are lowered."""
+"""`reconciler limit` on every database: which windows hold, and how they are lowered."""
 
 from collections.abc import Iterator
 
@@ -30,14 +30,14 @@ def cli(migrated_database_url: str) -> CommandLine:
 
 def test_rows_are_shown_with_their_window_and_both_clocks(cli: CommandLine, bench: Workbench) -> None:
     before = bench.rows(BUDGETS)
-    told = cli.json("limit")
-    assert told["query_window_seconds"] == 60
-    assert told["lowered"] == []
-    assert [(slot["accounts"], slot["slot"], slot["window_seconds"]) for slot in told["slots"]] == [
+    printed = cli.json("limit")
+    assert printed["query_window_seconds"] == 60
+    assert printed["lowered"] == []
+    assert [(slot["accounts"], slot["slot"], slot["window_seconds"]) for slot in printed["slots"]] == [
         (["default"], 0, 120),
         (["default"], 1, 120),
     ]
-    for slot in told["slots"]:
+    for slot in printed["slots"]:
         assert slot["is_longer_than_ours"] is True
         assert (slot["decided_by"], slot["in_flight_query_id"]) == ("boot clock", None)
         assert slot["due_in_seconds"] == pytest.approx(150.5, abs=30)
@@ -62,12 +62,12 @@ def test_a_longer_window_is_lowered_in_all_slots_and_begins_with_its_own_reserva
     cli: CommandLine, bench: Workbench
 ) -> None:
     bench.run("UPDATE query_budgets SET boot_due_us = 0, wait_us = 0, due_at = '2026-01-01 00:00:00'")
-    told = cli.json("limit", "--window", "60")
-    assert [(one["slot"], one["from_seconds"], one["to_seconds"]) for one in told["lowered"]] == [
+    printed = cli.json("limit", "--window", "60")
+    assert [(one["slot"], one["from_seconds"], one["to_seconds"]) for one in printed["lowered"]] == [
         (0, 120, 60),
         (1, 120, 60),
     ]
-    for slot in told["slots"]:
+    for slot in printed["slots"]:
         assert (slot["window_seconds"], slot["is_longer_than_ours"]) == (60, False)
         assert slot["due_in_seconds"] == pytest.approx(150.5, abs=30)
         assert slot["boot_due_in_seconds"] == pytest.approx(150.5, abs=30)

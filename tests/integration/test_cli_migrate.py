@@ -1,4 +1,4 @@
-"""`reconciler migrate`, and what the other commands say of a database that cannot be used."""
+"""`reconciler migrate`, and what the other commands print of a database that cannot be used."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ def on(url: str) -> CommandLine:
     return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": url})
 
 
-def test_it_tells_from_where_to_where_it_went(database_url: str) -> None:
+def test_migrate_reports_both_revisions_as_json(database_url: str) -> None:
     first, second = on(database_url).json("migrate"), on(database_url).json("migrate")
     assert first["from"] is None
     assert first["to"] == second["from"] == second["to"]
@@ -24,7 +24,7 @@ def test_it_tells_from_where_to_where_it_went(database_url: str) -> None:
     assert on(database_url).json("orders") == []
 
 
-def test_it_says_the_same_in_words(database_url: str) -> None:
+def test_migrate_prints_both_revisions_in_words(database_url: str) -> None:
     assert ": from an empty database to revision " in on(database_url).run("migrate").stdout
 
 
@@ -45,7 +45,9 @@ def test_a_database_file_that_is_missing_is_not_made(command: tuple[str, ...]) -
 
 @pytest.mark.parametrize("kind", ["postgresql+psycopg", "mysql+pymysql"])
 @pytest.mark.parametrize("command", [("migrate",), ("orders",), ("enqueue", "orders.csv")])
-def test_a_database_that_is_away_is_told_in_a_line_without_its_password(kind: str, command: tuple[str, ...]) -> None:
+def test_a_database_that_is_away_is_reported_in_a_line_without_its_password(
+    kind: str, command: tuple[str, ...]
+) -> None:
     Path("orders.csv").write_text("request_id\n1\n", "utf-8")
     message = on(f"{kind}://app:geheimnis@127.0.0.1:{free_port()}/orders").error(*command)
     assert message.startswith("the database is away (")
@@ -53,14 +55,14 @@ def test_a_database_that_is_away_is_told_in_a_line_without_its_password(kind: st
     assert "geheimnis" not in message
 
 
-def test_settings_that_are_wrong_are_told_a_line_each() -> None:
+def test_settings_that_are_wrong_are_reported_a_line_each() -> None:
     cli = CommandLine({"RECONCILER_TICK_SECONDS": "x", "RECONCILER_BATCH_SIZE": "0"})
-    told = cli.run("orders", status=1).stderr.splitlines()
-    assert [line.split()[1] for line in told] == ["RECONCILER_BATCH_SIZE", "RECONCILER_TICK_SECONDS"]
+    lines = cli.run("orders", status=1).stderr.splitlines()
+    assert [line.split()[1] for line in lines] == ["RECONCILER_BATCH_SIZE", "RECONCILER_TICK_SECONDS"]
 
 
 @pytest.mark.databases("sqlite")
-def test_a_setting_that_is_misspelt_is_warned_of_and_the_data_stays_clean(migrated_database_url: str) -> None:
+def test_a_misspelt_setting_is_a_warning_and_standard_output_stays_clean(migrated_database_url: str) -> None:
     cli = on(migrated_database_url)
     cli = CommandLine({**cli.settings, "RECONCILER_BATCHSIZE": "5"})
     result = cli.run("orders", "--json")

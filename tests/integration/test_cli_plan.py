@@ -1,4 +1,4 @@
-"""`reconciler plan` on every database there is: the batch that comes next, and why; nothing changes."""
+"""`reconciler plan` on every database: the next batch, and the reasons for it; nothing changes."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -49,8 +49,8 @@ def test_the_plan_is_what_the_next_grant_takes_and_changes_nothing(cli: CommandL
 
 
 def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, bench: Workbench) -> None:
-    bench.add("asked", age_seconds=3_600.0)
-    bench.ask([item("asked", "0", None)])
+    bench.add("polled", age_seconds=3_600.0)
+    bench.reconcile([item("polled", "0", None)])
     bench.make_due()
     bench.add("new", "wanted", age_seconds=1_320.0)
     bench.intake.check_orders([{"request_id": "wanted"}])
@@ -62,21 +62,23 @@ def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, be
     assert lines["new"]["priority_seconds"] > 0
     assert lines["new"]["age_seconds"] == pytest.approx(1_320, abs=60)
     assert (lines["new"]["queried_at"], lines["new"]["since_last_poll_seconds"]) == (None, None)
-    assert lines["asked"]["in_words"].startswith("looked at ")
-    assert lines["asked"]["since_last_poll_seconds"] >= 0
+    assert lines["polled"]["in_words"].startswith("looked at ")
+    assert lines["polled"]["since_last_poll_seconds"] >= 0
     shown = cli.run("plan").stdout
     assert "never looked at, 12 minutes past its grace" in shown
     assert "default: batch by requestId, 3 orders" in shown
 
 
-def test_as_many_are_shown_as_are_asked_for(cli: CommandLine, bench: Workbench) -> None:
+def test_as_many_orders_are_shown_as_the_limit_allows(cli: CommandLine, bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(7)))
     plan = plan_of(cli, "--limit", "3")
     assert (len(plan["orders"]), plan["order_count"]) == (3, 7)
     assert "7 orders, the first 3 of them" in cli.run("plan", "--limit", "3").stdout
 
 
-def test_an_account_that_may_not_be_asked_now_says_until_when(cli: CommandLine, bench: Workbench) -> None:
+def test_an_account_that_may_not_be_queried_now_is_shown_with_the_time_until_then(
+    cli: CommandLine, bench: Workbench
+) -> None:
     bench.add("a")
     bench.write_back.failed(bench.take(), Unreachable("no route"))
     let_the_slot_be_due(bench)
@@ -90,16 +92,16 @@ def test_an_account_that_may_not_be_asked_now_says_until_when(cli: CommandLine, 
     assert said in cli.run("plan").stdout
 
 
-def test_while_the_window_runs_that_is_said(cli: CommandLine, bench: Workbench) -> None:
+def test_while_the_window_runs_the_plan_says_so(cli: CommandLine, bench: Workbench) -> None:
     bench.add("a")
-    bench.ask([item("a")])
+    bench.reconcile([item("a")])
     plan = plan_of(cli)
     assert plan["waits"].startswith("the window of the last query runs until ")
     assert (plan["work"], plan["orders"], plan["may_query_now"]) == (None, [], False)
     assert "default: no order is due." in cli.run("plan").stdout
 
 
-def test_a_group_of_suspects_is_planned_as_it_stands(cli: CommandLine, bench: Workbench) -> None:
+def test_a_group_of_suspects_is_planned_whole(cli: CommandLine, bench: Workbench) -> None:
     bench.add("a", "b")
     bench.write_back.failed(bench.take(), Refused("-7", "系统错误"))
     plan = plan_of(cli)
@@ -110,17 +112,17 @@ def test_a_group_of_suspects_is_planned_as_it_stands(cli: CommandLine, bench: Wo
     assert line["in_words"] == "its turn to be polled alone"
 
 
-def test_an_order_that_has_been_due_for_longest_says_so(cli: CommandLine, bench: Workbench) -> None:
+def test_an_order_that_has_been_due_for_longest_has_that_reason(cli: CommandLine, bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(120)))
     bench.run("UPDATE recharge_orders SET age_bucket = 5, queried_at = created_at WHERE id % 2 = 0")
     reasons = [line["in_words"] for line in plan_of(cli)["orders"]]
     assert sum(reason.startswith("due for longest: ") for reason in reasons) == 2
 
 
-def test_an_account_that_is_not_configured_is_told_in_a_line(cli: CommandLine, bench: Workbench) -> None:
+def test_an_account_that_is_not_configured_is_reported_in_a_line(cli: CommandLine, bench: Workbench) -> None:
     assert cli.error("plan", "--account", "other") == "there is no account other; the settings name: default"
 
 
-def test_before_the_first_start_that_is_said(cli: CommandLine, bench: Workbench) -> None:
+def test_before_the_first_start_the_plan_says_so(cli: CommandLine, bench: Workbench) -> None:
     bench.run("DELETE FROM query_budgets")
     assert "default: not now: no worker has run on this database yet." in cli.run("plan").stdout

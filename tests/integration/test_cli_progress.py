@@ -1,4 +1,4 @@
-"""How far a long command is: shown on a terminal, and nowhere else."""
+"""The progress of a long command: shown on a terminal, and nowhere else."""
 
 import os
 import pty
@@ -30,13 +30,13 @@ def test_on_a_terminal_the_progress_is_shown_beside_the_data(migrated_database_u
 
 
 def read_all(master: int) -> str:
-    """What a terminal gets until nobody writes to it any more."""
+    """What a terminal receives until its last writer has closed it."""
     pieces = []
     with os.fdopen(master, "rb", buffering=0) as file:
         try:
             while piece := file.read(4096):
                 pieces.append(piece)
         except OSError:
-            # Linux says so where others say that it is the end.
+            # Linux raises this error where other systems report the end of the file.
             pass
     return b"".join(pieces).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""`orders`, `order`, `check` and `status` on every database there is."""
+"""`orders`, `order`, `check` and `status` on every database."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ def names(rows: Any) -> list[str]:
 def test_orders_are_shown_newest_first_with_exact_amounts_and_times(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", expected_amount="2.5", mobile=MOBILE)
     bench.add("2", expected_amount="100")
-    bench.ask([item("1", amount="2.94"), item("2", status="-1", amount=None, mobile="188****0804")])
+    bench.reconcile([item("1", amount="2.94"), item("2", status="-1", amount=None, mobile="188****0804")])
     newest, oldest = cli.json("orders")
     assert (newest["request_id"], newest["state"], newest["expected_amount"]) == ("2", "failed", "100.00")
     assert (oldest["ori_amount"], oldest["expected_amount"], oldest["attention"]) == ("2.94", "2.50", "amount_mismatch")
@@ -32,7 +32,7 @@ def test_orders_are_shown_newest_first_with_exact_amounts_and_times(cli: Command
 def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", "2", expected_amount="2.94")
     bench.add("3", expected_amount="1")
-    bench.ask([item("1"), item("3")])
+    bench.reconcile([item("1"), item("3")])
     assert names(cli.json("orders")) == ["3", "2", "1"]
     assert names(cli.json("orders", "--limit", "2")) == ["3", "2"]
     assert names(cli.json("orders", "--state", "pending")) == ["2"]
@@ -45,7 +45,7 @@ def test_orders_are_filtered_by_state_attention_and_account(cli: CommandLine, be
 
 def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1", "2", "3", expected_amount="2.94")
-    bench.ask([item("1"), item("2", amount="9")])
+    bench.reconcile([item("1"), item("2", amount="9")])
     assert cli.json("orders", "--summary") == {
         "total": 3,
         "counts": [
@@ -74,9 +74,9 @@ def test_an_id_of_32_characters_is_in_one_piece_at_80_columns(
 ) -> None:
     bench.add(HEX, mobile=MOBILE, expected_amount="12345.50")
     bench.run("UPDATE recharge_orders SET id = 12345678, attention = 'rejected_by_platform'")
-    bench.ask([item(HEX, status="9")])
+    bench.reconcile([item(HEX, status="9")])
     bench.make_due()
-    # An account SID that nobody configures any more stands in the status.
+    # The status shows an account SID that is no longer configured.
     bench.run("UPDATE query_budgets SET account_sid = :sid", sid=HEX)
     cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": "another"})
     lines = cli.run(*command, width=80).stdout.splitlines()
@@ -93,21 +93,21 @@ def test_a_longer_id_has_a_line_of_its_own_at_80_columns(
     assert HEX * 2 in [line.strip() for line in cli.run(*command, width=80).stdout.splitlines()]
 
 
-def test_without_orders_that_is_said(cli: CommandLine) -> None:
+def test_without_orders_the_list_says_so(cli: CommandLine) -> None:
     assert cli.run("orders").stdout == "No such orders.\n"
     assert cli.run("orders", "--summary").stdout == "No orders.\n"
     assert cli.json("orders") == []
 
 
-def test_an_order_is_shown_with_its_events_and_the_queries_that_asked(cli: CommandLine, bench: Workbench) -> None:
+def test_an_order_is_shown_with_its_events_and_the_queries_that_polled_it(cli: CommandLine, bench: Workbench) -> None:
     bench.add("earlier")
-    bench.ask([item("earlier")])
+    bench.reconcile([item("earlier")])
     bench.add("1", "10", custom_parm=None)
-    bench.ask([item("10")])
+    bench.reconcile([item("10")])
     bench.make_due()
-    bench.ask([item("1", remark="成功")])
+    bench.reconcile([item("1", remark="成功")])
     bench.add("later")
-    bench.ask([item("later")])
+    bench.reconcile([item("later")])
     shown = cli.json("order", "1")
     assert shown["order"]["state"] == "succeeded"
     (settled,) = [event for event in shown["events"] if event["kind"] == "settled"]
@@ -125,9 +125,9 @@ def test_an_order_is_shown_with_its_events_and_the_queries_that_asked(cli: Comma
 
 def test_of_ids_that_differ_in_case_only_the_right_one_is_meant(cli: CommandLine, bench: Workbench) -> None:
     bench.add("ab")
-    bench.ask([item("ab")])
+    bench.reconcile([item("ab")])
     bench.add("AB", "a%", "a_")
-    bench.ask([item("AB")])
+    bench.reconcile([item("AB")])
     assert cli.json("order", "AB")["order"]["request_id"] == "AB"
     assert len(cli.json("order", "AB")["queries"]) == 1
     assert len(cli.json("order", "ab")["queries"]) == 1
@@ -148,7 +148,7 @@ def test_an_order_is_named_by_either_id_or_by_its_row(cli: CommandLine, bench: W
         assert cli.json("order", reference)["order"]["id"] == order.id
 
 
-def test_a_name_that_means_two_orders_or_none_is_told_in_a_line(cli: CommandLine, bench: Workbench) -> None:
+def test_a_name_of_two_orders_or_none_is_reported_in_a_line(cli: CommandLine, bench: Workbench) -> None:
     first, second = bench.enqueue({"request_id": "1"}, {"request_id": "2", "custom_parm": "1"})
     assert cli.error("order", "1") == f"1 names two orders, id:{first.id} and id:{second.id}: use one of these"
     assert cli.error("order", "3").startswith("there is no order 3 in the account default; enqueue it first")
@@ -156,7 +156,7 @@ def test_a_name_that_means_two_orders_or_none_is_told_in_a_line(cli: CommandLine
 
 
 @pytest.mark.parametrize("command", [("orders",), ("orders", "--summary"), ("order", "1"), ("check", "1"), ("plan",)])
-def test_an_account_that_nobody_knows_is_refused_by_every_command(
+def test_an_unknown_account_is_refused_by_every_command(
     cli: CommandLine, bench: Workbench, command: tuple[str, ...]
 ) -> None:
     bench.add("1")
@@ -180,23 +180,25 @@ def test_a_row_needs_no_account(cli: CommandLine, bench: Workbench) -> None:
 def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_by_name(cli: CommandLine, bench: Workbench) -> None:
     rewritten = "2.016010000000022E+15"
     for command in ("order", "check"):
-        told = cli.run(command, rewritten, status=1).stderr
-        assert f"{rewritten} is a number that a spreadsheet has rewritten" in told
+        printed = cli.run(command, rewritten, status=1).stderr
+        assert f"{rewritten} is a number that a spreadsheet has rewritten" in printed
 
 
 def test_a_check_marks_orders_to_be_polled_next(cli: CommandLine, bench: Workbench) -> None:
     first, second, _ = bench.enqueue(
         {"request_id": "1"}, {"custom_parm": "A", "mobile": MOBILE}, {"request_id": "3"}, age_seconds=0
     )
-    # Each order once, whatever it is called by.
+    # Each order once, by whichever name.
     assert cli.json("check", "1", "A", f"id:{first.id}", f"id:{second.id}") == {"queued": 2, "rejected": []}
     assert [order.check_requested_at is not None for order in bench.orders()] == [True, True, False]
     assert cli.run("check", "3").stdout == "1 order will be polled next.\n"
 
 
-def test_a_check_refuses_what_is_unknown_or_not_pending_and_takes_the_rest(cli: CommandLine, bench: Workbench) -> None:
+def test_a_check_refuses_what_is_unknown_or_not_pending_and_accepts_the_rest(
+    cli: CommandLine, bench: Workbench
+) -> None:
     bench.add("1", "2")
-    bench.ask([item("1")])
+    bench.reconcile([item("1")])
     answer = cli.json("check", "1", "2", "4", status=1)
     assert answer["queued"] == 1
     errors = {one["ref"]: one["errors"] for one in answer["rejected"]}
@@ -206,10 +208,10 @@ def test_a_check_refuses_what_is_unknown_or_not_pending_and_takes_the_rest(cli: 
     assert result.stderr.startswith("Refused: 4: there is no order 4")
 
 
-def test_the_status_tells_when_the_next_query_may_be_sent(cli: CommandLine, bench: Workbench) -> None:
+def test_the_status_shows_when_the_next_query_may_be_sent(cli: CommandLine, bench: Workbench) -> None:
     cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
     bench.add("1")
-    bench.ask([item("1")])
+    bench.reconcile([item("1")])
     state = cli.json("status")
     (slot,) = state["slots"]
     assert (slot["accounts"], slot["slot"], slot["in_flight_query_id"]) == (["default"], 0, None)
@@ -226,7 +228,7 @@ def test_the_status_tells_when_the_next_query_may_be_sent(cli: CommandLine, benc
     assert "answered" in shown
 
 
-def test_the_status_tells_who_waits_and_why(cli: CommandLine, bench: Workbench) -> None:
+def test_the_status_shows_which_account_waits_and_why(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     bench.write_back.failed(bench.take(), Unreachable("no route"))
     assert "backs off: " in cli.run("status").stdout

@@ -38,14 +38,14 @@ def settings(migrated_database_url: str, own_valkey: EmbeddedValkey) -> dict[str
         **ACCOUNT,
         "RECONCILER_DATABASE_URL": migrated_database_url,
         "RECONCILER_BROKER_URL": own_valkey.url,
-        # Nobody is asked: there are no orders.
+        # No query is sent: there are no orders.
         "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9",
         "RECONCILER_TICK_SECONDS": "0.2",
     }
 
 
 def wait_until_it_works(settings: dict[str, str], log: Path) -> None:
-    """The worker says that it is ready, beat that it starts, and a tick has begun the budget."""
+    """Wait until the worker logs that it is ready, beat that it starts, and a tick has begun the budget."""
     bench = Workbench(settings["RECONCILER_DATABASE_URL"])
     try:
         eventually(lambda: {"ready.", "beat"} <= set(log.read_text("utf-8", "replace").split()), "both have started")
@@ -69,7 +69,7 @@ def is_group_alive(group: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_runs_a_worker_that_gets_beats_ticks_and_a_signal_leaves_nothing(
+def test_run_starts_a_worker_that_gets_beats_ticks_and_a_signal_leaves_nothing(
     settings: dict[str, str], number: signal.Signals
 ) -> None:
     with running(settings) as (process, log):
@@ -79,13 +79,13 @@ def test_it_runs_a_worker_that_gets_beats_ticks_and_a_signal_leaves_nothing(
         process.send_signal(number)
         assert process.wait(seconds=60) == 0
         assert "Stopping: a query that is under way is finished first" in log.read_text("utf-8")
-        # Its name for a stop in order, so that a query would have been finished.
+        # Celery's name for an orderly stop, which would have finished a query.
         assert "Warm shutdown" in log.read_text("utf-8")
         assert not is_group_alive(children["worker"])
 
 
 @pytest.mark.parametrize("name", ["worker", "beat"])
-def test_when_one_of_them_dies_the_other_is_stopped_and_it_says_so(settings: dict[str, str], name: str) -> None:
+def test_when_one_of_them_dies_the_other_is_stopped_and_the_error_says_so(settings: dict[str, str], name: str) -> None:
     with running(settings) as (process, log):
         wait_until_it_works(settings, log)
         children = children_of(log)
@@ -101,8 +101,8 @@ def test_without_an_account_nothing_is_started(migrated_database_url: str) -> No
     assert cli.error("run").startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child")
-def test_when_it_is_killed_its_children_end_by_themselves(settings: dict[str, str]) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux notifies a child")
+def test_when_run_is_killed_its_children_end_by_themselves(settings: dict[str, str]) -> None:
     with running(settings) as (process, log):
         wait_until_it_works(settings, log)
         children = children_of(log)

@@ -1,4 +1,4 @@
-"""What goes wrong with a database is named as what it is, is waited for, and loses nothing."""
+"""Each database error has its kind; the transient ones are retried, and lose nothing."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -74,17 +74,17 @@ def failing(database: Database, statement: str = INSERT) -> Exception:
 
 
 def assert_named(error: Exception, kind: ErrorKind) -> None:
-    """The error is of this kind, worth a wait, and a command's one line says what it is and what to do."""
+    """The error is of this kind and transient, and a command's one line says what it is and what to do."""
     assert kind_of(error) is kind, error
     assert is_transient(error)
     assert is_contention(error) is (kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED))
     assert is_unavailable(error) is (kind is ErrorKind.UNREACHABLE)
-    with pytest.raises(CommandError) as told, errors_in_one_line(Settings()):
+    with pytest.raises(CommandError) as raised, errors_in_one_line(Settings()):
         raise error
-    assert str(told.value).startswith(f"{kind.words} (")
-    assert str(told.value).endswith(f"): {kind.remedy}")
-    assert "\n" not in str(told.value)
-    assert ("away" in str(told.value)) is (kind is ErrorKind.UNREACHABLE)
+    assert str(raised.value).startswith(f"{kind.words} (")
+    assert str(raised.value).endswith(f"): {kind.remedy}")
+    assert "\n" not in str(raised.value)
+    assert ("away" in str(raised.value)) is (kind is ErrorKind.UNREACHABLE)
 
 
 def refuse_insertions(url: str, server: str, code: object, message: str) -> None:
@@ -123,7 +123,7 @@ def test_a_full_disk_of_mariadb(migrated_database_url: str, code: int, message: 
 @pytest.mark.databases("sqlite")
 def test_a_full_disk_of_sqlite(migrated_database_url: str) -> None:
     with opened(migrated_database_url) as database:
-        # No page more than there are.
+        # No pages beyond the present ones.
         event.listen(database.engine, "connect", lambda line, _: line.execute("PRAGMA max_page_count = 1"))
         payload = "x" * 100_000
         assert_named(failing(database, INSERT.replace("'{}'", f"'{payload}'")), ErrorKind.FULL)
@@ -181,7 +181,7 @@ def test_a_read_only_file_of_sqlite(migrated_database_url: str) -> None:
 
 
 @pytest.mark.databases("sqlite", "postgresql", "mariadb")
-def test_a_lock_that_is_not_to_be_had_in_time(migrated_database_url: str) -> None:
+def test_a_lock_that_is_not_released_in_time(migrated_database_url: str) -> None:
     set_up = {
         "sqlite": "PRAGMA busy_timeout = 10",
         "postgresql": "SET lock_timeout = '10ms'",
@@ -246,9 +246,9 @@ def test_too_many_connections_to_mariadb(migrated_database_url: str) -> None:
         "FATAL:  query_wait_timeout",
     ],
 )
-def test_too_many_connections_in_other_words(words: str) -> None:
-    told = f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {words}'
-    error = sqlalchemy.exc.OperationalError(None, None, psycopg.OperationalError(told))
+def test_too_many_connections_in_other_messages(words: str) -> None:
+    message = f'connection failed: connection to server at "127.0.0.1", port 5432 failed: {words}'
+    error = sqlalchemy.exc.OperationalError(None, None, psycopg.OperationalError(message))
     assert_named(error, ErrorKind.CONNECTIONS)
 
 
@@ -262,7 +262,7 @@ def test_all_connections_of_this_process_are_in_use(migrated_database_url: str) 
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_server_that_nobody_runs_is_away(kind: str) -> None:
+def test_a_server_that_does_not_run_is_away(kind: str) -> None:
     url = str(Settings(database_url=f"{kind}://somebody@127.0.0.1:{free_port()}/orders").database_dsn)
     with opened(url) as database:
         assert_named(failing(database), ErrorKind.UNREACHABLE)
@@ -275,7 +275,7 @@ def test_a_folder_that_does_not_exist_holds_no_database(migrated_database_url: s
 
 
 @pytest.mark.databases("postgresql", "mariadb")
-def test_a_server_that_lets_us_not_in_is_not_away(migrated_database_url: str) -> None:
+def test_a_server_that_refuses_the_password_is_not_away(migrated_database_url: str) -> None:
     stranger = sqlalchemy.make_url(migrated_database_url).set(username="nobody_knows_me", password="wrong")
     with opened(stranger.render_as_string(hide_password=False)) as database:
         assert_named(failing(database), ErrorKind.REFUSED)
@@ -284,19 +284,19 @@ def test_a_server_that_lets_us_not_in_is_not_away(migrated_database_url: str) ->
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_session_that_was_ended_is_away(migrated_database_url: str) -> None:
     with opened(migrated_database_url) as database, executing(migrated_database_url) as execute:
-        ask, end = {
+        find, end = {
             "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
             "mysql": ("SELECT connection_id()", "KILL {}"),
         }[database.engine.dialect.name]
         with database.engine.connect() as connection:
-            execute(end.format(connection.exec_driver_sql(ask).scalar_one()))
+            execute(end.format(connection.exec_driver_sql(find).scalar_one()))
             with pytest.raises(DBAPIError) as caught:
                 connection.exec_driver_sql(INSERT)
     assert_named(caught.value, ErrorKind.UNREACHABLE)
 
 
 @pytest.mark.parametrize("sqlstate", ["53200", "57014", "25P03"])
-def test_other_errors_of_a_server_are_waited_for_and_nobody_says_that_it_is_away(sqlstate: str) -> None:
+def test_other_errors_of_a_server_are_transient_and_not_called_away(sqlstate: str) -> None:
     cause = psycopg.errors.lookup(sqlstate)("canceling statement")
     error = sqlalchemy.exc.OperationalError("SELECT 1", None, cause)
     assert_named(error, ErrorKind.OTHER)
@@ -313,7 +313,7 @@ def test_other_errors_of_a_server_are_waited_for_and_nobody_says_that_it_is_away
         ValueError("ours"),
     ],
 )
-def test_a_mistake_of_ours_is_no_error_that_time_corrects(error: Exception) -> None:
+def test_a_mistake_of_ours_is_not_transient(error: Exception) -> None:
     assert kind_of(error) is None
     assert not is_transient(error)
     with pytest.raises(type(error)), errors_in_one_line(Settings()):
@@ -324,7 +324,7 @@ def test_a_mistake_of_ours_is_no_error_that_time_corrects(error: Exception) -> N
 
 
 @pytest.mark.parametrize("task", ["reconciler.enqueue_orders", "reconciler.enqueue_order"])
-def test_an_order_that_comes_while_the_database_is_read_only_is_taken_in_later(
+def test_an_order_that_comes_while_the_database_is_read_only_is_enqueued_later(
     task: str, postgresql_server: DatabaseServer, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
     with postgresql_server.migrated(upgrade) as url, executing(url) as execute:

@@ -1,4 +1,4 @@
-"""What a broker has accepted is applied, whatever dies in between: real workers, brokers and databases."""
+"""What a broker has accepted is applied, whichever process dies: real workers, brokers and databases."""
 
 import os
 import signal
@@ -22,24 +22,24 @@ Task = tuple[str, list[object]]
 
 
 def orders(*names: str) -> Task:
-    """A task that enqueues these orders, and something that is refused: that is written last."""
+    """A task that enqueues these orders and one that is refused, which is written last."""
     return ("reconciler.enqueue_orders", [[*({"request_id": name} for name in names), "no order"]])
 
 
 @contextmanager
-def looking_at(url: str) -> Iterator[sqlalchemy.Connection]:
+def reading_from(url: str) -> Iterator[sqlalchemy.Connection]:
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
 
 
 def ids_in(url: str) -> list[str]:
-    with looking_at(url) as connection:
+    with reading_from(url) as connection:
         return list(connection.exec_driver_sql("SELECT request_id FROM recharge_orders ORDER BY request_id").scalars())
 
 
 def states_in(url: str) -> dict[str, str]:
-    with looking_at(url) as connection:
+    with reading_from(url) as connection:
         rows = connection.exec_driver_sql("SELECT request_id, state FROM recharge_orders").all()
         return {row[0]: row[1] for row in rows}
 
@@ -54,7 +54,7 @@ def survive_the_death_of_the_process(url: str, broker: str, folder: Path) -> Non
             assert ids_in(url) == []
         eventually(lambda: ids_in(url) == ["r1", "r2"], "the orders of the task that was delivered again")
         send_tasks(broker, orders("r3"))
-        eventually(lambda: ids_in(url) == ["r1", "r2", "r3"], "a worker that goes on")
+        eventually(lambda: ids_in(url) == ["r1", "r2", "r3"], "an order by the worker that still runs")
 
 
 def lose_nothing_by_a_stop(url: str, broker: str, folder: Path) -> None:
@@ -82,7 +82,7 @@ class KilledAndStopped:
     ) -> None:
         survive_the_death_of_the_process(migrated_database_url, broker_url, tmp_path)
 
-    def test_a_worker_that_is_told_to_stop_ends_its_tasks_and_leaves_the_others_to_the_next(
+    def test_a_worker_that_stops_ends_its_tasks_and_leaves_the_others_to_the_next(
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:
         lose_nothing_by_a_stop(migrated_database_url, broker_url, tmp_path)
@@ -100,7 +100,7 @@ class TestMariadbAndRabbitmq(KilledAndStopped):
     def test_what_a_killed_worker_held_is_delivered_to_the_next(
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:
-        # RabbitMQ notices at once; Redis only after the visibility timeout, which is minutes.
+        # RabbitMQ notices at once; Redis only after the visibility timeout of minutes.
         env = environment(database_url=migrated_database_url, broker_url=broker_url)
         with running_worker(env, tmp_path) as worker, locked_table(migrated_database_url, "rejected_orders") as lock:
             send_tasks(broker_url, *map(orders, ("r1", "r2", "r3", "r4")))
@@ -125,7 +125,7 @@ def test_tasks_wait_for_a_database_that_is_away(own_valkey: EmbeddedValkey, tmp_
                 ("reconciler.record_callbacks", [[callback]]),
                 ("reconciler.cancel_orders", [[{"request_id": "r2"}]]),
             )
-            # Each waits for a while, so that the queue stays at the broker, and is then put off as a retry.
+            # Each waits for a while, so that the queue stays at the broker, and is then sent again as a retry.
             worker.wait_for("Retry in", times=1, seconds=60)
             postgres.start()
             expected = {"r1": "succeeded", "r2": "cancelled", "r3": "pending"}
@@ -143,7 +143,7 @@ def test_a_worker_consumes_again_once_its_broker_is_back(
         worker.wait_for("broker_unavailable")
         own_valkey.start()
         send_tasks(own_valkey.url, orders("r1"))
-        eventually(lambda: ids_in(migrated_database_url) == ["r1"], "an order that the new broker took")
+        eventually(lambda: ids_in(migrated_database_url) == ["r1"], "an order that the new broker accepted")
         assert worker.stop() == 0
 
 
@@ -161,12 +161,12 @@ def test_a_broker_that_dies_under_a_task_ends_neither_the_task_nor_the_worker(
         eventually(lambda: ids_in(migrated_database_url) == ["r1"], "the order of the task that was under way")
         own_valkey.start()
         send_tasks(own_valkey.url, orders("r2"))
-        eventually(lambda: ids_in(migrated_database_url) == ["r1", "r2"], "an order that the new broker took")
+        eventually(lambda: ids_in(migrated_database_url) == ["r1", "r2"], "an order that the new broker accepted")
         assert "Unrecoverable" not in worker.output
         assert worker.stop() == 0
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="asks Linux whether beat waits for its broker")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads from Linux whether beat waits for its broker")
 def test_beat_stops_although_its_broker_does_not_answer(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     port = f":{urlsplit(own_valkey.url).port:04X}"
 
@@ -180,7 +180,7 @@ def test_beat_stops_although_its_broker_does_not_answer(own_valkey: EmbeddedValk
             eventually(lambda: client.llen("reconciler.ticks"), "a first tick")
         os.kill(pid, signal.SIGSTOP)
         try:
-            eventually(is_left_unread, "a tick that the broker does not take")
+            eventually(is_left_unread, "a tick that the broker does not read")
             assert beat.stop(seconds=20) == 0
         finally:
             os.kill(pid, signal.SIGCONT)

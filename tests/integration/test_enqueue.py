@@ -1,4 +1,4 @@
-"""Taking in orders: answers by the contract, on every database there is."""
+"""Enqueueing orders: answers by the contract, on every database."""
 
 import json
 import threading
@@ -43,7 +43,7 @@ def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
     return {one["index"]: one["errors"] for one in answer["rejected"]}
 
 
-def test_orders_are_accepted_with_everything_that_was_said(bench: Workbench) -> None:
+def test_orders_are_accepted_with_all_their_fields(bench: Workbench) -> None:
     full = {
         "request_id": "r1",
         "custom_parm": "c1",
@@ -193,14 +193,14 @@ def test_every_bad_order_is_refused_by_name_and_kept_while_the_good_ones_go_thro
         assert len(errors[index]) == 1
     kept = bench.rows(REJECTED)
     assert [row["errors"].split("\n") for row in kept] == list(errors.values())
-    # No database of ours can hold half a surrogate pair.
+    # No supported database can hold half a surrogate pair.
     as_kept = [{"request_id": "lone\ufffd"} if order == {"request_id": "lone\ud800"} else order for order, _ in BAD]
     assert [json.loads(row["payload"]) for row in kept] == as_kept
     assert {order.request_id for order in bench.orders()} == {"good-1", "good-2"}
 
 
 @pytest.mark.databases("sqlite")
-def test_every_fault_of_an_order_is_told(bench: Workbench) -> None:
+def test_every_fault_of_an_order_is_answered(bench: Workbench) -> None:
     answer = enqueue(bench, {"request_id": "", "mobile": "1", "expected_amount": "x", "submitted_at": "x", "a": 1})
     assert [error.split(":")[0] for error in errors_of(answer)[0]] == [
         "'a'",
@@ -230,7 +230,7 @@ def test_what_is_no_list_of_orders_is_refused_and_kept(bench: Workbench, listed:
     assert json.loads(kept["payload"]) == listed
 
 
-def test_a_thousand_orders_are_taken_and_one_more_is_refused_whole(bench: Workbench) -> None:
+def test_a_thousand_orders_are_accepted_and_a_list_with_one_more_is_refused_whole(bench: Workbench) -> None:
     listed: list[object] = [{"request_id": f"r{number}"} for number in range(1001)]
     answer = bench.intake.enqueue_orders(listed)
     assert (answer["accepted"], list(errors_of(answer))) == (0, [None])
@@ -238,13 +238,13 @@ def test_a_thousand_orders_are_taken_and_one_more_is_refused_whole(bench: Workbe
     assert bench.intake.enqueue_orders(listed[:1000]) == answer_of(accepted=1000)
 
 
-def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbench) -> None:
+def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> None:
     def statements(first: int, last: int) -> int:
-        told: list[str] = []
+        executed: list[str] = []
 
-        def tell(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
+        def record(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
             if not statement.startswith("BEGIN"):
-                told.append(statement)
+                executed.append(statement)
 
         numbers = range(first, last)
         listed = [
@@ -254,12 +254,12 @@ def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbenc
             *({"custom_parm": f"alone{number}", "mobile": MOBILE} for number in numbers),
             *({"request_id": f"bad,{number}"} for number in numbers),
         ]
-        event.listen(bench.database.engine, "before_cursor_execute", tell)
+        event.listen(bench.database.engine, "before_cursor_execute", record)
         answer = bench.intake.enqueue_orders(listed)
-        event.remove(bench.database.engine, "before_cursor_execute", tell)
+        event.remove(bench.database.engine, "before_cursor_execute", record)
         count = last - first
         assert (answer["accepted"], answer["duplicates"]) == (2 * count, 2 * count)
-        return len(told)
+        return len(executed)
 
     enqueue(bench, *({"request_id": f"known{number}"} for number in range(101)))
     assert statements(0, 1) == statements(1, 101) <= 12
@@ -270,7 +270,7 @@ def test_lists_of_the_same_orders_at_once_lose_nothing_and_double_nothing(bench:
     barrier = threading.Barrier(lists)
 
     def send(turn: int) -> dict[str, Any]:
-        # Each begins elsewhere and goes the other way round than its neighbour; a third of the orders is its own.
+        # Each begins elsewhere and in the opposite direction to the one before; a third of the orders is its own.
         shared = [{"request_id": f"r{n}", "custom_parm": f"c{(n * 37) % 60}"} for n in range(60)]
         own = [{"request_id": f"own{turn}-{n}"} for n in range(20)]
         listed = (shared + own)[:: 1 if turn % 2 else -1]
@@ -335,7 +335,7 @@ def test_whatever_json_arrives_is_answered_and_what_is_refused_is_kept(junk_benc
 
 
 @pytest.mark.databases("postgresql")
-def test_an_order_is_the_same_row_whether_it_is_looked_for_first_or_not(bench: Workbench) -> None:
+def test_an_order_is_the_same_row_whether_it_is_looked_up_first_or_not(bench: Workbench) -> None:
     time = "2024-01-31T18:05:00.123456+08:00"
     orders: list[dict[str, str]] = [
         {"request_id": "r1", "custom_parm": "c1", "mobile": MOBILE, "submitted_at": time, "expected_amount": "2.9400"},
@@ -346,7 +346,7 @@ def test_an_order_is_the_same_row_whether_it_is_looked_for_first_or_not(bench: W
     other_ids = {"r1": "r2", "NULL": "null", "c1": "d1", "c3": "d3"}
     others = [{name: other_ids.get(value, value) for name, value in order.items()} for order in orders]
     assert enqueue(bench, *orders) == answer_of(accepted=4)
-    # One that is named twice: each is looked for, and entered after the other.
+    # An id that is named twice: each is looked up, and inserted after the other.
     assert enqueue(bench, *others, others[0]) == answer_of(accepted=4, duplicates=1)
     rows = sorted(bench.rows(ORDERS), key=lambda row: row["id"])
     ignored = ("id", "request_id", "custom_parm", "created_at", "updated_at")
@@ -360,7 +360,7 @@ def test_an_order_is_the_same_row_whether_it_is_looked_for_first_or_not(bench: W
 
 
 @pytest.mark.databases("postgresql")
-def test_a_list_of_new_orders_is_not_looked_for_first(bench: Workbench) -> None:
+def test_a_list_of_new_orders_is_not_looked_up_first(bench: Workbench) -> None:
     statements: list[str] = []
     event.listen(
         bench.database.engine, "before_cursor_execute", lambda _c, _u, statement, *_: statements.append(statement)
@@ -370,7 +370,7 @@ def test_a_list_of_new_orders_is_not_looked_for_first(bench: Workbench) -> None:
     assert not [one for one in statements if "FROM recharge_orders" in one]
     assert len(statements) <= 8
     assert len([one for one in statements if "FROM archived_orders" in one]) == 1
-    # Some are known by now, one of them by its other id alone, and one learns its other id.
+    # Some are known by now, one of them by its other id alone, and one gets its other id filled in.
     enqueue(bench, {"request_id": "late"})
     mixed = [
         orders[7],
@@ -395,8 +395,8 @@ def test_singles_that_come_together_are_answered_one_by_one(bench: Workbench) ->
 
 
 def test_a_list_with_refusals_is_logged_as_a_warning(bench: Workbench) -> None:
-    with capture_logs() as told:
+    with capture_logs() as logs:
         enqueue(bench, {"request_id": "r1"})
         enqueue(bench, {"request_id": "r2"}, {"request_id": 5})
-    lines = [(line["log_level"], line["rejected"]) for line in told if line["action"] == "orders_enqueued"]
+    lines = [(line["log_level"], line["rejected"]) for line in logs if line["action"] == "orders_enqueued"]
     assert lines == [("info", 0), ("warning", 1)]

@@ -1,4 +1,4 @@
-"""What we write is its owner's alone, whatever the umask allows."""
+"""The files of the project are private to their owner, whatever the umask allows."""
 
 import os
 import sqlite3
@@ -29,7 +29,7 @@ def test_the_database_its_journals_and_the_refused_lines_are_private(tmp_path: P
     (tmp_path / "orders.csv").write_text("request_id,mobile\nr1,18812340804\nr2,no number\n")
     (tmp_path / "orders.csv").chmod(0o644)
     cli.run("migrate")
-    # SQLite's own files stay for as long as somebody reads.
+    # SQLite's own files stay as long as a session reads.
     with closing(sqlite3.connect(tmp_path / "orders.db")) as reader:
         reader.execute("SELECT count(*) FROM recharge_orders").fetchone()
         cli.run("enqueue", "orders.csv", status=1)
@@ -39,7 +39,7 @@ def test_the_database_its_journals_and_the_refused_lines_are_private(tmp_path: P
     assert {"orders.db", "orders.db-wal", "orders.db-shm", "orders.csv.rejected.jsonl"} == set(found)
 
 
-def test_a_database_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_database_keeps_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "orders.db"
     file.touch(0o640)
     file.chmod(0o640)

@@ -1,4 +1,4 @@
-"""The budget's row is locked from outside for ten windows: on release the platform still sees a window between queries.
+"""The budget's row is locked from outside for ten windows. On release a window still lies between any two queries.
 
 The same test catches a grant that waits for the row, reads its clocks before the wait and starts its deadline after it.
 """
@@ -131,7 +131,7 @@ def reconciler(bench: Workbench, simulator: Simulator, *, broken: bool = False) 
     kind = LateReconciler if broken else Reconciler
     grants = WaitingGrants(bench.database, clock, RULES) if broken else bench.grants
     return kind(
-        grants=grants,  # type: ignore[arg-type]  # the broken one is not the real one: that is the point
+        grants=grants,  # type: ignore[arg-type]  # the broken one is not the real one, on purpose
         client=client,
         write_back=bench.write_back,
         clock=clock,
@@ -140,8 +140,8 @@ def reconciler(bench: Workbench, simulator: Simulator, *, broken: bool = False) 
     )
 
 
-def ask_while_the_row_is_locked_for_ten_windows(passes: Reconciler, bench: Workbench, simulator: Simulator) -> None:
-    """Three loops ask whenever they may, while an open slot's row is held from outside, and for six queries more."""
+def query_while_the_row_is_locked_for_ten_windows(passes: Reconciler, bench: Workbench, simulator: Simulator) -> None:
+    """Three loops query whenever they may, while an open slot's row is locked, and for six queries more."""
     stop = threading.Event()
 
     def loop() -> None:
@@ -154,7 +154,7 @@ def ask_while_the_row_is_locked_for_ten_windows(passes: Reconciler, bench: Workb
         with holder.write() as connection:
             if bench.database.kind != "sqlite":
                 connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
-            # Time itself is tested here, on real databases. First the reservation passes: whoever now reads its clocks
+            # This tests real time on real databases. First the reservation passes: a grant that now reads its clocks
             # before the row finds the slot open.
             threading.Event().wait(RULES.reservation_seconds)
             loops = [threads.submit(loop) for _ in range(3)]
@@ -169,7 +169,7 @@ def ask_while_the_row_is_locked_for_ten_windows(passes: Reconciler, bench: Workb
 
 
 def test_a_row_that_was_locked_for_ten_windows_opens_no_limit(bench: Workbench, simulator: Simulator) -> None:
-    ask_while_the_row_is_locked_for_ten_windows(reconciler(bench, simulator), bench, simulator)
+    query_while_the_row_is_locked_for_ten_windows(reconciler(bench, simulator), bench, simulator)
     assert simulator.record.violations() == []
     smallest = simulator.record.smallest_spacings()[SID]
     assert smallest is not None
@@ -181,5 +181,5 @@ def test_this_test_catches_a_grant_that_waits_for_the_row_with_clocks_read_befor
     bench: Workbench, simulator: Simulator
 ) -> None:
     passes = reconciler(bench, simulator, broken=True)
-    ask_while_the_row_is_locked_for_ten_windows(passes, bench, simulator)
+    query_while_the_row_is_locked_for_ten_windows(passes, bench, simulator)
     assert simulator.record.violations() != []

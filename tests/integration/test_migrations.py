@@ -56,7 +56,7 @@ def plain(index: Any) -> dict[str, Any]:
 
 
 def structure(url: str) -> dict[str, Any]:
-    """All that the database itself tells of our tables."""
+    """The structure of the project's tables, as the database reports it."""
     inspector = inspect(engine_of(url))
     return {
         table: {
@@ -94,7 +94,7 @@ def test_migrated_tables_do_not_differ_from_the_models(migrated_database_url: st
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_migrated_tables_are_those_that_the_models_would_make(database_server: DatabaseServer) -> None:
+def test_migrated_tables_equal_those_that_the_models_would_create(database_server: DatabaseServer) -> None:
     # Alembic compares neither check constraints, nor the conditions of indexes, nor collations.
     with database_server.empty() as migrated, database_server.empty() as made:
         upgrade(migrated)
@@ -182,7 +182,7 @@ LOCK_TIMEOUTS = {
 
 
 @pytest.mark.databases("postgresql", "mariadb")
-def test_a_table_in_use_is_not_waited_for_long(migrated_database_url: str) -> None:
+def test_a_migration_waits_only_briefly_for_a_table_in_use(migrated_database_url: str) -> None:
     shown, shorter = LOCK_TIMEOUTS["postgresql" if migrated_database_url.startswith("postgresql") else "mariadb"]
     with migration_session(migrated_database_url) as connection:
         assert str(connection.scalar(text(shown))).removesuffix("s") == "5"
@@ -193,7 +193,7 @@ def test_a_table_in_use_is_not_waited_for_long(migrated_database_url: str) -> No
 
 
 @pytest.mark.databases("mariadb")
-def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: str) -> None:
+def test_a_migration_that_died_half_way_continues_where_it_stopped(database_url: str) -> None:
     upgrade(database_url)
     whole = structure(database_url)
     execute(
@@ -216,7 +216,7 @@ def test_a_migration_that_died_half_way_goes_on_where_it_stopped(database_url: s
     assert our_tables(database_url) == set()
 
 
-def test_the_groups_of_last_polls_come_and_go_with_their_revision(database_url: str) -> None:
+def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url: str) -> None:
     upgrade(database_url)
     for name, group in (("never", 0), ("young", 1), ("old", 17)):
         values = "'default', :name, 'pending', :at, :at, 0, :at, :at, 'requestId', 'batch', :group, 0, 0, 0, 0, 0"
@@ -231,7 +231,7 @@ def test_the_groups_of_last_polls_come_and_go_with_their_revision(database_url: 
             rows = connection.execute(text(f"SELECT request_id, {column} AS held FROM recharge_orders"))
             return {row.request_id: row.held for row in rows}
 
-    # The first release knows two: whether an order was polled.
+    # The first release has two: whether an order was polled.
     downgrade(database_url, "0001")
     assert groups("look_group") == {"never": 0, "young": 1, "old": 1}
     assert our_tables(database_url) == set(Base.metadata.tables) - {
@@ -259,7 +259,7 @@ NEW_NAMES = {
 AT = "2026-01-31 12:00:00"
 
 
-def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_the_old_ones_back(
+def test_tables_of_the_release_before_keep_their_rows_under_new_names_and_get_the_old_names_by_a_downgrade(
     database_url: str,
 ) -> None:
     def texts(table: str, names: Iterable[str]) -> list[dict[str, str]]:
@@ -314,7 +314,7 @@ def test_slots_of_a_release_that_kept_no_window_stay_as_they_are(database_url: s
     assert slot("window_us") == (None,)
 
 
-def test_suspects_of_the_release_before_keep_their_place(database_url: str) -> None:
+def test_suspects_of_the_release_before_keep_their_lane_and_group(database_url: str) -> None:
     downgraded = "account, request_id, state, submitted_at, due_at, query_count, created_at, updated_at, id_kind, lane"
     bookkeeping = "suspect_group, look_group, absences, absence_mark, bad_ends, failures_alone, failure_mark"
     values = (
@@ -379,7 +379,7 @@ def test_a_revision_that_does_not_exist_is_refused(migrated_database_url: str) -
     check_at_head(migrated_database_url)
 
 
-def test_the_migrations_of_a_checkout_lie_beside_the_package() -> None:
+def test_the_migrations_of_a_checkout_are_next_to_the_package() -> None:
     assert script_location() == ROOT / "migrations"
 
 

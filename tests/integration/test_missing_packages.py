@@ -1,4 +1,4 @@
-"""An installation without a package that a URL of the settings needs is told so by name, and nothing starts on it."""
+"""Where a package that a URL of the settings needs is missing, the error names it, and nothing starts."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def run(module: str, code: str, urls: dict[str, str], folder: Path) -> subproces
 
 
 @pytest.mark.parametrize(NAMES, [*MISSING, *DRIVERS])
-def test_the_doctor_calls_it_fatal_by_name(
+def test_a_missing_package_is_fatal_for_the_doctor_by_name(
     module: str, urls: dict[str, str], check: str, package: str, tmp_path: Path
 ) -> None:
     done = run(module, RECONCILER, urls, tmp_path)
@@ -58,7 +58,7 @@ def test_the_doctor_calls_it_fatal_by_name(
 
 
 @pytest.mark.parametrize(NAMES, [MISSING[0], MISSING[4], DRIVERS[0]])
-def test_the_worker_does_not_start_and_names_it(
+def test_the_worker_does_not_start_and_names_the_missing_package(
     module: str, urls: dict[str, str], check: str, package: str, sqlite_server: DatabaseServer, tmp_path: Path
 ) -> None:
     with sqlite_server.migrated(upgrade) as database:
@@ -72,7 +72,7 @@ def test_the_worker_does_not_start_and_names_it(
     assert f"install the package {package} " in line
 
 
-def test_beat_does_not_start_and_names_it(tmp_path: Path) -> None:
+def test_beat_does_not_start_and_names_the_missing_package(tmp_path: Path) -> None:
     done = run("packaging", CELERY.format("'beat'"), {}, tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith(
@@ -80,7 +80,7 @@ def test_beat_does_not_start_and_names_it(tmp_path: Path) -> None:
     )
 
 
-def test_a_driver_that_is_there_and_cannot_be_loaded_is_fatal_with_its_words(tmp_path: Path) -> None:
+def test_a_driver_that_cannot_be_loaded_is_fatal_with_its_error(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper available')")
     code = f"sys.path.insert(0, {str(tmp_path)!r}); {RECONCILER}"
     done = run(
@@ -92,7 +92,7 @@ def test_a_driver_that_is_there_and_cannot_be_loaded_is_fatal_with_its_words(tmp
     assert found["database_clock"]["status"] == "skipped"
 
 
-def test_what_no_setting_needs_may_be_missing(tmp_path: Path, sqlite_server: DatabaseServer) -> None:
+def test_a_package_that_no_setting_needs_may_be_missing(tmp_path: Path, sqlite_server: DatabaseServer) -> None:
     with sqlite_server.migrated(upgrade) as database:
         urls = {"DATABASE_URL": database, "BROKER_URL": "amqp://127.0.0.1:{port}//", "RESULT_BACKEND": "rpc://"}
         done = run("psycopg", RECONCILER, urls, tmp_path)

@@ -1,4 +1,4 @@
-"""Sessions of PostgreSQL whose role, database or pooler has ideas of its own."""
+"""Sessions of PostgreSQL whose role, database or pooler changes settings."""
 
 import subprocess
 import sys
@@ -60,16 +60,16 @@ def url_of_own_role(url: str) -> Iterator[str]:
 
 
 def settle_an_order(url: str) -> None:
-    """One order from its arrival to its final state, with a remark that only Unicode can hold."""
+    """Take one order from its arrival to its final state, with a remark that only Unicode can hold."""
     bench = Workbench(url).open()
     try:
         (before,) = bench.add("1000")
-        bench.ask([item("1000", remark=REMARK)])
+        bench.reconcile([item("1000", remark=REMARK)])
         order = bench.order("1000")
         assert (order.state, order.remark) == ("succeeded", REMARK)
         with bench.database.read() as connection:
             now = bench.database.now(connection)
-        # A day and a month that changed places would be seen, and so would a time in another zone.
+        # Exchanged day and month would be noticed, and so would a time in another zone.
         assert abs((now - before.submitted_at).total_seconds() - 3600) < 60
         assert order.settled_at is not None
         assert abs((now - order.settled_at).total_seconds()) < 60
@@ -113,18 +113,18 @@ def test_a_database_that_cannot_hold_unicode_is_refused_by_name(
             check=False,
             timeout=60,
         )
-        told = (done.stdout + done.stderr).strip().splitlines()
-        assert (done.returncode, len(told)) == (1, 1), told
-        assert told[0].startswith("the worker does not start: ")
-        assert encoding in told[0]
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        assert (done.returncode, len(lines)) == (1, 1), lines
+        assert lines[0].startswith("the worker does not start: ")
+        assert encoding in lines[0]
 
 
 @contextmanager
 def database_in(encoding: str, server: Postgresql) -> Iterator[str]:
-    with server.empty() as neighbour:
-        parts = sqlalchemy.make_url(neighbour)
+    with server.empty() as other_url:
+        parts = sqlalchemy.make_url(other_url)
         name = f"{parts.database}_{encoding.lower()}"
-        with executing(neighbour) as execute:
+        with executing(other_url) as execute:
             execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
             try:
                 yield parts.set(database=name).render_as_string(hide_password=False)
@@ -147,7 +147,7 @@ def test_without_a_pooler_each_connection_has_a_session_of_its_own(url: str, own
     "options",
     [
         {},
-        # Where another session is always at hand, and where there is only one.
+        # Where another session is always free, and where there is only one.
         {"server_round_robin": "1", "min_pool_size": "5"},
         {"default_pool_size": "1"},
     ],
@@ -176,9 +176,7 @@ def test_through_a_pooler_in_session_mode_an_order_settles(
 
 
 @pytest.mark.parametrize("name", [pytest.param("session", marks=pooled)])
-def test_where_no_second_session_is_to_be_had_the_rest_is_looked_at(
-    name: str, url: str, own_valkey: EmbeddedValkey
-) -> None:
+def test_where_no_second_session_is_free_the_rest_is_checked(name: str, url: str, own_valkey: EmbeddedValkey) -> None:
     with Pgbouncer(url, name, default_pool_size="1") as pooler:
         found = doctor_on(pooler.url, own_valkey.url)
     assert (found["database"]["status"], found["database_sessions"]["status"]) == ("ok", "skipped")

@@ -1,4 +1,4 @@
-"""Examples and SQL of README and docs/ run as printed, and readers miss no change, however late it commits."""
+"""Examples and SQL of README and docs/ run as printed. Readers miss no change, however late it commits."""
 
 import base64
 import contextlib
@@ -77,9 +77,9 @@ class Reader:
     seen: list[str] = field(default_factory=list)
 
     def poll(self) -> list[str]:
-        """The orders that this poll shows."""
-        look, rows = self.block.statements
-        upto = self.connection.execute(sqlalchemy.text(look)).scalar_one()
+        """The orders that this read returns."""
+        bound, rows = self.block.statements
+        upto = self.connection.execute(sqlalchemy.text(bound)).scalar_one()
         found = self.connection.execute(sqlalchemy.text(rows), {"since": self.since, "upto": upto}).mappings()
         names = [row["request_id"] for row in found]
         self.since = upto
@@ -119,7 +119,7 @@ def fill(bench: Workbench) -> None:
     """Something for every statement to show."""
     bench.add("2015010000000107")
     bench.intake.cancel_orders([{"request_id": "2015010000000107"}])
-    bench.add("asked")
+    bench.add("polled")
     bench.take()
     bench.add("2016010000000219", "2016010000000220", "due")
     bench.intake.enqueue_orders([{"request_id": "2016010000000221", "mobile": "none"}])
@@ -129,7 +129,7 @@ def fill(bench: Workbench) -> None:
     bench.intake.cancel_orders([{"request_id": "2016010000000219"}])
 
 
-def test_the_sql_runs_as_it_is_printed_and_shows_what_it_says(bench: Workbench) -> None:
+def test_the_sql_runs_as_printed_and_shows_what_the_text_says(bench: Workbench) -> None:
     fill(bench)
     kind = KINDS[bench.database.kind]
     values: dict[str, Any] = {"since": datetime(2000, 1, 1, tzinfo=UTC), "upto": datetime(2100, 1, 1, tzinfo=UTC)}
@@ -160,15 +160,15 @@ def test_a_strict_cursor_misses_no_late_commit_and_reads_nothing_twice(
 
 
 @pytest.mark.databases("postgresql")
-def test_a_strict_cursor_without_the_right_to_look_reads_nothing(
+def test_a_strict_cursor_without_the_right_to_read_sessions_reads_nothing(
     bench: Workbench, reader_of: Callable[[Block], Reader]
 ) -> None:
     bench.add("1")
-    look = FOLLOWING["-- PostgreSQL, strict"].statements[0]
+    bound = FOLLOWING["-- PostgreSQL, strict"].statements[0]
     with bench.database.write() as connection:
         # A role that every server has, and that may do less than the test's own.
         connection.exec_driver_sql("SET LOCAL ROLE pg_signal_backend")
-        assert connection.exec_driver_sql(look).all() == []
+        assert connection.exec_driver_sql(bound).all() == []
 
 
 @pytest.mark.databases("postgresql", "mariadb")
@@ -181,8 +181,8 @@ def test_a_cursor_at_the_greatest_time_seen_would_miss_it(
     assert reader.seen == ["early"]
 
 
-def put_in_place(text: str, **places: str) -> str:
-    """A document's text with this test's own servers; what stands for them there is replaced everywhere."""
+def with_own_servers(text: str, **places: str) -> str:
+    """A document's text with this test's own servers in place of the printed ones."""
     for printed, own in places.items():
         assert printed in text
         text = text.replace(printed, own)
@@ -190,7 +190,7 @@ def put_in_place(text: str, **places: str) -> str:
 
 
 def programs(folder: Path) -> Path:
-    """A folder with `reconciler` and `python`, as `make setup` makes one, whatever of this is installed."""
+    """A folder with `reconciler` and `python`, as `make setup` makes one, whether or not these are installed."""
     folder.mkdir()
     for name, command in (("reconciler", PROGRAM), ("python", [sys.executable])):
         (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
@@ -205,7 +205,7 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
     walk = WALKTHROUGH.split("<!-- walk: begin")[1].split("<!-- walk: end -->")[0]
     steps = blocks("sh", walk)
     places = {"redis://127.0.0.1:6379/0": own_valkey.url, "8100": str(free_port())}
-    script = put_in_place("".join(steps), **places)
+    script = with_own_servers("".join(steps), **places)
     path = f"{programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(worker.__file__).parents[1])}
     with Program("bash", "-euc", f"{script}wait", env=env, log=Path("walk.log").absolute()) as walk_through:
@@ -220,7 +220,7 @@ def test_the_walk_ends_with_the_orders_final_state(own_valkey: EmbeddedValkey, t
 @pytest.mark.parametrize("document", [README, INTEGRATION], ids=["README", "integration"])
 def test_the_order_of_the_example_is_accepted_and_young(document: str, own_valkey: EmbeddedValkey) -> None:
     example = blocks("python", document.split("## Enqueue orders")[1])[0]
-    script = put_in_place(example, **{"redis://redis.example.internal:6379/0": own_valkey.url})
+    script = with_own_servers(example, **{"redis://redis.example.internal:6379/0": own_valkey.url})
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     with own_valkey.client() as client:
         (message,) = client.lrange("reconciler.orders", 0, -1)
@@ -230,7 +230,7 @@ def test_the_order_of_the_example_is_accepted_and_young(document: str, own_valke
     assert all(isinstance(one, Submission) and now - one.submitted_at < timedelta(hours=1) for one in read)
 
 
-def test_the_caller_is_told_what_to_install() -> None:
+def test_the_document_names_what_a_caller_installs() -> None:
     assert 'pip install "celery[redis]"' in INTEGRATION.split("## Enqueue orders")[1].split("```")[0]
 
 

@@ -56,8 +56,8 @@ def test_orders_that_may_still_settle_are_cancelled_and_final_ones_stay(bench: W
         "unresolved": "cancelled",
         "cancelled": "cancelled",
     }
-    (told,) = bench.events_of("pending")
-    assert (told["kind"], told["source"], told["from_state"], told["to_state"]) == (
+    (recorded,) = bench.events_of("pending")
+    assert (recorded["kind"], recorded["source"], recorded["from_state"], recorded["to_state"]) == (
         "cancelled",
         "billing",
         "pending",
@@ -66,7 +66,7 @@ def test_orders_that_may_still_settle_are_cancelled_and_final_ones_stay(bench: W
     assert bench.intake.cancel_orders(listed) == {"cancelled": 0, "unchanged": 6, "rejected": []}
 
 
-def test_a_cancelled_order_is_not_polled_and_a_late_result_is_only_told(bench: Workbench) -> None:
+def test_a_cancelled_order_is_not_polled_and_a_late_result_only_flags_it(bench: Workbench) -> None:
     bench.add("r1", "r2")
     query = bench.take()
     assert bench.intake.cancel_orders(references("r1")) == {"cancelled": 1, "unchanged": 0, "rejected": []}
@@ -150,10 +150,10 @@ def test_checks_fill_half_a_batch_at_most(bench: Workbench) -> None:
 def test_a_check_costs_no_slot_of_its_own_and_is_done_once_answered(bench: Workbench) -> None:
     bench.add("r1", age_seconds=0)
     bench.intake.check_orders(references("r1"))
-    bench.ask([item("r1", "0", None)])
+    bench.reconcile([item("r1", "0", None)])
     assert bench.order("r1").check_requested_at is None
     bench.intake.check_orders(references("r1"))
-    bench.ask([item("r1")])
+    bench.reconcile([item("r1")])
     assert states_of(bench) == {"r1": "succeeded"}
 
 
@@ -175,20 +175,20 @@ def query_lease(bench: Workbench) -> datetime:
 
 
 @pytest.mark.parametrize("operation", ["cancel_orders", "check_orders"])
-def test_a_list_takes_a_handful_of_statements_however_long_it_is(bench: Workbench, operation: str) -> None:
+def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench, operation: str) -> None:
     def statements(first: int, last: int) -> int:
-        told: list[str] = []
+        executed: list[str] = []
 
-        def tell(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
+        def record(_c: object, _cursor: object, statement: str, _p: object, _context: object, _many: bool) -> None:
             if not statement.startswith("BEGIN"):
-                told.append(statement)
+                executed.append(statement)
 
         listed = references(*(f"{kind}{number}" for number in range(first, last) for kind in ("known", "unknown")))
-        event.listen(bench.database.engine, "before_cursor_execute", tell)
+        event.listen(bench.database.engine, "before_cursor_execute", record)
         answer = getattr(bench.intake, operation)(listed)
-        event.remove(bench.database.engine, "before_cursor_execute", tell)
+        event.remove(bench.database.engine, "before_cursor_execute", record)
         assert len(answer["rejected"]) == last - first
-        return len(told)
+        return len(executed)
 
     bench.add(*(f"known{number}" for number in range(301)))
     assert statements(0, 1) == statements(1, 301) <= 8

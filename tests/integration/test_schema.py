@@ -1,4 +1,4 @@
-"""What the migrated tables keep: amounts, texts, ids and times, the same on every database; and how they are read."""
+"""What the migrated tables store: amounts, texts, ids and times, the same on every database; and how they are read."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ def test_a_row_that_cannot_be_is_refused(database: Database, broken: dict[str, o
         add(database, row("1") | broken)
 
 
-def test_times_keep_microseconds_and_come_back_in_utc(database: Database) -> None:
+def test_times_keep_microseconds_and_are_read_in_utc(database: Database) -> None:
     local = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=8)))
     add(database, row("1", settled_at=local))
 
@@ -184,7 +184,7 @@ ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE recharge_orders", "mysql"
 
 
 def plan(database: Database, connection: Connection, statement: str, parameters: Any) -> str:
-    """How the database would run a statement, in its own words, a step a line."""
+    """The database's plan for a statement, a step a line."""
     explain = "EXPLAIN QUERY PLAN" if database.kind == "sqlite" else "EXPLAIN"
     steps = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
     return "\n".join(" ".join(str(value) for value in step) for step in steps)
@@ -198,7 +198,7 @@ def steps_of_reading_candidates(database: Database) -> str:
 
 
 def steps_of(database: Database, read: Callable[[Connection], None]) -> str:
-    """How the database runs the first statement of a read."""
+    """The database's plan for the first statement of a read."""
     statements: list[tuple[str, Any]] = []
     with database.read() as connection:
         event.listen(
@@ -212,7 +212,7 @@ def steps_of(database: Database, read: Callable[[Connection], None]) -> str:
 
 @pytest.mark.databases("postgresql")
 def test_orders_are_found_by_their_ids_on_a_table_that_was_never_analysed(database: Database) -> None:
-    """A new deployment, or a restored one: nothing tells the planner that all rows are of one account."""
+    """A new deployment, or a restored one: the planner does not know that all rows are of one account."""
     add(database, *(row(str(number)) for number in range(20_000)))
     keys = [OrderKey(account="default", request_id=str(number)) for number in range(0, 20_000, 40)]
 
@@ -222,7 +222,7 @@ def test_orders_are_found_by_their_ids_on_a_table_that_was_never_analysed(databa
     steps = steps_of(database, read)
     conditions = [step for step in steps.splitlines() if "Index Cond" in step]
     assert conditions
-    # Each looks for one id: none reads what the account holds, or the whole table.
+    # Each looks up one id: none reads all orders of the account, or the whole table.
     assert all("request_id" in condition for condition in conditions), steps
     assert "Seq Scan" not in steps
 
@@ -274,7 +274,7 @@ def test_due_orders_are_searched_for_by_every_column_of_their_index(database: Da
         assert "state" in search, steps
 
 
-def test_of_each_group_the_first_and_the_last_orders_are_read_and_no_more(database: Database) -> None:
+def test_of_each_bucket_the_first_and_the_last_orders_are_read_and_no_more(database: Database) -> None:
     groups = [number % BUCKETS for number in range(BUCKETS * 30)]
     add(
         database,
@@ -301,12 +301,12 @@ def test_of_each_group_the_first_and_the_last_orders_are_read_and_no_more(databa
     }
     numbers = {int(name) for name in names_of(database, found) if name.isdigit()}
     first, last = range(BUCKETS * 20, BUCKETS * 30), range(BUCKETS * 10)
-    assert numbers == {*first, *(number for number in last if number % BUCKETS)}, "the last of no first polls"
+    assert numbers == {*first, *(number for number in last if number % BUCKETS)}, "no last page of orders never polled"
     assert len({each.order_id for each in found}) == len(found)
 
 
-def test_of_orders_that_are_polled_one_by_one_the_first_of_each_group_is_read(database: Database) -> None:
-    """While nobody knows whether the platform echoes a customParm."""
+def test_of_orders_that_are_polled_one_by_one_the_first_of_each_bucket_is_read(database: Database) -> None:
+    """While it is unknown whether the platform echoes a customParm."""
     add(
         database,
         *(
@@ -325,7 +325,7 @@ def polled(number: int, group: int, age: timedelta, since: timedelta) -> dict[st
     return row(str(number), age_bucket=group, **times)
 
 
-def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: Database) -> None:
+def test_a_batch_is_chosen_as_if_every_bucket_had_been_read_to_its_end(database: Database) -> None:
     rules = Rules()
     schedule = prior_schedule(rules)
     state = AccountState(account="default")
@@ -353,7 +353,7 @@ def test_a_batch_is_chosen_as_if_every_group_had_been_read_to_its_end(database: 
     assert choice.picks == pick_batch(waiting, 100, priority=priority, batch_number=0)
     assert len(reads) == 3, "two reads of candidates, and the one of this test"
     taken = Counter(each.age_bucket for each in waiting if each.order_id in choice.order_ids)
-    assert taken[7] > PAGE_SIZE or taken[12] > PAGE_SIZE, "a page would not have done"
+    assert taken[7] > PAGE_SIZE or taken[12] > PAGE_SIZE, "a page would not have been enough"
 
 
 def names_of(database: Database, found: list[Candidate]) -> list[str]:

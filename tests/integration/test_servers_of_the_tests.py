@@ -1,4 +1,4 @@
-"""The ground that the other tests stand on: if it leaks from test to test, they prove nothing."""
+"""The servers that the other tests depend on: if data leaks from test to test, these prove nothing."""
 
 import json
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_migrated_database_has_the_tables_rows_and_keys_of_the_migration(famil
         assert connection.execute(sqlalchemy.text("SELECT id, name FROM parent")).all() == [(7, "5%")]
 
 
-def test_a_database_is_dropped_while_somebody_holds_a_lock_in_it(database_server: DatabaseServer) -> None:
+def test_a_database_is_dropped_while_a_session_holds_a_lock_in_it(database_server: DatabaseServer) -> None:
     with database_server.empty() as url:
         make_family(url)
         engine = sqlalchemy.create_engine(url)
@@ -69,7 +69,7 @@ def test_a_database_is_dropped_while_somebody_holds_a_lock_in_it(database_server
     engine.dispose()
 
 
-def test_queues_are_removed_with_what_a_killed_worker_had_taken(own_valkey: EmbeddedValkey) -> None:
+def test_queues_are_removed_with_what_a_killed_worker_had_received(own_valkey: EmbeddedValkey) -> None:
     with own_valkey.client() as client:
         client.lpush("reconciler.orders", "waiting")
         client.lpush("reconciler.ticks\x06\x169", "urgent")
@@ -84,7 +84,7 @@ def test_queues_are_removed_with_what_a_killed_worker_had_taken(own_valkey: Embe
         assert client.hkeys("unacked") == client.zrange("unacked_index", 0, -1) == [b"b"]
 
 
-def test_a_broker_is_given_without_our_messages(broker_url: str) -> None:
+def test_a_brokers_queues_are_empty_at_the_start_of_a_test(broker_url: str) -> None:
     with Connection(broker_url) as connection, connection.channel() as channel:
         for name in QUEUES:
             queue = Queue(name, channel=channel)
@@ -101,7 +101,7 @@ def test_a_broker_is_given_without_our_messages(broker_url: str) -> None:
             assert queue.get() is None
 
 
-def test_a_killed_valkey_comes_back_empty_on_the_same_port(own_valkey: EmbeddedValkey) -> None:
+def test_a_killed_valkey_restarts_empty_on_the_same_port(own_valkey: EmbeddedValkey) -> None:
     with own_valkey.client() as client:
         client.set("key", "value")
         own_valkey.kill()
@@ -111,7 +111,7 @@ def test_a_killed_valkey_comes_back_empty_on_the_same_port(own_valkey: EmbeddedV
         assert client.get("key") is None
 
 
-def test_a_killed_postgres_comes_back_with_what_was_committed() -> None:
+def test_a_killed_postgres_restarts_with_what_was_committed() -> None:
     with EmbeddedPostgres() as server:
         url = server.url.replace("+psycopg", "")
         with psycopg.connect(url) as connection:

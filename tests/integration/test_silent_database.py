@@ -1,4 +1,4 @@
-"""A database that goes on acknowledging and never answers: each wait for it ends, and work goes on when it is back."""
+"""A database that acknowledges bytes and never answers: each wait for it ends, and work continues when it is back."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ from worker.settings import Settings
 from worker.simulator import Account, Delay, Simulator, SimulatorConfig
 
 ANSWER = 0.5
-# A wait for an answer, and another one for a fresh connection.
+# A wait for an answer, and another one for a new connection.
 SOON = 2 * ANSWER + 2.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb")]
@@ -47,7 +47,7 @@ def proxy(migrated_database_url: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def database_behind(migrated_database_url: str, proxy: Proxy) -> str:
-    """The URL of the database by way of the proxy."""
+    """The URL of the database through the proxy."""
     url = make_url(migrated_database_url).difference_update_query(["host", "port"])
     return url.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
 
@@ -62,7 +62,7 @@ def opened(database: Database) -> Iterator[Database]:
 
 @contextmanager
 def ends_soon(seconds: float = SOON) -> Iterator[None]:
-    """What is tried here ends in time, with an error that means that the database is away."""
+    """The block ends in time, with an error that means that the database is away."""
     began = time.monotonic()
     with pytest.raises(DBAPIError) as caught:
         yield
@@ -71,8 +71,8 @@ def ends_soon(seconds: float = SOON) -> Iterator[None]:
     assert time.monotonic() - began < seconds
 
 
-def ask(connection: Connection) -> int:
-    """Which session it is."""
+def session_id(connection: Connection) -> int:
+    """The id of the database session."""
     function = "pg_backend_pid" if connection.dialect.name == "postgresql" else "connection_id"
     return int(connection.exec_driver_sql(f"SELECT {function}()").scalar_one())
 
@@ -82,24 +82,24 @@ def test_a_statement_without_an_answer_ends_and_its_connection_is_never_used_aga
 ) -> None:
     with opened(Database(database_behind, answer_seconds=ANSWER)) as database:
         with ends_soon(), database.read() as connection:
-            session = ask(connection)
+            session = session_id(connection)
             proxy.set(Mode.HOLD)
-            ask(connection)
+            session_id(connection)
         proxy.set(Mode.PASS)
         with database.read() as connection:
-            assert ask(connection) != session
+            assert session_id(connection) != session
 
 
-def test_a_pooled_connection_that_went_silent_is_found_out_and_replaced(database_behind: str, proxy: Proxy) -> None:
+def test_a_pooled_connection_that_went_silent_is_detected_and_replaced(database_behind: str, proxy: Proxy) -> None:
     with opened(Database(database_behind, answer_seconds=ANSWER)) as database:
         with database.read() as connection:
-            session = ask(connection)
+            session = session_id(connection)
         proxy.set(Mode.HOLD)
-        # The one in the pool was given up: the next one is answered.
+        # The connection in the pool was given up: the next one is answered.
         event.listen(database.engine, "invalidate", lambda *_: proxy.set(Mode.PASS))
         began = time.monotonic()
         with database.read() as connection:
-            assert ask(connection) != session
+            assert session_id(connection) != session
         assert time.monotonic() - began < SOON
 
 
@@ -110,31 +110,29 @@ def test_a_new_connection_without_an_answer_ends_within_the_connect_timeout(data
         ends_soon(5 + SOON),
         database.read() as connection,
     ):
-        ask(connection)
+        session_id(connection)
 
 
-def test_more_threads_than_connections_all_come_free(database_behind: str, proxy: Proxy) -> None:
+def test_with_more_threads_than_connections_all_threads_end(database_behind: str, proxy: Proxy) -> None:
     with opened(Database(database_behind, answer_seconds=ANSWER, pool_size=1)) as database:
 
-        def look() -> bool:
+        def can_read() -> bool:
             with database.read() as connection:
-                return bool(ask(connection))
+                return bool(session_id(connection))
 
-        assert look()
+        assert can_read()
         proxy.set(Mode.MUTE)
         with ThreadPoolExecutor(4) as threads:
-            errors = [thread.exception() for thread in [threads.submit(look) for _ in range(4)]]
+            errors = [thread.exception() for thread in [threads.submit(can_read) for _ in range(4)]]
             assert [error is not None and is_unavailable(error) for error in errors] == [True] * 4
             proxy.set(Mode.PASS)
-            assert all(threads.map(lambda _: look(), range(4)))
+            assert all(threads.map(lambda _: can_read(), range(4)))
 
 
-def test_a_transaction_that_is_insisted_on_goes_through_once_the_answers_come_again(
-    database_behind: str, proxy: Proxy
-) -> None:
+def test_a_retried_transaction_commits_once_the_database_answers_again(database_behind: str, proxy: Proxy) -> None:
     with opened(Database(database_behind, answer_seconds=ANSWER)) as database, ThreadPoolExecutor(1) as thread:
         with database.read() as connection:
-            session = ask(connection)
+            session = session_id(connection)
         tries: list[float] = []
 
         def attempt() -> int:
@@ -142,15 +140,15 @@ def test_a_transaction_that_is_insisted_on_goes_through_once_the_answers_come_ag
             if len(tries) == 2:
                 proxy.set(Mode.PASS)
             with database.write() as connection:
-                return ask(connection)
+                return session_id(connection)
 
         proxy.set(Mode.MUTE)
         assert thread.submit(retry_until(seconds=20)(attempt)).result() != session
         assert len(tries) == 2
 
 
-class LosesTheWord(Database):
-    """Loses the server's word of the first COMMIT that writes; the next transaction is answered again."""
+class LosesCommitAnswer(Database):
+    """Loses the server's answer to the first COMMIT that writes; the next transaction is answered again."""
 
     proxy: Proxy
     losses = 1
@@ -167,15 +165,15 @@ class LosesTheWord(Database):
 
 
 @pytest.fixture
-def losing(database_behind: str, proxy: Proxy) -> Iterator[LosesTheWord]:
-    with opened(LosesTheWord(database_behind, answer_seconds=ANSWER)) as database:
-        assert isinstance(database, LosesTheWord)
+def losing(database_behind: str, proxy: Proxy) -> Iterator[LosesCommitAnswer]:
+    with opened(LosesCommitAnswer(database_behind, answer_seconds=ANSWER)) as database:
+        assert isinstance(database, LosesCommitAnswer)
         database.proxy = proxy
         yield database
 
 
-def test_a_grant_whose_commit_is_not_answered_asks_nothing_and_its_reservation_stands(
-    bench: Workbench, losing: LosesTheWord
+def test_a_grant_whose_commit_is_not_answered_sends_no_query_and_its_reservation_stays(
+    bench: Workbench, losing: LosesCommitAnswer
 ) -> None:
     bench.add("a", "b")
     with ends_soon():
@@ -188,7 +186,7 @@ def test_a_grant_whose_commit_is_not_answered_asks_nothing_and_its_reservation_s
     assert bench.take().ids == ("a", "b")
 
 
-def test_a_write_back_whose_commit_is_not_answered_counts_once(bench: Workbench, losing: LosesTheWord) -> None:
+def test_a_write_back_whose_commit_is_not_answered_counts_once(bench: Workbench, losing: LosesCommitAnswer) -> None:
     bench.add("a")
     query = bench.take()
     WriteBack(losing, bench.clock, bench.rules).answered(query, answer_to(query, [item("a")]))
@@ -199,7 +197,7 @@ def test_a_write_back_whose_commit_is_not_answered_counts_once(bench: Workbench,
     assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
 
 
-def test_orders_whose_commit_is_not_answered_are_taken_once(bench: Workbench, losing: LosesTheWord) -> None:
+def test_orders_whose_commit_is_not_answered_are_stored_once(bench: Workbench, losing: LosesCommitAnswer) -> None:
     answer = Intake(losing, bench.rules, bench.app_ids).enqueue_orders([{"request_id": "a"}, {"request_id": "b"}])
     assert losing.losses == 0
     assert answer == {"accepted": 0, "duplicates": 2, "rejected": []}
@@ -207,13 +205,13 @@ def test_orders_whose_commit_is_not_answered_are_taken_once(bench: Workbench, lo
 
 
 class Impatient(Database):
-    """What a process is made of here: it gives up soon."""
+    """The database of a process that gives up soon."""
 
     def __init__(self, url: str, **others: Any) -> None:
         super().__init__(url, **{**others, "answer_seconds": ANSWER})
 
 
-def test_ticks_that_hang_end_and_the_process_asks_again_by_itself(
+def test_ticks_that_hang_end_and_the_process_queries_again_by_itself(
     bench: Workbench, database_behind: str, proxy: Proxy
 ) -> None:
     config = SimulatorConfig(
@@ -239,19 +237,19 @@ def test_ticks_that_hang_end_and_the_process_asks_again_by_itself(
         )
         runtime = Runtime(settings, Parts(database=Impatient))
 
-        def asked() -> int:
+        def arrivals() -> int:
             return len(simulator.record.arrivals())
 
-        eventually(lambda: asked() >= 2, "queries by the process's own ticks")
+        eventually(lambda: arrivals() >= 2, "queries by the process's own ticks")
         proxy.set(Mode.HOLD)
         with ThreadPoolExecutor(3) as threads:
             began = time.monotonic()
             for tick in [threads.submit(runtime.ticks.tick) for _ in range(3)]:
                 assert tick.result() is None
             assert time.monotonic() - began < 5 + SOON
-        before = asked()
+        before = arrivals()
         proxy.set(Mode.PASS)
-        eventually(lambda: asked() >= before + 2, "queries once the database is back", seconds=15)
+        eventually(lambda: arrivals() >= before + 2, "queries once the database is back", seconds=15)
         runtime.close()
         assert simulator.record.violations() == []
 
@@ -280,15 +278,15 @@ def test_a_postgresql_that_is_stopped_and_continued() -> None:
         opened(Database(server.url, answer_seconds=ANSWER, pool_size=1)) as database,
     ):
         with database.read() as connection:
-            session = ask(connection)
+            session = session_id(connection)
         stopped = (server.pid, session)
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
             with ends_soon(5 + SOON), database.read() as connection:
-                ask(connection)
+                session_id(connection)
         finally:
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
         with database.read() as connection:
-            assert ask(connection) != session
+            assert session_id(connection) != session

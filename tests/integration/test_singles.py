@@ -1,4 +1,4 @@
-"""Single orders that come together share a commit, and none of them its fate: real workers, brokers and databases."""
+"""Single orders that come together share a commit, and none fails with another: real workers, brokers and databases."""
 
 import base64
 import json
@@ -52,9 +52,9 @@ def calling(broker: str, orders: Sequence[object], backend: str = "") -> "subpro
 
 
 def answers_of(caller: "subprocess.Popen[str]") -> list[Any]:
-    told, _ = caller.communicate(timeout=90)
+    output, _ = caller.communicate(timeout=90)
     assert caller.returncode == 0
-    return [json.loads(line) for line in told.splitlines()]
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def send(broker: str, *names: str) -> None:
@@ -78,7 +78,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 def before_the_seventh(url: str, action: str) -> None:
-    """Have PostgreSQL do something before it inserts the order s0007."""
+    """Let PostgreSQL run an action before it inserts the order s0007."""
     execute(
         url,
         "CREATE FUNCTION seventh() RETURNS trigger LANGUAGE plpgsql AS"
@@ -118,14 +118,14 @@ def test_each_caller_has_an_answer_of_its_own(
     env = environment(database_url=migrated_database_url, broker_url=broker_url, result_backend=own_valkey.url)
     with running_worker(env, tmp_path, "--pool", pool) as worker:
         with locked_table(migrated_database_url, "recharge_orders") as lock:
-            # The first takes the way to the database alone; the others wait for it together.
+            # The first is committed alone; the others wait for it together.
             first = calling(broker_url, [{"request_id": "r0"}], own_valkey.url)
             lock.wait_for_waiting()
             caller = calling(broker_url, orders, own_valkey.url)
             with redis.Redis.from_url(broker_url) as broker:
                 eventually(lambda: broker.hlen("unacked") == 1 + len(orders), "messages that the worker holds")
-        told = [*answers_of(first), *answers_of(caller)]
-        assert [(one["accepted"], one["duplicates"], len(one["rejected"])) for one in told] == [
+        answers = [*answers_of(first), *answers_of(caller)]
+        assert [(one["accepted"], one["duplicates"], len(one["rejected"])) for one in answers] == [
             (1, 0, 0),
             (1, 0, 0),
             (0, 1, 0),
@@ -134,7 +134,7 @@ def test_each_caller_has_an_answer_of_its_own(
             (0, 0, 1),
             (1, 0, 0),
         ]
-        refused = [one["rejected"][0] for one in told if one["rejected"]]
+        refused = [one["rejected"][0] for one in answers if one["rejected"]]
         assert [one["index"] for one in refused] == [0, 0, 0]
         assert [one["errors"][0].partition(":")[0] for one in refused] == ["custom_parm", "order", "request_id"]
         assert transactions(worker) == 2
@@ -145,7 +145,7 @@ def test_each_caller_has_an_answer_of_its_own(
 
 @pytest.mark.databases("postgresql")
 @pytest.mark.brokers("redis")
-def test_an_order_that_the_database_does_not_take_stops_no_other(
+def test_an_order_that_the_database_refuses_stops_no_other(
     migrated_database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
     names = names_of(20)
@@ -165,7 +165,7 @@ def test_an_order_that_the_database_does_not_take_stops_no_other(
 
 @pytest.mark.databases("postgresql")
 @pytest.mark.brokers("redis")
-def test_one_that_somebody_wants_terminated_is_taken_in_like_the_others(
+def test_an_order_whose_task_is_revoked_is_enqueued_like_the_others(
     migrated_database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
     names = names_of(20)
@@ -175,7 +175,7 @@ def test_one_that_somebody_wants_terminated_is_taken_in_like_the_others(
     with running_worker(env, tmp_path) as worker, Celery(broker=broker_url) as app, engine.connect() as holder:
         holder.exec_driver_sql("SELECT pg_advisory_lock(7)")
         with locked_table(migrated_database_url, "recharge_orders") as lock:
-            # The first takes the way to the database alone; the others wait for it together.
+            # The first is committed alone; the others wait for it together.
             send(broker_url, "first")
             lock.wait_for_waiting()
             for name in names:
@@ -208,7 +208,7 @@ class KilledAndStopped:
             eventually(lambda: ids_in(migrated_database_url) == names, "all orders")
             assert worker.stop() == 0
 
-    def test_a_worker_that_is_told_to_stop_leaves_what_it_has_collected_to_the_next(
+    def test_a_worker_that_stops_leaves_what_it_has_collected_to_the_next(
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:
         names = names_of(MANY)
@@ -231,7 +231,7 @@ class TestPostgresqlAndRedis(KilledAndStopped):
     def test_what_a_killed_worker_held_is_at_the_broker(
         self, migrated_database_url: str, broker_url: str, tmp_path: Path
     ) -> None:
-        # It is delivered again after the visibility timeout, which is minutes: so it is looked for instead.
+        # It is delivered again after the visibility timeout of minutes: the test searches the broker instead.
         names = names_of(1000)
         env = environment(database_url=migrated_database_url, broker_url=broker_url)
         with running_worker(env, tmp_path) as worker:
@@ -241,9 +241,9 @@ class TestPostgresqlAndRedis(KilledAndStopped):
             answers_of(caller)
         with redis.Redis.from_url(broker_url) as broker:
             waiting = [json.loads(one) for one in broker.lrange(QUEUE, 0, -1)]
-            waiting += [json.loads(note)[0] for note in broker.hvals("unacked")]
+            waiting += [json.loads(entry)[0] for entry in broker.hvals("unacked")]
         held = {json.loads(base64.b64decode(one["body"]))[0][0]["request_id"] for one in waiting}
-        # kombu takes a message from the queue before it notes it: the one that it is just taking may be lost.
+        # kombu takes a message from the queue before it records it as unacknowledged: one message may be lost then.
         assert len(set(names) - held - set(ids_in(migrated_database_url))) <= 1
 
 

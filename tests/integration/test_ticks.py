@@ -1,4 +1,4 @@
-"""Ticks: what they start, what they leave alone, and what happens where none comes."""
+"""Ticks: what they start, what they skip, and what happens where none comes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,7 +114,7 @@ def test_many_accounts_whose_platform_hangs_delay_no_other(
     bench = Workbench(migrated_database_url)
     names = ("a", *MANY)
     with running(migrated_database_url, simulator, tmp_path, names=names, deadline_seconds=8.0) as runtime:
-        # Together, in one list: the slots open while they are taken in.
+        # Together, in one list: the slots open while the orders are stored.
         orders = [{"request_id": name, "account": name, "submitted_at": "2020-01-01T00:00:00+08:00"} for name in MANY]
         assert runtime.intake.enqueue_orders(orders)["accepted"] == len(MANY)
 
@@ -139,7 +139,7 @@ def test_a_slot_that_opens_before_the_next_tick_waits_for_none(
     migrated_database_url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
     bench = Workbench(migrated_database_url)
-    # So long that the slot is shut when it is looked at, and that no process ticks by itself within this test.
+    # So long that the slot is closed when the tick reads it, and that no process ticks by itself within this test.
     with running(migrated_database_url, simulator, tmp_path, deadline_seconds=2.0, tick_seconds=60.0) as runtime:
         enqueue(runtime, "a")
         # The first begins the slots' rows, the second finds when they open.
@@ -168,7 +168,7 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(
     with running(migrated_database_url, simulator, tmp_path) as runtime:
         for account in ("a", "b"):
             orders = [{"request_id": f"{account}{number}", "account": account} for number in range(3)]
-            # Settled before they are polled: how soon an order that is still open is asked again, is learned.
+            # Settled before they are polled: when an open order is polled again depends on what is learned.
             simulator.register(
                 [
                     NewOrder(
@@ -188,11 +188,11 @@ def test_ticks_learn_when_the_orders_of_each_account_settle(
                 accounts = set(connection.scalars(select(SCHEDULES.c.account)))
             return accounts == {"a", "b"} and states(bench, "a") | states(bench, "b") <= SETTLED
 
-        eventually(has_schedule, "prices for both accounts, and their orders settled")
+        eventually(has_schedule, "schedules for both accounts, and their orders settled")
     bench.close()
 
 
-def test_rows_that_a_restore_left_out_are_begun_again_without_a_restart(
+def test_rows_that_a_restore_left_out_are_created_again_without_a_restart(
     migrated_database_url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
     bench = Workbench(migrated_database_url)
@@ -200,16 +200,16 @@ def test_rows_that_a_restore_left_out_are_begun_again_without_a_restart(
         for account in ("a", "b"):
             enqueue(runtime, account, 1000)
 
-        def asked_of(account: str) -> int:
+        def queries_of(account: str) -> int:
             runtime.ticks.tick()
             return sum(row["account"] == account for row in bench.rows(QUERIES))
 
-        eventually(lambda: asked_of("a") and asked_of("b"), "queries of both accounts")
+        eventually(lambda: queries_of("a") and queries_of("b"), "queries of both accounts")
         bench.run("DELETE FROM account_states")
         bench.run("DELETE FROM query_budgets WHERE account_sid = 'sid-a'")
-        before = asked_of("a")
-        # The first of them may have been under way.
-        eventually(lambda: asked_of("a") > before + 1, "more queries of account a")
+        before = queries_of("a")
+        # The first of these queries may have been under way.
+        eventually(lambda: queries_of("a") > before + 1, "more queries of account a")
     assert simulator.record.violations() == []
     bench.close()
 
@@ -224,12 +224,12 @@ def test_a_storm_of_ticks_from_two_processes_keeps_the_limit(
         for account in ("a", "b"):
             enqueue(one, account, 1000)
 
-        def has_asked() -> bool:
+        def has_queried() -> bool:
             for runtime in (one, other):
                 runtime.ticks.tick()
             return len(simulator.record.arrivals()) >= 12
 
-        eventually(has_asked, "twelve queries")
+        eventually(has_queried, "twelve queries")
     assert simulator.record.violations() == []
 
 

@@ -1,4 +1,4 @@
-"""An installed wheel migrates a database, and the release after it is told from this one."""
+"""An installed wheel migrates a database, and distinguishes the release after it."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def call(installed: Path, function: str, url: str) -> subprocess.CompletedProces
     return run("-c", code, url, path=installed)
 
 
-def test_an_installed_wheel_tells_type_checkers_that_it_is_typed(installed: Path) -> None:
+def test_an_installed_wheel_is_marked_as_typed(installed: Path) -> None:
     assert (installed / "worker" / "py.typed").is_file()
 
 

@@ -7,35 +7,35 @@ from typing import Annotated
 
 import typer
 
-from tests.platforms.many import play_many
+from tests.platforms.many import run_many
 from tests.platforms.run import Outcome
 
 Count = Annotated[int, typer.Option(min=1, help="How many platforms.")]
 Seed = Annotated[int | None, typer.Option(help="The seed of the first; the next ones count on. Else from the clock.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes side by side.")]
-Stories = Annotated[int, typer.Option(min=0, help="How many platforms with violations are told in full.")]
+Stories = Annotated[int, typer.Option(min=0, help="How many platforms with violations are printed in full.")]
 
 _PROGRESS_EVERY = 25
 
 
 def main(count: Count = 200, seed: Seed = None, processes: Processes = 2, stories: Stories = 12) -> None:
-    """Run the worker against random platforms, and judge it by each platform's truth. Exits 1 on any violation."""
+    """Run the worker against random platforms, and check it by each platform's truth. Exits 1 on any violation."""
     first = int(time.time()) % 10**6 * 1000 if seed is None else seed
     print(f"Random platforms {first} to {first + count - 1}, in {processes} processes.", flush=True)
     outcomes = []
     began = time.monotonic()
-    for outcome in play_many(range(first, first + count), processes):
+    for outcome in run_many(range(first, first + count), processes):
         outcomes.append(outcome)
         if outcome.violations:
             stories -= 1
-            _tell(outcome, in_full=stories >= 0)
+            _print_bad(outcome, in_full=stories >= 0)
         if len(outcomes) % _PROGRESS_EVERY == 0:
             print(f"{len(outcomes)} of {count} done, in {time.monotonic() - began:.0f} s", flush=True)
     print(_summary(outcomes, time.monotonic() - began))
     sys.exit(1 if any(outcome.violations for outcome in outcomes) else 0)
 
 
-def _tell(outcome: Outcome, *, in_full: bool) -> None:
+def _print_bad(outcome: Outcome, *, in_full: bool) -> None:
     kinds = Counter(violation.kind for violation in outcome.violations)
     print(f"BAD {outcome.seed}: {', '.join(f'{number} {kind}' for kind, number in kinds.items())}", flush=True)
     print(f"    again: python -m tests.platforms --count 1 --processes 1 --seed {outcome.seed}")

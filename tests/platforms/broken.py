@@ -1,4 +1,4 @@
-"""Variants of the product that are wrong about money, or hide it. A checker that finds none of them proves nothing."""
+"""Variants of the product that are wrong about money, or hide it. A checker that does not find them proves nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ class _KnowsNoDenials(WriteBack):
 
 
 class _BelievesTheFirst(WriteBack):
-    """Takes any -1 for a failure, whether or not the platform shows that it knows the order."""
+    """Believes any -1, whether or not the platform shows that it knows the order."""
 
     def answered(self, query: Query, answer: Answer) -> Any:
         mobiles = {order.polled_id: order.mobile for order in query.orders}
@@ -60,7 +60,7 @@ class _BelievesTheFirst(WriteBack):
 
 
 class _BelievesAbsence(WriteBack):
-    """Takes what an answer leaves out for failed."""
+    """Fails each order that an answer leaves out."""
 
     def answered(self, query: Query, answer: Answer) -> Any:
         said = dict(answer.said)
@@ -71,7 +71,7 @@ class _BelievesAbsence(WriteBack):
         return super().answered(query, replace(answer, said=said, absent=()))
 
 
-class _BlamesOrdersForAnOutage(WriteBack):
+class _CountsOutagesAgainstOrders(WriteBack):
     """Counts each failure of a lone order, whether or not the platform answered others since."""
 
     def failed(self, query: Query, error: QueryError) -> Any:
@@ -83,8 +83,8 @@ class _BlamesOrdersForAnOutage(WriteBack):
         return super().failed(query, error)
 
 
-def _shows_nobody(deployment: Deployment) -> None:
-    """Whatever waits without end is shown to nobody."""
+def _clear_attention(deployment: Deployment) -> None:
+    """Removes the attention of every pending order."""
     _run(deployment.database, "UPDATE recharge_orders SET attention = NULL WHERE state = 'pending'")
 
 
@@ -95,10 +95,10 @@ BROKEN = {
     "the first -1 is believed": Broken(kinds=Kinds(write_back=_BelievesTheFirst), violation="wrong final", seed=8),
     "absence is a failure": Broken(kinds=Kinds(write_back=_BelievesAbsence), violation="wrong final", seed=4),
     "an outage is its orders' fault": Broken(
-        kinds=Kinds(write_back=_BlamesOrdersForAnOutage), violation="set aside, rejected_by_platform", seed=185
+        kinds=Kinds(write_back=_CountsOutagesAgainstOrders), violation="set aside, rejected_by_platform", seed=185
     ),
-    "what waits without end is shown to nobody": Broken(
-        each_tick=_shows_nobody, violation="pending without attention", seed=2
+    "what waits without end is not flagged": Broken(
+        each_tick=_clear_attention, violation="pending without attention", seed=2
     ),
 }
 """By name."""

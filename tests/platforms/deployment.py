@@ -25,13 +25,13 @@ from worker.reconcile import Reconciler
 
 SID = "sid-1"
 _LEARNS_EVERY = 60
-"""Windows; a worker learns every ten. It moves polls by a little, and to compute it takes half of a run's time."""
+"""Windows; a worker learns every ten. A newer schedule moves polls little, and takes half of a run's time."""
 _TEMPLATE = "sqlite:///file:/platforms-template?vfs=memdb&uri=true"
 
 
 @contextmanager
 def migrated_template() -> Iterator[Any]:
-    """An empty database of the newest schema, to be copied for each platform: it lives in this process alone."""
+    """An empty database of the newest schema, to be copied for each platform; it exists in this process alone."""
     engine = create_engine(_TEMPLATE)
     with engine.connect() as connection:
         upgrade(_TEMPLATE)
@@ -45,7 +45,7 @@ def database_like(template: Any, name: str) -> Iterator[VirtualDatabase]:
     database = VirtualDatabase(f"sqlite:///file:/{name}?vfs=memdb&uri=true")
     database.world = World()
     with database.engine.connect() as keeper:
-        # Locks and journals cost time, and nobody else reads this database.
+        # Locks and journals cost time, and no other process reads this database.
         template.backup(keeper.connection.dbapi_connection)
         yield database
     database.close()
@@ -95,7 +95,7 @@ class Deployment:
         return self._began + timedelta(seconds=at * self.rules.window_seconds)
 
     def tick(self) -> None:
-        """What each tick does besides passes, as `worker.runtime` composes it."""
+        """What each tick does apart from passes, as `worker.runtime` composes it."""
         self.intake.match_some_callbacks()
         # Not `flag_some`, and a `Learning` made each time: these wait for a window by a clock that is not virtual.
         self._overdue.flag()
@@ -113,7 +113,7 @@ class Deployment:
         return self.now + max(0.0, opening.in_seconds) / self.rules.window_seconds
 
     def due_at(self) -> float | None:
-        """When the first pending order of an account that may be asked is due; None where nothing is pending."""
+        """When the first pending order of an account that may be queried is due; None where nothing is pending."""
         found = self.rows(
             "SELECT max(min(o.due_at), coalesce(s.backoff_until, '')) AS due FROM recharge_orders o"
             " LEFT JOIN account_states s ON s.account = o.account WHERE o.state = 'pending' GROUP BY o.account"
@@ -126,6 +126,6 @@ class Deployment:
         return (time - self._began).total_seconds() / self.rules.window_seconds
 
     def rows(self, statement: str, *values: object) -> Sequence[dict[str, Any]]:
-        """What a plain statement reads."""
+        """The rows that a plain statement reads."""
         with self.database.read() as connection:
             return [dict(row) for row in connection.exec_driver_sql(statement, values).mappings()]

@@ -1,4 +1,4 @@
-"""The wire in virtual time: what the real client would have made of the platform's replies, read by the real reader."""
+"""The wire in virtual time: the outcome of the real client for each reply of the platform, read by the real reader."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -32,7 +32,7 @@ class Line(PlatformClient):
         self._random = random
 
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
-        """Ask the platform, as the real client does."""
+        """Query the platform, as the real client does."""
         account = credentials.app_id.removeprefix("app-")
         reply = self._platform.receive(self._now(), account, id_kind.value, ids)
         latency = self._deadline if reply.broken == "timeout" else self._random.choice((0.1, 0.5, 2.0, 15.0))
@@ -41,7 +41,7 @@ class Line(PlatformClient):
 
 
 def read_reply(reply: Reply, id_kind: IdKind, ids: Sequence[str]) -> Answer:
-    """What the real client makes of a reply."""
+    """The answer or error of the real client for a reply."""
     if reply.broken:
         raise _BROKEN[reply.broken](f"the platform of the test: {reply.broken}")
     if reply.status != 200:

@@ -17,7 +17,7 @@ _template: Any = None
 _open = ExitStack()
 
 
-def play_many(seeds: Iterable[int], processes: int) -> Iterator[Outcome]:
+def run_many(seeds: Iterable[int], processes: int) -> Iterator[Outcome]:
     """The outcome of each seed, in their order."""
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_set_up) as pool:
         yield from pool.map(_run, seeds)

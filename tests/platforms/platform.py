@@ -1,4 +1,4 @@
-"""A random platform: it holds the truth, answers in bytes, and records what it made of each query."""
+"""A random platform: it holds the truth, answers in bytes, and records its answer to each query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,50 +13,51 @@ FAILS = frozenset({"down", "busy", "configuration", "frequent", "flaps"})
 
 
 @dataclass
-class Heard:
-    """One query as the platform saw it. `said` tells what it made of each order, by the order's place."""
+class QueryRecord:
+    """One query as the platform saw it. `said`: how it answered each order, by the index of the order."""
 
     at: float
     account: str
     kind: str
     orders: tuple[int, ...]
-    end: str
+    outcome: str
     """`answered`, or why the whole query failed."""
     is_flap: bool = False
     said: dict[int, str] = field(default_factory=dict)
     """`item`: it has to be believed; `bare`: a failure that shows no evidence, and so reads as a denial; `doubtful`:
     any other item that cannot be believed; `denied` (by an item), `absent`, or `left out`."""
     is_denying: bool = False
-    """Whether it denied everything just then."""
+    """Whether it denied everything at that time."""
     query_id: int | None = None
 
 
 class RandomPlatform:
-    """One platform with its orders. Its chance is its own: the same queries at the same times draw the same answers."""
+    """One platform with its orders. Its random numbers are its own: the same queries at the same times get the same
+    answers."""
 
     def __init__(self, traits: Traits, orders: Sequence[TrueOrder], random: Random) -> None:
         self.traits = traits
         self.orders = list(orders)
-        self.record: list[Heard] = []
+        self.record: list[QueryRecord] = []
         self._random = random
-        self._places = {
-            (order.account, kind, order.name(kind)): place
-            for place, order in enumerate(orders)
+        self._indexes = {
+            (order.account, kind, order.name(kind)): index
+            for index, order in enumerate(orders)
             for kind in (REQUEST_ID, CUSTOM_PARM)
         }
 
     def receive(self, at: float, account: str, kind: str, ids: Sequence[str]) -> Reply:
         """Answer a query, or fail it."""
-        places = tuple(self._places[account, kind, name] for name in ids)
-        heard = Heard(at=at, account=account, kind=kind, orders=places, end="answered")
-        self.record.append(heard)
+        indexes = tuple(self._indexes[account, kind, name] for name in ids)
+        seen = QueryRecord(at=at, account=account, kind=kind, orders=indexes, outcome="answered")
+        self.record.append(seen)
         phase = self._trouble(at)
-        way = self._way_to_fail(places, kind, at) if phase is None else phase.way or phase.kind
-        if way:
-            heard.end = way
-            heard.is_flap = phase is not None and phase.kind == "flaps"
-            return failing(way, self._random, phase.retry_after if phase else None)
-        return self._answer(heard, at)
+        failure = self._failure_of(indexes, kind, at) if phase is None else phase.style or phase.kind
+        if failure:
+            seen.outcome = failure
+            seen.is_flap = phase is not None and phase.kind == "flaps"
+            return failing(failure, self._random, phase.retry_after if phase else None)
+        return self._answer(seen, at)
 
     def refuses_for_good(self, order: TrueOrder, kind: str) -> bool:
         """Whether it fails every query for this order, even one for it alone, whatever it knows."""
@@ -68,15 +69,15 @@ class RandomPlatform:
         return kind == CUSTOM_PARM and bool(self.traits.refuses_custom_parm)
 
     def denies_all(self, at: float) -> Phase | None:
-        """The phase in which it denies whatever it knows, if it is in one."""
+        """The phase in which it denies whatever it knows; None where it is in none."""
         return next((phase for phase in self.traits.phases if phase.kind == "denies" and phase.covers(at)), None)
 
     def is_well(self, at: float) -> bool:
-        """Whether no phase of any kind is on."""
+        """Whether it is in no phase of any kind."""
         return not any(phase.covers(at) for phase in self.traits.phases)
 
     def speaks_plainly(self, order: TrueOrder, kind: str, at: float) -> bool:
-        """Whether its item for this order, asked alone, has to be believed: attributable, and with evidence."""
+        """Whether its item for this order, polled alone, has to be believed: attributable, and with evidence."""
         if order.contradicts_number:
             return False
         echoes = self.traits.echoes(at)
@@ -101,47 +102,45 @@ class RandomPlatform:
                 return phase
         return None
 
-    def _way_to_fail(self, places: Sequence[int], kind: str, at: float) -> str:
-        """How the whole query fails by what it polls; empty where it is answered."""
+    def _failure_of(self, indexes: Sequence[int], kind: str, at: float) -> str:
+        """The failure of the whole query because of the orders that it polls; empty where it is answered."""
         traits = self.traits
         if kind == CUSTOM_PARM and traits.refuses_custom_parm:
             return traits.refuses_custom_parm
-        asked = [self.orders[place] for place in places]
-        if any(order.is_refused for order in asked) and (len(asked) > 1 or not traits.refused_in_company):
+        polled = [self.orders[index] for index in indexes]
+        if any(order.is_refused for order in polled) and (len(polled) > 1 or not traits.refused_in_company):
             return traits.refusal
-        if traits.largest_batch and len(asked) > traits.largest_batch:
+        if traits.largest_batch and len(polled) > traits.largest_batch:
             return "414"
-        unknown = [order.denial for order in asked if not order.is_known(at)]
+        unknown = [order.denial for order in polled if not order.is_known(at)]
         return next((denial for denial in unknown if denial not in _BY_ITEM), "")
 
-    def _answer(self, heard: Heard, at: float) -> Reply:
+    def _answer(self, seen: QueryRecord, at: float) -> Reply:
         items: list[tuple[int, Item]] = []
         denying = self.denies_all(at)
-        heard.is_denying = denying is not None
-        for place in heard.orders:
-            order = self.orders[place]
+        seen.is_denying = denying is not None
+        for index in seen.orders:
+            order = self.orders[index]
             is_denied = denying is not None or order.is_denied_singly(at)
             if order.is_known(at) and not is_denied:
-                if len(heard.orders) > 1 and self._random.random() < self.traits.leaves_out:
-                    heard.said[place] = "left out"
+                if len(seen.orders) > 1 and self._random.random() < self.traits.leaves_out:
+                    seen.said[index] = "left out"
                     continue
-                heard.said[place] = self._as_read(order, heard.kind, at)
-                items.append((place, self._item(order, heard.kind, at)))
+                seen.said[index] = self._as_read(order, seen.kind, at)
+                items.append((index, self._item(order, seen.kind, at)))
                 continue
-            # A failure of the whole query is only for the unknown; by the rest an item denies.
-            style = denying.way if denying else order.denial if order.denial in _BY_ITEM else "item"
-            heard.said[place] = "denied" if style == "item" else "absent"
-            items.extend(self._denied(place, style, heard.kind, at))
+            # Only unknown orders fail the whole query; the others are denied by an item.
+            style = denying.style if denying else order.denial if order.denial in _BY_ITEM else "item"
+            seen.said[index] = "denied" if style == "item" else "absent"
+            items.extend(self._denied(index, style, seen.kind, at))
         if self.traits.one_item and items:
-            heard.said |= {place: "left out" for place, _ in items[1:] if place >= 0}
+            seen.said |= {index: "left out" for index, _ in items[1:] if index >= 0}
             items = items[:1]
         self._random.shuffle(items)
-        if self.traits.extras == "foreign" and len(heard.orders) > 1:
-            items.append((-1, self._foreign(heard.kind)))
-        names = [self.orders[place].name(heard.kind) if place >= 0 else "nobody" for place, _ in items]
-        return written(
-            list(zip(names, (item for _, item in items), strict=True)), heard.kind, self.traits, self._random
-        )
+        if self.traits.extras == "foreign" and len(seen.orders) > 1:
+            items.append((-1, self._foreign(seen.kind)))
+        names = [self.orders[index].name(seen.kind) if index >= 0 else "nobody" for index, _ in items]
+        return written(list(zip(names, (item for _, item in items), strict=True)), seen.kind, self.traits, self._random)
 
     def _item(self, order: TrueOrder, kind: str, at: float) -> Item:
         is_final = order.is_final(at)
@@ -171,12 +170,12 @@ class RandomPlatform:
             item[kind] = order.name(kind)
         return item
 
-    def _denied(self, place: int, style: str, kind: str, at: float) -> list[tuple[int, Item]]:
+    def _denied(self, index: int, style: str, kind: str, at: float) -> list[tuple[int, Item]]:
         if style == "absent":
             return []
         if style == "foreign":
             return [(-1, self._foreign(kind))]
-        order = self.orders[place]
+        order = self.orders[index]
         status = "7" if style == "odd status" else "-1"
         item = self._named(order, kind, at) | {"trafficSts": status}
         mobile: str | None = self._random.choice(wording.DENIAL_MOBILES)
@@ -190,7 +189,7 @@ class RandomPlatform:
         amount = self._random.choice(wording.DENIAL_AMOUNTS)
         if amount is not None:
             item["oriAmount"] = amount
-        return [(place, item)]
+        return [(index, item)]
 
     def _denial_words(self) -> str:
         if self.traits.denial_words != "mixed":
@@ -198,7 +197,7 @@ class RandomPlatform:
         return self._random.choice(wording.DENIALS + wording.EMPTY_WORDS)
 
     def _foreign(self, kind: str) -> Item:
-        """An item of an order that nobody here placed, with a number that is no order's."""
+        """An item of an order that billing never placed, with a number of no order."""
         names: Item = {REQUEST_ID: f"X{self._random.randrange(10**6)}"}
         if kind == CUSTOM_PARM and self._random.random() < 0.5:
             names = {}

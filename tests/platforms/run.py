@@ -1,4 +1,4 @@
-"""One random platform, from the first order to 60 windows past the last age limit, and what came of it."""
+"""One random platform, from the first order to 60 windows past the last age limit, and its outcome."""
 
 import random as chance
 import traceback
@@ -16,16 +16,16 @@ from tests.platforms.truth import TrueOrder, draw_orders, submission
 
 SOUND = Kinds()
 PAST_LIMIT = 60.0
-"""Windows past the age limit after which a pending order must bear an attention."""
+"""Windows past the age limit after which a pending order must have an attention."""
 SLACK = 10.0
-"""Windows that ticks may take to find it: they mark so many at a time."""
+"""Windows that ticks may take to find it: each flags a bounded number."""
 _LONGEST_STEP = 5.0
 Each = Callable[[Deployment], None]
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What came of one platform."""
+    """The outcome of one platform."""
 
     seed: int
     traits: str
@@ -36,7 +36,7 @@ class Outcome:
     settled: int = 0
     set_aside: int = 0
     excused: int = 0
-    """Set aside by the exception of the text: denied singly, among believed answers, for longer than 120 windows."""
+    """Set aside by the one exception: denied singly, among believed answers, for longer than 120 windows."""
     waits: list[float] = field(default_factory=list)
     """Of orders that queries settled: windows from the moment at which the platform could have answered."""
     left_pending: int = 0
@@ -52,9 +52,9 @@ def make_platform(seed: int) -> RandomPlatform:
 
 
 def run(template: Any, seed: int, kinds: Kinds = SOUND, each_tick: Each = lambda _: None) -> Outcome:
-    """Run the worker against the platform of a seed, and judge it. `each_tick` is for broken variants."""
+    """Run the worker against the platform of a seed, and check it. `each_tick` is for broken variants."""
     platform = make_platform(seed)
-    # The worker's own chance: it jitters its back-offs.
+    # The worker's own random numbers: it jitters its back-offs.
     chance.seed(seed)
     with database_like(template, f"platform-{seed}") as database:
         deployment = Deployment(database, platform, Random(f"wire {seed}"), kinds)
@@ -67,9 +67,9 @@ class _Run:
     def __init__(self, deployment: Deployment, checker: Checker, each_tick: Each) -> None:
         self._deployment, self._checker, self._each_tick = deployment, checker, each_tick
         orders = deployment.platform.orders
-        self._coming = sorted((order.enqueued_at, place) for place, order in enumerate(orders))
+        self._coming = sorted((order.enqueued_at, index) for index, order in enumerate(orders))
         self._calls = sorted(
-            (at, place, number) for place, order in enumerate(orders) for number, (at, _) in enumerate(order.callbacks)
+            (at, index, number) for index, order in enumerate(orders) for number, (at, _) in enumerate(order.callbacks)
         )
         limit = deployment.platform.traits.limit
         self._end = max(order.placed_at for order in orders) + limit + PAST_LIMIT + 2 * SLACK
@@ -80,10 +80,10 @@ class _Run:
             self._deliver()
             deployment.tick()
             self._each_tick(deployment)
-            asked = self._pass()
+            has_queried = self._pass()
             overdue_since = deployment.now - deployment.platform.traits.limit - PAST_LIMIT - SLACK
             self._checker.check_marked(overdue_since)
-            if not self._go_on(asked):
+            if not self._go_on(has_queried):
                 break
         self._checker.check_end()
 
@@ -92,18 +92,18 @@ class _Run:
         orders = deployment.platform.orders
         new = _taken(self._coming, now)
         if new:
-            listed = [orders[place] for _, place in new]
+            listed = [orders[index] for _, index in new]
             sent = [submission(order, deployment.time_at(order.placed_at).isoformat()) for order in listed]
             answer = deployment.intake.enqueue_orders(sent)
             assert answer["rejected"] == [], f"the test sent what is refused: {answer}"
         called = _taken(self._calls, now)
         if called:
-            bodies = [orders[place].callbacks[number][1] for _, place, number in called]
+            bodies = [orders[index].callbacks[number][1] for _, index, number in called]
             answer = deployment.intake.record_callbacks(bodies)
             assert answer["rejected"] == [], f"the test sent callbacks that are refused: {answer}"
 
     def _pass(self) -> bool:
-        """One pass; whether a query was made. One that fails is noted, and nothing waits for it, as in a worker."""
+        """One pass; returns whether a query was made. A pass that fails is recorded, not repeated, as in a worker."""
         deployment = self._deployment
         before = len(deployment.platform.record)
         try:
@@ -116,8 +116,8 @@ class _Run:
             deployment.platform.record[-1].query_id = query.id
         return query is not None
 
-    def _go_on(self, asked: bool) -> bool:
-        """Move to the next moment at which anything can happen; whether there is one."""
+    def _go_on(self, has_queried: bool) -> bool:
+        """Move to the next moment at which anything can happen; returns whether there is one."""
         deployment = self._deployment
         coming = [queue[0][0] for queue in (self._coming, self._calls) if queue]
         due = deployment.due_at()
@@ -127,8 +127,8 @@ class _Run:
         moments = [*coming, now + _LONGEST_STEP]
         if due is not None:
             opens = deployment.opens_at()
-            # What was due and was not asked waits for something else: a lane's turn, a lease.
-            moments.append(max(due, opens) if asked or max(due, opens) > now else now + 1.0)
+            # An order that was due and was not polled waits for something else: a slot of its lane, a lease.
+            moments.append(max(due, opens) if has_queried or max(due, opens) > now else now + 1.0)
         seconds = (max(min(moments), now) - now) * deployment.rules.window_seconds
         deployment.world.pass_time(seconds + 0.01)
         return True
@@ -153,10 +153,10 @@ def _outcome(seed: int, traits: Traits, checker: Checker) -> Outcome:
         waits=checker.waits,
         left_pending=checker.left_pending,
     )
-    told: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for violation in checker.violations:
-        if violation.order is not None and told.get(violation.kind, 0) < 2:
-            told[violation.kind] = told.get(violation.kind, 0) + 1
+        if violation.order is not None and counts.get(violation.kind, 0) < 2:
+            counts[violation.kind] = counts.get(violation.kind, 0) + 1
             outcome.stories.append(checker.story(violation.order))
     return outcome
 

@@ -1,19 +1,19 @@
-"""The story of one order: what it was, what was made of it each time, and what the worker noted."""
+"""The story of one order: its truth, the platform's answer to each poll, and the worker's events."""
 
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from tests.platforms.platform import Heard
+from tests.platforms.platform import QueryRecord
 from tests.platforms.truth import TrueOrder
 
 _MOST_LINES = 24
 
 
-def tell(
+def story_of(
     order: TrueOrder,
-    place: int,
-    record: Sequence[Heard],
+    index: int,
+    record: Sequence[QueryRecord],
     row: dict[str, Any],
     events: Sequence[tuple[float, dict[str, Any]]],
 ) -> str:
@@ -25,10 +25,10 @@ def tell(
         f" denial {order.denial}, denied {order.denied[0]:.0f}..{order.denied[1]:.0f}, refused {order.is_refused},"
         f" wrong number {order.mobile != order.billed_mobile}, callbacks {[round(at) for at, _ in order.callbacks]}"
     )
-    polls = [(heard.at, _poll(place, heard)) for heard in record if place in heard.orders]
-    notes = [(at, _event(event)) for at, event in events]
+    polls = [(seen.at, _poll(index, seen)) for seen in record if index in seen.orders]
+    happened = [(at, _event(event)) for at, event in events]
     lines = []
-    for what, group in groupby(sorted([*polls, *notes], key=lambda each: each[0]), key=lambda each: each[1]):
+    for what, group in groupby(sorted([*polls, *happened], key=lambda each: each[0]), key=lambda each: each[1]):
         times = [at for at, _ in group]
         when = f"{times[0]:.1f}" if len(times) == 1 else f"{times[0]:.1f}..{times[-1]:.1f} ({len(times)} times)"
         lines.append(f"      {when}  {what}")
@@ -39,11 +39,11 @@ def tell(
     return "\n".join([head, *lines, end])
 
 
-def _poll(place: int, heard: Heard) -> str:
-    size = "alone" if len(heard.orders) == 1 else f"among {len(heard.orders)}"
-    flap = " (a flap)" if heard.is_flap else ""
-    denying = " (all denied)" if heard.is_denying else ""
-    return f"polled {size} by {heard.kind}: {heard.said.get(place, heard.end)}{denying}{flap}"
+def _poll(index: int, seen: QueryRecord) -> str:
+    size = "alone" if len(seen.orders) == 1 else f"among {len(seen.orders)}"
+    flap = " (a flap)" if seen.is_flap else ""
+    denying = " (all denied)" if seen.is_denying else ""
+    return f"polled {size} by {seen.kind}: {seen.said.get(index, seen.outcome)}{denying}{flap}"
 
 
 def _event(event: dict[str, Any]) -> str:

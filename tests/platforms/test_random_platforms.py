@@ -21,7 +21,7 @@ MORE = range(2000, 2000 + examples(len(SEEDS)) - len(SEEDS))
 
 @pytest.fixture(autouse=True)
 def _silence() -> Iterator[None]:
-    """Hundreds of passes would log hundreds of lines."""
+    """No log: hundreds of passes would log hundreds of lines."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield

@@ -1,4 +1,4 @@
-"""What one random platform is like. All of it follows from the seed; times are in windows since the start."""
+"""The habits of one random platform. All of them follow from the seed; times are in windows since the start."""
 
 from dataclasses import dataclass, fields
 from random import Random
@@ -26,30 +26,30 @@ CHARSETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A time in which the platform fails queries or denies everything it knows."""
+    """A period in which the platform fails queries or denies everything it knows."""
 
     kind: str
     """`down`, `busy` (401, 429, 503), `configuration`, `frequent`, `denies` or `flaps`."""
     start: float
     end: float
-    way: str = ""
+    style: str = ""
     rate: float = 1.0
-    """The share of queries that it meets."""
+    """The share of queries that it affects."""
     retry_after: float | None = None
     """Seconds."""
 
     def covers(self, at: float) -> bool:
-        """Whether it is on."""
+        """Whether this time is within it."""
         return self.start <= at < self.end
 
     def __str__(self) -> str:
         share = "" if self.rate == 1 else f" {self.rate:.0%}"
-        return f"{self.kind}{share} {self.way} {self.start:.0f}..{self.end:.0f}".replace("  ", " ")
+        return f"{self.kind}{share} {self.style} {self.start:.0f}..{self.end:.0f}".replace("  ", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """The habits of one platform, and the worker's settings that face it."""
+    """The habits of one platform, and the settings of its worker."""
 
     limit: float
     """The age limit, in windows."""
@@ -58,7 +58,7 @@ class Traits:
     accounts: int
     orders: int
     spread: float
-    """Orders are placed within so many windows."""
+    """The windows within which orders are placed."""
     kinds: str
     """The names that billing gives: `request_id`, `custom_parm`, `both` or `mixed`."""
     echo: str
@@ -78,7 +78,7 @@ class Traits:
     """Status values are JSON numbers."""
     has_app_id: bool
     extras: str
-    """What stands beside the items: nothing, `foreign` items, or a `junk` key that is no id."""
+    """What the answer holds beside the items: nothing, `foreign` items, or a `junk` key that is no id."""
     charset: tuple[str, str | None]
     mask: str
     """`mixed`: each order has its own."""
@@ -98,7 +98,7 @@ class Traits:
     """The share of ids that make it refuse the whole query."""
     refusal: str
     refused_in_company: bool
-    """It answers refused ids when they are asked alone."""
+    """It answers refused ids when they are polled alone."""
     denied_singly: float
     """The share of known orders that it denies for a while."""
     refuses_custom_parm: str
@@ -142,7 +142,7 @@ class Traits:
 
 
 def draw_traits(random: Random) -> Traits:
-    """A platform, by chance."""
+    """Draw a platform at random."""
     is_long = random.random() < 0.06
     limit = random.uniform(1000, 2500) if is_long else random.uniform(180, 420)
     accounts = random.choice((1, 1, 1, 2))
@@ -192,8 +192,8 @@ def draw_traits(random: Random) -> Traits:
     )
 
 
-def _some(random: Random, share: float, ways: tuple[str, ...]) -> str:
-    return random.choice(ways) if random.random() < share else ""
+def _some(random: Random, share: float, choices: tuple[str, ...]) -> str:
+    return random.choice(choices) if random.random() < share else ""
 
 
 def _draw_denial(random: Random) -> str:
@@ -203,19 +203,21 @@ def _draw_denial(random: Random) -> str:
 
 
 def _draw_phases(random: Random, limit: float) -> tuple[Phase, ...]:
-    """From a few windows to longer than the age limit: what is an hour to some days at the usual settings."""
+    """Phases from a few windows to longer than the age limit: minutes to days at the usual settings."""
     phases = []
     for _ in range(random.choice((0, 0, 1, 1, 2, 3))):
         length = 3 * (limit * 0.4) ** random.random()
         start = random.uniform(-5, limit)
         kind = random.choice(("down",) * 4 + ("denies",) * 4 + ("busy", "configuration", "frequent", "flaps"))
         retry_after = random.choice((None, 30.0, 600.0, 86_400.0)) if kind in ("busy", "down") else None
-        way = {
+        style = {
             "down": random.choice(OUTAGES),
             "busy": random.choice(("401", "429", "503")),
             "denies": random.choice(("item", "item", "item", "absent", "foreign")),
             "flaps": random.choice(OUTAGES),
         }.get(kind, "")
         rate = random.choice((0.02, 0.1, 0.2)) if kind == "flaps" else 1.0
-        phases.append(Phase(kind=kind, start=start, end=start + length, way=way, rate=rate, retry_after=retry_after))
+        phases.append(
+            Phase(kind=kind, start=start, end=start + length, style=style, rate=rate, retry_after=retry_after)
+        )
     return tuple(phases)

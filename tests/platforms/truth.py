@@ -1,4 +1,4 @@
-"""The orders as they truly are, at billing and at the platform. Times are in windows since the start."""
+"""The true state of the orders, at billing and at the platform. Times are in windows since the start."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -19,7 +19,7 @@ class TrueOrder:
     custom_parm: str
     mobile: str
     billed_mobile: str
-    """What billing takes for its number."""
+    """The mobile that billing sends."""
     given: frozenset[str]
     """The columns that billing gives: `request_id`, `custom_parm`, `mobile`, `expected_amount`."""
     placed_at: float
@@ -35,7 +35,7 @@ class TrueOrder:
     is_amount_readable: bool
     remark: str
     reads_as_denial: bool
-    """Whether the remark counts as a denial unless a mobile that agrees stands beside it."""
+    """Whether the remark counts as a denial unless the item has a mobile that agrees."""
     mask: str
     denial: str = "item"
     denied: tuple[float, float] = (0.0, 0.0)
@@ -61,7 +61,7 @@ class TrueOrder:
 
     @property
     def polled_by(self) -> str:
-        """The kind of id by which the worker must ask, until it learns a requestId."""
+        """The kind of id by which the worker must poll it, until it learns a requestId."""
         return REQUEST_ID if "request_id" in self.given else CUSTOM_PARM
 
     @property
@@ -76,7 +76,7 @@ class TrueOrder:
 
 
 def draw_orders(random: Random, traits: Traits) -> list[TrueOrder]:
-    """The orders of a platform, by chance."""
+    """Draw the orders of a platform at random."""
     return [_draw_order(random, traits, number) for number in range(traits.orders)]
 
 

@@ -1,4 +1,4 @@
-"""What platforms write: words, masks and amounts. What each shows is fixed here, not read back from the text."""
+"""What platforms write: words, masks and amounts. What each of them shows is fixed here, not read from the text."""
 
 DENIALS = (
     "订单不存在",
@@ -28,7 +28,7 @@ FAILURES = (
     ("subscriber not found", True),
     ("未找到号码归属地", True),
 )
-"""Remarks of real failures, and whether one counts as a denial unless a mobile that agrees stands beside it."""
+"""Remarks of real failures, and whether each counts as a denial unless the item has a mobile that agrees."""
 
 MASKS = ("usual", "usual", "usual", "usual", "full", "tail", "head", "stars", "one", "none", "empty")
 WITNESSES = frozenset({"usual", "full", "tail"})

@@ -1,4 +1,4 @@
-"""Answers as bytes: shapes, charsets, and every way to fail a query."""
+"""Answers as bytes: shapes, charsets, and every kind of failed query."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Item = dict[str, object]
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What comes back over the wire."""
+    """A reply as it arrives over the wire."""
 
     status: int = 200
     body: bytes = b""
@@ -24,11 +24,11 @@ class Reply:
     """`timeout`, `unreachable` or `reset`: no whole answer."""
 
 
-def failing(way: str, random: Random, retry_after: float | None) -> Reply:
-    """The end of a query that is not answered."""
-    match way:
+def failing(failure: str, random: Random, retry_after: float | None) -> Reply:
+    """The reply to a query that fails."""
+    match failure:
         case "timeout" | "unreachable" | "reset":
-            return Reply(broken=way)
+            return Reply(broken=failure)
         case "page":
             return Reply(body=b"<html><body>200 OK</body></html>", content_type="text/html")
         case "cut":
@@ -43,7 +43,7 @@ def failing(way: str, random: Random, retry_after: float | None) -> Reply:
             return _error("-205", "应用校验失败")
         case "frequent":
             return _error("-9", random.choice(wording.TOO_FREQUENT))
-    return Reply(status=int(way), body=b"<html>error</html>", retry_after=retry_after)
+    return Reply(status=int(failure), body=b"<html>error</html>", retry_after=retry_after)
 
 
 def _error(code: str, message: str) -> Reply:

@@ -1,1 +1,1 @@
-"""What the tests stand on: servers of their own, databases, brokers, and the services that were named to them."""
+"""What the tests share: servers of their own, databases, brokers, and the services that the environment names."""

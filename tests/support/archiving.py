@@ -35,13 +35,13 @@ def add_settled(bench: Workbench, *names: str, days_ago: float = 100.0) -> None:
 
 
 def add_newest(bench: Workbench) -> None:
-    """A pending order with the newest id and the newest event: SQLite's archive leaves these where they are."""
+    """A pending order with the newest id and the newest event: SQLite's archive never moves these."""
     bench.add("newest")
     assert bench.intake.check_orders([{"request_id": "newest"}])["queued"] == 1
 
 
 def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
-    """Let the last that happened to these orders be so long ago: the database's clock cannot be moved."""
+    """Set the time of the last change of these orders: the database's clock cannot be moved."""
     with bench.database.write() as connection:
         then = bench.database.now(connection) - timedelta(days=days_ago)
         chosen = ORDERS.c.request_id.in_(request_ids)
@@ -50,7 +50,7 @@ def age(bench: Workbench, *request_ids: str, days_ago: float = 100.0) -> None:
 
 
 def everything(bench: Workbench) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All orders and all events of the tables that are worked on."""
+    """All orders and all events of the live tables."""
     return bench.rows(ORDERS), bench.rows(EVENTS)
 
 
@@ -60,7 +60,7 @@ def archived_names(bench: Workbench) -> list[str]:
 
 
 def standing(bench: Workbench, name: str) -> list[tuple[str, int, str, list[str]]]:
-    """Where an order stands that `add_settled` made: (table, id, state, kinds of its events), once for each row."""
+    """Where an order of `add_settled` is stored: (table, id, state, kinds of its events), once for each row."""
     request_id, custom_parm = f"r-{name}", f"c-{name}"
     found = []
     events = bench.rows(EVENTS)

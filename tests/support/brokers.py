@@ -1,4 +1,4 @@
-"""Brokers that others may use too: only the project's own queues are ever touched."""
+"""Brokers that others may use too: only the project's own queues are changed."""
 
 import json
 
@@ -7,12 +7,12 @@ from kombu import Connection
 
 QUEUES = ("reconciler.orders", "reconciler.ticks")
 
-# kombu keeps messages of priority 3, 6 and 9 in lists of their own beside the queue's.
+# kombu keeps messages of priority 3, 6 and 9 in lists of their own next to the queue's.
 _PRIORITY_SUFFIXES = ("", *(f"\x06\x16{priority}" for priority in (3, 6, 9)))
 
 
 def remove_queues(url: str) -> None:
-    """Remove the project's two queues with their messages, those that a killed worker had taken included."""
+    """Remove the project's two queues with their messages, also those that a killed worker had received."""
     if url.startswith(("redis:", "rediss:")):
         with redis.Redis.from_url(url, socket_timeout=5) as client:
             _remove_from_redis(client)
@@ -24,7 +24,7 @@ def remove_queues(url: str) -> None:
 
 def _remove_from_redis(client: redis.Redis) -> None:
     client.delete(*(queue + suffix for queue in QUEUES for suffix in _PRIORITY_SUFFIXES))
-    # What a worker took and did not acknowledge waits here, to be delivered again: in the midst of a later test.
+    # What a worker received and did not acknowledge waits here, and would be delivered again during a later test.
     for tag, taken in client.hscan_iter("unacked"):
         _message, _exchange, routing_key = json.loads(taken)
         if routing_key in QUEUES:

@@ -1,4 +1,4 @@
-"""`reconciler` as a test calls it: in this process, or as one of its own."""
+"""`reconciler` as a test calls it: in this process, or in one of its own."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ class CommandLine:
     def run(self, *arguments: str, status: int = 0, stdin: bytes | str | None = None, width: int = 200) -> Result:
         """Run a command that is to end with this status."""
         variables = {**self.settings, "COLUMNS": str(width)}
-        with logging_put_back():
+        with logging_restored():
             result = CliRunner(env=variables).invoke(app, list(arguments), input=stdin, prog_name="reconciler")
         assert result.exit_code == status, f"exit status {result.exit_code}: {result.output}{result.exception!r}"
         return result
@@ -47,7 +47,7 @@ class CommandLine:
         return json.loads(self.run(*arguments, "--json", status=status, stdin=stdin).stdout)
 
     def error(self, *arguments: str, status: int = 1, stdin: bytes | str | None = None) -> str:
-        """The one line that a command which could not says; it says nothing else."""
+        """The one line that a failed command prints; it prints nothing else."""
         result = self.run(*arguments, status=status, stdin=stdin)
         assert result.stdout == ""
         assert result.stderr.startswith("Error: ")
@@ -57,8 +57,8 @@ class CommandLine:
 
 
 @contextmanager
-def logging_put_back() -> Iterator[None]:
-    """A command sets this process's logging up; afterwards it is as it was."""
+def logging_restored() -> Iterator[None]:
+    """Restore this process's logging after a command has configured it."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

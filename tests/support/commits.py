@@ -1,4 +1,4 @@
-"""Transactions that are held open, so that a test can act between an operation's last statement and its commit."""
+"""Transactions that are held open: a test can act between an operation's last statement and its commit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

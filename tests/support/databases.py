@@ -1,6 +1,6 @@
 """Databases of one test each, on the servers that the tests were given or started.
 
-A migrated database is copied from one that was migrated once per session: migrating each anew would cost far more.
+A migrated database is a copy of one that is migrated once per session: migrating each would take far longer.
 """
 
 import secrets
@@ -28,7 +28,7 @@ class DatabaseServer(ABC):
 
     @abstractmethod
     def drop(self, url: str) -> None:
-        """Drop the database, whoever is still connected to it."""
+        """Drop the database, even while sessions are connected to it."""
 
     @contextmanager
     def empty(self) -> Iterator[str]:
@@ -41,7 +41,7 @@ class DatabaseServer(ABC):
 
     @contextmanager
     def migrated(self, migrate: Migrate) -> Iterator[str]:
-        """A database at Alembic's head. `migrate` brings an empty one there; it is called once per server."""
+        """A database at Alembic's head. `migrate` upgrades an empty one; it is called once per server."""
         if self.kept_migrated is None:
             fresh = self.create()
             try:
@@ -135,7 +135,7 @@ class Mariadb(_NetworkServer):
                 connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM {source}.{table}")
 
     def drop(self, url: str) -> None:
-        """Connections that a test left open are killed: their locks would hold the drop up."""
+        """Connections that a test left open are killed: their locks would block the drop."""
         name = _database(url)
         find = sqlalchemy.text("SELECT id FROM information_schema.processlist WHERE db = :name")
         with self._engine.connect() as connection:

@@ -7,10 +7,10 @@ TIMES = max(1, int(os.environ.get("RECONCILER_TEST_EXAMPLES") or 1))
 
 
 def examples(usual: int) -> int:
-    """The number of examples, given what `make test` has time for."""
+    """The number of examples, given the number that `make test` has time for."""
     return usual * TIMES
 
 
 def seconds(usual: int) -> int:
-    """A timeout for a test that scales likewise."""
+    """A test's timeout in seconds, multiplied by the same factor."""
     return usual * TIMES

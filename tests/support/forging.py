@@ -1,4 +1,4 @@
-"""A worker that messages are forged for, and ways to write to its queues as anybody could who reaches the broker."""
+"""A worker that receives forged messages, and writes to its queues as anyone could who reaches the broker."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TASK = "reconciler.enqueue_order"
 
 @dataclass
 class Target:
-    """A worker, and ways to write to its queues."""
+    """A worker, and writes to its queues."""
 
     worker: Program
     broker: str
@@ -61,19 +61,19 @@ class Target:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.worker.output[-20_000:]}") from None
 
-    def goes_on(self) -> None:
-        """It takes the next orders, of both its processes, and is the worker that it was."""
+    def check_still_works(self) -> None:
+        """Check that the worker still accepts orders, by both its processes, and was not restarted."""
         self.wait_for(*(self.send() for _ in range(4)))
         assert "Unrecoverable" not in self.worker.output
         assert self.worker.output.count(" ready.") == 1
 
     def resident_bytes(self) -> int:
-        """The most that the worker's main process has held in memory, since that was last forgotten."""
+        """The most memory of the worker's main process since the peak was last reset, in bytes."""
         return memory_of(self.worker.pid)["VmHWM"]
 
 
 def envelope(body: object = "W10=", *, headers: object = None, **properties: Any) -> dict[str, Any]:
-    """The envelope of kombu on Redis, as it should be but for what is given."""
+    """The envelope of kombu on Redis, correct but for the given parts."""
     return {
         "body": body,
         "content-encoding": "utf-8",

@@ -15,7 +15,7 @@ _SECONDS = 600
 
 
 def install_commands() -> str:
-    """The shell commands of the section "Install" of docs/deployment.md, as they stand there."""
+    """The shell commands of the section "Install" of docs/deployment.md, unchanged."""
     page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
     section = page.split("## 1. Install\n", 1)[1].split("\n## ", 1)[0]
     (block,) = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
@@ -34,14 +34,14 @@ def install(folder: Path) -> Path:
     `folder`/reconciler stands in for /opt/reconciler, and nothing else is changed.
 
     Raises:
-        RuntimeError: a command failed; with its words. The packages come from a package index, as for `make setup`.
+        RuntimeError: a command failed; with its output. The packages come from a package index, as for `make setup`.
     """
-    checkout, place = folder / "checkout", folder / "reconciler"
+    checkout, target = folder / "checkout", folder / "reconciler"
     checkout.mkdir()
     for name in image_context():
         _copy(ROOT / name, checkout / name)
     done = subprocess.run(
-        ["sh", "-e", "-x", "-c", install_commands().replace(PLACE, str(place))],
+        ["sh", "-e", "-x", "-c", install_commands().replace(PLACE, str(target))],
         cwd=checkout,
         env=_environment(),
         stdin=subprocess.DEVNULL,
@@ -54,7 +54,7 @@ def install(folder: Path) -> Path:
             "The documented install failed. It needs a package index, as `make setup` does: see that pip reaches one."
             f"\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
-    return place / "bin"
+    return target / "bin"
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -65,6 +65,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """What pip was set up with, and this Python as `python3`; nothing of the checkout or of the coverage."""
+    """The environment for pip, with this Python as `python3` and nothing of the checkout or of the coverage."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "RECONCILER_"))}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

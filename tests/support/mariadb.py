@@ -40,7 +40,7 @@ class OwnMariadb(ServerProcess):
             "--innodb-buffer-pool-size=64M",
             # A test's data need not survive the machine; it does survive kill -9 of the server.
             "--innodb-flush-log-at-trx-commit=2",
-            # Not UTC, so that a time stored without care is seen to be wrong.
+            # Not UTC, so that a time stored in the wrong zone is noticed.
             "--default-time-zone=+08:00",
         )
         self._wait_until_it_answers(

@@ -1,4 +1,4 @@
-"""Programs in which modules are missing, as they are where nobody has installed them."""
+"""Programs in which modules are missing, as where they are not installed."""
 
 import sys
 from collections.abc import Collection

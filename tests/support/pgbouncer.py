@@ -1,4 +1,4 @@
-"""A PgBouncer of the tests' own, from the machine's program, before a PostgreSQL."""
+"""A PgBouncer of the tests' own, from the machine's program, in front of a PostgreSQL."""
 
 import os
 import pwd
@@ -46,7 +46,7 @@ class Pgbouncer(ServerProcess):
             "auth_type": "any",
             **self._options,
         }
-        # With this method of authentication a connection is made as the user that stands here.
+        # With this method of authentication a connection is made as the user that is named here.
         databases = f"{target.database} = host={host} port={target.port or 5432} user={target.username or 'postgres'}"
         text = "\n".join(["[databases]", databases, "[pgbouncer]", *(f"{k} = {v}" for k, v in settings.items()), ""])
         (self._home / "pgbouncer.ini").write_text(text)

@@ -111,7 +111,7 @@ def running_worker(
 def running_beat(
     env: Mapping[str, str], folder: Path, name: str = "beat", program: Sequence[str] = CELERY
 ) -> Iterator[Program]:
-    """A beat that starts to tick: of its ticks it says nothing."""
+    """A beat that has started; it logs nothing of its ticks."""
     with celery("beat", env=env, log=folder / f"{name}.log", program=program) as beat:
         beat.wait_for("is starting")
         yield beat
@@ -128,7 +128,7 @@ def running_platform(
         yield json.loads(ready)["url"]
 
 
-# All that a billing system needs to know of us: Celery's protocol, a task's name and its queue.
+# All that a billing system needs to know of the worker: Celery's protocol, a task's name and its queue.
 _CALLER = """
 import json, sys
 from celery import Celery
@@ -141,7 +141,7 @@ for name, args in json.load(sys.stdin):
 
 
 def send_tasks(broker: str, *tasks: tuple[str, list[Any]], backend: str = "") -> list[Any]:
-    """Send tasks from a program that imports nothing of ours; returns their answers where there is a backend."""
+    """Send tasks from a program that imports nothing of the project; returns their answers where there is a backend."""
     done = subprocess.run(
         [sys.executable, "-c", _CALLER, broker, backend],
         input=json.dumps(tasks),

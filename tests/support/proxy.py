@@ -20,22 +20,22 @@ _POLL_SECONDS = 0.02
 
 
 class Mode(StrEnum):
-    """What becomes of bytes."""
+    """What happens to bytes."""
 
     PASS = "pass"
     HOLD = "hold"
-    """Nothing passes, either way; connections stay open, and new ones are accepted: a black hole."""
+    """Nothing passes in either direction; connections stay open, and new ones are accepted: a black hole."""
     MUTE = "mute"
-    """The server hears everything and its answers are lost."""
+    """The server receives everything and its answers are lost."""
     REFUSE = "refuse"
-    """New connections are reset at once; those there are go on."""
+    """New connections are reset at once; open ones stay."""
 
 
 class Proxy:
     """Listens on a loopback port of its own and forwards to one server. Use it as a context."""
 
     def __init__(self, upstream: Upstream, *, delivers_late: bool = True) -> None:
-        """With `delivers_late` what was held is forwarded once it may pass, as a network does that sends again.
+        """With `delivers_late` what was held is forwarded once it may pass, as by a network that sends again.
 
         Without it, held connections are reset instead: no byte reaches the server later than it was sent.
         """
@@ -54,49 +54,49 @@ class Proxy:
 
     @property
     def mode(self) -> Mode:
-        """What becomes of bytes now."""
+        """What happens to bytes now."""
         return self._mode
 
     def set(self, mode: Mode) -> None:
-        """From now on."""
+        """Set the mode from now on."""
         held = self._mode is Mode.HOLD and mode is not Mode.HOLD and not self._delivers_late
         if held:
             self.cut()
         self._mode = mode
 
     def delay_requests(self, seconds: Callable[[], float]) -> None:
-        """Let the first bytes of each connection to the server wait for so many seconds, asked for anew each time."""
+        """Let the first bytes of each connection to the server wait; `seconds` is called for each connection."""
         self._delay = seconds
 
     def hold_after(self, count: int) -> None:
-        """Of the next connection, forward so many bytes to the server and then hold everything; see `is_holding`."""
+        """Of the next connection, forward `count` bytes to the server and then hold everything; see `is_holding`."""
         self._stopped.clear()
         self._stop_after = count
 
     def wait_until_holding(self, seconds: float) -> bool:
-        """Whether a connection came within so many seconds, of which `hold_after` holds the rest."""
+        """Whether within so many seconds a connection came that `hold_after` now holds."""
         return self._stopped.wait(seconds)
 
     def strand(self) -> None:
-        """Hold every connection there is, both ways and for good, and tell nobody; new ones pass: half open."""
+        """Hold every open connection in both directions for good, without closing it; new ones pass: half open."""
         with self._lock:
             for pair in self._pairs:
                 pair.is_held = True
 
     def cut(self) -> None:
-        """Reset every connection there is."""
+        """Reset every open connection."""
         with self._lock:
             pairs = list(self._pairs)
         for pair in pairs:
             pair.reset()
 
     def connections(self) -> int:
-        """How many connections there are."""
+        """How many connections are open."""
         with self._lock:
             return len(self._pairs)
 
     def close(self) -> None:
-        """Take no more connections, and reset those there are."""
+        """Accept no more connections, and reset the open ones."""
         self._closed = True
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -190,12 +190,12 @@ class _Pair:
             end.settimeout(None)
 
     def start(self) -> None:
-        """Forward, both ways."""
+        """Forward in both directions."""
         for source, target, to_server in ((self._client, self._server, True), (self._server, self._client, False)):
             threading.Thread(target=self._forward, args=(source, target, to_server), daemon=True).start()
 
     def reset(self) -> None:
-        """End it both ways, at once, without a goodbye."""
+        """Reset both directions at once, without an orderly end."""
         self.is_over = True
         for end in (self._client, self._server):
             _reset(end)
@@ -208,7 +208,7 @@ class _Pair:
                 if is_first and (seconds := self._proxy.delay_of_request()) > 0:
                     time.sleep(seconds)
                 if is_first and _is_gone(source):
-                    # Given up meanwhile: what was never sent on must not arrive after its deadline.
+                    # The client has given up meanwhile: held bytes must not arrive after its deadline.
                     break
                 is_first = False
                 if to_server and self._limit is not None:

@@ -6,7 +6,7 @@ import shutil
 from tests.support.server_process import ServerProcess, free_port, listens
 
 _DEBIAN = "/usr/lib/rabbitmq/bin"
-# Debian's wrapper in the usual path changes to a user of its own, who may not write where we want the files.
+# Debian's wrapper in the usual path changes to a user of its own, which may not write to our folder.
 _PROGRAM = shutil.which("rabbitmq-server", path=_DEBIAN)
 
 
@@ -58,7 +58,7 @@ class OwnRabbitmq(ServerProcess):
             "RABBITMQ_LOG_BASE": str(home / "logs"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
-            # The machine's own settings are none of the tests' business.
+            # The machine's own settings must not reach the tests.
             "RABBITMQ_CONF_ENV_FILE": str(home / "none"),
             "RABBITMQ_CONFIG_FILE": str(home / "none"),
             # An idle node must not keep a processor busy.

@@ -1,4 +1,4 @@
-"""Queries to the platform, built by hand from its page and with nothing of the worker's, to test the simulator with."""
+"""Queries to the platform, built by hand from its page without the worker's code, to test the simulator with."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ SID, TOKEN, APP_ID = "abcdefghijklmnopqrstuvwxyz012345", "0123456789abcdef012345
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """What came back."""
+    """The response."""
 
     status: int
     headers: Mapping[str, str]
@@ -23,12 +23,12 @@ class Answered:
 
     @property
     def json(self) -> Any:
-        """The body, read."""
+        """The body, parsed."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str:
-        """The error's code; KeyError where the answer is no error."""
+        """The error's code. Raises KeyError where the answer is no error."""
         return str(self.json["statusCode"])
 
 
@@ -88,11 +88,11 @@ def exchange(
         connection.close()
 
 
-def look(url: str, path: str) -> Any:
+def read_control(url: str, path: str) -> Any:
     """Read from the platform's control endpoint."""
     return exchange(url, "GET", f"/simulator/{path}", None, {}).json
 
 
-def tell(url: str, path: str, value: Mapping[str, object] | Sequence[object]) -> Answered:
+def write_control(url: str, path: str, value: Mapping[str, object] | Sequence[object]) -> Answered:
     """Write to the platform's control endpoint."""
     return exchange(url, "POST", f"/simulator/{path}", json.dumps(value).encode(), {})

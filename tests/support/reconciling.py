@@ -1,4 +1,4 @@
-"""The database's part of the worker on a database of the test's own, with a boot clock that the test moves."""
+"""The worker's operations on a database of the test's own, with a boot clock that the test moves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class ManualClock:
     seconds: float = 1_000.0
 
     def boot(self) -> float:
-        """Seconds since the boot that the test plays."""
+        """Seconds since the simulated boot."""
         return self.seconds
 
     def now(self) -> datetime:
@@ -91,7 +91,7 @@ class Workbench:
         return self.enqueue(*({"request_id": name, **fields} for name in request_ids), age_seconds=age_seconds)
 
     def enqueue(self, *orders: dict[str, Any], age_seconds: float = 3600.0) -> list[Order]:
-        """Enqueue orders as they are given, submitted so long ago; returns all orders there are."""
+        """Enqueue orders as they are given, submitted `age_seconds` ago; returns all orders."""
         with self.database.read() as connection:
             submitted_at = (self.database.now(connection) - timedelta(seconds=age_seconds)).isoformat()
         for start in range(0, len(orders), 1000):
@@ -101,7 +101,7 @@ class Workbench:
         return self.orders()
 
     def make_due(self) -> None:
-        """Let every pending order be due: the database's clock cannot be moved."""
+        """Make every pending order due: the database's clock cannot be moved."""
         with self.database.write() as connection:
             past = self.database.now(connection) - timedelta(seconds=1)
             connection.execute(update(ORDERS).where(ORDERS.c.lease_token.is_(None)).values(due_at=past))
@@ -111,13 +111,13 @@ class Workbench:
         return [opening.slot for opening in self.maintenance.openings(self.slots)]
 
     def take(self) -> Query:
-        """Take the first slot; it is to be had."""
+        """Take the first slot, which must be free."""
         query = self.grants.take(self.slot)
         assert query is not None, "no query was granted"
         return query
 
-    def ask(self, answer: "Sequence[Report]") -> Query:
-        """One whole pass, with these items for an answer; afterwards the window has passed."""
+    def reconcile(self, answer: "Sequence[Report]") -> Query:
+        """One whole pass that is answered with these items; afterwards the window has passed."""
         query = self.take()
         self.write_back.answered(query, answer_to(query, answer))
         self.clock.advance(self.rules.spacing_seconds)
@@ -139,28 +139,28 @@ class Workbench:
             return [dict(row) for row in connection.execute(select(table).order_by(table.c.id)).mappings()]
 
     def state(self, account: str = "default") -> AccountState:
-        """What is known of an account."""
+        """The stored state of an account."""
         with self.database.write() as connection:
             return lock_states(connection, [account])[account]
 
     def put_state(self, state: AccountState) -> None:
-        """Set what is known of an account."""
+        """Store the state of an account."""
         with self.database.write() as connection:
             save_state(connection, state)
 
     def events_of(self, name: str) -> list[dict[str, Any]]:
-        """What happened to an order."""
+        """The events of an order."""
         order_id = self.order(name).id
         return [row for row in self.rows(EVENTS) if row["order_id"] == order_id]
 
     def run(self, statement: str, **values: Any) -> None:
-        """Change the database from outside."""
+        """Change the database by a statement of the test's own."""
         with self.database.write() as connection:
             connection.execute(text(statement), values)
 
 
 def item(request_id: str | None = None, status: str = "1", amount: str | None = "2.94", **fields: Any) -> Report:
-    """One item of an answer; the words tell it apart."""
+    """One item of an answer."""
     report = Report(
         request_id=request_id, traffic_sts=status, ori_amount=amount, has_amount_field=amount is not None, **fields
     )
@@ -168,7 +168,7 @@ def item(request_id: str | None = None, status: str = "1", amount: str | None = 
 
 
 def answer_to(query: Query, items: Sequence[Report]) -> Answer:
-    """The answer that the client would make of these items, by the ids that the query polled."""
+    """The answer that the client returns for these items, by the ids that the query polled."""
     said: dict[str, tuple[Report, ...]] = {}
     added: list[Report] = []
     for report in items:

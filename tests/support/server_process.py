@@ -1,4 +1,4 @@
-"""What the tests' own servers have in common: a folder, one process, and an end that leaves nothing behind."""
+"""What the tests' own servers have in common: a folder, one process, and a clean end."""
 
 import shutil
 import signal
@@ -66,7 +66,7 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def _initialise(self) -> None:
-        """Make what the first start needs."""
+        """Create what the first start needs."""
 
     def _launch(
         self,

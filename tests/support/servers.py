@@ -51,7 +51,7 @@ class EmbeddedPostgres(ServerProcess):
         nobody = pwd.getpwnam("nobody")
         copy = self._home / "install" / self._package.name
         shutil.copytree(self._package / "pginstall", copy / "pginstall")
-        # On Linux the wheel's libraries lie beside the package, where the programs look for them.
+        # On Linux the wheel's libraries are next to the package, where the programs look for them.
         libraries = self._package.with_name(f"{self._package.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, copy.with_name(libraries.name))
@@ -91,7 +91,7 @@ class EmbeddedPostgres(ServerProcess):
 
     def stop(self) -> None:
         """Stop the server in order, closing its connections; the data stays. Nothing happens where it does not run."""
-        # SIGINT is PostgreSQL's fast shutdown: clients are disconnected, nothing is waited for.
+        # SIGINT is PostgreSQL's fast shutdown: it disconnects clients and waits for nothing.
         self._end(signal.SIGINT)
 
     def kill(self) -> None:

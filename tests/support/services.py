@@ -1,6 +1,6 @@
 """The services that the environment names to the tests.
 
-As a program (`python -m tests.support.services`) it connects to each, and exits 1 when one is not named or silent.
+As a program (`python -m tests.support.services`) it connects to each, and exits 1 when one is not named or is silent.
 """
 
 import os
@@ -77,7 +77,7 @@ def _check(variable: str) -> bool:
 
 def main() -> None:
     """Check every service; exit 1 when one is missing."""
-    # Every one is checked, so that one run names all that are missing.
+    # Check every one, so that one run names all that are missing.
     answers = [_check(variable) for variable in _VERSIONS]
     if not all(answers):
         sys.exit(1)

@@ -1,6 +1,6 @@
 """A file system of a few megabytes in memory, to be filled up. Linux only, and for root.
 
-A run that calls `use_own_mounts` first leaves no mount behind, however it ends: its mounts are its own.
+A run that calls `use_own_mounts` first leaves no mount, however it ends: its mounts are its own.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ _BALLAST = "somebody-elses-file"
 
 
 def use_own_mounts() -> None:
-    """From now on this process, and all that it starts, mounts for itself alone. Without root nothing happens.
+    """From now on the mounts of this process, and of all that it starts, are its own. Without root nothing happens.
 
     To be called before any thread is started.
     """
@@ -37,7 +37,7 @@ def may_mount() -> bool:
 def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
     """Move a folder with all that it holds to a small file system at the same path; move it back at the end.
 
-    Nobody may have its files open at either moment.
+    No process may have its files open at either moment.
     """
     beside = folder.with_name(f"{folder.name}.beside")
     owner = folder.stat()

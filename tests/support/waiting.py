@@ -1,4 +1,4 @@
-"""Waiting for what will hold soon, instead of sleeping for as long as it may take."""
+"""Waiting until a condition holds, instead of sleeping for as long as it may take."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.03
 
 
-def eventually(look: Callable[[], T], what: str, *, seconds: float = 30.0, every: float = _POLL_SECONDS) -> T:
-    """Look again and again, `every` so many seconds, until something true is seen; returns it.
+def eventually(condition: Callable[[], T], what: str, *, seconds: float = 30.0, every: float = _POLL_SECONDS) -> T:
+    """Evaluate a condition `every` so many seconds until its value is true; returns that value.
 
     Raises:
-        AssertionError: it was not seen in time; with `what` was waited for, and what was seen last.
+        AssertionError: it did not hold in time; names `what` was waited for, and the last value.
     """
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
+    while not (seen := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {seen!r}")
         time.sleep(every)
@@ -28,7 +28,7 @@ def eventually(look: Callable[[], T], what: str, *, seconds: float = 30.0, every
 
 
 class TableLock:
-    """A table of one database that nobody else can write to: whoever tries waits until it is released."""
+    """A locked table of one database: any other session that writes to it waits until it is released."""
 
     def __init__(self, url: str, connection: sqlalchemy.Connection) -> None:
         self._url = sqlalchemy.make_url(url)
@@ -46,7 +46,7 @@ class TableLock:
                 "SELECT count(*) FROM information_schema.processlist"
                 " WHERE db = database() AND state LIKE 'Waiting for table%%'"
             )
-        # By a connection of its own: inside a transaction PostgreSQL shows the sessions as they once were.
+        # By a connection of its own: inside a transaction PostgreSQL shows the sessions of its start.
         with self._connection.engine.connect() as onlooker:
             return int(onlooker.exec_driver_sql(statement).scalar_one())
 
@@ -55,7 +55,7 @@ class TableLock:
         eventually(lambda: self.waiting() >= count, f"{count} sessions that wait for the locked table")
 
     def release(self) -> None:
-        """Let those who wait go on."""
+        """Release the lock."""
         self._connection.exec_driver_sql("COMMIT" if self._is_postgresql else "UNLOCK TABLES")
 
 

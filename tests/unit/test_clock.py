@@ -103,7 +103,7 @@ def test_each_time_namespace_and_offset_has_an_identity_of_its_own_within_the_bo
     ],
     ids=["no boot id", "empty boot id", "no offsets", "no offset of this clock"],
 )
-def test_what_the_kernel_does_not_tell_makes_an_identity_of_the_processs_own(
+def test_where_the_kernel_does_not_say_the_process_has_an_identity_of_its_own(
     tmp_path: Path, kernel: dict[str, str | None]
 ) -> None:
     folder = proc(tmp_path, **kernel)  # type: ignore[arg-type]  # mypy takes the values for those of every parameter
@@ -113,7 +113,7 @@ def test_what_the_kernel_does_not_tell_makes_an_identity_of_the_processs_own(
 
 
 @on_linux
-def test_a_link_that_cannot_be_read_makes_an_identity_of_the_processs_own(tmp_path: Path) -> None:
+def test_where_the_link_cannot_be_read_the_process_has_an_identity_of_its_own(tmp_path: Path) -> None:
     folder = proc(tmp_path, namespace=None)
     (folder / "self/ns/time").write_text("no link")
     assert HostClock(proc=folder).boot_id.startswith("process-")

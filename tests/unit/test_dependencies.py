@@ -1,4 +1,4 @@
-"""Whatever the code imports is declared: nothing rests on what only the development packages bring."""
+"""Whatever the code imports is declared: nothing depends on what only the development packages install."""
 
 import ast
 import importlib.util
@@ -48,7 +48,7 @@ for url in ("postgresql+psycopg://h/d", "mysql+pymysql://h/d", "mariadb+pymysql:
 
 
 def declared() -> list[Requirement]:
-    """What the project asks for when it runs, with its extras."""
+    """What the project requires when it runs, with its extras."""
     extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
     return [Requirement(text) for texts in (PROJECT["dependencies"], *extras.values()) for text in texts]
 
@@ -59,7 +59,7 @@ def names(requirements: Iterable[Requirement]) -> set[str]:
 
 @cache
 def required_by(distribution: str, *extras: str) -> frozenset[Requirement]:
-    """What an installed distribution asks for here, with these extras."""
+    """What an installed distribution requires here, with these extras."""
     environments = [{"extra": extra} for extra in extras or ("",)]
     texts = requires(distribution) or []
     return frozenset(
@@ -70,7 +70,7 @@ def required_by(distribution: str, *extras: str) -> frozenset[Requirement]:
 
 
 def installed_with(requirements: Iterable[Requirement]) -> set[str]:
-    """Every distribution that an installation of these brings along."""
+    """Every distribution that an installation of these includes."""
     waiting, found = list(requirements), set()
     while waiting:
         one = waiting.pop()
@@ -138,7 +138,7 @@ def test_everything_loads_where_nothing_but_the_declared_is_installed() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_lock_holds_exactly_what_the_declared_bring_along() -> None:
+def test_the_lock_holds_exactly_what_the_declared_install() -> None:
     lines = (ROOT / "requirements" / "runtime.txt").read_text("utf-8").splitlines()
     pins = [Requirement(line.removesuffix("\\")) for line in lines if line[:1].isalnum()]
     here = names(one for one in pins if one.marker is None or one.marker.evaluate())

@@ -1,4 +1,4 @@
-"""What the documents say exists."""
+"""Whatever the documents name exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a log record looks like, and what never stands in one."""
+"""The form of a log record, and what it never holds."""
 
 import io
 import json
@@ -23,7 +23,7 @@ Start = Callable[..., io.StringIO]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Configures logging onto a stream, and puts this process's logging back afterwards."""
+    """Configures logging onto a stream, and restores this process's logging afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
 
@@ -71,7 +71,7 @@ def test_console_record_is_one_line_with_its_action(start: Start) -> None:
     assert "\x1b" not in line, "no colours where there is no terminal"
 
 
-def test_library_records_go_through_the_same_form(start: Start) -> None:
+def test_library_records_have_the_same_form(start: Start) -> None:
     stream = start("json")
     logging.getLogger("celery.worker").info("task %s received", "reconciler.reconcile")
     found = record(stream)
@@ -86,7 +86,7 @@ def test_record_of_ours_without_an_action_still_has_the_key(start: Start) -> Non
     assert record(stream)["action"] == UNNAMED_ACTION
 
 
-def test_bound_context_stands_in_records_of_libraries_too(start: Start) -> None:
+def test_bound_context_is_in_records_of_libraries_too(start: Start) -> None:
     stream = start("json")
     with structlog.contextvars.bound_contextvars(query_id=7):
         logging.getLogger("celery").info("hello")
@@ -179,7 +179,7 @@ LEAKS = [
 
 @pytest.mark.parametrize("log_format", FORMATS)
 @pytest.mark.parametrize("leak", LEAKS)
-def test_no_secret_stands_anywhere(start: Start, log_format: str, leak: str) -> None:
+def test_no_secret_is_in_any_record(start: Start, log_format: str, leak: str) -> None:
     stream = start(log_format, level="DEBUG")
     secret = TOKEN
     log().info(leak, detail=leak, nested=[{"a": (leak,)}], error=ValueError(leak), raw=leak.encode())
@@ -230,7 +230,7 @@ def test_traceback_shows_no_local_variables(start: Start) -> None:
     assert phone not in stream.getvalue()
 
 
-def test_value_that_cannot_be_shown_does_not_cost_the_record(start: Start) -> None:
+def test_value_that_cannot_be_shown_does_not_lose_the_record(start: Start) -> None:
     class Broken:
         def __str__(self) -> str:
             raise RuntimeError(TOKEN)
@@ -242,7 +242,7 @@ def test_value_that_cannot_be_shown_does_not_cost_the_record(start: Start) -> No
     assert found["number"] == "nan"
 
 
-def test_record_with_wrong_arguments_is_told_without_its_values(
+def test_record_with_wrong_arguments_is_reported_without_its_values(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = start("json")

@@ -1,6 +1,6 @@
-"""No private name of a library but in one module: what ruff's SLF001 does not see is looked for here.
+"""Private names of a library in one module only: this finds what ruff's SLF001 does not see.
 
-SLF001 finds `library._name`. It passes over `self._name` and `super()._name`, over methods that override a library's
+SLF001 finds `library._name`. It ignores `self._name` and `super()._name`, over methods that override a library's
 private one, over `getattr(library, "_name")`, and over imports.
 """
 
@@ -16,9 +16,9 @@ from types import ModuleType
 import worker
 
 ALLOWED = {
-    # A bound on what redis-py reads of Redis at once: it reads by this attribute of its parser.
+    # A bound on what redis-py reads from Redis at once: it reads through this attribute of its parser.
     ("worker.messages.library_internals", "_buffer"),
-    # What waits for a process of the pool: kombu's semaphore has no public way to put a tick first.
+    # The tasks that wait for a process of the pool: kombu's semaphore has no public method to put a tick first.
     ("worker.messages.library_internals", "_waiting"),
 }
 _BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcaller"}
@@ -75,7 +75,7 @@ def _class_tree(kind: type) -> ast.AST:
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
             return node
-    # Made by a call, such as a named tuple or an enum: it has no code of its own.
+    # A class made by a call, such as a named tuple or an enum, has no code of its own.
     return ast.Module(body=[], type_ignores=[])
 
 
@@ -137,8 +137,8 @@ def test_no_private_name_of_a_library_is_imported() -> None:
     assert not imported
 
 
-def test_classes_within_functions_keep_to_the_same() -> None:
-    """They are made when the function runs: of their bases those are known that the module names."""
+def test_classes_within_functions_follow_the_same_rules() -> None:
+    """They are made when the function runs. Only those of their bases are known that the module names."""
     used, overridden = set(), set()
     for module in modules():
         functions = (node for node in ast.walk(tree_of(module)) if isinstance(node, ast.FunctionDef))

@@ -1,4 +1,4 @@
-"""What the settings accept, and what a person is told where they do not."""
+"""What the settings accept, and the message where they refuse."""
 
 import os
 import re
@@ -118,7 +118,7 @@ def test_nothing_is_read_at_import() -> None:
     subprocess.run([sys.executable, "-c", "import worker.settings"], check=True, env=environment, cwd=ROOT)
 
 
-def test_dot_env_that_is_no_text_is_told() -> None:
+def test_dot_env_that_is_no_text_is_reported() -> None:
     Path(".env").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"\.env cannot be read"):
         load_settings()
@@ -171,13 +171,13 @@ def test_deadline_may_exceed_the_window(given: Given) -> None:
         ("PLATFORM_VERSION", "..", "has characters that are not accepted"),
     ],
 )
-def test_wrong_value_is_told_with_its_fault_and_the_accepted_range(
+def test_wrong_value_is_reported_with_its_fault_and_the_accepted_range(
     given: Given, name: str, value: str, fault: str
 ) -> None:
     assert given.fault({name: value}).startswith(f"RECONCILER_{name} {fault}")
 
 
-def test_several_faults_stand_in_one_message_a_line_each(given: Given) -> None:
+def test_several_faults_are_in_one_message_a_line_each(given: Given) -> None:
     faults = given.faults(
         BATCH_SIZE="0", TICK_SECONDS="x", DATABASE_URL="oracle://h/d", ACCOUNTS_FILE="missing.toml", APP_ID="a"
     )
@@ -365,7 +365,7 @@ def test_account_of_the_environment_is_the_default(given: Given) -> None:
     assert settings.require_accounts() == settings.accounts
 
 
-def test_no_account_is_told_where_one_is_needed(given: Given) -> None:
+def test_no_account_is_reported_where_one_is_needed(given: Given) -> None:
     settings = given.settings()
     assert not settings.accounts
     with pytest.raises(SettingsError, match="no account is configured: set RECONCILER_ACCOUNT_SID"):
@@ -402,12 +402,12 @@ def test_accounts_of_the_file_follow_the_default_in_the_file_s_order(given: Give
     assert isinstance(settings.accounts_file, AccountsFile)
 
 
-def test_default_account_may_stand_in_the_file_alone(given: Given) -> None:
+def test_default_account_may_be_in_the_file_alone(given: Given) -> None:
     text = f'[default]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\n'
     assert list(given.settings(ACCOUNTS_FILE=accounts_file(text)).accounts) == ["default"]
 
 
-def test_default_account_in_both_places_is_refused(given: Given) -> None:
+def test_default_account_in_both_environment_and_file_is_refused(given: Given) -> None:
     text = f'[default]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\n'
     message = given.fault(ACCOUNT, ACCOUNTS_FILE=accounts_file(text))
     assert "has an account 'default', which RECONCILER_ACCOUNT_SID configures already" in message
@@ -454,7 +454,7 @@ def test_two_accounts_may_share_a_sid_and_different_tokens_are_a_warning(given: 
         ("[a]\n[a]\n", "names a file that is not valid TOML (at line 2"),
     ],
 )
-def test_wrong_accounts_file_is_told_without_showing_a_value(given: Given, text: str, fault: str) -> None:
+def test_wrong_accounts_file_is_reported_without_showing_a_value(given: Given, text: str, fault: str) -> None:
     message = given.fault(ACCOUNTS_FILE=accounts_file(text))
     assert message.startswith(f"RECONCILER_ACCOUNTS_FILE {fault}")
     assert "('accounts.toml'); accepted: a TOML file with one table per account" in message
@@ -465,7 +465,7 @@ def test_several_faults_of_the_accounts_file_are_a_line_each(given: Given) -> No
     assert len(given.faults(ACCOUNTS_FILE=accounts_file("[north]\n[south]\n"))) == 6
 
 
-def test_authorities_of_the_platform_are_looked_at_when_the_settings_are_read(given: Given) -> None:
+def test_authorities_of_the_platform_are_checked_when_the_settings_are_read(given: Given) -> None:
     assert given.settings(PLATFORM_CA_FILE=str(CERTIFICATE)).platform_ca_file == str(CERTIFICATE)
     missing = given.fault(PLATFORM_CA_FILE="missing.pem")
     assert missing.startswith("RECONCILER_PLATFORM_CA_FILE cannot be read (No such file or directory) ('missing.pem')")
@@ -477,7 +477,7 @@ def test_authorities_of_the_platform_are_looked_at_when_the_settings_are_read(gi
     assert "is a folder" in given.fault(PLATFORM_CA_FILE=".")
 
 
-def test_accounts_file_that_cannot_be_read_is_told(given: Given) -> None:
+def test_accounts_file_that_cannot_be_read_is_reported(given: Given) -> None:
     assert "cannot be read (No such file or directory)" in given.fault(ACCOUNTS_FILE="missing.toml")
     assert "cannot be read (Is a directory)" in given.fault(ACCOUNTS_FILE=".")
     Path("binary.toml").write_bytes(b"\xff")

@@ -1,4 +1,4 @@
-"""A client that asks a server on loopback, and what its errors may never show."""
+"""A client that queries a server on loopback, and what its errors may never show."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -21,7 +21,7 @@ DEADLINE = 0.4
 
 
 class FixedNow(HostClock):
-    """The host's boot clock, with a wall clock that stands still, so that the signature is known."""
+    """The host's boot clock, with a wall clock that stands still. So the signature is known."""
 
     def now(self) -> datetime:
         return NOW
@@ -48,7 +48,7 @@ def client_of(
     )
 
 
-def ask(
+def send_query(
     url: str,
     *,
     deadline: float = 5.0,
@@ -64,9 +64,9 @@ def ask(
 
 
 def failure(url: str, *, deadline: float = 5.0, ago: float = 0.0, ca_file: str | None = None) -> QueryError:
-    """The error that asking ends with; it shows no credential, and leads to none."""
+    """The error of a failed query; neither it nor a cause of it shows a credential."""
     with pytest.raises(QueryError) as caught:
-        ask(url, deadline=deadline, ago=ago, ca_file=ca_file)
+        send_query(url, deadline=deadline, ago=ago, ca_file=ca_file)
     error = caught.value
     assert_shows_no_credential(f"{error!s} {error!r} {error.args} {vars(error)}")
     assert error.__cause__ is None

@@ -1,4 +1,4 @@
-"""A server on loopback that answers with exactly the bytes it is told to, however wrong they are."""
+"""A server on loopback that answers with exactly the given bytes, however wrong they are."""
 
 import select
 import socket
@@ -39,12 +39,12 @@ class Peer:
             self.send(data)
 
     def hold(self) -> None:
-        """Say nothing until the client is gone."""
+        """Send nothing until the client is gone."""
         self._line.settimeout(10)
         self._line.recv(1)
 
     def wait_for_reset(self) -> bool:
-        """Whether the client ends its connection with a reset; a mere end of its sending is none."""
+        """Whether the client ends its connection with a reset; the mere end of its sending is none."""
         poll = select.poll()
         poll.register(self._line, 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(3000))
@@ -64,7 +64,7 @@ def http(body: bytes, *headers: str, status: str = "200 OK", length: int | None 
 
 
 class RawServer:
-    """Serves one reply to every connection, and keeps what came: `requests`, and how many `connections` were made."""
+    """Serves one reply to every connection. Keeps the `requests` and how many `connections` were made."""
 
     def __init__(self, reply: Reply | bytes, *, tls: bool = False) -> None:
         self._reply: Reply = reply if callable(reply) else lambda peer: peer.send(reply)
@@ -92,7 +92,7 @@ class RawServer:
         self.stop()
 
     def stop(self) -> None:
-        """Stop serving; what came is complete afterwards."""
+        """Stop serving; afterwards `requests` is complete."""
         self._stopped.set()
         # A shutdown wakes accept(), which a close does not.
         with suppress(OSError):

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.platform.querying import AUTHORIZATION, CREDENTIALS, SIGN, ask, assert_shows_no_credential, failure
+from tests.contract.platform.querying import (
+    AUTHORIZATION,
+    CREDENTIALS,
+    SIGN,
+    assert_shows_no_credential,
+    failure,
+    send_query,
+)
 from tests.contract.platform.raw_server import Peer, RawServer, http
 from worker.domain.records.query_errors import HttpError, Malformed, Refused
 from worker.domain.records.reports import IdKind
@@ -19,7 +26,7 @@ MEGABYTE = 1024 * 1024
 
 def test_the_request_is_the_documented_one() -> None:
     with RawServer(http(BODY)) as server:
-        ask(server.url, kind=IdKind.CUSTOM_PARM)
+        send_query(server.url, kind=IdKind.CUSTOM_PARM)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     first, *headers = head.decode("ascii").split("\r\n")
     assert first == f"POST /201512/sid/{CREDENTIALS.account_sid}/traffic/Traffic.wx?Sign={SIGN} HTTP/1.1"
@@ -38,9 +45,9 @@ def test_the_request_is_the_documented_one() -> None:
     assert json.loads(body) == {"action": "getTrafficResult", "customParm": "1,2", "appid": "app-1"}
 
 
-def test_an_answer_is_what_the_platform_said_about_each_id() -> None:
+def test_an_answer_holds_what_the_platform_reported_for_each_id() -> None:
     with RawServer(http(BODY)) as server:
-        answer = ask(server.url)
+        answer = send_query(server.url)
     assert [(report.traffic_sts, report.remark, report.ori_amount) for report in answer.said["1"]] == [
         ("1", "成功", "2.94")
     ]
@@ -49,8 +56,8 @@ def test_an_answer_is_what_the_platform_said_about_each_id() -> None:
 
 def test_each_query_has_a_connection_of_its_own() -> None:
     with RawServer(http(BODY)) as server:
-        ask(server.url)
-        ask(server.url)
+        send_query(server.url)
+        send_query(server.url)
     assert server.connections == 2
 
 
@@ -92,7 +99,7 @@ def test_a_redirect_without_end_is_not_read_to_its_end() -> None:
         ("X-Other: 1", None),
     ],
 )
-def test_a_status_other_than_200_tells_the_wait_asked_for(header: str, seconds: float | None) -> None:
+def test_a_status_other_than_200_holds_the_requested_wait(header: str, seconds: float | None) -> None:
     with RawServer(http("慢".encode(), header, status="429 Too Many Requests")) as server:
         error = failure(server.url)
     assert isinstance(error, HttpError)
@@ -119,7 +126,7 @@ def test_an_http_error_whose_body_breaks_is_still_one() -> None:
 @pytest.mark.parametrize("content_type", ["application/json;charset=GBK", "application/json; charset=gb18030"])
 def test_gb18030_is_read_where_the_header_says_so(content_type: str) -> None:
     with RawServer(http(BODY.decode().encode("gb18030"), f"Content-Type: {content_type}")) as server:
-        assert ask(server.url).said["1"][0].remark == "成功"
+        assert send_query(server.url).said["1"][0].remark == "成功"
 
 
 def test_gb18030_is_malformed_where_the_header_does_not_say_so() -> None:
@@ -128,7 +135,7 @@ def test_gb18030_is_malformed_where_the_header_does_not_say_so() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "identity", "raw deflate"])
-def test_a_compressed_answer_is_read_though_none_was_asked_for(coding: str) -> None:
+def test_a_compressed_answer_is_read_though_none_was_requested(coding: str) -> None:
     raw = zlib.compressobj(wbits=-15)
     bodies = {
         "gzip": gzip.compress(BODY, mtime=0),
@@ -138,7 +145,7 @@ def test_a_compressed_answer_is_read_though_none_was_asked_for(coding: str) -> N
         "identity": BODY,
     }
     with RawServer(http(bodies[coding], f"Content-Encoding: {coding.removeprefix('raw ')}")) as server:
-        assert ask(server.url).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url).said["1"][0].traffic_sts == "1"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,7 @@ def test_an_answer_without_end_is_malformed_and_costs_no_more_than_the_limit(hea
 
 def test_a_body_at_the_limit_is_read_and_one_beyond_it_is_not() -> None:
     with RawServer(http(BODY.ljust(BODY_LIMIT))) as server:
-        assert ask(server.url, deadline=20).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url, deadline=20).said["1"][0].traffic_sts == "1"
     with RawServer(http(BODY.ljust(BODY_LIMIT + 1))) as server:
         assert isinstance(failure(server.url, deadline=20), Malformed)
 
@@ -224,14 +231,14 @@ def test_a_wrong_content_length_is_malformed(length: int) -> None:
 
 def test_an_http_1_0_answer_without_a_length_is_read_to_its_end() -> None:
     with RawServer(b"HTTP/1.0 200 OK\r\n\r\n" + BODY) as server:
-        assert ask(server.url).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url).said["1"][0].traffic_sts == "1"
 
 
 def test_a_chunked_answer_is_read() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:9], BODY[9:]))
     with RawServer(head + chunks + b"0\r\n\r\n") as server:
-        assert ask(server.url).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url).said["1"][0].traffic_sts == "1"
     with RawServer(head + chunks) as server:
         assert isinstance(failure(server.url), Malformed)
     with RawServer(head + b"zz\r\n" + BODY) as server:
@@ -277,15 +284,15 @@ def test_the_environments_proxies_and_netrc_are_ignored(monkeypatch: pytest.Monk
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("NETRC", str(netrc))
-        assert ask(server.url).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url).said["1"][0].traffic_sts == "1"
     assert proxy.connections == 0
     assert f"Authorization: {AUTHORIZATION}\r\n".encode() in server.requests[0]
 
 
 def test_cookies_are_not_kept() -> None:
     with RawServer(http(BODY, "Set-Cookie: a=b")) as server:
-        ask(server.url)
-        ask(server.url)
+        send_query(server.url)
+        send_query(server.url)
     assert b"cookie" not in server.requests[1].lower()
 
 
@@ -313,7 +320,7 @@ def test_an_error_shows_no_credential_though_the_platform_echoes_them(answer: by
 def test_an_answer_shows_no_credential_though_the_platform_echoes_them() -> None:
     items = [{"requestId": "1", "trafficSts": "1", "remark": ECHO, "sign": SIGN}, {"requestId": "9", "remark": ECHO}]
     with RawServer(http(json.dumps(items).encode())) as server:
-        answer = ask(server.url)
+        answer = send_query(server.url)
     assert_shows_no_credential(repr(answer))
     assert answer.said["1"][0].traffic_sts == "1"
 
@@ -323,7 +330,7 @@ def test_an_answer_shows_no_credential_though_the_platform_echoes_them() -> None
 def test_an_item_that_names_a_credential_is_not_believed(field: str, secret: str) -> None:
     items = [{"requestId": "1", "trafficSts": "1", "oriAmount": "1"} | {field: secret}, {"requestId": secret}]
     with RawServer(http(json.dumps(items).encode())) as server:
-        answer = ask(server.url)
+        answer = send_query(server.url)
     assert_shows_no_credential(repr(answer))
     assert answer.said["1"][0].fault
     assert answer.added[0].request_id == "***"
@@ -334,7 +341,7 @@ def test_the_log_shows_no_credential(caplog: pytest.LogCaptureFixture) -> None:
     for reply in (http(BODY), damaged, http(b"x", "Transfer-Encoding: chunked"), b""):
         with RawServer(reply) as server:
             try:
-                ask(server.url)
+                send_query(server.url)
             except Malformed:
                 logging.getLogger(__name__).debug("that one failed")
     assert_shows_no_credential(caplog.text)

@@ -1,4 +1,4 @@
-"""Which authorities the client takes for an https platform: a file of its own, or what the environment names."""
+"""Which authorities the client trusts for an https platform: a file of its own, or those that the environment names."""
 
 import shutil
 import socket
@@ -8,14 +8,14 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.contract.platform.querying import ask, failure
+from tests.contract.platform.querying import failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, RawServer, http
 from worker.domain.records.query_errors import Unreachable
 
 BODY = b'{"requestId":"1","trafficSts":"1"}'
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 PUBLIC = certifi.where()
-"""Authorities of the world, none of which knows the test's server."""
+"""Public authorities, none of which knows the test's server."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_trusted(server: RawServer, ca_file: str | None = None) -> None:
-    assert ask(server.url, ca_file=ca_file).said["1"][0].traffic_sts == "1"
+    assert send_query(server.url, ca_file=ca_file).said["1"][0].traffic_sts == "1"
 
 
 def assert_not_trusted(server: RawServer, ca_file: str | None = None) -> None:
@@ -49,7 +49,7 @@ def test_the_environment_names_a_file_of_authorities(
     assert_trusted(server)
 
 
-def test_a_folder_of_authorities_is_taken_as_well(
+def test_a_folder_of_authorities_is_accepted_as_well(
     server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # OpenSSL finds an authority in a folder by the hash of its subject: `openssl x509 -noout -hash`.
@@ -64,9 +64,7 @@ def test_a_setting_of_ours_wins_over_the_environment(server: RawServer, monkeypa
     assert_trusted(server, str(CERTIFICATE))
 
 
-def test_the_name_for_requests_wins_over_the_one_for_everybody(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_variable_of_requests_wins_over_the_general_one(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", PUBLIC)
     assert_not_trusted(server)
@@ -83,7 +81,7 @@ def test_other_variables_for_certificates_are_not_read(server: RawServer, monkey
     assert_not_trusted(server)
 
 
-def test_authorities_that_do_not_know_the_platform_make_it_unreachable(server: RawServer) -> None:
+def test_a_platform_that_no_authority_knows_is_unreachable(server: RawServer) -> None:
     assert_not_trusted(server, PUBLIC)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.contract.platform.querying import CREDENTIALS, DEADLINE, NOW, ask, client_of, failure
+from tests.contract.platform.querying import CREDENTIALS, DEADLINE, NOW, client_of, failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Reply, http
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
@@ -40,7 +40,7 @@ def test_an_exchange_ends_at_its_deadline_whatever_is_read(reply: Reply) -> None
     assert server.connections == 1
 
 
-def test_the_cut_is_a_reset_so_that_nothing_is_delivered_later() -> None:
+def test_a_cut_connection_is_reset_so_that_nothing_is_delivered_later() -> None:
     seen: list[bool] = []
     with RawServer(lambda peer: seen.append(peer.wait_for_reset())) as server:
         failure(server.url, deadline=DEADLINE)
@@ -65,7 +65,7 @@ def test_nothing_arrives_where_less_than_a_third_of_the_deadline_is_left(ago: fl
 
 
 class JumpingClock:
-    """Stands still until a moment has come, and then has jumped ahead: a process that was stopped meanwhile."""
+    """Stands still until `come` is set, then jumps ahead: as in a process that was stopped meanwhile."""
 
     boot_id = "test"
 
@@ -74,7 +74,7 @@ class JumpingClock:
         self._jump = jump
 
     def boot(self) -> float:
-        # While a connection is being made the server accepts it; before that there is nothing to wait for.
+        # The server accepts while the connection is being made; before that there is nothing to wait for.
         return self._jump if self._come.wait(0.03) else 0.0
 
     def now(self) -> datetime:
@@ -196,11 +196,11 @@ def test_a_second_address_is_tried_where_the_first_refuses(monkeypatch: pytest.M
         there = ("127.0.0.1", int(server.url.rpartition(":")[2]))
         entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (refusing, there)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
-        assert ask("http://platform.invalid").said["1"][0].traffic_sts == "1"
+        assert send_query("http://platform.invalid").said["1"][0].traffic_sts == "1"
     assert server.connections == 1
 
 
-def test_a_certificate_that_nobody_vouches_for_is_unreachable() -> None:
+def test_a_platform_with_an_untrusted_certificate_is_unreachable() -> None:
     with RawServer(http(BODY), tls=True) as server:
         error = failure(server.url)
     assert isinstance(error, Unreachable)
@@ -208,10 +208,10 @@ def test_a_certificate_that_nobody_vouches_for_is_unreachable() -> None:
     assert server.requests == []
 
 
-def test_every_end_of_a_query_over_tls_is_what_it_is_without() -> None:
+def test_a_query_over_tls_is_answered_or_fails_as_without() -> None:
     trusted = str(CERTIFICATE)
     with RawServer(http(BODY), tls=True) as server:
-        assert ask(server.url, ca_file=trusted).said["1"][0].traffic_sts == "1"
+        assert send_query(server.url, ca_file=trusted).said["1"][0].traffic_sts == "1"
     with RawServer(lambda peer: peer.drip(http(BODY)), tls=True) as server:
         assert isinstance(failure(server.url, deadline=DEADLINE, ca_file=trusted), DeadlineExceeded)
     with RawServer(lambda peer: peer.reset(), tls=True) as server:
@@ -237,6 +237,6 @@ def test_a_base_url_that_would_change_the_request_is_refused(url: str) -> None:
         client_of(url)
 
 
-def test_a_host_that_cannot_be_one_is_unreachable() -> None:
+def test_an_invalid_host_name_is_unreachable() -> None:
     assert isinstance(failure("http://a..b"), Unreachable)
     assert isinstance(failure("http://h:99999"), Unreachable)

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 Row = Mapping[str, Any]
 
 FINAL = {"succeeded": "1", "failed": "-1"}
-"""The final states, and the platform's word for each."""
+"""The final states, and the platform's status of each."""
 
 _TABLES = {
     "orders": "SELECT * FROM recharge_orders ORDER BY id",
@@ -21,13 +21,13 @@ _TABLES = {
     "queries": "SELECT * FROM platform_queries ORDER BY id",
     "rejected": "SELECT payload FROM rejected_orders ORDER BY id",
     "kept_callbacks": "SELECT request_id, payload FROM unmatched_callbacks ORDER BY id",
-    "changes": "SELECT * FROM judged_changes ORDER BY id",
+    "changes": "SELECT * FROM order_history ORDER BY id",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What the billing system sent, as it remembers it."""
+    """What the billing system sent, as it recorded it."""
 
     orders: frozenset[str] = frozenset()
     """Request ids whose enqueue message a broker kept, or whose row was seen."""
@@ -52,7 +52,7 @@ class Recovery:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Everything that is judged."""
+    """Everything that is checked."""
 
     window_seconds: float
     queries_per_window: int
@@ -91,8 +91,8 @@ def collect(
     return Evidence(
         window_seconds=window,
         queries_per_window=queries,
-        arrivals=_look(platform_url, "record")["arrivals"],
-        truth={order["request_id"]: order for order in _look(platform_url, "truth")["orders"]},
+        arrivals=_read(platform_url, "record")["arrivals"],
+        truth={order["request_id"]: order for order in _read(platform_url, "truth")["orders"]},
         sent=sent,
         recovery=recovery,
         clock_was_stepped=clock_was_stepped,
@@ -100,7 +100,7 @@ def collect(
     )
 
 
-def _look(url: str, path: str) -> Any:
+def _read(url: str, path: str) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{url}/simulator/{path}", timeout=10) as answer:
         return json.load(answer)

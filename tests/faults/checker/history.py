@@ -1,13 +1,13 @@
-"""The database's own history of the orders: triggers note each row's birth, each change of its result, and its death.
+"""The database's own history of the orders: triggers record each row's insert, changes and delete.
 
-Whatever a program writes about what it did, the triggers see what was done.
+The triggers see what was done, whatever a program writes about it.
 """
 
 import sqlalchemy
 from sqlalchemy import Connection
 
 _COLUMNS = "order_id, old_state, new_state, old_result, new_result"
-_INSERT = f"INSERT INTO judged_changes ({_COLUMNS}) VALUES"
+_INSERT = f"INSERT INTO order_history ({_COLUMNS}) VALUES"
 _RESULT = "concat_ws('/', {row}.traffic_sts, {row}.ori_amount, {row}.remark)"
 _RESULT_SQLITE = (
     "coalesce({row}.traffic_sts, '') || '/' || coalesce({row}.ori_amount, '') || '/' || coalesce({row}.remark, '')"
@@ -24,7 +24,7 @@ def install(url: str) -> None:
             "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT",
         }.get(kind, "BIGINT AUTO_INCREMENT PRIMARY KEY")
         connection.exec_driver_sql(
-            f"CREATE TABLE judged_changes (id {serial}, order_id BIGINT NOT NULL, old_state VARCHAR(16),"
+            f"CREATE TABLE order_history (id {serial}, order_id BIGINT NOT NULL, old_state VARCHAR(16),"
             " new_state VARCHAR(16), old_result TEXT, new_result TEXT)"
         )
         if kind == "postgresql":
@@ -37,15 +37,15 @@ def install(url: str) -> None:
 def _install_postgresql(connection: Connection) -> None:
     old, new = _RESULT.format(row="OLD"), _RESULT.format(row="NEW")
     connection.exec_driver_sql(
-        f"""CREATE FUNCTION judge_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        f"""CREATE FUNCTION record_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF TG_OP = 'INSERT' THEN {_INSERT} (NEW.id, NULL, NEW.state, NULL, {new});
         ELSIF TG_OP = 'DELETE' THEN {_INSERT} (OLD.id, OLD.state, NULL, {old}, NULL);
         ELSIF OLD.state <> NEW.state OR {old} <> {new} THEN {_INSERT} (NEW.id, OLD.state, NEW.state, {old}, {new});
         END IF; RETURN NULL; END $$"""
     )
     connection.exec_driver_sql(
-        "CREATE TRIGGER judge_changes AFTER INSERT OR UPDATE OR DELETE ON recharge_orders"
-        " FOR EACH ROW EXECUTE FUNCTION judge_change()"
+        "CREATE TRIGGER record_changes AFTER INSERT OR UPDATE OR DELETE ON recharge_orders"
+        " FOR EACH ROW EXECUTE FUNCTION record_change()"
     )
 
 
@@ -58,7 +58,7 @@ def _install_rowwise(connection: Connection, result: str) -> None:
         "UPDATE": f"{_INSERT} (NEW.id, OLD.state, NEW.state, {old}, {new});",
     }
     for event, body in bodies.items():
-        head = f"CREATE TRIGGER judge_{event.lower()} AFTER {event} ON recharge_orders FOR EACH ROW"
+        head = f"CREATE TRIGGER record_{event.lower()} AFTER {event} ON recharge_orders FOR EACH ROW"
         if event == "UPDATE":
             is_sqlite = connection.dialect.name == "sqlite"
             body = f"WHEN {differs} BEGIN {body} END" if is_sqlite else f"BEGIN IF {differs} THEN {body} END IF; END"

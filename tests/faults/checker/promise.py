@@ -1,4 +1,4 @@
-"""The promise, one function for each invariant: each returns what broke it, in words; nothing where it was kept."""
+"""The promise, one function for each invariant: each yields what broke it, in words; nothing where it was kept."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.checker.evidence import FINAL, Evidence, Row, same_amount
-from tests.faults.checker.traces import led_back
+from tests.faults.checker.traces import check_evidence
 
 _BAD_TIMESTAMP = "-9004"
-"""The platform refuses a request whose timestamp is not to its liking by the head alone."""
+"""The platform refuses a request with a bad timestamp by its head alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +21,13 @@ class Verdict:
     smallest_spacing: float | None
     """Seconds between an arrival and the N-th before it, the least of all SIDs; None where no SID had so many."""
     recovery_seconds: float | None
-    """From the end of the fault until the last due order was polled, or settled; None where none was due."""
+    """Seconds from the end of the fault until the last due order was polled, or settled; None where none was due."""
     queries: int
     settled: int
 
 
 def check(evidence: Evidence) -> Verdict:
-    """Judge S1 to S5 and L1."""
+    """Check S1 to S5 and L1."""
     found = [f"{name}: {what}" for name, check in _INVARIANTS.items() for what in check(evidence)]
     spacings = [spacing for spacing, _ in _spacings(evidence)]
     return Verdict(
@@ -67,7 +67,7 @@ def _s2(evidence: Evidence) -> Iterator[str]:
             continue
         truth = evidence.truth.get(order["request_id"])
         if truth is None or not truth["settled"]:
-            yield f"order {order['request_id']} is {order['state']}, and the platform never said so"
+            yield f"order {order['request_id']} is {order['state']}, and the platform never answered so"
         elif truth["outcome"] != FINAL[order["state"]]:
             yield f"order {order['request_id']} is {order['state']}; the truth is {truth['outcome']}"
         elif str(order["traffic_sts"]) != truth["outcome"]:
@@ -75,7 +75,7 @@ def _s2(evidence: Evidence) -> Iterator[str]:
         elif not same_amount(order["ori_amount"], truth["amount"]):
             yield from _wrong_amount(order, truth, misled)
     for change in evidence.changes:
-        # What was cancelled never changes by itself either.
+        # A cancelled order never changes by itself either.
         if change["old_state"] in (*FINAL, "cancelled") and change["new_state"] is not None:
             yield (
                 f"order {change['order_id']} was {change['old_state']} ({change['old_result']}) and became"
@@ -86,25 +86,25 @@ def _s2(evidence: Evidence) -> Iterator[str]:
 
 
 def _given_up_on(evidence: Evidence) -> Iterator[str]:
-    """Asking stops only for an order that was polled alone, three times at least."""
+    """Polling stops only for an order that was polled alone, three times at least."""
     alone = Counter(arrival["ids"][0] for arrival in evidence.arrivals if len(arrival["ids"]) == 1)
     for order in evidence.orders:
-        asked = alone[order["request_id"]] + alone[order["custom_parm"]]
-        if order["state"] == "unresolved" and asked < 3:
-            yield f"order {order['request_id']} is unresolved, and was polled alone {asked} times"
+        polled = alone[order["request_id"]] + alone[order["custom_parm"]]
+        if order["state"] == "unresolved" and polled < 3:
+            yield f"order {order['request_id']} is unresolved, and was polled alone {polled} times"
 
 
 def _wrong_amount(order: Row, truth: Row, misled: set[str]) -> Iterator[str]:
-    """A wrong amount is the platform's own word only where it said one; and where another was expected, it is shown."""
+    """A wrong amount is allowed only where the platform answered it; where another was expected, it needs attention."""
     name, amount = order["request_id"], order["ori_amount"]
     if name not in misled:
         yield f"order {name} has amount {amount}; the truth is {truth['amount']}"
     elif order["expected_amount"] is not None and order["attention"] is None:
-        yield f"order {name} was charged {amount}, {order['expected_amount']} was expected, and nobody is to look at it"
+        yield f"order {name} was charged {amount}, {order['expected_amount']} was expected, and it has no attention"
 
 
 def _s3(evidence: Evidence) -> Iterator[str]:
-    """No accepted order is lost; no refused input without a record; what the broker kept is applied."""
+    """No accepted order is lost; every refused input is recorded; what the broker accepted is applied."""
     there = {order["request_id"] for order in evidence.orders}
     for change in evidence.changes:
         if change["new_state"] is None:
@@ -124,8 +124,8 @@ def _s3(evidence: Evidence) -> Iterator[str]:
 
 def _lost_callbacks(evidence: Evidence) -> Iterator[str]:
     kept = {row["request_id"] for row in evidence.kept_callbacks}
-    noted = {event["order_id"] for event in evidence.events if event["source"] == "callback"}
-    kept |= {order["request_id"] for order in evidence.orders if order["id"] in noted}
+    recorded = {event["order_id"] for event in evidence.events if event["source"] == "callback"}
+    kept |= {order["request_id"] for order in evidence.orders if order["id"] in recorded}
     for callback in evidence.sent.callbacks:
         name = callback["requestId"]
         if callback.get("trafficSts") in ("1", "-1") and name not in kept:
@@ -142,7 +142,7 @@ def _s4(evidence: Evidence) -> Iterator[str]:
         ids = list(arrival["ids"])
         by_wrong_clock = evidence.clock_was_stepped and arrival.get("status_code") == _BAD_TIMESTAMP
         if arrival["outcome"] in ("open", "broken") or by_wrong_clock:
-            # Cut before its body came, or refused before a look at it: what it held was never seen.
+            # Cut before its body came, or refused before it was read: its ids were never seen.
             continue
         if not 1 <= len(ids) <= 100:
             yield f"arrival {arrival['number']} polls {len(ids)} ids"
@@ -151,7 +151,7 @@ def _s4(evidence: Evidence) -> Iterator[str]:
                 yield f"arrival {arrival['number']} names {one} {count} times"
         accounts = {account_of.get((arrival["id_kind"], one)) for one in ids}
         if len(accounts) > 1 or None in accounts:
-            yield f"arrival {arrival['number']} asks for orders of {sorted(map(str, accounts))}, not of one account"
+            yield f"arrival {arrival['number']} polls orders of {sorted(map(str, accounts))}, not of one account"
 
 
 def _l1(evidence: Evidence) -> Iterator[str]:
@@ -169,14 +169,14 @@ def _recoveries(evidence: Evidence) -> Iterator[tuple[str, float | None]]:
     if recovery is None:
         return
     done = {order["request_id"] for order in evidence.orders if order["state"] in (*FINAL, "cancelled")}
-    asked: dict[str, float] = {}
+    polled: dict[str, float] = {}
     for arrival in evidence.arrivals:
         if arrival["monotonic"] >= recovery.healed_at:
             for name in arrival["ids"]:
-                asked.setdefault(name, arrival["monotonic"] - recovery.healed_at)
+                polled.setdefault(name, arrival["monotonic"] - recovery.healed_at)
     for name in sorted(recovery.due):
-        # Who settled without being asked again was settled by an earlier answer, or by a callback.
-        yield name, asked.get(name, 0.0 if name in done else None)
+        # An order that settled without another poll was settled by an earlier answer, or by a callback.
+        yield name, polled.get(name, 0.0 if name in done else None)
 
 
 _INVARIANTS: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
@@ -184,6 +184,6 @@ _INVARIANTS: Mapping[str, Callable[[Evidence], Iterator[str]]] = {
     "S2": _s2,
     "S3": _s3,
     "S4": _s4,
-    "S5": led_back,
+    "S5": check_evidence,
     "L1": _l1,
 }

@@ -1,16 +1,16 @@
-"""S5: what a settled order leads back to."""
+"""S5: the evidence of a settled order."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.faults.checker.evidence import FINAL, Evidence, Row, same_amount
 
-_Told = tuple[str, str | None, str | None]
-"""Status, amount and remark, as they were said."""
+_Item = tuple[str, str | None, str | None]
+"""Status, amount and remark, as they were answered."""
 
 
-def led_back(evidence: Evidence) -> Iterator[str]:
-    """Every settled order leads to the query or callback that settled it, and to the item's own words."""
+def check_evidence(evidence: Evidence) -> Iterator[str]:
+    """Every settled order names the query or callback that settled it, and keeps the item's own words."""
     queries = {query["id"]: query for query in evidence.queries}
     settling: dict[int, list[Row]] = defaultdict(list)
     for event in evidence.events:
@@ -27,7 +27,7 @@ def led_back(evidence: Evidence) -> Iterator[str]:
         if event["source"] != order["settled_by"]:
             yield f"order {name} was settled by {order['settled_by']!r}, its event says {event['source']!r}"
         if not event["detail"]:
-            yield f"order {name} was settled by words that nobody kept"
+            yield f"order {name} was settled by an item whose words were not kept"
         if event["source"] == "query":
             faults = _by_query(order, event, queries.get(event["query_id"]), evidence)
         else:
@@ -39,38 +39,38 @@ def _by_query(order: Row, event: Row, query: Row | None, evidence: Evidence) -> 
     if query is None or query["outcome"] != "answered":
         yield f"names query {event['query_id']}, which was not answered"
         return
-    asked = set(query["polled_ids"].split(","))
-    names = {order["request_id"], order["custom_parm"]} & asked
+    polled = set(query["polled_ids"].split(","))
+    names = {order["request_id"], order["custom_parm"]} & polled
     if not names:
         yield f"names query {query['id']}, which did not poll it"
-    told = [
+    answered = [
         (status, amount, remark)
         for arrival in evidence.arrivals
-        if set(arrival["ids"]) == asked
+        if set(arrival["ids"]) == polled
         for one, status, amount, remark in arrival["told"]
         if one in names
     ]
-    if not any(_is_the_word(order, event, word) for word in told):
-        yield f"was settled by {_written(order)}; the platform said {told}"
+    if not any(_agrees(order, event, item) for item in answered):
+        yield f"was settled by {_written(order)}; the platform answered {answered}"
 
 
 def _by_callback(order: Row, event: Row, evidence: Evidence) -> Iterator[str]:
-    told = [
+    called_back = [
         (callback["trafficSts"], callback.get("oriAmount"), callback.get("remark"))
         for callback in evidence.sent.callbacks
         if callback["requestId"] == order["request_id"]
     ]
-    if not any(_is_the_word(order, event, word) for word in told):
-        yield f"was settled by {_written(order)}; callbacks said {told}"
+    if not any(_agrees(order, event, item) for item in called_back):
+        yield f"was settled by {_written(order)}; callbacks said {called_back}"
 
 
-def _is_the_word(order: Row, event: Row, word: _Told) -> bool:
-    status, amount, remark = word
+def _agrees(order: Row, event: Row, item: _Item) -> bool:
+    status, amount, remark = item
     return all(
         str(row["traffic_sts"]) == status and same_amount(row["ori_amount"], amount) and row["remark"] == remark
         for row in (order, event)
     )
 
 
-def _written(order: Row) -> _Told:
+def _written(order: Row) -> _Item:
     return str(order["traffic_sts"]), str(order["ori_amount"]), order["remark"]

@@ -1,1 +1,1 @@
-"""The scenarios, by what fails: each function plays one fault in a testbed of its own."""
+"""The scenarios, by what fails: each function does one fault in a testbed of its own."""

@@ -1,4 +1,4 @@
-"""What befalls an answer: garbage, items that are missing, foreign, doubled or false, and ids that spoil a batch."""
+"""Faults of answers: garbage, items that are missing, foreign, doubled or false, and ids that spoil a batch."""
 
 from collections import Counter
 from decimal import Decimal
@@ -16,16 +16,16 @@ _GARBAGE = (
     *("deep", "wrong-types", "gzip-bomb"),
 )
 _GARBAGE_MEMORY = 32 * 1024
-"""KiB that garbage may cost a process at its worst: half of what the bomb becomes, eight times what may be read."""
+"""The most KiB that garbage may cost a process: half of the decoded bomb, eight times what may be read."""
 
 _ITEM_FAULTS = (
     *("absent", "foreign", "duplicate", "conflict", "wrong-amount", "wrong-appid", "wrong-mobile"),
     *("wrong-custom-parm", "unknown-status", "colliding-keys"),
 )
 _UNBELIEVABLE = ("conflict", "wrong-appid", "wrong-mobile", "wrong-custom-parm", "unknown-status", "colliding-keys")
-"""Whoever knows the order can tell that such an item is not to be believed."""
+"""The worker can detect from the order that such an item must not be believed."""
 _FALSE_AMOUNT = Decimal("9999.99")
-"""What `wrong-amount` says."""
+"""The amount that `wrong-amount` answers."""
 
 
 @fault(17, "garbage instead of an answer, of every kind", scale=_SHORTEST, seconds=120)
@@ -40,10 +40,10 @@ def fault_17_garbage_comes_back(testbed: Testbed) -> None:
         testbed.wait_until_settled(strike(testbed, f"garbage-{kind}", orders=3))
     for kind in kinds:
         for one in exchanges(testbed, f"garbage-{kind}"):
-            # A byte order mark before a sound answer keeps nobody from reading it.
+            # A byte order mark before a good answer does not keep it from being read.
             assert one.settled == 0 or kind == "bom", f"{kind} settled {one.settled} orders"
     after = peaks(worker.children())
-    assert before.keys() == after.keys(), "a process did not outlive the garbage"
+    assert before.keys() == after.keys(), "a process did not survive the garbage"
     growth = max(after[pid] - before[pid] for pid in before)
     assert growth < _GARBAGE_MEMORY, f"garbage cost a process {growth} KiB"
     testbed.observed(f"garbage cost a process at most {growth} KiB of memory, at its peak")
@@ -54,14 +54,14 @@ def fault_18_items_are_spoilt(testbed: Testbed) -> None:
     testbed.worker()
     testbed.beat()
     testbed.trouble(shares=dict.fromkeys(_ITEM_FAULTS, 0.09))
-    known = testbed.place(60, told=("custom_parm", "expected_amount"))
-    # Where no amount was expected, nobody knows better: a false one is the platform's word.
-    unknown = testbed.place(30, told=("custom_parm",))
-    eventually(lambda: set(_ITEM_FAULTS) <= _spoilt(testbed).keys(), "items spoilt in every way")
+    known = testbed.place(60, sent_fields=("custom_parm", "expected_amount"))
+    # Where no amount was expected, a false one cannot be detected: the platform's answer counts.
+    unknown = testbed.place(30, sent_fields=("custom_parm",))
+    eventually(lambda: set(_ITEM_FAULTS) <= _spoilt(testbed).keys(), "items spoilt by every fault")
     testbed.rest(2 * testbed.scale.window)
     testbed.trouble()
     testbed.injected(sum(_spoilt(testbed).values()))
-    # The others go on; what was not believed is polled again, and told truly now.
+    # The others settle; items that were not believed are polled again, and now answered truly.
     testbed.wait_until_settled(known + unknown)
     _check_events(testbed)
     _check_amounts(testbed, set(known))
@@ -74,7 +74,7 @@ def _spoilt(testbed: Testbed) -> Counter[str]:
 
 
 def _check_events(testbed: Testbed) -> None:
-    """Each item that could not be believed settled nothing, and stands in an event of its order."""
+    """Each item that could not be believed settled nothing, and is in an event of its order."""
     statement = (
         "SELECT o.request_id FROM order_events e JOIN recharge_orders o ON o.id = e.order_id"
         " WHERE e.kind = 'not_believed'"
@@ -86,13 +86,13 @@ def _check_events(testbed: Testbed) -> None:
 
 
 def _check_amounts(testbed: Testbed, known: set[str]) -> None:
-    """A false amount is kept as it was told, and shown to a person wherever something tells that it is false."""
+    """A false amount is kept as it was answered, and needs attention wherever it can be detected."""
     rows = testbed.rows("SELECT request_id, state, ori_amount, attention FROM recharge_orders")
     for name, state, amount, attention in rows:
         if amount is not None and Decimal(str(amount)) == _FALSE_AMOUNT:
             # Nothing is charged for a failed order.
             is_seen = name in known or state == "failed"
-            assert attention is not None or not is_seen, f"order {name}, {state}: nobody is to look at {amount}"
+            assert attention is not None or not is_seen, f"order {name}, {state}: {amount} has no attention"
 
 
 @fault(21, "an id for which the platform refuses the whole batch", scale=_SHORTEST, seconds=150)
@@ -106,9 +106,9 @@ def fault_21_one_id_makes_the_platform_refuse_the_batch(testbed: Testbed) -> Non
     # Ticks begin once all are there: the first batch holds all of them.
     testbed.beat()
     eventually(lambda: _sizes_refused(testbed), "a batch refused")
-    # What comes meanwhile is polled beside the suspects.
+    # Orders that come meanwhile are polled in between the suspects.
     testbed.wait_until_settled(testbed.place(5))
-    # Refused in turn: all, all as suspects, 50, 25, 13, 7, 4, 2 and 1. Where each half that is refused is asked first,
+    # Refused in turn: all, all as suspects, 50, 25, 13, 7, 4, 2 and 1. Where each refused half is polled first,
     # the back-off grows to 1 + 2 + 4 + 8 + 3 * 15 windows, before the seven others are answered.
     others = [name for name in names if name != poison]
     testbed.wait_until_settled(others, seconds=testbed.bound(queries=16, backoff_windows=60))
@@ -118,9 +118,9 @@ def fault_21_one_id_makes_the_platform_refuse_the_batch(testbed: Testbed) -> Non
     testbed.injected(len(sizes))
     testbed.observed(f"refused were batches of {', '.join(map(str, sizes))}")
     if testbed.rng.random() < 0.5:
-        _leave_to_a_person(testbed, poison)
+        _wait_until_given_up(testbed, poison)
     testbed.trouble()
-    # The one that was always refused is polled as any other that was asked a while ago.
+    # The order that was always refused is polled like any other that was polled a while ago.
     testbed.heal(bound=testbed.bound(queries=2, backoff_windows=15))
 
 
@@ -128,7 +128,7 @@ def _sizes_refused(testbed: Testbed) -> list[int]:
     return [arrival["id_count"] for arrival in testbed.arrivals() if arrival["detail"] == "refuse"]
 
 
-def _leave_to_a_person(testbed: Testbed, poison: str) -> None:
+def _wait_until_given_up(testbed: Testbed, poison: str) -> None:
     """Refused alone three times, with answers to others in between, an order is polled no more."""
 
     def is_left() -> bool:

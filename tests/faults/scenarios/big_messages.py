@@ -1,4 +1,4 @@
-"""What one message does that is too big, or whose envelope is odd."""
+"""Faults of single messages: too big, or with an odd envelope."""
 
 import json
 import time
@@ -13,10 +13,10 @@ from tests.support.memory import peaks
 from tests.support.waiting import eventually
 
 _AT_LAST = 120.0
-"""Seconds after which it is no use to wait any longer."""
+"""Seconds after which waiting ends."""
 _MARK = "somebody-elses-"
 _MOST_GROWTH = 200 * 1024
-"""KiB that any one message may cost a process, at its peak."""
+"""The most KiB that one message may cost a process."""
 _LIST_TASKS = ("enqueue_orders", "record_callbacks", "cancel_orders", "check_orders")
 
 
@@ -48,7 +48,7 @@ def fault_33_messages_are_too_big(testbed: Testbed) -> None:
         began = time.monotonic()
         wait_until_taken_in(testbed, name, seconds=_AT_LAST)
         waits[name] = time.monotonic() - began
-        testbed.observed(f"{name}: others were taken in after {waits[name]:.1f} s")
+        testbed.observed(f"{name}: others were stored after {waits[name]:.1f} s")
     if testbed.broker.valkey is not None:
         _push_odd_envelopes(testbed)
     testbed.sent.refused.update(refused)
@@ -85,7 +85,7 @@ def _check_each_is_kept_once(testbed: Testbed, marks: list[str]) -> None:
 
 
 def _push_odd_envelopes(testbed: Testbed) -> None:
-    """Envelopes that kombu would have written, but for their delivery tag; the other messages go on within seconds."""
+    """Send envelopes as kombu writes them, but for their delivery tag; other messages are handled within seconds."""
     assert testbed.broker.valkey is not None
     envelope = {
         "body": "W1tdLCB7fSwge31d",
@@ -111,4 +111,4 @@ def _push_odd_envelopes(testbed: Testbed) -> None:
         began = time.monotonic()
         testbed.wait_for_rows(sorted(names), seconds=SOON)
         testbed.sent.orders.update(names)
-        testbed.observed(f"a delivery tag of {tag!r}: 80 others were taken in after {time.monotonic() - began:.1f} s")
+        testbed.observed(f"a delivery tag of {tag!r}: 80 others were stored after {time.monotonic() - began:.1f} s")

@@ -1,4 +1,4 @@
-"""What befalls the broker: killed, emptied, filled up, black-holed, stopped."""
+"""Faults of the broker: killed, emptied, filled up, black-holed, stopped."""
 
 import os
 import signal
@@ -19,15 +19,15 @@ from tests.support.waiting import eventually
 
 _SOCKET_TIMEOUT = 10.0
 """Seconds that the worker waits for an answer of Redis. Not scaled down, as the waits between two attempts are not."""
-_ASKED_AGAIN_SECONDS = 60.0
+_QUERIED_AGAIN_SECONDS = 60.0
 _TAKEN_AGAIN_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _MOMENTS = (Point.GRANT_BEFORE_COMMIT, Point.GRANT_AFTER_COMMIT, Point.WRITE_BACK_BEGINS)
 _FILLING = b"x" * 10_000
 _ROOM = 500_000
-"""Bytes that a tiny Redis has beside what it holds already."""
-_TOLD = (OperationalError, redis.RedisError)
-"""How kombu tells a sender that the broker has not taken a message."""
+"""Bytes that a tiny Redis may hold beyond its present data."""
+_NOT_ACCEPTED = (OperationalError, redis.RedisError)
+"""The errors by which kombu reports that the broker has not accepted a message."""
 
 
 @fault(5, "Redis killed and restarted without persistence", brokers=("redis",))
@@ -41,8 +41,8 @@ def fault_05_redis_is_killed_and_comes_back_empty(testbed: Testbed) -> None:
         names = _work(testbed)
         valkey.kill()
         testbed.injected()
-        with _asked_without_a_broker(testbed, names) as began:
-            assert not _takes(testbed), "a dead Redis took an order"
+        with _queried_without_a_broker(testbed, names) as began:
+            assert not _takes(testbed), "a dead Redis accepted an order"
         testbed.rest(2.0)
         valkey.start()
         longest = max(longest, time.monotonic() - began)
@@ -67,9 +67,9 @@ def fault_06_redis_is_flushed_and_filled_up(testbed: Testbed) -> None:
         names = _work(testbed)
         with _tiny_memory(valkey, policy):
             testbed.injected()
-            with _asked_without_a_broker(testbed, names):
-                # One that evicts takes an order, and may throw it out again: nobody relies on it.
-                assert not _takes(testbed) or policy != "noeviction", "a full Redis took an order"
+            with _queried_without_a_broker(testbed, names):
+                # A Redis that evicts accepts an order and may evict it again: nothing depends on it.
+                assert not _takes(testbed) or policy != "noeviction", "a full Redis accepted an order"
         _taken_again(testbed, f"a tiny maxmemory with {policy}", time.monotonic())
     testbed.heal(bound=testbed.bound(queries=2, extra=_reconnect_seconds(testbed.scale.reservation)))
 
@@ -79,20 +79,20 @@ def fault_07_the_brokers_sockets_are_black_holes(testbed: Testbed) -> None:
     testbed.worker()
     testbed.beat()
     proxy = testbed.broker.proxy
-    # Those that are there carry nothing any more, and nobody is told; new ones work.
+    # Open connections carry nothing any more, and are not closed; new ones work.
     names = _work(testbed)
     began = time.monotonic()
     proxy.strand()
     testbed.injected()
-    with _asked_without_a_broker(testbed, names):
+    with _queried_without_a_broker(testbed, names):
         pass
     taken = _taken_again(testbed, "all connections were half open", began)
     _expect(testbed, taken)
-    # New ones carry nothing either, for a while.
+    # New connections carry nothing either, for a while.
     names = _work(testbed)
     proxy.set(Mode.HOLD)
     testbed.injected()
-    with _asked_without_a_broker(testbed, names):
+    with _queried_without_a_broker(testbed, names):
         testbed.rest(20.0, least=10.0)
     proxy.set(Mode.PASS)
     _taken_again(testbed, "the black hole was gone", time.monotonic())
@@ -107,8 +107,8 @@ def fault_08_redis_is_stopped(testbed: Testbed) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         testbed.injected()
-        with _asked_without_a_broker(testbed, names) as began:
-            assert not _takes(testbed), "a stopped Redis took an order"
+        with _queried_without_a_broker(testbed, names) as began:
+            assert not _takes(testbed), "a stopped Redis accepted an order"
         time.sleep(max(0.0, began + _STOP_SECONDS - time.monotonic()))
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -117,7 +117,7 @@ def fault_08_redis_is_stopped(testbed: Testbed) -> None:
 
 
 def _work(testbed: Testbed, count: int = 300) -> list[str]:
-    """Orders in the table, some of them settled by now: the fault meets a pass anywhere, and two queries are left."""
+    """Orders in the table, some of them settled: the fault meets a pass at any moment, and two queries are left."""
     names = testbed.place(count)
     left = testbed.rng.randrange(count - 180, count)
 
@@ -144,55 +144,55 @@ def _reconnect_seconds(outage: float) -> float:
 
 
 @contextmanager
-def _asked_without_a_broker(testbed: Testbed, names: list[str]) -> Iterator[float]:
-    """The broker is away: whatever else is tried meanwhile, orders that are in the table are polled and settled.
+def _queried_without_a_broker(testbed: Testbed, names: list[str]) -> Iterator[float]:
+    """The broker is away: during the context, orders that are in the table are polled and settled.
 
     Yields when that began, on the monotonic clock.
     """
     began, seen = time.monotonic(), len(testbed.arrivals())
     states = testbed.states()
     assert any(states[name] == "pending" for name in names), "nothing is left to be polled"
-    testbed.wait_for_arrivals(seconds=_ASKED_AGAIN_SECONDS)
-    testbed.observed(f"asked {time.monotonic() - began:.1f} s after the fault began")
+    testbed.wait_for_arrivals(seconds=_QUERIED_AGAIN_SECONDS)
+    testbed.observed(f"queried {time.monotonic() - began:.1f} s after the fault began")
     yield began
-    testbed.wait_until_settled(names, seconds=_ASKED_AGAIN_SECONDS)
+    testbed.wait_until_settled(names, seconds=_QUERIED_AGAIN_SECONDS)
     count = len(testbed.arrivals()) - seen
     testbed.observed(f"{count} queries in {time.monotonic() - began:.1f} s without a broker")
 
 
 def _takes(testbed: Testbed) -> list[str]:
-    """Send one order; returns it where the broker takes it. Where it does not, the sender is told.
+    """Send one order; returns it where the broker accepts it. Where it does not, the sender gets an error.
 
-    It does not count as sent: a broker may lose what it takes as long as it is not itself.
+    It does not count as sent: a faulty broker may lose what it accepts.
     """
     try:
         taken = testbed.place(1, wait=False)
-    except _TOLD:
+    except _NOT_ACCEPTED:
         return []
     testbed.sent.orders.difference_update(taken)
     return taken
 
 
 def _expect(testbed: Testbed, taken: list[str]) -> None:
-    """The broker was well all the time, so what it took must come into the table.
+    """The broker was well all the time, so the orders that it accepted must come into the table.
 
-    But for one message on Redis: it hands one out over the connection that it does not know to be dead.
+    On Redis one may be missing: it delivers one message over a connection that it does not know to be dead.
     """
     lost = 1 if testbed.broker.kind == "redis" else 0
     eventually(
         lambda: len({*taken} - testbed.states().keys()) <= lost,
-        f"the orders that {testbed.broker.kind} took",
+        f"the orders that {testbed.broker.kind} accepted",
         seconds=_TAKEN_AGAIN_SECONDS,
         every=0.2,
     )
     missing = {*taken} - testbed.states().keys()
     testbed.sent.orders.update({*taken} - missing)
     if missing:
-        testbed.observed("Redis handed a message out over a dead connection")
+        testbed.observed("Redis delivered a message over a dead connection")
 
 
 def _taken_again(testbed: Testbed, fault: str, since: float) -> list[str]:
-    """Return once orders of a program that has lived through the fault come into the table again; all it has sent."""
+    """Wait until orders of a program that ran through the fault come into the table; returns all that it sent."""
     taken: list[str] = []
 
     def has_arrived() -> bool:
@@ -201,21 +201,21 @@ def _taken_again(testbed: Testbed, fault: str, since: float) -> list[str]:
         return not testbed.states().keys().isdisjoint(taken)
 
     rest = since + _TAKEN_AGAIN_SECONDS - time.monotonic()
-    eventually(has_arrived, f"an order that is taken in again: {fault}", seconds=rest)
-    testbed.observed(f"orders were taken in again {time.monotonic() - since:.1f} s after: {fault}")
+    eventually(has_arrived, f"an order that is enqueued again: {fault}", seconds=rest)
+    testbed.observed(f"orders were enqueued again {time.monotonic() - since:.1f} s after: {fault}")
     return taken
 
 
 @contextmanager
 def _tiny_memory(valkey: EmbeddedValkey, policy: str) -> Iterator[None]:
-    """Redis, full to the brim with somebody else's data."""
+    """Fill Redis with the data of another program."""
     with valkey.client() as client:
         client.config_set("maxmemory-policy", policy)
         client.config_set("maxmemory", _used(client) + _ROOM)
         try:
             _fill(client)
             if policy == "noeviction":
-                # The smallest message is refused as well, whatever the buffers of its clients give back.
+                # The smallest message is refused as well, whatever memory the buffers of its clients free.
                 client.config_set("maxmemory", _used(client) - _ROOM // 2)
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What befalls the clocks: stepped by an hour, both ways, and back again."""
+"""Faults of the clocks: stepped by an hour, in both directions, and back again."""
 
 import signal
 import time
@@ -14,7 +14,7 @@ _BUSY_MACHINE_SECONDS = 5.0
 
 @fault(20, "the worker's clock and the database's clock stepped by an hour, both ways", seconds=120.0)
 def fault_20_the_clocks_are_stepped_by_an_hour(testbed: Testbed) -> None:
-    # By a clock that is an hour slow, too, their grace is over.
+    # Their grace is over even by a clock that is an hour slow.
     testbed.order_age = 3 * _HOUR
     testbed.worker()
     beat = testbed.beat()
@@ -33,10 +33,10 @@ def fault_20_the_clocks_are_stepped_by_an_hour(testbed: Testbed) -> None:
             testbed.points.let_go(Point.WRITE_BACK_BEGINS)
             testbed.injected()
             fresh = testbed.place(5)
-            waits.append(_wait_until_asked(testbed, fresh, f"{clock} by {offset:+g} s {moment}"))
+            waits.append(_wait_until_polled(testbed, fresh, f"{clock} by {offset:+g} s {moment}"))
             placed += fresh
     testbed.observed(
-        f"asked {max(waits):.1f} s after a step at the latest; a reservation is {testbed.scale.reservation:g} s"
+        f"polled {max(waits):.1f} s after a step at the latest; a reservation is {testbed.scale.reservation:g} s"
     )
     testbed.wait_until_settled(placed)
 
@@ -58,27 +58,27 @@ def _reach(testbed: Testbed, moment: str) -> list[str]:
     return names
 
 
-def _wait_until_asked(testbed: Testbed, names: list[str], step: str) -> float:
+def _wait_until_polled(testbed: Testbed, names: list[str], step: str) -> float:
     """Seconds until these orders, which are due, were polled: one full reservation at most, and a back-off.
 
-    By the grants, not the arrivals: from a host whose clock is ahead the platform takes no timestamp, and so it refuses
-    the query without a look at its ids. Therefore the back-off, and one query more: that query's orders are suspects,
-    which take turns with all others.
+    By the grants, not the arrivals: the platform accepts no timestamp of a host whose clock is ahead, and so it refuses
+    the query without reading its ids. So the bound has a back-off, and one query more: that query's orders are
+    suspects, which take turns with all others.
     """
     began = time.monotonic()
-    asking = f"SELECT 1 FROM platform_queries WHERE polled_ids LIKE '%%{names[0]}%%' AND outcome <> 'unsent'"
+    find_query = f"SELECT 1 FROM platform_queries WHERE polled_ids LIKE '%%{names[0]}%%' AND outcome <> 'unsent'"
     backoffs = [0.0]
 
-    def is_asked() -> bool:
+    def is_polled() -> bool:
         backoffs.extend(row[0] for row in testbed.rows("SELECT backoff_seconds FROM account_states"))
-        return bool(testbed.rows(asking))
+        return bool(testbed.rows(find_query))
 
-    eventually(is_asked, f"a query about orders that are due, after a step of the {step}", seconds=60.0)
+    eventually(is_polled, f"a query about orders that are due, after a step of the {step}", seconds=60.0)
     seconds = time.monotonic() - began
     scale, backoff = testbed.scale, max(backoffs)
     # Without a beat a process ticks by itself after its patience.
     bound = scale.patience + scale.reservation + _BUSY_MACHINE_SECONDS
     if backoff:
         bound += backoff + scale.reservation
-    assert seconds <= bound, f"asked {seconds:.1f} s after a step of the {step}; the bound is {bound:.1f} s"
+    assert seconds <= bound, f"polled {seconds:.1f} s after a step of the {step}; the bound is {bound:.1f} s"
     return seconds

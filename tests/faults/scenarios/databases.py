@@ -1,4 +1,4 @@
-"""What befalls the database: killed, mute, locked, stormed."""
+"""Faults of the database: killed, muted, locked, with a storm of transactions."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +15,12 @@ from tests.faults.testbed import Scale, Testbed
 from tests.support.proxy import Mode
 from tests.support.waiting import eventually
 
-# A session that stands idle in a transaction is ended after the deadline: this leaves time to strike.
+# A session that is idle in a transaction is ended after the deadline: this leaves time to strike.
 _UNHURRIED = Scale(deadline=2.0)
 
 
 def _hold(testbed: Testbed, point: Point) -> list[str]:
-    """Place orders, and let the process that polls them stand still at a point of its pass; returns their ids."""
+    """Place orders, and hold the process that polls them at a point of its pass; returns their ids."""
     testbed.points.arm(point, Strike.WAIT)
     names = testbed.place(10, wait=False)
     testbed.wait_until_struck(point)
@@ -28,12 +28,12 @@ def _hold(testbed: Testbed, point: Point) -> list[str]:
 
 
 def _hold_with_an_answer(testbed: Testbed, point: Point) -> list[str]:
-    """Likewise at a point after the exchange, and the platform has answered about these orders."""
+    """Place orders, and hold the process at a point after the platform has answered about them; returns their ids."""
     for _ in range(5):
         names = _hold(testbed, point)
         if _answers_about(testbed, names):
             return names
-        # On a busy machine a query may miss its deadline; its end is written back, too.
+        # On a busy machine a query may miss its deadline; that failure is written back, too.
         testbed.points.let_go(point)
         testbed.wait_until_settled(names)
     raise AssertionError("the platform answered no query in time")
@@ -54,13 +54,13 @@ def fault_09_a_grants_commit_or_its_acknowledgement_is_lost(testbed: Testbed) ->
     testbed.worker()
     testbed.beat()
     unheard: list[int] = []
-    ways: list[Callable[[], None]] = [
+    losses: list[Callable[[], None]] = [
         lambda: _kill_before_the_commit(testbed),
         lambda: _kill_at_the_commit(testbed),
         lambda: unheard.append(_lose_the_acknowledgement(testbed, and_kill=False)),
         lambda: unheard.append(_lose_the_acknowledgement(testbed, and_kill=True)),
     ]
-    for lose_a_grant in testbed.rng.sample(ways, 3):
+    for lose_a_grant in testbed.rng.sample(losses, 3):
         lose_a_grant()
         testbed.injected()
     check_each_is_sent_once(testbed, unsent=unheard)
@@ -78,7 +78,7 @@ def _kill_before_the_commit(testbed: Testbed) -> None:
 
 
 def _kill_at_the_commit(testbed: Testbed) -> None:
-    """Whether the COMMIT went through, and the word of it, is for the moment to decide."""
+    """The moment decides whether the COMMIT went through, and whether it was acknowledged."""
     names = _hold(testbed, Point.GRANT_BEFORE_COMMIT)
     testbed.points.let_go(Point.GRANT_BEFORE_COMMIT)
     testbed.rest(0.03)
@@ -89,7 +89,7 @@ def _kill_at_the_commit(testbed: Testbed) -> None:
 
 
 def _lose_the_acknowledgement(testbed: Testbed, *, and_kill: bool) -> int:
-    """The COMMIT reaches the server, and its answer nobody; returns the query that was granted by it."""
+    """The COMMIT reaches the server, and its answer is lost; returns the query that it granted."""
     proxy = testbed.database.proxy
     assert proxy is not None
     known, seen = newest_query(testbed), len(testbed.arrivals())
@@ -106,9 +106,9 @@ def _lose_the_acknowledgement(testbed: Testbed, *, and_kill: bool) -> int:
     if and_kill:
         testbed.database.start()
     testbed.wait_until_settled(names)
-    assert outcome_of(testbed, query) == "lost", f"the unheard query is {outcome_of(testbed, query)}"
+    assert outcome_of(testbed, query) == "lost", f"the unacknowledged query is {outcome_of(testbed, query)}"
     early = opens_at - testbed.arrivals()[seen]["monotonic"]
-    assert early <= 0, f"the reservation did not stand: the next query came {early:.3f} s too early"
+    assert early <= 0, f"the reservation was not kept: the next query came {early:.3f} s too early"
     return query
 
 
@@ -130,7 +130,7 @@ def _lose_a_write_back(testbed: Testbed, outage: str) -> None:
     testbed.database.kill()
     testbed.points.let_go(point)
     if outage == "long":
-        # The write-back insists for one reservation, and waits for 2 s at most between two of its attempts.
+        # The write-back retries for one reservation, and waits for 2 s at most between two of its attempts.
         least = testbed.scale.reservation + 2.1
         testbed.rest(least + 2 * testbed.scale.window, least=least)
     else:
@@ -141,9 +141,9 @@ def _lose_a_write_back(testbed: Testbed, outage: str) -> None:
     outcome, answers = outcome_of(testbed, query), _answers_about(testbed, names)
     if outage == "long":
         assert outcome == "lost", f"the query is {outcome}, and its write-back cannot have outlasted the outage"
-    # Written by the insistence, or asked again: one of the two, and not both.
+    # Written by a retry, or queried again: one of the two, and not both.
     assert (outcome, answers > 1) in (("answered", False), ("lost", True)), f"{outcome}, and answered {answers} times"
-    testbed.observed(f"outage {outage}: {'asked again' if answers > 1 else 'written all the same'}")
+    testbed.observed(f"outage {outage}: {'queried again' if answers > 1 else 'written by a retry'}")
 
 
 @fault(11, "the budget's row locked from outside for ten windows", databases=ALL_DATABASES)
@@ -155,29 +155,29 @@ def fault_11_the_budgets_row_is_locked_for_ten_windows(testbed: Testbed) -> None
     if not in_mid_query:
         testbed.wait_until_settled(names)
         testbed.rest(testbed.scale.reservation)
-    # Long exchanges: an answer that is written at once would shut a slot that was opened too early.
+    # Long exchanges: an answer that is written at once would close a slot that was opened too early.
     testbed.trouble(latency=f"fixed:{0.6 * testbed.scale.deadline:g}")
     with _budget_locked(testbed):
         locked_at = time.monotonic()
         testbed.points.let_go(Point.WRITE_BACK_BEGINS)
-        # On SQLite who locks one row locks all: their rows come when the lock is gone.
+        # On SQLite a lock of one row locks all: their rows come when the lock is gone.
         names += testbed.place(350, wait=False)
         testbed.rest(11 * testbed.scale.window, least=10 * testbed.scale.window)
         seen = testbed.arrivals()
     testbed.injected()
     testbed.observed(f"locked {'in mid-query' if in_mid_query else 'between queries'}")
-    # One query more may be sent at once: a grant that waited for the lock is too old to be sent, and its slot is spent.
+    # Only one more query may be sent at once: a grant that waited for the lock is too old to send, its slot is spent.
     testbed.heal(bound=testbed.bound(queries=6))
     # Granted before the lock, a query may have been sent by its deadline.
     late = [one["number"] for one in seen if one["monotonic"] > locked_at + testbed.scale.deadline]
-    assert not late, f"asked while the budget was locked: arrivals {late}"
+    assert not late, f"queried while the budget was locked: arrivals {late}"
     testbed.wait_until_settled(names)
-    assert len(testbed.arrivals()) >= len(seen) + 3, "too few queries after the release to judge their spacing"
+    assert len(testbed.arrivals()) >= len(seen) + 3, "too few queries after the release to check their spacing"
 
 
 @contextmanager
 def _budget_locked(testbed: Testbed) -> Iterator[None]:
-    """The budget's row, locked by a session of somebody else; it has none of the product's bounds."""
+    """The budget's row, locked by another program's session without the product's timeouts."""
     engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if testbed.database.kind == "sqlite" else "BEGIN")
@@ -190,7 +190,7 @@ def _budget_locked(testbed: Testbed) -> Iterator[None]:
 
 
 _STORM_SECONDS = (8.0, 20.0)
-"""A storm blows at least so long; and at most, where the worker was never the loser."""
+"""The least seconds of a storm, and the most where the worker never lost a deadlock."""
 
 
 @fault(12, "deadlocks and MariaDB's error 1020 in a storm", databases=SERVERS)
@@ -206,7 +206,7 @@ def fault_12_transactions_deadlock_in_a_storm(testbed: Testbed) -> None:
             testbed.rest(testbed.scale.window)
     eventually(lambda: storm.deadlocks, "a deadlock, as the server counts them")
     testbed.injected(storm.deadlocks)
-    # The worker reads committed rows, so that no server says this to it by itself.
+    # The worker reads committed rows, so no server raises this error by itself.
     for point in (Point.GRANT_BEFORE_COMMIT, Point.WRITE_BACK_BEFORE_COMMIT):
         testbed.points.arm(point, Strike.LOSE_RACE)
         names = testbed.place(10)

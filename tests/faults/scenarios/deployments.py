@@ -1,4 +1,4 @@
-"""What happens to two workers that share a database, and not their clocks or their settings."""
+"""Faults of two workers that share a database, but neither clocks nor settings."""
 
 import subprocess
 from collections.abc import Sequence
@@ -51,12 +51,12 @@ def fault_24_two_workers_live_in_different_time_namespaces(testbed: Testbed) -> 
             break
     counts = _granted(workers)
     testbed.observed(f"boot clocks ahead by {offsets} s; queries granted: {counts}")
-    assert min(counts) >= _QUERIES_EACH, f"one of the two workers has hardly asked: {counts}"
+    assert min(counts) >= _QUERIES_EACH, f"one of the two workers has hardly queried: {counts}"
     testbed.trouble()
 
 
 def _granted(workers: Sequence[Program]) -> list[int]:
-    """How many queries each worker was granted, as its log says."""
+    """How many queries each worker was granted, by its log."""
     return [worker.output.count("query_granted") for worker in workers]
 
 
@@ -66,7 +66,7 @@ def fault_25_two_workers_have_different_windows(testbed: Testbed) -> None:
     shorter_first = testbed.rng.random() < 0.5
     testbed.observed(f"the {'shorter' if shorter_first else 'longer'} window's worker started first")
     if shorter_first:
-        # What it asks before anybody knows of the longer window is one query: two could only obey the shorter one.
+        # Before the longer window is known it sends one query: a second could only follow the shorter window.
         shorter = testbed.worker("shorter", query_window_seconds=_SHORTER * window)
         beat = testbed.beat()
         testbed.wait_until_settled(testbed.place(1))
@@ -75,24 +75,24 @@ def fault_25_two_workers_have_different_windows(testbed: Testbed) -> None:
         longer = testbed.worker("longer")
         beat = testbed.beat()
         testbed.wait_until_settled(testbed.place(10))
-        # It says why, and does not start.
+        # It logs the reason, and does not start.
         refusal = "RECONCILER_QUERY_WINDOW_SECONDS is"
         shorter = testbed.worker("shorter", query_window_seconds=_SHORTER * window, until=refusal)
         assert shorter.wait() == 1
-    # Its processes open the database by themselves; answers that come at once leave the slot to its window alone.
+    # Its processes open the database by themselves; with immediate answers only the window closes the slot.
     testbed.rest(1.0, least=0.5)
-    asked_before = _granted([shorter])
+    queries_before = _granted([shorter])
     testbed.wait_until_settled(testbed.place(400))
     testbed.injected()
     if shorter_first:
         _leave_the_shorter_alone(testbed, longer)
     else:
-        # The other one did not start: nobody is left.
+        # The other one did not start: no worker is left.
         longer.kill()
-    if (asked := _granted([shorter])) == asked_before and shorter_first:
+    if (queries := _granted([shorter])) == queries_before and shorter_first:
         eventually(lambda: "window" in _warnings(shorter), "a line about the windows in the log", seconds=5)
     testbed.observed(
-        f"queries granted to the shorter window: {asked}, {asked_before} of them before the longer one came"
+        f"queries granted to the shorter window: {queries}, {queries_before} of them before the longer one came"
     )
     testbed.worker("longer-again")
     assert beat.pid
@@ -100,7 +100,7 @@ def fault_25_two_workers_have_different_windows(testbed: Testbed) -> None:
 
 
 def _leave_the_shorter_alone(testbed: Testbed, longer: Program) -> None:
-    """Alone, too, it must obey the longer window, which the row knows."""
+    """Alone, too, it must follow the longer window, which the row holds."""
     longer.kill()
     testbed.place(250)
     testbed.rest(3 * testbed.scale.reservation, least=2 * testbed.scale.reservation)

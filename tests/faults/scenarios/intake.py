@@ -1,4 +1,4 @@
-"""What befalls the tasks that take something in: orders, callbacks, cancellations."""
+"""Faults during the tasks of the intake: orders, callbacks, cancellations."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from tests.support.waiting import eventually
 
 _POINTS = (Point.INTAKE_BEFORE_COMMIT, Point.INTAKE_AFTER_COMMIT)
 _APPLIED_WITHIN = VISIBILITY_SECONDS + 40.0
-"""Redis hands a killed worker's messages out again after the former; the rest is for the start of server and worker."""
+"""Redis redelivers a killed worker's messages after the former; the rest is for the start of server and worker."""
 
 
 @fault(22, "the database killed, then the worker killed, during enqueue, callback and cancel tasks", databases=SERVERS)
 def fault_22_the_database_and_the_worker_are_killed_during_intake(testbed: Testbed) -> None:
-    # One process: what is sent behind the errand that it is struck in waits.
+    # One process: what is sent after the errand in which it is struck waits.
     worker = testbed.worker(processes=1)
     testbed.beat()
     for struck in testbed.rng.sample(range(3), 2):
@@ -40,7 +40,7 @@ def _kill_during(testbed: Testbed, worker: Program, errands: Sequence[Errand]) -
     testbed.rest(0.5)
     testbed.database.kill()
     if testbed.rng.random() < 0.5:
-        # The task finds its database gone, and insists.
+        # The task finds its database gone, and retries.
         testbed.points.let_go(point)
     testbed.rest(2.0)
     worker.kill()

@@ -1,4 +1,4 @@
-"""What befalls an exchange with the platform: late, dripping, cut, redirected, refused."""
+"""Faults of an exchange with the platform: late, dripping, cut, redirected, refused."""
 
 import time
 
@@ -9,10 +9,10 @@ from tests.faults.testbed import Scale, Testbed
 from tests.support.waiting import eventually
 
 _WRITE_BACK = 1.0
-"""Seconds that a busy machine may take from the cut of an exchange to the row that tells of it."""
+"""Seconds that a busy machine may take from the cut of an exchange to its stored outcome."""
 
 _LONG_DEADLINE = Scale(window=1.0, deadline=2.0, tick=0.1)
-"""A tenth of it is enough for the grant, the connection and the answer's way back, on most machines."""
+"""A tenth of it is enough for the grant, the connection and the answer's transfer, on most machines."""
 _SHORT = Scale(window=1.0, deadline=0.6, tick=0.1)
 _SHORTEST = Scale(window=0.5, deadline=0.6, tick=0.1)
 
@@ -33,7 +33,7 @@ def fault_14_latency_alternates(testbed: Testbed) -> None:
     testbed.beat()
     longest = 0.9 * testbed.scale.deadline
     testbed.trouble(latency=f"alternate:0,{longest:g}")
-    _ask(testbed, queries=4)
+    _wait_for_queries(testbed, queries=4)
     slow = sum((one.seconds or 0.0) >= longest for one in exchanges(testbed))
     cut = _timeouts(testbed)
     assert slow + cut, "no answer was late"
@@ -41,18 +41,18 @@ def fault_14_latency_alternates(testbed: Testbed) -> None:
     testbed.trouble()
     _delay_every_second_request(testbed)
     testbed.observed(
-        f"{slow} answers came at 0.9 of the deadline, {cut} more were cut by it; of requests that were late on their"
-        f" way, {_timeouts(testbed) - cut} were cut"
+        f"{slow} answers came at 0.9 of the deadline, {cut} more were cut by it; of requests that were late"
+        f" {_timeouts(testbed) - cut} were cut"
     )
     # The last one may have been cut, and have begun a back-off.
     testbed.heal(bound=testbed.bound(backoff_windows=1))
 
 
 def _delay_every_second_request(testbed: Testbed) -> None:
-    """Late on the way there: a window counted from one send to the next would be broken by each pair.
+    """Requests arrive late: a window counted from one send to the next would be broken by each pair.
 
-    The grant and the connection leave most of the deadline. A query that it cuts all the same has gone when its delay
-    ends, and then the proxy passes on nothing of it.
+    The grant and the connection leave most of the deadline. A query that the deadline still cuts is gone when its delay
+    ends, and then the proxy forwards nothing of it.
     """
     delays: list[float] = []
 
@@ -61,7 +61,7 @@ def _delay_every_second_request(testbed: Testbed) -> None:
         return delays[-1]
 
     testbed.platform_proxy.delay_requests(next_delay)
-    _ask(testbed, queries=4)
+    _wait_for_queries(testbed, queries=4)
     testbed.platform_proxy.delay_requests(lambda: 0.0)
     assert any(delays), "no request was late"
     testbed.injected(sum(delay > 0 for delay in delays))
@@ -71,8 +71,8 @@ def _timeouts(testbed: Testbed) -> int:
     return int(testbed.rows("SELECT count(*) FROM platform_queries WHERE outcome = 'timeout'")[0][0])
 
 
-def _ask(testbed: Testbed, *, queries: int) -> None:
-    """Let so many queries be made, or a few more, each as early as it may be: there is always a batch that waits."""
+def _wait_for_queries(testbed: Testbed, *, queries: int) -> None:
+    """Wait for at least so many queries, each as early as allowed: a batch always waits."""
     testbed.wait_until_settled(testbed.place(100 * queries - 50))
 
 
@@ -82,7 +82,7 @@ def fault_15_no_whole_answer_comes(testbed: Testbed) -> None:
     testbed.beat()
     kinds = list(_NO_WHOLE_ANSWER)
     testbed.rng.shuffle(kinds)
-    # The second time in a row makes suspects of the orders: that is to happen, too, and to cost nobody anything.
+    # The second failure in a row makes suspects of the orders: this must happen, too, without any loss.
     twice = testbed.rng.choice(kinds)
     for kind in kinds:
         names = strike(testbed, kind, queries=2 if kind == twice else 1, drip_seconds=testbed.rng.uniform(0.05, 0.3))
@@ -97,7 +97,7 @@ def fault_15_no_whole_answer_comes(testbed: Testbed) -> None:
 
 
 def _check_it_ends_in_time(testbed: Testbed, kind: str) -> None:
-    """The newest query has arrived and is answered by this fault: its end is written soon after its deadline."""
+    """The newest query has arrived and is answered by this fault: its outcome is written soon after its deadline."""
     query_id, arrived = newest_query(testbed), float(testbed.arrivals()[-1]["monotonic"])
     limit = testbed.scale.deadline + _WRITE_BACK
     eventually(lambda: outcome_of(testbed, query_id) != "in_flight", f"the end of a query with {kind}")
@@ -116,14 +116,14 @@ def fault_16_http_errors(testbed: Testbed) -> None:
     testbed.rng.shuffle(statuses)
     for status in statuses:
         testbed.wait_until_settled(strike(testbed, f"http-{status}"))
-    # 0 must not shorten what is waited anyway: that is for S1 to tell.
+    # 0 must not shorten the usual wait: S1 checks that.
     wait = testbed.rng.uniform(3, 5) * testbed.scale.window
     for retry_after in (wait, 0.0):
         testbed.wait_until_settled(strike(testbed, "http-429", retry_after=retry_after))
     _check_each_arrived_once(testbed)
     waited = _gap_after(testbed, exchanges(testbed, "http-429")[-2].arrival["number"])
-    assert waited >= wait, f"asked {waited:.2f} s after a 429 that said {wait:.2f} s"
-    testbed.observed(f"asked again {waited:.2f} s after Retry-After: {wait:.2f}")
+    assert waited >= wait, f"queried {waited:.2f} s after a 429 that said {wait:.2f} s"
+    testbed.observed(f"queried again {waited:.2f} s after Retry-After: {wait:.2f}")
     _isolate_one(testbed)
     _check_each_arrived_once(testbed)
     testbed.heal(bound=testbed.bound(queries=2, backoff_windows=15))
@@ -142,8 +142,8 @@ def _gap_after(testbed: Testbed, number: int) -> float:
 
 
 def _isolate_one(testbed: Testbed) -> None:
-    """One id makes every batch a 500: its companions settle all the same, and it is left alone, not settled."""
-    # Known to the platform before the worker asks: they come in one batch.
+    """One id makes every batch a 500: the others settle, and this one is isolated and not settled."""
+    # Known to the platform before the worker polls them: they come in one batch.
     names = testbed.place(_BATCH_WITH_POISON, enqueue=False)
     poison = testbed.rng.choice(names)
     testbed.trouble(poison_ids=[poison], poison_effect="http-500")
@@ -151,7 +151,7 @@ def _isolate_one(testbed: Testbed) -> None:
     others = set(names) - {poison}
 
     def are_settled() -> bool:
-        # Answers to others end the back-off, as they would in life: a few orders come every now and then.
+        # Answers to others end the back-off, as in production: a few orders come every now and then.
         testbed.wait_until_settled(testbed.place(2), seconds=90)
         states = testbed.states()
         return all(states.get(name) in ("succeeded", "failed") for name in others)

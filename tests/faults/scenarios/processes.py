@@ -1,4 +1,4 @@
-"""What befalls the processes: killed, doubled, flooded."""
+"""Faults of the processes: killed, doubled, flooded."""
 
 import json
 import os
@@ -31,7 +31,7 @@ _TICK = "reconciler.reconcile"
 _TICKS_QUEUE = "reconciler.ticks"
 _LAST_WORD = "the last of all"
 _THE_LAST = ({"task": _LAST_WORD, "id": "last"}, b"[[], {}, {}]")
-"""No task of ours: it is dropped with a line in the log, which shows its headers."""
+"""An unknown task: it is dropped with a line in the log, which shows its headers."""
 
 
 @fault(1, "kill -9 of the task's process at every point of a pass, and in mid-send")
@@ -70,7 +70,7 @@ def fault_02_the_workers_parent_is_killed_in_a_loop(testbed: Testbed) -> None:
         testbed.injected()
         killed_at = time.monotonic()
         testbed.forget_what_the_broker_lost()
-        # It starts beside the orphans, which go on for as long as their passes take.
+        # It starts while the orphans still run, until their passes end.
         worker = testbed.worker()
         # A reservation for their write-backs, and what a busy machine needs.
         eventually(lambda those=orphans: not _alive(those), "the end of the orphans", seconds=40)  # type: ignore[misc]  # mypy sees no default
@@ -92,7 +92,7 @@ def fault_03_beat_is_killed_and_doubled(testbed: Testbed) -> None:
     died_at = time.monotonic()
     testbed.place(10)
     testbed.wait_for_arrivals(seconds=testbed.bound())
-    testbed.observed(f"asked without any beat {time.monotonic() - died_at:.1f} s after it was killed")
+    testbed.observed(f"queried without any beat {time.monotonic() - died_at:.1f} s after it was killed")
     beats = [testbed.beat("beat-1"), testbed.beat("beat-2")]
     for beat in beats:
         beat.wait_for("is starting")
@@ -114,7 +114,7 @@ def fault_04_ticks_are_doubled_and_forged(testbed: Testbed) -> None:
     parent_and_children = [worker.pid, *worker.children()]
     names = testbed.place(250)
     for _ in range(500):
-        # A message that a broker delivers twice, or that somebody has copied.
+        # A message that a broker delivers twice, or that was copied.
         name = str(uuid.uuid4())
         testbed.send(_TICK, task_id=name)
         testbed.send(_TICK, task_id=name)
@@ -133,7 +133,7 @@ def fault_04_ticks_are_doubled_and_forged(testbed: Testbed) -> None:
             )
     testbed.injected()
     testbed.wait_until_settled(names)
-    # The queue is worked off in order: with this one, all were taken.
+    # The queue is read in order: after this message, all were received.
     worker.wait_for(_LAST_WORD, seconds=120)
     testbed.wait_until_settled(testbed.place(10))
     assert [worker.pid, *worker.children()] == parent_and_children, "a process was lost"

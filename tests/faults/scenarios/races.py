@@ -37,7 +37,7 @@ def _callback_overtakes_an_older_answer(testbed: Testbed) -> bool:
     # The slot is open by then, so the order is polled at once; and it settles before its lease has run out.
     time.sleep(testbed.scale.reservation)
     name = _hold_the_answer(testbed, settle_after=0.6 * testbed.scale.reservation)
-    is_older = _said(testbed, name) == ["0"]
+    is_older = _statuses_answered(testbed, name) == ["0"]
     eventually(lambda: testbed.truth()[name]["settled"], "the order settled at the platform")
     is_whole = _call_back_before_the_answer(testbed, name)
     assert _attention(testbed, name) is None
@@ -45,7 +45,7 @@ def _callback_overtakes_an_older_answer(testbed: Testbed) -> bool:
 
 
 def _callback_overtakes_a_false_answer(testbed: Testbed, *, spoilt: str) -> bool:
-    """The answer contradicts the callback, which was first: that is shown, and changes nothing."""
+    """The answer contradicts the callback, which was first: that flags the order, and changes nothing else."""
     testbed.trouble(shares={spoilt: 1.0}, queries=1)
     name = _hold_the_answer(testbed)
     is_false = any([name, spoilt] in arrival["spoiled"] for arrival in testbed.arrivals())
@@ -63,7 +63,7 @@ def _hold_the_answer(testbed: Testbed, *, outcome: str = "1", settle_after: floa
 
 
 def _call_back_before_the_answer(testbed: Testbed, name: str) -> bool:
-    """Settle the order by a callback, and have the answer written then; returns whether it was a whole one."""
+    """Settle the order by a callback, and then let the answer be written; returns whether it was a whole one."""
     testbed.call_back(name)
     testbed.wait_until_settled([name])
     # Within the answer's reservation, or after its lease has run out.
@@ -79,7 +79,7 @@ def _is_written_whole(testbed: Testbed) -> bool:
 
 
 def _both_are_written_at_once(testbed: Testbed) -> bool:
-    """The callback stands before its commit while the answer is written; one settles, the other finds it done."""
+    """The callback waits before its commit while the answer is written; one settles, the other finds it settled."""
     name = _hold_the_answer(testbed, outcome=testbed.rng.choice(("1", "-1")))
     testbed.points.arm(Point.INTAKE_BEFORE_COMMIT, Strike.WAIT)
     testbed.call_back(name, status=testbed.truth()[name]["outcome"])
@@ -95,7 +95,7 @@ def _both_are_written_at_once(testbed: Testbed) -> bool:
 
 
 def _false_callbacks_follow_an_answer(testbed: Testbed) -> bool:
-    """Callbacks that contradict what an answer has settled are shown, and change nothing."""
+    """Callbacks that contradict what an answer has settled flag the order, and change nothing else."""
     names = testbed.place(2, outcome="1")
     testbed.wait_until_settled(names)
     testbed.call_back(names[0], status="-1", amount="0.00")
@@ -105,7 +105,7 @@ def _false_callbacks_follow_an_answer(testbed: Testbed) -> bool:
     return True
 
 
-def _said(testbed: Testbed, name: str) -> list[str]:
+def _statuses_answered(testbed: Testbed, name: str) -> list[str]:
     """What the platform has answered about an order."""
     return [status for arrival in testbed.arrivals() for one, status in arrival["answered"] if one == name]
 

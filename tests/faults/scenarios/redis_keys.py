@@ -1,4 +1,4 @@
-"""What happens when somebody puts his own data at kombu's keys."""
+"""Faults of Redis: data of another program at kombu's keys."""
 
 import time
 from collections.abc import Iterator
@@ -40,12 +40,12 @@ def fault_31_keys_of_the_wrong_type_are_in_redis(testbed: Testbed) -> None:
         testbed.renew_caller()
         wait_until_taken_in(testbed, f"a {kind} at {key!r}", seconds=RECONNECTED)
         if not key.startswith("unacked"):
-            # Where it cannot note what it takes, kombu may lose that: whoever spoils its notes may take messages, too.
+            # Where kombu cannot record a received message, it may lose it: a writer of its keys may take messages, too.
             testbed.sent.orders.update(sent)
             testbed.wait_for_rows(sent, seconds=RECONNECTED)
         missing = {*sent} - testbed.states().keys()
         testbed.observed(
-            f"a {kind} at {key!r}: {len(sent)} of 5 messages were taken by it, {len(missing)} of these lost"
+            f"a {kind} at {key!r}: {len(sent)} of 5 messages were received by it, {len(missing)} of these lost"
         )
         testbed.observed(f"a {kind} at {key!r}: all was well {time.monotonic() - began:.1f} s after it came")
         for program in (worker, beat):
@@ -54,7 +54,7 @@ def fault_31_keys_of_the_wrong_type_are_in_redis(testbed: Testbed) -> None:
 
 
 def _sent(testbed: Testbed) -> str | None:
-    """Send one order: whether it is kept is for the scenario to tell."""
+    """Send one order; the scenario checks whether it is kept."""
     testbed.rest(0.3)
     try:
         [name] = testbed.place(1, wait=False)
@@ -67,7 +67,7 @@ def _sent(testbed: Testbed) -> str | None:
 
 @contextmanager
 def _wrong_key(testbed: Testbed, key: str, kind: str) -> Iterator[None]:
-    """Put something else where kombu has its own. What it held is the stranger's doing: nothing of ours is in it."""
+    """Put another value at a key of kombu's. The key held no data of the project's."""
     assert testbed.broker.valkey is not None
     with testbed.broker.valkey.client() as client:
         if key == "reconciler.orders":
@@ -84,7 +84,7 @@ def _wrong_key(testbed: Testbed, key: str, kind: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # As whoever put it there does who is told of it; bindings come back when the worker connects, or are kept.
+            # Remove it, as its owner would; bindings are restored when the worker connects, or are kept.
             client.delete(key)
             if key.startswith("_kombu.binding.reconciler"):
                 queue = key.removeprefix("_kombu.binding.")

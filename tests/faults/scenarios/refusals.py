@@ -1,4 +1,4 @@
-"""What happens to a database that is there and refuses: read-only, full, out of connections."""
+"""Faults of a database that runs and refuses: read-only, full, out of connections."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from tests.faults.testbed import Scale, Testbed
 from tests.support.small_disk import filled_up, may_mount, small_disk
 from tests.support.waiting import eventually
 
-# A session that stands idle in a transaction is ended after the deadline: this leaves time to begin an outage.
+# A session that is idle in a transaction is ended after the deadline: this leaves time to begin an outage.
 _UNHURRIED = Scale(deadline=2.0)
 _MEGABYTES = 96
 _FEW_CONNECTIONS = 24
@@ -35,7 +35,7 @@ def fault_26_the_database_is_read_only(testbed: Testbed) -> None:
 
 @contextmanager
 def _read_only(testbed: Testbed, role: str) -> Iterator[None]:
-    """As a server is that has become a standby, or that its administrator protects."""
+    """Make the server read-only, like a standby or one that its administrator protects."""
     if testbed.database.kind == "postgresql":
         name, values = "default_transaction_read_only", ("on", "off")
         statements = [[f"ALTER SYSTEM SET {name} = {value}", "SELECT pg_reload_conf()"] for value in values]
@@ -60,26 +60,26 @@ def _may_write(testbed: Testbed, role: str) -> bool:
 
 @fault(27, "a full database", times=9, times_in_ci=3, scale=_UNHURRIED, seconds=120)
 def fault_27_the_database_is_full(testbed: Testbed) -> None:
-    # Rows that are there may still be changed, and new ones find room in pages that are there: some grants succeed.
+    # Present rows may still be changed, and new ones find space in present pages: some grants succeed.
     full = _full(testbed)
     testbed.worker()
     testbed.beat()
-    go_through(testbed, {"full": full, "full again": full}, asks_nothing=False)
+    go_through(testbed, {"full": full, "full again": full}, without_queries=False)
 
 
 def _full(testbed: Testbed) -> Outage:
-    """How this testbed's database is filled up: a real disk on a server where that may be mounted."""
+    """How this testbed's database is filled up: by a real disk on a server where one may be mounted."""
     if testbed.database.kind == "sqlite":
         return partial(no_page_more, testbed.folder)
     if may_mount():
         return partial(_disk_filled_up, testbed, testbed.enter(_on_small_disk(testbed)))
-    testbed.observed("nothing may be mounted here: the database says by itself that it is full")
+    testbed.observed("nothing may be mounted here: a trigger raises the error of a full database")
     return partial(_says_full, testbed)
 
 
 @contextmanager
 def _disk_filled_up(testbed: Testbed, folder: Path) -> Iterator[None]:
-    """MariaDB may crash for want of a byte: it is started again once there is room, as a supervisor does."""
+    """MariaDB may crash on a full disk: it is started again once there is space, as by a supervisor."""
     server = testbed.database.server
     assert server is not None
     with filled_up(folder):
@@ -132,7 +132,7 @@ def _says_full(testbed: Testbed) -> Iterator[None]:
         yield
     finally:
         if testbed.database.kind == "postgresql":
-            # One table at a time: whoever locks two may meet a worker that has them the other way round.
+            # One table at a time: a session that locks two may deadlock with a worker that locks them in reverse.
             execute(
                 testbed, *(f"DROP TRIGGER say_full ON {table}" for table in _FULL_TABLES), "DROP FUNCTION say_full()"
             )
@@ -151,7 +151,7 @@ def fault_28_no_connection_is_free(testbed: Testbed) -> None:
 
 @contextmanager
 def _server_bound(testbed: Testbed, role: str) -> Iterator[None]:
-    """PostgreSQL's bound is set when it starts: it is 200 here. An administrator gets in on both."""
+    """PostgreSQL's bound is set when it starts: it is 200 here. An administrator may still connect to both."""
     if testbed.database.kind == "postgresql":
         yield
         return
@@ -178,7 +178,7 @@ def _login_bound(testbed: Testbed, role: str) -> Iterator[None]:
 
 @contextmanager
 def _taken_up(testbed: Testbed, role: str, bound: _Bound) -> Iterator[None]:
-    """Strangers with the same login take every connection; those of the worker break, and it gets none back."""
+    """Other programs with the same login take every connection; those of the worker break, and it gets no new one."""
     proxy = testbed.database.proxy
     assert proxy is not None
     over = threading.Event()
@@ -189,7 +189,7 @@ def _taken_up(testbed: Testbed, role: str, bound: _Bound) -> Iterator[None]:
         try:
             eventually(lambda: not _may_connect(testbed, role), "a database without a free connection")
             proxy.cut()
-            # What was cut becomes free, and taken.
+            # The cut connections become free, and are taken.
             eventually(lambda: not _may_connect(testbed, role), "a worker without a connection")
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What anybody who reaches the broker can do to a worker by remote control and by events."""
+"""Attacks on a worker by remote control and by events, by anyone who reaches the broker."""
 
 import json
 from collections.abc import Callable
@@ -64,7 +64,7 @@ _ODD_EVENTS: tuple[object, ...] = (
 
 @fault(32, "remote control and events from anybody at the broker", times=6, times_in_ci=2, seconds=200)
 def fault_32_anybody_controls_the_worker(testbed: Testbed) -> None:
-    # As it is started in production, mingle and gossip as they come.
+    # Started as in production, with mingle and gossip.
     worker = testbed.worker(options=())
     testbed.beat()
     with Connection(testbed.broker.direct_url) as connection:
@@ -89,7 +89,7 @@ def fault_32_anybody_controls_the_worker(testbed: Testbed) -> None:
             )
             for event in _ODD_EVENTS
         ]
-        # In a brief run each play makes a half of them; there are plays enough.
+        # In a brief run each makes a half of the attacks; there are several runs.
         attacks = testbed.rng.sample(attacks, k=len(attacks) // 2 if testbed.is_brief else len(attacks))
         done: list[str] = []
         for name, attack in attacks:
@@ -118,17 +118,17 @@ def _publish(connection: Connection, exchange: Exchange, body: bytes) -> None:
 
 
 def _harm(testbed: Testbed, worker: Program, attack: str) -> str:
-    """What an attack has done to the worker, in words; nothing where it answers, and takes orders in."""
+    """The harm of an attack to the worker, in words; empty where the worker answers and accepts orders."""
     try:
         eventually(lambda: _answers(testbed) or worker.has_ended(), "an answer to a ping", seconds=10, every=0.1)
         if worker.has_ended():
-            # One that is shut down in order is started again, by its supervisor.
+            # A worker that is shut down in order is started again by its supervisor.
             return "" if "command shutdown" in attack and worker.wait() == 0 else "has ended it"
-        # A limit on the rate lets the first one through.
+        # A rate limit lets the first one through.
         for _ in range(2):
             wait_until_taken_in(testbed, attack)
     except AssertionError as error:
-        return f"has left it deaf or idle ({error})"
+        return f"has left it without answers or idle ({error})"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What strangers' sessions, and the defaults of our own, do to a database that is well."""
+"""Faults of sessions: locks of other programs, and unusual defaults of the worker's own login."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tests.faults.outages import go_through
 from tests.faults.roles import use_plain_role
 from tests.faults.testbed import Scale, Testbed
 
-# A session that stands idle in a transaction is ended after the deadline: this leaves time to begin an outage.
+# A session that is idle in a transaction is ended after the deadline: this leaves time to begin an outage.
 _UNHURRIED = Scale(deadline=2.0)
 _TABLES = ("recharge_orders", "account_states", "platform_queries")
 _DATE_STYLES = ("SQL, DMY", "German, DMY", "Postgres, MDY")
@@ -33,22 +33,22 @@ def fault_29_strangers_hold_locks(testbed: Testbed) -> None:
     testbed.worker()
     testbed.beat()
     testbed.wait_until_settled(testbed.place(10))
-    ways = [(table, whole) for table in _TABLES for whole in (False, True)]
-    some = testbed.rng.sample(ways, k=2 if testbed.is_brief else 3)
-    # The rows of queries that have ended are nobody's business: who holds them holds nobody up.
+    locks = [(table, whole) for table in _TABLES for whole in (False, True)]
+    some = testbed.rng.sample(locks, k=2 if testbed.is_brief else 3)
+    # The rows of ended queries are not needed: a lock on them delays nothing.
     go_through(
         testbed,
         {
             f"{'all' if whole else 'rows'} of {table} locked": partial(_locked, testbed, table, whole)
             for table, whole in some
         },
-        asks_nothing=False,
+        without_queries=False,
     )
 
 
 @contextmanager
 def _locked(testbed: Testbed, table: str, whole: bool) -> Iterator[None]:
-    """A session of somebody else that stays idle in its transaction; it has none of the product's bounds."""
+    """A session of another program that stays idle in its transaction, without the product's timeouts."""
     engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     key = "account" if table == "account_states" else "id"
     lock, release = f"SELECT {key} FROM {table} FOR UPDATE", "COMMIT"
@@ -84,7 +84,7 @@ def fault_30_the_login_has_defaults_of_its_own(testbed: Testbed) -> None:
     refused = testbed.place(2, enqueue=False)
     testbed.send("reconciler.enqueue_orders", [{"request_id": name, "mobile": "手机号码"} for name in refused])
     testbed.sent.refused.update(refused)
-    names = testbed.place(130, told=("custom_parm", "expected_amount"))
+    names = testbed.place(130, sent_fields=("custom_parm", "expected_amount"))
     testbed.enqueue(called_back)
     testbed.wait_until_settled([*names, *called_back], seconds=90)
     cancelled = testbed.place(3, outcome="stuck")
@@ -93,7 +93,7 @@ def fault_30_the_login_has_defaults_of_its_own(testbed: Testbed) -> None:
 
 
 def _shown(testbed: Testbed, role: str, name: str) -> str:
-    """A default of this login's sessions. Past SQLAlchemy, which cannot use a session in SQL_ASCII at all."""
+    """A default of this login's sessions. Without SQLAlchemy, which cannot use a session in SQL_ASCII."""
     url = sqlalchemy.make_url(testbed.database.direct_url)
     with psycopg.connect(host=str(url.query["host"]), user=role, dbname=url.database) as connection:
         # In SQL_ASCII a text comes as bytes.

@@ -1,4 +1,4 @@
-"""What befalls a worker that is stopped (SIGSTOP) in mid-pass, and continued when others have long gone on."""
+"""Faults of a worker that is stopped (SIGSTOP) in mid-pass, and continued after others have taken over."""
 
 import os
 import re
@@ -33,14 +33,14 @@ class _Stopped:
     names: Sequence[str]
     """The orders that the query polls."""
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Continue it, whole."""
         _signal(self.processes, signal.SIGCONT)
 
 
 @fault(13, "the worker stopped (SIGSTOP) after the grant, in mid-exchange, after the answer; continued past the lease")
 def fault_13_the_worker_is_stopped_and_continued(testbed: Testbed) -> None:
-    # Of one process each: a worker is stopped as a whole, and the other one goes on.
+    # Of one process each: a worker is stopped as a whole, and the other one continues.
     workers = [testbed.worker("one", processes=1), testbed.worker("two", processes=1)]
     testbed.beat()
     moments = [Point.GRANT_AFTER_COMMIT, Point.WRITE_BACK_BEGINS, None]
@@ -53,18 +53,18 @@ def fault_13_the_worker_is_stopped_and_continued(testbed: Testbed) -> None:
 
 
 def _continue_past_the_lease(testbed: Testbed, stopped: _Stopped, *, is_sent: bool) -> None:
-    """The other worker polls the same orders and settles them; then the first one comes back."""
+    """The other worker polls the same orders and settles them; then the first one continues."""
     testbed.wait_until_settled(stopped.names)
     testbed.rest(testbed.scale.window)
-    before, arrivals = _all_that_a_token_moves(testbed), testbed.arrivals()
-    asked = [arrival for arrival in arrivals if set(arrival["ids"]) & set(stopped.names)]
-    assert len(asked) >= 1 + is_sent, "the other worker has not polled the orders"
-    stopped.go_on()
-    told = _what_it_tells(stopped)
-    testbed.observed(f"stopped as query {stopped.query} was {'under way' if is_sent else 'granted'}, it told: {told}")
-    assert is_sent or "outcome=unsent" in told, told
+    before, arrivals = _rows_that_a_token_changes(testbed), testbed.arrivals()
+    polls = [arrival for arrival in arrivals if set(arrival["ids"]) & set(stopped.names)]
+    assert len(polls) >= 1 + is_sent, "the other worker has not polled the orders"
+    stopped.resume()
+    line = _end_of_query_line(stopped)
+    testbed.observed(f"stopped as query {stopped.query} was {'under way' if is_sent else 'granted'}, it logged: {line}")
+    assert is_sent or "outcome=unsent" in line, line
     assert len(testbed.arrivals()) == len(arrivals), "something was sent late"
-    assert _all_that_a_token_moves(testbed) == before, "a stale token has moved something"
+    assert _rows_that_a_token_changes(testbed) == before, "a stale token has changed something"
     assert _settled_by(testbed, stopped) == 0, "a stale token has settled something"
     assert _outcome(testbed, stopped) == "lost"
 
@@ -73,9 +73,9 @@ def _continue_past_the_deadline(testbed: Testbed, stopped: _Stopped) -> None:
     """Its slot and its orders are still its own, but it is too late to send anything."""
     scale = testbed.scale
     testbed.rest(scale.reservation - 1.0, least=scale.deadline)
-    stopped.go_on()
-    told = _what_it_tells(stopped)
-    assert "outcome=unsent" in told, told
+    stopped.resume()
+    line = _end_of_query_line(stopped)
+    assert "outcome=unsent" in line, line
     testbed.wait_until_settled(stopped.names)
     assert _outcome(testbed, stopped) in ("unsent", "lost")
     assert _settled_by(testbed, stopped) == 0, "a query that was not sent has settled something"
@@ -98,11 +98,11 @@ def _stopped(testbed: Testbed, workers: Sequence[Program], moment: Point | None)
     try:
         yield stopped
     finally:
-        stopped.go_on()
+        stopped.resume()
 
 
 def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stopped:
-    """The answer comes while the worker is stopped: whole, and long past its deadline once it can be read."""
+    """The answer comes whole while the worker is stopped; when the worker can read it, its deadline is long past."""
     deadline = testbed.scale.deadline
     processes = [_processes(worker) for worker in workers]
     for _ in range(_TRIES):
@@ -110,17 +110,17 @@ def _stop_in_mid_exchange(testbed: Testbed, workers: Sequence[Program]) -> _Stop
         testbed.trouble(latency=f"fixed:{2 * deadline:g}", queries=1)
         names = testbed.place(10, wait=False)
         arrived = eventually(lambda known=seen: testbed.arrivals()[known:], "a query at the platform")[0]  # type: ignore[misc]  # mypy sees no default
-        # Who asks is found out later: there is a third of the deadline at least from the first byte on, and no more.
+        # Which worker queries is determined later: from the first byte on only a third of the deadline may be left.
         for one in processes:
             _signal(one, signal.SIGSTOP)
         is_in_time = time.monotonic() < float(arrived["monotonic"]) + deadline / 3
         query = _newest_query(testbed)
-        asking = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
+        querying = next(number for number, one in enumerate(workers) if f"query_id={query} " in one.output)
         for number, one in enumerate(processes):
-            if number != asking or not is_in_time:
+            if number != querying or not is_in_time:
                 _signal(one, signal.SIGCONT)
         if is_in_time:
-            return _Stopped(worker=workers[asking], processes=processes[asking], query=query, names=names)
+            return _Stopped(worker=workers[querying], processes=processes[querying], query=query, names=names)
         testbed.wait_until_settled(names)
     raise AssertionError(f"in {_TRIES} tries no worker was stopped in mid-exchange: the machine is too slow")
 
@@ -152,12 +152,12 @@ def _settled_by(testbed: Testbed, stopped: _Stopped) -> int:
     )
 
 
-def _all_that_a_token_moves(testbed: Testbed) -> list[Any]:
+def _rows_that_a_token_changes(testbed: Testbed) -> list[Any]:
     return [testbed.rows(statement) for statement in _WHAT_A_STALE_TOKEN_MAY_NOT_MOVE]
 
 
-def _what_it_tells(stopped: _Stopped) -> str:
-    """The line that the continued worker writes when it has written back the end of its query."""
+def _end_of_query_line(stopped: _Stopped) -> str:
+    """The line that the continued worker logs when it has written back the effects of its query."""
     end = re.compile(rf"^.*\bquery_(?:answered|failed)\b.*\bquery_id={stopped.query}\b.*$", re.MULTILINE)
     found = eventually(lambda: end.search(stopped.worker.output), f"the end of query {stopped.query}")
     assert found is not None

@@ -1,4 +1,4 @@
-"""Workers to whose broker anybody may write: one on Valkey for all tests of a file, one on RabbitMQ for a test."""
+"""Workers to whose broker anyone may write: one on Valkey for all tests of a file, one on RabbitMQ for a test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def valkey() -> Iterator[EmbeddedValkey]:
 
 @pytest.fixture(scope="module")
 def log_level() -> str:
-    """Of both workers; a file may ask for another."""
+    """The log level of both workers; a file may override it."""
     return "INFO"
 
 

@@ -1,4 +1,4 @@
-"""What anybody who reaches the broker can send: each is dropped, or run as what it is; the worker goes on."""
+"""Whatever anyone who reaches the broker sends is dropped, or run as an ordinary task; the worker continues."""
 
 import base64
 import bz2
@@ -85,17 +85,21 @@ def test_bytes_that_are_no_message_are_dropped(target: Target, valkey: EmbeddedV
         for item in NO_ENVELOPES + [json.dumps(one).encode() for one in UNFIT]:
             client.lpush(queue, item)
         target.worker.wait_for("message_dropped", times=before + len(NO_ENVELOPES) + len(UNFIT))
-        target.goes_on()
-        eventually(lambda: client.hlen("unacked") + client.zcard("unacked_index") == 0, "no message that comes back")
+        target.check_still_works()
+        eventually(
+            lambda: client.hlen("unacked") + client.zcard("unacked_index") == 0, "no message that is redelivered"
+        )
 
 
-def test_a_note_of_a_taken_message_that_is_forged_keeps_no_other_from_returning(valkey: EmbeddedValkey) -> None:
+def test_a_forged_entry_among_unacknowledged_messages_keeps_no_other_from_being_redelivered(
+    valkey: EmbeddedValkey,
+) -> None:
     lost = json.dumps([envelope(), "", "somewhere"])
     guarded = Connection(valkey.url, transport=GuardedRedisTransport)
     with valkey.client() as client, guarded as connection:
-        for number, note in enumerate(["garbage", "[]", "[1, 2, 3]", "null", DEEP, lost]):
-            client.hset("unacked", f"note-{number}", note)
-            client.zadd("unacked_index", {f"note-{number}": 1.0})
+        for number, entry in enumerate(["garbage", "[]", "[1, 2, 3]", "null", DEEP, lost]):
+            client.hset("unacked", f"entry-{number}", entry)
+            client.zadd("unacked_index", {f"entry-{number}": 1.0})
         connection.default_channel.qos.restore_visible(interval=1)
         assert (client.hlen("unacked"), client.zcard("unacked_index")) == (0, 0)
         assert client.llen("somewhere") == 1
@@ -105,9 +109,9 @@ def test_a_note_of_a_taken_message_that_is_forged_keeps_no_other_from_returning(
 CELERYS_OWN = sorted(name for name in Celery(set_as_current=False).tasks if name.startswith("celery."))
 
 
-def test_an_error_of_the_connection_costs_no_message_that_was_taken(valkey: EmbeddedValkey) -> None:
+def test_an_error_of_the_connection_loses_no_received_message(valkey: EmbeddedValkey) -> None:
     class Broken:
-        """A client whose connection breaks in the midst of a transaction, as redis-py then fails."""
+        """A client whose connection breaks during a transaction, with the error that redis-py then raises."""
 
         def __init__(self, client: Any) -> None:
             self._client = client
@@ -172,7 +176,7 @@ def drop_all_that_is_unfit(target: Target) -> None:
         for fields in ({"task": TASK, "id": "forged"}, {}):
             target.publish(body, headers=fields)
     target.worker.wait_for("message_dropped", times=before + len(headers) + 2 * len(BAD_BODIES))
-    target.goes_on()
+    target.check_still_works()
     lines = target.worker.output.splitlines()
     assert not [line for line in lines if not line.isprintable()]
     assert max(map(len, lines)) < 20_000
@@ -190,7 +194,7 @@ UNREADABLE_TIMES: list[Any] = [
 
 
 def run_as_what_it_is(target: Target) -> None:
-    """Fields that a task does not need are left out, those that it needs are bounded."""
+    """Fields that a task does not need are dropped, those that it needs are bounded."""
     names = [
         target.send(retries=10**9),
         target.send(retries=-5),
@@ -206,10 +210,10 @@ def run_as_what_it_is(target: Target) -> None:
         target.send(group="g", group_index="junk", chord=[1]),
     ]
     target.wait_for(*names)
-    target.goes_on()
+    target.check_still_works()
 
 
-def test_fields_that_no_task_needs_are_left_out(target: Target) -> None:
+def test_fields_that_no_task_needs_are_dropped(target: Target) -> None:
     run_as_what_it_is(target)
 
 
@@ -232,7 +236,7 @@ OTHER: dict[str, Any] = {
 
 @contextmanager
 def others_queue(target: Target) -> Iterator[Callable[[], int]]:
-    """A queue of somebody else's on the same broker; gives how many messages wait in it."""
+    """A queue of another program on the same broker; yields a function that counts its messages."""
     with Connection(target.broker) as connection, connection.channel() as channel:
         queue = Queue("others", Exchange("others"), routing_key="others", channel=channel)
         queue.declare()
@@ -245,21 +249,21 @@ def test_a_message_makes_the_worker_send_no_other(target: Target) -> None:
     headers = {"task": TASK, "id": "follow", "group": "g"}
     good = [[{"request_id": "followed"}], {}, embedded]
     old = {"task": TASK, "id": "old", "args": [{"request_id": "followed-old"}], "kwargs": {}, **embedded}
-    told = target.worker.output.count("follow_ups_ignored")
+    logged = target.worker.output.count("follow_ups_ignored")
     with others_queue(target) as waiting:
         target.publish(json.dumps(good).encode(), headers=headers)
         # One that fails: an unknown task's errbacks.
         target.publish(json.dumps(good).encode(), headers={**headers, "task": "reconciler.no_such_task"})
         target.publish(json.dumps({**old, "taskset": "g"}).encode())
         target.wait_for("followed", "followed-old")
-        target.worker.wait_for("follow_ups_ignored", times=told + 3)
-        target.goes_on()
+        target.worker.wait_for("follow_ups_ignored", times=logged + 3)
+        target.check_still_works()
         assert waiting() == 0
 
 
 def test_celerys_own_tasks_are_not_run(target: Target) -> None:
     assert {"celery.chord_unlock", "celery.group"} <= set(CELERYS_OWN)
-    # Run, the one would send another task elsewhere, and the other itself for ever.
+    # If they ran, one would send another task elsewhere, and the other would send itself for ever.
     sends = [[[OTHER], [["g", None], []], "g", []], {"add_to_parent": False}, {}]
     loops = [["g", OTHER], {"interval": 0, "max_retries": None, "result": []}, {}]
     dropped = target.worker.output.count("message_dropped")
@@ -267,15 +271,15 @@ def test_celerys_own_tasks_are_not_run(target: Target) -> None:
         target.publish(json.dumps(sends).encode(), headers={"task": "celery.group", "id": "sends"})
         target.publish(json.dumps(loops).encode(), headers={"task": "celery.chord_unlock", "id": "loops"})
         target.worker.wait_for("message_dropped", times=dropped + 2)
-        target.goes_on()
+        target.check_still_works()
         assert waiting() == 0
     assert not [line for line in target.worker.output.splitlines() if "celery.chord_unlock[" in line]
 
 
 def test_a_member_of_a_group_is_an_order_like_any_other(target: Target) -> None:
-    told = target.worker.output.count("follow_ups_ignored")
+    logged = target.worker.output.count("follow_ups_ignored")
     target.wait_for(target.send(group="g", group_index=0))
-    assert target.worker.output.count("follow_ups_ignored") == told
+    assert target.worker.output.count("follow_ups_ignored") == logged
 
 
 def test_only_a_small_retry_waits(target: Target) -> None:
@@ -287,17 +291,17 @@ def test_only_a_small_retry_waits(target: Target) -> None:
     target.publish(json.dumps([[large], {}, {}]).encode(), headers=fields)
     target.worker.wait_for("[large] succeeded", times=before + 1)
     waits = target.send(retries=1, eta=later)
-    target.goes_on()
+    target.check_still_works()
     assert waits not in target.orders()
 
 
-def test_an_answer_to_be_sent_elsewhere_stays_where_answers_go(target: Target, valkey: EmbeddedValkey) -> None:
+def test_a_forged_reply_address_does_not_redirect_the_answer(target: Target, valkey: EmbeddedValkey) -> None:
     body = json.dumps([[{"request_id": "answered"}], {}, {}]).encode()
     target.publish(body, headers={"task": TASK, "id": "answered"}, reply_to=ORDERS, correlation_id="victim")
     with valkey.client() as client:
         eventually(lambda: client.exists("celery-task-meta-answered"), "the answer under its task's own id")
         assert not client.exists("celery-task-meta-victim")
-    target.goes_on()
+    target.check_still_works()
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -316,7 +320,9 @@ def test_a_packed_message_is_unpacked_within_bounds(target: Target, name: str) -
     target.wait_for(f"packed-{name}")
     assert target.worker.output.count("message_dropped") == dropped
     newest = "SELECT payload FROM rejected_orders ORDER BY id DESC LIMIT 1"
-    eventually(lambda: target.rows(newest) == [(BOMB[:1_000_000].decode(),)], "the start of what was too large")
+    eventually(
+        lambda: target.rows(newest) == [(BOMB[:1_000_000].decode(),)], "the start of the payload that was too large"
+    )
     assert target.resident_bytes() - before < 80_000_000
 
 
@@ -335,7 +341,7 @@ def test_json_makes_nothing_but_json(target: Target) -> None:
             return [payload for payload in payloads if "__type__" in payload]
 
     eventually(lambda: len(kept()) == 3, "three refused orders")
-    target.goes_on()
+    target.check_still_works()
 
 
 class Attack:
@@ -358,7 +364,7 @@ def unpickle_nothing(target: Target, folder: Path) -> None:
         # By the older protocol its body is read to learn its name.
         target.publish(attack, content_type=kind)
     target.worker.wait_for("message_dropped", times=dropped + 2 * len(kinds))
-    target.goes_on()
+    target.check_still_works()
     assert not touched.exists()
 
 
@@ -369,7 +375,7 @@ def test_nothing_is_unpickled(target: Target, tmp_path: Path) -> None:
 COMMANDS = [b"[]", b"5", b"{}", b'{"method": []}', b'{"method": "no_such"}', b'{"method": "ping", "reply_to": 5}']
 
 
-def test_remote_control_takes_json_only_and_survives_what_it_cannot_read(
+def test_remote_control_accepts_json_only_and_survives_what_it_cannot_read(
     target: Target, valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
     touched = tmp_path / "touched"
@@ -382,15 +388,15 @@ def test_remote_control_takes_json_only_and_survives_what_it_cannot_read(
     with valkey.client() as client:
         for item in forged:
             assert client.publish("/0.celery.pidbox", item) == 1
-    target.goes_on()
+    target.check_still_works()
     assert not touched.exists()
     with Celery(broker=target.broker, set_as_current=False) as app:
-        # Celery opens the channel anew after a command that fails, and what is said meanwhile is not heard.
+        # Celery reopens the channel after a command that fails, and loses what is sent meanwhile.
         eventually(lambda: app.control.broadcast("ping", reply=True, timeout=1, limit=1), "an answer to a ping")
 
 
 class BeyondTheCalendar(datetime):
-    """A time that AMQP can write and Python cannot read: once, it made the worker connect again for ever."""
+    """A time that AMQP can write and Python cannot read: it used to make the worker reconnect for ever."""
 
     def utctimetuple(self) -> Any:
         return (1970, 1, 1, 0, 0, 2**60)

@@ -1,4 +1,4 @@
-"""The insides of libraries that the worker leans on are where they were: a failure says in one sentence what moved."""
+"""The library internals that the worker depends on have not moved: a failure says in one sentence which did."""
 
 import json
 from struct import pack
@@ -48,21 +48,21 @@ def test_kombu_reads_what_redis_holds_by_the_name_loads(valkey: EmbeddedValkey) 
 def test_kombu_reads_queues_and_broadcasts_by_its_handlers(valkey: EmbeddedValkey) -> None:
     with Connection(valkey.url, transport=GuardedRedisTransport) as guarded:
         kinds = set(guarded.default_channel.handlers)
-    assert kinds == {"BRPOP", "LISTEN"}, "kombu's channel reads Redis in other ways than by these two handlers"
+    assert kinds == {"BRPOP", "LISTEN"}, "kombu's channel reads Redis by other means than these two handlers"
 
 
 def test_py_amqp_reads_properties_by_inbound_header() -> None:
-    heard: list[object] = []
-    on_frame = frame_handler(SimpleNamespace(bytes_recv=0), lambda *sent: heard.append(sent[3]))
+    received: list[object] = []
+    on_frame = frame_handler(SimpleNamespace(bytes_recv=0), lambda *sent: received.append(sent[3]))
     on_frame((1, 1, pack(">HH", 60, 60)))
-    with capture_logs() as told:
+    with capture_logs() as logs:
         try:
             # The headers' table says that it is longer than the frame.
             on_frame((2, 1, pack(">HxxQHI", 60, 0, 1 << 13, 2**31)))
         except Exception as error:
             pytest.fail(f"py-amqp no longer reads properties by Message.inbound_header, so they end it ({error!r})")
-    assert [line["action"] for line in told] == ["message_dropped"]
-    assert len(heard) == 1
+    assert [line["action"] for line in logs] == ["message_dropped"]
+    assert len(received) == 1
 
 
 def test_kombus_semaphore_keeps_what_waits_in_waiting() -> None:

@@ -1,4 +1,4 @@
-"""What one message can cost: how much is refused before it is read, what is kept of that, and the memory it takes."""
+"""The limits of one message: what is refused before it is read, what is kept of it, and the memory that it takes."""
 
 import base64
 import bz2
@@ -35,7 +35,7 @@ EIGHT_MILLION = b"[[[" + b"1," * 8_000_000 + b"1]], {}, {}]"
 
 
 def last_kept(target: Target, *, after: int) -> list[tuple[str, str, str]]:
-    """Source, payload and errors of what was refused since there were `after` rows, once there is more."""
+    """Source, payload and errors of the refusals after the first `after` rows, once there are any."""
     eventually(lambda: target.rejections() > after, "a refusal", seconds=20)
     kept = target.rows("SELECT source, payload, errors FROM rejected_orders ORDER BY id")[after:]
     return [(str(source), str(payload), str(errors)) for source, payload, errors in kept]
@@ -75,18 +75,18 @@ def test_a_message_of_too_many_values_is_refused_unread_and_kept(target: Target,
 
 def keep_what_is_refused_unread(target: Target, task: str) -> None:
     body = json.dumps([[[1] * 100_001], {}, {}]).encode()
-    before, told = target.rejections(), target.worker.output.count("message_refused")
+    before, logged = target.rejections(), target.worker.output.count("message_refused")
     target.publish(body, headers={"task": task, "id": "many"})
     ((source, payload, errors),) = last_kept(target, after=before)
     assert (source, payload) == (task, body.decode())
     assert errors == (
         "message: its body holds more than 100000 JSON values; accepted: a list of 1 to 1000, send more in parts"
     )
-    assert target.worker.output.count("message_refused") == told + 1
-    target.goes_on()
+    assert target.worker.output.count("message_refused") == logged + 1
+    target.check_still_works()
 
 
-def test_its_caller_is_told(target: Target) -> None:
+def test_the_caller_of_a_refused_message_gets_the_refusal_as_its_answer(target: Target) -> None:
     with Celery(broker=target.broker, backend=target.broker, set_as_current=False) as app:
         answer = app.send_task(LISTS, [[1] * 100_001], queue=ORDERS).get(timeout=20)
     assert answer["accepted"] == 0
@@ -102,10 +102,10 @@ def test_a_message_of_too_many_bytes_is_refused_unread_and_its_start_is_kept(tar
     first, second = errors.splitlines()
     assert "longer than 4194304 bytes" in first
     assert second == f"payload: shortened; kept are the first 1000000 characters of {len(body)} or more bytes"
-    target.goes_on()
+    target.check_still_works()
 
 
-def test_what_stands_in_a_text_is_no_value(target: Target) -> None:
+def test_brackets_and_commas_inside_a_text_do_not_count_as_values(target: Target) -> None:
     full = {"request_id": "full-1", "remark": ',:[{"\\' * 40_000}
     before = target.rejections()
     target.publish(json.dumps([[[full]], {}, {}]).encode(), headers={"task": LISTS, "id": "texts"})
@@ -139,22 +139,24 @@ OUT_OF_BOUNDS = {
 
 @pytest.mark.parametrize("reason", OUT_OF_BOUNDS)
 def test_what_redis_holds_beyond_the_bounds_is_not_read(target: Target, valkey: EmbeddedValkey, reason: str) -> None:
-    # Both bounds stand on insides of kombu and redis-py: this fails when these have moved.
+    # Both bounds depend on internals of kombu and redis-py: this fails when these have moved.
     with valkey.client() as client:
-        told = target.worker.output.count(f"error={reason}")
+        logged = target.worker.output.count(f"error={reason}")
         client.lpush(ORDERS, OUT_OF_BOUNDS[reason])
-        target.worker.wait_for(f"error={reason}", times=told + 1)
+        target.worker.wait_for(f"error={reason}", times=logged + 1)
         # kombu itself logs what it finds wrong with a broadcast.
-        told = target.worker.output.count(reason)
+        logged = target.worker.output.count(reason)
         client.publish("/0.celery.pidbox", OUT_OF_BOUNDS[reason])
-        target.worker.wait_for(reason, times=told + 1)
-    target.goes_on()
+        target.worker.wait_for(reason, times=logged + 1)
+    target.check_still_works()
     with Celery(broker=target.broker, set_as_current=False) as app:
         eventually(lambda: app.control.broadcast("ping", reply=True, timeout=1, limit=1), "an answer to a ping")
 
 
 @pytest.mark.parametrize("reason", OUT_OF_BOUNDS)
-def test_a_note_beyond_the_bounds_keeps_no_other_from_returning(valkey: EmbeddedValkey, reason: str) -> None:
+def test_an_unacknowledged_entry_beyond_the_bounds_keeps_no_other_from_being_redelivered(
+    valkey: EmbeddedValkey, reason: str
+) -> None:
     queue = f"returned-{reason}"
     with valkey.client() as client, Connection(valkey.url, transport=GuardedRedisTransport) as connection:
         client.hset("unacked", "large", b"[" + OUT_OF_BOUNDS[reason] + b', "", "x"]')
@@ -170,7 +172,7 @@ def test_the_same_holds_on_rabbitmq(rabbit_target: Target) -> None:
     keep_what_is_refused_unread(rabbit_target, LISTS)
     rabbit_target.publish(zlib.compress(EIGHT_MILLION), headers={"task": LISTS, "id": "bomb", "compression": "gzip"})
     eventually(lambda: rabbit_target.rejections() == 2, "the second refusal")
-    rabbit_target.goes_on()
+    rabbit_target.check_still_works()
 
 
 # ------------------------------------------------------------------------------------------------------------- memory
@@ -185,7 +187,7 @@ def wrapped(body: bytes, *, task: str = LISTS, packer: Callable[[bytes], bytes] 
 
 
 def written(body: str) -> bytes:
-    """A message whose body stands in it as text, not in base64, beyond ASCII."""
+    """A message whose body is plain text beyond ASCII, not base64."""
     return json.dumps(
         envelope(body, headers={"task": LISTS, "id": "text"}, body_encoding=None), ensure_ascii=False
     ).encode()
@@ -258,8 +260,8 @@ LARGE: dict[str, Callable[[], bytes]] = {
 
 @pytest.fixture(scope="module")
 def at_start(target: Target) -> Mapping[int, int]:
-    """What each process of the worker holds in memory once it has taken in a few orders: the main process first."""
-    target.goes_on()
+    """The memory of each process of the worker once it has accepted a few orders: the main process first."""
+    target.check_still_works()
     return {process: memory_of(process)["VmRSS"] for process in (target.worker.pid, *target.worker.children())}
 
 
@@ -280,9 +282,9 @@ def test_no_message_lets_a_process_grow_by_more_than_200_megabytes(
             seconds=60,
         )
     started = time.monotonic()
-    target.goes_on()
+    target.check_still_works()
     assert time.monotonic() - started < 10
-    # None has died of it, and was started again.
+    # No process has died and been started again.
     assert [target.worker.pid, *target.worker.children()] == processes
     grown = [memory_of(process)["VmHWM"] - at_start[process] for process in processes]
     print(f"\ngrowth in MB, {name}: {[round(one / MEGABYTE) for one in grown]}")

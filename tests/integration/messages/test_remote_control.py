@@ -1,4 +1,4 @@
-"""Remote control and events: which commands a worker obeys, what it says of the others, and that none silences it."""
+"""Remote control and events: which commands a worker obeys, how it answers the others, and that none stops it."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def node_of(target: Target) -> str:
 
 
 def command(target: Target, name: str, arguments: Mapping[str, Any], *, timeout: float = 10) -> Any:
-    """What the worker answers to a command; other workers of a shared broker get none."""
+    """The worker's answer to a command; other workers of a shared broker do not receive it."""
     node = node_of(target)
     with Celery(broker=target.broker, set_as_current=False) as app:
         options = {"destination": [node], "reply": True, "timeout": timeout, "limit": 1}
@@ -63,22 +63,22 @@ def command(target: Target, name: str, arguments: Mapping[str, Any], *, timeout:
 
 
 def refuse(target: Target, name: str) -> None:
-    told = target.worker.output.count("command_refused")
+    logged = target.worker.output.count("command_refused")
     answer = command(target, name, REFUSED[name])
     assert answer["error"].startswith(f"{name} is refused: this worker has no use for it; accepted: active, ")
-    assert target.worker.output.count("command_refused") == told + 1
+    assert target.worker.output.count("command_refused") == logged + 1
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_command_that_the_worker_has_no_use_for_is_refused_and_answered(target: Target, name: str) -> None:
     children = target.worker.children()
     refuse(target, name)
-    target.goes_on()
+    target.check_still_works()
     assert target.worker.children() == children
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_the_worker_can_be_looked_at(target: Target, name: str) -> None:
+def test_commands_that_inspect_the_worker_are_answered(target: Target, name: str) -> None:
     answer = command(target, name, {})
     assert "error" not in answer
 
@@ -120,7 +120,7 @@ def broadcasting(target: Target, exchange: Exchange) -> Iterator[Producer]:
 
 
 def survive_what_is_no_command(target: Target) -> None:
-    told = target.worker.output.count("command_refused")
+    logged = target.worker.output.count("command_refused")
     with broadcasting(target, Exchange("celery.pidbox", "fanout", durable=False)) as producer:
         for body in UNREADABLE:
             producer.publish(body, serializer="json", headers={"clock": "yesterday", "ticket": 5})
@@ -128,9 +128,9 @@ def survive_what_is_no_command(target: Target) -> None:
             producer.publish(
                 {"method": "ping", "ticket": {}}, serializer="json", headers={"clock": as_header(target, clock)}
             )
-    target.worker.wait_for("command_refused", times=told + len(UNREADABLE))
+    target.worker.wait_for("command_refused", times=logged + len(UNREADABLE))
     assert command(target, "ping", {}) == {"ok": "pong"}
-    target.goes_on()
+    target.check_still_works()
     assert "Control command error" not in target.worker.output
 
 
@@ -176,9 +176,9 @@ def survive_forged_events(target: Target) -> None:
         for routing_key, body in FORGED_EVENTS:
             for _ in range(2):
                 producer.publish(body, serializer="json", routing_key=routing_key, headers={"hostname": "x"})
-    # It would read what was sent before this.
+    # The worker would have read what was sent before this.
     assert command(target, "ping", {}) == {"ok": "pong"}
-    target.goes_on()
+    target.check_still_works()
     assert "mingle" not in target.worker.output
 
 
@@ -186,13 +186,13 @@ def test_events_of_others_are_not_read(target: Target) -> None:
     survive_forged_events(target)
 
 
-def hear_events(target: Target) -> None:
-    """Task events are switched on as Flower does it, and heard together with the worker's heartbeat."""
+def receive_events(target: Target) -> None:
+    """Task events are enabled as by Flower, and received together with the worker's heartbeat."""
     assert "ok" in command(target, "enable_events", {})
     wanted = {"worker-heartbeat", "task-received", "task-succeeded"}
     node = node_of(target)
 
-    def hear(event: dict[str, Any]) -> None:
+    def on_event(event: dict[str, Any]) -> None:
         if event.get("hostname") != node:
             return
         wanted.discard(event["type"])
@@ -201,7 +201,7 @@ def hear_events(target: Target) -> None:
         receiver.should_stop = not wanted
 
     with Celery(broker=target.broker, set_as_current=False) as app, app.connection_for_read() as connection:
-        receiver = app.events.Receiver(connection, handlers={"*": hear})
+        receiver = app.events.Receiver(connection, handlers={"*": on_event})
         # A heartbeat comes every two seconds.
         receiver.capture(limit=None, timeout=20, wakeup=False)
     assert not wanted
@@ -209,7 +209,7 @@ def hear_events(target: Target) -> None:
 
 
 def test_events_are_sent(target: Target) -> None:
-    hear_events(target)
+    receive_events(target)
 
 
 @pytest.mark.databases("sqlite")
@@ -219,7 +219,7 @@ def test_the_same_holds_on_rabbitmq(rabbit_target: Target) -> None:
         refuse(rabbit_target, name)
     survive_what_is_no_command(rabbit_target)
     survive_forged_events(rabbit_target)
-    hear_events(rabbit_target)
+    receive_events(rabbit_target)
 
 
 # ------------------------------------------------------------------------------------------------------ delivery tags
@@ -230,7 +230,7 @@ def test_a_delivery_tag_that_is_half_a_character_is_no_message(target: Target, v
     order = base64.b64encode(b'[[{"request_id": "tagged"}], {}, {}]').decode()
     forged: list[bytes] = []
     for tag in ("\ud800", "x" * 100_000, "line\nend", "\x1b[2J"):
-        # With a count of retries: the single orders that are taken many at a time have it.
+        # With a count of retries: single orders that are processed together have it.
         headers = {"task": "reconciler.enqueue_order", "id": "tagged", "retries": 0}
         forged.append(json.dumps(envelope(order, headers=headers, delivery_tag=tag)).encode())
     for name in ("exchange", "routing_key"):
@@ -239,7 +239,7 @@ def test_a_delivery_tag_that_is_half_a_character_is_no_message(target: Target, v
     with valkey.client() as client:
         client.lpush(ORDERS, *forged)
     target.worker.wait_for("message_dropped", times=dropped + len(forged))
-    target.goes_on()
+    target.check_still_works()
     assert "tagged" not in target.orders()
 
 
@@ -257,5 +257,7 @@ def test_raw_bytes_in_a_delivery_tag_delay_no_other(target: Target, valkey: Embe
     with valkey.client() as client:
         client.lpush(ORDERS, *items)
         target.wait_for(*names, seconds=5)
-        eventually(lambda: client.hlen("unacked") + client.zcard("unacked_index") == 0, "no message that comes back")
-    target.goes_on()
+        eventually(
+            lambda: client.hlen("unacked") + client.zcard("unacked_index") == 0, "no message that is redelivered"
+        )
+    target.check_still_works()

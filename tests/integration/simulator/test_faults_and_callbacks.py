@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, look, tell
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read_control, write_control
 from worker.simulator import Account, Delay, Faults, NewOrder, Simulator, SimulatorConfig, http_sink
 from worker.simulator.control import is_loopback
 
@@ -156,7 +156,7 @@ def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None
 
 
 @pytest.mark.parametrize("kind", ["bom", "gbk", "doubled-keys"])
-def test_the_record_holds_what_was_said_where_an_answer_can_be_read(troubled: Troubled, kind: str) -> None:
+def test_the_record_holds_the_items_of_every_readable_answer(troubled: Troubled, kind: str) -> None:
     simulator = troubled({f"garbage-{kind}": 1})
     RawQuery(ids="5").send(simulator.url)
     (arrival,) = simulator.record.arrivals()
@@ -175,12 +175,12 @@ def test_an_id_may_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
     assert RawQuery(ids="5,6").send(failing.url).status == 500
 
 
-def test_faults_end_after_so_many_queries(troubled: Troubled) -> None:
+def test_faults_end_after_the_set_number_of_queries(troubled: Troubled) -> None:
     simulator = troubled({"http-500": 1}, queries=2)
     assert [RawQuery().send(simulator.url).status for _ in range(3)] == [500, 500, 200]
 
 
-def test_faults_may_trouble_one_account_only(troubled: Troubled) -> None:
+def test_faults_may_affect_one_account_only(troubled: Troubled) -> None:
     simulator = troubled({"http-500": 1}, sids=frozenset({SID}))
     assert (RawQuery().send(simulator.url).status, QUERY_OTHER.send(simulator.url).status) == (500, 200)
 
@@ -198,11 +198,11 @@ def test_faults_are_the_same_for_the_same_seed(troubled: Troubled) -> None:
 def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> None:
     simulator = troubled(latency=Delay.parse("60"))
 
-    def ask() -> None:
+    def query() -> None:
         with pytest.raises((OSError, http.client.HTTPException)):
             RawQuery().send(simulator.url)
 
-    caller = threading.Thread(target=ask)
+    caller = threading.Thread(target=query)
     caller.start()
     while not simulator.record.arrivals():
         time.sleep(0.01)
@@ -214,18 +214,18 @@ def test_a_platform_that_hangs_can_be_stopped_at_once(troubled: Troubled) -> Non
 def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> None:
     url = troubled().url
     orders = [{"request_id": str(n), "app_id": APP_ID, "mobile": "18812340804", "outcome": "-1"} for n in range(3000)]
-    registered = tell(url, "orders", {"orders": orders}).json
+    registered = write_control(url, "orders", {"orders": orders}).json
     assert (registered["registered"], registered["request_ids"][:2]) == (3000, ["0", "1"])
     assert RawQuery(ids="7").send(url).json["trafficSts"] == "-1"
-    assert tell(url, "answers", {"shape": "array", "numbers": True}).json == {"status": "ok"}
+    assert write_control(url, "answers", {"shape": "array", "numbers": True}).json == {"status": "ok"}
     assert RawQuery(ids="7").send(url).json[0]["trafficSts"] == -1
-    assert tell(url, "faults", {"shares": {"http-503": 1}, "retry_after": 2, "latency": "0.01"}).status == 200
+    assert write_control(url, "faults", {"shares": {"http-503": 1}, "retry_after": 2, "latency": "0.01"}).status == 200
     assert RawQuery(ids="7").send(url).status == 503
-    assert tell(url, "faults", {}).status == 200
+    assert write_control(url, "faults", {}).status == 200
     assert RawQuery(ids="7").send(url).status == 200
-    assert len(look(url, "truth")["orders"]) == 3000
-    assert [one["number"] for one in look(url, "record?after=3")["arrivals"]] == [4]
-    assert look(url, "health") == {"status": "ok"}
+    assert len(read_control(url, "truth")["orders"]) == 3000
+    assert [one["number"] for one in read_control(url, "record?after=3")["arrivals"]] == [4]
+    assert read_control(url, "health") == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -239,22 +239,22 @@ def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> 
         ("answers", {"shape": "heap"}, "expected one of auto"),
     ],
 )
-def test_wrong_words_are_answered_with_what_is_accepted(
+def test_wrong_values_are_answered_with_what_is_accepted(
     troubled: Troubled, path: str, value: Any, message: str
 ) -> None:
-    answered = tell(troubled().url, path, value)
+    answered = write_control(troubled().url, path, value)
     assert answered.status == 400
     assert message in answered.json["error"]
 
 
 def test_the_control_endpoint_names_its_routes_and_reads_json_only(troubled: Troubled) -> None:
     url = troubled().url
-    assert tell(url, "record", {}).status == 404
+    assert write_control(url, "record", {}).status == 404
     assert exchange(url, "POST", "/simulator/faults", b"{", {}).status == 400
     assert exchange(url, "GET", "/simulator/record?after=x", None, {}).status == 400
 
 
-def test_only_this_machine_may_look_and_change() -> None:
+def test_only_this_machine_may_read_and_change() -> None:
     mine = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
     assert [is_loopback(address) for address in [*mine, "10.0.0.2", "fe80::1%eth0"]] == [True, True, True, False, False]
 

@@ -13,7 +13,7 @@ import redis
 
 import worker.simulator
 from tests.support.command_line import PROGRAM
-from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, look, tell
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, read_control, write_control
 from worker.adapters.child_processes import Child
 
 pytestmark = pytest.mark.slow
@@ -46,27 +46,27 @@ def refused(*options: str, environment: Mapping[str, str] = ACCOUNT) -> tuple[in
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_the_account_of_the_environment_until_it_is_told_to_end(number: signal.Signals) -> None:
+def test_the_platform_serves_the_account_of_the_environment_until_a_signal(number: signal.Signals) -> None:
     with running("--delay", "fixed:0", "--failed-share", "0") as (process, url):
         assert RawQuery(ids="5").send(url).json["trafficSts"] == "1"
         process.send_signal(number)
         assert process.wait(seconds=20) == 0
 
 
-def test_its_options_reach_the_platform(tmp_path: Path) -> None:
+def test_options_of_the_command_reach_the_platform(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     options = ["--account", "s:t:a", "--window", "0.05", "--shape", "object-list", "--numbers", "--delay", "0"]
     options += ["--failed-share", "1", "--fault", "absent=0", "--poison-id", "9", "--record", str(path)]
     with running(*options, environment={}) as (_, url):
         query = RawQuery(sid="s", token="t", app_id="a", ids="5")
         assert query.send(url).json["list"][0]["trafficSts"] == -1
-        assert look(url, "record")["window_seconds"] == 0.05
+        assert read_control(url, "record")["window_seconds"] == 0.05
     assert json.loads(path.read_text(encoding="utf-8"))["ids"] == ["5"]
 
 
 def test_the_window_is_read_from_the_environment() -> None:
     with running(environment=ACCOUNT | {"RECONCILER_QUERY_WINDOW_SECONDS": "2"}) as (_, url):
-        assert look(url, "record")["window_seconds"] == 2
+        assert read_control(url, "record")["window_seconds"] == 2
 
 
 def env_file(**settings: object) -> None:
@@ -74,22 +74,22 @@ def env_file(**settings: object) -> None:
     Path(".env").write_text("\n".join(lines), encoding="utf-8")
 
 
-def test_its_account_and_its_limit_are_read_from_env_in_the_working_directory() -> None:
+def test_account_and_limit_are_read_from_env_in_the_working_directory() -> None:
     # Names in either case, as of the worker's settings.
     env_file(reconciler_query_window_seconds=2)
     with running(environment={"RECONCILER_QUERY_WINDOW_SECONDS": ""}) as (_, url):
         assert RawQuery(ids="5").send(url).status == 200
-        assert look(url, "record")["window_seconds"] == 2
+        assert read_control(url, "record")["window_seconds"] == 2
 
 
-def test_the_environment_wins_over_env_and_an_option_over_both() -> None:
+def test_the_environment_overrides_env_and_an_option_overrides_both() -> None:
     env_file(RECONCILER_QUERY_WINDOW_SECONDS=2, RECONCILER_QUERIES_PER_WINDOW=5)
     with running("--queries-per-window", "7", environment={"RECONCILER_QUERY_WINDOW_SECONDS": "3"}) as (_, url):
-        record = look(url, "record")
+        record = read_control(url, "record")
     assert (record["window_seconds"], record["queries_per_window"]) == (3, 7)
 
 
-def test_an_env_that_cannot_be_read_is_said_in_one_line() -> None:
+def test_an_env_that_cannot_be_read_is_reported_in_one_line() -> None:
     Path(".env").write_bytes(b"RECONCILER_ACCOUNT_SID=\xff\n")
     status, shown = refused(environment={})
     assert (status, shown.count("\n")) == (2, 1)
@@ -115,12 +115,12 @@ def test_wrong_options_are_refused_in_one_line(options: list[str], message: str)
     assert message in shown
 
 
-def test_it_needs_an_account() -> None:
+def test_without_an_account_the_platform_does_not_start() -> None:
     status, shown = refused(environment={})
     assert (status, shown.startswith("Error: no account is configured: set RECONCILER_ACCOUNT_SID")) == (2, True)
 
 
-def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+def test_a_port_that_is_in_use_is_reported_in_one_line() -> None:
     with running() as (_, url):
         status, shown = refused("--port", url.rpartition(":")[2])
     assert status == 1
@@ -130,7 +130,7 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
 @pytest.mark.brokers("redis")
 def test_callbacks_are_sent_as_tasks_on_the_queue_of_orders(broker_url: str) -> None:
     with running("--callback-broker", broker_url, "--delay", "0", "--failed-share", "0") as (_, url):
-        assert tell(url, "orders", {"orders": [{"request_id": "1", "mobile": "18812340804"}]}).status == 200
+        assert write_control(url, "orders", {"orders": [{"request_id": "1", "mobile": "18812340804"}]}).status == 200
         with redis.Redis.from_url(broker_url) as broker:
             taken = broker.blpop(["reconciler.orders"], timeout=20)
     assert isinstance(taken, tuple | list)

@@ -1,4 +1,4 @@
-"""The simulated platform over real sockets, asked by queries that are built by hand."""
+"""The simulated platform over real sockets, with queries that are built by hand."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, look, platform_stamp
+from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, platform_stamp, read_control
 from worker.simulator import Account, AnswerStyle, Delay, KeyCase, NewOrder, Outcome, Shape, Simulator, SimulatorConfig
 from worker.simulator import UnknownAnswer as Unknown
 
@@ -43,7 +43,7 @@ def platform() -> Iterator[Simulator]:
         yield running
 
 
-def test_a_correct_query_is_answered_in_the_words_of_the_page(platform: Simulator) -> None:
+def test_a_correct_query_is_answered_as_the_page_documents(platform: Simulator) -> None:
     answered = RawQuery(ids="1000").send(platform.url)
     assert answered.status == 200
     assert answered.headers["Content-Type"] == "application/json;charset=utf-8"
@@ -58,7 +58,7 @@ def test_a_correct_query_is_answered_in_the_words_of_the_page(platform: Simulato
     }
 
 
-def test_every_state_of_an_order_has_its_words(platform: Simulator) -> None:
+def test_every_state_of_an_order_is_answered_as_documented(platform: Simulator) -> None:
     items = {item["requestId"]: item for item in RawQuery(ids="1000,1001,1002,1003,9999").send(platform.url).json}
     assert {one: item["trafficSts"] for one, item in items.items()} == {"1000": "1", "1001": "-1", "1002": "0"}
     assert items["1001"]["oriAmount"] == "0.00"
@@ -153,7 +153,7 @@ def test_a_query_that_is_wrong_in_one_respect_is_refused(
     assert [one.outcome for one in platform.record.arrivals()] == ["refused"]
 
 
-def test_a_missing_parameter_is_answered_in_the_words_of_the_page(platform: Simulator) -> None:
+def test_a_missing_parameter_is_answered_as_the_page_documents(platform: Simulator) -> None:
     answered = RawQuery(body=b"{}").send(platform.url)
     assert answered.body.decode() == '{"statusCode":"-2","statusMsg":"缺少必要参数","requestId":""}'
 
@@ -176,7 +176,7 @@ def test_a_query_within_the_window_is_refused_counted_and_recorded(tmp_path: Pat
         assert RawQuery(ids="1,2").send(running.url).status == 200
         second = RawQuery(ids="3").send(running.url)
         assert "频繁" in second.json["statusMsg"]
-        seen = look(running.url, "record")
+        seen = read_control(running.url, "record")
     assert seen["counts"] == {"arrivals": 2, "ids": 3, "answered": 1, "refused": 1, "violations": 1}
     assert seen["violations"][0]["kind"] == "limit"
     assert 0 < seen["smallest_spacing"][SID] < 60
@@ -196,7 +196,7 @@ def test_a_request_to_nowhere_is_no_arrival(platform: Simulator) -> None:
     assert platform.record.arrivals() == []
 
 
-def test_a_body_that_never_comes_whole_is_an_arrival_all_the_same(platform: Simulator) -> None:
+def test_a_body_that_never_comes_whole_is_still_an_arrival(platform: Simulator) -> None:
     host, _, port = platform.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(
@@ -215,17 +215,17 @@ def shaped(style: AnswerStyle, ids: str = "1000,1001", **options: Any) -> Any:
         return RawQuery(ids=ids).send(running.url).json
 
 
-def asked(items: list[dict[str, str]]) -> set[str]:
+def ids_of(items: list[dict[str, str]]) -> set[str]:
     return {item["requestId"] for item in items}
 
 
-def test_an_answer_takes_each_shape() -> None:
+def test_an_answer_can_have_each_shape() -> None:
     both = {"1000", "1001"}
-    assert asked(shaped(AnswerStyle(shape=Shape.ARRAY))) == both
-    assert asked(shaped(AnswerStyle(shape=Shape.AUTO))) == both
-    assert asked([shaped(AnswerStyle(shape=Shape.AUTO), ids="1000")]) == {"1000"}
+    assert ids_of(shaped(AnswerStyle(shape=Shape.ARRAY))) == both
+    assert ids_of(shaped(AnswerStyle(shape=Shape.AUTO))) == both
+    assert ids_of([shaped(AnswerStyle(shape=Shape.AUTO), ids="1000")]) == {"1000"}
     listed = shaped(AnswerStyle(shape=Shape.OBJECT_LIST, list_key="results", ok_status="000000"))
-    assert (asked(listed["results"]), listed["statusCode"]) == (both, "000000")
+    assert (ids_of(listed["results"]), listed["statusCode"]) == (both, "000000")
     keyed = shaped(AnswerStyle(shape=Shape.KEYED))
     assert {one: item["requestId"] for one, item in keyed.items()} == {"1000": "1000", "1001": "1001"}
     assert shaped(AnswerStyle(shape=Shape.SINGLE_ONLY))["requestId"] in both
@@ -244,7 +244,7 @@ def test_an_answer_without_items_is_an_answer_in_every_shape() -> None:
     assert empty == {"auto": [], "array": [], "object-list": {"list": []}, "keyed": ok, "single-only": ok}
 
 
-def test_keys_take_each_case() -> None:
+def test_keys_can_have_each_case() -> None:
     spelled = {case: set(shaped(AnswerStyle(key_case=case), ids="1000")) for case in KeyCase}
     assert {"remark", "mobile", "trafficSts"} <= spelled[KeyCase.SAMPLE]
     assert {"Remark", "Mobile", "trafficSts"} <= spelled[KeyCase.TABLE]
@@ -257,14 +257,14 @@ def test_numbers_may_be_numbers() -> None:
     assert (item["trafficSts"], item["oriAmount"]) == (1, 2.9)
 
 
-def test_custom_parm_may_be_kept_back() -> None:
+def test_custom_parm_may_be_left_out() -> None:
     with simulator(adopt=True, answers=AnswerStyle(echo_custom_parm=False)) as running:
         item = RawQuery(id_kind="customParm", ids="c-1").send(running.url).json
     assert "customParm" not in item
     assert len(item["requestId"]) == 16
 
 
-def test_an_unknown_order_may_be_answered_in_words() -> None:
+def test_an_unknown_order_may_be_answered_by_an_item() -> None:
     item = shaped(AnswerStyle(unknown=Unknown.NOT_FOUND), ids="77")
     assert item == {"requestId": "77", "appid": APP_ID, "trafficSts": "-1", "remark": "订单不存在"}
 
@@ -273,7 +273,7 @@ def test_the_truth_of_adopted_orders_depends_on_seed_and_id_alone() -> None:
     def truth(*ids: str, seed: int = 1) -> dict[str, tuple[str, str]]:
         with simulator(adopt=True, seed=seed, failed_share=0.3, stuck_share=0.2) as running:
             RawQuery(ids=",".join(ids)).send(running.url)
-            orders = look(running.url, "truth")["orders"]
+            orders = read_control(running.url, "truth")["orders"]
             return {order["request_id"]: (order["outcome"], order["amount"]) for order in orders}
 
     ids = [str(number) for number in range(1, 60)]
@@ -300,11 +300,11 @@ def test_hundreds_of_accounts_are_served_at_once() -> None:
     accounts = tuple(Account(sid=f"s{n}", auth_token=f"t{n}", app_id=f"a{n}") for n in range(200))
     with simulator(accounts=accounts, adopt=True, queries_per_window=1) as running:
 
-        def ask(account: Account) -> int:
+        def query(account: Account) -> int:
             query = RawQuery(ids="1,2", sid=account.sid, token=account.auth_token, app_id=account.app_id)
             return len(query.send(running.url).json)
 
         with ThreadPoolExecutor(100) as pool:
-            assert set(pool.map(ask, accounts)) == {2}
+            assert set(pool.map(query, accounts)) == {2}
         assert len(running.record.arrivals()) == 200
         assert running.record.violations() == []

@@ -1,4 +1,4 @@
-"""What is learned, the prices and the notes survive their text."""
+"""What is learned, the poll schedules and the observations survive their text."""
 
 import json
 from dataclasses import replace
@@ -40,12 +40,12 @@ def some_learned() -> Learned:
     return learned
 
 
-def test_notes_come_back_as_they_were() -> None:
+def test_observations_are_read_as_they_were_stored() -> None:
     assert read_observations(observations_text(some_observations(), RULES), RULES) == some_observations()
     assert len(observations_text(some_observations(), RULES)) < 200
 
 
-def test_what_was_learned_comes_back_and_goes_on_alike() -> None:
+def test_what_was_learned_is_read_as_it_was_stored_and_continues_alike() -> None:
     learned = some_learned()
     kept = read_learned(learned_text(learned, RULES), RULES)
     assert kept is not None
@@ -57,7 +57,7 @@ def test_what_was_learned_comes_back_and_goes_on_alike() -> None:
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.02, 0.5])
-def test_prices_come_back_with_never_and_all(chance: float) -> None:
+def test_priorities_are_read_as_stored_with_never_and_all(chance: float) -> None:
     bins = len(ages_of(RULES).edges) - 1
     schedule = compute_schedule(curve_of(ages_of(RULES), [chance] * bins, 0.05), RULES)
     kept = read_schedule_text(schedule_text(schedule, RULES), RULES)
@@ -68,7 +68,7 @@ def test_prices_come_back_with_never_and_all(chance: float) -> None:
         assert kept.priority(last, age) == pytest.approx(schedule.priority(last, age), rel=1e-6)
 
 
-def test_what_is_known_of_cohorts_comes_back_to_three_digits() -> None:
+def test_what_is_known_of_cohorts_is_read_to_three_digits() -> None:
     learned, now = some_learned(), 2_900_001 * 600.0 + 3_600.0
     schedule = schedule_of(learned, now, RULES, fits_one_batch=False)
     kept = read_schedule_text(schedule_text(schedule, RULES), RULES)
@@ -83,13 +83,13 @@ def test_what_is_known_of_cohorts_comes_back_to_three_digits() -> None:
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_whether_all_fits_one_batch_comes_back(fits: bool) -> None:
+def test_whether_all_fits_one_batch_is_read_as_stored(fits: bool) -> None:
     kept = read_schedule_text(schedule_text(replace(prior_schedule(RULES), fits_one_batch=fits), RULES), RULES)
     assert kept is not None
     assert kept.fits_one_batch is fits
 
 
-def test_prices_that_were_stored_before_that_was_known_are_read() -> None:
+def test_a_schedule_that_was_stored_before_that_was_known_is_read() -> None:
     stored = json.loads(schedule_text(replace(prior_schedule(RULES), fits_one_batch=True), RULES))
     del stored["fits_one_batch"]
     kept = read_schedule_text(json.dumps(stored), RULES)
@@ -106,7 +106,7 @@ def test_the_text_of_a_day_of_cohorts_is_some_hundred_kilobytes() -> None:
     assert len(schedule_text(replace(prior_schedule(RULES), factors=factors), RULES)) < 120_000
 
 
-def test_the_text_of_prices_is_some_ten_kilobytes() -> None:
+def test_the_text_of_a_schedule_is_some_ten_kilobytes() -> None:
     text = schedule_text(prior_schedule(RULES), RULES)
     assert len(text) < 40_000
     assert "Infinity" not in text

@@ -11,7 +11,7 @@ from worker.adapters.timers import Alarm, SharedInterval
 
 
 class Called:
-    """What an alarm has called for, in that order."""
+    """What an alarm has called, in that order."""
 
     def __init__(self) -> None:
         self.things: list[str] = []
@@ -34,20 +34,20 @@ def alarm(called: Called) -> Iterator[Alarm[str]]:
     alarm.close()
 
 
-def test_things_are_called_for_in_the_order_of_their_times(alarm: Alarm[str], called: Called) -> None:
+def test_things_are_called_in_the_order_of_their_times(alarm: Alarm[str], called: Called) -> None:
     alarm.set({"late": 0.06, "soon": 0.02, "now": 0.0})
     eventually(lambda: len(called.things) == 3, "three calls")
     assert called.things == ["now", "soon", "late"]
 
 
-def test_what_is_set_again_is_called_for_once_at_the_new_time(alarm: Alarm[str], called: Called) -> None:
+def test_what_is_set_again_is_called_once_at_the_new_time(alarm: Alarm[str], called: Called) -> None:
     alarm.set({"moved": 3600.0, "other": 0.05})
     alarm.set({"moved": 0.01})
     eventually(lambda: "other" in called.things, "the other call")
     assert called.things == ["moved", "other"]
 
 
-def test_what_is_wanted_sooner_than_all_before_it_does_not_wait_for_them(alarm: Alarm[str], called: Called) -> None:
+def test_what_is_set_sooner_than_all_before_it_does_not_wait_for_them(alarm: Alarm[str], called: Called) -> None:
     alarm.set({"in an hour": 3600.0})
     alarm.set({"soon": 0.01})
     eventually(lambda: called.things == ["soon"], "the call that was set last")
@@ -59,7 +59,7 @@ def test_many_things_take_one_thread(alarm: Alarm[str], called: Called) -> None:
     assert len(called.threads) == 1
 
 
-def test_a_closed_alarm_calls_for_nothing_and_leaves_no_thread(called: Called) -> None:
+def test_a_closed_alarm_calls_nothing_and_leaves_no_thread(called: Called) -> None:
     alarm = Alarm(called, name="alarm-that-is-closed")
     alarm.set({"in an hour": 3600.0})
     alarm.close()

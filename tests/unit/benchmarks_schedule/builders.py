@@ -22,22 +22,22 @@ def make_scenario(
 
 
 class Script:
-    """Polls named orders in named windows, and notes all that it was told."""
+    """Polls named orders in named windows, and records every call."""
 
     def __init__(self, batches: Mapping[int, Sequence[int]]) -> None:
         self._batches = batches
-        self.told: list[tuple[str, object, float]] = []
+        self.calls: list[tuple[str, object, float]] = []
         self.windows: list[float] = []
 
     def submitted(self, order: int, at: float) -> None:
-        self.told.append(("submitted", order, at))
+        self.calls.append(("submitted", order, at))
 
     def called_back(self, order: int, at: float) -> None:
-        self.told.append(("called back", order, at))
+        self.calls.append(("called back", order, at))
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
         self.windows.append(now)
         return self._batches.get(round(now / WINDOW), ())
 
     def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
-        self.told.append(("answered", (tuple(asked), tuple(settled)), now))
+        self.calls.append(("answered", (tuple(asked), tuple(settled)), now))

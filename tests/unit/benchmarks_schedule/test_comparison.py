@@ -55,7 +55,7 @@ def test_a_policy_is_compared_by_geometric_means_over_the_cases() -> None:
     assert found("p99 against the better").value == pytest.approx((0.5 * 1.2) ** 0.5)
 
 
-def test_the_worst_case_is_named_and_judged() -> None:
+def test_the_worst_case_is_named_and_compared_with_its_target() -> None:
     worst = found("mean against the better of the two, worst")
     assert worst.value == pytest.approx(1.2)
     assert "outage 700" in worst.what

@@ -22,56 +22,55 @@ STUCK = (0.0, None, None)
 AGES = ages_of(Rules())
 
 
-class Noted:
-    """A policy, and the windows in which it polled whom."""
+class Recorded:
+    """A policy, and the orders that it polled in each window."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.submitted = policy.submitted
         self.called_back = policy.called_back
-        self.asked: dict[int, list[int]] = {}
+        self.polled: dict[int, list[int]] = {}
 
     def choose(self, now: float, limit: int) -> Sequence[int]:
         return self._policy.choose(now, limit)
 
     def answered(self, now: float, asked: Sequence[int], settled: Collection[int]) -> None:
-        self.asked[round(now / WINDOW)] = list(asked)
+        self.polled[round(now / WINDOW)] = list(asked)
         self._policy.answered(now, asked, settled)
 
 
 def polled_by(policy: str, scenario: Scenario) -> dict[int, list[int]]:
-    observed = Noted(POLICIES[policy](scenario))
+    observed = Recorded(POLICIES[policy](scenario))
     simulate(scenario, observed)
-    return observed.asked
+    return observed.polled
 
 
-def windows_of(order: int, asked: dict[int, list[int]]) -> list[int]:
-    return [window for window, orders in asked.items() if order in orders]
+def windows_of(order: int, polled: dict[int, list[int]]) -> list[int]:
+    return [window for window, orders in polled.items() if order in orders]
 
 
 def test_oldest_first_polls_the_same_stuck_orders_for_good() -> None:
     scenario = make_scenario([STUCK, (1, None, None), (2, 3, None)], windows=100)
-    asked = polled_by("oldest-first", scenario)
+    polled = polled_by("oldest-first", scenario)
     # The youngest of them ends its grace within the eleventh window.
-    assert asked == {10: [0]} | {window: [0, 1] for window in range(11, 100)}
+    assert polled == {10: [0]} | {window: [0, 1] for window in range(11, 100)}
 
 
 def test_oldest_first_goes_on_to_the_next_when_one_settles() -> None:
     scenario = make_scenario([(0, 900, None), STUCK, STUCK], windows=20)
-    asked = polled_by("oldest-first", scenario)
-    assert asked[15] == [0, 1]
-    assert asked[16] == [1, 2]
+    polled = polled_by("oldest-first", scenario)
+    assert polled[15] == [0, 1]
+    assert polled[16] == [1, 2]
 
 
-def test_round_robin_takes_the_never_asked_by_age_then_those_not_asked_for_longest() -> None:
+def test_round_robin_takes_the_never_polled_by_age_then_the_longest_unpolled() -> None:
     scenario = make_scenario([STUCK, STUCK, STUCK, (60, None, None), (180, None, None)], windows=16)
-    asked = polled_by("round-robin", scenario)
-    assert asked == {10: [0, 1], 11: [2, 3], 12: [0, 1], 13: [4, 2], 14: [3, 0], 15: [1, 4]}
+    polled = polled_by("round-robin", scenario)
+    assert polled == {10: [0, 1], 11: [2, 3], 12: [0, 1], 13: [4, 2], 14: [3, 0], 15: [1, 4]}
 
 
-def test_backoff_asks_at_the_end_of_the_grace_then_after_5_minutes_doubling_to_6_hours() -> None:
-    asked = polled_by("exponential-backoff", make_scenario([STUCK], windows=1500))
-    polls = windows_of(0, asked)
+def test_backoff_polls_at_the_end_of_the_grace_then_after_5_minutes_doubling_to_6_hours() -> None:
+    polls = windows_of(0, polled_by("exponential-backoff", make_scenario([STUCK], windows=1500)))
     assert polls[0] == 10
     waits = [later - earlier for earlier, later in pairwise(polls)]
     assert waits == [5, 10, 20, 40, 80, 160, 320, 360, 360]
@@ -85,20 +84,20 @@ def test_backoff_takes_the_first_due_first() -> None:
     assert polled_by("exponential-backoff", scenario) == {10: [0], 11: [1], 15: [3], 16: [0]}
 
 
-def test_the_first_version_asks_again_after_the_root_of_the_age() -> None:
+def test_the_first_version_polls_again_after_the_root_of_the_age() -> None:
     polls = windows_of(0, polled_by("first-version", make_scenario([STUCK], windows=60, batch_size=5)))
     # √10 is more than three windows, √14 not four.
     assert polls[:4] == [10, 14, 18, 23]
 
 
-def test_the_first_version_keeps_a_fifth_of_a_batch_for_re_queries() -> None:
+def test_the_first_version_keeps_a_fifth_of_a_batch_for_repeated_polls() -> None:
     flood = [(60.0 * minute, None, None) for minute in range(1, 40) for _ in range(20)]
-    asked = polled_by("first-version", make_scenario([STUCK] * 10 + flood, windows=40, batch_size=10))
-    again = {window: sum(windows_of(order, asked)[0] < window for order in asked[window]) for window in range(14, 40)}
+    polled = polled_by("first-version", make_scenario([STUCK] * 10 + flood, windows=40, batch_size=10))
+    again = {window: sum(windows_of(order, polled)[0] < window for order in polled[window]) for window in range(14, 40)}
     assert set(again.values()) == {2}
 
 
-def test_the_clairvoyant_asks_only_about_what_has_settled_oldest_first() -> None:
+def test_the_clairvoyant_polls_only_what_has_settled_oldest_first() -> None:
     scenario = make_scenario(
         [(30, 900, None), (10, 890, None), (20, 880, None), STUCK, (0, 600, 600), (1, 60, None)], windows=40
     )
@@ -113,18 +112,20 @@ def test_the_informed_knows_what_share_settles_by_which_age_and_how_many_callbac
 
 
 @pytest.mark.parametrize("some", [[], [STUCK, STUCK]])
-def test_the_informed_goes_on_where_nothing_ever_settles(some: list[tuple[float, float | None, float | None]]) -> None:
+def test_the_informed_continues_where_nothing_ever_settles(
+    some: list[tuple[float, float | None, float | None]],
+) -> None:
     scenario = make_scenario(some)
     assert true_curve(scenario.orders, AGES).settled == (0.0,) * len(AGES.edges)
     assert simulate(scenario, POLICIES["informed"](scenario)).learned_at == [None] * len(some)
 
 
 def test_the_informed_waits_from_the_first_order_on_until_orders_settle() -> None:
-    # All settle after two hours: whoever must learn that looks before.
+    # All settle after two hours: a policy that has to learn this polls before.
     scenario = make_scenario([(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(60)])
     polls = {policy: windows_of(0, polled_by(policy, scenario)) for policy in ("informed", "adaptive")}
     assert polls["informed"][0] == polls["adaptive"][0] == 10
-    # Nobody waits for longer than an order is old; who learns looks oftener before.
+    # No policy waits longer than an order is old; one that learns polls more often before.
     assert polls["informed"][1:3] == [20, 40]
     assert sum(poll < 110 for poll in polls["adaptive"]) > sum(poll < 110 for poll in polls["informed"])
 
@@ -134,9 +135,9 @@ def test_the_floor_knows_which_cohort_settles_when() -> None:
     quick = [(60.0 * minute, 60.0 * minute + 30, None) for minute in range(10)]
     slow = [(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(10, 20)]
     scenario = make_scenario([*quick, *slow], batch_size=1)
-    asked = polled_by("floor", scenario)
-    assert [asked[window] for window in range(10, 20)] == [[order] for order in range(10)]
-    assert windows_of(10, asked)[0] == 20
+    polled = polled_by("floor", scenario)
+    assert [polled[window] for window in range(10, 20)] == [[order] for order in range(10)]
+    assert windows_of(10, polled)[0] == 20
 
 
 def test_without_factors_every_cohort_is_taken_to_be_alike() -> None:
@@ -159,14 +160,14 @@ orders = st.tuples(seconds, st.none() | seconds, st.none() | seconds).map(
 
 @pytest.mark.parametrize("policy", COMPARED_WITH)
 @given(st.lists(orders, max_size=40), st.integers(1, 12))
-def test_nobody_asks_within_the_grace_or_after_a_callback_or_more_than_a_batch(
+def test_no_policy_polls_within_the_grace_or_after_a_callback_or_more_than_a_batch(
     policy: str, some: list[tuple[float, float | None, float | None]], batch_size: int
 ) -> None:
     scenario = make_scenario(some, windows=150, batch_size=batch_size)
-    for window, asked in polled_by(policy, scenario).items():
-        assert 0 < len(asked) <= batch_size
-        assert len(asked) == len(set(asked))
-        for order in asked:
+    for window, polled in polled_by(policy, scenario).items():
+        assert 0 < len(polled) <= batch_size
+        assert len(polled) == len(set(polled))
+        for order in polled:
             submitted, _, callback = scenario.orders[order]
             assert submitted + scenario.grace_seconds <= window * WINDOW
             assert callback is None or callback > window * WINDOW

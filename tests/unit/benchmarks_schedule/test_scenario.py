@@ -69,6 +69,6 @@ def test_a_file_without_a_scenario_is_refused(tmp_path: Path, text: str) -> None
         read_scenario(file)
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="No such file"):
         read_scenario(tmp_path / "none.json")

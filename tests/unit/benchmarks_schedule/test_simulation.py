@@ -4,11 +4,11 @@ from benchmarks.schedule.simulation import PolicyError, simulate
 from tests.unit.benchmarks_schedule.builders import Script, make_scenario
 
 
-def test_a_policy_is_told_of_all_that_happens_in_the_order_of_time() -> None:
+def test_a_policy_receives_all_that_happens_in_the_order_of_time() -> None:
     scenario = make_scenario([(70, 130, 190.0), (10, 65, None), (20, None, None)], windows=5)
     script = Script({2: (1, 2)})
     simulate(scenario, script)
-    assert script.told == [
+    assert script.calls == [
         ("submitted", 1, 10),
         ("submitted", 2, 20),
         ("submitted", 0, 70),
@@ -28,7 +28,7 @@ def test_what_happens_at_the_moment_of_a_query_happens_before_it() -> None:
     script = Script({1: (0,), 2: (0,)})
     outcome = simulate(scenario, script)
     assert outcome.learned_at == [120, 120]
-    assert script.told.index(("called back", 1, 120)) < script.told.index(("answered", ((0,), (0,)), 120))
+    assert script.calls.index(("called back", 1, 120)) < script.calls.index(("answered", ((0,), (0,)), 120))
 
 
 def test_queries_and_the_orders_polled_are_counted() -> None:
@@ -41,7 +41,7 @@ def test_a_callback_that_comes_after_the_answer_changes_nothing() -> None:
     script = Script({1: (0,)})
     outcome = simulate(make_scenario([(0, 30, 100)], windows=5), script)
     assert outcome.learned_at == [60]
-    assert not [what for what, *_ in script.told if what == "called back"]
+    assert not [what for what, *_ in script.calls if what == "called back"]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def reconciler() -> None:
         ),
     ],
 )
-def test_whatever_a_command_raises_is_told_without_a_traceback(error: BaseException, status: int, said: str) -> None:
+def test_whatever_a_command_raises_is_printed_without_a_traceback(error: BaseException, status: int, said: str) -> None:
     result = CliRunner().invoke(raising(error), ["fail"], prog_name="reconciler")
     assert (result.exit_code, result.stdout, result.stderr) == (status, "", said)
 
@@ -108,18 +108,18 @@ def test_every_command_is_tested_for_its_help() -> None:
     assert {info.callback.__name__ for info in app.registered_commands if info.callback} == set(COMMANDS)
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert CommandLine().run("--version").stdout.startswith("reconciler 0.")
 
 
 def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
     heavy = ("sqlalchemy", "celery", "kombu", "pydantic", "requests", "alembic")
-    look = f"import sys; import worker.cli.app; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([*PROGRAM[:-1], look], env=environment({}), capture_output=True, text=True, timeout=60)
+    list_loaded = f"import sys; import worker.cli.app; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([*PROGRAM[:-1], list_loaded], env=environment({}), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "[]\n")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+def test_a_reader_that_closes_the_pipe_early_is_no_error() -> None:
     command = subprocess.list2cmdline([*PROGRAM, "platform", "--help"])
     done = subprocess.run(
         ["sh", "-c", f"{command} | head -1"], env=environment({}), capture_output=True, text=True, timeout=60

@@ -27,7 +27,7 @@ def test_on_a_terminal_lines_are_wrapped_beneath_each_other() -> None:
     assert max(map(len, drawn)) <= 52
 
 
-def test_the_last_line_says_what_it_comes_to() -> None:
+def test_the_last_line_sums_up_the_findings() -> None:
     careful = warning("fsync", "off", "set fsync = on")
     assert doctor_summary([ok("fsync", "on")]) == "All is well."
     assert doctor_summary([careful]) == "Nothing is fatal; 1 warning."

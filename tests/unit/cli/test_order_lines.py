@@ -51,7 +51,7 @@ def test_a_stray_quote_spoils_its_own_line_only() -> None:
 
 
 @pytest.mark.parametrize(("row", "columns"), [("1", 1), ("1,,,", 4)])
-def test_another_number_of_columns_is_told(row: str, columns: int) -> None:
+def test_another_number_of_columns_is_reported(row: str, columns: int) -> None:
     (line,) = csv_lines(f"request_id,mobile\n{row}\n")
     assert line.error == f"line: has {columns} columns, while the header has 2"
 
@@ -106,7 +106,7 @@ def test_a_number_stays_a_number_so_that_it_is_refused_where_a_string_is_due() -
         ("[" * 1000, "nested deeper"),
     ],
 )
-def test_a_line_that_is_not_json_is_refused_and_the_rest_goes_on(text: str, why: str) -> None:
+def test_a_line_that_is_not_json_is_refused_and_the_rest_is_read(text: str, why: str) -> None:
     first, second = json_lines(f'{text}\n{{"request_id":"2"}}\n')
     assert first.error is not None
     assert why in first.error

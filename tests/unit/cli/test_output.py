@@ -1,4 +1,4 @@
-"""What data looks like: exact, complete, and nothing in it that a terminal or a table would obey."""
+"""Data as it is printed: exact, complete, and without control characters or markup."""
 
 import io
 import json
@@ -58,6 +58,6 @@ def test_a_message_is_one_line_without_secrets_whatever_it_quotes() -> None:
     assert len(one_line("x" * 1000)) == 500
 
 
-def test_of_an_error_the_first_line_is_told() -> None:
+def test_of_an_error_the_first_line_is_shown() -> None:
     assert first_line(ValueError("no connection\n  Is the server running?")) == "no connection"
     assert first_line(KeyError()) == "KeyError"

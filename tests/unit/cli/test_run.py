@@ -25,7 +25,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: dict[str, int] = {}
-        self.told = 0
+        self.stopped = 0
 
     def program(self, name: str, code: str) -> list[str]:
         return [
@@ -47,7 +47,7 @@ class Stage:
             then()
 
         def stopping() -> None:
-            self.told += 1
+            self.stopped += 1
 
         commands = {name: self.program(name, code) for name, code in programs.items()}
         return run_together(commands, patience_seconds=patience, started=started, stopping=stopping)
@@ -67,7 +67,7 @@ def is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    # Its parent is gone, and not every container has somebody who reaps.
+    # Its parent is gone, and not every container has a process that reaps.
     return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8") if os.path.isdir("/proc/self") else True
 
 
@@ -76,10 +76,10 @@ def test_when_one_ends_by_itself_the_others_are_stopped_and_it_is_named(stage: S
     assert ended
     assert (ended.name, ended.wait()) == ("worker", 3)
     assert str(ended) == "worker ended with status 3"
-    assert stage.told == 1
+    assert stage.stopped == 1
 
 
-def test_one_that_was_killed_is_told_by_its_signal(stage: Stage) -> None:
+def test_one_that_was_killed_is_reported_with_its_signal(stage: Stage) -> None:
     ended = stage.run(worker=FOREVER, beat="os.kill(os.getpid(), signal.SIGKILL)")
     assert str(ended) == "beat ended with signal 9"
 
@@ -108,7 +108,7 @@ def test_a_second_signal_ends_those_that_do_not_listen(stage: Stage) -> None:
     assert stage.run(then=then, worker=STUBBORN, beat=WAITS) is None
 
 
-def test_whoever_does_not_end_in_time_is_killed(stage: Stage) -> None:
+def test_a_program_that_does_not_end_in_time_is_killed(stage: Stage) -> None:
     def then() -> None:
         stage.ready("worker")
         os.kill(os.getpid(), signal.SIGTERM)
@@ -116,15 +116,15 @@ def test_whoever_does_not_end_in_time_is_killed(stage: Stage) -> None:
     assert stage.run(then=then, patience=0.05, worker=STUBBORN, beat=FOREVER) is None
 
 
-def test_what_a_killed_program_had_started_does_not_stay(stage: Stage) -> None:
+def test_what_a_killed_program_started_is_ended(stage: Stage) -> None:
     child = "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
-    note = "pathlib.Path(sys.argv[1]).write_text(str(child.pid)); os.kill(os.getpid(), signal.SIGKILL)"
-    stage.run(worker=child + note, beat=FOREVER)
+    write = "pathlib.Path(sys.argv[1]).write_text(str(child.pid)); os.kill(os.getpid(), signal.SIGKILL)"
+    stage.run(worker=child + write, beat=FOREVER)
     grandchild = int((stage.folder / "worker").read_text("utf-8"))
     eventually(lambda: not is_running(grandchild), "the child of the killed program is gone")
 
 
-def test_where_one_cannot_be_started_the_other_does_not_stay(tmp_path: Path) -> None:
+def test_where_one_cannot_be_started_the_other_is_ended(tmp_path: Path) -> None:
     pid_file = tmp_path / "worker"
     write = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(600)"
     programs = {"worker": [sys.executable, "-c", write], "beat": [str(tmp_path / "nowhere")]}

@@ -1,4 +1,4 @@
-"""Tables: nothing in them that a terminal would obey, and ids in one piece."""
+"""Tables hold no control characters and no markup, and never break an id."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -17,7 +17,7 @@ HEX = "0123456789abcdef0123456789abcdef"
 LONG = HEX * 2
 
 Draw = Callable[..., list[str]]
-"""Prints rows, and returns the lines without what stands around them."""
+"""Prints rows, and returns the lines without the frame around them."""
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_without_a_terminal_lines_are_not_cut(
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Mn", "Me", "Cf"])), st.integers(2, 40))
-def test_a_text_in_lines_loses_nothing_but_white_space(text: str, width: int) -> None:
+def test_a_wrapped_text_loses_nothing_but_white_space(text: str, width: int) -> None:
     lines = wrapped(text, width)
     assert "".join("".join(lines).split()) == "".join(text.split())
     assert all(cell_len(line) <= width for line in lines)

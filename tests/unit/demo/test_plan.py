@@ -10,7 +10,7 @@ def plan_of(orders: int, *, run: str = "demo-1", seed: int = 1) -> Plan:
 
 
 @pytest.mark.parametrize("orders", [FEWEST_ORDERS, 120, 1000, MOST_ORDERS])
-def test_every_order_is_in_one_list_and_every_fate_is_played(orders: int) -> None:
+def test_every_order_is_in_one_list_and_every_fate_occurs(orders: int) -> None:
     plan = plan_of(orders)
     assert len(plan.orders) == orders
     assert len({order.request_id for order in plan.orders}) == orders
@@ -25,7 +25,7 @@ def test_a_thousand_orders_need_several_batches() -> None:
 
 
 @pytest.mark.parametrize("orders", [FEWEST_ORDERS - 1, MOST_ORDERS + 1])
-def test_a_number_of_orders_that_cannot_be_played_is_refused(orders: int) -> None:
+def test_a_number_of_orders_that_cannot_be_run_is_refused(orders: int) -> None:
     with pytest.raises(ValueError, match=f"not {orders}"):
         plan_of(orders)
 
@@ -49,14 +49,14 @@ def test_the_platform_charges_what_is_expected_but_for_one_order() -> None:
     assert [order.fate for order in different] == [Fate.WRONG_AMOUNT]
 
 
-def test_what_settles_in_silence_is_placed_with_a_lost_callback() -> None:
+def test_an_order_that_settles_without_a_callback_is_placed_with_a_lost_one() -> None:
     for order in plan_of(200).orders:
         assert order.placing()["callback_lost"] is (order.fate is not Fate.CALLBACK)
         assert order.placing()["unknown"] is (order.fate is Fate.UNKNOWN)
         assert (order.placing()["outcome"] == "stuck") is (order.fate is Fate.STUCK)
 
 
-def test_a_submission_names_the_account_of_the_run_and_tells_no_fate() -> None:
+def test_a_submission_names_the_account_of_the_run_and_shows_no_fate() -> None:
     plan = plan_of(100, run="demo-7")
     for order in plan.orders:
         submission = order.submission(plan.account)

@@ -103,7 +103,7 @@ def test_a_demo_that_ran_out_of_time_says_so_and_is_not_called_wrong() -> None:
     assert "1 orders were not settled in time, none is wrong" in verdict(summary, Path("folder"))
 
 
-def test_an_unknown_order_that_is_still_polled_is_told_and_no_fault() -> None:
+def test_an_unknown_order_that_is_still_polled_is_reported_and_no_fault() -> None:
     summary = summary_of([(UNKNOWN, PENDING_HERE)], timed_out=True)
     assert summary.is_good
     assert "1  unknown to the platform: still pending, as time was too short" in closing(summary)

@@ -155,7 +155,7 @@ def test_a_finding_is_a_line_that_says_what_to_do() -> None:
     assert str(warning("fsync", "off", "set fsync = on")) == "off: set fsync = on"
 
 
-def test_what_is_shown_holds_no_secret_and_nothing_that_a_terminal_would_obey() -> None:
+def test_what_is_shown_holds_no_secret_and_no_control_character() -> None:
     check = warning("broker", "it said\n'\x1b[2Jsesame-street'", "open sesame-street").shown_with(
         Redactor(["sesame-street"])
     )

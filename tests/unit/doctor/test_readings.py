@@ -1,4 +1,4 @@
-"""A reading ends, whatever it is taken from."""
+"""A reading ends, whatever it reads from."""
 
 import socket
 import threading
@@ -17,20 +17,20 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_what_a_reading_returns_or_raises_comes_through() -> None:
+def test_what_a_reading_returns_or_raises_is_passed_on() -> None:
     assert begun(lambda: 5, seconds=10)() == 5
     with pytest.raises(ZeroDivisionError):
         begun(lambda: 1 // 0, seconds=10)()
 
 
-def test_a_reading_that_does_not_end_is_left_behind() -> None:
+def test_a_reading_that_does_not_end_is_abandoned() -> None:
     never = threading.Event()
     with pytest.raises(TimeoutError, match=r"^no answer within 0\.05 s$"):
         begun(never.wait, seconds=0.05)()
     never.set()
 
 
-def test_a_readings_own_timeout_keeps_its_words() -> None:
+def test_a_readings_own_timeout_keeps_its_message() -> None:
     def read() -> None:
         raise TimeoutError("the third server is slow")
 

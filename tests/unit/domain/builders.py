@@ -1,4 +1,4 @@
-"""Small builders of the domain's values: a test names only what it is about."""
+"""Small builders of the domain's values: a test names only the fields that it is about."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,11 +19,11 @@ from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.domain.verdicts import Effect
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-"""When the end of a query is decided upon."""
+"""The time at which the effects of a query are decided."""
 SENT_AT = NOW - timedelta(seconds=1)
 RULES = Rules()
 SCHEDULE = prior_schedule(RULES)
-"""What holds before an account has taught anything."""
+"""The schedule of an account that has learned nothing yet."""
 WINDOW = RULES.windows(1)
 APP_ID = "app"
 MOBILE = "18812340804"
@@ -87,7 +87,7 @@ def make_query(orders: Sequence[Order], **fields: Any) -> Query:
 
 
 def make_candidate(order_id: int = 1, /, **fields: Any) -> Candidate:
-    """A due order that no answered query has polled yet; the lower its id, the longer it is due."""
+    """A due order that no answered query has polled yet. The lower its id, the longer it is due."""
     defaults: dict[str, Any] = {
         "id_kind": IdKind.REQUEST_ID,
         "lane": Lane.BATCH,
@@ -123,7 +123,7 @@ def answered(
     now: datetime = NOW,
     **query_fields: Any,
 ) -> QueryEffects:
-    """What an answer with these items does. `rows` are the orders as they stand now: leased, unless given."""
+    """The effects of an answer with these items. `rows` are the orders as they are stored now: leased, unless given."""
     query = make_query(orders, **query_fields)
     stand = [*([leased(order) for order in orders] if rows is None else rows), *others]
     answer = make_answer(query, reports)
@@ -139,7 +139,7 @@ def failed(
     jitter: float = 0.0,
     **query_fields: Any,
 ) -> QueryEffects:
-    """What a query failure does, likewise."""
+    """The effects of a query failure. `rows` as for `answered`."""
     query = make_query(orders, **query_fields)
     stand = [leased(order) for order in orders] if rows is None else rows
     return after_query_failure(
@@ -148,10 +148,10 @@ def failed(
 
 
 def after(effects: QueryEffects, order_id: int = 1) -> Order:
-    """An order as a query's end leaves it."""
+    """An order after the effects of a query."""
     return next(change.after for change in effects.changes if change.after.id == order_id)
 
 
 def kinds(effects: QueryEffects, order_id: int = 1) -> list[str]:
-    """The kinds of the events that a query's end leaves for an order."""
+    """The kinds of an order's events among the effects of a query."""
     return [event.kind for change in effects.changes for event in change.events if event.order_id == order_id]

@@ -25,7 +25,7 @@ from worker.domain.records.reports import Report
 
 
 def left_out(order: Order, state: AccountState | None = None) -> QueryEffects:
-    """The order's query holds another id, which is answered."""
+    """The order's query holds another id, and only that one is answered."""
     return answered([order, make_order(2)], [make_report(2)], state=state)
 
 
@@ -40,15 +40,15 @@ def test_an_id_counts_as_absent_in_an_answer_that_holds_another_id_of_the_query(
 
 @pytest.mark.parametrize("reports", [[], [make_report(9)]], ids=["empty", "foreign"])
 def test_an_answer_that_holds_no_id_of_the_query_makes_none_absent(reports: list[object]) -> None:
-    end = answered([make_order(1, absences=2), make_order(2)], [make_report(9)] if reports else [])
-    assert (after(end).absences, after(end).lane) == (2, Lane.BATCH)
-    assert end.absent == 2
+    effects = answered([make_order(1, absences=2), make_order(2)], [make_report(9)] if reports else [])
+    assert (after(effects).absences, after(effects).lane) == (2, Lane.BATCH)
+    assert effects.absent == 2
 
 
-def test_after_three_absences_in_a_row_an_order_is_asked_alone() -> None:
-    end = left_out(make_order(absences=2))
-    assert (after(end).lane, after(end).state, after(end).absences) == (Lane.ALONE, OrderState.PENDING, 0)
-    assert kinds(end) == ["asked_alone"]
+def test_after_three_absences_in_a_row_an_order_is_polled_alone() -> None:
+    effects = left_out(make_order(absences=2))
+    assert (after(effects).lane, after(effects).state, after(effects).absences) == (Lane.ALONE, OrderState.PENDING, 0)
+    assert kinds(effects) == ["asked_alone"]
 
 
 def test_absence_never_settles_an_order() -> None:
@@ -58,19 +58,19 @@ def test_absence_never_settles_an_order() -> None:
 
 @pytest.mark.parametrize("lane", [Lane.BATCH, Lane.ALONE])
 def test_an_item_ends_the_row_of_absences(lane: Lane) -> None:
-    end = answered([make_order(absences=2, lane=lane, absence_mark=3)], [make_report(traffic_sts="0")])
-    assert (after(end).absences, after(end).absence_mark, after(end).lane) == (0, 0, Lane.BATCH)
+    effects = answered([make_order(absences=2, lane=lane, absence_mark=3)], [make_report(traffic_sts="0")])
+    assert (after(effects).absences, after(effects).absence_mark, after(effects).lane) == (0, 0, Lane.BATCH)
 
 
 def test_three_empty_answers_alone_with_others_answered_in_between_are_unknown_to_the_platform() -> None:
     order = make_order(lane=Lane.ALONE)
     for answers_with_items in (10, 11):
-        end = alone(order, answers_with_items)
-        assert after(end).state is OrderState.PENDING
-        order = replace(after(end))
-    end = alone(order, 12)
-    assert (after(end).state, after(end).attention) == (OrderState.UNRESOLVED, Attention.UNKNOWN_TO_PLATFORM)
-    assert (after(end).lane, kinds(end)) == (Lane.BATCH, ["gave_up"])
+        effects = alone(order, answers_with_items)
+        assert after(effects).state is OrderState.PENDING
+        order = replace(after(effects))
+    effects = alone(order, 12)
+    assert (after(effects).state, after(effects).attention) == (OrderState.UNRESOLVED, Attention.UNKNOWN_TO_PLATFORM)
+    assert (after(effects).lane, kinds(effects)) == (Lane.BATCH, ["gave_up"])
 
 
 def test_alone_an_empty_answer_counts_only_while_others_were_answered_since_the_last_one() -> None:
@@ -83,13 +83,13 @@ def test_alone_an_empty_answer_counts_only_while_others_were_answered_since_the_
 
 def test_alone_an_answer_about_another_order_is_not_empty() -> None:
     order = make_order(lane=Lane.ALONE, absences=2)
-    end = answered([order], [make_report(9)], state=make_state(answered_with_items=99), work=Work.SINGLE)
-    assert (after(end).state, after(end).absences) == (OrderState.PENDING, 2)
+    effects = answered([order], [make_report(9)], state=make_state(answered_with_items=99), work=Work.SINGLE)
+    assert (after(effects).state, after(effects).absences) == (OrderState.PENDING, 2)
 
 
 def test_an_order_left_out_of_a_cleared_group_is_absent_like_any_other() -> None:
-    end = left_out(make_order(lane=Lane.SUSPECT, suspect_group=4))
-    assert (after(end).lane, after(end).suspect_group, after(end).absences) == (Lane.BATCH, None, 1)
+    effects = left_out(make_order(lane=Lane.SUSPECT, suspect_group=4))
+    assert (after(effects).lane, after(effects).suspect_group, after(effects).absences) == (Lane.BATCH, None, 1)
 
 
 DENIAL = {"traffic_sts": "-1", "remark": "订单不存在", "mobile": None, "ori_amount": "0"}
@@ -98,11 +98,11 @@ BELIEVED = make_report(2, traffic_sts="0")
 
 
 def denied(order: Order, *others: Report, state: AccountState | None = None, sent_at: datetime = SENT_AT) -> Order:
-    end = answered([order, OTHER], [make_report(**DENIAL), *others], state=state, sent_at=sent_at)
-    return after(end)
+    effects = answered([order, OTHER], [make_report(**DENIAL), *others], state=state, sent_at=sent_at)
+    return after(effects)
 
 
-def test_the_first_denial_counts_whoever_else_was_answered() -> None:
+def test_the_first_denial_counts_whichever_other_orders_were_answered() -> None:
     order = denied(make_order())
     assert (order.state, order.denials, order.first_denied_at) == (OrderState.PENDING, 1, SENT_AT)
     assert order.attention is Attention.UNKNOWN_TO_PLATFORM
@@ -126,19 +126,19 @@ def test_later_denials_count_where_an_answer_since_held_a_believed_item() -> Non
 
 
 def test_the_answer_that_held_the_last_denial_does_not_count_for_the_next() -> None:
-    end = answered([make_order(), OTHER], [make_report(**DENIAL), BELIEVED])
-    assert end.state.answered_with_belief == 1
-    assert denied(after(end), state=end.state).denials == 1
+    effects = answered([make_order(), OTHER], [make_report(**DENIAL), BELIEVED])
+    assert effects.state.answered_with_belief == 1
+    assert denied(after(effects), state=effects.state).denials == 1
 
 
 def test_an_item_of_an_order_that_a_callback_settled_meanwhile_counts_as_believed() -> None:
-    asked = [make_order(denials=1, first_denied_at=SENT_AT), OTHER]
-    rows = [leased(asked[0]), replace(OTHER, state=OrderState.SUCCEEDED, ori_amount=Decimal("2.94"))]
-    end = answered(asked, [make_report(**DENIAL), make_report(2)], rows=rows)
-    assert (after(end).denials, end.state.answered_with_belief) == (2, 1)
+    polled = [make_order(denials=1, first_denied_at=SENT_AT), OTHER]
+    rows = [leased(polled[0]), replace(OTHER, state=OrderState.SUCCEEDED, ori_amount=Decimal("2.94"))]
+    effects = answered(polled, [make_report(**DENIAL), make_report(2)], rows=rows)
+    assert (after(effects).denials, effects.state.answered_with_belief) == (2, 1)
 
 
-def test_an_item_that_was_not_believed_shows_nothing_of_the_platform() -> None:
+def test_an_item_that_was_not_believed_does_not_count_for_the_platform() -> None:
     strange = make_report(2, traffic_sts="7")
     assert denied(denied(make_order()), strange).denials == 1
 
@@ -149,10 +149,10 @@ def test_three_denials_give_an_order_up_once_the_last_was_sent_120_windows_after
 ) -> None:
     first = SENT_AT - windows * WINDOW
     order = make_order(denials=2, first_denied_at=first, submitted_at=first - timedelta(hours=1))
-    end = answered([order, OTHER], [make_report(**DENIAL), BELIEVED])
-    assert (after(end).state, after(end).denials) == (state, 3)
-    assert after(end).attention is Attention.UNKNOWN_TO_PLATFORM
-    assert ("gave_up" in kinds(end)) is (state is OrderState.UNRESOLVED)
+    effects = answered([order, OTHER], [make_report(**DENIAL), BELIEVED])
+    assert (after(effects).state, after(effects).denials) == (state, 3)
+    assert after(effects).attention is Attention.UNKNOWN_TO_PLATFORM
+    assert ("gave_up" in kinds(effects)) is (state is OrderState.UNRESOLVED)
 
 
 def test_two_denials_give_no_order_up_however_far_apart() -> None:
@@ -160,17 +160,17 @@ def test_two_denials_give_no_order_up_however_far_apart() -> None:
     assert denied(order, BELIEVED).state is OrderState.PENDING
 
 
-def test_an_order_that_was_given_up_so_is_still_settled_by_a_result() -> None:
+def test_an_order_that_was_given_up_after_denials_is_still_settled_by_a_result() -> None:
     order = make_order(denials=2, first_denied_at=SENT_AT - 120 * WINDOW)
     given_up = denied(order, BELIEVED)
-    end = answered([given_up], [make_report()], rows=[replace(given_up, lease_token="token")])
-    assert (after(end).state, after(end).attention) == (OrderState.SUCCEEDED, None)
+    effects = answered([given_up], [make_report()], rows=[replace(given_up, lease_token="token")])
+    assert (after(effects).state, after(effects).attention) == (OrderState.SUCCEEDED, None)
 
 
 def test_an_accepted_item_resets_the_count() -> None:
     order = make_order(denials=2, first_denied_at=SENT_AT - 500 * WINDOW, denial_mark=4)
-    heard = after(answered([order], [make_report(traffic_sts="0")]))
-    assert (heard.denials, heard.first_denied_at, heard.denial_mark) == (0, None, 0)
+    open_order = after(answered([order], [make_report(traffic_sts="0")]))
+    assert (open_order.denials, open_order.first_denied_at, open_order.denial_mark) == (0, None, 0)
 
 
 def test_an_item_that_settles_nothing_else_leaves_the_count() -> None:
@@ -185,8 +185,8 @@ def test_absences_and_denials_are_counted_apart() -> None:
 
 
 def test_a_lone_order_without_echo_is_denied_by_an_item_without_ids() -> None:
-    end = answered([make_blind_order()], [make_report(**DENIAL, request_id=None)])
-    assert (after(end).denials, after(end).attention) == (1, Attention.UNKNOWN_TO_PLATFORM)
+    effects = answered([make_blind_order()], [make_report(**DENIAL, request_id=None)])
+    assert (after(effects).denials, after(effects).attention) == (1, Attention.UNKNOWN_TO_PLATFORM)
 
 
 def test_a_first_denial_that_lies_ahead_since_a_clock_was_set_back_begins_with_the_next_one() -> None:

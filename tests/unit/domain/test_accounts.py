@@ -27,11 +27,11 @@ def test_jitter_lengthens_a_back_off_by_a_tenth_at_most_and_never_beyond_15_wind
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "seconds"),
+    ("retry_after", "seconds"),
     [(0.0, 60.0), (59.0, 60.0), (300.0, 300.0), (3600.0, 3600.0), (9e9, 3600.0), (float("inf"), 3600.0)],
 )
-def test_retry_after_only_lengthens_the_wait_and_counts_up_to_60_windows(asked_for: float, seconds: float) -> None:
-    assert back_off(make_state(), RULES, NOW, jitter=0.0, at_least=asked_for).backoff_seconds == seconds
+def test_retry_after_only_lengthens_the_wait_and_counts_up_to_60_windows(retry_after: float, seconds: float) -> None:
+    assert back_off(make_state(), RULES, NOW, jitter=0.0, at_least=retry_after).backoff_seconds == seconds
 
 
 def test_a_back_off_never_shortens_a_wait() -> None:
@@ -57,7 +57,7 @@ def test_an_account_is_backed_off_until_its_time_has_come() -> None:
     assert not state.is_backed_off(NOW + WINDOW)
 
 
-def test_a_back_off_beyond_its_length_is_brought_back() -> None:
+def test_a_back_off_beyond_its_length_is_clamped() -> None:
     state = back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0)
     assert restart_stepped_backoff(state, NOW).backoff_until == NOW + WINDOW
 
@@ -81,5 +81,5 @@ def test_an_account_waits_while_it_is_paused_or_backs_off() -> None:
     assert not waits(backed_off, NOW + WINDOW)
 
 
-def test_a_back_off_that_a_stepped_clock_made_is_no_reason_to_leave_an_account_alone() -> None:
+def test_a_back_off_that_a_stepped_clock_made_does_not_keep_an_account_waiting() -> None:
     assert not waits(back_off(make_state(), RULES, NOW + timedelta(hours=1), jitter=0.0), NOW)

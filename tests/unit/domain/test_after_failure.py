@@ -41,8 +41,8 @@ UNREACHABLE, NOT_SENT, HTTP_503 = Unreachable("no route"), NotSent("too late"), 
 
 UNREADABLE = [MALFORMED, TIMEOUT, HTTP_500, HttpError(403), HttpError(414), HttpError(302)]
 UNAVAILABLE = [HttpError(401), HttpError(429), HTTP_503]
-BLAMELESS = [TOO_FREQUENT, CONFIGURATION, UNREACHABLE, NOT_SENT]
-ALL = [REFUSED, *UNREADABLE, *UNAVAILABLE, *BLAMELESS]
+NOT_THE_BATCHS_FAULT = [TOO_FREQUENT, CONFIGURATION, UNREACHABLE, NOT_SENT]
+ALL = [REFUSED, *UNREADABLE, *UNAVAILABLE, *NOT_THE_BATCHS_FAULT]
 
 BATCH = [make_order(order_id, due_at=NOW - timedelta(seconds=100 - order_id)) for order_id in range(1, 6)]
 GROUP = [replace(order, lane=Lane.SUSPECT, suspect_group=3) for order in BATCH]
@@ -53,14 +53,14 @@ def names(error: QueryError) -> str:
     return f"{error.outcome}-{error.status_code or error.http_status}"
 
 
-# ---- which end it is
+# ---- which failure it is
 
 
 @pytest.mark.parametrize(
     "message", ["查询过于频繁", "请求频率过高", "Too Frequent", "too many requests", "RATE LIMIT exceeded"]
 )
 @pytest.mark.parametrize("code", ["-9", "-205"])
-def test_a_refusal_that_speaks_of_frequency_is_too_fast(message: str, code: str) -> None:
+def test_a_refusal_whose_message_names_frequency_is_too_fast(message: str, code: str) -> None:
     assert failure_kind_of(Refused(code, message)) is QueryFailureKind.TOO_FREQUENT
 
 
@@ -72,7 +72,7 @@ def test_minus_205_is_a_configuration_error_and_any_other_code_a_refusal() -> No
     )
 
 
-def test_any_http_status_may_be_the_batchs_fault_but_hardly_401_429_or_503() -> None:
+def test_any_http_status_may_be_the_batchs_fault_but_not_401_429_or_503() -> None:
     assert {failure_kind_of(HttpError(status)) for status in (301, 400, 403, 404, 414, 500, 501, 502, 504)} == {
         QueryFailureKind.UNREADABLE
     }
@@ -107,7 +107,7 @@ def test_refusals_back_off_from_the_third_in_a_row() -> None:
     assert waits == [None, None, NOW + WINDOW, NOW + 2 * WINDOW]
 
 
-def test_a_query_that_was_not_sent_says_nothing_of_the_account() -> None:
+def test_a_query_that_was_not_sent_changes_nothing_of_the_account() -> None:
     state = make_state(refusals_in_row=2, backoff_level=1, configuration_refused=True)
     assert failed(BATCH, NOT_SENT, state=state).state == state
 
@@ -122,7 +122,7 @@ def test_other_statuses_back_off_at_least_for_retry_after_at_most_60_windows() -
     assert failed(BATCH, HttpError(429, retry_after=1.0), jitter=1.0).state.backoff_seconds == pytest.approx(66)
 
 
-def test_after_a_configuration_error_one_order_is_asked_every_15_windows_until_a_success() -> None:
+def test_after_a_configuration_error_one_order_is_polled_every_15_windows_until_a_success() -> None:
     state = failed(BATCH, CONFIGURATION).state
     for error in (CONFIGURATION, REFUSED, *UNREADABLE, UNREACHABLE, HTTP_503, TOO_FREQUENT):
         later = failed(BATCH, error, state=replace(state, backoff_until=None)).state
@@ -142,34 +142,34 @@ def test_an_answer_to_a_query_that_was_sent_before_the_back_off_began_does_not_e
 # ---- the orders
 
 
-@pytest.mark.parametrize("error", BLAMELESS, ids=names)
+@pytest.mark.parametrize("error", NOT_THE_BATCHS_FAULT, ids=names)
 @pytest.mark.parametrize("batch_failures", [0, 1])
-def test_after_an_end_that_is_not_the_batchs_fault_its_orders_are_due_as_before(
+def test_after_a_failure_that_is_not_the_batchs_fault_its_orders_are_due_as_before(
     error: QueryError, batch_failures: int
 ) -> None:
-    asked = [replace(order, batch_failures=batch_failures) for order in BATCH]
-    assert [change.after for change in failed(asked, error).changes] == asked
+    polled = [replace(order, batch_failures=batch_failures) for order in BATCH]
+    assert [change.after for change in failed(polled, error).changes] == polled
 
 
 @pytest.mark.parametrize("error", ALL, ids=names)
-def test_no_bad_end_counts_as_an_attempt(error: QueryError) -> None:
-    for asked in (BATCH, [LONE]):
-        for change in failed(asked, error).changes:
+def test_no_query_failure_counts_as_a_poll(error: QueryError) -> None:
+    for polled in (BATCH, [LONE]):
+        for change in failed(polled, error).changes:
             assert (change.after.queried_at, change.after.query_count) == (None, 0)
             assert change.after.lease_token is None
 
 
 @pytest.mark.parametrize("error", UNREADABLE, ids=names)
-def test_the_second_unreadable_end_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
+def test_the_second_unreadable_failure_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
     once = [change.after for change in failed(BATCH, error).changes]
     assert once == [replace(order, batch_failures=1) for order in BATCH]
-    end = failed([replace(BATCH[0], batch_failures=1), BATCH[1]], error)
-    assert (after(end, 1).lane, after(end, 2).lane) == (Lane.LONE_SUSPECT, Lane.BATCH)
-    assert (kinds(end, 1), kinds(end, 2)) == (["suspected"], [])
+    effects = failed([replace(BATCH[0], batch_failures=1), BATCH[1]], error)
+    assert (after(effects, 1).lane, after(effects, 2).lane) == (Lane.LONE_SUSPECT, Lane.BATCH)
+    assert (kinds(effects, 1), kinds(effects, 2)) == (["suspected"], [])
 
 
 @pytest.mark.parametrize("error", UNAVAILABLE, ids=names)
-def test_the_tenth_unavailable_end_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
+def test_the_tenth_unavailable_failure_in_a_row_makes_an_order_a_suspect(error: QueryError) -> None:
     orders = BATCH
     for count in range(1, 10):
         orders = [change.after for change in failed(orders, error).changes]
@@ -179,14 +179,14 @@ def test_the_tenth_unavailable_end_in_a_row_makes_an_order_a_suspect(error: Quer
     assert len({order.suspect_group for order in suspects}) == 1
 
 
-def test_unavailable_ends_are_counted_apart_from_unreadable_ones() -> None:
+def test_unavailable_failures_are_counted_apart_from_unreadable_ones() -> None:
     once = [change.after for change in failed(BATCH, HTTP_503).changes]
     twice = [change.after for change in failed(once, HTTP_500).changes]
     assert {(order.lane, order.batch_failures, order.unavailable_failures) for order in twice} == {(Lane.BATCH, 1, 1)}
 
 
 @pytest.mark.parametrize("error", UNAVAILABLE, ids=names)
-def test_a_group_is_halved_by_its_tenth_unavailable_end_in_a_row_and_by_none_before(error: QueryError) -> None:
+def test_a_group_is_halved_by_its_tenth_unavailable_failure_in_a_row_and_by_none_before(error: QueryError) -> None:
     before = [replace(order, unavailable_failures=8) for order in GROUP]
     ninth = [change.after for change in failed(before, error, work=Work.SUSPECTS).changes]
     assert {order.suspect_group for order in ninth} == {3}
@@ -195,28 +195,28 @@ def test_a_group_is_halved_by_its_tenth_unavailable_end_in_a_row_and_by_none_bef
     assert {order.unavailable_failures for order in tenth} == {0}
 
 
-def test_an_answer_between_two_unreadable_ends_breaks_the_row() -> None:
-    asked = replace(BATCH[0], batch_failures=1, unavailable_failures=9)
-    heard = after(answered([asked], [make_report(1, traffic_sts="0")]))
-    assert (heard.batch_failures, heard.unavailable_failures) == (0, 0)
+def test_an_answer_between_two_unreadable_failures_resets_the_count() -> None:
+    polled = replace(BATCH[0], batch_failures=1, unavailable_failures=9)
+    open_order = after(answered([polled], [make_report(1, traffic_sts="0")]))
+    assert (open_order.batch_failures, open_order.unavailable_failures) == (0, 0)
 
 
 def test_the_orders_of_a_refused_batch_become_one_group_due_as_before() -> None:
-    end = failed(BATCH, REFUSED)
-    orders = [change.after for change in end.changes]
+    effects = failed(BATCH, REFUSED)
+    orders = [change.after for change in effects.changes]
     assert {order.lane for order in orders} == {Lane.SUSPECT}
     assert len({order.suspect_group for order in orders}) == 1
     assert [order.due_at for order in orders] == [order.due_at for order in BATCH]
 
 
 @pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
-def test_a_group_that_ends_in_such_a_way_again_is_split_in_halves(error: QueryError) -> None:
+def test_a_group_that_fails_so_again_is_split_in_halves(error: QueryError) -> None:
     group = GROUP
-    end = failed(group, error, work=Work.SUSPECTS)
-    halves = [change.after.suspect_group for change in end.changes]
+    effects = failed(group, error, work=Work.SUSPECTS)
+    halves = [change.after.suspect_group for change in effects.changes]
     assert halves[0] == halves[1] == halves[2] != halves[3] == halves[4]
     assert 3 not in halves
-    assert all(kinds(end, order.id) == [] for order in group)
+    assert all(kinds(effects, order.id) == [] for order in group)
 
 
 def test_no_two_queries_make_the_same_group() -> None:
@@ -226,8 +226,8 @@ def test_no_two_queries_make_the_same_group() -> None:
 
 def test_an_order_that_the_query_no_longer_holds_stays_as_it_is() -> None:
     rows = [leased(BATCH[0]), replace(BATCH[1], state=OrderState.SUCCEEDED), replace(leased(BATCH[2]), lease_token="x")]
-    end = failed(BATCH[:3], REFUSED, rows=rows)
-    assert [change.after.id for change in end.changes] == [1]
+    effects = failed(BATCH[:3], REFUSED, rows=rows)
+    assert [change.after.id for change in effects.changes] == [1]
 
 
 # ---- lone suspects
@@ -238,7 +238,7 @@ def fail_alone(order: Order, error: QueryError, state: AccountState) -> Order:
 
 
 @pytest.mark.parametrize("error", [REFUSED, *UNREADABLE], ids=names)
-def test_a_lone_suspect_that_failed_waits_like_any_re_query_and_joins_no_batch(error: QueryError) -> None:
+def test_a_lone_suspect_that_failed_waits_like_any_repeated_poll_and_joins_no_batch(error: QueryError) -> None:
     submitted_at = NOW - RULES.windows(100)
     order = fail_alone(replace(LONE, submitted_at=submitted_at), error, make_state())
     assert (order.lane, order.due_at) == (Lane.LONE_SUSPECT, next_due(submitted_at, SCHEDULE, NOW, RULES))
@@ -287,8 +287,8 @@ def test_past_the_age_limit_a_platform_that_answers_nothing_sets_nothing_aside()
 
 
 def test_a_half_of_one_is_a_lone_suspect() -> None:
-    end = failed(GROUP[:3], REFUSED, work=Work.SUSPECTS)
-    assert [change.after.lane for change in end.changes] == [Lane.SUSPECT, Lane.SUSPECT, Lane.LONE_SUSPECT]
+    effects = failed(GROUP[:3], REFUSED, work=Work.SUSPECTS)
+    assert [change.after.lane for change in effects.changes] == [Lane.SUSPECT, Lane.SUSPECT, Lane.LONE_SUSPECT]
 
 
 def test_a_failure_by_another_id_kind_than_the_orders_own_by_now_does_not_count() -> None:
@@ -296,14 +296,14 @@ def test_a_failure_by_another_id_kind_than_the_orders_own_by_now_does_not_count(
     assert after(failed([make_blind_order()], REFUSED, rows=[row])).failures_alone == 0
 
 
-def test_an_answer_breaks_the_row_of_failures() -> None:
+def test_an_answer_resets_the_count_of_failures() -> None:
     order = replace(LONE, failures_alone=2, failure_mark=5)
     cleared = after(answered([order], [make_report(traffic_sts="0")], work=Work.SUSPECTS))
     assert (cleared.failures_alone, cleared.failure_mark, cleared.lane) == (0, 0, Lane.BATCH)
 
 
 def test_a_single_that_fails_is_a_lone_suspect() -> None:
-    end = failed([make_order()], REFUSED, work=Work.SINGLE)
-    assert (after(end).lane, after(end).failures_alone, kinds(end)) == (Lane.LONE_SUSPECT, 1, ["suspected"])
+    effects = failed([make_order()], REFUSED, work=Work.SINGLE)
+    assert (after(effects).lane, after(effects).failures_alone, kinds(effects)) == (Lane.LONE_SUSPECT, 1, ["suspected"])
     unread = failed([make_order()], TIMEOUT, work=Work.SINGLE)
     assert (after(unread).lane, after(unread).failures_alone) == (Lane.BATCH, 0)

@@ -42,7 +42,7 @@ def later(reading: Reading, passed: float, *, boot_id: str = "here", step: float
 
 
 @given(any_rules, st.floats(0, 1_000_000), seconds, any_database_time, any_database_time)
-def test_on_the_boot_that_wrote_the_row_the_databases_clock_has_no_say(
+def test_on_the_boot_that_wrote_the_row_the_databases_clock_decides_nothing(
     rules: Rules, boot: float, passed: float, one_time: datetime, another_time: datetime
 ) -> None:
     slot = reserve(replace(START, boot=boot), rules, "token")
@@ -52,7 +52,7 @@ def test_on_the_boot_that_wrote_the_row_the_databases_clock_has_no_say(
 
 
 @given(any_rules, st.floats(0, 1), st.sampled_from(["here", "elsewhere"]))
-def test_after_a_reservation_nobody_asks_before_deadline_window_and_margin_are_over(
+def test_after_a_reservation_no_query_starts_before_deadline_window_and_margin_are_over(
     rules: Rules, part: float, boot_id: str
 ) -> None:
     passed = part * rules.reservation_seconds
@@ -62,7 +62,7 @@ def test_after_a_reservation_nobody_asks_before_deadline_window_and_margin_are_o
 
 
 @given(any_rules, seconds, st.sampled_from(["here", "elsewhere"]))
-def test_after_a_reservation_anybody_may_ask(rules: Rules, more: float, boot_id: str) -> None:
+def test_after_a_reservation_any_host_may_query(rules: Rules, more: float, boot_id: str) -> None:
     now = later(START, rules.reservation_seconds + more, boot_id=boot_id)
     assert may_query(reserve(START, rules, "token"), now, rules) is Permission.QUERY
 
@@ -81,7 +81,7 @@ def test_a_row_written_at_a_reading_ahead_of_ours_is_of_another_boot_whatever_it
     assert may_query(slot, replace(rebooted, database=START.database), RULES) is Permission.WAIT
 
 
-def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_brought_back() -> None:
+def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_clamped() -> None:
     slot = reserve(START, RULES, "token")
     now = later(START, 1, boot_id="elsewhere", step=-3600)
     assert may_query(slot, now, RULES) is Permission.CLAMP
@@ -90,7 +90,7 @@ def test_where_the_databases_clock_decides_a_wait_beyond_its_length_is_brought_b
     assert may_query(brought_back, now, RULES) is Permission.WAIT
 
 
-def test_bringing_back_changes_the_databases_time_and_the_length_only() -> None:
+def test_a_clamp_changes_the_databases_time_and_the_length_only() -> None:
     slot = Slot(
         due_at=START.database, boot_id="there", boot_due=17.0, wait_seconds=5.0, token="token", window_seconds=60.0
     )
@@ -134,20 +134,20 @@ def test_a_slot_opens_when_its_wait_has_passed_by_the_clock_that_decides() -> No
     assert opens_in(slot, later(START, 90.6), RULES) == 0
 
 
-def test_a_slot_whose_wait_is_to_be_brought_back_is_tried_at_once() -> None:
+def test_a_slot_whose_wait_is_to_be_clamped_is_tried_at_once() -> None:
     elsewhere = later(START, 0.0, boot_id="elsewhere", step=-3600.0)
     assert may_query(reserve(START, RULES, "token"), elsewhere, RULES) is Permission.CLAMP
     assert opens_in(reserve(START, RULES, "token"), elsewhere, RULES) == 0
 
 
 @pytest.mark.parametrize("boot_id", ["here", "elsewhere"])
-def test_a_worker_whose_window_is_shorter_than_the_rows_asks_nothing_however_long_it_waits(boot_id: str) -> None:
+def test_a_worker_whose_window_is_shorter_than_the_rows_queries_nothing_however_long_it_waits(boot_id: str) -> None:
     slot = reserve(START, LONGER, "token")
     for passed in (0.0, 150.4, 150.6, 1_000_000.0):
         now = later(START, passed, boot_id=boot_id)
         assert may_query(slot, now, RULES) is Permission.REFUSE
         assert opens_in(slot, now, RULES) == math.inf
-    # A stepped clock is not its business either.
+    # It clamps no wait after a stepped clock either.
     assert may_query(slot, later(START, 0.0, boot_id="elsewhere", step=-3600.0), RULES) is Permission.REFUSE
 
 
@@ -173,7 +173,7 @@ def test_to_a_row_of_a_release_that_kept_no_window_all_of_ours_is_added() -> Non
     old = replace(reserve(START, RULES, "token"), window_seconds=0.0)
     raised = raise_window(old, RULES)
     assert (raised.window_seconds, raised.boot_due) == (60, old.boot_due + 60)
-    # Where it has been due for longer than that, nothing is waited for.
+    # Where it has been due for longer than that, there is no wait.
     assert may_query(raised, later(START, 200), RULES) is Permission.QUERY
 
 
@@ -217,7 +217,7 @@ def test_a_window_that_is_no_longer_is_not_lowered(window: float) -> None:
 def test_from_the_raise_on_the_next_query_is_the_longer_window_away(
     shorter: float, longer: float, answered_after: float, is_answered: bool, is_raised_first: bool
 ) -> None:
-    """A query of the one, a raise by the other, before its answer or after it: then the other one's next query."""
+    """A query of one worker, a raise by the other before its answer or after it, then the other's next query."""
     assume(longer >= shorter)
     one, other = replace(RULES, window_seconds=shorter), replace(RULES, window_seconds=longer)
     slot = reserve(START, one, "token")

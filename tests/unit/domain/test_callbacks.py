@@ -49,7 +49,7 @@ def test_reading_a_callback_never_raises_and_what_is_kept_can_be_read_again(item
         assert all(fault.encode() for fault in found)
 
 
-def test_a_callback_is_read_in_the_platforms_own_words_and_any_key_case() -> None:
+def test_a_callback_is_read_by_the_platforms_own_keys_in_any_case() -> None:
     found = read_callback({key.upper(): value for key, value in BODY.items()})
     assert isinstance(found, Callback)
     assert key_in("north", found) == OrderKey(account="north", request_id="R1", custom_parm="C1")
@@ -80,12 +80,12 @@ def test_an_unreadable_field_does_not_lose_the_callback() -> None:
     assert callback(oriAmount=["2.94"]).report.fault is not None
 
 
-def test_the_account_of_a_callback_is_told_by_its_appid() -> None:
+def test_the_account_of_a_callback_follows_from_its_appid() -> None:
     assert account_of(callback(appid="app-north"), TWO, {"default"}) == "north"
     assert callback(appid="app-north").accounts(TWO) == ("north",)
 
 
-def test_without_an_appid_it_is_the_only_account_there_is() -> None:
+def test_without_an_appid_it_is_the_only_configured_account() -> None:
     assert account_of(callback(appid=None), ONE, ()) == "default"
 
 
@@ -99,7 +99,7 @@ def test_else_it_has_no_account(matching: tuple[str, ...]) -> None:
     assert account_of(callback(appid=None), TWO, matching) is None
 
 
-def test_an_appid_that_two_accounts_share_is_told_apart_by_the_row() -> None:
+def test_where_two_accounts_share_an_appid_the_row_decides() -> None:
     shared = {"default": APP_ID, "north": APP_ID}
     assert account_of(callback(), shared, {"north"}) == "north"
     assert account_of(callback(), shared, ()) is None
@@ -122,7 +122,7 @@ def test_a_callback_of_an_unknown_order_is_to_be_kept_and_matched_again() -> Non
     assert result.keys == [key_in("default", callback())]
 
 
-def test_a_later_callback_of_a_list_finds_an_order_by_the_id_that_an_earlier_one_brought() -> None:
+def test_a_later_callback_of_a_list_finds_an_order_by_the_id_that_an_earlier_one_filled_in() -> None:
     order = make_order(1, request_id=None, custom_parm="C1")
     first, second = callback(trafficSts="0"), callback(customParm=None)
     result = apply_callbacks([(0, first), (1, second)], [order], ONE, NOW)
@@ -130,7 +130,7 @@ def test_a_later_callback_of_a_list_finds_an_order_by_the_id_that_an_earlier_one
     assert [key.request_id for key in result.keys] == ["R1"]
 
 
-def test_a_callback_whose_ids_belong_to_two_orders_settles_neither_and_shows_both() -> None:
+def test_a_callback_whose_ids_belong_to_two_orders_settles_neither_and_flags_both() -> None:
     orders = [make_order(1), make_order(2, request_id=None, custom_parm="C1")]
     result = apply_callbacks([(0, callback())], orders, ONE, NOW)
     assert (result.settled, result.unchanged) == (0, 1)

@@ -44,26 +44,26 @@ def chosen(waiting: list[Candidate], state: AccountState | None = None, rules: R
 # ---- which id kind
 
 
-def test_a_batch_is_of_the_id_kind_whose_looks_are_worth_most() -> None:
+def test_a_batch_is_of_the_id_kind_with_the_highest_priorities() -> None:
     waiting = [make_candidate(1), *(make_candidate(i, id_kind=IdKind.CUSTOM_PARM) for i in (2, 3))]
     choice = chosen(waiting, make_state(echoes_custom_parm=True))
     assert (choice.work, choice.id_kind, set(choice.order_ids)) == (Work.BATCH, IdKind.CUSTOM_PARM, {2, 3})
 
 
-@pytest.mark.parametrize("worth_more", IdKind)
-def test_each_id_kind_gets_at_least_every_fifth_batch_while_it_waits(worth_more: IdKind) -> None:
-    worth_less = next(kind for kind in IdKind if kind is not worth_more)
-    waiting = [make_candidate(i, id_kind=worth_more) for i in (1, 2)] + [make_candidate(3, id_kind=worth_less)]
+@pytest.mark.parametrize("higher", IdKind)
+def test_each_id_kind_gets_at_least_every_fifth_batch_while_it_waits(higher: IdKind) -> None:
+    lower = next(kind for kind in IdKind if kind is not higher)
+    waiting = [make_candidate(i, id_kind=higher) for i in (1, 2)] + [make_candidate(3, id_kind=lower)]
     state, given_to = make_state(echoes_custom_parm=True), []
     for _ in range(15):
         choice = chosen(waiting, state)
         given_to.append(choice.id_kind)
         state = spend(state, choice, NOW, RULES)
     for start in range(11):
-        assert Counter(given_to[start : start + 5]) == {worth_more: 4, worth_less: 1}
+        assert Counter(given_to[start : start + 5]) == {higher: 4, lower: 1}
 
 
-def test_the_kind_that_was_passed_over_longest_goes_first() -> None:
+def test_the_id_kind_that_was_passed_over_longest_is_chosen_first() -> None:
     state = make_state(batches_without_request_id=4, batches_without_custom_parm=9, echoes_custom_parm=True)
     waiting = [make_candidate(1), make_candidate(2, id_kind=IdKind.CUSTOM_PARM)]
     assert chosen(waiting, state).id_kind is IdKind.CUSTOM_PARM
@@ -115,13 +115,13 @@ def test_out_of_any_ten_slots_singles_get_one_suspects_five_and_batches_the_rest
     assert Counter(given_to) == {Work.SINGLE: 1, Work.SUSPECTS: 5, Work.BATCH: 4}
 
 
-def test_a_group_of_suspects_is_asked_as_it_stands_the_longest_due_first() -> None:
+def test_a_group_of_suspects_is_polled_whole_the_longest_due_first() -> None:
     waiting = [make_candidate(i, lane=Lane.SUSPECT, suspect_group=group) for i, group in ((3, 8), (2, 9), (1, 9))]
     choice = chosen(waiting)
     assert (choice.work, choice.suspect_group, choice.order_ids) == (Work.SUSPECTS, 9, ())
 
 
-def test_without_echo_orders_known_by_custom_parm_alone_are_asked_one_by_one() -> None:
+def test_without_echo_orders_known_by_custom_parm_alone_are_polled_one_by_one() -> None:
     waiting = [make_candidate(i, id_kind=IdKind.CUSTOM_PARM) for i in (2, 1, 3)]
     choice = chosen(waiting)
     assert (choice.work, choice.id_kind, choice.order_ids) == (Work.SINGLE, IdKind.CUSTOM_PARM, (1,))
@@ -138,22 +138,22 @@ def test_of_singles_every_second_may_be_a_requested_check() -> None:
 
 @pytest.mark.parametrize("start", range(5))
 def test_small_batches_of_two_id_kinds_starve_no_order_of_either(start: int) -> None:
-    """What was polled is due again, later than the others: one in twenty places is for those, in each kind."""
+    """Polled orders are due again, later than the others: one position in twenty is for those, in each kind."""
     waiting = {
         number: make_candidate(number, id_kind=kind, queried_at=queried_at, submitted_at=NOW - timedelta(days=1))
         for number, (kind, queried_at) in enumerate(product(IdKind, (None, NOW - 2 * WINDOW)), 1)
     }
-    state, asked = make_state(batches=start, echoes_custom_parm=True), Counter[int]()
+    state, polled = make_state(batches=start, echoes_custom_parm=True), Counter[int]()
     for number in range(250):
         choice = chosen(list(waiting.values()), state, replace(RULES, batch_size=1))
-        asked.update(choice.order_ids)
+        polled.update(choice.order_ids)
         for order_id in choice.order_ids:
             waiting[order_id] = waiting[order_id]._replace(due_at=NOW - timedelta(minutes=10) + number * WINDOW / 60)
         state = spend(state, choice, NOW, RULES)
-    assert set(asked) == {1, 2, 3, 4}
+    assert set(polled) == {1, 2, 3, 4}
 
 
-def test_after_a_configuration_error_one_order_is_asked() -> None:
+def test_after_a_configuration_error_one_order_is_polled() -> None:
     state = make_state(configuration_refused=True)
     assert len(chosen(batch_of(50), state).order_ids) == 1
     suspects = [make_candidate(i, lane=Lane.SUSPECT, suspect_group=9) for i in (1, 2)]
@@ -250,11 +250,13 @@ def test_before_the_second_ending_no_batch_by_custom_parm_is_tried(endings: int)
     assert chosen(blind_batch(50), make_state(echo_endings=endings, echo_retry_at=NOW)).work is Work.SINGLE
 
 
-def test_a_choice_names_the_groups_of_either_kind_of_which_more_must_be_read() -> None:
+def test_a_choice_names_the_buckets_of_either_kind_of_which_more_must_be_read() -> None:
     waiting = [
-        make_candidate(100 * place + i, id_kind=kind, age_bucket=group, queried_at=NOW - timedelta(hours=1))
-        for place, (kind, group) in enumerate(((IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3), (IdKind.REQUEST_ID, 3)))
-        for i in range(PAGE_SIZE if group == 7 or kind is IdKind.CUSTOM_PARM else PAGE_SIZE - 1)
+        make_candidate(100 * index + i, id_kind=kind, age_bucket=bucket, queried_at=NOW - timedelta(hours=1))
+        for index, (kind, bucket) in enumerate(
+            ((IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3), (IdKind.REQUEST_ID, 3))
+        )
+        for i in range(PAGE_SIZE if bucket == 7 or kind is IdKind.CUSTOM_PARM else PAGE_SIZE - 1)
     ]
     choice = chosen(waiting, make_state(echoes_custom_parm=True))
     assert set(choice.exhausted) == {(IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3)}

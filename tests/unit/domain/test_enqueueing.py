@@ -33,7 +33,7 @@ def enqueued(*submissions: Submission, known: tuple[Order, ...] = ()) -> Enqueue
     return result
 
 
-def test_what_nobody_knows_is_new_and_due_at_the_end_of_its_grace() -> None:
+def test_an_unknown_order_is_new_and_due_at_the_end_of_its_grace() -> None:
     result = enqueued(submission("R1"), submission("R2"))
     assert result.accepted == [0, 1]
     assert [(order.request_id, order.created_at) for order in result.new] == [("R1", NOW), ("R2", NOW)]

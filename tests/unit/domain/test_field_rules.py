@@ -49,12 +49,12 @@ def test_what_is_wrong_with_an_id_can_be_stored_and_shown(identity: str) -> None
 
 
 @pytest.mark.parametrize("identity", ["2.016010000000022E+15", "2.01601e+15", "2E+15", "9.9E+308"])
-def test_an_id_that_a_spreadsheet_has_rewritten_is_no_order_of_anybody(identity: str) -> None:
+def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_for_orders(identity: str) -> None:
     fault = order_id_fault(identity)
     assert fault is not None
     assert fault.startswith(f"{identity} is a number that a spreadsheet has rewritten")
     assert "format the column as text" in fault
-    # A callback or an answer may name what it likes: that is only the id of no order.
+    # A callback or an answer may hold any id: this one is only the id of no order.
     assert id_fault(identity) is None
 
 
@@ -135,11 +135,11 @@ def test_a_masked_number_of_a_mobile_always_matches_it(mobile: str, start: int, 
         "188",
     ],
 )
-def test_a_masked_number_that_differs_in_any_place_that_it_shows_cannot_be_the_orders(masked: str) -> None:
+def test_a_masked_number_that_differs_in_any_digit_that_it_shows_cannot_be_the_orders(masked: str) -> None:
     assert not masked_mobile_may_be(masked, "18812340804")
 
 
-def test_places_between_stars_are_compared_too() -> None:
+def test_digits_between_stars_are_compared_too() -> None:
     assert masked_mobile_may_be("188*2**0804", "18812340804")
 
 

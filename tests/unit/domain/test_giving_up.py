@@ -61,13 +61,13 @@ def test_an_order_is_given_up_once() -> None:
     assert (after(end).attention, kinds(end)) == (Attention.UNKNOWN_TO_PLATFORM, ["gave_up"])
 
 
-# ---- orders that nothing ends
+# ---- orders that stay pending past the age limit
 
 
 OVERDUE = make_order(submitted_at=NOW - LIMIT - RULES.windows(60) - timedelta(seconds=1))
 
 
-def test_60_windows_past_the_age_limit_a_pending_order_is_shown_to_a_person_and_stays_pending() -> None:
+def test_60_windows_past_the_age_limit_a_pending_order_is_flagged_and_stays_pending() -> None:
     change = flag_overdue(OVERDUE, NOW, RULES)
     assert change.after == replace(OVERDUE, attention=Attention.TOO_OLD)
     (event,) = change.events
@@ -84,12 +84,12 @@ def test_60_windows_past_the_age_limit_a_pending_order_is_shown_to_a_person_and_
     ],
     ids=str,
 )
-def test_an_order_that_is_younger_settled_or_shown_already_is_not_overdue(fields: dict[str, Any]) -> None:
+def test_an_order_that_is_younger_settled_or_flagged_already_is_not_overdue(fields: dict[str, Any]) -> None:
     order = replace(OVERDUE, **fields)
     change = flag_overdue(order, NOW, RULES)
     assert (change.after, change.events) == (order, ())
 
 
-def test_an_overdue_order_that_settles_is_shown_no_more() -> None:
+def test_an_overdue_order_that_settles_is_no_longer_flagged() -> None:
     settled = after(answered([flag_overdue(OVERDUE, NOW, RULES).after], [make_report()]))
     assert (settled.state, settled.attention) == (OrderState.SUCCEEDED, None)

@@ -1,4 +1,4 @@
-"""What a choice reads of the index of due orders."""
+"""Which pages of the index of due orders a choice reads."""
 
 from tests.unit.domain.builders import NOW
 from worker.domain.index_ranges import INDEX_RANGES, first_pages, next_pages
@@ -14,16 +14,16 @@ ECHOES = AccountState(account="default", echoes_custom_parm=True)
 BLIND = AccountState(account="default")
 
 
-def test_a_page_of_the_first_of_each_range_is_read_and_of_the_last_where_batches_are_chosen() -> None:
+def test_the_first_page_of_each_range_is_read_and_the_last_where_batches_are_chosen() -> None:
     pages = first_pages(ECHOES, NOW, RULES)
     assert [index_range for index_range, _ in pages.first] == list(INDEX_RANGES)
     assert {index_range for index_range, _ in pages.last} == {
-        (Lane.BATCH, kind, group) for kind in IdKind for group in range(1, BUCKETS)
+        (Lane.BATCH, kind, bucket) for kind in IdKind for bucket in range(1, BUCKETS)
     }
     assert pages.checked == RULES.batch_size
 
 
-def test_orders_that_were_never_looked_at_may_fill_a_batch_and_other_groups_give_a_page() -> None:
+def test_orders_that_were_never_polled_may_fill_a_batch_and_other_buckets_give_a_page() -> None:
     most = dict(first_pages(ECHOES, NOW, RULES).first)
     assert most[Lane.BATCH, IdKind.REQUEST_ID, 0] == RULES.batch_size
     assert most[Lane.BATCH, IdKind.CUSTOM_PARM, 5] == PAGE_SIZE

@@ -1,4 +1,4 @@
-"""The laws that hold for every order, whatever the platform answers and however queries end."""
+"""The laws that hold for every order, whatever the platform answers and however queries fail."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -73,7 +73,7 @@ errors = st.sampled_from(
 
 @st.composite
 def orders_of(draw: st.DrawFn) -> list[Order]:
-    """The orders of one query, of one id kind, each as it might stand before the lease."""
+    """The orders of one query, of one id kind, each as it might be before the lease."""
     by_request_id = draw(st.booleans())
     return [
         make_order(
@@ -93,10 +93,10 @@ def orders_of(draw: st.DrawFn) -> list[Order]:
 
 
 @st.composite
-def rows_of(draw: st.DrawFn, asked: list[Order]) -> list[Order]:
-    """The same orders as they stand when the query ends: most still held, some changed by somebody else."""
+def rows_of(draw: st.DrawFn, polled: list[Order]) -> list[Order]:
+    """The same orders when the query ends: most still held, some changed by another process."""
     rows = []
-    for order in asked:
+    for order in polled:
         row = leased(order)
         match draw(st.sampled_from(["held", "held", "held", "taken over", *OrderState])):
             case "taken over":
@@ -107,10 +107,10 @@ def rows_of(draw: st.DrawFn, asked: list[Order]) -> list[Order]:
     return rows
 
 
-def check_the_laws(asked: list[Order], rows: list[Order], end: QueryEffects) -> None:
-    held = {row.id for row in rows if make_query(asked).holds(row)}
-    assert len({change.after.id for change in end.changes}) == len(end.changes)
-    for change in end.changes:
+def check_the_laws(polled: list[Order], rows: list[Order], effects: QueryEffects) -> None:
+    held = {row.id for row in rows if make_query(polled).holds(row)}
+    assert len({change.after.id for change in effects.changes}) == len(effects.changes)
+    for change in effects.changes:
         before, now = change.before, change.after
         if not before.state.may_settle:
             assert now == replace(before, attention=now.attention)
@@ -128,42 +128,47 @@ def check_the_laws(asked: list[Order], rows: list[Order], end: QueryEffects) -> 
                 assert now.settled_at == NOW
                 assert change.settles
         assert (now.lane is Lane.SUSPECT) == (now.suspect_group is not None)
-    assert held <= {change.after.id for change in end.changes}
-    assert end.settled + end.pending + end.absent <= len(asked) + len(rows)
+    assert held <= {change.after.id for change in effects.changes}
+    assert effects.settled + effects.pending + effects.absent <= len(polled) + len(rows)
 
 
 @given(st.data(), orders_of(), st.lists(reports, max_size=8), states, st.booleans())
 def test_after_an_answer_each_held_order_is_due_settled_or_unresolved_and_no_other_is_touched(
-    data: st.DataObject, asked: list[Order], said: list[Report], state: AccountState, is_stale: bool
+    data: st.DataObject, polled: list[Order], said: list[Report], state: AccountState, is_stale: bool
 ) -> None:
-    rows = data.draw(rows_of(asked))
-    others = [make_order(order_id) for order_id in range(1, 7) if order_id not in {order.id for order in asked}]
-    query = make_query(asked)
+    rows = data.draw(rows_of(polled))
+    others = [make_order(order_id) for order_id in range(1, 7) if order_id not in {order.id for order in polled}]
+    query = make_query(polled)
     holder = replace(query, token="") if is_stale else query
-    end = after_answer(
+    effects = after_answer(
         holder, make_answer(query, said), [*rows, *others], state, schedule=SCHEDULE, now=NOW, rules=RULES
     )
     if is_stale:
-        assert all(change.after == replace(change.before, attention=change.after.attention) for change in end.changes)
+        assert all(
+            change.after == replace(change.before, attention=change.after.attention) for change in effects.changes
+        )
     else:
-        check_the_laws(asked, rows, end)
+        check_the_laws(polled, rows, effects)
     taken = [
-        (kind, name) for change in end.changes for kind in IdKind if (name := change.after.key.id_of(kind)) is not None
+        (kind, name)
+        for change in effects.changes
+        for kind in IdKind
+        if (name := change.after.key.id_of(kind)) is not None
     ]
     assert len(taken) == len(set(taken)), "no two rows ever share an id"
 
 
 @given(st.data(), orders_of(), errors, states, st.floats(0, 1))
-def test_after_a_bad_end_each_held_order_is_due_or_unresolved_and_no_other_is_touched(
-    data: st.DataObject, asked: list[Order], error: QueryError, state: AccountState, jitter: float
+def test_after_a_query_failure_each_held_order_is_due_or_unresolved_and_no_other_is_touched(
+    data: st.DataObject, polled: list[Order], error: QueryError, state: AccountState, jitter: float
 ) -> None:
-    rows = data.draw(rows_of(asked))
-    end = after_query_failure(
-        make_query(asked), error, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter
+    rows = data.draw(rows_of(polled))
+    effects = after_query_failure(
+        make_query(polled), error, rows, state, schedule=SCHEDULE, now=NOW, rules=RULES, jitter=jitter
     )
-    assert end.settled == 0
-    assert {change.after.id for change in end.changes} == {row.id for row in rows if make_query(asked).holds(row)}
-    for change in end.changes:
+    assert effects.settled == 0
+    assert {change.after.id for change in effects.changes} == {row.id for row in rows if make_query(polled).holds(row)}
+    for change in effects.changes:
         order = change.after
         assert order.lease_token is None
         assert order.state in (OrderState.PENDING, OrderState.UNRESOLVED)

@@ -17,7 +17,7 @@ def test_pending_and_unresolved_may_still_settle() -> None:
     assert {state for state in OrderState if state.may_settle} == {OrderState.PENDING, OrderState.UNRESOLVED}
 
 
-def test_attention_holds_the_first_of_the_reasons_in_the_order_of_the_rules() -> None:
+def test_attention_holds_the_gravest_of_the_reasons() -> None:
     order = [
         "late_conflict",
         "conflicting_answer",

@@ -32,31 +32,31 @@ def answer(state: AccountState, times: int = 1) -> tuple[AccountState, list[tupl
 
 
 @pytest.mark.parametrize("error", MAKE_SUSPECTS, ids=str)
-def test_three_answers_after_ten_such_ends_return_the_suspects_that_these_made(error: QueryError) -> None:
+def test_three_answers_after_ten_such_failures_return_the_suspects_that_these_made(error: QueryError) -> None:
     state = fail(make_state(), *[error] * 10, first=31)
     state, returned = answer(state, 4)
     assert returned == [None, None, (62, 81), None]
     assert (state.outage_from, state.outage_until, state.suspects_returned_at) == (None, None, NOW)
 
 
-def test_nine_such_ends_are_no_outage() -> None:
+def test_nine_such_failures_are_no_outage() -> None:
     assert answer(fail(make_state(), *[HttpError(403)] * 9), 5)[1] == [None] * 5
 
 
-def test_an_answer_breaks_the_row_of_ends() -> None:
+def test_an_answer_resets_the_count_of_failures() -> None:
     state, _ = answer(fail(make_state(), *[HttpError(403)] * 9))
     assert answer(fail(state, HttpError(403)), 5)[1] == [None] * 5
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
-def test_other_ends_neither_count_nor_break_the_row(other: QueryError) -> None:
+def test_other_failures_neither_count_nor_reset_the_count(other: QueryError) -> None:
     nine = fail(make_state(), *[HttpError(403)] * 9)
     assert answer(fail(nine, other, first=10), 3)[1] == [None] * 3
     ten = fail(nine, other, HttpError(403), first=10)
     assert answer(ten, 3)[1] == [None, None, (2, 23)]
 
 
-def test_a_failure_between_breaks_the_row_of_answers_and_the_outage_goes_on() -> None:
+def test_a_failure_between_resets_the_count_of_answers_and_the_outage_continues() -> None:
     state, _ = answer(fail(make_state(), *[HttpError(503)] * 10), 2)
     state = fail(state, HttpError(503), first=11)
     assert answer(state, 3)[1] == [None, None, (2, 21)]
@@ -82,7 +82,7 @@ def test_suspects_that_came_too_soon_are_returned_when_the_360_windows_are_over(
     assert end.return_suspects == (2, 21)
 
 
-def test_a_return_that_lies_ahead_since_a_clock_was_set_back_does_not_hold_the_next_one_up() -> None:
+def test_a_return_that_lies_ahead_since_a_clock_was_set_back_does_not_delay_the_next_one() -> None:
     ahead = make_state(suspects_returned_at=NOW + WINDOW)
     assert answer(fail(ahead, *[HttpError(503)] * 10), 3)[1] == [None, None, (2, 21)]
 

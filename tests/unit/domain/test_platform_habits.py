@@ -35,11 +35,11 @@ def one_item_answers(count: int, state: AccountState) -> AccountState:
 
 
 def probe(order_id: int) -> Order:
-    """An order that is asked alone because one-item answers left it out."""
+    """An order that is polled alone because one-item answers left it out."""
     return make_order(order_id, lane=Lane.ALONE, check_requested_at=NOW - timedelta(seconds=9))
 
 
-def test_after_three_batches_in_a_row_with_one_item_an_id_left_out_is_asked_alone() -> None:
+def test_after_three_batches_in_a_row_with_one_item_an_id_left_out_is_polled_alone() -> None:
     two, three = (answered(FIVE, [make_report(1)], state=one_item_answers(n, make_state()), id=9) for n in (1, 2))
     assert {after(two, order_id).lane for order_id in range(1, 6)} == {Lane.BATCH}
     assert [order_id for order_id in range(1, 6) if after(three, order_id).lane is Lane.ALONE] == [2]
@@ -48,79 +48,88 @@ def test_after_three_batches_in_a_row_with_one_item_an_id_left_out_is_asked_alon
     assert (three.state.one_item_since, three.state.one_item_mode) == (7, False)
 
 
-def test_every_third_batch_names_another_order_in_case_the_first_was_settled_meanwhile() -> None:
-    ends = [
+def test_every_third_batch_selects_another_order_in_case_the_first_was_settled_meanwhile() -> None:
+    all_effects = [
         answered(FIVE, [make_report(1)], state=make_state(one_item_streak=streak, one_item_since=7))
         for streak in (2, 3, 4, 5)
     ]
-    assert [sum(after(end, order_id).lane is Lane.ALONE for order_id in range(1, 6)) for end in ends] == [1, 0, 0, 1]
+    assert [sum(after(each, order_id).lane is Lane.ALONE for order_id in range(1, 6)) for each in all_effects] == [
+        1,
+        0,
+        0,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_an_answer_with_no_item_or_with_two_ends_the_row(count: int) -> None:
+def test_an_answer_with_no_item_or_with_two_resets_the_count(count: int) -> None:
     state = one_item_answers(2, make_state())
     state = answered(FIVE, [make_report(order_id) for order_id in range(1, 1 + count)], state=state).state
     assert (state.one_item_streak, state.one_item_since) == (0, None)
 
 
-def test_a_batch_of_fewer_than_five_ids_tells_nothing() -> None:
+def test_a_batch_of_fewer_than_five_ids_does_not_count() -> None:
     state = one_item_answers(2, make_state())
     assert answered(FIVE[:4], [make_report(1)], state=state).state.one_item_streak == 2
 
 
-def test_an_item_that_nobody_asked_for_is_an_item_and_leaves_all_out() -> None:
-    end = answered(FIVE, [make_report(99)], state=one_item_answers(2, make_state()))
-    assert after(end, 1).lane is Lane.ALONE
+def test_an_item_of_an_order_that_was_not_polled_is_an_item_and_leaves_all_out() -> None:
+    effects = answered(FIVE, [make_report(99)], state=one_item_answers(2, make_state()))
+    assert after(effects, 1).lane is Lane.ALONE
 
 
 def test_if_that_answer_holds_it_the_platform_answers_one_order_a_query() -> None:
-    end = answered([probe(2)], [make_report(2)], state=SUSPECTING, work=Work.SINGLE)
-    assert (end.state.one_item_mode, end.state.batch_retry_at) == (True, NOW + 60 * WINDOW)
-    assert end.state.one_item_streak == 0
-    assert end.reset_absences_since == 7
+    effects = answered([probe(2)], [make_report(2)], state=SUSPECTING, work=Work.SINGLE)
+    assert (effects.state.one_item_mode, effects.state.batch_retry_at) == (True, NOW + 60 * WINDOW)
+    assert effects.state.one_item_streak == 0
+    assert effects.reset_absences_since == 7
 
 
 def test_if_that_answer_does_not_hold_it_the_suspicion_ends() -> None:
-    end = answered([probe(2)], [], state=SUSPECTING, work=Work.SINGLE)
-    assert (end.state.one_item_mode, end.state.one_item_streak, end.reset_absences_since) == (False, 0, None)
+    effects = answered([probe(2)], [], state=SUSPECTING, work=Work.SINGLE)
+    assert (effects.state.one_item_mode, effects.state.one_item_streak, effects.reset_absences_since) == (
+        False,
+        0,
+        None,
+    )
 
 
-def test_another_order_asked_alone_tells_nothing() -> None:
-    end = answered([make_order(3)], [make_report(3)], state=SUSPECTING, work=Work.SINGLE)
-    assert (end.state.one_item_mode, end.state.one_item_streak) == (False, 3)
+def test_another_order_polled_alone_changes_nothing() -> None:
+    effects = answered([make_order(3)], [make_report(3)], state=SUSPECTING, work=Work.SINGLE)
+    assert (effects.state.one_item_mode, effects.state.one_item_streak) == (False, 3)
 
 
 def test_what_a_one_item_answer_left_out_is_not_given_up_however_old_it_is() -> None:
     old = [replace(order, submitted_at=NOW - timedelta(days=30)) for order in FIVE]
-    end = answered(old, [make_report(1, traffic_sts="0")])
-    assert [after(end, order_id).state for order_id in (1, 2)] == [OrderState.UNRESOLVED, OrderState.PENDING]
+    effects = answered(old, [make_report(1, traffic_sts="0")])
+    assert [after(effects, order_id).state for order_id in (1, 2)] == [OrderState.UNRESOLVED, OrderState.PENDING]
 
 
 def test_in_one_item_mode_an_order_that_an_empty_answer_leaves_out_was_absent_alone() -> None:
-    end = answered([make_order(1)], [], state=replace(MODE, answered_with_items=4), work=Work.SINGLE)
-    assert (after(end).absences, after(end).absence_mark) == (1, 4)
+    effects = answered([make_order(1)], [], state=replace(MODE, answered_with_items=4), work=Work.SINGLE)
+    assert (after(effects).absences, after(effects).absence_mark) == (1, 4)
 
 
-def test_a_check_asked_for_is_still_to_be_made_after_a_retried_batch_that_left_it_out() -> None:
+def test_a_requested_check_is_still_to_be_made_after_a_retried_batch_that_left_it_out() -> None:
     earlier = NOW - timedelta(seconds=9)
-    asked = [replace(order, check_requested_at=earlier) for order in FIVE]
-    end = answered(asked, [make_report(1)], state=MODE)
-    assert [after(end, order_id).check_requested_at for order_id in (1, 2)] == [None, earlier]
+    polled = [replace(order, check_requested_at=earlier) for order in FIVE]
+    effects = answered(polled, [make_report(1)], state=MODE)
+    assert [after(effects, order_id).check_requested_at for order_id in (1, 2)] == [None, earlier]
 
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_in_one_item_mode_what_a_batch_leaves_out_is_due_at_once_and_was_not_absent(size: int) -> None:
-    asked = [replace(order, absences=2) for order in FIVE[:size]]
-    end = answered(asked, [make_report(1)], state=MODE)
+    polled = [replace(order, absences=2) for order in FIVE[:size]]
+    effects = answered(polled, [make_report(1)], state=MODE)
     for order_id in range(2, size + 1):
-        assert (after(end, order_id).due_at, after(end, order_id).absences) == (NOW, 2)
-        assert after(end, order_id).lane is Lane.BATCH
-    assert end.state.one_item_mode
+        assert (after(effects, order_id).due_at, after(effects, order_id).absences) == (NOW, 2)
+        assert after(effects, order_id).lane is Lane.BATCH
+    assert effects.state.one_item_mode
 
 
-def test_in_one_item_mode_an_order_asked_alone_is_not_due_at_once() -> None:
-    end = answered([make_order(1)], [make_report(9)], state=MODE, work=Work.SINGLE)
-    assert after(end).due_at >= NOW + 2 * RULES.windows(1)
+def test_in_one_item_mode_an_order_polled_alone_is_not_due_at_once() -> None:
+    effects = answered([make_order(1)], [make_report(9)], state=MODE, work=Work.SINGLE)
+    assert after(effects).due_at >= NOW + 2 * RULES.windows(1)
 
 
 def test_an_answer_with_two_items_ends_the_mode() -> None:
@@ -130,7 +139,7 @@ def test_an_answer_with_two_items_ends_the_mode() -> None:
 
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize("state", [MODE, make_state()])
-def test_what_a_batch_with_one_item_leaves_out_is_not_too_old_by_it(count: int, state: AccountState) -> None:
+def test_a_batch_with_one_item_makes_no_order_that_it_leaves_out_too_old(count: int, state: AccountState) -> None:
     ages = NOW - timedelta(seconds=RULES.unresolved_after_seconds + 60)
     old = [make_order(order_id, submitted_at=ages) for order_id in range(1, count + 1)]
     assert after(answered(old, [make_report(1)], state=state), 2).state is OrderState.PENDING
@@ -165,8 +174,8 @@ def test_an_echo_is_learned_from_a_believed_item_of_a_query_by_custom_parm() -> 
 
 
 def test_an_echo_is_not_learned_from_a_query_by_request_id() -> None:
-    end = answered([make_order(custom_parm="C1")], [make_report(custom_parm="C1")], state=make_state())
-    assert (after(end).state, end.state.echoes_custom_parm) == (OrderState.SUCCEEDED, False)
+    effects = answered([make_order(custom_parm="C1")], [make_report(custom_parm="C1")], state=make_state())
+    assert (after(effects).state, effects.state.echoes_custom_parm) == (OrderState.SUCCEEDED, False)
 
 
 @pytest.mark.parametrize("fields", [{"traffic_sts": "7"}, {"app_id": "another"}, {"mobile": "189****0805"}])
@@ -177,12 +186,12 @@ def test_an_echo_is_not_learned_from_an_item_that_was_not_believed(fields: dict[
 # ---- how it ends
 
 
-def test_a_batch_with_items_of_which_none_carries_an_asked_custom_parm_ends_it() -> None:
+def test_a_batch_with_items_of_which_none_carries_a_polled_custom_parm_ends_it() -> None:
     state = batch(SILENT)
     assert (state.echoes_custom_parm, state.echo_endings) == (False, 1)
 
 
-def test_one_item_that_carries_an_asked_custom_parm_keeps_it_believed_or_not() -> None:
+def test_one_item_that_carries_a_polled_custom_parm_keeps_it_believed_or_not() -> None:
     assert batch([UNBELIEVED[0], *SILENT[1:]]).echoes_custom_parm
 
 
@@ -196,7 +205,7 @@ def test_three_batches_in_a_row_without_items_end_it() -> None:
 
 
 @pytest.mark.parametrize("between", [ECHO, UNBELIEVED])
-def test_a_batch_with_items_breaks_the_row_of_empty_ones(between: list[Report]) -> None:
+def test_a_batch_with_items_resets_the_count_of_empty_ones(between: list[Report]) -> None:
     state = batch(between, batch([], batch([])))
     assert batch([], batch([], state)).echoes_custom_parm
 
@@ -221,12 +230,12 @@ def test_queries_by_request_id_never_end_it() -> None:
 
 @pytest.mark.parametrize("items", [[], SILENT], ids=["empty", "nameless"])
 def test_the_orders_of_a_batch_that_names_none_stay_due_and_count_as_not_polled(items: list[Report]) -> None:
-    end = answered(BATCH, items, state=ECHOING)
-    assert [change.after for change in end.changes] == BATCH
-    assert [change.events for change in end.changes] == [()] * 3
+    effects = answered(BATCH, items, state=ECHOING)
+    assert [change.after for change in effects.changes] == BATCH
+    assert [change.events for change in effects.changes] == [()] * 3
 
 
-def test_the_orders_of_an_empty_batch_are_not_too_old_by_it() -> None:
+def test_an_empty_batch_makes_no_order_too_old() -> None:
     old = [make_blind_order(i, submitted_at=SENT_AT - 9999 * WINDOW) for i in (1, 2)]
     assert [change.after.state for change in answered(old, [], state=ECHOING).changes] == [OrderState.PENDING] * 2
 
@@ -238,11 +247,11 @@ def test_a_check_of_an_order_in_an_empty_batch_is_still_wanted() -> None:
 
 def test_a_group_of_suspects_whose_answer_is_empty_is_cleared() -> None:
     group = [replace(order, lane=Lane.SUSPECT, suspect_group=4, batch_failures=2) for order in BATCH]
-    end = answered(group, [], state=ECHOING)
-    assert [change.after for change in end.changes] == BATCH
+    effects = answered(group, [], state=ECHOING)
+    assert [change.after for change in effects.changes] == BATCH
 
 
-# ---- how it comes back
+# ---- how it is restored
 
 
 def test_after_the_first_ending_a_lone_echo_restores_it() -> None:
@@ -268,7 +277,7 @@ def test_a_believed_echo_in_a_batch_restores_it_and_forgets_the_endings() -> Non
     assert (state.echo_endings, state.echo_retry_at) == (0, None)
 
 
-def test_a_tried_batch_that_shows_nothing_is_no_further_ending() -> None:
+def test_a_tried_batch_without_an_echo_counts_as_no_further_ending() -> None:
     state = make_state(echo_endings=2, echo_retry_at=NOW + WINDOW)
     for items in (SILENT, [], [], []):
         after_it = batch(items, state)

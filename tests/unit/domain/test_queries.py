@@ -29,7 +29,7 @@ def test_an_event_names_the_query() -> None:
     assert (event.order_id, event.query_id, event.source, event.at, event.detail) == (1, 7, Source.QUERY, NOW, "why")
 
 
-def test_an_aftermath_counts_the_orders_that_became_final() -> None:
+def test_query_effects_count_the_orders_that_became_final() -> None:
     pending, final = make_order(1), make_order(1, state=OrderState.FAILED)
     changes = (Change(before=pending, after=final), Change(before=final, after=final))
     assert QueryEffects(state=make_state(), changes=changes).settled == 1

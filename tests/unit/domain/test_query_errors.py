@@ -29,13 +29,13 @@ def test_every_error_class_is_checked() -> None:
     assert {type(error) for error, _ in ERRORS} == set(QueryError.__subclasses__())
 
 
-def test_an_http_error_tells_its_status_and_the_wait_asked_for() -> None:
+def test_an_http_error_holds_its_status_and_the_requested_wait() -> None:
     error = HttpError(429, retry_after=2.5, excerpt="slow down")
     assert (error.http_status, error.retry_after, error.excerpt) == (429, 2.5, "slow down")
     assert str(error) == "the platform answered with HTTP status 429"
 
 
-def test_a_refusal_tells_the_platforms_words() -> None:
+def test_a_refusal_quotes_the_platforms_message() -> None:
     assert str(Refused("-2", "缺少必要参数")) == "the platform refused the query: -2 缺少必要参数"
     assert str(Refused("-2", "")) == "the platform refused the query: -2"
 

@@ -48,17 +48,17 @@ reports = st.builds(
 )
 
 
-def heard(order: Order, report: Report, *, is_callback: bool = False) -> Change:
+def apply_report(order: Order, report: Report, *, is_callback: bool = False) -> Change:
     verdict = judge(order, [report], app_id=APP_ID, polled_by=None if is_callback else IdKind.REQUEST_ID)
     return settle(order, verdict, source=Source.CALLBACK if is_callback else Source.QUERY, now=NOW, query_id=7)
 
 
 @given(orders, st.lists(reports, min_size=1, max_size=4), st.booleans())
-def test_a_final_or_cancelled_order_never_changes_what_it_says(
+def test_a_final_or_cancelled_order_never_changes_its_state(
     order: Order, said: list[Report], is_callback: bool
 ) -> None:
     for report in said:
-        before, order = order, heard(order, report, is_callback=is_callback).after
+        before, order = order, apply_report(order, report, is_callback=is_callback).after
         if not before.state.may_settle:
             shown = replace(order, attention=before.attention)
             assert shown == before
@@ -76,8 +76,8 @@ def test_status_remark_and_amount_change_only_with_an_accepted_0_1_or_minus_1(
 
 
 @given(orders, reports, st.booleans())
-def test_what_an_order_does_not_take_over_stands_in_its_events(order: Order, report: Report, is_callback: bool) -> None:
-    change = heard(order, report, is_callback=is_callback)
+def test_what_an_order_does_not_take_over_is_in_its_events(order: Order, report: Report, is_callback: bool) -> None:
+    change = apply_report(order, report, is_callback=is_callback)
     taken_over = (change.after.traffic_sts, change.after.remark) == (
         report.traffic_sts and int(report.traffic_sts),
         report.remark,
@@ -90,7 +90,7 @@ def test_what_an_order_does_not_take_over_stands_in_its_events(order: Order, rep
 @pytest.mark.parametrize(("status", "result"), [("1", OrderState.SUCCEEDED), ("-1", OrderState.FAILED)])
 def test_a_result_settles_pending_and_unresolved_orders(state: OrderState, status: str, result: OrderState) -> None:
     suspect = leased(make_order(state=state, lane=Lane.SUSPECT, suspect_group=4, check_requested_at=NOW))
-    change = heard(suspect, make_report(traffic_sts=status))
+    change = apply_report(suspect, make_report(traffic_sts=status))
     order = change.after
     assert change.settles
     assert (order.state, order.traffic_sts, order.remark, order.ori_amount) == (
@@ -108,32 +108,32 @@ def test_a_result_settles_pending_and_unresolved_orders(state: OrderState, statu
 
 def test_an_order_still_recharging_keeps_its_state_and_its_lease() -> None:
     order = leased(make_order())
-    change = heard(order, make_report(traffic_sts="0", remark="充值中"))
+    change = apply_report(order, make_report(traffic_sts="0", remark="充值中"))
     assert change.after == replace(
         order, traffic_sts=TrafficStatus.RECHARGING, remark="充值中", ori_amount=Decimal("2.94")
     )
     assert [event.kind for event in change.events] == [EventKind.REPORTED]
 
 
-def test_the_same_words_again_are_no_event() -> None:
-    order = heard(make_order(), make_report(traffic_sts="0")).after
-    assert heard(order, make_report(traffic_sts="0")) == Change(before=order, after=order)
+def test_the_same_report_again_is_no_event() -> None:
+    order = apply_report(make_order(), make_report(traffic_sts="0")).after
+    assert apply_report(order, make_report(traffic_sts="0")) == Change(before=order, after=order)
 
 
 def test_the_request_id_of_an_accepted_item_is_kept() -> None:
     for status in ("0", "1", "-1"):
         report = make_report(custom_parm="C1", traffic_sts=status)
-        assert heard(make_blind_order(), report).after.request_id == "R1"
-    assert heard(make_blind_order(), make_report(traffic_sts="5")).after.request_id is None
+        assert apply_report(make_blind_order(), report).after.request_id == "R1"
+    assert apply_report(make_blind_order(), make_report(traffic_sts="5")).after.request_id is None
 
 
 def test_a_request_id_that_could_not_be_polled_is_not_kept() -> None:
-    assert heard(make_blind_order(), make_report(request_id="1,2")).after.request_id is None
+    assert apply_report(make_blind_order(), make_report(request_id="1,2")).after.request_id is None
 
 
-def test_what_is_not_believed_is_recorded_and_shown() -> None:
+def test_what_is_not_believed_leaves_an_event_and_flags_the_order() -> None:
     order = make_order(attention=Attention.TOO_OLD)
-    change = heard(order, make_report(traffic_sts="5"))
+    change = apply_report(order, make_report(traffic_sts="5"))
     assert change.after == replace(order, attention=Attention.UNKNOWN_STATUS)
     (event,) = change.events
     assert (event.kind, event.traffic_sts) == (EventKind.NOT_BELIEVED, "5")
@@ -148,7 +148,7 @@ def test_a_later_contradiction_of_a_final_state_is_a_late_conflict(order: Order)
         make_report(traffic_sts=another_result),
         make_report(traffic_sts=str(order.traffic_sts), ori_amount="3"),
     ):
-        change = heard(order, report)
+        change = apply_report(order, report)
         assert change.after == replace(order, attention=Attention.LATE_CONFLICT)
         assert [event.kind for event in change.events] == [EventKind.CONTRADICTED]
 
@@ -165,8 +165,8 @@ def test_a_later_contradiction_of_a_final_state_is_a_late_conflict(order: Order)
         (replace(SUCCEEDED, state=OrderState.CANCELLED), {"traffic_sts": "0"}),
     ],
 )
-def test_what_contradicts_no_final_state_is_recorded_only(order: Order, fields: dict[str, str | None]) -> None:
-    change = heard(order, make_report(**fields))
+def test_what_contradicts_no_final_state_only_leaves_an_event(order: Order, fields: dict[str, str | None]) -> None:
+    change = apply_report(order, make_report(**fields))
     assert change.after == order
     assert [event.kind for event in change.events] == [EventKind.IGNORED]
 
@@ -174,42 +174,44 @@ def test_what_contradicts_no_final_state_is_recorded_only(order: Order, fields: 
 @pytest.mark.parametrize("status", ["1", "-1"])
 def test_a_later_result_of_a_cancelled_order_is_a_late_conflict(status: str) -> None:
     order = make_order(state=OrderState.CANCELLED)
-    assert heard(order, make_report(traffic_sts=status)).after == replace(order, attention=Attention.LATE_CONFLICT)
+    assert apply_report(order, make_report(traffic_sts=status)).after == replace(
+        order, attention=Attention.LATE_CONFLICT
+    )
 
 
 def test_a_success_without_an_amount_makes_a_pending_order_due_now() -> None:
     silent = make_report(ori_amount=None, has_amount_field=False)
     order = make_order(due_at=NOW + timedelta(hours=1))
-    change = heard(order, silent, is_callback=True)
+    change = apply_report(order, silent, is_callback=True)
     assert change.after == replace(order, due_at=NOW)
     assert [event.kind for event in change.events] == [EventKind.NOT_BELIEVED]
     overdue = make_order()
-    assert heard(overdue, silent, is_callback=True).after == overdue
+    assert apply_report(overdue, silent, is_callback=True).after == overdue
 
 
 DENIAL = make_report(traffic_sts="-1", remark="订单不存在", mobile=None, ori_amount="0")
 
 
-def test_a_callback_that_denies_a_pending_order_shows_it_to_a_person_and_makes_it_due_now() -> None:
+def test_a_callback_that_denies_a_pending_order_flags_it_and_makes_it_due_now() -> None:
     order = make_order(due_at=NOW + timedelta(hours=1))
-    change = heard(order, DENIAL, is_callback=True)
+    change = apply_report(order, DENIAL, is_callback=True)
     assert change.after == replace(order, due_at=NOW, attention=Attention.UNKNOWN_TO_PLATFORM)
     assert [event.kind for event in change.events] == [EventKind.NOT_BELIEVED]
 
 
 def test_an_answer_that_denies_an_order_leaves_its_next_poll_to_the_choice() -> None:
     order = make_order(due_at=NOW + timedelta(hours=1))
-    assert heard(order, DENIAL).after == replace(order, attention=Attention.UNKNOWN_TO_PLATFORM)
+    assert apply_report(order, DENIAL).after == replace(order, attention=Attention.UNKNOWN_TO_PLATFORM)
 
 
 def test_a_callback_that_denies_a_final_order_makes_nothing_due() -> None:
-    assert heard(SUCCEEDED, DENIAL, is_callback=True).after.due_at == SUCCEEDED.due_at
+    assert apply_report(SUCCEEDED, DENIAL, is_callback=True).after.due_at == SUCCEEDED.due_at
 
 
 def test_while_a_query_is_under_way_the_order_is_polled_again_afterwards() -> None:
     order = leased(make_order())
     silent = make_report(ori_amount=None, has_amount_field=False)
-    assert heard(order, silent, is_callback=True).after == replace(order, check_requested_at=NOW)
+    assert apply_report(order, silent, is_callback=True).after == replace(order, check_requested_at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -225,23 +227,23 @@ def test_a_success_without_an_amount_changes_no_order_that_is_not_pending(
     state: OrderState, attention: Attention | None
 ) -> None:
     order = make_order(state=state)
-    change = heard(order, make_report(ori_amount=None, has_amount_field=False), is_callback=True)
+    change = apply_report(order, make_report(ori_amount=None, has_amount_field=False), is_callback=True)
     assert change.after == replace(order, attention=attention)
     assert len(change.events) == 1
 
 
 @pytest.mark.parametrize("attention", Attention)
-def test_an_order_that_settles_sheds_an_attention_that_the_result_explains(attention: Attention) -> None:
+def test_an_order_that_settles_loses_an_attention_that_the_result_explains(attention: Attention) -> None:
     stays = {Attention.LATE_CONFLICT, Attention.CONFLICTING_ANSWER, Attention.AMOUNT_MISMATCH}
-    left = heard(make_order(attention=attention), make_report()).after.attention
+    left = apply_report(make_order(attention=attention), make_report()).after.attention
     assert left is (attention if attention in stays else None)
 
 
 def test_an_answer_without_a_mobile_does_not_explain_a_mobile_mismatch() -> None:
     order = make_order(attention=Attention.MOBILE_MISMATCH)
-    assert heard(order, make_report(mobile=None)).after.attention is Attention.MOBILE_MISMATCH
+    assert apply_report(order, make_report(mobile=None)).after.attention is Attention.MOBILE_MISMATCH
 
 
-def test_the_graver_of_what_is_left_and_what_is_new_is_shown() -> None:
+def test_the_graver_of_the_old_and_the_new_attention_is_shown() -> None:
     order = make_order(attention=Attention.MOBILE_MISMATCH, expected_amount=Decimal(3))
-    assert heard(order, make_report(mobile=None)).after.attention is Attention.AMOUNT_MISMATCH
+    assert apply_report(order, make_report(mobile=None)).after.attention is Attention.AMOUNT_MISMATCH

@@ -58,7 +58,7 @@ def faults(**fields: Any) -> tuple[str, ...]:
 @example({"request_id": "R1", "submitted_at": "9999-12-31T23:59:59-23:59"})
 @example({"request_id": "R1", "submitted_at": "0001-01-01T00:00:00+23:59"})
 @example({"request_id": "R1", "submitted_at": "\ud800"})
-def test_reading_an_order_never_raises_and_names_every_fault_in_storable_words(item: object) -> None:
+def test_reading_an_order_never_raises_and_names_every_fault_in_storable_text(item: object) -> None:
     found = read_order(item, ACCOUNTS, NOW)
     if isinstance(found, tuple):
         assert found
@@ -143,7 +143,7 @@ def test_a_fault_names_the_field_what_is_wrong_and_what_is_accepted(field: str, 
     assert "accepted: " in found
 
 
-def test_every_fault_of_an_order_is_told() -> None:
+def test_every_fault_of_an_order_is_reported() -> None:
     assert (
         len(faults(request_id="", mobile="1", expected_amount="x", submitted_at="y", account="south", observe=1)) == 6
     )
@@ -176,7 +176,7 @@ def test_a_time_more_than_5_minutes_ahead_is_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 1000])
-def test_a_list_of_1_to_1000_is_taken(count: int) -> None:
+def test_a_list_of_1_to_1000_is_accepted(count: int) -> None:
     assert read_list([{}] * count, "orders") == ([{}] * count, ())
 
 
@@ -298,13 +298,13 @@ def test_of_an_endless_payload_a_million_characters_are_kept_and_the_errors_say_
     assert text.errors.splitlines() == ["too long", *([shortened] if more else [])]
 
 
-def test_endless_errors_leave_room_for_the_line_that_says_what_was_shortened() -> None:
+def test_endless_errors_leave_space_for_the_line_that_says_what_was_shortened() -> None:
     text = kept("x" * 1_000_001, "e" * 20_000)
     assert len(text.errors) == 10_000
     assert text.errors.endswith("characters")
 
 
-def test_what_is_nested_too_deeply_for_json_is_kept_in_words() -> None:
+def test_what_is_nested_too_deeply_for_json_is_described_in_words() -> None:
     nested: list[object] = []
     for _ in range(100_000):
         nested = [nested]

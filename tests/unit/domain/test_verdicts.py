@@ -10,7 +10,7 @@ from worker.domain.records.reports import IdKind, Report
 from worker.domain.verdicts import Effect, Verdict, judge
 
 
-def judged(
+def verdict_of(
     *reports: Report, order: Order | None = None, is_callback: bool = False, polled_by: IdKind = IdKind.REQUEST_ID
 ) -> Verdict:
     return judge(order or make_order(), reports, app_id=APP_ID, polled_by=None if is_callback else polled_by)
@@ -27,13 +27,13 @@ def judged(
     ids=lambda fields: ",".join(fields),
 )
 def test_an_item_that_contradicts_what_we_know_is_a_conflicting_answer(fields: dict[str, str]) -> None:
-    verdict = judged(make_report(**fields), order=make_order(custom_parm="C1"))
+    verdict = verdict_of(make_report(**fields), order=make_order(custom_parm="C1"))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.CONFLICTING_ANSWER)
     assert verdict.effect not in ACCEPTED
 
 
-def test_two_items_for_one_id_that_differ_are_a_conflicting_answer_and_all_are_recorded() -> None:
-    verdict = judged(make_report(), make_report(traffic_sts="-1", words='{"second":1}'))
+def test_two_items_for_one_id_that_differ_are_a_conflicting_answer_and_all_are_kept() -> None:
+    verdict = verdict_of(make_report(), make_report(traffic_sts="-1", words='{"second":1}'))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.CONFLICTING_ANSWER)
     assert '{"second":1}' in verdict.reason
 
@@ -48,31 +48,31 @@ def test_ids_of_two_different_rows_are_a_conflicting_answer() -> None:
 
 
 def test_what_an_item_or_a_row_lacks_is_no_conflict() -> None:
-    assert judged(make_report(app_id=None, mobile=None, request_id=None)).effect is Effect.SUCCEEDED
-    assert judged(make_report(custom_parm="C1")).effect is Effect.SUCCEEDED
-    assert judged(make_report(custom_parm="C1"), order=make_blind_order()).effect is Effect.SUCCEEDED
-    assert judged(make_report(), order=make_order(mobile=None)).effect is Effect.SUCCEEDED
+    assert verdict_of(make_report(app_id=None, mobile=None, request_id=None)).effect is Effect.SUCCEEDED
+    assert verdict_of(make_report(custom_parm="C1")).effect is Effect.SUCCEEDED
+    assert verdict_of(make_report(custom_parm="C1"), order=make_blind_order()).effect is Effect.SUCCEEDED
+    assert verdict_of(make_report(), order=make_order(mobile=None)).effect is Effect.SUCCEEDED
 
 
 @pytest.mark.parametrize("status", ["1", "0", "-1", "7"])
 def test_a_masked_mobile_that_cannot_be_the_orders_is_a_mobile_mismatch_whatever_the_status(status: str) -> None:
-    verdict = judged(make_report(mobile="189****0804", traffic_sts=status))
+    verdict = verdict_of(make_report(mobile="189****0804", traffic_sts=status))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.MOBILE_MISMATCH)
 
 
 def test_a_conflict_outranks_a_mobile_mismatch() -> None:
-    verdict = judged(make_report(mobile="189****0804", app_id="another"))
+    verdict = verdict_of(make_report(mobile="189****0804", app_id="another"))
     assert verdict.attention is Attention.CONFLICTING_ANSWER
 
 
 @pytest.mark.parametrize("status", [None, "2", "", "01", "1.0", "+1", "True", "\u0661"])
 def test_a_status_other_than_1_0_or_minus_1_is_unknown(status: str | None) -> None:
-    verdict = judged(make_report(traffic_sts=status))
+    verdict = verdict_of(make_report(traffic_sts=status))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_STATUS)
 
 
 def test_0_is_still_pending() -> None:
-    verdict = judged(make_report(traffic_sts="0"))
+    verdict = verdict_of(make_report(traffic_sts="0"))
     assert (verdict.effect, verdict.amount, verdict.attention) == (Effect.PENDING, Decimal("2.94"), None)
     assert verdict.effect in ACCEPTED
 
@@ -80,32 +80,32 @@ def test_0_is_still_pending() -> None:
 @pytest.mark.parametrize("amount", [None, "", "free", "-2.94", "2.94001"])
 @pytest.mark.parametrize("is_callback", [True, False])
 def test_1_without_a_readable_amount_is_a_conflicting_answer(amount: str | None, is_callback: bool) -> None:
-    verdict = judged(make_report(ori_amount=amount), is_callback=is_callback)
+    verdict = verdict_of(make_report(ori_amount=amount), is_callback=is_callback)
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.CONFLICTING_ANSWER)
 
 
 def test_a_callback_of_1_without_any_amount_field_makes_the_order_due_now() -> None:
     silent = make_report(ori_amount=None, has_amount_field=False)
-    assert (judged(silent, is_callback=True).effect, judged(silent, is_callback=True).attention) == (
+    assert (verdict_of(silent, is_callback=True).effect, verdict_of(silent, is_callback=True).attention) == (
         Effect.DUE_NOW,
         None,
     )
-    assert judged(silent).attention is Attention.CONFLICTING_ANSWER
+    assert verdict_of(silent).attention is Attention.CONFLICTING_ANSWER
 
 
 @pytest.mark.parametrize("expected", [None, Decimal("2.94"), Decimal("2.9400")])
 def test_1_is_succeeded(expected: Decimal | None) -> None:
-    verdict = judged(make_report(), order=make_order(expected_amount=expected))
+    verdict = verdict_of(make_report(), order=make_order(expected_amount=expected))
     assert (verdict.effect, verdict.amount, verdict.attention) == (Effect.SUCCEEDED, Decimal("2.94"), None)
 
 
 def test_1_with_another_amount_than_expected_is_succeeded_with_an_amount_mismatch_beside_it() -> None:
-    verdict = judged(make_report(), order=make_order(expected_amount=Decimal("3")))
+    verdict = verdict_of(make_report(), order=make_order(expected_amount=Decimal("3")))
     assert (verdict.effect, verdict.attention) == (Effect.SUCCEEDED, Attention.AMOUNT_MISMATCH)
 
 
 def test_minus_1_with_neither_mobile_nor_amount_is_unknown_to_the_platform() -> None:
-    verdict = judged(make_report(traffic_sts="-1", mobile=None, ori_amount=None))
+    verdict = verdict_of(make_report(traffic_sts="-1", mobile=None, ori_amount=None))
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_TO_PLATFORM)
 
 
@@ -124,7 +124,7 @@ NO_CHARGE = [None, "", "0", "0.00", "N/A", "-2.94", "free"]
 def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the_platform(
     remark: str, mobile: str | None, is_callback: bool
 ) -> None:
-    verdict = judged(
+    verdict = verdict_of(
         make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount="0"), is_callback=is_callback
     )
     assert (verdict.effect, verdict.attention) == (Effect.NONE, Attention.UNKNOWN_TO_PLATFORM)
@@ -133,12 +133,12 @@ def test_minus_1_whose_remark_says_that_there_is_no_such_order_is_unknown_to_the
 
 @pytest.mark.parametrize("remark", REAL_FAILURES)
 def test_beside_the_orders_mobile_words_about_something_else_are_a_real_failure(remark: str | None) -> None:
-    assert judged(make_report(traffic_sts="-1", remark=remark)).effect is Effect.FAILED
+    assert verdict_of(make_report(traffic_sts="-1", remark=remark)).effect is Effect.FAILED
 
 
 @pytest.mark.parametrize("remark", ["手机号码不存在", "无此套餐"])
 def test_without_the_orders_mobile_such_words_are_a_denial(remark: str) -> None:
-    assert judged(make_report(traffic_sts="-1", remark=remark, mobile="1*")).is_denial
+    assert verdict_of(make_report(traffic_sts="-1", remark=remark, mobile="1*")).is_denial
 
 
 @given(
@@ -152,7 +152,7 @@ def test_without_the_orders_mobile_such_words_are_a_denial(remark: str) -> None:
 def test_no_minus_1_without_evidence_ever_settles(
     remark: str | None, mobile: str | None, amount: str | None, order: Order, request_id: str | None, polled_by: IdKind
 ) -> None:
-    # The one id that the item may name is the one that the order was asked by.
+    # The one id that the item may name is the one by which the order was polled.
     names = {"request_id": request_id if polled_by is IdKind.REQUEST_ID else None, "custom_parm": None}
     if polled_by is IdKind.CUSTOM_PARM:
         names["custom_parm"] = order.custom_parm
@@ -173,7 +173,7 @@ def test_every_real_failure_with_a_mobile_that_agrees_settles(
     remark: str | None, mobile: str, amount: str | None, order: Order, is_callback: bool
 ) -> None:
     said = make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount=amount)
-    assert judged(said, order=order, is_callback=is_callback).effect is Effect.FAILED
+    assert verdict_of(said, order=order, is_callback=is_callback).effect is Effect.FAILED
 
 
 BOTH = make_order(custom_parm="C1", mobile=None)
@@ -192,7 +192,7 @@ NAMES_BOTH = {"request_id": "R1", "custom_parm": "C1"}
         ({"request_id": None, "custom_parm": "C1"}, None, False),
     ],
 )
-def test_the_id_that_was_not_asked_by_is_evidence_in_a_callback_both(
+def test_the_id_that_was_not_polled_by_is_evidence_and_in_a_callback_both_are(
     names: dict[str, str | None], polled_by: IdKind | None, is_evidence: bool
 ) -> None:
     said = make_report(traffic_sts="-1", remark=None, mobile=None, ori_amount="0", **names)
@@ -200,17 +200,17 @@ def test_the_id_that_was_not_asked_by_is_evidence_in_a_callback_both(
 
 
 def test_a_charge_is_evidence_and_a_mismatch_beside_the_failure() -> None:
-    verdict = judged(make_report(traffic_sts="-1", mobile=None, ori_amount="2.94", remark=None))
+    verdict = verdict_of(make_report(traffic_sts="-1", mobile=None, ori_amount="2.94", remark=None))
     assert (verdict.effect, verdict.attention) == (Effect.FAILED, Attention.AMOUNT_MISMATCH)
 
 
 @pytest.mark.parametrize("amount", [None, "0", "0.00"])
 def test_minus_1_is_failed(amount: str | None) -> None:
-    verdict = judged(make_report(traffic_sts="-1", ori_amount=amount, remark=None))
+    verdict = verdict_of(make_report(traffic_sts="-1", ori_amount=amount, remark=None))
     assert (verdict.effect, verdict.attention) == (Effect.FAILED, None)
 
 
 @pytest.mark.parametrize("amount", ["2.94", "-2.94", "some"])
 def test_minus_1_with_an_amount_other_than_zero_is_failed_with_an_amount_mismatch_beside_it(amount: str) -> None:
-    verdict = judged(make_report(traffic_sts="-1", ori_amount=amount))
+    verdict = verdict_of(make_report(traffic_sts="-1", ori_amount=amount))
     assert (verdict.effect, verdict.attention) == (Effect.FAILED, Attention.AMOUNT_MISMATCH)

@@ -62,16 +62,16 @@ def event(name: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
 
 
 def truth(name: str, **fields: Any) -> dict[str, dict[str, Any]]:
-    told = {"request_id": name, "outcome": "1", "amount": "2.94", "settled": True, "callback": "none"}
-    return {name: {**told, **fields}}
+    default = {"request_id": name, "outcome": "1", "amount": "2.94", "settled": True, "callback": "none"}
+    return {name: {**default, **fields}}
 
 
 def change(name: str, old: str | None, new: str | None) -> dict[str, Any]:
     return {"order_id": int(name), "old_state": old, "new_state": new, "old_result": "", "new_result": ""}
 
 
-def query(number: int, asked: str, outcome: str = "answered") -> dict[str, Any]:
-    return {"id": number, "outcome": outcome, "polled_ids": asked}
+def query(number: int, polled: str, outcome: str = "answered") -> dict[str, Any]:
+    return {"id": number, "outcome": outcome, "polled_ids": polled}
 
 
 GOOD = Evidence(
@@ -109,7 +109,7 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         "S2",
         {"orders": [order("1"), order("2", "unresolved", settled_by=None)]},
     ),
-    "a charge for a failed order that was never told": (
+    "a charge for a failed order that was never answered": (
         "S2",
         {
             "orders": [order("1", "failed", ori_amount="1.00"), order("2", "pending")],
@@ -139,12 +139,12 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "a settled order without an event": ("S5", {"events": []}),
     "an order settled twice": ("S5", {"events": [event("1"), event("1")]}),
-    "other words than were said": ("S5", {"events": [event("1", remark="失败")]}),
-    "another amount than was said": ("S5", {"events": [event("1", ori_amount="2.95")]}),
+    "another remark than was answered": ("S5", {"events": [event("1", remark="失败")]}),
+    "another amount than was answered": ("S5", {"events": [event("1", ori_amount="2.95")]}),
     "a query that was not answered": ("S5", {"queries": [query(1, "1", "timeout")]}),
     "a query that did not poll the order": ("S5", {"queries": [query(1, "2"), query(2, "2")]}),
-    "words that nobody kept": ("S5", {"events": [event("1", detail=None)]}),
-    "words that neither order nor event has as they were said": (
+    "an answer whose words were not kept": ("S5", {"events": [event("1", detail=None)]}),
+    "words that neither order nor event holds as they were answered": (
         "S5",
         {"orders": [order("1", remark="乱码"), order("2", "pending")], "events": [event("1", remark="乱码")]},
     ),
@@ -173,17 +173,17 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_the_judge_sees(what: str) -> None:
+def test_the_checker_finds(what: str) -> None:
     invariant, fields = BROKEN[what]
     assert invariant in {violation.partition(":")[0] for violation in check(replace(GOOD, **fields)).violations}
 
 
-def test_two_queries_a_window_are_judged_from_the_second_before() -> None:
+def test_two_queries_a_window_are_checked_against_the_second_before() -> None:
     arrivals = [arrival(number, 10.0 + number * 0.9, "2") for number in range(4)]
     assert check(replace(GOOD, arrivals=arrivals, queries_per_window=2)).smallest_spacing == pytest.approx(1.8)
 
 
-def test_the_judge_shares_no_code_with_the_product() -> None:
+def test_the_checker_shares_no_code_with_the_product() -> None:
     program = (
         "import sys, tests.faults.checker.promise, tests.faults.checker.evidence, tests.faults.checker.history;"
         "sys.exit(any(name.partition('.')[0] == 'worker' for name in sys.modules))"

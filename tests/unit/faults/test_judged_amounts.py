@@ -1,4 +1,4 @@
-"""What the checker says of amounts, where the platform itself told a false one."""
+"""How the checker decides on amounts where the platform itself answered a false one."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ _EVENT = {
 }
 
 
-def violations(*, spoiled: list[tuple[str, str]], told: str = "9999.99", **order: Any) -> tuple[str, ...]:
+def violations(*, spoiled: list[tuple[str, str]], amount: str = "9999.99", **order: Any) -> tuple[str, ...]:
     arrival = {"number": 1, "sid": "a", "monotonic": 1.0, "outcome": "answered", "id_kind": "requestId", "ids": ["7"]}
     evidence = Evidence(
         window_seconds=1.0,
@@ -41,7 +41,7 @@ def violations(*, spoiled: list[tuple[str, str]], told: str = "9999.99", **order
         arrivals=[arrival | {"told": [("7", "1", "9999.99", "成功")], "answered": [("7", "1")], "spoiled": spoiled}],
         truth={"7": {"settled": True, "outcome": "1", "amount": "2.94"}},
         orders=[_ORDER | order],
-        events=[_EVENT | {"ori_amount": told}],
+        events=[_EVENT | {"ori_amount": amount}],
         queries=[{"id": 1, "outcome": "answered", "polled_ids": "7"}],
         rejected=(),
         kept_callbacks=(),
@@ -50,23 +50,23 @@ def violations(*, spoiled: list[tuple[str, str]], told: str = "9999.99", **order
     return check(evidence).violations
 
 
-def test_a_wrong_amount_that_the_platform_never_told_breaks_the_promise() -> None:
+def test_a_wrong_amount_that_the_platform_never_answered_breaks_the_promise() -> None:
     (violation,) = violations(spoiled=[("7", "duplicate")])
     assert violation == "S2: order 7 has amount 9999.99; the truth is 2.94"
 
 
-def test_a_wrong_amount_that_the_platform_told_is_its_word() -> None:
+def test_a_wrong_amount_that_the_platform_answered_keeps_the_promise() -> None:
     assert violations(spoiled=[("7", "wrong-amount")]) == ()
 
 
 @pytest.mark.parametrize("attention", ["amount_mismatch", "conflicting_answer"])
-def test_who_expected_another_amount_is_to_look_at_it(attention: str) -> None:
+def test_an_order_that_expected_another_amount_needs_attention(attention: str) -> None:
     lie = [("7", "wrong-amount")]
     assert violations(spoiled=lie, expected_amount="2.94", attention=attention) == ()
     (violation,) = violations(spoiled=lie, expected_amount="2.94")
-    assert violation.endswith("2.94 was expected, and nobody is to look at it")
+    assert violation.endswith("2.94 was expected, and it has no attention")
 
 
-def test_an_amount_that_nobody_told_breaks_the_promise() -> None:
-    (violation,) = violations(spoiled=[("7", "wrong-amount")], told="2.94")
+def test_an_amount_that_was_never_answered_breaks_the_promise() -> None:
+    (violation,) = violations(spoiled=[("7", "wrong-amount")], amount="2.94")
     assert violation.startswith("S5: order 7 was settled by ('1', '9999.99', ")

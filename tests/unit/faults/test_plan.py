@@ -1,4 +1,4 @@
-"""What a run of the fault suite plays."""
+"""Which faults a run of the fault suite includes."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ def test_every_fault_of_the_catalogue_is_there() -> None:
     assert list(catalogue()) == list(range(1, 34))
 
 
-def test_a_whole_run_plays_each_fault_ten_times_but_for_the_long_ones() -> None:
+def test_a_whole_run_does_each_fault_ten_times_but_for_the_long_ones() -> None:
     runs = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
     times = Counter(run.fault for run in runs)
     core = {number: {7: 3, 8: 3, 23: 1}.get(number, 10) for number in range(1, 24)}
@@ -22,7 +22,7 @@ def test_a_whole_run_plays_each_fault_ten_times_but_for_the_long_ones() -> None:
     assert len({run.name for run in runs}) == len({run.seed for run in runs}) == len(runs)
 
 
-def test_ci_plays_each_fault_two_or_three_times_and_the_mix_once_and_briefly() -> None:
+def test_ci_does_each_fault_two_or_three_times_and_the_mix_once_and_briefly() -> None:
     runs = plan(catalogue().values(), seed=1, in_ci=True, databases=DATABASES, brokers=BROKERS)
     core = {number: 1 if number == 23 else 3 for number in range(1, 24)}
     later = {number: 3 if number == 27 else 2 for number in range(24, 34)}
@@ -30,12 +30,12 @@ def test_ci_plays_each_fault_two_or_three_times_and_the_mix_once_and_briefly() -
     assert all(run.is_brief for run in runs)
 
 
-def test_a_fault_is_played_on_every_pair_that_it_knows() -> None:
+def test_a_fault_runs_on_every_pair_that_it_supports() -> None:
     runs = plan(catalogue().values(), seed=1, in_ci=False, databases=DATABASES, brokers=BROKERS)
     assert len({(run.database, run.broker) for run in runs if run.fault == 1}) == 6
 
 
-def test_what_this_machine_lacks_is_not_played() -> None:
+def test_what_this_machine_lacks_is_not_run() -> None:
     runs = plan(
         catalogue().values(),
         seed=1,

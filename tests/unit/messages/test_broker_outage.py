@@ -32,25 +32,27 @@ def library(clock: Clock) -> Iterator[logging.Logger]:
     logger.removeFilter(outage)
 
 
-def lines(told: list[EventDict]) -> list[tuple[str, str]]:
-    return [(line["action"], line["error"]) for line in told]
+def lines(logs: list[EventDict]) -> list[tuple[str, str]]:
+    return [(line["action"], line["error"]) for line in logs]
 
 
 def away() -> ConnectionError:
     return ConnectionError("refused")
 
 
-def test_it_is_one_line_a_minute(library: logging.Logger, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    with capture_logs() as told:
+def test_a_broker_outage_is_one_line_a_minute(
+    library: logging.Logger, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with capture_logs() as logs:
         for second in range(150):
             clock.now = 1000.0 + second
             library.error("Cannot connect to %s: %s", "redis://", away())
-    assert lines(told) == [("broker_unavailable", "ConnectionError: refused")] * 3
+    assert lines(logs) == [("broker_unavailable", "ConnectionError: refused")] * 3
     assert caplog.records == []
 
 
 def test_an_error_that_is_wrapped_or_comes_with_its_traceback_counts(library: logging.Logger) -> None:
-    with capture_logs() as told:
+    with capture_logs() as logs:
         try:
             try:
                 raise away()
@@ -58,13 +60,13 @@ def test_an_error_that_is_wrapped_or_comes_with_its_traceback_counts(library: lo
                 raise RuntimeError("a tick could not be sent") from error
         except RuntimeError as error:
             library.error("Message Error: %s", error, exc_info=True)
-    assert lines(told) == [("broker_unavailable", "ConnectionError: refused")]
+    assert lines(logs) == [("broker_unavailable", "ConnectionError: refused")]
 
 
 def test_whatever_else_is_logged_passes(library: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    with capture_logs() as told, caplog.at_level(logging.INFO):
+    with capture_logs() as logs, caplog.at_level(logging.INFO):
         library.error("a mistake: %r", KeyError("of ours"))
         library.error("a mistake without an error")
         library.info("connected, after %s", away())
-    assert told == []
+    assert logs == []
     assert len(caplog.records) == 3

@@ -1,4 +1,4 @@
-"""What becomes of a message whose handling fails, where no worker could be made to fail so."""
+"""What happens to a message whose handling fails in ways that no test can cause in a real worker."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,7 +16,7 @@ TASK = "reconciler.enqueue_order"
 
 
 class Channel:
-    """Keeps what is said of its messages."""
+    """Records how its messages were settled."""
 
     no_ack_consumers: None = None
 
@@ -36,7 +36,7 @@ def sent(body: bytes = b"[[{}], {}, {}]", **headers: object) -> Any:
 
 
 def handler(strategy: Callable[..., None]) -> Callable[[Any], None]:
-    """What a consumer whose tasks are all started so calls with each message."""
+    """What a consumer calls with each message, where every task has this strategy."""
     consumer = CheckedConsumer.__new__(CheckedConsumer)
     parts = {
         "strategies": {TASK: strategy},
@@ -55,9 +55,9 @@ def test_what_fails_on_this_host_costs_no_message(error: Exception) -> None:
         raise error
 
     message = sent()
-    with capture_logs() as told, pytest.raises(type(error)):
+    with capture_logs() as logs, pytest.raises(type(error)):
         handler(fail)(message)
-    assert (message.channel.said, told) == ([], [])
+    assert (message.channel.said, logs) == ([], [])
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no result backend"), OSError("no broker")])
@@ -77,21 +77,21 @@ def exhaust() -> object:
 def test_memory_that_runs_out_while_a_message_is_read_costs_no_message() -> None:
     message = sent()
     message.decode = exhaust
-    with capture_logs() as told, pytest.raises(MemoryError):
+    with capture_logs() as logs, pytest.raises(MemoryError):
         handler(lambda *_: None)(message)
-    assert (message.channel.said, told) == ([], [])
+    assert (message.channel.said, logs) == ([], [])
 
 
 def test_a_message_that_no_task_can_be_run_from_is_refused() -> None:
     message = sent(task="celery.group")
-    with capture_logs() as told:
+    with capture_logs() as logs:
         handler(lambda *_: None)(message)
     assert message.channel.said == ["rejected"]
-    assert [line["action"] for line in told] == ["message_dropped"]
+    assert [line["action"] for line in logs] == ["message_dropped"]
 
 
 def wait_of(message: Any) -> float | None:
-    """For how many seconds Celery is told to hold a message; None is not at all."""
+    """The seconds for which Celery holds a message; None where it does not."""
     checked = CheckedMessage(message)
     eta = checked.headers["eta"]
     return None if eta is None else (datetime.fromisoformat(eta) - datetime.now(UTC)).total_seconds()

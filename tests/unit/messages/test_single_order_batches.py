@@ -1,4 +1,4 @@
-"""How many single orders share a batch, and how many more messages the broker is asked for: without Celery."""
+"""How many single orders share a batch, and how many more messages are prefetched: without Celery."""
 
 import pytest
 
@@ -16,14 +16,14 @@ def test_an_order_that_comes_alone_waits_for_nothing() -> None:
     assert window_with(1).next_batch() == 1
 
 
-def test_nothing_is_begun_where_nothing_waits() -> None:
+def test_no_batch_is_begun_where_no_order_waits() -> None:
     window = window_with(0)
     assert window.next_batch() == 0
     window.arrive()
     assert window.next_batch() == 1
 
 
-def test_what_comes_while_a_batch_is_under_way_is_the_next() -> None:
+def test_orders_that_come_while_a_batch_is_under_way_are_the_next_batch() -> None:
     window = window_with(1)
     assert window.next_batch() == 1
     for _ in range(30):
@@ -59,13 +59,13 @@ def test_after_a_failure_one_comes_alone_and_then_twice_as_many() -> None:
     assert counts == [1, 2, 4, 8, 1, 2]
 
 
-@pytest.mark.parametrize(("waiting", "room"), [(0, 0), (1, 1), (300, 300), (MOST_HELD, MOST_HELD), (900, MOST_HELD)])
-def test_each_order_that_is_held_makes_room_for_one_more_within_a_bound(waiting: int, room: int) -> None:
+@pytest.mark.parametrize(("waiting", "extra"), [(0, 0), (1, 1), (300, 300), (MOST_HELD, MOST_HELD), (900, MOST_HELD)])
+def test_each_order_that_is_held_allows_one_more_prefetched_message_within_a_bound(waiting: int, extra: int) -> None:
     window = window_with(waiting)
-    assert window.extra_prefetch == room
+    assert window.extra_prefetch == extra
     # Under way it is held as well.
     count = window.next_batch()
-    assert window.extra_prefetch == room
+    assert window.extra_prefetch == extra
     if count:
         window.end_batch(count, succeeded=True)
         assert window.extra_prefetch == min(waiting - count, MOST_HELD)

@@ -8,7 +8,7 @@ from worker.simulator import Delay
 @pytest.mark.parametrize(
     "text", ["fixed:0.5", "uniform:1,2", "exponential:3", "lognormal:10,0.8", "bimodal:1,60,0.2", "alternate:0,1.8"]
 )
-def test_a_delay_is_read_back_from_its_own_words(text: str) -> None:
+def test_a_delay_is_read_back_from_its_own_text(text: str) -> None:
     assert str(Delay.parse(text)) == text
     assert Delay.parse(text).draw(Random(1)) >= 0
 

@@ -31,7 +31,7 @@ def test_shares_of_answers_and_of_items_are_counted_apart() -> None:
     assert faults.of_item("1", Random(1)) == "absent"
 
 
-def test_faults_come_about_as_often_as_their_share_says() -> None:
+def test_faults_occur_about_as_often_as_their_share_says() -> None:
     faults, rng = Faults(shares={"http-500": 0.2, "reset": 0.1}), Random(1)
     drawn = [faults.of_answer(("1",), rng) for _ in range(2000)]
     assert 350 < drawn.count("http-500") < 450
@@ -51,7 +51,7 @@ def test_faults_come_about_as_often_as_their_share_says() -> None:
         ({"shares": 1}, "shares: expected an object"),
     ],
 )
-def test_wrong_words_are_refused_by_the_name_of_their_field(value: object, message: str) -> None:
+def test_wrong_values_are_refused_with_the_name_of_their_field(value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_object(Faults, value, what="faults")
 

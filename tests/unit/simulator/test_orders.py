@@ -65,7 +65,7 @@ def test_an_order_without_a_request_id_is_given_one() -> None:
     assert len(placed.request_id) == 16
 
 
-def test_a_list_with_a_taken_id_places_nothing() -> None:
+def test_a_list_with_a_taken_id_adds_no_order() -> None:
     tested = platform(Clock())
     with pytest.raises(ValueError, match="order 1: requestId 1 is already taken"):
         tested.register([NewOrder(request_id="1"), NewOrder(request_id="1")])
@@ -113,7 +113,7 @@ def test_a_lost_callback_is_never_pushed() -> None:
     assert [order["callback"] for order in tested.truth()] == ["lost", "none"]
 
 
-def test_a_callback_that_its_receiver_does_not_take_is_counted() -> None:
+def test_a_callback_that_its_receiver_does_not_accept_is_counted() -> None:
     def fail(bodies: object) -> None:
         raise ConnectionError
 

@@ -59,7 +59,7 @@ def test_every_sid_has_a_limit_of_its_own(clock: Clock) -> None:
     assert arrive_at(kept, clock, 100, sid="a") + arrive_at(kept, clock, 101, sid="b") == [False, False]
 
 
-def test_several_queries_a_window_are_judged_over_the_sliding_window(clock: Clock) -> None:
+def test_several_queries_a_window_are_counted_over_the_sliding_window(clock: Clock) -> None:
     kept = record(clock, allowed=3)
     assert arrive_at(kept, clock, 100, 130, 131, 159.9, 190, 191.5) == [False, False, False, True, False, False]
 
@@ -71,7 +71,7 @@ def test_the_smallest_spacing_is_that_of_the_limit(clock: Clock) -> None:
     assert kept.smallest_spacings() == {"a": 70, "b": None}
 
 
-def test_an_arrival_stands_in_the_record_before_its_answer_is_known(clock: Clock) -> None:
+def test_an_arrival_is_in_the_record_before_its_answer_is_known(clock: Clock) -> None:
     kept = record(clock)
     kept.arrive("a")
     assert [one.outcome for one in kept.arrivals()] == ["open"]

@@ -29,7 +29,7 @@ def test_the_libraries_exceptions_are_found() -> None:
     assert len(LIBRARIES) > 40
 
 
-# In one order for all processes that the tests run in.
+# Sorted: all processes that run the tests see the same order.
 NAMED = sorted((f"{kind.__module__}.{kind.__name__}", kind) for kind in LIBRARIES)
 
 

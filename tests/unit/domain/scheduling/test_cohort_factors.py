@@ -1,4 +1,4 @@
-"""What a cohort's own callbacks and looks say of the worth of a look at its orders."""
+"""How a cohort's own callbacks and polls change the poll priority of its orders."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,7 +46,7 @@ def cohort_aged(hours: float) -> int:
 def observe(
     observations: Observations, cohort: int, callbacks: Mapping[float, int], size: int = 1000, hits: int = 5
 ) -> None:
-    """A cohort, what it was called back for until now, and 100 first polls."""
+    """Observe a cohort: its orders, its callbacks until now, and 100 first polls."""
     observations.submitted[cohort] += size
     for age, count in callbacks.items():
         if age < AT - middle(cohort):
@@ -56,7 +56,7 @@ def observe(
 
 
 def learned_after(odd: Mapping[int, Observations]) -> Learned:
-    """After six hours of usual cohorts, but for some."""
+    """What is learned after six hours of usual cohorts, with some odd ones among them."""
     learned = Learned(AGES)
     for cohort in COHORTS:
         if cohort not in odd:
@@ -84,7 +84,7 @@ def test_usual_cohorts_have_factors_near_one() -> None:
             assert factors.factor(middle(cohort), last) == pytest.approx(1, abs=0.35)
 
 
-def test_while_no_callback_comes_for_a_cohort_a_look_again_is_worth_little() -> None:
+def test_while_no_callback_comes_for_a_cohort_a_later_poll_has_low_priority() -> None:
     silent, observations = cohort_aged(hours=2.5), Observations()
     observe(observations, silent, {30.0: 475})
     factors = factors_after({silent: observations})
@@ -92,15 +92,15 @@ def test_while_no_callback_comes_for_a_cohort_a_look_again_is_worth_little() -> 
     assert 0.2 < factors.factor(middle(silent), 6_900.0) < 0.8, "little was expected since then"
 
 
-def test_when_callbacks_come_after_all_a_look_again_is_worth_more() -> None:
+def test_when_callbacks_come_after_all_a_later_poll_has_higher_priority() -> None:
     late, observations = cohort_aged(hours=1.2), Observations()
     observe(observations, late, {30.0: 475, 4_000.0: 475})
     factors = factors_after({late: observations})
     assert factors.factor(middle(late), 3_600.0) > 3
-    assert factors.factor(middle(late), 4_300.0) < 1, "not if it was looked at since"
+    assert factors.factor(middle(late), 4_300.0) < 1, "not if it was polled since"
 
 
-def test_the_more_first_looks_hit_without_callbacks_the_more_others_are_worth() -> None:
+def test_the_more_first_polls_hit_without_callbacks_the_higher_the_priority_of_others() -> None:
     unreceived = range(cohort_aged(hours=1), cohort_aged(hours=1) + 4)
     odd = {cohort: Observations() for cohort in unreceived}
     for cohort, observations in odd.items():
@@ -121,7 +121,7 @@ def test_no_odds_of_a_cohort_count_as_more_than_even() -> None:
     assert factors_now(learned).factor(middle(unreceived.start + 1), None) == pytest.approx((1 - lost) / lost)
 
 
-def test_a_cohort_that_was_not_looked_at_yet_goes_by_its_neighbours() -> None:
+def test_a_cohort_that_was_not_polled_yet_takes_its_factor_from_adjacent_ones() -> None:
     losing, next_one = cohort_aged(hours=1), cohort_aged(hours=1) + 1
     odd = {losing: Observations(), next_one: Observations()}
     observe(odd[losing], losing, {30.0: 250}, hits=33)
@@ -130,7 +130,7 @@ def test_a_cohort_that_was_not_looked_at_yet_goes_by_its_neighbours() -> None:
     assert 1 < factors.factor(middle(next_one), None) < factors.factor(middle(losing), None)
 
 
-def test_few_orders_say_little() -> None:
+def test_few_orders_change_a_factor_little() -> None:
     few, observations = cohort_aged(hours=2.5), Observations()
     observe(observations, few, {30.0: 2}, size=4, hits=0)
     assert factors_after({few: observations}).factor(middle(few), 1_800.0) > 0.4
@@ -165,7 +165,7 @@ def test_a_cohort_past_the_age_limit_has_a_factor_at_every_edge() -> None:
     assert known[-1] == 1, "none is expected any more"
 
 
-def test_prices_come_with_the_factors_of_what_was_learned() -> None:
+def test_a_schedule_has_the_factors_of_what_was_learned() -> None:
     learned = learned_after({})
     schedule = schedule_of(learned, AT, RULES, fits_one_batch=False)
     assert schedule.factors == factors_now(learned)
@@ -173,12 +173,12 @@ def test_prices_come_with_the_factors_of_what_was_learned() -> None:
 
 
 @pytest.mark.parametrize(("pending", "fits"), [(0, True), (100, True), (101, False)])
-def test_prices_know_whether_all_that_is_pending_fits_one_batch(pending: int, fits: bool) -> None:
+def test_a_schedule_knows_whether_all_that_is_pending_fits_one_batch(pending: int, fits: bool) -> None:
     flag = is_at_most_a_batch(pending, RULES)
     assert schedule_of(learned_after({}), AT, RULES, fits_one_batch=flag).fits_one_batch is fits
 
 
-def test_between_two_edges_a_factor_is_straight_and_past_what_is_known_it_is_one() -> None:
+def test_between_two_edges_a_factor_is_linear_and_past_what_is_known_it_is_one() -> None:
     edges = (0.0, 10.0, 20.0)
     some = Factors(cohort_seconds=600.0, edges=edges, by_cohort={7: CohortFactors(3.0, (0.2, 0.4))})
     at = 7.5 * 600
@@ -188,7 +188,7 @@ def test_between_two_edges_a_factor_is_straight_and_past_what_is_known_it_is_one
     assert some.factor(at + 600, None) == NO_FACTORS.factor(at, 5.0) == 1
 
 
-def test_a_factor_is_one_to_the_worth_of_a_look() -> None:
+def test_a_factor_multiplies_the_poll_priority() -> None:
     order = make_candidate(submitted_at=NOW - timedelta(hours=2), queried_at=NOW - timedelta(hours=1))
     cohort = cohort_of(order.submitted_at.timestamp(), RULES)
     half = Factors(LENGTH, AGES.edges, {cohort: CohortFactors(2.0, (0.5,) * len(AGES.edges))})
@@ -209,7 +209,7 @@ cohorts = st.integers(COHORTS.start - 200, COHORTS.stop + 3)
     st.dictionaries(st.builds(Poll, cohorts, st.just(NEVER) | bins, bins, st.booleans()), counts, max_size=8),
     st.none() | st.floats(0, 400_000),
 )
-def test_whatever_was_noted_a_factor_is_more_than_nothing_and_finite(
+def test_whatever_was_observed_a_factor_is_positive_and_finite(
     submitted: dict[int, int], called_back: dict[tuple[int, int], int], polls: dict[Poll, int], last: float | None
 ) -> None:
     learned, observations = Learned(AGES), Observations()

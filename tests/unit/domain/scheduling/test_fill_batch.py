@@ -44,7 +44,7 @@ def ids(picks: tuple[Pick, ...]) -> list[int]:
 
 
 @given(st.lists(candidates), st.integers(1, 100), st.integers(0, 500))
-def test_a_batch_holds_each_order_once_no_more_than_its_limit_and_leaves_no_place_empty(
+def test_a_batch_holds_each_order_once_and_as_many_as_its_limit_allows(
     waiting: list[Candidate], limit: int, batch_number: int
 ) -> None:
     picks = picked(waiting, limit, batch_number)
@@ -74,7 +74,7 @@ def test_each_pick_has_the_reason_that_is_its_own(waiting: list[Candidate], limi
                 assert all(candidate.due_at <= other.due_at for other in left)
 
 
-def test_what_is_worth_most_goes_first() -> None:
+def test_the_order_of_highest_priority_is_picked_first() -> None:
     settled_long_ago = make_candidate(3, submitted_at=NOW - timedelta(hours=1))
     just_polled = make_candidate(1, submitted_at=NOW - timedelta(hours=5), queried_at=NOW - WINDOW)
     polled_long_ago = just_polled._replace(order_id=2, queried_at=NOW - timedelta(hours=4))
@@ -82,21 +82,21 @@ def test_what_is_worth_most_goes_first() -> None:
     assert ids(picked(waiting, 2)) == [3, 2]
 
 
-def test_of_two_that_are_worth_the_same_the_one_that_has_been_due_for_longer_goes_first() -> None:
+def test_of_two_of_the_same_priority_the_longer_due_is_picked_first() -> None:
     assert ids(picked([make_candidate(i) for i in (3, 1, 2)], 2)) == [1, 2]
 
 
 @pytest.mark.parametrize(("limit", "share"), [(100, 2), (50, 1)])
-def test_each_fiftieth_place_goes_to_the_order_that_has_been_due_for_longest(limit: int, share: int) -> None:
-    worthless = [make_candidate(i, submitted_at=NOW - timedelta(days=2), queried_at=NOW - WINDOW) for i in range(1, 50)]
-    worth_more = [make_candidate(i, due_at=NOW) for i in range(101, 301)]
-    picks = picked([*worthless, *worth_more], limit)
+def test_each_fiftieth_position_goes_to_the_longest_due_order(limit: int, share: int) -> None:
+    low = [make_candidate(i, submitted_at=NOW - timedelta(days=2), queried_at=NOW - WINDOW) for i in range(1, 50)]
+    high = [make_candidate(i, due_at=NOW) for i in range(101, 301)]
+    picks = picked([*low, *high], limit)
     assert ids(picks)[-share:] == list(range(1, share + 1))
     assert Counter(pick.reason for pick in picks) == {Reason.PRIORITY: limit - share, Reason.LONGEST_DUE: share}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 19, 49])
-def test_of_small_batches_fifty_together_give_those_places(limit: int) -> None:
+def test_fifty_small_batches_together_hold_as_many_longest_due_picks(limit: int) -> None:
     waiting = [make_candidate(i) for i in range(1, 100)]
     for start in range(0, 400, 50):
         reasons = Counter(
@@ -105,20 +105,20 @@ def test_of_small_batches_fifty_together_give_those_places(limit: int) -> None:
         assert reasons[Reason.LONGEST_DUE] == limit
 
 
-def test_where_all_find_a_place_none_is_kept() -> None:
+def test_where_all_fit_the_batch_no_position_is_kept_for_the_longest_due() -> None:
     assert {pick.reason for pick in picked([make_candidate(i) for i in range(1, 101)], 100)} == {Reason.PRIORITY}
 
 
 @pytest.mark.parametrize("phase", range(5))
-def test_an_id_kind_that_has_every_fifth_batch_has_its_share_of_those_places(phase: int) -> None:
+def test_an_id_kind_that_has_every_fifth_batch_has_its_share_of_longest_due_picks(phase: int) -> None:
     waiting = [make_candidate(i) for i in range(1, 50)]
     batches = [picked(waiting, 1, batch_number=number) for number in range(phase, 2500, 5)]
     assert sum(pick.reason is Reason.LONGEST_DUE for picks in batches for pick in picks) == 10
 
 
 @pytest.mark.parametrize("limit", [1, 10, 100])
-def test_an_order_is_polled_whatever_else_is_worth_more(limit: int) -> None:
-    """Each batch brings new orders that are worth more: what is due before them is reached, a fiftieth at a time."""
+def test_an_order_is_polled_however_many_others_have_higher_priority(limit: int) -> None:
+    """Each batch adds new orders of higher priority. One pick in fifty still reaches those due before them."""
     stuck = {i: make_candidate(i, submitted_at=NOW - timedelta(days=2), queried_at=NOW - WINDOW) for i in range(1, 11)}
     batches = 0
     while stuck:
@@ -132,7 +132,7 @@ def test_an_order_is_polled_whatever_else_is_worth_more(limit: int) -> None:
 @pytest.mark.parametrize(("limit", "half"), [(100, 50), (5, 2), (2, 1)])
 def test_requested_checks_go_first_and_fill_at_most_half_a_batch_while_others_wait(limit: int, half: int) -> None:
     checked = [make_candidate(i, due_at=NOW, check_requested_at=NOW - timedelta(seconds=i)) for i in range(1001, 1201)]
-    # They wait behind everybody else: worth nothing yet, and due only now.
+    # They wait behind all others: of priority 0 yet, and due only now.
     checked = [candidate._replace(submitted_at=NOW) for candidate in checked]
     picks = picked([*(make_candidate(i) for i in range(1, 201)), *checked], limit)
     assert ids(picks)[:half] == list(range(1200, 1200 - half, -1))
@@ -145,8 +145,8 @@ def test_of_batches_of_one_every_second_is_for_checks() -> None:
     assert [ids(picked(waiting, 1, batch_number=number)) for number in range(4)] == [[1], [2], [1], [2]]
 
 
-def test_before_anything_is_learned_the_longest_unlooked_at_goes_first() -> None:
-    """What is believed of any platform: of two of an age, the one whose last poll is longer ago is worth more."""
+def test_before_anything_is_learned_the_longest_unpolled_is_picked_first() -> None:
+    """The prior of every platform: of two orders of one age, the one polled longer ago has higher priority."""
     grace_over = make_candidate(1, submitted_at=NOW - timedelta(seconds=RULES.grace_seconds + 600))
     hour = timedelta(hours=1)
     polled = [
@@ -156,7 +156,7 @@ def test_before_anything_is_learned_the_longest_unlooked_at_goes_first() -> None
     assert ids(picked([*polled, grace_over], 4)) == [1, 4, 3, 2]
 
 
-def test_a_clock_that_was_set_back_makes_no_last_look_before_the_submission() -> None:
+def test_a_clock_that_was_set_back_makes_no_last_poll_before_the_submission() -> None:
     odd = make_candidate(submitted_at=NOW, queried_at=NOW - timedelta(hours=1))
     assert priority_of(odd, SCHEDULE, NOW) == SCHEDULE.priority(0.0, 0.0)
 
@@ -164,56 +164,61 @@ def test_a_clock_that_was_set_back_makes_no_last_look_before_the_submission() ->
 # ---- how much is read of each age bucket
 
 
-def polled(group: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
-    """So many orders of a group that became due so long ago; the longer, the more another look is worth."""
-    polled = NOW - waited
-    fields = {"submitted_at": NOW - timedelta(hours=5), "queried_at": polled, "due_at": polled, "age_bucket": group}
-    return [make_candidate(100 * group + i, **fields) for i in range(count)]
+def polled(bucket: int, count: int, waited: timedelta = timedelta(hours=4)) -> list[Candidate]:
+    """`count` orders of a bucket that became due `waited` ago. The longer ago, the higher their priority."""
+    queried_at = NOW - waited
+    fields = {
+        "submitted_at": NOW - timedelta(hours=5),
+        "queried_at": queried_at,
+        "due_at": queried_at,
+        "age_bucket": bucket,
+    }
+    return [make_candidate(100 * bucket + i, **fields) for i in range(count)]
 
 
 def buckets_exhausted(waiting: list[Candidate], limit: int) -> tuple[int, ...]:
     return exhausted(waiting, picked(waiting, limit), limit)
 
 
-def test_a_first_helping_is_small_but_of_orders_that_were_never_looked_at() -> None:
-    assert [page_size_of(group, 100) for group in (0, 1, 23)] == [100, PAGE_SIZE, PAGE_SIZE]
+def test_a_first_page_is_small_but_for_orders_that_were_never_polled() -> None:
+    assert [page_size_of(bucket, 100) for bucket in (0, 1, 23)] == [100, PAGE_SIZE, PAGE_SIZE]
     assert page_size_of(0, 5) == page_size_of(1, 5) == 5
 
 
-def test_as_many_are_read_of_those_that_became_due_last_but_none_that_were_never_looked_at() -> None:
-    assert [last_page_size_of(group, 100) for group in (0, 1, 23)] == [0, PAGE_SIZE, PAGE_SIZE]
+def test_the_last_page_is_as_large_but_empty_for_orders_that_were_never_polled() -> None:
+    assert [last_page_size_of(bucket, 100) for bucket in (0, 1, 23)] == [0, PAGE_SIZE, PAGE_SIZE]
     assert (last_page_size_of(0, 5), last_page_size_of(1, 5)) == (0, 5)
 
 
-def test_whether_a_helping_is_used_up_is_judged_by_those_that_became_due_first() -> None:
+def test_whether_a_page_is_exhausted_depends_on_those_that_became_due_first() -> None:
     first, last = polled(7, PAGE_SIZE), polled(7, 2 * PAGE_SIZE, WINDOW)[PAGE_SIZE:]
     assert buckets_exhausted([*last, *first], PAGE_SIZE + 1) == (7,)
-    # Where those that became due last are worth more, what stands behind the first is worth less than these.
-    worth_most = [
+    # Where those that became due last have higher priority, what follows the first page has lower priority than these.
+    highest = [
         each._replace(submitted_at=NOW - timedelta(hours=30), queried_at=NOW - timedelta(hours=29)) for each in last
     ]
-    assert buckets_exhausted([*worth_most, *first], PAGE_SIZE + 1) == ()
+    assert buckets_exhausted([*highest, *first], PAGE_SIZE + 1) == ()
 
 
-def test_a_helping_that_a_batch_takes_whole_is_used_up() -> None:
+def test_a_page_that_a_batch_takes_whole_is_exhausted() -> None:
     waiting = [*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE, WINDOW)]
     assert buckets_exhausted(waiting, PAGE_SIZE + 1) == (7,)
 
 
-def test_a_helping_of_which_an_order_is_left_is_not_used_up() -> None:
+def test_a_page_of_which_an_order_is_left_is_not_exhausted() -> None:
     assert buckets_exhausted([*polled(7, PAGE_SIZE), *polled(9, PAGE_SIZE)], PAGE_SIZE + 1) == (7,)
 
 
-def test_of_a_group_that_gave_less_than_a_helping_there_is_no_more() -> None:
+def test_a_bucket_that_gave_less_than_a_page_is_not_exhausted() -> None:
     assert buckets_exhausted(polled(7, PAGE_SIZE - 1), 100) == ()
 
 
-def test_where_a_helping_is_as_much_as_a_batch_holds_there_is_no_more_to_choose() -> None:
+def test_a_page_as_large_as_a_batch_is_not_exhausted() -> None:
     assert buckets_exhausted(polled(7, 5), 5) == ()
     assert buckets_exhausted([make_candidate(i) for i in range(1, 101)], 100) == ()
 
 
-def test_orders_to_be_checked_that_are_left_out_say_nothing_of_their_group() -> None:
+def test_orders_to_be_checked_that_are_left_out_do_not_keep_their_bucket_from_being_exhausted() -> None:
     checks = [each._replace(order_id=each.order_id + 50, check_requested_at=NOW) for each in polled(7, 2 * PAGE_SIZE)]
-    asked_again = [each._replace(queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
-    assert buckets_exhausted([*polled(7, PAGE_SIZE), *asked_again], PAGE_SIZE * 2) == (7,)
+    polled_again = [each._replace(queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
+    assert buckets_exhausted([*polled(7, PAGE_SIZE), *polled_again], PAGE_SIZE * 2) == (7,)

@@ -1,4 +1,4 @@
-"""What callbacks and looks teach, and how it is forgotten."""
+"""What is learned from callbacks and polls, and how it is forgotten."""
 
 import random
 from datetime import timedelta
@@ -48,14 +48,14 @@ def day_of(callbacks: dict[float, int], learned: Learned, size: int = 100, began
     return began + 86_400.0
 
 
-def test_before_anything_is_noted_the_belief_is_that_of_any_platform() -> None:
+def test_before_anything_is_observed_the_curve_is_the_prior() -> None:
     learned = Learned(AGES)
     curve = learned.curve(START, RULES)
     assert curve.settled == pytest.approx(prior_curve(AGES).settled, abs=0.01)
     assert curve.lost_share == pytest.approx(PRIOR_LOST_SHARE, rel=0.1)
 
 
-def test_callbacks_teach_when_orders_settle() -> None:
+def test_callbacks_show_when_orders_settle() -> None:
     learned = Learned(AGES)
     end = day_of({40.0: 50, 4_000.0: 40}, learned)
     curve = learned.curve(end, RULES)
@@ -64,7 +64,7 @@ def test_callbacks_teach_when_orders_settle() -> None:
     assert share_at(curve, 8_000.0) == pytest.approx(0.945, abs=0.05)
 
 
-def test_a_cohort_that_has_reached_the_age_limit_has_taught_all_it_can() -> None:
+def test_a_cohort_that_has_reached_the_age_limit_counts_up_to_the_last_bin() -> None:
     rules = Rules(unresolved_after_seconds=7_200.0)
     ages, cohort = ages_of(rules), cohort_of(START, rules)
     learned, observations = Learned(ages), Observations()
@@ -76,7 +76,7 @@ def test_a_cohort_that_has_reached_the_age_limit_has_taught_all_it_can() -> None
     assert curve.settled[-1] == pytest.approx(0.525, abs=0.05)
 
 
-def test_first_looks_teach_how_many_callbacks_are_lost() -> None:
+def test_first_polls_show_how_many_callbacks_are_lost() -> None:
     learned = Learned(AGES)
     for number in range(144):
         cohort = cohort_of(START, RULES) + number
@@ -86,7 +86,7 @@ def test_first_looks_teach_how_many_callbacks_are_lost() -> None:
     assert learned.curve(START + 86_400.0, RULES).lost_share == pytest.approx(0.2, abs=0.05)
 
 
-def test_an_account_without_callbacks_learns_from_its_looks() -> None:
+def test_an_account_without_callbacks_learns_from_its_polls() -> None:
     learned, chance = Learned(AGES), random.Random(7)
     for number in range(144):
         cohort = cohort_of(START, RULES) + number
@@ -107,7 +107,7 @@ def test_an_account_without_callbacks_learns_from_its_looks() -> None:
     assert share_at(curve, 43_000.0) > 0.9
 
 
-def test_a_look_that_hits_within_the_bin_of_the_last_one_counts() -> None:
+def test_a_poll_that_hits_within_the_bin_of_the_last_one_counts() -> None:
     learned, observations = Learned(AGES), Observations()
     observations.polls[Poll(cohort_of(START, RULES), 20, 20, True)] += 1
     learned.fold(observations, START, RULES)
@@ -115,7 +115,7 @@ def test_a_look_that_hits_within_the_bin_of_the_last_one_counts() -> None:
 
 
 @pytest.mark.parametrize("is_hit", [True, False])
-def test_a_look_past_the_age_limit_teaches_nothing_and_harms_nothing(is_hit: bool) -> None:
+def test_a_poll_past_the_age_limit_changes_nothing(is_hit: bool) -> None:
     learned, observations = Learned(AGES), Observations()
     last = bin_of(1.5 * RULES.unresolved_after_seconds)
     observations.polls[Poll(cohort_of(START, RULES), last, bin_of(2 * RULES.unresolved_after_seconds), is_hit)] += 1
@@ -124,7 +124,7 @@ def test_a_look_past_the_age_limit_teaches_nothing_and_harms_nothing(is_hit: boo
     assert not any(learned.hits)
 
 
-def test_an_order_counts_once_in_a_bin_however_often_it_is_looked_at_there() -> None:
+def test_an_order_counts_once_in_a_bin_however_often_it_is_polled_there() -> None:
     learned, observations = Learned(AGES), Observations()
     cohort = cohort_of(START, RULES)
     for poll in (Poll(cohort, 18, 20, False), *[Poll(cohort, 20, 20, False)] * 7, Poll(cohort, 20, 21, False)):
@@ -148,7 +148,7 @@ def test_a_cohort_whose_first_orders_were_not_counted_does_not_count() -> None:
     assert straddling.curve(at, RULES).lost_share == pytest.approx(healthy.curve(at, RULES).lost_share)
 
 
-def test_each_note_counts_once_however_notes_are_put_together() -> None:
+def test_each_observation_counts_once_however_observations_are_added_up() -> None:
     together, apart, sum_of = Learned(AGES), Learned(AGES), Observations()
     cohort = cohort_of(START, RULES)
     for age in (30.0, 90.0, 90.0):
@@ -163,12 +163,12 @@ def test_each_note_counts_once_however_notes_are_put_together() -> None:
     assert (kept.size, kept.called_back[bin_of(90.0)], kept.first_polls[bin_of(700.0)]) == (30, 4, 9)
 
 
-def test_notes_are_empty_until_something_is_noted() -> None:
+def test_observations_are_empty_until_something_is_observed() -> None:
     assert not Observations()
     assert observations_of(1, 1, {})
 
 
-def test_the_old_is_forgotten() -> None:
+def test_old_observations_are_forgotten() -> None:
     learned = Learned(AGES)
     changed = day_of({30.0: 90}, learned)
     day_of({20_000.0: 90}, learned, began=changed)
@@ -177,7 +177,7 @@ def test_the_old_is_forgotten() -> None:
     assert share_at(curve, 40_000.0) > 0.6
 
 
-def test_what_looks_taught_loses_half_of_its_weight_in_a_half_life() -> None:
+def test_polls_lose_half_of_their_weight_in_a_half_life() -> None:
     learned, observations = Learned(AGES), Observations()
     observations.polls[Poll(cohort_of(START, RULES), NEVER, 30, False)] += 8
     learned.fold(observations, START, RULES)

@@ -42,7 +42,7 @@ def test_an_order_whose_arrival_is_not_known_does_not_count() -> None:
     assert not is_seen_from_the_start(fresh(created_at=None), RULES)
 
 
-def test_arrivals_are_noted_by_account_and_cohort() -> None:
+def test_arrivals_are_observed_by_account_and_cohort() -> None:
     then = NOW - HOUR
     long_before = then - timedelta(seconds=RULES.grace_seconds)
     observations = observe_arrivals(
@@ -54,7 +54,7 @@ def test_arrivals_are_noted_by_account_and_cohort() -> None:
     }
 
 
-def test_a_callback_that_settles_a_pending_order_is_noted_at_its_age() -> None:
+def test_a_callback_that_settles_a_pending_order_is_observed_at_its_age() -> None:
     already, unchanged = fresh(2, state=OrderState.UNRESOLVED), Change(before=fresh(3), after=fresh(3))
     changes = [settled(fresh(1)), settled(already), unchanged, settled(fresh(4, created_at=NOW))]
     observations = observe_callbacks(changes, NOW, RULES)
@@ -62,7 +62,7 @@ def test_a_callback_that_settles_a_pending_order_is_noted_at_its_age() -> None:
     assert observations["default"].called_back == {(COHORT, AGES.bin_of(3600.0)): 1}
 
 
-def test_a_look_is_noted_between_the_ages_of_two_queries_with_what_it_found() -> None:
+def test_a_poll_is_observed_between_the_ages_of_two_queries_with_what_it_found() -> None:
     again = fresh(1, queried_at=NOW - HOUR / 2)
     first, open_ = fresh(2), fresh(3)
     polls = observe_polls([settled(again), settled(first), Change(before=open_, after=open_)], NOW, RULES).polls
@@ -74,7 +74,7 @@ def test_a_look_is_noted_between_the_ages_of_two_queries_with_what_it_found() ->
     }
 
 
-def test_of_an_order_with_a_past_that_nobody_saw_only_later_looks_are_noted() -> None:
+def test_of_an_order_that_came_in_late_only_the_later_polls_are_observed() -> None:
     late = fresh(1, created_at=NOW)
     assert not observe_polls([settled(late)], NOW, RULES)
     assert observe_polls([settled(replace(late, queried_at=NOW - HOUR / 2))], NOW, RULES)

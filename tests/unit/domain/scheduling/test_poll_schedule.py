@@ -1,4 +1,4 @@
-"""When orders settle, what that makes a look worth, and when they are due."""
+"""When orders settle, which poll priority follows from it, and when they are due."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -48,23 +48,23 @@ def test_each_age_falls_into_one_bin(age: float) -> None:
 
 
 @pytest.mark.parametrize("rules", MANY_RULES, ids=str)
-def test_groups_rise_with_the_age_at_the_last_look_and_the_first_is_for_those_without(rules: Rules) -> None:
+def test_buckets_rise_with_the_age_at_the_last_poll_and_the_first_is_for_those_never_polled(rules: Rules) -> None:
     assert bucket_of(None, rules) == 0
     oldest = 10 * max(rules.unresolved_after_seconds, rules.grace_seconds)
-    groups = [bucket_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, oldest)]
-    assert groups == sorted(groups)
-    assert groups[0] == 1
-    assert groups[-1] == BUCKETS - 1
+    buckets = [bucket_of(age, rules) for age in (-5.0, 0.0, *ages_of(rules).edges, oldest)]
+    assert buckets == sorted(buckets)
+    assert buckets[0] == 1
+    assert buckets[-1] == BUCKETS - 1
 
 
-def test_groups_are_as_narrow_as_they_can_be_where_orders_are_looked_at() -> None:
-    # From the grace to the age limit, in equal steps: 24 groups, of which one is for orders never looked at.
+def test_buckets_are_as_narrow_as_they_can_be_where_orders_are_polled() -> None:
+    # From the grace to the age limit, in equal steps: 24 buckets, of which one is for orders never polled.
     step = (RULES.unresolved_after_seconds / RULES.grace_seconds) ** (1 / (BUCKETS - 2))
     for number in range(1, BUCKETS - 1):
         assert bucket_of(RULES.grace_seconds * step ** (number - 0.5), RULES) == number
 
 
-def test_what_is_believed_at_first_is_a_share_that_rises_and_stays_under_one() -> None:
+def test_the_prior_is_a_share_that_rises_and_stays_under_one() -> None:
     curve = prior_curve(AGES)
     assert curve.settled[0] == 0
     assert all(low <= high for low, high in pairwise(curve.settled))
@@ -72,7 +72,7 @@ def test_what_is_believed_at_first_is_a_share_that_rises_and_stays_under_one() -
     assert curve.lost_share == PRIOR_LOST_SHARE
 
 
-def test_what_has_settled_is_straight_between_two_edges_and_level_past_the_last() -> None:
+def test_the_settled_share_is_linear_between_two_edges_and_constant_past_the_last() -> None:
     curve = prior_curve(AGES)
     left, right = AGES.edges[40:42]
     assert [curve.settled_at(age) for age in (-5.0, left, right)] == [0, *curve.settled[40:42]]
@@ -81,13 +81,13 @@ def test_what_has_settled_is_straight_between_two_edges_and_level_past_the_last(
 
 
 @given(st.none() | ages, ages, ages)
-def test_a_look_is_worth_more_the_older_the_order_has_become(last: float | None, one: float, other: float) -> None:
+def test_the_older_an_order_the_higher_its_priority(last: float | None, one: float, other: float) -> None:
     earlier, later = sorted((one, other))
     assert 0 <= SCHEDULE.priority(last, earlier) <= SCHEDULE.priority(last, later) < inf
 
 
 @pytest.mark.parametrize("rules", MANY_RULES, ids=str)
-def test_a_higher_price_is_never_due_earlier(rules: Rules) -> None:
+def test_an_order_reaches_a_higher_priority_no_earlier_than_a_lower_one(rules: Rules) -> None:
     schedule = prior_schedule(rules)
     assert list(schedule.levels) == sorted(schedule.levels)
     for due in (schedule.first, *schedule.again):
@@ -95,7 +95,7 @@ def test_a_higher_price_is_never_due_earlier(rules: Rules) -> None:
 
 
 @given(ages)
-def test_a_look_is_worth_nothing_before_it_is_due(last: float) -> None:
+def test_the_priority_of_an_order_is_zero_before_it_is_due(last: float) -> None:
     due = SCHEDULE.due_age(last)
     if due < inf:
         assert SCHEDULE.priority(last, due * 0.999) == 0
@@ -103,7 +103,7 @@ def test_a_look_is_worth_nothing_before_it_is_due(last: float) -> None:
 
 
 @pytest.mark.parametrize("rules", MANY_RULES[:1], ids=str)
-def test_the_first_look_is_due_at_the_end_of_the_grace(rules: Rules) -> None:
+def test_the_first_poll_is_due_at_the_end_of_the_grace(rules: Rules) -> None:
     schedule = prior_schedule(rules)
     assert schedule.due_age(None) == rules.grace_seconds
     assert schedule.priority(None, rules.grace_seconds - 1) == 0
@@ -111,18 +111,18 @@ def test_the_first_look_is_due_at_the_end_of_the_grace(rules: Rules) -> None:
     assert first_due(NOW, rules) == NOW + timedelta(seconds=rules.grace_seconds)
 
 
-def test_where_orders_settle_within_the_grace_a_first_look_is_worth_more_than_any_later_one() -> None:
+def test_where_orders_settle_within_the_grace_a_first_poll_has_higher_priority_than_any_later_one() -> None:
     chances = [0.5 if edge < RULES.grace_seconds else 0.001 for edge in AGES.edges[:-1]]
     quick = compute_schedule(curve_of(AGES, chances, 0.05), RULES)
     assert quick.priority(None, 660.0) > quick.priority(600.0, 3_600.0)
 
 
-def test_where_hardly_anything_settles_looks_are_worth_less() -> None:
+def test_where_hardly_anything_settles_priorities_are_lower() -> None:
     stuck = compute_schedule(curve_of(AGES, [0.001] * (len(AGES.edges) - 1), 0.05), RULES)
     assert stuck.priority(600.0, 7_200.0) < SCHEDULE.priority(600.0, 7_200.0)
 
 
-def test_where_nothing_settles_a_look_is_worth_nothing_and_never_due() -> None:
+def test_where_nothing_settles_the_priority_is_zero_and_no_poll_is_due() -> None:
     dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     assert dead.priority(600.0, 7_200.0) == 0
     assert dead.due_age(600.0) == inf
@@ -135,8 +135,8 @@ def test_an_order_that_is_still_open_is_due_after_a_window_and_before_360(age: f
 
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 1), (0.5, 1), (20, 20), (359, 359), (361, 360)])
-def test_no_order_waits_longer_after_a_look_than_it_is_old(age: float, wait: float) -> None:
-    """Nor than 360 windows, and each waits for one: here a look is never worth anything, by what is believed."""
+def test_no_order_waits_longer_after_a_poll_than_it_is_old(age: float, wait: float) -> None:
+    """Nor longer than 360 windows, and not less than one. By this curve nothing settles: the priority is always 0."""
     dead = compute_schedule(curve_of(AGES, [0.0] * (len(AGES.edges) - 1), 0.05), RULES)
     assert next_due(NOW - RULES.windows(age), dead, NOW, RULES) == NOW + RULES.windows(wait)
 

@@ -14,16 +14,16 @@ SAMPLE = (
     '"remark":"成功","mobile":"188****0804","oriAmount":"2.94"}'
 )
 REFUSAL = '{"statusCode":"-2","statusMsg":"缺少必要参数","requestId":""}'
-ASKED = ("1", "2", "3")
+POLLED = ("1", "2", "3")
 ONE = {"requestId": "1", "trafficSts": "1"}
 TWO = {"requestId": "2", "trafficSts": "0"}
 
 
 def read(
-    value: object, asked: Sequence[str] = ASKED, kind: IdKind = IdKind.REQUEST_ID, content_type: str | None = None
+    value: object, polled: Sequence[str] = POLLED, kind: IdKind = IdKind.REQUEST_ID, content_type: str | None = None
 ) -> Answer:
     body = value if isinstance(value, bytes) else (value if isinstance(value, str) else json.dumps(value)).encode()
-    return read_answer(body, content_type, kind, asked)
+    return read_answer(body, content_type, kind, polled)
 
 
 def said(answer: Answer) -> dict[str, list[str | None]]:
@@ -97,7 +97,7 @@ def test_every_shape_of_one_item_is_understood(value: object) -> None:
 )
 def test_an_answer_without_items_leaves_every_id_out(value: object) -> None:
     answer = read(value)
-    assert (answer.said, answer.absent, answer.item_count) == ({}, ASKED, 0)
+    assert (answer.said, answer.absent, answer.item_count) == ({}, POLLED, 0)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_answer_without_items_leaves_every_id_out(value: object) -> None:
         True,
     ],
 )
-def test_what_holds_no_items_and_does_not_say_that_all_is_well_is_malformed(value: object) -> None:
+def test_what_holds_neither_items_nor_a_good_status_code_is_malformed(value: object) -> None:
     with pytest.raises(Malformed) as caught:
         read(json.dumps(value))
     assert caught.value.excerpt == json.dumps(value)
@@ -149,14 +149,14 @@ def test_items_are_matched_by_id_and_never_by_position() -> None:
     assert said(read([TWO, ONE])) == {"1": ["1"], "2": ["0"]}
 
 
-def test_items_that_name_no_id_that_was_asked_are_added() -> None:
+def test_items_that_name_no_polled_id_are_added() -> None:
     answer = read([{"requestId": "9", "trafficSts": "1"}, {"foo": "bar"}, {"customParm": "1", "trafficSts": "1"}])
     assert [(report.request_id, report.custom_parm) for report in answer.added] == [
         ("9", None),
         (None, None),
         (None, "1"),
     ]
-    assert answer.absent == ASKED
+    assert answer.absent == POLLED
     assert answer.item_count == 3
 
 
@@ -165,12 +165,12 @@ def test_a_lone_object_of_a_list_is_an_item_even_if_it_names_nothing() -> None:
     assert read({"rows": [{"foo": "bar"}]}).added[0].words == '{"foo":"bar"}'
 
 
-def test_a_custom_parm_matches_where_the_query_asked_by_it() -> None:
+def test_a_custom_parm_matches_where_the_query_polled_by_it() -> None:
     answer = read({"requestId": "77", "customParm": "1", "trafficSts": "1"}, ["1"], IdKind.CUSTOM_PARM)
     assert answer.said["1"][0].request_id == "77"
 
 
-def test_an_answer_without_echo_adds_its_item_for_the_pass_to_judge() -> None:
+def test_an_item_of_an_answer_without_echo_is_added() -> None:
     answer = read({"requestId": "77", "trafficSts": "1"}, ["parm-1"], IdKind.CUSTOM_PARM)
     assert (answer.absent, [report.request_id for report in answer.added]) == (("parm-1",), ["77"])
 
@@ -188,7 +188,7 @@ def test_an_item_under_an_id_that_it_contradicts_is_faulty_and_belongs_to_that_i
     assert answer.absent == ("2", "3")
 
 
-def test_an_item_keeps_its_own_id_where_the_key_was_not_asked() -> None:
+def test_an_item_keeps_its_own_id_where_the_key_was_not_polled() -> None:
     answer = read({"first": ONE, "second": TWO})
     assert said(answer) == {"1": ["1"], "2": ["0"]}
     assert answer.said["1"][0].fault is None
@@ -253,7 +253,7 @@ def test_a_body_in_utf_8_is_read_as_that_whatever_its_label(charset: str) -> Non
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "iso-8859-1", "cp1252", "utf-16"])
-def test_no_label_but_that_of_a_gb_encoding_makes_text_of_what_is_no_utf_8(charset: str) -> None:
+def test_only_the_label_of_a_gb_encoding_makes_text_of_what_is_no_utf_8(charset: str) -> None:
     with pytest.raises(Malformed, match="not utf-8"):
         read(SAMPLE.encode("gb18030"), content_type=f"application/json;charset={charset}")
 
@@ -313,14 +313,14 @@ def test_an_excerpt_is_bounded_in_characters() -> None:
 
 def outcome(body: bytes, content_type: str | None = None) -> Answer | None:
     try:
-        answer = read_answer(body, content_type, IdKind.REQUEST_ID, ASKED)
+        answer = read_answer(body, content_type, IdKind.REQUEST_ID, POLLED)
     except (Refused, Malformed) as error:
         for text in (str(error), error.excerpt, error.status_msg or "", error.status_code or ""):
             text.encode()
             assert "\x00" not in text
             assert len(text) <= 2000
         return None
-    assert set(answer.said) | set(answer.absent) == set(ASKED)
+    assert set(answer.said) | set(answer.absent) == set(POLLED)
     assert not set(answer.said) & set(answer.absent)
     assert all(report.request_id == identity for identity, reports in answer.said.items() for report in reports)
     return answer

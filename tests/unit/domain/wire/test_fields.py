@@ -58,7 +58,7 @@ def test_an_item_without_the_amount_field_says_so() -> None:
     assert not read_report({"trafficSts": "1"}).has_amount_field
 
 
-def test_unknown_keys_stay_in_the_words_only() -> None:
+def test_unknown_keys_are_kept_in_the_words_only() -> None:
     report = read_report({"requestId": "1", "extra": {"requestId": "2"}})
     assert (report.request_id, report.fault) == ("1", None)
     assert report.words == '{"requestId":"1","extra":{"requestId":"2"}}'

@@ -89,7 +89,7 @@ def test_an_id_that_would_change_the_batch_is_refused(spoiler: str) -> None:
         request_for("1", spoiler)
 
 
-def test_an_account_sid_cannot_leave_its_place_in_the_path() -> None:
+def test_an_account_sid_cannot_leave_its_segment_of_the_path() -> None:
     odd = Credentials(account_sid="../a?b#c", auth_token="t", app_id="x")
     url = build_request(
         base_url="http://h", version="1/2", credentials=odd, timestamp="0", id_kind=IdKind.REQUEST_ID, ids=["1"]
