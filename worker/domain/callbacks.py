@@ -41,7 +41,7 @@ class Callback:
 
 @dataclass(kw_only=True, slots=True)
 class CallbackResult:
-    """What became of a list of callbacks."""
+    """The result of a list of callbacks."""
 
     settled: int = 0
     unchanged: int = 0
