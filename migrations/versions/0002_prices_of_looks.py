@@ -2,9 +2,9 @@
 
 `recharge_orders.look_group` gets more values, and its rows stay as they are. It said whether an answered query had
 polled an order (1) or none had (0). Now 1 to 23 is the bucket of the order's age at its last poll. An order that was in
-bucket 1 before stays there until its next poll, as if it were last polled when it was young. That does no harm: a bucket
-only says where an order is read; its poll priority follows from its times. A downgrade moves the buckets above 1 to
-bucket 1, the only one that the release before reads.
+bucket 1 before stays there until its next poll, as if it were last polled when it was young. That does no harm: a
+bucket only says where an order is read; its poll priority follows from its times. A downgrade moves the buckets above 1
+to bucket 1, the only one that the release before reads.
 """
 
 from typing import Any
