@@ -319,7 +319,7 @@ class RejectedOrder(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     source: Mapped[str] = mapped_column(String(32))
-    """The task that brought it."""
+    """The task or command that sent it."""
     payload: Mapped[str] = mapped_column(LongText)
     """JSON, as it came."""
     errors: Mapped[str] = mapped_column(LongText)

@@ -91,8 +91,8 @@ def _only_record(order: Order, context: AnswerContext) -> Change:
 
 def _leave_due_as_before(order: Order, context: AnswerContext) -> Change:
     """The answer to a batch names none of its orders, so it polled none: each is due as before, however old."""
-    group = bucket_at(order.submitted_at, order.queried_at, context.rules)
-    after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=group)
+    bucket = bucket_at(order.submitted_at, order.queried_at, context.rules)
+    after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=bucket)
     return _cleared(order, after, context)
 
 

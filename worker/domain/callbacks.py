@@ -19,7 +19,7 @@ LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""
 
 _TWO_ORDERS = "its requestId and customParm belong to different orders"
-_NO_ACCOUNT = "appid: is missing or unknown, and no single account can be told from the ids; send it with its appid"
+_NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 

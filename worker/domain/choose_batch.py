@@ -120,7 +120,9 @@ def _choose_batch(
     else:
         kind = max(sorted(batches), key=lambda kind: sum(pick.priority for pick in batches[kind]))
     # With more candidates the batch of the other kind may have the higher sum.
-    more = tuple((kind, group) for kind in sorted(of_kind) for group in exhausted(of_kind[kind], batches[kind], limit))
+    more = tuple(
+        (kind, bucket) for kind in sorted(of_kind) for bucket in exhausted(of_kind[kind], batches[kind], limit)
+    )
     return Choice(work=Work.BATCH, id_kind=kind, picks=batches[kind], exhausted=more)
 
 

@@ -58,8 +58,8 @@ def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[Acco
 
 def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
     """Return a suspect of an outage to the batches. `query` is the one whose answer showed that the outage is over."""
-    group = bucket_at(order.submitted_at, order.queried_at, rules)
-    after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=group)
+    bucket = bucket_at(order.submitted_at, order.queried_at, rules)
+    after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=bucket)
     detail = "the platform answers again: its failures said nothing of single orders"
     event = query.event(order, after, EventKind.CLEARED, now, detail)
     return Change(before=order, after=after, events=(event,))

@@ -1,4 +1,4 @@
-"""What a verdict does to its order: the only place where an order becomes final."""
+"""What a verdict changes of its order. Only here does an order become final."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -47,12 +47,12 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
             _LANE[lane],
             time(submitted_at),
             time(due_at),
-            group,
+            bucket,
             None if queried_at is None else time(queried_at),
             None if check_requested_at is None else time(check_requested_at),
             suspects,
         )
-        for order_id, id_kind, lane, group, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
+        for order_id, id_kind, lane, bucket, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
     ]
 
 
@@ -126,11 +126,11 @@ def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
 
 
 def _first_due(index_range: IndexRange) -> ColumnElement[int]:
-    lane, kind, group = index_range
+    lane, kind, bucket = index_range
     in_range = and_(
         ORDERS.c.lane == literal_column(f"'{lane.value}'"),
         ORDERS.c.id_kind == literal_column(f"'{kind.value}'"),
-        ORDERS.c.age_bucket == literal_column(str(group)),
+        ORDERS.c.age_bucket == literal_column(str(bucket)),
     )
     # LIMIT and not EXISTS: for that PostgreSQL might read every due order of all accounts.
     return select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1).scalar_subquery()

@@ -33,7 +33,7 @@ class KeptCallback(NamedTuple):
 
 
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
-    """Store refused input; `source` is the task or command that brought it."""
+    """Store refused input; `source` is the task or command that sent it."""
     rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
     if rows:
         connection.execute(insert(REJECTED), rows)
