@@ -133,7 +133,7 @@ class Child:
             raise ChildError(f"{self.name} did not end within {seconds:g} s{self.end_of_log()}") from None
 
     def stop(self, *, seconds: float, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, and kill it where it has not after so many seconds; returns its exit status, as `wait`."""
+        """Ask it to end, and kill it where it has not after `seconds`; returns its exit status, as `wait`."""
         stop_all([self], seconds=seconds, how=how)
         return self.wait()
 
@@ -191,7 +191,7 @@ class ChildGroup:
 
 
 def stop_all(children: Collection[Child], *, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask children to end, all at once, and kill those that have not after so many seconds."""
+    """Ask children to end, all at once, and kill those that have not after `seconds`."""
     for child in children:
         # A child that is stopped (SIGSTOP) would not get the other signal.
         child.send_signal(signal.SIGCONT)

@@ -27,7 +27,7 @@ class Alarm(Generic[T]):
         self._thread.start()
 
     def set(self, waits: Mapping[T, float]) -> None:
-        """Call for each of these in so many seconds. Replaces an earlier time of the same thing."""
+        """Call for each of these after its wait in seconds. Replaces an earlier time of the same thing."""
         now = time.monotonic()
         with self._changed:
             self._times.update({thing: now + seconds for thing, seconds in waits.items()})
@@ -61,7 +61,7 @@ class Alarm(Generic[T]):
 
 
 class SharedInterval:
-    """Lets one caller through in so many seconds, among all the processes that were forked after it was made.
+    """Lets one caller through in each interval, among all the processes that were forked after it was made.
 
     Each process of a pool ticks, and what all of them find is to be logged once. Two callers at the same moment may
     both pass.

@@ -62,7 +62,7 @@ def held_of(connection: Connection, column: ColumnElement[Any], values: Collecti
 def ids_of(
     connection: Connection, table: Table, column: str, values: Collection[str], *, account: str, most: int
 ) -> Select[Any]:
-    """The row ids of an account in which a column holds one of these values; at most so many for each value.
+    """The row ids of an account in which a column holds one of these values; at most `most` for each value.
 
     On PostgreSQL the statement forces a lookup of one value after the other. Without statistics of the table (a new
     deployment, a restored one) its own plan was measured to read the whole account for each list.

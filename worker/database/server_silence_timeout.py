@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 
 
 def bound_answers(engine: Engine, seconds: float) -> None:
-    """End every statement of an engine during which its server says nothing for so many seconds.
+    """End every statement of an engine during which its server says nothing for `seconds`.
 
     It ends with the driver's OperationalError, and its connection is closed. From the server's greeting on, on MariaDB;
     on PostgreSQL from the first statement on, and `connect_timeout` bounds what comes before.

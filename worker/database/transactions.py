@@ -116,7 +116,7 @@ def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Repeat a transaction that may succeed later (`is_transient`), until so many seconds have passed."""
+    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed."""
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
         return _repeating(transaction, is_transient, stop_after_delay(seconds), first_wait=0.05, longest_wait=2)

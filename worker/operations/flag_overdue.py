@@ -22,7 +22,7 @@ MOST_AT_ONCE = 200
 
 
 class OverdueOrders:
-    """Flags overdue orders, so many at a time; safe to share between threads and processes."""
+    """Flags overdue orders, at most 200 at a time; safe to share between threads and processes."""
 
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database

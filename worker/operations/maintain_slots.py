@@ -79,7 +79,7 @@ class SlotMaintenance:
                 raise_window_of(connection, row, now, self._rules)
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
-        """The slots that may carry a query within so many seconds, as far as a read without a lock shows.
+        """The slots that may carry a query within `within_seconds`, as far as a read without a lock shows.
 
         A slot without a row, seen for the first time or lost in a restore, gets one and waits. A window that is shorter
         than ours is raised: the row may come from a worker with that window, or from a backup.

@@ -52,7 +52,7 @@ class Reason(StrEnum):
     """Why an order is in a query."""
 
     CHECKED = "checked"
-    """Somebody asked to have it polled."""
+    """Somebody requested a check of it."""
     PRIORITY = "priority"
     """It has one of the highest poll priorities."""
     LONGEST_DUE = "longest_due"

@@ -140,7 +140,7 @@ class Order:
     lease_token: str | None = None
     """The token of the query that holds it."""
     check_requested_at: datetime | None = None
-    """When somebody asked to have it polled next; None once it was."""
+    """When somebody requested a check of it; None once it was polled."""
     absences: int = 0
     """Answered queries in a row that left it out: batches, or (lane `alone`) queries of its own."""
     absence_mark: int = 0

@@ -33,5 +33,5 @@ class Rules:
         return self.window_seconds + self.margin_seconds
 
     def windows(self, count: float) -> timedelta:
-        """The duration of so many windows."""
+        """The duration of `count` windows."""
         return timedelta(seconds=count * self.window_seconds)

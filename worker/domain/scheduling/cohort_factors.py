@@ -28,7 +28,7 @@ _ADJACENT = 3
 _MOST_ODDS = 1.0
 """No cohort's odds count for more than even: its first polls would leave no room in a batch for others."""
 _KNOWN_WINDOWS = 1440
-"""Cohorts that began before so many windows have no factors: too few of their orders still settle."""
+"""Cohorts that are older than this have no factors: too few of their orders still settle."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, Curve, c
 COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880
-"""Cohorts that began before so many windows are dropped: by then they weigh next to nothing."""
+"""Cohorts that are older than this are dropped: by then their weight is next to nothing."""
 RELEARN_WINDOWS = 10
 """How often an account's schedule is computed again."""
 _PRIOR_ORDERS = 2.0

@@ -98,7 +98,7 @@ def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: b
 
 
 def is_at_most_a_batch(pending: int, rules: Rules) -> bool:
-    """Whether so many pending orders fit into one batch."""
+    """Whether this number of pending orders fits into one batch."""
     return pending <= rules.batch_size
 
 
