@@ -18,9 +18,9 @@ from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import last_page_size_of, page_size_of
 
 # Few orders stand in the other lanes, and one of them is chosen: two buckets are enough.
-_BUCKETS = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
+_BUCKETS_READ = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
 INDEX_RANGES: Sequence[IndexRange] = [
-    (lane, kind, bucket) for lane in Lane for kind in IdKind for bucket in _BUCKETS[lane]
+    (lane, kind, bucket) for lane in Lane for kind in IdKind for bucket in _BUCKETS_READ[lane]
 ]
 """Every range of the index of due orders."""
 
