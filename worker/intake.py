@@ -38,22 +38,22 @@ class Intake:
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
-        taken = self._enqueue(orders, source)
+        result = self._enqueue(orders, source)
         return {
-            "accepted": len(taken.accepted),
-            "duplicates": len(taken.duplicates),
-            "rejected": _to_response(taken.rejections),
+            "accepted": len(result.accepted),
+            "duplicates": len(result.duplicates),
+            "rejected": _to_response(result.rejections),
         }
 
     def enqueue_singles(self, orders: Sequence[object], *, source: str = "reconciler.enqueue_order") -> list[Answer]:
         """Take in 1 to 1000 orders that came each by itself; returns the answer for each, as for a list of one."""
-        taken = self._enqueue(list(orders), source)
+        result = self._enqueue(list(orders), source)
         answers: list[Answer] = [{"accepted": 0, "duplicates": 0, "rejected": []} for _ in orders]
-        for index in taken.accepted:
+        for index in result.accepted:
             answers[index]["accepted"] = 1
-        for index in taken.duplicates:
+        for index in result.duplicates:
             answers[index]["duplicates"] = 1
-        for rejection in taken.rejections:
+        for rejection in result.rejections:
             if rejection.index is not None:
                 answers[rejection.index]["rejected"] = _to_response([replace(rejection, index=0)])
         return answers

@@ -1,10 +1,10 @@
-"""What is learned of when orders settle, and the prices of looks that follow from it.
+"""What is learned of when orders settle, and the poll schedules that follow (here under their names before 0007).
 
-`recharge_orders.look_group` means more from here on, and its rows stay as they are. It said whether an answered query
-had asked about an order (1) or none had (0). Now 1 to 23 is the group of the order's age at its last look. So an order
-that stands in group 1 from before counts as one that was last looked at when it was young, until it is looked at again:
-a group only says among which others an order is found; what a look at it is worth follows from its times. The other way
-round, what stood in groups above 1 stands in group 1 again, the only one that the release before reads.
+`recharge_orders.look_group` gets more values, and its rows stay as they are. It said whether an answered query had
+polled an order (1) or none had (0). Now 1 to 23 is the bucket of the order's age at its last poll. An order that was in
+bucket 1 before stays there until its next poll, as if it were last polled when it was young. That does no harm: a
+bucket only says where an order is read; its poll priority follows from its times. A downgrade moves the buckets above 1
+to bucket 1, the only one that the release before reads.
 """
 
 from typing import Any

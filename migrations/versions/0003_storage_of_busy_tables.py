@@ -1,10 +1,10 @@
-"""How PostgreSQL keeps the tables that every pass writes to; nothing else knows these settings.
+"""How PostgreSQL stores the tables that every pass writes to; other databases have no such settings.
 
-A slot's row and an account's are written at each pass, and no index holds what changes: in a page with room left, the
-new version replaces the old one without touching an index. Of the orders a fiftieth part may be dead before they are
-vacuumed, not a fifth: of 10,000,000 that would be two million, and the index of what is due would lead to them all. By
-itself such a vacuum would leave the indexes alone, as the dead rows stand in less than a fiftieth of the pages.
-A setting changes neither rows nor what a release reads; the room is left in pages that are written from here on.
+A slot's row and an account's are written at each pass, and no index holds the changed columns: where a page has free
+space, the new version is written there without touching an index. The orders are vacuumed when a fiftieth of them is
+dead, not a fifth: of 10,000,000 that would be two million, and the index of due orders would lead to them all. By
+default such a vacuum would skip the indexes, as the dead rows are in less than a fiftieth of the pages.
+The settings change neither rows nor what a release reads; they apply to pages that are written from now on.
 """
 
 from collections.abc import Mapping

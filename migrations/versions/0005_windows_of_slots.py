@@ -1,7 +1,7 @@
 """The window that a slot's row was written with, in microseconds.
 
-Null: a release before this one wrote the row, and nobody knows by which window. The first worker that locks the row, or
-that starts, adds its own window to the wait: whatever the window was, the next query then comes late enough.
+Null: a release before this one wrote the row, with an unknown window. The first worker that locks the row, or that
+starts, adds its own window to the wait: whatever the window was, the next query then comes late enough.
 """
 
 from typing import Any

@@ -1,12 +1,12 @@
-"""What is remembered of denials, outages of the platform and echoes of customParm, and an index of overdue orders.
+"""Columns for denials, outages of the platform and echoes of customParm, and an index of overdue orders.
 
-All counts begin at 0, but for the mark of an order that failed alone: no answer so far came after that failure. They
-have a default in the database, so that a record of the archive that was written before they existed is restored with
-it. A suspect whose group has no other member is in a lane of its own from here on.
+All counts begin at 0, except the mark of an order that failed alone: no answer so far came after that failure. They
+have a default in the database: archive records from before these columns are restored with it. A suspect whose group
+has no other member is in a lane of its own from now on.
 
-The release before knows neither that lane nor the events of overdue orders. On the way down they take the nearest of
-its words; the detail of an event, which says what happened, stays. Bring the archive back before that: its records keep
-the new ones.
+The release before knows neither that lane nor the events of overdue orders. A downgrade replaces them by its nearest
+values; the detail of an event, which says what happened, stays. Restore the archive before a downgrade: its records
+keep the new values.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ UPDATE recharge_orders SET lane = 'lone_suspect' WHERE lane = 'suspect' AND susp
     ) AS alone
 )
 """
-# As if every answer so far came before its last failure: a success has to come after it, to count.
+# As if every answer so far came before the order's last failure: only a later answer counts.
 _MARKS = """
 UPDATE recharge_orders SET failure_mark_any = COALESCE((
     SELECT answered_by_request_id + answered_by_custom_parm FROM account_states

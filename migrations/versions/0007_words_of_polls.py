@@ -1,10 +1,10 @@
-"""Plain names for what is the worker's own: polls, age buckets, observations, batch failures.
+"""New names for the worker's own columns and tables: polls, age buckets, observations, batch failures.
 
 Only names change: of columns, of two tables, and of keys in the JSON that these tables hold. Stop all workers first:
-those of the release before know none of the new names.
+the release before does not know the new names.
 
-Records of the archive keep the names that they were written with; they are restored under the names of today. The
-release before cannot do that, so on the way down the records get its names. That writes each of them once.
+Records of the archive keep the names that they were written with; they are restored under the present names. The
+release before cannot do that, so a downgrade writes its names into the records, each of them once.
 """
 
 from typing import Any
@@ -63,8 +63,8 @@ def downgrade() -> None:
 
 
 def _with_key(text: str | Copied, old: str, new: str) -> Copied:
-    """A JSON text with another name for a key that is not its first. A string inside the text holds no such part, as
-    each of its quotes has a backslash before it."""
+    """A JSON text with another name for a key that is not its first. The pattern matches no text inside a string, as
+    each quote there has a backslash before it."""
     column = sa.column(text) if isinstance(text, str) else text
     return sa.func.replace(column, f',"{old}":', f',"{new}":')
 
@@ -80,7 +80,7 @@ def _move(source: str, target: str, **columns: Copied) -> None:
     if _is_mariadb() and not sa.inspect(op.get_bind()).has_table(source):
         return
     names = ("account", *columns)
-    # A drop commits what came before it on MariaDB: rows that are there already are of a run that died in between.
+    # A drop commits what came before it on MariaDB: rows that are there already come from a run that was interrupted.
     is_empty = ~sa.exists(sa.select(sa.literal(1)).select_from(sa.table(target)))
     held: list[sa.ColumnElement[Any]] = [sa.column("account"), *columns.values()]
     rows = sa.select(*held).select_from(sa.table(source)).where(is_empty)
@@ -118,5 +118,5 @@ def _create_observations(table: str, observations: str, observed_at: str) -> Non
 
 
 def _is_mariadb() -> bool:
-    """Whether to pass over what is done already: MariaDB cannot roll a schema change back (see revision 0001)."""
+    """Whether to skip steps that are done already: MariaDB cannot roll a schema change back (see revision 0001)."""
     return bool(getattr(op.get_context().dialect, "is_mariadb", False)) and not op.get_context().as_sql

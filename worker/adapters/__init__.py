@@ -1,1 +1,1 @@
-"""Thin edges: each speaks to one outside library, and decides nothing."""
+"""Thin edges to outside libraries: they decide nothing."""

@@ -1,4 +1,4 @@
-"""How certificates are checked: what kombu must be told of a broker's, and who vouches for the platform."""
+"""How certificates are checked: kombu's options for a broker, and the authorities for the platform."""
 
 import os
 import ssl
@@ -9,9 +9,9 @@ _VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 def certified(broker_url: str) -> dict[str, object] | None:
-    """The options by which it checks the certificate and the name in it; None where the URL asks for no TLS.
+    """The options by which kombu checks the certificate and the name in it; None where the URL is without TLS.
 
-    Left alone, kombu takes whatever certificate a Redis shows, and of a RabbitMQ a valid one for any name.
+    By default kombu accepts any certificate of a Redis, and of a RabbitMQ a valid one for any name.
     """
     if broker_url.startswith("rediss:"):
         return {"ssl_cert_reqs": ssl.CERT_REQUIRED}
@@ -23,7 +23,7 @@ def certified(broker_url: str) -> dict[str, object] | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Authorities:
-    """Who vouches for an https platform."""
+    """The certificate authorities for an https platform."""
 
     path: str | None
     """A file of PEM certificates, or a folder as `openssl rehash` makes it; None: those of the package certifi."""
@@ -32,9 +32,9 @@ class Authorities:
 
 
 def platform_authorities(ca_file: str | None, environ: Mapping[str, str]) -> Authorities:
-    """The authorities to ask: the file of our own setting, or else what REQUESTS_CA_BUNDLE or SSL_CERT_FILE names.
+    """The authorities to use: the file of our own setting, or else what REQUESTS_CA_BUNDLE or SSL_CERT_FILE names.
 
-    They take the place of certifi's, as everywhere where these two variables are read. Empty counts as not set.
+    They replace those of certifi, as in other programs that read these two variables. Empty counts as not set.
     """
     named = {"RECONCILER_PLATFORM_CA_FILE": ca_file} | {name: environ.get(name) for name in _VARIABLES}
     name, path = next(((name, path) for name, path in named.items() if path), (None, None))
@@ -49,7 +49,7 @@ def authorities_file_fault(path: str) -> str | None:
 def authorities_fault(path: str) -> str | None:
     """Why a path names no authorities, completing a sentence that begins with its variable; None where it does.
 
-    A folder is not looked into: OpenSSL does so by name, when a certificate is to be checked.
+    A folder is not read here: OpenSSL reads it by name when it checks a certificate.
     """
     if os.path.isdir(path):
         return None

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import IO, Self
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""The signals by which a person, a supervisor or a terminal that closes asks a program to end."""
+"""The signals by which a person, a supervisor or a closing terminal tells a program to end."""
 
 _POLL_SECONDS = 0.2
 _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
@@ -96,7 +96,7 @@ class Child:
         return "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
 
     def has_ended(self) -> bool:
-        """Whether it runs no more, for whatever reason."""
+        """Whether it has ended, for whatever reason."""
         return self._process.poll() is not None
 
     def check(self) -> None:
@@ -133,7 +133,7 @@ class Child:
             raise ChildError(f"{self.name} did not end within {seconds:g} s{self.end_of_log()}") from None
 
     def stop(self, *, seconds: float, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, and kill it where it has not after so many seconds; returns its exit status, as `wait`."""
+        """Ask it to end, and kill it where it has not after `seconds`; returns its exit status, as `wait`."""
         stop_all([self], seconds=seconds, how=how)
         return self.wait()
 
@@ -191,9 +191,9 @@ class ChildGroup:
 
 
 def stop_all(children: Collection[Child], *, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask children to end, all at once, and kill those that have not after so many seconds."""
+    """Ask children to end, all at once, and kill those that have not after `seconds`."""
     for child in children:
-        # One that is stopped (SIGSTOP) would not hear the other.
+        # A child that is stopped (SIGSTOP) would not get the other signal.
         child.send_signal(signal.SIGCONT)
         child.send_signal(how)
     give_up = time.monotonic() + seconds
@@ -215,7 +215,7 @@ def wait_until(
     """Wait until something is true. Raises ChildError where it takes too long, or a child ends meanwhile."""
     give_up = time.monotonic() + seconds
     while True:
-        # Before the other question: what a child did directly before its end counts.
+        # Tested before `is_ready`: what a child did directly before its end counts.
         ended = [child for child in children if child.has_ended()]
         if is_ready():
             return
@@ -247,12 +247,12 @@ def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
 def environment_of_programs(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment for a program of ours: of our settings these alone, and our modules in any folder.
 
-    A program that runs away from the checkout would not find it where it is not installed. Its output is not buffered:
-    whoever waits for what it writes reads it at once.
+    In another folder than the checkout a program would not find our modules where they are not installed. Its output is
+    not buffered: whoever waits for it reads it at once.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("RECONCILER_")}
-    places = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]
-    return inherited | {"PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"} | dict(settings)
+    paths = [str(Path(__file__).parents[2]), *filter(None, [inherited.get("PYTHONPATH")])]
+    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"} | dict(settings)
 
 
 def _end_with_starter() -> Callable[[], None] | None:

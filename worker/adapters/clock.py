@@ -2,8 +2,8 @@
 
 The boot clock decides whether a query may be sent, on the host that sent the last one: stepping the wall clock, or the
 database's, neither opens nor blocks the limit. Its readings mean something only within one boot of one host, so each
-is stored with the identity of the boot: its id, and in a time namespace that namespace besides, whose CLOCK_BOOTTIME
-has an offset of its own (time_namespaces(7)).
+is stored with the identity of the boot: its id, and in a time namespace also that namespace, whose CLOCK_BOOTTIME has
+an offset of its own (time_namespaces(7)).
 """
 
 import hashlib
@@ -48,14 +48,14 @@ class HostClock:
     """The clocks of the host that this process runs on."""
 
     def __init__(self, *, boot_id: str | None = None, proc: Path = _PROC) -> None:
-        """`boot_id` replaces the host's own, for a test that plays two hosts on one machine; `proc` is where Linux
-        says about its boot and its namespaces."""
+        """`boot_id` replaces the host's own, for a test that simulates two hosts on one machine; `proc` is the
+        mount point of Linux's procfs."""
         self._boot_id = boot_id or _identity_of_boot(proc)
 
     @property
     def boot_id(self) -> str:
-        """The kernel's id of this boot; outside the initial time namespace with a hash of that namespace, and an id of
-        this process's own where the kernel does not tell both."""
+        """The kernel's id of this boot; in a time namespace with a hash of that namespace; an id of this process where
+        the kernel does not give both."""
         return self._boot_id
 
     def boot(self) -> float:
@@ -87,22 +87,22 @@ def _kernel_boot_id(proc: Path) -> str:
     else:
         text = (proc / "sys/kernel/random/boot_id").read_text("ascii")
     if not text.strip():
-        raise ValueError("the kernel tells no boot id")
+        raise ValueError("the kernel gives no boot id")
     return text.strip()
 
 
 def _time_namespace(proc: Path) -> str | None:
-    """What tells the time namespace whose clocks this process reads from all others of this boot; None in the initial
-    one. Raises OSError or ValueError where it cannot be told."""
+    """What identifies, within this boot, the time namespace whose clocks this process reads; None in the initial one.
+    Raises OSError or ValueError where it cannot be read."""
     try:
         link = os.readlink(proc / "self/ns/time")
     except FileNotFoundError:
         # A kernel before 5.6, or a system without them: there is no other namespace.
         return None
     if link == _INITIAL_NAMESPACE:
-        # timens_offsets has no say here: it shows the namespace of children, into which this process may have put them.
+        # timens_offsets does not count here: it shows the namespace of the process's children, which may be another.
         return None
     offsets = (proc / "self/timens_offsets").read_text("ascii")
-    # The number of a namespace that is gone may be given to another one: the offset tells these two apart.
+    # The number of a namespace that is gone may be given to another one: their offsets differ.
     (offset,) = (line.split()[1:] for line in offsets.splitlines() if line.split()[:1] == ["boottime"])
     return " ".join([link, *offset])

@@ -1,4 +1,4 @@
-"""What an error says, fit to be shown: one bounded line, no secret, nothing that a terminal would obey."""
+"""The text of an error, safe to show: one bounded line, no secret, no control character."""
 
 from worker.adapters.log_redaction import Redactor, escape_controls
 
@@ -6,18 +6,18 @@ _LONGEST = 500
 
 
 def one_line(text: str, redactor: Redactor | None = None) -> str:
-    """A text from outside as one bounded line, without secrets, and without anything that a terminal would obey."""
+    """A text from outside as one bounded line, without secrets and control characters."""
     joined = " ".join(text.split())
     return escape_controls((redactor or Redactor()).text(joined))[:_LONGEST]
 
 
 def first_line(error: BaseException, redactor: Redactor | None = None) -> str:
-    """`first_words`, fit to be shown."""
+    """`first_words`, safe to show."""
     return one_line(first_words(error), redactor)
 
 
 def first_words(error: BaseException) -> str:
-    """The first line of what an error says, as it is. Of a database error the driver's words, without statement and
+    """The first line of an error's text, as it is. Of a database error the driver's words, without statement and
     parameters."""
     # Drivers give a number and a text (PyMySQL), or several lines (psycopg), the first of which says it.
     cause = getattr(error, "orig", None) or error

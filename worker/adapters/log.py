@@ -1,7 +1,7 @@
 """Logging: one form for our records and those of the libraries, for people (`console`) or machines (`json`).
 
 Our records are written as `log.info("query answered", action="query_answered", ...)`: the words may change, the
-`action` never does, so dashboards and alerts stand on it. A library's record has the action `library_log`.
+`action` never does, so dashboards and alerts can use it. A library's record has the action `library_log`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from worker.adapters.log_redaction import CONTROLS, Redactor, escape_controls
 LIBRARY_ACTION = "library_log"
 UNNAMED_ACTION = "unnamed"
 
-# These say too much below WARNING whatever level is asked for: urllib3 logs each URL with its signature, SQLAlchemy
+# These log private data below WARNING, whatever the level: urllib3 logs each URL with its signature, SQLAlchemy
 # each statement with its parameters, which are people's phone numbers.
 _QUIET_LOGGERS = ("urllib3", "requests", "sqlalchemy")
 
@@ -31,7 +31,7 @@ _CONTINUATION = "  | "
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that tells of a record it could not write without repeating it."""
+    """A handler that reports a record it could not write without printing the record."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         # The inherited method prints the raw record and its arguments, past the redaction. A full disk or a closed
@@ -62,7 +62,7 @@ def configure_logging(
     handler.setFormatter(_formatter(log_format, Redactor(secrets), colors=target.isatty()))
 
     root = logging.getLogger()
-    # A handler that is left would write each record twice, the second time without redaction.
+    # A remaining handler would write each record again, without redaction.
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET_LOGGERS:
@@ -110,7 +110,7 @@ def _formatter(log_format: str, redactor: Redactor, *, colors: bool) -> logging.
         foreign_pre_chain=_common(),
         processors=[
             _add_action,
-            # Without `dict_tracebacks`, which stores local variables.
+            # Not `dict_tracebacks`, which stores local variables.
             structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             redact,
@@ -132,7 +132,7 @@ def _order_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     text = json.dumps(event, ensure_ascii=False, default=str)
-    # Chinese stays readable. What json leaves as it is and a terminal obeys can only stand inside a string here, where
+    # Chinese stays readable. Control characters that json leaves as they are can only be inside a string here, where
     # JSON's own escape means the same.
     return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -1,4 +1,4 @@
-"""Making a value fit for a log, or for a terminal: no secret in it, and nothing that a reader would obey.
+"""Making a value safe for a log or a terminal: without secrets and control characters.
 
 Remarks, ids and error texts come from outside. A newline in one of them could forge a record, an escape sequence could
 rewrite what an operator sees, a lone surrogate makes the write itself fail.
@@ -14,7 +14,7 @@ MASK = "***"
 
 _SECRET_KEYS = frozenset({"authorization", "sign", "auth_token", "authtoken", "password", "passwd"})
 
-# What stands before a secret is kept, so that a reader still sees which part of a URL or a header was masked.
+# The text before a secret is kept, so that a reader still sees which part of a URL or a header was masked.
 _SECRET_PATTERNS = (
     re.compile(r"(\bsign['\"]?\s*[=:]\s*['\"]?)[0-9a-f]{32}", re.IGNORECASE),
     re.compile(r"(\bauthorization['\"]?\s*[=:]\s*['\"]?)(?:Basic |Bearer )?[A-Za-z0-9+/=_-]+", re.IGNORECASE),
@@ -27,16 +27,16 @@ _SECRET_PATTERNS = (
 _SHORTEST_SECRET = 6
 _DEEPEST = 6
 
-# C0 and C1 controls, the line separators that some readers obey, marks that reorder text on a terminal, surrogates.
+# C0 and C1 controls, line separators, marks that reorder text on a terminal, surrogates.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 class Redactor:
-    """Masks the secrets it was given, and whatever looks like one."""
+    """Masks the given secrets, and whatever looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _written_forms(secret)}
-        # Longest first: a secret that begins with another one must not leave its end behind.
+        # Longest first: of a secret that begins with another one no end may be left.
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         # In either case: hexadecimal digits and percent escapes mean the same in both.
         self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None

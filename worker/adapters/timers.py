@@ -12,9 +12,9 @@ _SECONDS = struct.Struct("d")
 
 
 class Alarm(Generic[T]):
-    """Calls for each thing once its time has come.
+    """Calls once for each thing at its time.
 
-    By the monotonic clock: no step moves it, and it stands still while the machine sleeps.
+    By the monotonic clock: no clock step moves it, and it stands still while the machine sleeps.
     """
 
     def __init__(self, call: Callable[[T], None], *, name: str) -> None:
@@ -27,14 +27,14 @@ class Alarm(Generic[T]):
         self._thread.start()
 
     def set(self, waits: Mapping[T, float]) -> None:
-        """Call for each of these in so many seconds. What was set for one of them before is forgotten."""
+        """Call for each of these after its wait in seconds. Replaces an earlier time of the same thing."""
         now = time.monotonic()
         with self._changed:
             self._times.update({thing: now + seconds for thing, seconds in waits.items()})
             self._changed.notify()
 
     def close(self) -> None:
-        """Call for nothing more. A call that is being made is waited for."""
+        """Make no more calls. Waits for a call that is being made."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -61,9 +61,9 @@ class Alarm(Generic[T]):
 
 
 class SharedInterval:
-    """Lets one caller through in so many seconds, of all the processes that were forked after it was made.
+    """Lets one caller through in each interval, among all the processes that were forked after it was made.
 
-    A pool's processes each tick, and what they all find they are to say once. Two that come at the very same moment may
+    Each process of a pool ticks, and what all of them find is to be logged once. Two callers at the same moment may
     both pass.
     """
 
@@ -71,7 +71,7 @@ class SharedInterval:
         """`clock` counts seconds from a zero that all these processes share."""
         self._seconds = seconds
         self._clock = clock
-        # Anonymous memory is shared with whatever is forked later; a plain attribute would be copied.
+        # Anonymous memory is shared with processes that are forked later; a plain attribute would be copied.
         self._memory = mmap.mmap(-1, _SECONDS.size)
         _SECONDS.pack_into(self._memory, 0, -float("inf"))
 

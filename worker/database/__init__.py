@@ -1,1 +1,1 @@
-"""The way to the database: connections, transactions, retries, the tables' definitions and their migrations."""
+"""Access to the database: connections, transactions, retries, the tables' definitions and their migrations."""

@@ -1,9 +1,9 @@
 """Many rows in one statement.
 
-PostgreSQL is handed them as one JSON parameter. Measured for 500 orders: half of the time that a statement for each row
-takes, pipelined as the driver does it, and less than half of the work in our process. The others take `executemany`.
-Texts without a comma, ids above all, are handed over column by column as one text with commas: to make an array or JSON
-of them, and to read it, takes several times as long.
+PostgreSQL gets them as one JSON parameter. Measured for 500 orders: half of the time that a statement for each row
+takes, pipelined as the driver does it, and less than half of the work in our process. The others use `executemany`.
+Texts without a comma, ids above all, are sent column by column as one text with commas: to write and to read an array
+or JSON of them takes several times as long.
 """
 
 import json
@@ -38,19 +38,19 @@ Rows = Sequence[Mapping[str, Any]]
 Value = Callable[[str], ColumnElement[Any]]
 
 _PARAMETER = "rows"
-# SQLite takes no more than 500. An even number: both tables of an id are looked into together.
+# SQLite takes no more than 500. An even number, so that one statement reads both tables of an id.
 _READS_AT_ONCE = 100
 
 
 def one_of(connection: Connection, column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """The condition that a column holds one of these values: one parameter, where the database has arrays."""
+    """The condition that a column holds one of these values: a single parameter where the database has arrays."""
     if _is_postgresql(connection):
         return column == any_(bindparam(None, list(values), ARRAY(column.type)))
     return column.in_(values)
 
 
 def held_of(connection: Connection, column: ColumnElement[Any], values: Collection[str]) -> Select[Any]:
-    """Which of these values a column holds, in any row: one look into its index for each, as far as they are read."""
+    """Which of these values a column holds, in any row: one index lookup for each value that is read."""
     if not _is_postgresql(connection):
         return select(column).where(column.in_(values)).distinct()
     listed = func.unnest(bindparam(None, list(values), ARRAY(column.type)))
@@ -62,10 +62,10 @@ def held_of(connection: Connection, column: ColumnElement[Any], values: Collecti
 def ids_of(
     connection: Connection, table: Table, column: str, values: Collection[str], *, account: str, most: int
 ) -> Select[Any]:
-    """The row ids of an account in which a column holds one of these values; at most so many for each value.
+    """The row ids of an account in which a column holds one of these values; at most `most` for each value.
 
-    PostgreSQL is made to look up one value after the other. Left to choose on a table without statistics (a new
-    deployment, a restored one), it was measured to read the whole account for each list.
+    On PostgreSQL the statement forces a lookup of one value after the other. Without statistics of the table (a new
+    deployment, a restored one) its own plan was measured to read the whole account for each list.
     """
     if not _is_postgresql(connection):
         return select(table.c.id).where(table.c.account == account, table.c[column].in_(values))
@@ -76,11 +76,11 @@ def ids_of(
     return select(found.c.id).select_from(wanted).join(found, true())
 
 
-def found_by(connection: Connection, looks: Sequence[Select[Any]]) -> set[Any]:
-    """What these statements of one column find. Each runs as a whole, and many of them as one."""
+def found_by(connection: Connection, reads: Sequence[Select[Any]]) -> set[Any]:
+    """The values that these statements of one column find. Up to 100 of them run as one union."""
     found: set[Any] = set()
-    for start in range(0, len(looks), _READS_AT_ONCE):
-        found.update(connection.scalars(union_all(*looks[start : start + _READS_AT_ONCE])))
+    for start in range(0, len(reads), _READS_AT_ONCE):
+        found.update(connection.scalars(union_all(*reads[start : start + _READS_AT_ONCE])))
     return found
 
 
@@ -104,15 +104,15 @@ def insert_new(
     table: Table,
     columns: Mapping[str, Sequence[str | None]],
     shared: Mapping[str, Any],
-    told: Sequence[str],
+    returned: Sequence[str],
 ) -> list[tuple[Any, ...]]:
     """Insert the rows that violate no unique index, and leave the others alone; on PostgreSQL.
 
     `columns` hold a text for each row, without a comma and not empty, that PostgreSQL casts; `shared` holds what all
-    rows have in common. Returns the columns `told` of the rows that were inserted.
+    rows have in common. Returns the columns `returned` of the rows that were inserted.
     """
     values = {f"new_{name}": ",".join(text or "" for text in texts) for name, texts in columns.items()}
-    statement = _insertion_of_new(table, tuple(columns), tuple(shared), tuple(told))
+    statement = _insertion_of_new(table, tuple(columns), tuple(shared), tuple(returned))
     return [tuple(row) for row in connection.execute(statement, {**values, **shared})]
 
 
@@ -126,7 +126,7 @@ class RowUpdate:
         self._all = build(lambda name: source.c[name])
 
     def execute(self, connection: Connection, rows: Rows) -> int:
-        """Run it; returns how many rows were found and written, -1 where the database does not tell."""
+        """Run it; returns how many rows were found and written, -1 where the driver does not count."""
         if _is_postgresql(connection):
             return connection.execute(self._all, {_PARAMETER: _as_json(rows)}).rowcount
         return connection.execute(self._each, rows).rowcount
@@ -143,14 +143,16 @@ def _insertion(table: Table, names: tuple[str, ...]) -> Insert:
 
 
 @cache
-def _insertion_of_new(table: Table, names: tuple[str, ...], shared: tuple[str, ...], told: tuple[str, ...]) -> Insert:
+def _insertion_of_new(
+    table: Table, names: tuple[str, ...], shared: tuple[str, ...], returned: tuple[str, ...]
+) -> Insert:
     # An empty text stands for NULL.
     texts = [func.string_to_array(bindparam(f"new_{name}", type_=Text()), ",", "") for name in names]
     source = func.unnest(*texts).table_valued(*names, name="new").render_derived()
     values: list[ColumnElement[Any]] = [cast(source.c[name], table.c[name].type) for name in names]
     values += [bindparam(name, type_=table.c[name].type) for name in shared]
     insertion = postgresql_insert(table).from_select([*names, *shared], select(*values))
-    return insertion.on_conflict_do_nothing().returning(*(table.c[name] for name in told))
+    return insertion.on_conflict_do_nothing().returning(*(table.c[name] for name in returned))
 
 
 def _rows_of(types: Mapping[str, TypeEngine[Any]]) -> Any:

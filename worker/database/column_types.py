@@ -28,13 +28,13 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """MariaDB keeps fractions of a second only where it is told so."""
+        """MariaDB keeps fractions of a second only in a DATETIME(6)."""
         if dialect.name in _MYSQL:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time; hand the others over in UTC, without a zone where the database has none."""
+        """Refuse a naive time; give the driver others in UTC, without a zone where the database has none."""
         if value is None:
             return None
         if value.utcoffset() is None:
@@ -43,7 +43,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
+        """Add the zone again."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -66,7 +66,7 @@ class Amount(TypeDecorator[Decimal]):
         return format(value, "f") if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
-        """Read both forms back."""
+        """Read a decimal or its text."""
         return None if value is None else Decimal(value)
 
 
@@ -81,7 +81,7 @@ class StatusNumber(TypeDecorator[TrafficStatus]):
         return None if value is None else int(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> TrafficStatus | None:
-        """Read the number back."""
+        """The member for a number."""
         return None if value is None else TrafficStatus(value)
 
 

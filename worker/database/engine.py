@@ -50,7 +50,7 @@ def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float
         # A connection that the server has closed meanwhile is replaced, instead of failing a tick.
         pool_pre_ping=True,
         # All of them are kept: what overflows the pool is closed as soon as it is given back, and under load a process
-        # would make connections all the time. The latest first, so that few are used where few are needed.
+        # would make connections all the time. The latest is used first, so that few are used where few are needed.
         pool_size=2 * pool_size,
         max_overflow=0,
         pool_use_lifo=True,
@@ -71,7 +71,7 @@ def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float
 
 
 def _leave_read_only(context: ExceptionContext) -> None:
-    # A session that was begun as read-only stays so, and a proxy may have led it to a standby: a new one may write.
+    # A session that began as read-only stays so, and a proxy may have sent it to a standby: a new one may write.
     error = context.sqlalchemy_exception
     if error is not None and kind_of(error) is ErrorKind.READ_ONLY:
         context.is_disconnect = True
@@ -85,7 +85,7 @@ _CONNECT_ARGUMENTS: dict[str, dict[str, Any]] = {
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        # A role or a database may ask for another one, in which remarks cannot be written.
+        # A role or a database may set another one, in which remarks cannot be written.
         "client_encoding": "utf8",
     },
     "mysql": {"connect_timeout": 5},
@@ -107,7 +107,7 @@ _SESSION_SETTINGS = {
         # Times are stored without a zone: sysdate() must give UTC. Only MariaDB reads what /*M! holds: MySQL has no
         # such setting.
         "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_wait_s},"
-        # A table that is being altered: by the server's default a session would wait a day, long after we left it.
+        # A table that is being altered: by the server's default a session would wait a day, long after we gave up.
         " SESSION lock_wait_timeout = {lock_wait_s}"
         " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
     ),
@@ -128,7 +128,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     # The driver would begin transactions by itself, and deferred: one that turns to writing fails at once where another
     # writes, whatever the busy timeout.
     connection.isolation_level = None
-    # Readers are not kept out by the writer, and a commit survives a power loss.
+    # The writer does not block readers, and a commit survives a power loss.
     with suppress(sqlite3.OperationalError):
         # The mode is the file's. Where it cannot be set because somebody writes, the next connection sets it.
         connection.execute("PRAGMA journal_mode = WAL")

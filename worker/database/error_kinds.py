@@ -1,6 +1,6 @@
-"""What a database's error means, by its code where it has one: named as what it is, in logs and on the command line.
+"""What a database's error means, by its code where it has one, for logs and for the command line.
 
-All of these pass with time, or once somebody has seen to them; any other error is a mistake of ours.
+All of these are transient, or a person can remove their cause; any other error is a mistake of ours.
 """
 
 import re
@@ -35,13 +35,13 @@ class ErrorKind(Enum):
     )
     """A limit of the server, of the role, of the database or of a pooler."""
     POOL = ("database_connections", "all connections of this process are in use", "see what keeps the database busy")
-    """Of our own ones: others wait for locks or for a server that is silent."""
+    """Our own pool is empty: its connections wait for locks or for a silent server."""
     REFUSED = (
         "database_refused",
         "the database refuses the connection",
         "see that user, password and name in RECONCILER_DATABASE_URL are right",
     )
-    """It answers, and lets us not in."""
+    """It answers, but refuses to let us in."""
     UNREACHABLE = (
         "database_unavailable",
         "the database is away",
@@ -49,7 +49,7 @@ class ErrorKind(Enum):
     )
     """No connection, one that broke, silence, or a server that starts or stops."""
     OTHER = ("database_failed", "the database reports an error", "see its own log")
-    """Whatever else a driver calls operational: a statement that was cancelled, want of memory, an error of a disk."""
+    """Other operational errors of a driver: a cancelled statement, too little memory, a disk error."""
 
     def __init__(self, action: str, words: str, remedy: str) -> None:
         self.action = action
@@ -92,7 +92,7 @@ _SQLITE_CODES: Mapping[int, ErrorKind] = MappingProxyType(
         sqlite3.SQLITE_CANTOPEN: ErrorKind.UNREACHABLE,
     }
 )
-# Codes that stand for more than one thing, and the words that tell which. 1290 names the option that forbids it; 3,
+# Codes with more than one meaning, and the words that decide. 1290 names the option that forbids it; 3,
 # 1026 and 1030 name the system's error, of which 28 is ENOSPC.
 _MYSQL_WORDS: Mapping[int, tuple[re.Pattern[str], ErrorKind]] = MappingProxyType(
     {
@@ -104,7 +104,7 @@ _MYSQL_WORDS: Mapping[int, tuple[re.Pattern[str], ErrorKind]] = MappingProxyType
         1047: (re.compile("WSREP"), ErrorKind.UNREACHABLE),
     }
 )
-# What keeps a connection from being made comes from libpq without a code, and a pooler has one code for all it says.
+# libpq gives no code where a connection cannot be made, and a pooler has one code for all its errors.
 _POSTGRESQL_CONNECTIONS = re.compile(
     r"too many (clients|connections)|connection slots are reserved|no more connections allowed|query_wait_timeout"
 )
@@ -113,7 +113,7 @@ _POSTGRESQL_REFUSED = re.compile(r"\b(FATAL|ERROR):|no password supplied")
 
 
 def kind_of(error: BaseException) -> ErrorKind | None:
-    """The kind of a database's error; None where time will not help."""
+    """The kind of a database's error; None where it is a mistake of ours."""
     if isinstance(error, NoConnectionFree):
         return ErrorKind.POOL
     if not isinstance(error, DBAPIError):
@@ -129,7 +129,7 @@ def kind_of(error: BaseException) -> ErrorKind | None:
 
 def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind | None:
     if isinstance(cause, sqlite3.Error):
-        # The lowest byte is the code, the others say more of it.
+        # The lowest byte is the code, the others refine it.
         return _SQLITE_CODES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
     code = cause.args[0] if cause is not None and cause.args else None
     if isinstance(code, int):
@@ -139,7 +139,7 @@ def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind 
     sqlstate: str | None = getattr(cause, "sqlstate", None)
     if sqlstate is not None and sqlstate in _SQLSTATES:
         return _SQLSTATES[sqlstate]
-    # Without a code the driver may also speak of an argument that it cannot send: no operational error.
+    # Without a code it may also be an argument that the driver cannot send: no operational error.
     is_of_connection = is_operational and (sqlstate is None or sqlstate.startswith("08"))
     return _of_postgresql_connection(str(cause)) if is_of_connection else None
 

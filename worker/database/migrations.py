@@ -1,4 +1,4 @@
-"""Bringing a database to the revision that the code needs, and refusing one that is at another.
+"""Migrating a database to the revision that the code needs, and refusing one that is at another.
 
 Errors are MigrationError, each one line that says what to do:
   NotAtHead      the database is not migrated, behind, or newer than the code
@@ -24,7 +24,7 @@ from worker.adapters.private_files import make_private
 from worker.database.engine import missing_file
 from worker.database.transactions import ANSWER_SECONDS, Database, is_contention
 
-# While a schema change waits for a table, whoever comes after it waits too: better to give up soon.
+# While a schema change waits for a table, later statements on it wait too: it gives up soon.
 _TABLE_LOCK_SECONDS = 5
 _OTHER_MIGRATION_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -33,8 +33,8 @@ _LOCK_TIMEOUTS = {
     "postgresql": f"SET lock_timeout = '{_TABLE_LOCK_SECONDS}s'",
     "mysql": f"SET SESSION lock_wait_timeout = {_TABLE_LOCK_SECONDS}",
 }
-# Asked for again and again, not waited for: CREATE INDEX CONCURRENTLY waits for every transaction that is older than
-# it, and one that waits for this lock would never end. MariaDB's names are the whole server's.
+# Tried again and again, not waited for: CREATE INDEX CONCURRENTLY waits for every older transaction, and one that waits
+# for this lock would never end. On MariaDB such names are shared by the whole server.
 _TRY_LOCKS = {
     "postgresql": f"SELECT pg_try_advisory_lock({int.from_bytes(b'reconcil', 'big')})",
     "mysql": "SELECT GET_LOCK(CONCAT('reconciler.', MD5(DATABASE())), 0)",
@@ -50,7 +50,7 @@ class NotAtHead(MigrationError):
 
 
 def upgrade(url: str) -> None:
-    """Bring the database at a SQLAlchemy URL to the code's revision; does nothing where it is there.
+    """Migrate the database at a SQLAlchemy URL to the code's revision; does nothing where it is there.
 
     Several at once are harmless: one migrates, the others wait for it and find nothing to do. Raises MigrationError.
     """
@@ -71,7 +71,7 @@ def check_at_head(url: str) -> None:
     """Raise NotAtHead unless the database is at the code's revision; leaves no connection open."""
     script = ScriptDirectory(str(script_location()))
     if missing_file(url):
-        # To connect would make the file, and for everybody to read.
+        # To connect would make the file, readable by everybody.
         raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
     database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
     try:
@@ -100,7 +100,7 @@ def refuse_newer(connection: Connection, script: ScriptDirectory) -> None:
     in_transaction = connection.in_transaction()
     unknown = _revisions_of(connection) - {known.revision for known in script.walk_revisions()}
     if not in_transaction:
-        # What SQLAlchemy began by itself would be taken for a transaction of ours, which Alembic never commits.
+        # Alembic would take the transaction that SQLAlchemy began for one of ours, and never commit it.
         connection.rollback()
     if unknown:
         raise NotAtHead(
@@ -120,7 +120,7 @@ def script_location() -> Path:
 
 @contextmanager
 def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SECONDS) -> Iterator[Connection]:
-    """A connection for migrations: no other one migrates meanwhile, and a table in use is not waited for long.
+    """A connection for migrations: no other migration runs meanwhile, and it waits 5 seconds at most for a table.
 
     `patience_seconds`: how long to wait for another migration to end. Raises MigrationError. The file of a new SQLite
     database is its owner's alone, and so are those that SQLite puts beside it.
@@ -142,7 +142,7 @@ def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SE
             raise
         raise MigrationError("a table is in use by another session: run `reconciler migrate` again later") from error
     finally:
-        # The lock ends with its connection, whatever happened to it.
+        # The lock ends with its connection.
         database.close()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from worker.database.transactions import Database
 
-# The best of a few: what delays the answer only on its way back would pass for a fast clock.
+# The best of a few: an answer that is delayed on its way back looks like a fast clock.
 _CLOCK_READINGS = 3
 
 # Nothing that is read here waits for a lock.
@@ -21,14 +21,14 @@ _NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "s
 # Each a row of one setting's name and value. A server that does not know a setting gives no row, or null.
 _POSTGRESQL_SETTINGS = (
     # As they hold for this session: a role or a database may have values of its own.
-    "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS asked (name)"
+    "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS wanted (name)"
 )
 _MYSQL_SETTINGS = "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'"
 _SETTINGS = {"postgresql": _POSTGRESQL_SETTINGS, "mysql": _MYSQL_SETTINGS, "mariadb": _MYSQL_SETTINGS}
 
-# Others may use the pooler, too, and take the very session that would have shown it.
+# Other users of a pooler may take the session that would have shown it.
 _ROUNDS = 2
-# A number alone may be given twice, by two servers behind one address.
+# Two servers behind one address may have the same process id.
 _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 _DURABILITY_SETTINGS = {
@@ -41,12 +41,12 @@ _DURABILITY_SETTINGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PostgresqlReading:
-    """What is read from a PostgreSQL alone."""
+    """What is read from PostgreSQL only."""
 
     encoding: str
     """Of the database, such as `UTF8`."""
     keeps_session: bool | None
-    """Whether a connection keeps its session between transactions; None where that could not be seen."""
+    """Whether a connection keeps its session between transactions; None where that could not be found out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,7 @@ class ServerReading:
     clock_ahead_seconds: float
     """How far the server's clock is ahead of this host's; negative where it is behind."""
     settings: Mapping[str, str | None]
-    """The settings that decide what a power cut may cost; None where the server does not tell."""
+    """The settings that decide what a power cut may cost; None where the server does not show them."""
     postgresql: PostgresqlReading | None
     """None of any other database."""
 
@@ -72,17 +72,17 @@ def durability_settings(kind: str) -> tuple[str, ...]:
 def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
     """Read a server; leaves no connection open. Raises SQLAlchemy's errors where it cannot be reached or read.
 
-    `now` is this host's wall clock, aware. A SQLite file that does not exist is made: look for it first.
+    `now` is this host's wall clock, aware. A SQLite file that does not exist is made: test for it first.
     """
     database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
     try:
-        told = _settings(database)
+        settings = _settings(database)
         postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
         with database.read() as connection:
             return ServerReading(
                 version=_version(connection, database.kind),
                 clock_ahead_seconds=_clock_ahead(database, connection, now),
-                settings={name: told.get(name) for name in durability_settings(database.kind)},
+                settings={name: settings.get(name) for name in durability_settings(database.kind)},
                 postgresql=postgresql,
             )
     finally:
@@ -98,7 +98,7 @@ def _read_postgresql(database: Database) -> PostgresqlReading:
 def _keeps_session(database: Database) -> bool | None:
     """Whether each connection has a session of its own, or a pooler lends it one for each transaction.
 
-    None where it could not be seen.
+    None where that could not be found out.
 
     A pooler in transaction mode gives a session to the next connection as soon as a transaction has ended. So of two
     connections, both open, the second is given the session of the first, or the first does not get its own back while
@@ -108,7 +108,7 @@ def _keeps_session(database: Database) -> bool | None:
         with database.engine.connect() as first, database.engine.connect() as second:
             return all(_kept(first, second) for _ in range(_ROUNDS))
     except (DBAPIError, NoConnectionFree):
-        # No second session is to be had, or a role may not look.
+        # There is no second session, or the role may not read them.
         return None
 
 
@@ -135,7 +135,7 @@ def _settings(database: Database) -> Mapping[str, str | None]:
         with database.read() as connection:
             rows = connection.exec_driver_sql(_SETTINGS[database.kind]).all()
     except DBAPIError:
-        # A role that may not look can do its work all the same. Where the server is away, its clock says so next.
+        # A role that may not read them can work all the same. Where the server is away, the clock fails next.
         return {}
     return {row[0].lower(): row[1] for row in rows}
 
@@ -148,11 +148,11 @@ def _version(connection: Connection, kind: str) -> str:
 
 
 def _clock_ahead(database: Database, connection: Connection, now: Callable[[], datetime]) -> float:
-    """By the reading with the shortest way: the server's clock against the middle of that way."""
+    """By the reading with the shortest round trip: the server's clock against the middle of it."""
     readings = []
     for _ in range(_CLOCK_READINGS):
         before = now()
         server = database.now(connection)
-        way = now() - before
-        readings.append((way, (server - (before + way / 2)).total_seconds()))
+        trip = now() - before
+        readings.append((trip, (server - (before + trip / 2)).total_seconds()))
     return min(readings)[1]

@@ -1,9 +1,9 @@
-"""An end to waiting for a database that keeps silent.
+"""A timeout for a database server that keeps silent.
 
 Where the far side acknowledges what it gets but never answers (a stopped server, a pooler without a server behind it),
 neither keepalives nor `tcp_user_timeout` end the wait. PyMySQL has timeouts for reading and writing. libpq has none;
 but psycopg drives every exchange by a generator, which it also wakes up ten times a second while nothing comes: there
-the connection looks at the time itself.
+our connection tests the time.
 """
 
 import time
@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 
 
 def bound_answers(engine: Engine, seconds: float) -> None:
-    """End every statement of an engine during which its server says nothing for so many seconds.
+    """End every statement of an engine during which its server says nothing for `seconds`.
 
     It ends with the driver's OperationalError, and its connection is closed. From the server's greeting on, on MariaDB;
     on PostgreSQL from the first statement on, and `connect_timeout` bounds what comes before.
@@ -34,7 +34,7 @@ def bound_answers(engine: Engine, seconds: float) -> None:
 
 @cache
 def _bounded_psycopg() -> Any:
-    """The class of psycopg's connection, but for silence.
+    """The connection class of psycopg with a timeout for silence.
 
     Imported here: other databases need no psycopg, and where it is missing `reconciler doctor` has to say so.
     """
@@ -51,7 +51,7 @@ def _bounded_psycopg() -> Any:
             return super().wait(_bounded(gen, self.answer_seconds, self.give_up), *args, **kwargs)
 
         def give_up(self) -> NoReturn:
-            # Whatever the server still says belongs to nobody any more.
+            # A late answer of the server must not reach the next statement.
             self.close()
             raise OperationalError(f"no answer from the server for {self.answer_seconds:g} s")
 

@@ -40,8 +40,8 @@ NAMING = {
 MYSQL_OPTIONS = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 MARIADB_OPTIONS = {name.replace("mysql_", "mariadb_"): value for name, value in MYSQL_OPTIONS.items()}
 TABLE_OPTIONS = {**MYSQL_OPTIONS, **MARIADB_OPTIONS}
-# A large table is vacuumed long before a fifth of it is dead; what every pass writes to finds room in its page for that
-# (docs/performance.md). Other databases know no such settings.
+# A large table is vacuumed long before a fifth of it is dead; rows that every pass updates find room in their page
+# (docs/performance.md). Other databases have no such settings.
 OFTEN_VACUUMED = {
     "postgresql_with": {
         "autovacuum_vacuum_scale_factor": "0.02",
@@ -52,14 +52,14 @@ OFTEN_VACUUMED = {
 HALF_FULL = {"postgresql_with": {"fillfactor": "50"}}
 
 PENDING = sql("state = 'pending'")
-# The same rows in other words. PostgreSQL leaves a condition that the index itself promises out of the search, and with
-# it a column that stands before the others: each read would go through the whole index.
+# The same rows in other words. PostgreSQL drops a condition that the index itself guarantees from the search, and with
+# it a leading column: each read would go through the whole index.
 NOT_DONE = sql("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')")
 NOT_PENDING = sql("state <> 'pending'")
 CHECKED = sql("check_requested_at IS NOT NULL")
 GROUPED = sql("suspect_group IS NOT NULL")
 NO_COUNT = "0"
-"""What a count is in rows, and in records of the archive, from before it was kept."""
+"""A count in rows and archive records that are older than its column."""
 
 
 class Base(DeclarativeBase):
@@ -84,8 +84,8 @@ class RechargeOrder(Base):
         CheckConstraint("request_id IS NOT NULL OR custom_parm IS NOT NULL", name="has_an_id"),
         CheckConstraint("traffic_sts IN (-1, 0, 1)", name="traffic_sts_known"),
         CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
-        # What is due, by how it is asked: one read of the first rows for each way. Only pending rows are polled;
-        # MariaDB has no partial indexes, so the state stands in the index as well.
+        # Due orders by index range: one read of the first rows of each. Only pending rows are polled; MariaDB has no
+        # partial indexes, so the state is a column of the index as well.
         Index(
             "ix_recharge_orders_due",
             *("account", "state", "lane", "id_kind", "age_bucket", "due_at"),
@@ -99,11 +99,11 @@ class RechargeOrder(Base):
             postgresql_where=CHECKED,
             sqlite_where=CHECKED,
         ),
-        # Pending orders long past the age limit, of any account, that nobody was shown yet. Whole on SQLite: it leaves
-        # a condition that a partial index promises out of the search, and sorts then.
+        # Pending orders long past the age limit, of any account, that are not flagged yet. Not partial on SQLite, which
+        # drops a condition that a partial index guarantees from the search, and then sorts.
         Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
         Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
-        # The billing system reads what has changed since its last poll.
+        # The billing system reads what has changed since it last read.
         Index("ix_recharge_orders_changed", "updated_at", postgresql_where=NOT_PENDING, sqlite_where=NOT_PENDING),
         {**TABLE_OPTIONS, **OFTEN_VACUUMED},
     )
@@ -131,8 +131,8 @@ class RechargeOrder(Base):
     id_kind: Mapped[IdKind] = mapped_column(text_enum(IdKind, 16))
     lane: Mapped[Lane] = mapped_column(text_enum(Lane, 16))
     age_bucket: Mapped[int] = mapped_column(SmallInteger)
-    """0: no answered query polled it yet; 1 to 23: the group of its age at the last poll (only 1 where it is asked
-    about apart)."""
+    """0: no answered query polled it yet; 1 to 23: the bucket of its age at the last poll (outside lane `batch` only
+    1)."""
     suspect_group: Mapped[int | None] = mapped_column(BigInt)
     lease_token: Mapped[str | None] = mapped_column(String(32))
     check_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -149,7 +149,7 @@ class RechargeOrder(Base):
 
 
 class PlatformQuery(Base):
-    """A row per grant: what was asked, how it ended, what came of it."""
+    """A row per grant: which ids were polled, how the query ended, what it changed."""
 
     __tablename__ = "platform_queries"
     __table_args__ = (Index("ix_platform_queries_account", "account", "id"), TABLE_OPTIONS)
@@ -175,11 +175,11 @@ class PlatformQuery(Base):
     """Joined by commas, which no id contains."""
     absent_ids: Mapped[str | None] = mapped_column(LongText)
     added_items: Mapped[str | None] = mapped_column(LongText)
-    """What the answer said about ids that were not asked for, in its own words."""
+    """What the answer said about ids that were not polled, in its own words."""
 
 
 class OrderEventRow(Base):
-    """Append only: each change of an order that a person may ask about."""
+    """Append only: each change of an order that a person may want to know."""
 
     __tablename__ = "order_events"
     __table_args__ = (Index("ix_order_events_order_id", "order_id", "id"), TABLE_OPTIONS)
@@ -285,7 +285,7 @@ class AccountStateRow(Base):
 
 
 class PollScheduleRow(Base):
-    """A row per account that has taught anything: what was learned, and the prices of looks that follow."""
+    """A row per account with observations: what was learned from them, and the poll schedule that follows."""
 
     __tablename__ = "poll_schedules"
     __table_args__ = (TABLE_OPTIONS,)
@@ -298,7 +298,7 @@ class PollScheduleRow(Base):
 
 
 class SettlementObservation(Base):
-    """What one transaction has seen of when orders settle: it is there until it is learned from."""
+    """What one transaction observed of when orders settle: kept until it is learned from."""
 
     __tablename__ = "settlement_observations"
     __table_args__ = (Index("ix_settlement_observations_account", "account", "id"), TABLE_OPTIONS)
@@ -319,7 +319,7 @@ class RejectedOrder(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     source: Mapped[str] = mapped_column(String(32))
-    """The task that brought it."""
+    """The task or command that sent it."""
     payload: Mapped[str] = mapped_column(LongText)
     """JSON, as it came."""
     errors: Mapped[str] = mapped_column(LongText)

@@ -19,7 +19,7 @@ from tenacity.stop import stop_base
 from worker.database.engine import make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
 
-# With the two names of SQLAlchemy that an operation needs: it knows no more of that.
+# With the two names of SQLAlchemy that an operation needs, so that it imports nothing else of it.
 __all__ = [
     "ANSWER_SECONDS",
     "Connection",
@@ -54,13 +54,13 @@ class RaceLost(Exception):
 
 
 class Database:
-    """One process's way to the database. Make it after the fork, close it at the end.
+    """One process's access to the database. Make it after the fork, close it at the end.
 
     `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
-    which loses its power cannot keep a budget's row locked.
+    that loses its power cannot keep a budget's row locked.
     `answer_seconds`: a statement during which the server says nothing for longer ends with an error that
-    `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: an index takes its
-    time. On SQLite there is no server that could keep silent: locks are bounded, and a read of a disk cannot be ended.
+    `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: to build an index
+    takes long. On SQLite there is no server that could keep silent: locks are bounded, and a disk read cannot be ended.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Repeat a transaction that may succeed later (`is_transient`), until so many seconds have passed."""
+    """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed."""
 
     def decorate(transaction: Callable[P, T]) -> Callable[P, T]:
         return _repeating(transaction, is_transient, stop_after_delay(seconds), first_wait=0.05, longest_wait=2)

@@ -1,1 +1,1 @@
-"""The decisions, free of any outside library: what an order is, when to ask, whom to poll, what to believe."""
+"""The decisions, without any outside library: what an order is, when to query, what to poll, what to believe."""

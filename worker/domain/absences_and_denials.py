@@ -1,10 +1,10 @@
 """Polled orders that an answer leaves out, or of which it says that the platform does not know them.
 
-Absence is no news, but three absences in a row lead to a query of the order's own.
+A single absence proves nothing; three in a row lead to a query of the order's own.
 
 Denials are counted apart. The first always counts; a later one counts only if the platform answered about another order
-since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, sets no order aside,
-however long it lasts.
+since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, makes no order unresolved,
+however long it does so.
 """
 
 from dataclasses import replace
@@ -27,13 +27,13 @@ DENIAL_WINDOWS = 120
 
 
 def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
-    """What it does to an asked order that an answer leaves out. `state` is the account's, before the answer."""
+    """Count the absence of a polled order that an answer leaves out. `state` is the account's, before the answer."""
     if is_excused(state, query, answer):
-        # Nor was a check that somebody asked for made in truth.
+        # A requested check was not made either: it stays.
         return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
     if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
         return _absent_alone(change, query, answer, state, now)
-    # Only an answer that holds another id shows that the platform looked.
+    # Only an answer that holds another polled id shows that the platform read the batch.
     return _absent_from_batch(change, query, now) if answer.said else change
 
 
@@ -47,7 +47,7 @@ def count_denial(
     answers_before: int,
     answers_now: int,
 ) -> Change:
-    """What it does to a polled order that an answer's item denies.
+    """Count the denial of a polled order by an item of an answer.
 
     `others_believed`: whether the same answer held a believed item of another order; `answers_before` and
     `answers_now`: the account's count of answers with a believed item, without and with this one.
@@ -55,7 +55,7 @@ def count_denial(
     order = change.after
     if order.denials and not (others_believed or answers_before > order.denial_mark):
         return change
-    # A first denial that lies ahead is the mark of a clock that was set back since.
+    # A first denial in the future means that a clock was set back since.
     first = min(order.first_denied_at or query.sent_at, query.sent_at)
     denials = order.denials + 1
     change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))
@@ -84,5 +84,5 @@ def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountSt
     change = change.then(replace(order, absences=absences, absence_mark=state.answered_with_items))
     if absences < ABSENCES_ALONE_BEFORE_GIVING_UP:
         return change
-    detail = f"asked alone, left out {absences} times in a row"
+    detail = f"polled alone, left out {absences} times in a row"
     return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, detail)

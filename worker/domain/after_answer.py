@@ -1,4 +1,4 @@
-"""What a readable answer does: to each order of its query, and to what is known of the account."""
+"""What a readable answer changes: each order of its query, and what is known of the account."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from worker.domain.settlement import settle
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountLessons:
-    """An account after an answer, and what follows for orders that this answer does not name."""
+    """An account after an answer, and what changes for orders that this answer does not name."""
 
     state: AccountState
     reset_absences_since: int | None
@@ -45,7 +45,7 @@ def after_answer(
     now: datetime,
     rules: Rules,
 ) -> QueryEffects:
-    """Decide what an answer does.
+    """Decide what an answer changes.
 
     `orders` are rows of the account as they stand now: all that were polled, and all that an item names besides.
     `schedule` says when an order that is still open is due again.
@@ -67,7 +67,7 @@ def after_answer(
 
 
 def decide(order: Order, context: AnswerContext) -> Change:
-    """What an answer does to one order: the first of these cases that applies."""
+    """What an answer changes of one order: the first of these cases that applies."""
     if not context.query.holds(order):
         return _only_record(order, context)
     if names_no_order(context.query, context.answer):
@@ -78,7 +78,7 @@ def decide(order: Order, context: AnswerContext) -> Change:
 
 
 def _only_record(order: Order, context: AnswerContext) -> Change:
-    """Of an order that is not the query's, or no longer: a contradiction is shown, anything else is recorded."""
+    """The query does not hold the order, or no longer: show a contradiction, record anything else."""
     query, reports = context.query, context.items.get(order.id, ())
     unchanged = Change(before=order, after=order)
     if order.id in context.contradictions or not reports:
@@ -90,9 +90,9 @@ def _only_record(order: Order, context: AnswerContext) -> Change:
 
 
 def _leave_due_as_before(order: Order, context: AnswerContext) -> Change:
-    """The answer to a batch names none of its orders. None was polled in truth: each is due as before, however old."""
-    group = bucket_at(order.submitted_at, order.queried_at, context.rules)
-    after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=group)
+    """The answer to a batch names none of its orders, so it polled none: each is due as before, however old."""
+    bucket = bucket_at(order.submitted_at, order.queried_at, context.rules)
+    after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=bucket)
     return _cleared(order, after, context)
 
 
@@ -117,22 +117,22 @@ def _apply_items(order: Order, context: AnswerContext) -> Change:
 
 
 def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
-    """The answer leaves the order out; an item of another order may still contradict it."""
+    """The answer leaves the order out; an item of another order may still flag a contradiction."""
     query, answer = context.query, context.answer
     change = count_absence(_polled(order, context), query, answer, context.state, context.now)
     change = _flag_contradiction(change, context)
-    # A platform that answers one order a query has said nothing of the others, however old they are. Three absences
-    # lead to a query about the order alone, so this ends.
+    # A platform that answers one order a query says nothing about the others, however old they are. Three absences
+    # lead to a query of the order's own, so this ends.
     answers_one_of_many = len(answer.said) == 1 and not query.is_alone
     return change if answers_one_of_many else _give_up_if_too_old(change, context)
 
 
 def _polled(order: Order, context: AnswerContext) -> Change:
-    """The marks that any answered query leaves on an order that it polled."""
+    """What any answered query changes on an order that it polled."""
     query, now, rules = context.query, context.now, context.rules
-    # Compared with what stood there at the grant, not with a time: a clock may have been ahead at the request.
-    served = {polled.id: polled.check_requested_at for polled in query.orders}
-    is_wanted_again = order.check_requested_at is not None and order.check_requested_at != served[order.id]
+    # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.
+    checks_at_grant = {polled.id: polled.check_requested_at for polled in query.orders}
+    is_wanted_again = order.check_requested_at is not None and order.check_requested_at != checks_at_grant[order.id]
     after = replace(
         order.out_of_suspicion(),
         lease_token=None,
@@ -146,7 +146,7 @@ def _polled(order: Order, context: AnswerContext) -> Change:
 
 
 def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
-    """The change of an order whose query was answered: a suspect is free, and its events say so."""
+    """The change of an order whose query was answered; a suspect is cleared, with an event."""
     change = Change(before=order, after=after)
     if not order.lane.is_suspect:
         return change
@@ -155,7 +155,7 @@ def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
 
 
 def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
-    """Show to a person that an item which speaks of another order gives it this one's id."""
+    """Flag the order where an item of another order carries this order's id."""
     contradiction = context.contradictions.get(change.after.id)
     if contradiction is None:
         return change
@@ -165,7 +165,7 @@ def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
 
 
 def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
-    detail = "asked past the age limit, without a result"
+    detail = "polled past the age limit, without a result"
     return give_up_if_too_old(change, context.query, context.now, context.rules, detail)
 
 
@@ -192,7 +192,7 @@ def _count_answer(context: AnswerContext) -> AccountState:
 
 
 def _backed_off_since(state: AccountState, query: Query) -> bool:
-    """Whether the back-off began after the query was sent: then its answer is older news, of another slot."""
+    """Whether the back-off began after the query was sent: with several slots, another query failed meanwhile."""
     if state.backoff_until is None:
         return False
     return state.backoff_until - timedelta(seconds=state.backoff_seconds) > query.sent_at

@@ -1,4 +1,4 @@
-"""What a query does that ended without an answer: to the account, and to the orders that may be the cause."""
+"""What a query failure changes: the account, and the orders that may be the cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,16 +24,16 @@ UNAVAILABLE_BEFORE_SUSPICION = 10
 FAILURES_ALONE_BEFORE_GIVING_UP = 3
 
 _CONFIGURATION_CODE = "-205"
-# Statuses of a platform or a gateway that takes no query at the moment. Any other may be drawn by an id's characters.
+# Statuses of a platform or a gateway that takes no query at the moment. An id's characters may cause any other status.
 _UNAVAILABLE_STATUSES = frozenset({401, 429, 503})
 _TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate limit")
 
 
 class QueryFailureKind(Enum):
-    """The ends that are told apart, beyond the outcome that the query's row shows."""
+    """The kinds of failure that are handled differently: finer than the outcome in the query's row."""
 
     REFUSED = "the platform refused the batch"
-    TOO_FREQUENT = "the platform says that it is asked too often"
+    TOO_FREQUENT = "the platform says that it is queried too often"
     CONFIGURATION = "the platform refuses the application"
     UNREADABLE = "malformed, timeout or an HTTP status: perhaps the batch's fault"
     UNAVAILABLE = "HTTP 401, 429 or 503: hardly the batch's fault"
@@ -42,16 +42,16 @@ class QueryFailureKind(Enum):
 
 
 MAKE_SUSPECTS = frozenset({QueryFailureKind.REFUSED, QueryFailureKind.UNREADABLE, QueryFailureKind.UNAVAILABLE})
-"""The ends that make suspects of their orders: at once, the second time in a row, or the tenth."""
+"""The kinds that make suspects of their orders: at once, the second time in a row, or the tenth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureContext:
-    """A query that failed, how, and what is known of its account then."""
+    """A failed query, its kind of failure, and its account at that time."""
 
     query: Query
     error: QueryError
-    end: QueryFailureKind
+    kind: QueryFailureKind
     state: AccountState
     """The account's, before the failure."""
     schedule: PollSchedule
@@ -60,7 +60,7 @@ class FailureContext:
 
 
 def failure_kind_of(error: QueryError) -> QueryFailureKind:
-    """Which end an error is."""
+    """The kind of failure that an error is."""
     match error:
         case Refused():
             message = (error.status_msg or "").casefold()
@@ -90,9 +90,9 @@ def after_query_failure(
     rules: Rules,
     jitter: float,
 ) -> QueryEffects:
-    """Decide what a failed query does. `orders` are the asked rows as they stand now; `jitter` is from 0 to 1."""
-    end = failure_kind_of(error)
-    context = FailureContext(query=query, error=error, end=end, state=state, schedule=schedule, now=now, rules=rules)
+    """Decide what a failed query changes. `orders` are the polled rows as they stand now; `jitter` is from 0 to 1."""
+    kind = failure_kind_of(error)
+    context = FailureContext(query=query, error=error, kind=kind, state=state, schedule=schedule, now=now, rules=rules)
     suspected: list[Change] = []
     spared: list[Change] = []
     for order in orders:
@@ -102,15 +102,15 @@ def after_query_failure(
     return QueryEffects(
         state=_account_after(context, jitter),
         changes=(*spared, *_suspect(suspected, context)),
-        tightens_slot=end in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
-        backs_off_whole_sid=end is QueryFailureKind.TOO_FREQUENT,
+        tightens_slot=kind in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
+        backs_off_whole_sid=kind is QueryFailureKind.TOO_FREQUENT,
     )
 
 
 def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
     """What a failure does to one order: the order as it is then, due as before, and whether it becomes a suspect."""
     order = context.query.as_before(order)
-    match context.end:
+    match context.kind:
         case QueryFailureKind.REFUSED:
             return order, True
         case QueryFailureKind.UNREADABLE:
@@ -124,22 +124,22 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
 
 
 def _account_after(context: FailureContext, jitter: float) -> AccountState:
-    error, end, rules, now = context.error, context.end, context.rules, context.now
-    state = count_failure(context.state, context.query) if end in MAKE_SUSPECTS else context.state
-    if end is QueryFailureKind.UNSENT:
+    error, kind, rules, now = context.error, context.kind, context.rules, context.now
+    state = count_failure(context.state, context.query) if kind in MAKE_SUSPECTS else context.state
+    if kind is QueryFailureKind.UNSENT:
         return state
-    if end is QueryFailureKind.REFUSED:
+    if kind is QueryFailureKind.REFUSED:
         state = replace(state, refusals_in_row=state.refusals_in_row + 1)
         if state.refusals_in_row >= REFUSALS_BEFORE_BACKOFF:
             state = back_off(state, rules, now, jitter=jitter)
     else:
         state = replace(state, refusals_in_row=0)
-        if end is not QueryFailureKind.CONFIGURATION:
+        if kind is not QueryFailureKind.CONFIGURATION:
             retry_after = error.retry_after if isinstance(error, HttpError) else None
             state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0)
-    # Whatever ends come after a -205: one order every 15 windows, until a success.
-    asks_rarely = end is QueryFailureKind.CONFIGURATION or state.configuration_refused
-    return wait_for_configuration(state, rules, now) if asks_rarely else state
+    # After a -205, whatever fails next: one order every 15 windows, until a success.
+    queries_rarely = kind is QueryFailureKind.CONFIGURATION or state.configuration_refused
+    return wait_for_configuration(state, rules, now) if queries_rarely else state
 
 
 def _suspect(changes: Sequence[Change], context: FailureContext) -> list[Change]:
@@ -163,19 +163,19 @@ def _as_group(changes: Sequence[Change], group: int, context: FailureContext) ->
 
 def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) -> Change:
     after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
-    if context.end is QueryFailureKind.UNAVAILABLE:
-        # It takes ten more of them to halve the group, or to count against a lone order.
+    if context.kind is QueryFailureKind.UNAVAILABLE:
+        # Ten more of these failures halve the group, or count against a lone order.
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:
         return change.then(after)
-    event = context.query.event(change.before, after, EventKind.SUSPECTED, context.now, context.end.value)
+    event = context.query.event(change.before, after, EventKind.SUSPECTED, context.now, context.kind.value)
     return change.then(after, [event])
 
 
 def _failed_alone(change: Change, context: FailureContext) -> Change:
-    query, end, now, rules = context.query, context.end, context.now, context.rules
+    query, kind, now, rules = context.query, context.kind, context.now, context.rules
     before = change.before
-    # One that was lone already keeps its number, which tells which end made it.
+    # A lone suspect keeps its number, which shows the query that made it one.
     made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
     change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, context)
     after = replace(change.after, due_at=next_due(change.after.submitted_at, context.schedule, now, rules))
@@ -188,15 +188,15 @@ def _failed_alone(change: Change, context: FailureContext) -> Change:
         )
     change = change.then(after)
     if after.failures_alone >= FAILURES_ALONE_BEFORE_GIVING_UP:
-        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, end.value)
+        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, kind.value)
     return change
 
 
 def _others_succeeded(order: Order, context: FailureContext) -> bool:
     """Whether queries were answered since the order last failed alone.
 
-    Without that the platform refuses everything, or everything by this id kind: no order's fault. Past the age limit
-    any answer counts: an account that may not ask by customParm would leave its orders pending for good.
+    Otherwise the platform refuses everything, or everything by this id kind: no order is the cause. Past the age limit
+    an answer of either id kind counts: else an account that may not query by customParm would keep its orders pending.
     """
     query, state = context.query, context.state
     if query.is_past_age_limit(order, context.rules):

@@ -1,4 +1,4 @@
-"""Which items of an answer speak of which order, which contradict each other, and what is believed of them."""
+"""Which items of an answer are about which order, which contradict each other, and which are believed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ _NO_PROOF = "an item without customParm settles a lone order only with the order
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contradiction:
-    """Why an order settles nothing: an item that names it names another one, too."""
+    """Why an item settles nothing: it names two orders."""
 
     reason: str
     report: Report
 
     def beside(self, reports: Sequence[Report]) -> str:
-        """The reason for an order that has items of its own: with the words of the item, where it is none of them."""
+        """The reason for an order that has items of its own; quotes the contradicting item where it is none of them."""
         return self.reason if self.report in reports else f"{self.reason}, as {self.report.words} has it"
 
     @property
     def verdict(self) -> Verdict:
-        """The judgement for an order that has no item of its own."""
+        """The verdict for an order that has no item of its own."""
         return Verdict(
             effect=Effect.NONE, report=self.report, attention=Attention.CONFLICTING_ANSWER, reason=self.reason
         )
@@ -40,7 +40,7 @@ class Contradiction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerContext:
-    """An answer, the orders and the account that it is about, and what it says of each order."""
+    """An answer, its account and orders, and what it says of each order."""
 
     query: Query
     answer: Answer
@@ -49,15 +49,15 @@ class AnswerContext:
     state: AccountState
     """The account's, before the answer."""
     schedule: PollSchedule
-    """They say when an order that is still open is due again."""
+    """Says when an order that is still open is due again."""
     now: datetime
     rules: Rules
     items: Mapping[int, tuple[Report, ...]]
-    """By the id of a polled order: the items (one or more) that speak of it."""
+    """By the id of a polled order: the items (one or more) about it."""
     contradictions: Mapping[int, Contradiction]
     """By order id: the orders that share an item with another one."""
     verdicts: Mapping[int, Verdict]
-    """By the id of an order with items: the judgement on them, whether the query still holds the order or not."""
+    """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
 
     @property
     def believed(self) -> list[Order]:
@@ -66,7 +66,7 @@ class AnswerContext:
 
     @property
     def shows_knowledge(self) -> bool:
-        """Whether the answer shows that the platform knows orders: denials count beside such an answer."""
+        """Whether the answer holds a believed item: then denials in the same answer count."""
         return any(verdict.is_believed for verdict in self.verdicts.values())
 
     @property
@@ -82,7 +82,7 @@ class AnswerContext:
         )
 
     def lacks_proof(self, order: Order) -> bool:
-        """Whether nothing but its position ties an item to the order: it would be believed otherwise."""
+        """Whether the item is not believed only because nothing but its position ties it to the order."""
         return self.verdicts[order.id].reason == _NO_PROOF
 
     def _is_believed(self, order: Order) -> bool:
@@ -135,7 +135,7 @@ def read_context(
 def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable[Order]) -> dict[int, Contradiction]:
     """Which orders are named by an item whose other id belongs to another order, or would have to share a requestId.
 
-    `said` holds, by order id, the items that speak of an order; `orders` are all rows that the items name.
+    `said` holds, by order id, the items about an order; `orders` are all rows that the items name.
     """
     rows = list(orders)
     by_name = {(kind, name): order.id for order in rows for kind in IdKind if (name := order.key.id_of(kind))}
@@ -155,7 +155,8 @@ def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable
 def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, ...]]:
     items = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
     if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not items:
-        # The page does not promise that customParm comes back. The order's mobile then vouches for a lone item.
+        # The platform's page does not promise that customParm is echoed. Without it the order's mobile vouches for a
+        # lone item.
         nameless = tuple(report for report in answer.added if report.custom_parm is None)
         if nameless:
             items[query.orders[0].id] = nameless

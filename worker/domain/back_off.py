@@ -1,4 +1,4 @@
-"""How long an account waits after a query that failed: the back-off, its jitter, and what a stepped clock does."""
+"""How long an account waits after a query failure: the back-off, its jitter, and its restart after a clock step."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,13 +18,13 @@ def back_off(state: AccountState, rules: Rules, now: datetime, *, jitter: float,
     windows = min(2**state.backoff_level * (1 + jitter / 10), LONGEST_BACKOFF_WINDOWS)
     if state.configuration_refused:
         windows = LONGEST_BACKOFF_WINDOWS
-    asked_for = min(at_least, LONGEST_RETRY_AFTER_WINDOWS * rules.window_seconds)
+    requested = min(at_least, LONGEST_RETRY_AFTER_WINDOWS * rules.window_seconds)
     state = replace(state, backoff_level=min(state.backoff_level + 1, 10))
-    return _wait_at_least(state, max(windows * rules.window_seconds, asked_for), now)
+    return _wait_at_least(state, max(windows * rules.window_seconds, requested), now)
 
 
 def end_back_off(state: AccountState) -> AccountState:
-    """One success ends it, and what led to it."""
+    """One success ends the back-off and resets what it counted."""
     return replace(
         state,
         backoff_level=0,
@@ -36,23 +36,23 @@ def end_back_off(state: AccountState) -> AccountState:
 
 
 def wait_for_configuration(state: AccountState, rules: Rules, now: datetime) -> AccountState:
-    """After -205: ask for one order, every 15 windows, until a success. A longer wait stays."""
+    """After -205: query one order every 15 windows until a success. A longer wait stays."""
     state = replace(state, configuration_refused=True)
     return _wait_at_least(state, LONGEST_BACKOFF_WINDOWS * rules.window_seconds, now)
 
 
 def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
-    """A back-off that lies further ahead than its own length is the mark of a stepped clock: count it again."""
+    """Start a back-off again from now where it ends further ahead than its own length: a clock was stepped."""
     if state.backoff_until is None or state.backoff_until - now <= timedelta(seconds=state.backoff_seconds):
         return state
     return _wait(state, state.backoff_seconds, now)
 
 
 def waits(state: AccountState, now: datetime) -> bool:
-    """Whether a grant would ask nothing for the account: it is paused, or backs off."""
+    """Whether a grant would query nothing for the account: it is paused, or backs off."""
     if state.paused_at is not None:
         return True
-    # One that a stepped clock has put off is brought back by the grant.
+    # The grant restarts a back-off that a stepped clock has extended.
     return state.is_backed_off(now) and restart_stepped_backoff(state, now) == state
 
 

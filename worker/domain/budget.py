@@ -5,7 +5,7 @@ the boot clock decides alone, so no step of any clock opens or blocks the limit 
 clock does.
 
 It also holds the window that it was written with. Workers whose windows differ share a database safely, as the longest
-window holds for all: who has a longer one raises the row's, and who has a shorter one asks nothing on it.
+window holds for all: who has a longer one raises the row's, and who has a shorter one sends no query on it.
 """
 
 import math
@@ -28,7 +28,7 @@ class Permission(Enum):
     CLAMP = "clamp"
     """The wait lies further ahead than its own length: a clock was stepped. Set it to that length from now."""
     REFUSE = "refuse"
-    """The row was written with a longer window than ours: ask nothing on it, and leave it as it is."""
+    """The row was written with a longer window than ours: send no query on it, and leave it as it is."""
 
 
 def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
@@ -43,9 +43,9 @@ def may_query(slot: Slot, now: Reading, rules: Rules) -> Permission:
 
 
 def opens_in(slot: Slot, now: Reading, rules: Rules) -> float:
-    """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be brought back.
+    """Seconds until a slot is to be tried: 0 where it may carry a query now, or its wait is to be clamped.
 
-    Infinite where its window is longer than ours. Of a row that is not locked it is a hint when to lock it, and decide.
+    Infinite where its window is longer than ours. For a row that is not locked it is a hint when to lock it and decide.
     """
     match may_query(slot, now, rules):
         case Permission.WAIT:
@@ -63,8 +63,8 @@ def is_longer(one_window: float, other_window: float) -> bool:
 def raise_window(slot: Slot, rules: Rules) -> Slot:
     """The slot with our window, if that is longer: both due times and the length grow by the difference.
 
-    So it seems written at the moment at which it was, and the next query comes our window after the last one, whoever
-    made that. Boot id and token stay. To a row without a known window all of ours is added.
+    So the time of writing that the row implies stays the same, and the next query comes our window after the last one,
+    whoever sent that. Boot id and token stay. To a row without a known window all of ours is added.
     """
     if not is_longer(rules.window_seconds, slot.window_seconds):
         return slot
@@ -82,7 +82,7 @@ def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) 
     """The slot with a shorter window, on purpose: it begins with one full reservation of the longer one. A slot whose
     window is no longer than that stays as it is.
 
-    The token stays: who asked last may still tighten the slot, but not below the window that it asked with.
+    The token stays: who sent the last query may still tighten the slot, but not below the window of that query.
     """
     if not is_longer(slot.window_seconds, window_seconds):
         return slot
@@ -92,7 +92,7 @@ def lower_window(slot: Slot, now: Reading, rules: Rules, window_seconds: float) 
 
 
 def clamp(slot: Slot, now: Reading, rules: Rules) -> Slot:
-    """The slot with its wait counted anew from the database's clock as it stands. Boot id, boot time and token stay."""
+    """The slot with its wait counted again from the database's clock now. Boot id, boot time and token stay."""
     wait = _longest_wait(slot, rules)
     return replace(slot, due_at=now.database + timedelta(seconds=wait), wait_seconds=wait)
 
@@ -103,7 +103,7 @@ def reserve(now: Reading, rules: Rules, token: str) -> Slot:
 
 
 def begin(now: Reading, rules: Rules, *, longest_window_seconds: float) -> Slot:
-    """A slot seen for the first time starts with one full reservation: who knows what asked before us.
+    """A slot seen for the first time starts with one full reservation: somebody else may have sent a query just before.
 
     `longest_window_seconds`: of the other slots of its SID; its own is no shorter.
     """

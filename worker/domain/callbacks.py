@@ -1,4 +1,4 @@
-"""The platform's callbacks: how one is read, which orders it names, and what it does to them."""
+"""The platform's callbacks: how one is read, which orders it names, and what it changes."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""
 
 _TWO_ORDERS = "its requestId and customParm belong to different orders"
-_NO_ACCOUNT = "appid: is missing or unknown, and no single account can be told from the ids; send it with its appid"
+_NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
@@ -41,7 +41,7 @@ class Callback:
 
 @dataclass(kw_only=True, slots=True)
 class CallbackResult:
-    """What became of a list of callbacks."""
+    """The result of a list of callbacks."""
 
     settled: int = 0
     unchanged: int = 0
@@ -94,7 +94,7 @@ def key_in(account: str, callback: Callback) -> OrderKey:
 def apply_callbacks(
     callbacks: Sequence[tuple[int, Callback]], orders: Sequence[Order], app_ids: Mapping[str, str], now: datetime
 ) -> CallbackResult:
-    """Decide what a list of callbacks does, one after the other, to all orders that they can name.
+    """Decide what a list of callbacks changes, one after the other. `orders` are all that they can name.
 
     `callbacks` are (index in the list, callback); `app_ids` are the configured accounts, with the app id of each.
     """
@@ -144,13 +144,13 @@ class CallbackMatcher:
 
     @property
     def changes(self) -> list[Change]:
-        """All orders, with what was done to them so far."""
+        """All orders, with their changes so far."""
         return list(self._changes.values())
 
     def account_of(self, callback: Callback) -> str | None:
-        """The account of a callback, None where that cannot be told."""
+        """The account of a callback; None where it is ambiguous."""
         possible = callback.accounts(self._app_ids)
-        # Who knows the order is looked up only where that decides.
+        # The accounts that know the order are looked up only where that decides.
         known = {a for a in possible if self.orders_of(key_in(a, callback))} if len(possible) > 1 else ()
         return account_of(callback, self._app_ids, known)
 

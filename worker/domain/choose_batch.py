@@ -1,6 +1,6 @@
 """What an account's next slot is spent on: which kind of query, and which orders it carries.
 
-The orders of a batch are those whose look is worth most (`worker.domain.scheduling`); each says why it was taken.
+A batch holds the orders of highest poll priority (`worker.domain.scheduling`); each has the reason why it was picked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from worker.domain.scheduling.poll_schedule import PollSchedule
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
 LONE_SUSPECT_EVERY = 5
-"""A lone suspect gets at least every fifth slot of suspects while it waits."""
+"""Lone suspects get at least every fifth slot of suspects while they wait."""
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""
 
@@ -33,13 +33,13 @@ def choose(
 ) -> Choice | None:
     """Choose what the account's next slot is spent on, out of its due orders; None where nothing is due.
 
-    The pages that were read may overlap: an order that is among the candidates twice counts once.
+    The pages may overlap: an order that was read twice counts once.
     """
     if not candidates:
         return None
     candidates = each_once(candidates)
     waiting: dict[Work, list[Candidate]] = {}
-    # By runs: they come in the order of their ways, and to look each up takes longer than all the rest.
+    # By runs of one index range: a lookup for each candidate would take longer than all the rest.
     for (lane, id_kind), alike in groupby(candidates, key=attrgetter("lane", "id_kind")):
         waiting.setdefault(_work_of(lane, id_kind, state, now, rules), []).extend(alike)
     if state.one_item_mode:
@@ -53,12 +53,12 @@ def choose(
 
 
 def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Candidates without those that were read twice, in the order of the first reading."""
+    """The candidates without duplicates, in the order in which they were first read."""
     return list({candidate.order_id: candidate for candidate in candidates}.values())
 
 
 def spend(state: AccountState, choice: Choice, now: datetime, rules: Rules) -> AccountState:
-    """The account's state once a slot was granted for a choice."""
+    """The account's state after a slot was granted for a choice."""
     state = replace(state, turn=state.turn + 1)
     if choice.is_batch_retry:
         state = replace(state, batch_retry_at=now + rules.windows(BATCH_RETRY_WINDOWS))
@@ -93,7 +93,7 @@ def _retry_batch(
     now: datetime,
     rules: Rules,
 ) -> Choice | None:
-    """In one-item mode: a batch, where it is time to try one and there are orders enough to learn from it."""
+    """In one-item mode: a batch, where one is to be tried again and at least two orders are due for it."""
     if Work.BATCH not in waiting or (state.batch_retry_at is not None and state.batch_retry_at > now):
         return None
     choice = _choose_batch(waiting[Work.BATCH], state, schedule, now, rules)
@@ -103,7 +103,7 @@ def _retry_batch(
 def _choose_batch(
     waiting: Sequence[Candidate], state: AccountState, schedule: PollSchedule, now: datetime, rules: Rules
 ) -> Choice:
-    """The batch of the id kind that is worth most; but a kind that waits gets at least every fifth batch."""
+    """The batch with the highest sum of priorities; but an id kind that waits gets at least every fifth batch."""
     limit = 1 if state.configuration_refused else rules.batch_size
     of_kind = {kind: some for kind in IdKind if (some := [each for each in waiting if each.id_kind is kind])}
     priority = partial(priority_of, schedule=schedule, now=now)
@@ -119,13 +119,15 @@ def _choose_batch(
         kind = max(overdue, key=passed_over.__getitem__)
     else:
         kind = max(sorted(batches), key=lambda kind: sum(pick.priority for pick in batches[kind]))
-    # More of the other kind might make its batch worth more.
-    more = tuple((kind, group) for kind in sorted(of_kind) for group in exhausted(of_kind[kind], batches[kind], limit))
+    # With more candidates the batch of the other kind may have the higher sum.
+    more = tuple(
+        (kind, bucket) for kind in sorted(of_kind) for bucket in exhausted(of_kind[kind], batches[kind], limit)
+    )
     return Choice(work=Work.BATCH, id_kind=kind, picks=batches[kind], exhausted=more)
 
 
 def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choice:
-    """A group of two and more first: it keeps innocent orders from their batches. A lone one every fifth time."""
+    """The oldest group of two or more, since it may hold good orders. Every fifth time a lone suspect."""
     groups = [each for each in suspects if each.lane is Lane.SUSPECT]
     lone = [each for each in suspects if each.lane is Lane.LONE_SUSPECT]
     is_turn_of_lone = state.suspect_turns % LONE_SUSPECT_EVERY == LONE_SUSPECT_EVERY - 1
@@ -136,8 +138,8 @@ def _choose_suspects(suspects: Sequence[Candidate], state: AccountState) -> Choi
 
 
 def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
-    # Checks that somebody asked for go first every second time, as they fill at most half a batch. Singles may own but
-    # every tenth turn, so the tens are counted, too.
+    # Requested checks go first every second time, as they fill at most half a batch. Where batches and suspects wait,
+    # singles own every tenth turn only: without the tens they would always meet the same parity.
     checks_first = (state.turn + state.turn // 10) % 2 == 0
 
     def rank(candidate: Candidate) -> tuple[bool, datetime, int]:

@@ -18,7 +18,7 @@ Listed = Sequence[tuple[int, object, Submission]]
 
 @dataclass(kw_only=True, slots=True)
 class EnqueueResult:
-    """What became of a list of submissions."""
+    """The result of a list of submissions."""
 
     accepted: list[int] = field(default_factory=list)
     """The indexes of what is new."""
@@ -33,15 +33,15 @@ class EnqueueResult:
 
 
 def insertion_order(key: OrderKey) -> tuple[str, str, str]:
-    """Where an order stands among those of its list when they are inserted.
+    """The sort key for inserting the orders of a list.
 
-    Two lists that share orders lock them in the same order, and cannot deadlock over the unique indexes.
+    Two lists that share orders insert them in the same order, and cannot deadlock over the unique indexes.
     """
     return (key.account, key.request_id or "", key.custom_parm or "")
 
 
 def names_an_id_twice(submissions: Listed) -> bool:
-    """Whether two submissions of a list share an id: then what becomes of one depends on the other."""
+    """Whether two submissions of a list share an id: then the result of one depends on the other."""
     keys = [submission.key for _, _, submission in submissions]
     ids = [(key.account, "r", key.request_id) for key in keys if key.request_id is not None]
     ids += [(key.account, "c", key.custom_parm) for key in keys if key.custom_parm is not None]
@@ -79,9 +79,9 @@ def differences(order: Order, submission: Submission) -> tuple[str, ...]:
 
 
 def fill_in(order: Order, submission: Submission) -> Order:
-    """The order with what its row lacked and a submission gives; nothing is overwritten.
+    """The order with the fields that its row lacked and a submission holds; nothing is overwritten.
 
-    An amount that is expected only now is compared with what was charged meanwhile, as it would have been before.
+    An expected amount that comes after the order has succeeded is compared with the amount that was charged.
     """
     filled = replace(
         order.with_request_id(submission.key.request_id),
@@ -96,7 +96,7 @@ def fill_in(order: Order, submission: Submission) -> Order:
 
 
 def after_insertion(submissions: Listed, inserted: Collection[OrderKey]) -> tuple[EnqueueResult, Listed]:
-    """The result so far where all that was unknown is inserted already, and the submissions that are left.
+    """The result where the unknown orders are inserted already, and the submissions that are left.
 
     `inserted` are the keys of the new rows; no id is named twice by the submissions.
     """

@@ -1,4 +1,4 @@
-"""When polling an order stops: a person decides. An answer or a callback still settles it."""
+"""When polling an order stops and a person decides. An answer or a callback may still settle it."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ def give_up(change: Change, attention: Attention, query: Query, now: datetime, d
 
 
 def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules, detail: str) -> Change:
-    """Make a pending order unresolved, if the query was sent when the order was past the age at which asking stops."""
+    """Make a pending order unresolved, if the query was sent when the order was past the age limit."""
     order = change.after
     if order.state is not OrderState.PENDING or not query.is_past_age_limit(order, rules):
         return change

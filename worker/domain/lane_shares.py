@@ -1,11 +1,11 @@
-"""Whose turn a slot is: which account's, and there batches, suspects, or orders that are asked one by one."""
+"""Whose turn a slot is: which account's, and whether batches, suspects or orders that are polled alone get it."""
 
 from collections.abc import Collection, Iterator, Sequence
 
 from worker.domain.records.queries import Work
 
 # Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
-# up to 99 innocent orders from their batches, so it gets all that the rule allows.
+# up to 99 good orders out of their batches, so suspects get all that the rule allows.
 _PATTERN = (
     Work.BATCH,
     Work.SUSPECTS,
@@ -19,9 +19,9 @@ _PATTERN = (
     Work.SUSPECTS,
 )
 
-# Who takes a slot whose owner has no work. Batches take first, and suspects take none while a single waits: five of ten
-# are the most they get.
-_HEIRS = {
+# Who takes a slot whose owner has no work. Batches come first, and suspects take none while a single waits: they get
+# five of ten at most.
+_SUBSTITUTES = {
     Work.BATCH: (Work.SINGLE, Work.SUSPECTS),
     Work.SUSPECTS: (Work.BATCH, Work.SINGLE),
     Work.SINGLE: (Work.BATCH, Work.SUSPECTS),
@@ -31,7 +31,7 @@ _HEIRS = {
 def next_work(turn: int, waiting: Collection[Work]) -> Work:
     """The kind of work, out of those that wait (at least one), that an account's slot number `turn` goes to."""
     owner = _PATTERN[turn % len(_PATTERN)]
-    return next(work for work in (owner, *_HEIRS[owner]) if work in waiting)
+    return next(work for work in (owner, *_SUBSTITUTES[owner]) if work in waiting)
 
 
 def accounts_in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]:

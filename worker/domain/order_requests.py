@@ -1,4 +1,4 @@
-"""What the billing system asks for by reference: which orders may be cancelled, and which may be checked."""
+"""Requests of the billing system by reference: which orders may be cancelled, and which may be checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ Reference = tuple[int, object, OrderKey]
 
 @dataclass(kw_only=True, slots=True)
 class ReferenceResult:
-    """What became of a list of references."""
+    """The result of a list of references."""
 
     changed: int = 0
     unchanged: int = 0
@@ -41,7 +41,7 @@ def cancel_all(references: Sequence[Reference], orders: Sequence[Order], now: da
 
 
 def check_all(references: Sequence[Reference], orders: Sequence[Order], now: datetime) -> ReferenceResult:
-    """Poll pending orders next. Other states are refused: whoever wants them polled reopens them first.
+    """Poll pending orders next. Orders in other states are refused: they have to be reopened first.
 
     `orders` are all that the references name.
     """

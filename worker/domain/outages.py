@@ -1,7 +1,7 @@
-"""Rows of failed queries that teach nothing about single orders: a firewall or a gateway that was down.
+"""Outages: many query failures in a row, as from a firewall, that say nothing about single orders.
 
-Ten ends in a row of the kinds that make suspects are an outage. Three answers in a row after it return the suspects
-that these ends made or halved to the batches; lone ones that failed again with a success of others in between stay.
+Ten failures in a row of the kinds that make suspects are an outage. Three answers in a row after it return the suspects
+that these failures made or halved to the batches. Lone suspects that failed again while others succeeded stay.
 """
 
 from dataclasses import replace
@@ -23,14 +23,14 @@ FAILED_AGAIN = 2
 
 
 def group_number(query_id: int, half: int) -> int:
-    """The number of a group of suspects. Two are set aside for each query: nobody else can make the same group."""
+    """The number of a group of suspects. Each query has two of its own, so no other query makes the same group."""
     return query_id * 2 + half
 
 
 def count_failure(state: AccountState, query: Query) -> AccountState:
-    """The account's state after a query that ended in a way that makes suspects."""
+    """The account's state after a query failure of a kind that makes suspects."""
     failures = state.failures_in_row + 1
-    # With several slots the queries of a row may end in another order than they began.
+    # With several slots queries may end in another order than they began.
     since = min(state.failing_since or query.id, query.id)
     state = replace(state, failures_in_row=failures, failing_since=since, answers_in_row=0)
     if failures < FAILURES_OF_AN_OUTAGE:
@@ -47,7 +47,7 @@ def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[Acco
         return state, None
     answers = min(state.answers_in_row + 1, ANSWERS_AFTER_AN_OUTAGE)
     returned_at = state.suspects_returned_at
-    # A time ahead is the mark of a clock that was set back since.
+    # A time in the future means that a clock was set back since.
     is_too_soon = returned_at is not None and now - rules.windows(RETURN_WINDOWS) < returned_at <= now
     if answers < ANSWERS_AFTER_AN_OUTAGE or is_too_soon:
         return replace(state, answers_in_row=answers), None
@@ -57,9 +57,9 @@ def count_answer(state: AccountState, now: datetime, rules: Rules) -> tuple[Acco
 
 
 def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> Change:
-    """A suspect of an outage, back among the others. `query` is the one whose answer showed that it is over."""
-    group = bucket_at(order.submitted_at, order.queried_at, rules)
-    after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=group)
+    """Return a suspect of an outage to the batches. `query` is the one whose answer showed that the outage is over."""
+    bucket = bucket_at(order.submitted_at, order.queried_at, rules)
+    after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=bucket)
     detail = "the platform answers again: its failures said nothing of single orders"
     event = query.event(order, after, EventKind.CLEARED, now, detail)
     return Change(before=order, after=after, events=(event,))

@@ -1,7 +1,7 @@
-"""How a platform answers queries about several orders, as far as it is learned: the documentation does not say.
+"""How a platform answers queries of several orders, as learned from its answers: the documentation does not say.
 
 *One item.* A platform that answers only the first order of a batch would make all others appear absent. Three such
-batches in a row raise the suspicion, and one query about an order that was left out decides it.
+batches in a row raise the suspicion, and one query of an order that was left out decides it.
 
 *Echoes.* Whether answers name orders by customParm, and so whether batches by customParm are safe. It is learned from
 items that were believed, in answers to queries by customParm, and it can end: a platform may stop, or may echo only
@@ -21,14 +21,14 @@ from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
 
 FEWEST_IDS_AS_EVIDENCE = 5
-"""A batch of fewer ids that is answered with one item tells nothing."""
+"""A batch of fewer ids that is answered with one item proves nothing."""
 STREAK_BEFORE_PROBE = 3
 EMPTY_BATCHES_BEFORE_ENDING = 3
 """So many batches by customParm in a row without an item end the belief that it is echoed."""
 
 
 def is_one_item_answer(query: Query, answer: Answer) -> bool:
-    """Whether an answer may be a one-item platform's: one item for a batch that is large enough to tell."""
+    """Whether an answer may be a one-item platform's: one item for a batch that is large enough as evidence."""
     return len(query.orders) >= FEWEST_IDS_AS_EVIDENCE and answer.item_count == 1
 
 
@@ -42,7 +42,7 @@ def learn_one_item(
 ) -> tuple[AccountState, int | None]:
     """What an answer teaches about one-item platforms.
 
-    Returns the account's state, and the query from which on the one-item answers' absences are to be forgiven, if any.
+    Returns the account's state, and the query from which on the absences of one-item answers are to be reset, if any.
     """
     if answer.item_count >= 2:
         return _no_suspicion(replace(state, one_item_mode=False, batch_retry_at=None)), None
@@ -62,10 +62,10 @@ def learn_one_item(
 def with_probe(
     changes: Iterable[Change], state: AccountState, query: Query, answer: Answer, now: datetime
 ) -> Iterator[Change]:
-    """The changes of a one-item answer, with one of the orders that it left out to be asked alone, soon.
+    """The changes of a one-item answer, where one of the orders that it left out is to be polled alone, soon.
 
-    `state` is the account's after the answer. Every third batch of the streak names another: the first may have been
-    settled by its callback meanwhile.
+    `state` is the account's after the answer. Every third batch of the streak picks another order: a callback
+    may have settled the one before.
     """
     streak = state.one_item_streak
     is_wanted = is_one_item_answer(query, answer) and streak > 0 and streak % STREAK_BEFORE_PROBE == 0
@@ -73,7 +73,7 @@ def with_probe(
     for change in changes:
         if is_wanted and change.after.id in left_out and query.holds(change.before):
             is_wanted = False
-            # Marked like a check that somebody asked for: it is not to wait behind all other orders asked one by one.
+            # Marked like a requested check: it must not wait behind all other orders that are polled one by one.
             probe = replace(
                 change.after, lane=Lane.ALONE, absences=0, absence_mark=0, due_at=now, check_requested_at=now
             )
@@ -84,7 +84,7 @@ def with_probe(
 
 
 def names_no_order(query: Query, answer: Answer) -> bool:
-    """Whether an answer to a batch by customParm names none of its orders: then none of them was polled in truth."""
+    """Whether an answer to a batch by customParm names none of its orders: then it polled none of them."""
     return query.id_kind is IdKind.CUSTOM_PARM and not query.is_alone and not answer.said
 
 

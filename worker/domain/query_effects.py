@@ -1,4 +1,4 @@
-"""What the end of a query changes."""
+"""What an answer or a query failure changes."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from worker.domain.scheduling.learning import Observations
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryEffects:
-    """What the end of a query changes."""
+    """What an answer or a query failure changes: the account, the orders, the slot, and the observations."""
 
     state: AccountState
     changes: tuple[Change, ...] = ()
@@ -18,13 +18,13 @@ class QueryEffects:
     backs_off_whole_sid: bool = False
     """Whether every account of the account SID backs off."""
     reset_absences_since: int | None = None
-    """From this query on, what one-item answers of the account left out was not absent, and is due at once."""
+    """From this query on, orders that one-item answers of the account left out were not absent, and are due at once."""
     return_suspects: tuple[int, int] | None = None
     """The first and the last group of suspects that an outage made, which go back to the batches."""
     absent: int = 0
-    """How many asked orders the answer left out."""
+    """How many polled orders the answer left out."""
     pending: int = 0
-    """How many asked orders it spoke of that are not final afterwards."""
+    """How many polled orders have an item and are not final afterwards."""
     observations: Observations = field(default_factory=Observations)
     """What the answer teaches about when orders settle."""
 

@@ -1,4 +1,4 @@
-"""What a verdict does to its order: the only place where an order becomes final."""
+"""What a verdict changes of its order. Only here does an order become final."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,14 +11,14 @@ from worker.domain.verdicts import Effect, Verdict
 
 _STATE = {Effect.SUCCEEDED: OrderState.SUCCEEDED, Effect.FAILED: OrderState.FAILED}
 
-# What a result explains: each of these says only that a result was missing so far.
+# A result removes these reasons: each says only that a result was missing.
 _EXPLAINED_BY_A_RESULT = frozenset(
     {Attention.UNKNOWN_STATUS, Attention.UNKNOWN_TO_PLATFORM, Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Hearing:
+class _SourcedVerdict:
     """A verdict, with where it came from and when."""
 
     verdict: Verdict
@@ -27,7 +27,7 @@ class _Hearing:
     query_id: int | None
 
     def change(self, before: Order, after: Order, kind: EventKind) -> Change:
-        """The change of an order, with the item's own words."""
+        """A change of the order, with an event that holds the item as JSON."""
         report, reason = self.verdict.report, self.verdict.reason
         event = OrderEvent(
             order_id=before.id,
@@ -47,21 +47,21 @@ class _Hearing:
 
 def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, query_id: int | None = None) -> Change:
     """Apply a verdict. A final or cancelled order never changes its state, traffic_sts, remark or ori_amount."""
-    hearing = _Hearing(verdict=verdict, source=source, now=now, query_id=query_id)
+    sourced = _SourcedVerdict(verdict=verdict, source=source, now=now, query_id=query_id)
     if verdict.effect is Effect.NONE:
-        change = hearing.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
+        change = sourced.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
         return poll_again_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
     if not order.state.may_settle:
-        return _compare_with_final(order, hearing)
+        return _compare_with_final(order, sourced)
     if verdict.effect is Effect.DUE_NOW:
-        change = hearing.change(order, order, EventKind.NOT_BELIEVED)
+        change = sourced.change(order, order, EventKind.NOT_BELIEVED)
         return poll_again_now(change, now) if order.state is OrderState.PENDING else change
     named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
-        heard = replace(named.not_denied(), **_said(verdict))
-        is_news = heard != order
-        return hearing.change(order, heard, EventKind.REPORTED) if is_news else Change(before=order, after=order)
-    return hearing.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
+        reported = replace(named.not_denied(), **_said(verdict))
+        is_new = reported != order
+        return sourced.change(order, reported, EventKind.REPORTED) if is_new else Change(before=order, after=order)
+    return sourced.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
 
 
 def poll_again_now(change: Change, now: datetime) -> Change:
@@ -73,7 +73,7 @@ def poll_again_now(change: Change, now: datetime) -> Change:
 
 
 def _said(verdict: Verdict) -> dict[str, Any]:
-    """The fields of an order that take over what was said and believed."""
+    """The order's fields that take the values of a believed item."""
     return {
         "traffic_sts": verdict.report.status,
         "remark": verdict.report.remark,
@@ -99,25 +99,25 @@ def _shown_to_a_person(order: Order, attention: Attention | None) -> Order:
     return replace(order, attention=gravest(order.attention, attention))
 
 
-def _compare_with_final(order: Order, hearing: _Hearing) -> Change:
-    if not _contradicts(order, hearing.verdict):
-        return hearing.change(order, order, EventKind.IGNORED)
-    return hearing.change(order, _shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
+def _compare_with_final(order: Order, sourced: _SourcedVerdict) -> Change:
+    if not _contradicts(order, sourced.verdict):
+        return sourced.change(order, order, EventKind.IGNORED)
+    return sourced.change(order, _shown_to_a_person(order, Attention.LATE_CONFLICT), EventKind.CONTRADICTED)
 
 
 def _contradicts(order: Order, verdict: Verdict) -> bool:
     if verdict.effect is Effect.PENDING:
         return False
-    # A success whose amount is still to be asked for is a result, too.
+    # A success whose amount is still missing is a result, too.
     result = OrderState.SUCCEEDED if verdict.effect is Effect.DUE_NOW else _STATE[verdict.effect]
     if order.state is not result:
         return True
-    # A failed order may be told without its amount: then nothing was charged.
+    # A failed order may be reported without an amount: then nothing was charged.
     return verdict.amount is not None and verdict.amount != (order.ori_amount or 0)
 
 
 def _attention_left(order: Order, verdict: Verdict) -> Attention | None:
-    """What an earlier reason to look leaves, once the order settles."""
+    """The attention reason that stays once the order settles."""
     if order.attention in _EXPLAINED_BY_A_RESULT:
         return None
     if order.attention is Attention.MOBILE_MISMATCH and verdict.report.mobile:

@@ -1,4 +1,4 @@
-"""What the billing system sends: orders and references, checked field by field; and what is kept of refused input."""
+"""Orders and references as the billing system sends them, checked field by field; and what is kept of refused input."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -52,9 +52,9 @@ def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, 
 def read_items(
     items: object, what: str, read: Callable[[object], Item | tuple[str, ...]]
 ) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
-    """Check each item of a task's list: (index, payload, what it means) of the good ones, the refusals of the others.
+    """Check each item of a task's list: (index, payload, read item) of the good ones, the rejections of the others.
 
-    `read` returns an item's meaning, or the tuple of its faults.
+    `read` returns the read item, or the tuple of its faults.
     """
     listed, refusals = read_list(items, what)
     good: list[tuple[int, object, Item]] = []
@@ -157,7 +157,7 @@ def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
         fault = "more than 5 minutes ahead" if is_ahead else "too long ago"
         faults.append(f"submitted_at: {_shown(value)} is {fault}; accepted: {_TIME_RULE}")
         return now
-    # Databases know fewer offsets than Python does.
+    # Databases accept fewer offsets than Python does.
     return time.astimezone(UTC)
 
 
@@ -166,7 +166,7 @@ def _text(value: object) -> str | None:
 
 
 def _shown(value: object) -> str:
-    # Only text is quoted: Python cannot write every number (the very long) nor every list (the very deep).
+    # Only text is quoted: Python cannot write very long numbers or very deep lists.
     return ascii(value[:60]) if isinstance(value, str) else json_type(value)
 
 
@@ -184,5 +184,5 @@ def _json(payload: object) -> str:
     try:
         return json.dumps(payload, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):
-        # Nested too deeply, or a number too long, to be written as it came: without this it would be retried for ever.
+        # Nested too deeply, or a number too long, to be written as it came: the task would be retried for ever.
         return words_of(payload)

@@ -1,4 +1,4 @@
-"""What one item is worth, for answers and callbacks alike: a final state only ever follows from positive evidence."""
+"""What one item of an answer or a callback proves: a final state follows only from positive evidence."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from worker.domain.records.reports import IdKind, Report, TrafficStatus
 
 
 class Effect(Enum):
-    """What an item does to its order, before the order's own state is looked at."""
+    """What an item does to its order, as far as that does not depend on the order's state."""
 
     NONE = "settles nothing"
     PENDING = "still recharging"
-    DUE_NOW = "ask now: a success without an amount field"
+    DUE_NOW = "poll now: a success without an amount field"
     SUCCEEDED = "recharged"
     FAILED = "not recharged"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """The judgement on what was said about one order."""
+    """The judgement on the items about one order."""
 
     effect: Effect
     report: Report
@@ -31,7 +31,7 @@ class Verdict:
     amount: Decimal | None = None
     attention: Attention | None = None
     reason: str = ""
-    """Why nothing was believed, or what a person should look at; empty where all is plain."""
+    """Why nothing was believed, or what a person should check; else empty."""
     is_due_now: bool = False
     """Whether a pending order is to be polled now, although nothing was settled."""
 
@@ -47,7 +47,7 @@ class Verdict:
 
 
 _BELIEVED = frozenset({Effect.PENDING, Effect.SUCCEEDED, Effect.FAILED})
-# Of several items for one id: how many are recorded beside the first.
+# How many of several items for one id are recorded beside the first.
 _OTHERS_SHOWN = 4
 _DENIALS = (
     *("不存在", "未找到", "查无", "无此", "没有找到", "订单号错误"),
@@ -113,7 +113,7 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
     amount = read_amount(report.ori_amount)
     if amount is None:
         if is_callback and not report.has_amount_field:
-            return Verdict(effect=Effect.DUE_NOW, report=report, reason="a success without an amount: ask for it")
+            return Verdict(effect=Effect.DUE_NOW, report=report, reason="a success without an amount: poll for it")
         return _nothing(report, Attention.CONFLICTING_ANSWER, f"1 without a readable oriAmount ({report.ori_amount!r})")
     if order.expected_amount is not None and order.expected_amount != amount:
         reason = f"charged {amount}, expected {order.expected_amount}"
@@ -124,7 +124,7 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
 
 
 def _failure(order: Order, report: Report, polled_by: IdKind | None) -> Verdict:
-    """A -1 is a failure only where the platform shows that it knows the order; else nobody knows of a refund."""
+    """A -1 is a failure only where the platform shows that it knows the order; else a refund is uncertain."""
     amount = read_amount(report.ori_amount)
     shows_number = shows_mobile(report.mobile, order.mobile)
     if not (shows_number or (amount is not None and amount > 0) or _names_other_id(order, report, polled_by)):
@@ -140,7 +140,7 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None) -> Verdict:
 
 
 def _names_other_id(order: Order, report: Report, polled_by: IdKind | None) -> bool:
-    """Whether the item names the row's id that it was not asked by; a callback has to name both.
+    """Whether the item names the order's id that it was not polled by; a callback has to name both.
 
     An echo of the id in the request proves nothing: a platform that does not know the order echoes it, too.
     """
@@ -164,7 +164,7 @@ def _denial(report: Report, polled_by: IdKind | None, reason: str) -> Verdict:
         report=report,
         attention=Attention.UNKNOWN_TO_PLATFORM,
         reason=reason,
-        # A callback may be wrong where an answer is right: the platform is asked at once.
+        # A callback may be wrong where an answer is right: the order is polled at once.
         is_due_now=polled_by is None,
     )
 

@@ -1,1 +1,1 @@
-"""What the worker does, a file for each verb: load rows, let the domain decide, save, in one visible transaction."""
+"""What the worker does, a file for each operation: load rows, let the domain decide, save, in one transaction."""

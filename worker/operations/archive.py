@@ -1,6 +1,6 @@
-"""Moving settled orders to the archive, and all of it back: a batch in a transaction.
+"""Moving settled orders to the archive, and restoring them all: a batch in each transaction.
 
-How an order is found whichever table it stands in is told in `worker.stores.archived_orders`.
+`worker.stores.archived_orders` says how an order is found in whichever table it is.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from worker.stores.archived_orders import (
 )
 
 LEAST_AGE = timedelta(days=1)
-"""Nothing younger is to be moved: an order is named most often on its first day, and no transaction lasts so long."""
+"""Nothing younger is moved: an order is named most often on its first day, and no transaction lasts so long."""
 
 _AT_ONCE = 200
 _MOVED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
@@ -26,10 +26,10 @@ _MOVED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
 
 
 def move_settled(database: Database, before: datetime, limit: int | None = None) -> Iterator[int]:
-    """Move final orders that nothing has happened to since `before`, a batch in a transaction; tells how many each.
+    """Move final orders that nothing has happened to since `before`, a batch in each transaction; yields how many.
 
-    Several at once share the work. Rows that somebody else holds locked are passed over. Raises what a transaction
-    raises that lost too many races, or whose database is away; what was told of is committed.
+    Several at once share the work. Rows that somebody else holds locked are passed over. Raises the error of a
+    transaction that lost too many races, or whose database is away; batches that were yielded are committed.
     """
     last: Position | None = None
     left = _AT_ONCE if limit is None else limit
@@ -42,13 +42,13 @@ def move_settled(database: Database, before: datetime, limit: int | None = None)
 
 
 def restore_all(database: Database, limit: int | None = None) -> Iterator[int]:
-    """Bring archived orders back, a batch in a transaction; tells how many each. Raises as `move_settled` does."""
+    """Restore archived orders, a batch in each transaction; yields how many. Raises as `move_settled` does."""
     left = _AT_ONCE if limit is None else limit
     while left > 0:
         found, restored = _restore_batch(database, min(left, _AT_ONCE))
         if not found:
             return
-        # None of those that were found, where somebody else has just brought back all of them.
+        # 0 where somebody else has just restored all that were found.
         yield restored
         left -= 0 if limit is None else restored
 
@@ -57,7 +57,7 @@ def restore_all(database: Database, limit: int | None = None) -> Iterator[int]:
 def _move_batch(database: Database, before: datetime, after: Position | None, most: int) -> tuple[Position | None, int]:
     """Move a batch; returns where it ended, None where none was left, and how many orders were moved."""
     with database.write() as connection:
-        # Found without a lock: what is locked next is judged once more, as it then stands.
+        # Found without a lock: the conditions are tested again when the rows are locked.
         found = find_settled(connection, before, _MOVED_STATES, after, most)
         if not found:
             return None, 0

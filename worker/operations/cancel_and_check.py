@@ -1,4 +1,4 @@
-"""Cancelling orders, and asking for a look at them, by reference."""
+"""Cancelling orders, and requesting checks of them, by reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime

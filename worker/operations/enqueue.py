@@ -1,4 +1,4 @@
-"""Taking orders in: one list is one transaction with a handful of statements, however long it is."""
+"""Enqueueing orders: one list is one transaction with a handful of statements, however long it is."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -33,7 +33,7 @@ from worker.stores.rejected_and_unmatched import keep_refused
 PATIENCE_SECONDS = 20.0
 """How long a task waits for a database that is away.
 
-To wait here keeps the rest of the queue at the broker. What a task gives up at once is held in memory as a retry: in a
+This wait keeps the rest of the queue at the broker. A task that gives up at once is held in memory as a retry: in a
 long outage that would become the whole queue.
 """
 
@@ -43,8 +43,8 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
     """Insert what is new, fill in what was missing, refuse what differs or cannot be read.
 
     `orders` is what a task was given, whatever it is; `app_ids` are the configured accounts. Where somebody else
-    inserts one of the orders at the same moment, the transaction is repeated, and then finds it. Once this has
-    returned, kept callbacks may wait for `result.keys`.
+    inserts one of the orders at the same moment, the transaction is repeated, and then finds it. After the return
+    kept callbacks may wait for `result.keys`.
     """
     with database.write() as connection:
         now = database.now(connection)
@@ -65,10 +65,10 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
 
 
 def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:
-    """Insert what is new in one statement that looks for nothing first, where the database can; returns its keys.
+    """Insert the new orders in one statement without a search before it, where the database can; returns their keys.
 
-    Only where no id is named twice. Where the archive knows one of those that seemed new, nothing is inserted, and all
-    are to be looked for.
+    Only where no id is named twice. Where the archive holds one of those that seemed new, nothing is inserted, and all
+    are to be searched.
     """
     if not submissions or not inserts_what_is_new(connection) or names_an_id_twice(submissions):
         return set()

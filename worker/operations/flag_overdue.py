@@ -1,7 +1,7 @@
-"""Orders that are still pending long past the age limit: found by an index of their own, and shown to a person.
+"""Orders that are still pending long past the age limit: found by an index of their own, and flagged for a person.
 
-Whatever keeps them pending (an account that is paused or no longer configured, a platform that never answers), somebody
-has to know. So all accounts of the table are looked through, not only those that this worker serves.
+Whatever keeps them pending (an account that is paused or no longer configured, a platform that never answers), a person
+has to know. So the orders of all accounts are searched, not only of those that this worker serves.
 """
 
 import time
@@ -18,11 +18,11 @@ from worker.stores.recharge_orders import save_changes
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_AT_ONCE = 200
-"""How many orders one transaction flags. Where there are more, the next tick goes on."""
+"""How many orders one transaction flags. Where there are more, the next tick continues."""
 
 
 class OverdueOrders:
-    """Flags overdue orders, so many at a time; safe to share between threads and processes."""
+    """Flags overdue orders, at most 200 at a time; safe to share between threads and processes."""
 
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class OverdueOrders:
         self._next_read = 0.0
 
     def flag_some(self) -> int:
-        """Flag up to 200 overdue orders; returns how many. Where fewer were left, the next window is waited for."""
+        """Flag up to 200 overdue orders; returns how many. Where fewer were left, it waits for the next window."""
         if time.monotonic() < self._next_read:
             return 0
         changes = self.flag()

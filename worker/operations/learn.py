@@ -1,4 +1,4 @@
-"""Learning when orders settle: notes are added, learned from an account at a time, and turned into prices of looks."""
+"""Learning when orders settle: observations are added, folded for one account at a time, and give its poll schedule."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ from worker.stores.pending_orders import count_pending, is_any_polled_alone
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_OBSERVATIONS = 3000
-"""How many notes one transaction learns from. Where there are more, the next tick goes on, and then prices."""
+"""How many rows of observations one transaction learns from. Where there are more, the next tick continues."""
 
 _MOST_KEPT = 1024
 
@@ -38,15 +38,15 @@ _kept: OrderedDict[tuple[str, Rules], tuple[datetime, PollSchedule]] = OrderedDi
 def add_observations(
     connection: Connection, observations: Mapping[str, Observations], now: datetime, rules: Rules
 ) -> None:
-    """Write what a transaction noted, by account: one insert, none where nothing was noted."""
+    """Write what a transaction observed, by account: one insert, none where nothing was observed."""
     texts = {account: observations_text(observed, rules) for account, observed in observations.items() if observed}
     poll_schedules.add_observation_texts(connection, texts, now)
 
 
 def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSchedule:
-    """The prices by which an account's orders are chosen now: those stored last, the same for everybody before.
+    """The schedule by which an account's orders are chosen now: the stored one, or before any the prior one.
 
-    To read a text of 70 KB takes a while: this process keeps what it has read.
+    To parse a text of 70 KB takes a while: this process caches what it has read.
     """
     computed_at = poll_schedules.read_account_computed_at(connection, account)
     if computed_at is None:
@@ -57,7 +57,7 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
             _kept.move_to_end((account, rules))
     if kept is not None and kept[0] == computed_at:
         return kept[1]
-    # Others may have priced again since: what is kept is kept with its own time.
+    # Another process may have computed it again since: the cache keeps the schedule with its own time.
     computed_at, text = poll_schedules.read_schedule_text(connection, account)
     schedule = read_schedule_text(text, rules) or prior_schedule(rules)
     with _lock:
@@ -69,13 +69,13 @@ def read_schedule(connection: Connection, account: str, rules: Rules) -> PollSch
 
 
 def forget_schedules() -> None:
-    """Forget what was read: for who empties a database, or sets its clock, so that the same time comes again."""
+    """Empty the cache: for tests that empty a database or set its clock back, so that the same time comes again."""
     with _lock:
         _kept.clear()
 
 
 class Learning:
-    """Keeps the prices of accounts up to date; safe to share between threads and processes."""
+    """Keeps the schedules of accounts up to date; safe to share between threads and processes."""
 
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database
@@ -83,11 +83,11 @@ class Learning:
         self._next_read = 0.0
 
     def relearn(self, accounts: Collection[str]) -> bool:
-        """Learn what was noted of one of these accounts, and price its looks: of that which was priced longest ago.
+        """Learn the observations of one of these accounts and compute its schedule: the one computed longest ago.
 
-        Returns whether there was one to price, which nobody else was busy with. Where there was none, the next window
-        is waited for before the database is asked again: most ticks cost nothing. Each note is counted once, whoever
-        dies when: it goes in the transaction that learns from it.
+        Returns whether there was such an account, not locked by another process. Where there was none, the database is
+        not read again before the next window: most ticks cost nothing. Each observation counts once, even after a
+        crash: it is deleted in the transaction that learns from it.
         """
         if time.monotonic() < self._next_read:
             return False
@@ -122,7 +122,7 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
         learned: Mapping[str, str] = {}
         if texts:
             learned = _learn(account, row.learned, texts, now, rules, _fits_one_batch(connection, account, rules))
-        # An account whose notes are not all read stays due: the next tick goes on with it.
+        # An account with more observations stays due: the next tick continues with it.
         computed_at = now if are_all else now - rules.windows(RELEARN_WINDOWS)
         poll_schedules.save_learned(connection, account, computed_at, learned)
         poll_schedules.drop_observations(connection, ids)
@@ -131,14 +131,14 @@ def _relearn(database: Database, rules: Rules, account: str) -> bool:
 
 def _fits_one_batch(connection: Connection, account: str, rules: Rules) -> bool:
     pending = count_pending(connection, account, rules.batch_size + 1)
-    # An order that is polled alone takes the slots that batches leave: they are not to come in every one.
+    # An order that is polled alone takes the slots that batches leave: batches must not take every slot.
     return is_at_most_a_batch(pending, rules) and not is_any_polled_alone(connection, account)
 
 
 def _learn(
     account: str, learned_so_far: str, texts: Sequence[str], now: datetime, rules: Rules, fits_one_batch: bool
 ) -> Mapping[str, str]:
-    """The columns that learning changes; none where it fails, so that these notes stop no other account."""
+    """The columns that learning changes; none where it fails, so that these observations stop no other account."""
     try:
         observations = Observations()
         for text in texts:
@@ -151,5 +151,7 @@ def _learn(
         schedule = schedule_of(learned, now.timestamp(), rules, fits_one_batch=fits_one_batch)
         return {"learned": learned_text(learned, rules), "schedule": schedule_text(schedule, rules)}
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        log.exception("nothing was learned of an account: its prices stay", action="learning_failed", account=account)
+        log.exception(
+            "nothing was learned of an account: its schedule stays", action="learning_failed", account=account
+        )
         return {}

@@ -1,6 +1,6 @@
-"""The rows of slots: begun where they are missing, read without a lock by ticks, their windows raised and lowered.
+"""The rows of slots: added where they are missing, read without a lock by ticks, their windows raised and lowered.
 
-Every worker raises the windows that are shorter than its own; an operator alone lowers them.
+Every worker raises the windows that are shorter than its own; only an operator lowers them.
 """
 
 import math
@@ -41,18 +41,18 @@ def raise_window_of(connection: Connection, row: SlotRow, now: Reading, rules: R
 
 
 class SlotMaintenance:
-    """Begins the rows of slots, keeps their windows up to date, and finds those that open soon."""
+    """Adds the rows of slots, keeps their windows up to date, and finds those that open soon."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
         self.longer_windows: Sequence[LongerWindow] = ()
-        """The slots on which nothing is asked, as the last call of `openings` found them."""
+        """The slots that this worker does not use, as the last call of `openings` found them."""
 
     @retry_contention
     def prepare(self, slots: Sequence[SlotKey]) -> None:
-        """Begin the rows that slots and their accounts lack."""
+        """Add the missing rows of slots and their accounts."""
         sids = {slot.account_sid for slot in slots}
         with self._database.write() as connection:
             known = read_rows(connection, sids)
@@ -67,8 +67,10 @@ class SlotMaintenance:
 
     @retry_contention
     def raise_windows(self, sids: Collection[str], *, waits: bool = True) -> None:
-        """Raise the windows of these SIDs' rows that are shorter than ours: of all rows, those of slots included that
-        only another deployment has. `waits`: for whoever holds a row; else that one stays for the next time."""
+        """Raise the windows of these SIDs' rows that are shorter than ours: other deployments' slots, too.
+
+        `waits`: whether to wait for a locked row; otherwise it is left for the next call.
+        """
         with self._database.write() as connection:
             shorter = self._shorter(read_rows(connection, sids))
             rows = lock_rows(connection, shorter, waits=waits) if shorter else []
@@ -77,10 +79,10 @@ class SlotMaintenance:
                 raise_window_of(connection, row, now, self._rules)
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
-        """The slots that may carry a query within so many seconds, as far as one look without a lock can tell.
+        """The slots that may carry a query within `within_seconds`, as far as a read without a lock shows.
 
-        A slot without a row, seen for the first time or lost in a restore, is given one and waits. A window that is
-        shorter than ours is raised: a worker that has it may have begun the row, or brought it from a backup.
+        A slot without a row, seen for the first time or lost in a restore, gets one and waits. A window that is shorter
+        than ours is raised: the row may come from a worker with that window, or from a backup.
         """
         sids = {slot.account_sid for slot in slots}
         with self._database.read() as connection:
@@ -88,7 +90,7 @@ class SlotMaintenance:
             now = read_clocks(self._database, connection, self._clock)
         own = self._rules.window_seconds
         if self._shorter(rows):
-            # Not waiting: whoever holds a row must hold up no other slot.
+            # Without waiting: a locked row must not delay other slots.
             self.raise_windows(sids, waits=False)
         windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
         self.longer_windows = [
@@ -122,7 +124,7 @@ def longest_windows(url: str, *, slots_per_sid: int) -> dict[str, float] | None:
         with database.read() as connection:
             return read_longest_windows(connection, slots_per_sid)
     except DatabaseError:
-        # A role that may not look. Where the server went away, the checks beside this one say so.
+        # The role may not read it. Where the server went away, other checks report it.
         return None
     finally:
         database.close()

@@ -1,4 +1,4 @@
-"""Reads of what is due that lock no order: the choice of the next query, its plan, and accounts with nothing due."""
+"""Reads of due orders without a lock: the choice of the next query, its plan, and accounts with nothing due."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Plan:
     choice: Choice | None
     """None where nothing is due."""
     orders: Sequence[tuple[Order, Pick | None]]
-    """In the order of the query; without a pick where a group is asked as it stands."""
+    """In the order of the query; without a pick where a group is polled whole."""
 
 
 def read_plans(database: Database, accounts: Sequence[tuple[str, str]], rules: Rules) -> tuple[list[Plan], datetime]:
@@ -70,11 +70,11 @@ def _read_plan(connection: Connection, account: str, account_sid: str, now: date
 
 
 def read_resting(database: Database, accounts: Collection[str]) -> set[str]:
-    """Those of these accounts that have nothing due, back off or are paused, as one look without a lock can tell.
+    """Those of these accounts that have nothing due, back off or are paused, as a read without a lock shows.
 
-    A hint to save work: an account without a due order has an open slot all the time, and to try for it takes a
+    A hint that saves work: an account without a due order has an open slot all the time, and each try to take it is a
     transaction with locks. A thousand such accounts, once a second each, would keep a machine busy for nothing. So one
-    statement asks for all of them. An account of which nothing is known yet is not among them.
+    statement reads all of them. An account without a row of its own is not among them.
     """
     if not accounts:
         return set()

@@ -1,4 +1,4 @@
-"""Taking callbacks in: what settles an order is applied, what names an unknown one is kept and matched later."""
+"""Recording callbacks: what settles an order is applied, what names an unknown order is kept and matched later."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ def record_callbacks(
 ) -> CallbackResult:
     """Settle what a list of callback bodies settles, keep those whose order is unknown, refuse what cannot be read.
 
-    `callbacks` is what a task was given, whatever it is. Once this has returned, `result.keys` are to be matched with
+    `callbacks` is what a task was given, whatever it is. After the return the caller matches `result.keys` with
     the kept callbacks: an order and its callback may commit at the same moment, and neither sees the other.
     """
     with database.write() as connection:

@@ -1,7 +1,7 @@
 """The grant: one short transaction that takes a slot, leases the orders and commits the query's row; then we may send.
 
-The order of its steps is the point; `worker.domain.budget` says why. A clock that is read before a lock wait is stale
-after it; a deadline that starts after the commit would let a slow grant eat into the next window.
+The order of its steps matters. The clocks are read under the slot's lock. The deadline starts before the grant: one
+that started after the commit would let a slow grant reach into the next window.
 """
 
 import uuid
@@ -35,7 +35,7 @@ def _random_token() -> str:
 
 
 class Grants:
-    """Takes slots. `new_token` draws what names a lease: it must never repeat itself."""
+    """Takes slots. `new_token` makes the token of a lease: it must never return one twice."""
 
     def __init__(
         self, database: Database, clock: Clock, rules: Rules, new_token: Callable[[], str] = _random_token
@@ -44,42 +44,39 @@ class Grants:
         self._clock = clock
         self._rules = rules
         self._new_token = new_token
-        # They take a while to compute: better now than under the lock of the first grant.
+        # Computed and cached now, as it takes a while, and not under the lock of the first grant.
         prior_schedule(rules)
 
     @retry_contention
     def take(self, slot: SlotKey) -> Query | None:
-        """Take a slot for the orders that are most worth it.
+        """Take a slot for the orders of highest priority.
 
-        None where the slot is not to be had, not yet due, or nothing is worth asking. A deadlock is retried:
-        nothing was sent yet. Once this returns a query, its reservation is committed.
+        None where the slot is locked or not yet due, or no order is due. A deadlock is retried: nothing was sent yet.
+        Once this returns a query, its reservation is committed.
         """
         rules = self._rules
         with self._database.write() as connection:
-            # Lock the slot: whoever finds it locked leaves, and nobody queues.
+            # Who finds the slot locked leaves, so nobody queues for it.
             row = lock_free_slot(connection, slot.account_sid, slot.number)
             if row is None:
                 return None
-            # Read both clocks, now that the row is locked.
+            # Under the lock: a clock that is read before a lock wait is stale.
             now = read_clocks(self._database, connection, self._clock)
-            # Decide whether the slot may carry a query.
             row = raise_window_of(connection, row, now, rules)
             permission = may_query(row.slot, now, rules)
             if permission is Permission.CLAMP:
                 save_slot(connection, row.id, clamp(row.slot, now, rules), now.database)
             if permission is not Permission.QUERY:
                 return None
-            # Choose the orders, and lock them.
             chosen = _choose_in_turn(connection, slot, row.last_account, now, rules)
             if chosen is None:
                 return None
             state, choice, orders = chosen
-            # Reserve the slot and lease the orders, past the deadline: a crash needs no sweeper, both run out.
+            # Both outlast the deadline and then run out: nothing has to clean up after a crash.
             mark_lost(connection, row.in_flight_query_id)
             query = add_query(connection, slot, state.account, choice, orders, self._new_token(), now.database)
             lease(connection, orders, query.token, now.database + timedelta(seconds=rules.reservation_seconds))
             save_slot(connection, row.id, reserve(now, rules, query.token), now.database)
-            # Save which query is under way, whose turn it was, and what the account has spent.
             mark_in_flight(connection, row.id, query.id, state.account)
             save_state(connection, spend(state, choice, now.database, rules))
             return query

@@ -1,4 +1,4 @@
-"""The write-back: what a query's end changes, in one guarded transaction that may be repeated; the query never is."""
+"""The write-back of a query's effects, in one guarded transaction that may be repeated; the query never is."""
 
 import random
 from collections.abc import Mapping
@@ -44,21 +44,20 @@ class _Locked(NamedTuple):
     now: Reading
     states: Mapping[str, AccountState]
     is_written: bool
-    """Whether this query's end was written already: its COMMIT went through, only the word of it was lost."""
+    """Whether this query's end was written already: its COMMIT succeeded, but the confirmation was lost."""
 
 
 class WriteBack:
-    """Writes the ends of queries into the database."""
+    """Writes answers and query failures into the database."""
 
     def __init__(self, database: Database, clock: Clock, rules: Rules) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
-        # While the database is away, until the lease has run out.
         self._retry = retry_until(seconds=rules.reservation_seconds)
 
     def answered(self, query: Query, answer: Answer) -> QueryEffects:
-        """Write what an answer said. Repeated while the database is away, until the lease has run out."""
+        """Write an answer. Repeated while the database is away, until the lease has run out."""
         return self._retry(self._write_answer)(query, answer)
 
     def failed(self, query: Query, error: QueryError) -> QueryEffects:
@@ -71,8 +70,8 @@ class WriteBack:
             state, now = locked.states[query.account], locked.now.database
             if locked.is_written:
                 return QueryEffects(state=state)
-            asked = [order.id for order in query.orders]
-            rows = lock_by_keys(connection, names_besides(query, answer), besides=asked)
+            polled = [order.id for order in query.orders]
+            rows = lock_by_keys(connection, names_besides(query, answer), besides=polled)
             schedule = read_schedule(connection, query.account, self._rules)
             effects = after_answer(locked.holder, answer, rows, state, schedule=schedule, now=now, rules=self._rules)
             add_observations(connection, {query.account: effects.observations}, now, self._rules)
@@ -105,7 +104,7 @@ class WriteBack:
         now = read_clocks(self._database, connection, self._clock)
         if row is not None:
             row = raise_window_of(connection, row, now, self._rules)
-        # A stale token settles nothing and moves no slot: what was said is recorded only.
+        # A stale token settles nothing and moves no slot: the answer is recorded only.
         holder = query if row is not None else replace(query, token="")
         states = lock_states(connection, query.sid_accounts)
         is_written = row is not None and row.in_flight_query_id != query.id
@@ -128,9 +127,9 @@ class WriteBack:
         return effects
 
     def _save_others(self, connection: Connection, query: Query, effects: QueryEffects, now: Reading) -> None:
-        """What an answer does to orders that it was not about."""
+        """Change orders that the query did not poll."""
         if effects.reset_absences_since is not None:
-            # What one-item answers left out was not absent: it is due at once, and asked like any other again.
+            # What one-item answers left out was not absent: it is due at once, in the batch lane.
             names = absent_ids_since(
                 connection, query, effects.reset_absences_since, fewest_orders=FEWEST_IDS_AS_EVIDENCE
             )

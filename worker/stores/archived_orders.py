@@ -1,16 +1,16 @@
-"""The archive: settled orders, moved out of `recharge_orders` whole, and brought back when somebody names them.
+"""The archive: settled orders, moved out of `recharge_orders` with their events, and restored when somebody names them.
 
-An order stands in exactly one of the two tables, and moves from one to the other in one transaction that holds its row
-locked. So whoever looks for it
-- reads both tables in one statement (`recharge_orders.find_ids`), whose snapshot shows it in one of them;
-- locks what was found, and looks in the other table for what is gone by then; who finds less than before begins again
-  (`recharge_orders.lock_by_keys`). What was in neither table is new: two that insert it meet at its unique index,
-  and nothing is moved on its first day (`worker.operations.archive`).
-PostgreSQL inserts first and looks afterwards: the unique index makes the insertion wait for a transaction that moves an
-order with one of these ids, and the look that follows (`knows_any`), for the ids that were inserted, has a snapshot of
-its own, which shows whatever that transaction has committed. Where the archive knows one, the insertion is rolled back
-before anything is waited for, so that nobody waits in a circle, and all of the list is looked for first.
-In all this READ COMMITTED is taken for granted; SQLite has one writer.
+An order is in exactly one of the two tables, and moves from one to the other in one transaction that holds its row
+locked. So a search for orders
+- reads both tables in one statement (`recharge_orders.find_ids`), whose snapshot shows an order in one of them;
+- locks what was found, and restores from the archive what is gone by then; where some are still missing, the
+  transaction is repeated (`recharge_orders.lock_by_keys`). What was in neither table is new: two transactions that
+  insert it conflict at its unique index, and no order is moved on its first day (`worker.operations.archive`).
+On PostgreSQL new orders are inserted first and searched afterwards: the unique index makes the insertion wait for a
+transaction that moves an order with one of these ids, and the search that follows (`knows_any`), for the ids that were
+inserted, has a snapshot of its own, which shows what that transaction has committed. Where the archive holds one, the
+insertion is rolled back before another lock is waited for, so that no deadlock can arise, and the whole list is
+searched before it is inserted. All this needs READ COMMITTED; SQLite has one writer.
 """
 
 import json
@@ -38,14 +38,14 @@ _MOST_EVENTS = 1000
 """An order with more of them stays: a callback that is repeated for ever would fill more than a text holds."""
 Row = dict[str, Any]
 Position = tuple[datetime, int]
-"""`updated_at` and id of an order: where it stands in the index of changes."""
-Places = Sequence[tuple[str, str, list[str]]]
-"""Ids by where to look for them: (account, column, ids)."""
+"""`updated_at` and id of an order: its position in the index of changes."""
+IdsByColumn = Sequence[tuple[str, str, list[str]]]
+"""Ids by account and column: (account, column, ids)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchivedRecord:
-    """An order as it stands in the archive."""
+    """An order in the archive."""
 
     order: Row
     """Column name to value, as `recharge_orders` had it."""
@@ -57,9 +57,9 @@ class ArchivedRecord:
 def find_settled(
     connection: Connection, before: datetime, states: Sequence[OrderState], after: Position | None, most: int
 ) -> list[Position]:
-    """Orders in these states that nothing has happened to since `before` and that nobody is to look at, without a lock.
+    """Orders in these states that have not changed since `before` and need no attention, without a lock.
 
-    So many at most, further on in the order of the index than `after`.
+    At most `most`, in the order of the index, behind `after`.
     """
     statement = (
         select(_ORDERS.c.updated_at, _ORDERS.c.id)
@@ -73,7 +73,7 @@ def find_settled(
 def lock_settled(
     connection: Connection, found: Sequence[Position], before: datetime, states: Sequence[OrderState]
 ) -> Sequence[RowMapping]:
-    """Lock and read those found orders that still fulfil the same conditions; held ones are left out."""
+    """Lock and read those found orders that still fulfil the same conditions; locked ones are left out."""
     chosen = one_of(connection, _ORDERS.c.id, [order_id for _, order_id in found])
     statement = select(_ORDERS).where(chosen, *_settled(connection, before, states)).order_by(_ORDERS.c.id)
     return connection.execute(statement.with_for_update(skip_locked=True)).mappings().all()
@@ -85,10 +85,10 @@ def first_archived(connection: Connection, most: int) -> Sequence[int]:
 
 
 def restore(connection: Connection, order_ids: Collection[int]) -> int:
-    """Bring these orders back with all their events, as they were; returns how many of them were in the archive.
+    """Restore these orders with all their events, as they were; returns how many of them were in the archive.
 
-    Raises IntegrityError where an order under one of their ids stands there already: a worker that does not know the
-    archive has taken it for new.
+    Raises IntegrityError where `recharge_orders` holds one of their ids: a worker of a release without the archive has
+    taken the order for new.
     """
     wanted = select(ARCHIVED).where(one_of(connection, ARCHIVED.c.id, order_ids)).order_by(ARCHIVED.c.id)
     records = [_read(row) for row in connection.execute(wanted.with_for_update()).mappings()]
@@ -99,16 +99,16 @@ def restore(connection: Connection, order_ids: Collection[int]) -> int:
     return len(records)
 
 
-def knows_any(connection: Connection, places: Places) -> bool:
+def knows_any(connection: Connection, wanted: IdsByColumn) -> bool:
     """Whether an archived order has any of these ids.
 
     Mostly none has, and this is one read of many ids; where nothing is archived at all, a read of one row.
     """
-    # From the end that is neither brought back nor cleared away first: gone rows are passed one by one.
+    # From the end of the index: rows at its start are restored and deleted first, and dead rows are passed one by one.
     if connection.scalar(select(ARCHIVED.c.id).order_by(ARCHIVED.c.id.desc()).limit(1)) is None:
         return False
-    looks = [ids_of(connection, ARCHIVED, column, ids, account=account, most=1) for account, column, ids in places]
-    return bool(found_by(connection, looks))
+    reads = [ids_of(connection, ARCHIVED, column, ids, account=account, most=1) for account, column, ids in wanted]
+    return bool(found_by(connection, reads))
 
 
 def read_archived(connection: Connection, condition: ColumnElement[bool]) -> list[ArchivedRecord]:
@@ -119,14 +119,14 @@ def read_archived(connection: Connection, condition: ColumnElement[bool]) -> lis
 
 def _settled(connection: Connection, before: datetime, states: Sequence[OrderState]) -> list[ColumnElement[bool]]:
     conditions: list[Any] = [
-        # In the index's own words, or it is not read.
+        # Worded as in the partial index; otherwise the index is not used.
         NOT_PENDING,
         _ORDERS.c.updated_at < before,
         _ORDERS.c.state.in_(states),
         _ORDERS.c.attention.is_(None),
     ]
     if connection.dialect.name == "sqlite":
-        # SQLite gives the highest id once more when its row is gone. So the rows that hold the highest ids stay.
+        # SQLite uses the highest id again when its row is gone. So the rows that hold the highest ids stay.
         newest_event = select(_EVENTS.c.order_id).order_by(_EVENTS.c.id.desc()).limit(1).scalar_subquery()
         conditions.append(_ORDERS.c.id < select(func.max(_ORDERS.c.id)).scalar_subquery())
         conditions.append(_ORDERS.c.id != func.coalesce(newest_event, 0))
@@ -134,7 +134,7 @@ def _settled(connection: Connection, before: datetime, states: Sequence[OrderSta
 
 
 def _after(last: Position | None) -> list[ColumnElement[bool]]:
-    """Further on in the order of the index: what stays is passed once, not by every batch."""
+    """Behind `last` in the order of the index: an order that stays is passed once, not by every batch."""
     if last is None:
         return []
     time, order_id = last
@@ -142,7 +142,7 @@ def _after(last: Position | None) -> list[ColumnElement[bool]]:
 
 
 def move_locked(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:
-    """Move these locked rows with their events, and tell how many. Raises RaceLost where one is not what was read."""
+    """Move these locked rows with their events; returns how many. Raises RaceLost where one has changed since."""
     events: dict[int, list[Row]] = {order["id"]: [] for order in locked}
     listed = select(_EVENTS).where(one_of(connection, _EVENTS.c.order_id, list(events))).order_by(_EVENTS.c.id)
     for event in connection.execute(listed).mappings():
@@ -183,7 +183,7 @@ def _read(row: RowMapping) -> ArchivedRecord:
 
 
 def _values(table: Table, recorded: Mapping[str, Any]) -> Row:
-    """A row of a table as it is now. A column that the record does not know yet has its default."""
+    """A row with the table's present columns. A column that the record lacks has its default."""
     return {column.name: _value(column, recorded) for column in table.c}
 
 
@@ -213,4 +213,4 @@ def _as_text(value: object) -> str:
         return value.isoformat()
     if isinstance(value, Decimal):
         return format(value, "f")
-    raise TypeError(f"{type(value).__name__} has no place in the archive")
+    raise TypeError(f"{type(value).__name__} cannot be archived")

@@ -1,4 +1,4 @@
-"""The statement that picks candidates: the due orders out of which the next query is chosen, as SQL.
+"""The statement that reads candidates: the due orders from which the next query is chosen.
 
 It reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, age_bucket, due_at): the rows
 that became due first, and of some ranges those that became due last. So it reads the same number of rows whatever the
@@ -22,10 +22,10 @@ _PAGE = """\
     LIMIT {most}
 )
 """
-# SQLite takes ORDER BY and LIMIT inside a union only in a subquery, which MariaDB would store apart each time.
+# SQLite takes ORDER BY and LIMIT inside a union only in a subquery, which MariaDB would materialise each time.
 _SQLITE_PAGE = "SELECT * FROM {page}"
 
-# One read, repeated for each range: to plan each apart took PostgreSQL longer than to run them all.
+# One lateral read for all ranges: to plan a read for each took PostgreSQL longer than to run them all.
 _POSTGRESQL_PAGES = """\
 SELECT page_{number}.*
 FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, age_bucket)
@@ -74,6 +74,6 @@ def candidates_sql(kind: str, pages: Pages) -> str:
 def _postgresql_reads(pages: Sequence[Page], direction: str) -> Iterator[str]:
     for most in sorted({most for _, most in pages}):
         ranges = [index_range for index_range, of_range in pages if of_range == most]
-        listed = ", ".join(f"('{lane.value}', '{kind.value}', {group})" for lane, kind, group in ranges)
+        listed = ", ".join(f"('{lane.value}', '{kind.value}', {bucket})" for lane, kind, bucket in ranges)
         number = f"{'first' if direction == 'ASC' else 'last'}_{most}"
         yield _POSTGRESQL_PAGES.format(columns=_COLUMNS, ranges=listed, direction=direction, most=most, number=number)

@@ -15,7 +15,7 @@ from worker.stores.slots_and_accounts import BUDGETS, STATES
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
 
-# A lease's token is the right to settle; what stands beside these columns is the worker's own bookkeeping.
+# Without the lease's token, which is the right to settle, and without the worker's own bookkeeping.
 _ORDER_COLUMNS = [
     ORDERS.c[name]
     for name in (
@@ -44,7 +44,7 @@ def recent_orders(
 ) -> list[Row]:
     """The newest orders that match, newest first. An empty filter lets everything through.
 
-    Read backwards along the primary key: what is rare is looked for through the whole table.
+    Read backwards along the primary key: a rare match reads the whole table.
     """
     statement = select(*_ORDER_COLUMNS).order_by(ORDERS.c.id.desc()).limit(limit)
     for column, wanted in ((ORDERS.c.account, accounts), (ORDERS.c.state, states), (ORDERS.c.attention, attention)):
@@ -64,7 +64,7 @@ def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> lis
     columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
     statement = select(*columns, func.count().label("orders")).group_by(*columns)
     counts = _rows(connection, statement.where(ORDERS.c.account.in_(accounts)) if accounts else statement)
-    # Here: the databases differ in where null stands.
+    # Sorted here: the databases differ in where null comes.
     return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
@@ -99,7 +99,7 @@ def queries_about(connection: Connection, order: Row) -> list[Row]:
     polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
     bounds = [QUERIES.c.account == order["account"], QUERIES.c.id >= _first_query_since(connection, order)]
     if order["state"] is not OrderState.PENDING:
-        # Nobody polls it since it has left that state.
+        # An order that has left that state is no longer polled.
         bounds.append(QUERIES.c.sent_at <= order["updated_at"])
     columns = (*_QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
     rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))
@@ -140,7 +140,7 @@ def _with_archived(connection: Connection, rows: Iterable[Row], condition: Colum
 
 
 def _holds(ids: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Whether a list that is joined by commas holds an id. SQLite does not tell a from A here."""
+    """Whether a list that is joined by commas holds an id. SQLite ignores the case of letters here."""
     return (literal(",") + ids + literal(",")).contains(f",{name},", autoescape=True)
 
 
@@ -152,7 +152,7 @@ def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
 
 
 def _first_query_since(connection: Connection, order: Row) -> int:
-    """The account's first query since an order came in, in a few steps: times have no index, but follow the ids."""
+    """The account's first query since an order came in: a binary search, as times have no index but rise with ids."""
     of_account = QUERIES.c.account == order["account"]
     low, high = connection.execute(select(func.min(QUERIES.c.id), func.max(QUERIES.c.id)).where(of_account)).one()
     low, high = low or 0, (high or 0) + 1

@@ -47,31 +47,31 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
             _LANE[lane],
             time(submitted_at),
             time(due_at),
-            group,
+            bucket,
             None if queried_at is None else time(queried_at),
             None if check_requested_at is None else time(check_requested_at),
             suspects,
         )
-        for order_id, id_kind, lane, group, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
+        for order_id, id_kind, lane, bucket, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
     ]
 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
-    """Lock what was chosen, as far as nobody else holds it and it is still due. What was locked is the batch."""
+    """Lock the chosen orders that are still due and that nobody else holds; returns them: these are polled."""
     return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=True), choice)
 
 
 def read_chosen(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
-    """What a claim would find, without a lock."""
+    """The orders that `claim` would lock, without a lock."""
     return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=False), choice)
 
 
 def read_dueness(
     connection: Connection, accounts: Collection[str], now: datetime, ranges: Sequence[IndexRange]
 ) -> list[tuple[AccountState, bool]]:
-    """For each of these accounts that is known: its waits, and whether any order in these ranges of the index is due.
+    """For each of these accounts that has a row: its state, and whether any order in these index ranges is due.
 
-    Of the states only the account, its back-off and its pause are read.
+    Of the state only the account, its back-off and its pause are read.
     """
     statement = _dueness(tuple(ranges)).where(one_of(connection, STATES.c.account, accounts))
     rows = connection.execute(statement, {"now": now})
@@ -98,41 +98,41 @@ def is_any_polled_alone(connection: Connection, account: str) -> bool:
 
 
 def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
-    """The statement that reads these columns of the pending orders that were submitted before a time and that nobody
-    was shown yet, the longest pending first."""
+    """The statement that reads these columns of the pending orders that were submitted before a time and are not
+    flagged yet, the oldest first."""
     overdue = (ORDERS.c.state == PENDING) & ORDERS.c.attention.is_(None) & (ORDERS.c.submitted_at < before)
     # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
     return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
 
 
 def has_overdue(connection: Connection, before: datetime) -> bool:
-    """Whether there is one of them."""
+    """Whether there is an overdue order."""
     return connection.scalar(overdue_orders(ORDERS.c.id, before=before, most=1)) is not None
 
 
 def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Order]:
-    """Lock and read so many of them at most; those that somebody else holds locked are passed over."""
+    """Lock and read at most `most` overdue orders; those that somebody else holds locked are passed over."""
     statement = overdue_orders(*ORDER_COLUMNS, before=before, most=most).with_for_update(skip_locked=True)
     return [to_order(row) for row in connection.execute(statement)]
 
 
 @lru_cache(maxsize=2)
 def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
-    """Made once: to put the statement together takes longer than to run it."""
-    # Each of the parts is a look into the index, at its first order; the first that is due ends them.
+    """Cached: to build the statement takes longer than to run it."""
+    # Each part reads the first order of an index range; the first that is due ends the search.
     first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges))
     known = (STATES.c.account, STATES.c.backoff_until, STATES.c.backoff_seconds, STATES.c.paused_at)
     return select(*known, first_due.label("first_due"))
 
 
 def _first_due(index_range: IndexRange) -> ColumnElement[int]:
-    lane, kind, group = index_range
+    lane, kind, bucket = index_range
     in_range = and_(
         ORDERS.c.lane == literal_column(f"'{lane.value}'"),
         ORDERS.c.id_kind == literal_column(f"'{kind.value}'"),
-        ORDERS.c.age_bucket == literal_column(str(group)),
+        ORDERS.c.age_bucket == literal_column(str(bucket)),
     )
-    # By LIMIT and not by EXISTS, which PostgreSQL might answer for all accounts by reading every due order.
+    # LIMIT and not EXISTS: for that PostgreSQL might read every due order of all accounts.
     return select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1).scalar_subquery()
 
 
@@ -155,25 +155,25 @@ def _chosen(
 
 def _read_chosen(connection: Connection, statement: Select[tuple[Any, ...]], choice: Choice) -> tuple[Order, ...]:
     orders = [to_order(row) for row in connection.execute(statement)]
-    place = {order_id: position for position, order_id in enumerate(choice.order_ids)}
-    return tuple(sorted(orders, key=lambda order: place.get(order.id, order.id)))
+    positions = {order_id: position for position, order_id in enumerate(choice.order_ids)}
+    return tuple(sorted(orders, key=lambda order: positions.get(order.id, order.id)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
     """The statement, as the driver takes it.
 
-    Made once for a kind of database: to put it together each time, or only to recognize it, took longer than to run it.
+    Cached for each dialect: to build it each time, or to find it in SQLAlchemy's cache, took longer than to run it.
     """
 
     statement: str
     positions: Sequence[str] | None
-    """The parameters in their order, where the driver goes by that; None where it goes by their names."""
+    """The parameters in their order, where the driver takes positions; None where it takes names."""
     bound_time: Callable[[datetime], object]
     time: Callable[[Any], Any]
 
     def parameters(self, account: str, now: datetime) -> Any:
-        """What the driver is handed with the statement."""
+        """The parameters in the driver's form."""
         given = {"account": account, "now": self.bound_time(now)}
         return given if self.positions is None else tuple(given[name] for name in self.positions)
 
@@ -188,13 +188,13 @@ def _reading_of(dialect: Dialect, pages: Pages) -> _Reading:
     return _Reading(
         statement=str(compiled),
         positions=getattr(compiled, "positiontup", None),
-        bound_time=kept_time.bind_processor(dialect) or _as_it_is,
-        # PostgreSQL's driver tells times in the zone of the session, which is UTC.
-        time=_as_it_is if dialect.name == "postgresql" else kept_time.result_processor(dialect, None) or _as_it_is,
+        bound_time=kept_time.bind_processor(dialect) or _unchanged,
+        # PostgreSQL's driver returns times in the zone of the session, which is UTC.
+        time=_unchanged if dialect.name == "postgresql" else kept_time.result_processor(dialect, None) or _unchanged,
     )
 
 
-def _as_it_is(value: datetime) -> datetime:
+def _unchanged(value: datetime) -> datetime:
     return value
 
 

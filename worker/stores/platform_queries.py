@@ -16,7 +16,7 @@ from worker.domain.records.slots import SlotKey
 
 QUERIES = table_of(PlatformQuery)
 
-# A hostile answer can hold hundreds of thousands of items that nobody asked for.
+# A hostile answer can hold hundreds of thousands of items that no query polled.
 _MOST_ADDED = 100
 _LONGEST_ADDED = 20_000
 
@@ -43,8 +43,8 @@ def add_query(
         "outcome": "in_flight",
     }
     key = connection.execute(insert(QUERIES).values(values)).inserted_primary_key
-    if key is None:  # pragma: no cover - every supported database tells the key of a single row
-        raise RuntimeError("the database did not tell the new query's id")
+    if key is None:  # pragma: no cover - every supported database returns the key of a single row
+        raise RuntimeError("the database did not return the new query's id")
     return Query(
         id=int(key[0]),
         account=account,
@@ -69,7 +69,7 @@ def mark_lost(connection: Connection, query_id: int | None) -> None:
 def end_with_answer(
     connection: Connection, query: Query, answer: Answer, *, settled: int, pending: int, absent: int, now: datetime
 ) -> None:
-    """Write what an answer held, in ids and in numbers of orders."""
+    """Write what an answer held: ids, and numbers of orders."""
     added = json.dumps([report.words for report in answer.added[:_MOST_ADDED]], ensure_ascii=False)
     _end(
         connection,
@@ -105,7 +105,7 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
 
 
 def absent_ids_since(connection: Connection, query: Query, since: int, *, fewest_orders: int) -> set[str]:
-    """What the account's answers to batches of that id kind left out, from a query on; of batches of so many orders."""
+    """The ids that answers left out since a query, of batches of `fewest_orders` or more by the same id kind."""
     statement = select(QUERIES.c.absent_ids).where(
         QUERIES.c.account == query.account,
         QUERIES.c.id >= since,

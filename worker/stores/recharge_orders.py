@@ -35,17 +35,17 @@ _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
 ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 
-# What may change: an order keeps its id and the time at which it came in.
+# What may change: all but the id and the time at which the order came in.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at"))
 _saved_of = attrgetter(*_SAVED)
-# The rest of a very long outage is polled as suspects: nobody is to wait long for the slot's row.
+# More suspects of a very long outage stay suspects: the slot's row must not be locked for long.
 _MOST_SUSPECTS = 5000
 
 
-# Of what decisions change there are a few sets.
+# Decisions change a few sets of columns.
 @lru_cache(maxsize=64)
 def _saving(columns: tuple[str, ...]) -> RowUpdate:
-    """The statement that writes these columns, of rows that stand as they were read."""
+    """The statement that writes these columns of rows that have not changed since they were read."""
 
     def build(value: Value) -> Update:
         as_read = (
@@ -62,18 +62,18 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
 
 def to_order(row: Row[Any]) -> Order:
     """The order that a row of `ORDER_COLUMNS` holds."""
-    # By place: to look each column up by its name takes as long again as to read the row.
+    # By position: a lookup of each column by name takes as long again as to read the row.
     return Order(**dict(zip(_FIELDS, row, strict=True)))
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
     """The columns of an order's row, the id aside."""
     values: dict[str, Any] = {name: getattr(order, name) for name in _FIELDS if name != "id"}
-    return {**values, "age_bucket": _stored_group(order), "id_kind": order.id_kind, "updated_at": now}
+    return {**values, "age_bucket": _stored_bucket(order), "id_kind": order.id_kind, "updated_at": now}
 
 
-def _stored_group(order: Order) -> int:
-    # Few orders are polled apart: two groups are enough to read from.
+def _stored_bucket(order: Order) -> int:
+    # Few orders stand in the other lanes: two buckets are enough (`index_ranges`).
     return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
@@ -87,8 +87,8 @@ def insert_unknown(
 ) -> set[OrderKey]:
     """Insert the orders of which no row has either id, and leave the others alone; returns the keys of the new rows.
 
-    `due` holds each order's `due_at`, and `alike` the columns that all have in common: to make an `Order` of each takes
-    four times as long.
+    `due` holds each order's `due_at`; `alike` is an order with the values that all share: to make an `Order` of each
+    takes four times as long.
     """
     keys = [submission.key for submission in submissions]
     amounts = [submission.expected_amount for submission in submissions]
@@ -110,14 +110,14 @@ def insert_unknown(
 def lock_by_ids(connection: Connection, order_ids: Collection[int]) -> list[Order]:
     """Lock these rows in the order of their ids, so that no two transactions wait for each other, and read them.
 
-    Those that are in the archive are brought back.
+    Those that are in the archive are restored.
     """
     if not order_ids:
         return []
     orders = _lock(connection, order_ids)
     if len(orders) < len(order_ids):
         restore(connection, set(order_ids) - {order.id for order in orders})
-        # All of them once more: another may have brought some back since they were missed.
+        # All of them again: another transaction may have restored some of them.
         orders = _lock(connection, order_ids)
     return orders
 
@@ -130,19 +130,19 @@ def _lock(connection: Connection, order_ids: Collection[int]) -> list[Order]:
 
 def find_ids(connection: Connection, keys: Iterable[OrderKey]) -> set[int]:
     """The ids of the orders that hold either id of any of these keys, archived ones too. A handful of statements,
-    however many keys; each reads both tables, and sees an order that is being moved in one of them."""
-    looks = [
+    however many keys. Each reads both tables, and sees an order that is being moved in one of them."""
+    reads = [
         ids_of(connection, table, column, ids, account=account, most=1)
         for account, column, ids in by_account_and_column(keys)
         for table in (ORDERS, ARCHIVED)
     ]
-    return found_by(connection, looks)
+    return found_by(connection, reads)
 
 
 def lock_by_keys(connection: Connection, keys: Iterable[OrderKey], *, besides: Collection[int] = ()) -> list[Order]:
     """Lock and read the orders that hold either id of any of these keys, and those with the ids `besides`.
 
-    Raises RaceLost where one of the first was moved to the archive and back while it was looked for.
+    Raises RaceLost where an order was moved to the archive and restored during the search.
     """
     found = find_ids(connection, keys)
     orders = lock_by_ids(connection, found.union(besides))
@@ -155,7 +155,7 @@ def lock_suspects(
     connection: Connection, account: str, first: int, last: int, *, before: int, now: datetime
 ) -> list[Order]:
     """Lock and read the account's suspects whose groups have these numbers, and that failed alone less than `before`
-    times: 5,000 at most. Those that somebody else holds locked, or that a query is under way for, are passed over."""
+    times: 5,000 at most. Those that somebody else holds locked, or that a query holds, are passed over."""
     chosen = (
         ORDERS.c.suspect_group.between(first, last)
         & (ORDERS.c.account == account)
@@ -186,9 +186,9 @@ def reset_absences(connection: Connection, account: str, kind: IdKind, names: Co
 
 
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
-    """Write changed orders and append their events. The rows are to be locked.
+    """Write changed orders and append their events. The rows have to be locked.
 
-    Raises RaceLost where a row does not stand as it was read.
+    Raises RaceLost where a row has changed since it was read.
     """
     listed = list(changes)
     changed = [change for change in listed if change.after != change.before]
@@ -202,7 +202,7 @@ def save_changes(connection: Connection, changes: Iterable[Change], now: datetim
 
 
 def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
-    """The columns in which any of these orders has changed: to hand over and to read the others costs as much again."""
+    """The columns in which any of these orders has changed: to write all of them takes twice as long."""
     before = zip(*(_saved_of(change.before) for change in changes), strict=True)
     after = zip(*(_saved_of(change.after) for change in changes), strict=True)
     changed = [name for name, old, new in zip(_SAVED, before, after, strict=True) if old != new]
@@ -217,7 +217,7 @@ def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[st
     as_read = {"row_id": before.id, "row_state": before.state, "row_token": before.lease_token or ""}
     row = {**as_read, **{name: getattr(after, name) for name in columns}, "updated_at": now}
     if "age_bucket" in row:
-        row["age_bucket"] = _stored_group(after)
+        row["age_bucket"] = _stored_bucket(after)
     return row
 
 
@@ -227,7 +227,7 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
 
 
 def by_account_and_column(keys: Iterable[OrderKey]) -> list[tuple[str, str, list[str]]]:
-    """The ids of these keys, sorted by where to look for them: (account, column, ids)."""
+    """The ids of these keys by account and column: (account, column, ids)."""
     found: dict[tuple[str, str], list[str]] = {}
     for key in keys:
         for column, value in (("request_id", key.request_id), ("custom_parm", key.custom_parm)):

@@ -1,7 +1,7 @@
-"""What came in and could not be placed, which is kept.
+"""Input that is kept because it could not be applied.
 
 Refused input, with its errors; and callbacks whose order is not known yet, which are found again by the ids that they
-name, and dropped once used.
+name, and deleted once applied.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -33,7 +33,7 @@ class KeptCallback(NamedTuple):
 
 
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
-    """Store refused input; `source` is the task or command that brought it."""
+    """Store refused input; `source` is the task or command that sent it."""
     rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
     if rows:
         connection.execute(insert(REJECTED), rows)
@@ -64,9 +64,9 @@ def find_kept(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
 
 
 def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) -> tuple[list[int], int]:
-    """Of the next `limit` kept callbacks after `last_id`: those whose order is known by now, and where to go on from.
+    """Of the next `limit` kept callbacks after `last_id`: those whose order is known by now, and the last id read.
 
-    The id to go on from is 0 where the end of the table was reached.
+    The last id is 0 where the end of the table was reached.
     """
     page = select(UNMATCHED).where(UNMATCHED.c.id > last_id).order_by(UNMATCHED.c.id).limit(limit).subquery()
     ids = list(connection.scalars(select(page.c.id).order_by(page.c.id)))

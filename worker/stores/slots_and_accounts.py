@@ -1,6 +1,6 @@
-"""The two rows that stand behind a query: the slot's in `query_budgets`, the account's in `account_states`.
+"""The two rows that a query depends on: the slot's in `query_budgets`, the account's in `account_states`.
 
-Whoever locks both locks the slot first: then no two wait for each other.
+Whoever locks both locks the slot first, so that no deadlock can arise.
 """
 
 import math
@@ -28,7 +28,7 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotRow:
-    """A slot with what its row says besides."""
+    """A slot with the other columns of its row."""
 
     id: int
     account_sid: str
@@ -75,7 +75,7 @@ def lock_slot_of_token(connection: Connection, sid: str, number: int, token: str
 
 
 def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) -> None:
-    """Write what a locked slot's row says of time and token."""
+    """Write times, window and token of a locked slot."""
     connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(**_to_values(slot), updated_at=now))
 
 
@@ -86,12 +86,12 @@ def mark_in_flight(connection: Connection, row_id: int, query_id: int | None, ac
 
 
 def add_slot(connection: Connection, sid: str, number: int, slot: Slot, now: datetime) -> None:
-    """Begin the row of a slot that has none."""
+    """Add the row of a slot that has none."""
     connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **_to_values(slot), updated_at=now))
 
 
 def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
-    """Lock the rows of these accounts, in the order of their names, and read them. A row that is missing is begun."""
+    """Lock the rows of these accounts, in the order of their names, and read them. A missing row is added."""
     statement = (
         select(*_STATE_COLUMNS).where(STATES.c.account.in_(accounts)).order_by(STATES.c.account).with_for_update()
     )
@@ -103,7 +103,7 @@ def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, 
 
 
 def read_state(connection: Connection, account: str) -> AccountState:
-    """What is known of an account, without a lock; of one without a row, nothing yet."""
+    """The state of an account, without a lock; the initial state where it has no row."""
     row = connection.execute(select(*_STATE_COLUMNS).where(STATES.c.account == account)).mappings().one_or_none()
     return AccountState(account=account) if row is None else AccountState(**row)
 
@@ -125,7 +125,7 @@ def _to_values(slot: Slot) -> dict[str, object]:
 
 
 def _to_slot_row(row: Any) -> SlotRow:
-    # By place and not by name: a tick reads the row of every slot.
+    # By position and not by name: a tick reads the row of every slot.
     row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account, window_us = row
     slot = Slot(
         due_at=due_at,

@@ -1,8 +1,7 @@
-"""Two headers of an answer: Content-Encoding, taken off its body within a bound, and Retry-After.
+"""Two headers of an answer: Content-Encoding, which is decoded within a bound, and Retry-After.
 
-We ask for `identity`; a platform or a proxy may compress all the same. The standard library's zlib is used rather
-than the HTTP library's decoder: it is bounded in one call, and it tells a stream that was cut short from one that
-ended.
+The request accepts only `identity`; a platform or a proxy may compress all the same. The standard library's zlib is
+used rather than the HTTP library's decoder: it is bounded in one call, and it shows whether a stream was cut short.
 """
 
 import re
@@ -14,7 +13,7 @@ from worker.domain.records.query_errors import Malformed
 from worker.domain.wire.answers import BODY_LIMIT
 
 LONGEST_WAIT = 10_000_000.0
-"""Seconds; a longer wait is taken as this one. What a wait may be at most, the account's back-off decides."""
+"""Seconds; a longer wait counts as this one. The account's back-off has a limit of its own."""
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _GZIP = 16 + zlib.MAX_WBITS

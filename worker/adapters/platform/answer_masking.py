@@ -1,4 +1,4 @@
-"""Keeping one query's credentials out of what is stored of its answer: a platform, or a proxy, may echo the request."""
+"""Masking a query's credentials in what is stored of its answer: a platform, or a proxy, may echo the request."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,8 +9,8 @@ from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, Report
 from worker.domain.wire.signed_requests import Credentials, WireRequest
 
-# Of a secret that an excerpt's end cuts short, this much may stay: too little to help, and shorter ends are often
-# chance.
+# So many characters of a secret that is cut short at the end of an excerpt may stay: they do not help anybody, and
+# shorter matches are often chance.
 _HARMLESS = 7
 _FREE_FIELDS = ("remark", "fault", "words")
 _NAMED_FIELDS = ("request_id", "custom_parm", "app_id", "mobile", "traffic_sts", "ori_amount")
@@ -24,7 +24,7 @@ class Mask:
         secrets = {credentials.auth_token, signature, request.headers["Authorization"]}
         self._redactor = Redactor(secrets)
         self._secrets = tuple(secret.casefold() for secret in secrets)
-        # Longest first, so that the whole of what was left is taken.
+        # Longest first, so that all that is left of a secret is masked.
         self._beginnings = tuple(
             sorted(
                 {secret[:length] for secret in self._secrets for length in range(_HARMLESS + 1, len(secret))},
@@ -66,11 +66,11 @@ class Mask:
         return error.with_traceback(None)
 
     def _shows_nothing(self, reports: Sequence[Report]) -> bool:
-        """Whether nothing in any of them is to be masked: found out for all at once, as it nearly always is so."""
+        """Whether nothing in any of them is to be masked: tested for all at once, as that is nearly always so."""
         texts = [getattr(report, name) for report in reports for name in (*_NAMED_FIELDS, *_FREE_FIELDS)]
         together = "\n".join(text for text in texts if text is not None)
         folded = together.casefold()
-        # The first characters stand for the whole secret, and for what the end of a text has left of it.
+        # The first characters find a whole secret as well as one that the end of a text cuts short.
         is_free_of_secrets = not any(secret[: _HARMLESS + 1] in folded for secret in self._secrets)
         return is_free_of_secrets and self._redactor.text(together) == together
 

@@ -20,7 +20,7 @@ from worker.domain.wire.signed_requests import Credentials, WireRequest, build_r
 
 
 class PlatformClient:
-    """Asks the platform. Holds no connection and no credentials, so one may serve every thread and account."""
+    """Queries the platform. Holds no connection and no credentials: one is enough for all threads and accounts."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class PlatformClient:
     ) -> None:
         """`base_url` is http or https; `connect_timeout` and `deadline` are seconds, the latter for the whole exchange.
 
-        `ca_file` holds the certificates of those who vouch for an https platform; without one, the environment may name
-        them (`platform_authorities`). Nothing else is read from the environment: no proxy, and no .netrc.
+        `ca_file` holds the certificate authorities of an https platform; without one, the environment may name them
+        (`platform_authorities`). Nothing else is read from the environment: no proxy, and no .netrc.
         Raises ValueError for a base URL that is neither, or that carries a user, a query or a fragment.
         """
         parts = urlsplit(base_url)
@@ -58,7 +58,7 @@ class PlatformClient:
     def query(self, *, credentials: Credentials, id_kind: IdKind, ids: Sequence[str], started: float) -> Answer:
         """Poll 1 to 100 ids of one kind. `started` is the boot clock's reading from which the deadline counts.
 
-        Never asks twice. Raises one of the errors in `worker.domain.records.query_errors`, and ValueError for ids that
+        Never sends twice. Raises one of the errors in `worker.domain.records.query_errors`, and ValueError for ids that
         cannot be polled. No text of an answer or an error holds the credentials, even where the platform echoes
         them.
         """
@@ -110,7 +110,7 @@ class PlatformClient:
         except MAPPED as error:
             failure = meaning_of(error, sent=exchange.sent)
         if exchange.sent and exchange.over:
-            # Whatever was read: a cut connection looks like one that ended, and its answer like a whole one.
+            # Whatever was read: a connection that was cut looks like one that ended, and its answer like a whole one.
             return DeadlineExceeded(f"no whole answer within {self._deadline:g} s")
         return failure
 
@@ -125,7 +125,7 @@ def _excerpt(received: Received) -> str:
     try:
         return excerpt_of(decoded(bytes(received.body), received.content_encoding), received.content_type)
     except Malformed:
-        # Compressed, and not whole: its bytes would tell a person nothing.
+        # Compressed, and not whole: its bytes are no use to a person.
         return ""
 
 

@@ -1,7 +1,7 @@
 """What the libraries' errors mean. Every exception class of requests and urllib3 stands here by name.
 
-Their messages are never used: many of them quote the URL, which holds the signature. The words are made from class
-names and from what the operating system or OpenSSL says about the connection.
+Their messages are never used: many of them quote the URL, which holds the signature. Ours are made from class
+names and from the messages of the operating system and of OpenSSL.
 """
 
 import http.client
@@ -15,7 +15,7 @@ from urllib3 import exceptions as of_urllib3
 
 from worker.domain.records.query_errors import DeadlineExceeded, Malformed, QueryError, Unreachable
 
-# The platform, or the way to it, is slower than the deadline allows.
+# The platform, or the network to it, is slower than the deadline allows.
 _TOO_SLOW = (
     of_requests.ReadTimeout,
     of_requests.Timeout,
@@ -23,10 +23,10 @@ _TOO_SLOW = (
     of_urllib3.TimeoutError,
     TimeoutError,
 )
-# The connection broke, or what came over it is not HTTP that can be read. The classes that speak of a connection
-# which could not be made, or of a request, are here too: ahead of the first byte none of these decides (see
-# `meaning_of`), and after it "nothing was sent" would be untrue. requests' InvalidHeader, say, also stands for a bad
-# header of the answer.
+# The connection broke, or what came over it is not HTTP that can be read. The classes for a connection that
+# could not be made, or for a request, are here too: before the first byte no class decides (see `meaning_of`), and
+# after it "nothing was sent" would be untrue. requests' InvalidHeader, for example, also means a bad header of the
+# answer.
 _BROKEN = (
     *(of_requests.ChunkedEncodingError, of_requests.ConnectionError, of_requests.ConnectTimeout),
     *(of_requests.ContentDecodingError, of_requests.HTTPError, of_requests.InvalidHeader),
@@ -54,7 +54,7 @@ MEANING: Mapping[type[Exception], type[QueryError]] = MappingProxyType(
 )
 """What each exception class means, once the first byte of the request was sent."""
 MAPPED = tuple(MEANING)
-"""The classes, for an `except` clause. Any other exception is a mistake of ours, and is not hidden."""
+"""The classes, for an `except` clause. Any other exception is a mistake of ours and is not caught."""
 
 _SAYINGS: Mapping[type[QueryError], str] = MappingProxyType(
     {

@@ -1,8 +1,8 @@
-"""The time of one exchange: when it may begin, and the cut that ends it from outside the read loop.
+"""The deadline of one exchange: when it may begin, and a thread that ends it at the deadline.
 
-requests' own timeouts are per read, so a dripping answer outlives them at will. Here a thread of the exchange's own
-watches the boot clock, which counts suspend, and shuts the connection down at the deadline, whatever the reader is
-doing.
+requests' own timeouts are per read, so an answer that comes byte by byte never meets them. Here a thread of the
+exchange's own watches the boot clock, which counts suspend, and shuts the connection down at the deadline, whatever
+the reader is doing.
 """
 
 import socket
@@ -48,7 +48,7 @@ class Exchange:
         try:
             self._watcher.start()
         except RuntimeError:
-            # Out of threads: without its watch an exchange may not begin.
+            # Out of threads: an exchange may not begin without a watcher.
             no_watch = NotSent("no thread could be started to watch the deadline")
         else:
             return self
@@ -70,7 +70,7 @@ class Exchange:
 
     @property
     def connect_rest(self) -> float:
-        """Seconds in which a connection must be there; negative past them."""
+        """Seconds until a connection must have been made; negative past them."""
         return self._connect_ends - self._clock.boot()
 
     @property
@@ -86,7 +86,7 @@ class Exchange:
             raise NotSent(f"{rest:.3f} s were left before the deadline, less than the third that a query needs")
 
     def before_write(self) -> None:
-        """Stand before each write: raises NotSent ahead of the first one, DeadlineExceeded ahead of a later one."""
+        """To be called before each write. Raises NotSent before the first one, DeadlineExceeded before a later one."""
         if self.sent:
             if self.over:
                 raise DeadlineExceeded("the deadline passed while the request was being sent")
@@ -107,8 +107,8 @@ class Exchange:
     def watch(self, line: socket.socket) -> None:
         """Take a connected socket under watch, before TLS takes it over. Raises NotSent past the deadline."""
         with self._guard:
-            # A handle of our own: the reader may close its one at any moment, and its number may name another file by
-            # the time that the cut comes.
+            # A handle of our own: the reader may close its handle at any time, and that number may be another file's
+            # when the connection is cut.
             self._line = line.dup()
         if self.over:
             raise NotSent("the deadline passed while the connection was being made")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True)
 class Received:
-    """What has come of the answer so far; an exchange that breaks leaves here what it had read."""
+    """What has been received of the answer so far, also where the exchange breaks."""
 
     status: int | None = None
     content_type: str | None = None
@@ -63,7 +63,7 @@ def exchange_once(
     ).prepare()
     # The adapter without a session: a session reads proxies and .netrc from the environment (trust_env; a .netrc was
     # seen to replace our Authorization header), follows redirects, and reads a redirect's body without any bound even
-    # when told not to follow it. The adapter does none of this, and a fresh one has no connection to reuse.
+    # where it does not follow it. The adapter does none of this, and a new one has no connection to reuse.
     adapter = _OneQueryAdapter(exchange)
     try:
         timeouts = (max(exchange.connect_rest, 0.001), max(exchange.rest, 0.001))
@@ -107,7 +107,7 @@ class _OneQueryAdapter(HTTPAdapter):
 
 
 def _watched_pools(watch: Exchange, made_here: list[HTTPConnection]) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3 makes its own connections, from a class: so the exchange reaches them as a class's attribute."""
+    """urllib3 makes its connections itself, from a class: so they get the exchange as an attribute of that class."""
 
     class Plain(_WatchedConnection):
         exchange = watch
@@ -129,7 +129,7 @@ def _watched_pools(watch: Exchange, made_here: list[HTTPConnection]) -> dict[str
 class _CappedReader(io.RawIOBase):
     """A socket's raw reader that stops at WIRE_LIMIT.
 
-    http.client reads "-1" as a chunk's length, and then reads without end; so the bound stands beneath it.
+    http.client reads "-1" as a chunk's length, and then reads without end; so the bound is below it.
     """
 
     def __init__(self, raw: io.RawIOBase) -> None:
@@ -162,7 +162,7 @@ class _CappedResponse(http.client.HTTPResponse):
 
 
 class _WatchedConnection(HTTPConnection):
-    """urllib3's connection: made within the exchange's time, handed to its watch, asked for leave before each write."""
+    """urllib3's connection, made within the exchange's time and watched by it; each write needs its permission."""
 
     exchange: Exchange
     made: list[HTTPConnection]
@@ -193,7 +193,7 @@ class _WatchedConnection(HTTPConnection):
         return line
 
     def send(self, data: bytes) -> None:  # type: ignore[override]  # urllib3 hands over bytes only, for a body of bytes
-        """Send bytes, once the exchange gives leave. Raises NotSent, DeadlineExceeded."""
+        """Send bytes, if the exchange permits. Raises NotSent, DeadlineExceeded."""
         if self.sock is None and not self.exchange.sent:
             self.connect()
         self.exchange.before_write()
@@ -236,6 +236,6 @@ def _dial(host: str, port: int, exchange: Exchange) -> socket.socket:
             return line
         except OSError as error:
             line.close()
-            # Without its frame, which would hold the error in a circle.
+            # Without its frame, which would make a reference cycle with the error.
             last = error.with_traceback(None)
     raise last

@@ -1,1 +1,1 @@
-"""The frozen values that the stores write and read, and that the decisions are made of. They decide nothing."""
+"""The frozen values that the stores read and write and that decisions work on. They decide nothing."""

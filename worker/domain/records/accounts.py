@@ -7,9 +7,9 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 
 ECHO_RETRY_WINDOWS = 60
-"""How often a batch by customParm is tried once only a batch restores them."""
+"""How often a batch by customParm is tried again once a lone echo no longer restores such batches."""
 ENDINGS_BEFORE_RETRIES = 2
-"""How often batches by customParm must end before a lone echo restores them no more, and only a batch does."""
+"""After so many ends of batches by customParm a lone echo no longer restores them; only an echoing batch does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,20 +18,20 @@ class AccountState:
 
     account: str
     backoff_level: int = 0
-    """Ends in a row that called for a back-off."""
+    """Query failures in a row that led to a back-off."""
     backoff_until: datetime | None = None
     backoff_seconds: float = 0.0
     """The length of that back-off."""
     refusals_in_row: int = 0
     configuration_refused: bool = False
-    """The platform said -205: one order is asked every 15 windows until a success."""
+    """The platform said -205: one order is queried every 15 windows until a success."""
     paused_at: datetime | None = None
     """An operator's pause; only an operator ends it."""
 
     echoes_custom_parm: bool = False
     """Answers to queries by customParm name their orders by it: batches by customParm are safe."""
     echo_endings: int = 0
-    """How often that ended, since a batch last showed it."""
+    """How often that ended since a batch last showed echoes."""
     empty_echo_batches: int = 0
     """Batches by customParm in a row that were answered without items."""
     echo_retry_at: datetime | None = None
@@ -63,15 +63,15 @@ class AccountState:
     suspect_turns: int = 0
     """Slots granted to suspects."""
     failures_in_row: int = 0
-    """Queries in a row, unanswered, that ended in a way that makes suspects."""
+    """Query failures in a row of the kinds that make suspects."""
     failing_since: int | None = None
-    """The first query of that row."""
+    """The first query of that run."""
     outage_from: int | None = None
-    """The first query of a row of ten and more such ends whose suspects may be returned; None where there is none."""
+    """The first of ten or more such failures in a row whose suspects may be returned; None where there is none."""
     outage_until: int | None = None
-    """The last query of it."""
+    """The last of them. Both are ids of queries."""
     answers_in_row: int = 0
-    """Answered queries in a row since the last such end, as far as an outage waits for them."""
+    """Answered queries in a row since the last such failure, counted while an outage is to be ended."""
     suspects_returned_at: datetime | None = None
     """When an outage's suspects were last returned to the batches."""
 
@@ -85,14 +85,14 @@ class AccountState:
         return self.answered_by_request_id + self.answered_by_custom_parm
 
     def may_batch_custom_parm(self, now: datetime, rules: Rules) -> bool:
-        """Whether orders are batched by customParm: the platform echoes it, or it is time to try whether it does."""
+        """Whether orders are batched by customParm: the platform echoes it, or it is time to try again."""
         if self.echoes_custom_parm:
             return True
         retry_at = self.echo_retry_at
-        # One that lies further ahead than the wait is long is the mark of a clock that was set back since.
+        # A time further ahead than the length of the wait means that a clock was set back since.
         is_time = retry_at is None or not now < retry_at <= now + rules.windows(ECHO_RETRY_WINDOWS)
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
 
     def is_backed_off(self, now: datetime) -> bool:
-        """Whether the account waits."""
+        """Whether the account backs off."""
         return self.backoff_until is not None and self.backoff_until > now

@@ -1,4 +1,4 @@
-"""The due orders that a query can be about, what was chosen of them and why, and what is read to choose."""
+"""The due orders that a query can poll, which were chosen and why, and what is read to choose."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +10,13 @@ from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 
 IndexRange = tuple[Lane, IdKind, int]
-"""How an order is polled: its lane, its id kind and its age bucket."""
+"""A range of the index of due orders: lane, id kind and age bucket."""
 
 Page = tuple[IndexRange, int]
 """A range, and how many of its orders to read."""
 
 
-# By identity: an account's statement is found by it, and to compare a hundred pages takes longer than to run that.
+# Compared by identity: it is the key of a cached statement, and to compare a hundred pages takes longer than to run it.
 @dataclass(frozen=True, eq=False, slots=True)
 class Pages:
     """What one read of candidates reads."""
@@ -26,7 +26,7 @@ class Pages:
     last: tuple[Page, ...] = ()
     """Of those that became due last."""
     checked: int = 0
-    """How many of those that somebody wants checked, wherever they stand."""
+    """How many of those with a requested check, in any range."""
 
 
 class Candidate(NamedTuple):
@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
     submitted_at: datetime
     due_at: datetime
     age_bucket: int = 0
-    """The group that it was read from; 0 where no answered query polled it yet."""
+    """The bucket that it was read from; 0 where no answered query polled it yet."""
     queried_at: datetime | None = None
     """When the last answered query that polled it was sent."""
     check_requested_at: datetime | None = None
@@ -52,13 +52,13 @@ class Reason(StrEnum):
     """Why an order is in a query."""
 
     CHECKED = "checked"
-    """Somebody asked to have it polled."""
+    """Somebody requested a check of it."""
     PRIORITY = "priority"
-    """No other due order was worth more."""
+    """It has one of the highest poll priorities."""
     LONGEST_DUE = "longest_due"
     """It has been due for longest."""
     ALONE = "alone"
-    """Its turn to be asked in a query of its own."""
+    """Its turn to be polled in a query of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +68,7 @@ class Pick:
     order_id: int
     reason: Reason
     priority: float = 0.0
-    """How many seconds of delay a look at it is worth; 0 where it is polled alone, which asks for no price."""
+    """Its poll priority: the seconds of delay that a poll saves; 0 where it is polled alone, without a priority."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,14 +78,14 @@ class Choice:
     work: Work
     id_kind: IdKind
     picks: tuple[Pick, ...] = ()
-    """At most a batch, each order once; empty for a group of suspects, which is asked as it stands."""
+    """At most a batch, each order once; empty for a group of suspects, which is polled whole."""
     suspect_group: int | None = None
     is_batch_retry: bool = False
     """Whether a batch is tried although the platform answers one order a query."""
     exhausted: tuple[tuple[IdKind, int], ...] = ()
-    """The id kinds and age buckets of which more must be read, if only a page was, before this choice is made."""
+    """The id kinds and age buckets whose page this choice exhausts: read their next page, then choose again."""
 
     @property
     def order_ids(self) -> tuple[int, ...]:
-        """The orders, the most worth first."""
+        """The orders, in the order of the picks."""
         return tuple(pick.order_id for pick in self.picks)

@@ -1,4 +1,4 @@
-"""What came in: an order as it was sent, what was refused, and which orders a list of these names."""
+"""What came in: an order as it was sent, what was refused, and which orders a list names."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unread:
-    """What was refused before it was read: too large."""
+    """An item that was refused unread, as too large."""
 
     text: str
     """Its start."""
@@ -32,12 +32,12 @@ class Rejection:
     """One item of a list that was refused, or the list itself."""
 
     index: int | None
-    """Its place in the list; None where the list itself was refused."""
+    """Its index in the list; None where the list itself was refused."""
     payload: object
     errors: tuple[str, ...]
 
     def as_answer(self) -> dict[str, object]:
-        """The form in which a task tells its caller."""
+        """The form in a task's answer."""
         return {"index": self.index, "errors": list(self.errors)}
 
 
@@ -54,19 +54,19 @@ class Directory:
     """Which orders hold which ids, while a list is worked through."""
 
     def __init__(self) -> None:
-        # An enumeration takes longer to go through than the ids of both kinds to be looked up.
+        # One dictionary for each id kind: a loop over the kinds takes longer than two lookups.
         self._by_request_id: dict[tuple[str, str | None], int] = {}
         self._by_custom_parm: dict[tuple[str, str | None], int] = {}
 
     def enter(self, key: OrderKey, order_id: int) -> None:
-        """Note that an order holds the ids of a key."""
+        """Record that an order holds the ids of a key."""
         if key.request_id is not None:
             self._by_request_id[key.account, key.request_id] = order_id
         if key.custom_parm is not None:
             self._by_custom_parm[key.account, key.custom_parm] = order_id
 
     def holders(self, key: OrderKey) -> list[int]:
-        """The orders that hold either id of a key: one, none, or two that its ids confuse."""
+        """The orders that hold either id of a key: none, one, or two where its ids belong to different orders."""
         one = self._by_request_id.get((key.account, key.request_id))
         other = self._by_custom_parm.get((key.account, key.custom_parm))
         return sorted({holder for holder in (one, other) if holder is not None})

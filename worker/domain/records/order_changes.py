@@ -1,4 +1,4 @@
-"""What a decision changes of an order, and the record of every change."""
+"""How a decision changes an order, and the record of every change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ class EventKind(StrEnum):
 
     SETTLED = "settled"
     REPORTED = "reported"
-    """The platform said 0, and this or its words are new."""
+    """The platform said 0, and the status, remark or amount is new."""
     NOT_BELIEVED = "not_believed"
     """The platform said something that settles nothing."""
     CONTRADICTED = "contradicted"
-    """A later result or amount contradicts a final state, or speaks of a cancelled order."""
+    """A later result or amount contradicts a final state, or is about a cancelled order."""
     IGNORED = "ignored"
     """Said after the order was final or cancelled, or by a query that no longer holds it: recorded only."""
     FILLED_IN = "filled_in"
@@ -64,10 +64,10 @@ class Change:
         return self.after.state.is_final and not self.before.state.is_final
 
     def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
-        """The same change, taken further."""
+        """The same change with a later state of the order and more events."""
         return Change(before=self.before, after=order, events=(*self.events, *events))
 
 
 def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
-    """The keys of the orders that learned an id: callbacks may wait for them under it."""
+    """The keys of the orders that learned an id: kept callbacks may name them by it."""
     return [change.after.key for change in changes if change.after.key != change.before.key]

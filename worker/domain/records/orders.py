@@ -18,7 +18,7 @@ class OrderState(StrEnum):
     FAILED = "failed"
     """Final: the platform said -1 about an order that it knows."""
     UNRESOLVED = "unresolved"
-    """Asking stopped and a person decides; an answer or a callback still settles it."""
+    """Polling stopped and a person decides; an answer or a callback may still settle it."""
     CANCELLED = "cancelled"
     """The billing system has dealt with it; never changes by itself."""
 
@@ -72,21 +72,21 @@ class Lane(StrEnum):
 
     BATCH = "batch"
     ALONE = "alone"
-    """Three absences in a row: asked in a query of its own."""
+    """Three absences in a row: polled in a query of its own."""
     SUSPECT = "suspect"
-    """It was in a query that ended badly: asked with its group only, until that is answered."""
+    """It was in a query that failed: polled with its group only, until a query of the group is answered."""
     LONE_SUSPECT = "lone_suspect"
-    """A suspect whose group is itself alone: asked after the groups of two and more."""
+    """The only suspect of its group: polled after the groups of two and more."""
 
     @property
     def is_suspect(self) -> bool:
-        """Whether an order in this lane joins no batch until a query about it was answered."""
+        """Whether an order in this lane joins no batch until a query that polls it is answered."""
         return self in (Lane.SUSPECT, Lane.LONE_SUSPECT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderKey:
-    """What the outside calls an order by: an account and at least one of the two ids."""
+    """The name of an order outside the worker: an account and at least one of the two ids."""
 
     account: str
     request_id: str | None = None
@@ -124,7 +124,7 @@ class Order:
     attention: Attention | None = None
     submitted_at: datetime
     due_at: datetime
-    """When the next query may poll it; while a query is under way, when its lease runs out."""
+    """When the next query may poll it; while a query holds it, when its lease runs out."""
     queried_at: datetime | None = None
     """When the last answered query that polled it was sent."""
     query_count: int = 0
@@ -135,26 +135,26 @@ class Order:
 
     lane: Lane = Lane.BATCH
     age_bucket: int = 0
-    """The group of its age at the last poll (`worker.domain.scheduling.ages`); 0 before the first."""
+    """The bucket of its age at the last poll (`worker.domain.scheduling.ages`); 0 before the first."""
     suspect_group: int | None = None
     lease_token: str | None = None
-    """The token of the query that is under way for it."""
+    """The token of the query that holds it."""
     check_requested_at: datetime | None = None
-    """When somebody asked to have it polled next; None once it was."""
+    """When somebody requested a check of it; None once it was polled."""
     absences: int = 0
-    """Answered queries in a row that left it out: of a batch, or (lane `alone`) of its own."""
+    """Answered queries in a row that left it out: batches, or (lane `alone`) queries of its own."""
     absence_mark: int = 0
     """The account's count of answers with items at the last absence that counted alone."""
     batch_failures: int = 0
-    """Queries about it in a row that ended unreadable, in a timeout or in an HTTP status other than those below."""
+    """Queries in a row that polled it and ended unreadable, in a timeout or in an HTTP status not listed below."""
     unavailable_failures: int = 0
-    """Queries about it in a row that ended in HTTP 401, 429 or 503, since they last made it a suspect."""
+    """Queries in a row that polled it and ended in HTTP 401, 429 or 503, since these last made it a suspect."""
     failures_alone: int = 0
-    """How often in a row a query for it alone failed, with a success of others between each."""
+    """How often in a row a query of it alone failed, with an answer to others between each."""
     failure_mark: int = 0
     """The account's count of successful queries of its id kind at the last such failure."""
     failure_mark_any: int = 0
-    """The same of either id kind: what counts past the age limit."""
+    """The same count for either id kind: it decides past the age limit."""
     denials: int = 0
     """How many answers said that the platform does not know it, as far as they count (`count_denial`)."""
     first_denied_at: datetime | None = None
@@ -184,7 +184,7 @@ class Order:
         """The order with the platform's number, where it lacked one. What it has is never overwritten."""
         if self.request_id is not None or request_id is None:
             return self
-        # It is polled by that id from now on: failures under the other kind of id are no failures in a row.
+        # It is polled by that id from now on: failures by the other id kind do not count as in a row with later ones.
         return replace(self, request_id=request_id, failures_alone=0, failure_mark=0, failure_mark_any=0)
 
     def not_denied(self) -> "Order":
@@ -194,7 +194,7 @@ class Order:
         return replace(self, denials=0, first_denied_at=None, denial_mark=0)
 
     def out_of_suspicion(self) -> "Order":
-        """The order free of all that failed queries left on it, as after an answered one."""
+        """The order without the marks of query failures, as after an answered query."""
         return replace(
             self,
             lane=Lane.BATCH if self.lane.is_suspect else self.lane,
@@ -207,14 +207,14 @@ class Order:
         )
 
     def no_longer_polled(self, state: OrderState, **others: Any) -> "Order":
-        """The order in a state in which nobody asks: free of its lane, its group, its lease and its check.
+        """The order in a state in which it is not polled: without lane, group, lease and check.
 
-        `others` are fields that change beside these: a copy costs more than all that is decided about one callback.
+        `others` are further fields to change: a second copy would cost more than the whole decision about a callback.
         """
         return replace(
             self, state=state, lane=Lane.BATCH, suspect_group=None, lease_token=None, check_requested_at=None, **others
         )
 
     def is_leased(self, now: datetime) -> bool:
-        """Whether a query for it is under way."""
+        """Whether a query holds it."""
         return self.lease_token is not None and self.due_at > now

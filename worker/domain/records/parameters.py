@@ -1,4 +1,4 @@
-"""The durations and sizes by which the worker asks. Everything that is given in windows scales with the window."""
+"""The durations and sizes that decisions depend on. Everything that is given in windows scales with the window."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,7 @@ class Rules:
     window_seconds: float = 60.0
     """In any window the platform may see `slots` queries of one account SID."""
     margin_seconds: float = 0.5
-    """Added to the window, for what clocks and wires may disagree about."""
+    """Added to the window, for what clocks and networks may disagree about."""
     deadline_seconds: float = 30.0
     """For one whole exchange, counted from before the grant."""
     slots: int = 1
@@ -20,7 +20,7 @@ class Rules:
     grace_seconds: float = 600.0
     """How long an order waits for its callback before the first query."""
     unresolved_after_seconds: float = 259_200.0
-    """The order age at which asking stops."""
+    """The age limit: the order age at which polling stops."""
 
     @property
     def reservation_seconds(self) -> float:
@@ -33,5 +33,5 @@ class Rules:
         return self.window_seconds + self.margin_seconds
 
     def windows(self, count: float) -> timedelta:
-        """The duration of so many windows."""
+        """The duration of `count` windows."""
         return timedelta(seconds=count * self.window_seconds)

@@ -53,16 +53,16 @@ class Query:
         return order.lease_token == self.token and order.state.may_settle
 
     def as_before(self, order: Order) -> Order:
-        """An order that it holds, due as before: what an end leaves behind that says nothing of the order."""
+        """An order that it holds, due as before the grant: for an end that says nothing about the order."""
         due_before = next(polled.due_at for polled in self.orders if polled.id == order.id)
         return replace(order, due_at=due_before, lease_token=None)
 
     def is_past_age_limit(self, order: Order, rules: Rules) -> bool:
-        """Whether it was sent when an order was past the age at which polling stops."""
+        """Whether it was sent when the order was past the age limit."""
         return self.sent_at - order.submitted_at >= timedelta(seconds=rules.unresolved_after_seconds)
 
     def event(self, before: Order, after: Order, kind: EventKind, now: datetime, detail: str) -> OrderEvent:
-        """The record of what this query's end did to an order, beside what the platform said."""
+        """The event for what this query's end changed of an order; `detail` says why."""
         return OrderEvent(
             order_id=before.id,
             at=now,

@@ -8,8 +8,8 @@
     ├── Refused           refused      the documented error object: a code and a message
     └── Malformed         malformed    an answer that cannot be read, or a connection that broke after the first byte
 
-The outcome `lost` has no class: nobody is left to raise it. Every text held here may be stored as it is (no NUL, no
-lone surrogates), is bounded, and never holds a credential.
+The outcome `lost` has no class: the worker that could raise it has ended. Every text held here may
+be stored as it is (no NUL, no lone surrogates), is bounded, and never holds a credential.
 """
 
 from typing import ClassVar
@@ -25,10 +25,10 @@ STATUS_CODE_LIMIT = 64
 
 
 class QueryError(Exception):
-    """A query that ended without an answer. `str()` says why, in words for a person."""
+    """A query that ended without an answer. `str()` says why, for a person."""
 
     outcome: ClassVar[str]
-    """The value of `platform_queries.outcome` for this end."""
+    """The value of `platform_queries.outcome`."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class DeadlineExceeded(QueryError):
 
 
 class HttpError(QueryError):
-    """An answer with a status other than 200. `retry_after` is in seconds, None where the platform named no wait."""
+    """An answer with a status other than 200. `retry_after` is in seconds, None where the platform gave no wait."""
 
     outcome = "http_error"
     http_status: int

@@ -1,6 +1,6 @@
 """What the platform said about one order, in an answer or in a callback.
 
-A report is kept as it was said: text, not yet believed. `worker.domain.verdicts` decides what it is worth.
+A report is kept as it was said: text, not yet believed. `worker.domain.verdicts` judges it.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class Report:
     mobile: str | None = None
     """The number, masked (`188****0804`)."""
     traffic_sts: str | None = None
-    """May be none of the platform's three numbers: `status` reads it."""
+    """May be other than the platform's three numbers: `status` reads it."""
     remark: str | None = None
     ori_amount: str | None = None
     """The amount charged in yuan, as text that may not be a number."""
@@ -49,25 +49,25 @@ class Report:
 
     @property
     def status(self) -> TrafficStatus | None:
-        """The status that the text is; None where there is none, or an unknown one."""
+        """The status that the text means; None where it is absent or unknown."""
         return _STATUS_BY_TEXT.get(self.traffic_sts or "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A readable answer to one query, matched to the ids that were asked."""
+    """A readable answer to one query, matched to the polled ids."""
 
     said: Mapping[str, tuple[Report, ...]]
-    """For each asked id that the answer speaks of: its items, in order. Identical items are kept once."""
+    """For each polled id that the answer names: its items, in order. Identical items are kept once."""
     absent: tuple[str, ...]
-    """The asked ids that the answer left out, in the order asked."""
+    """The polled ids that the answer left out, in the order of the query."""
     added: tuple[Report, ...] = ()
-    """Items that name no id that was asked."""
+    """Items that name no polled id."""
     excerpt: str = ""
     """The start of the body, at most 2,000 characters, storable."""
     http_status: int = field(default=200)
 
     @property
     def item_count(self) -> int:
-        """How many items the answer holds, asked for or not."""
+        """How many items the answer holds, polled or not."""
         return sum(len(reports) for reports in self.said.values()) + len(self.added)

@@ -1,4 +1,4 @@
-"""A slot of an account SID: what its row says, the clocks by which it is read, and what a look at it finds."""
+"""A slot of an account SID: what its row says, the clocks that decide about it, and what reading it finds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class SlotKey:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells its row from others."""
+        """The unique key of its row."""
         return self.account_sid, self.number
 
 
@@ -59,7 +59,7 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LongerWindow:
-    """A slot on which nothing is asked: its row was written with a window that is longer than ours. Both in seconds."""
+    """A slot that this worker does not use: its row has a longer window than ours. Both in seconds."""
 
     slot: SlotKey
     its_window: float

@@ -11,5 +11,5 @@ def storable(text: str, limit: int) -> str:
     PostgreSQL refuses NUL in text; no driver can encode a lone surrogate, which JSON's escapes are able to spell.
     """
     kept = text[:limit]
-    # Nearly every field is plain: two looks at it cost less than one search.
+    # Nearly every field is plain: these two checks cost less than one search.
     return kept if kept.isascii() and "\x00" not in kept else _UNSTORABLE.sub("\ufffd", kept)

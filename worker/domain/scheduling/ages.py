@@ -15,7 +15,7 @@ BUCKETS = 24
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """The edges of the bins, in seconds; bin k reaches from edge k up to edge k + 1, the last one without end."""
+    """The edges of the bins, in seconds; bin k is from edge k up to edge k + 1, and the last one has no upper edge."""
 
     edges: tuple[float, ...]
 
@@ -26,7 +26,7 @@ class Ages:
 
 @lru_cache(maxsize=8)
 def ages_of(rules: Rules) -> Ages:
-    """The grid for these rules. The end of the grace is an edge of it: that is where most first polls stand."""
+    """The grid for these rules. The end of the grace is an edge: most first polls come there."""
     first, last = rules.window_seconds * _FIRST_EDGE_WINDOWS, rules.unresolved_after_seconds
     if last <= 2 * first:
         return Ages((0.0, first, 2 * first))
@@ -43,8 +43,8 @@ def bucket_edges(rules: Rules) -> tuple[float, ...]:
     """Where each bucket ends and the next begins, from bucket 1 on, in seconds.
 
     They begin at the grace, before which hardly anything is polled: the narrower a bucket, the fewer orders without
-    priority stand before others that have one. Where these rules change, an order keeps the bucket that it was given
-    until its next poll: it may be chosen a little sooner or later for that, by the same priority.
+    priority come before others that have one. Where these rules change, an order keeps its bucket until its next poll:
+    it may be chosen a little sooner or later, by the same priority.
     """
     first = max(rules.window_seconds, rules.grace_seconds)
     last = max(rules.unresolved_after_seconds, 2 * first)
@@ -53,7 +53,7 @@ def bucket_edges(rules: Rules) -> tuple[float, ...]:
 
 
 def bucket_at(submitted_at: datetime, queried_at: datetime | None, rules: Rules) -> int:
-    """The bucket of an order that was last polled then."""
+    """The bucket of an order that was last polled at `queried_at`."""
     return bucket_of(None if queried_at is None else (queried_at - submitted_at).total_seconds(), rules)
 
 

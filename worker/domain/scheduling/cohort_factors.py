@@ -1,14 +1,14 @@
-"""What a cohort's own callbacks and polls say of it, beside what is believed of all: a factor to the poll priority.
+"""Factors to the poll priority: what a cohort's own callbacks and polls show, beside what is learned from all.
 
 A schedule knows one curve and one share of lost callbacks for an account. While an operator settles nothing, or nobody
-receives callbacks, some cohorts are unlike the others for hours, and the callbacks that are known tell which:
+receives callbacks, some cohorts differ from the others for hours, and the known callbacks show which:
 
-- Of a cohort, as many orders have settled unseen since a poll as callbacks have come since, times the odds that one is
-  lost. Where half of the callbacks came that the curve expects, another poll has half the priority.
-- The priority of a first poll rises with the share of lost callbacks, about in proportion to the odds. First polls of
-  a cohort and of the adjacent ones tell how many are lost.
+- The orders of a cohort that have settled unseen since a poll are as many as the callbacks since, times the odds that
+  one is lost. Where half of the callbacks that the curve expects have come, another poll has half the priority.
+- The priority of a first poll rises with the share of lost callbacks, about in proportion to the odds. The first
+  polls of a cohort and of the adjacent ones show how many are lost.
 
-Both are mixed with what is believed of all, so that few orders say little.
+Both are mixed with what is learned from all cohorts, so that few orders count for little.
 """
 
 from bisect import bisect_right
@@ -22,13 +22,13 @@ from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned, coho
 from worker.domain.scheduling.settlement_curve import Curve
 
 _BELIEF = 2.0
-"""So many callbacks, or first polls that hit at odds of one, weighs what is believed of all."""
+"""The weight of what is learned from all: as many callbacks, or first polls that hit at odds of one."""
 _ADJACENT = 3
 """Cohorts on either side whose first polls count, each half as much as the one before."""
 _MOST_ODDS = 1.0
-"""No cohort's odds count for more than even: its first polls would leave no place for others."""
+"""No cohort's odds count for more than even: its first polls would leave no room in a batch for others."""
 _KNOWN_WINDOWS = 1440
-"""Cohorts that began before so many windows have no factors: too little comes of them any more to tell."""
+"""Cohorts that are older than this have no factors: too few of their orders still settle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class CohortFactors:
     first: float
     """For a first poll."""
     again: tuple[float, ...]
-    """For an order whose last poll was at each edge of the ages, from 0 on; past the last one it is 1."""
+    """By the edge of the ages at which the order was last polled, from 0 on; past the last one it is 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """By how much the priority of polls is more, or less, than the schedule says; 1 where nothing is known."""
+    """By how much a poll priority is higher or lower than the schedule says; 1 where nothing is known."""
 
     cohort_seconds: float = inf
     edges: tuple[float, ...] = ()
@@ -69,9 +69,9 @@ NO_FACTORS = Factors()
 
 
 def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Factors:
-    """What is known of each cohort now (seconds since the epoch), beside the curve that was learned of all.
+    """The factors of each cohort now (seconds since the epoch), beside the curve that was learned from all.
 
-    Where most callbacks are lost they tell nothing.
+    None where most callbacks are lost: then they prove nothing.
     """
     if curve.lost_share > MOSTLY_LOST:
         return NO_FACTORS
@@ -105,7 +105,7 @@ def _odds_near(number: int, polls: Mapping[int, tuple[int, float]], odds: float)
 
 
 def _callbacks_since(cohort: Cohort, curve: Curve, age: float) -> Iterator[float]:
-    """For each edge that orders of this age (seconds) have passed: callbacks since, over those that were expected."""
+    """For each edge below this age (seconds): the callbacks since then, divided by the expected ones."""
     came = accumulate((cohort.called_back[number] for number in range(len(curve.settled))), initial=0)
     so_far, received = curve.settled_at(age), (1 - curve.lost_share) * cohort.size
     for edge, before, settled in zip(curve.ages.edges, came, curve.settled, strict=False):

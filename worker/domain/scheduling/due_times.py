@@ -1,4 +1,4 @@
-"""When an order may be polled: from then on it competes for a place in a batch."""
+"""When an order is due: from then on it competes for a position in a query."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,8 @@ LONGEST_WAIT_WINDOWS = 360
 SPARE_WAITS = 50
 """Where all that is pending fits into one batch an order waits for no longer than a fiftieth of its age.
 
-Every window would tell a little sooner still, and poll an order that stays open for three days 4,300 times, not 260.
+A poll in every window would find results a little sooner, but poll an order that stays open for three days 4,300
+times, not 260.
 """
 
 
@@ -24,9 +25,9 @@ def first_due(submitted_at: datetime, rules: Rules) -> datetime:
 def next_due(submitted_at: datetime, schedule: PollSchedule, now: datetime, rules: Rules) -> datetime:
     """When a poll has any priority again, for an order that was polled just now and is still open.
 
-    At least a window from now; at most 360 windows, and no longer than the order is old: what is believed of it now may
-    no longer hold by then. At the age limit, where polling ends, in any case. Where a batch has room for all that is
-    pending nothing is saved by waiting for long: a fiftieth of the age at most.
+    At least a window from now; at most 360 windows, and no longer than the order is old: what is learned now may no
+    longer hold by then. At the age limit, where polling ends, in any case. Where all that is pending fits into one
+    batch, a long wait saves nothing: a fiftieth of the age at most.
     """
     age = max(0.0, (now - submitted_at).total_seconds())
     longest = age / SPARE_WAITS if schedule.fits_one_batch else age

@@ -1,8 +1,8 @@
 """Which due orders fill a batch: those of highest poll priority, and a few that have waited longest.
 
-A batch is chosen out of the orders at both ends of each age bucket: those that became due first, and those that became
-due last, which differ most where the world has just changed. Most buckets give it few or none: a page of each end is
-read, then more of those buckets only whose first page the batch would exhaust.
+A batch is chosen from the orders at both ends of each age bucket: those that became due first, and those that became
+due last. The two differ most where the platform has just changed. Most buckets give few orders or none: a page of each
+end is read, then the next page of those buckets whose first page the batch would exhaust.
 """
 
 from collections import defaultdict
@@ -14,12 +14,12 @@ from worker.domain.records.candidates import Candidate, Pick, Reason
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 PAGE_SIZE = 25
-"""How many orders are read at first from each end of a age bucket.
+"""How many orders are read at first from each end of an age bucket.
 
-A batch keeps fewer places than that for those due for longest.
+More than a batch keeps positions for the orders that have been due for longest.
 """
 LONGEST_WAITING_OF = 50
-"""One of so many places is for the order that has been due for longest: priority alone might never come to it."""
+"""One of so many positions is for the order that has been due for longest: by priority it might never be chosen."""
 
 
 def priority_of(candidate: Candidate, schedule: PollSchedule, now: datetime) -> float:
@@ -41,10 +41,10 @@ def last_page_size_of(age_bucket: int, limit: int) -> int:
 
 
 def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> tuple[int, ...]:
-    """The age buckets whose first page a batch would exhaust: what stands behind it may have priority enough, too.
+    """The age buckets whose first page a batch would exhaust: orders after it may have a high enough priority, too.
 
-    `pages`: what was read at first of both ends, all of one id kind. Orders that somebody wants checked were read
-    apart from their buckets, too: that they are left out says nothing of the page. `limit`: as many a batch may hold.
+    `pages`: the first pages of both ends, all of one id kind. Orders with a requested check were read by another index,
+    too: where the batch leaves one out, that says nothing about the page. `limit`: how many orders a batch may hold.
     """
     chosen = {pick.order_id for pick in picks}
     taken, left = defaultdict[int, list[Candidate]](list), defaultdict[int, list[Candidate]](list)
@@ -53,7 +53,7 @@ def exhausted(pages: Iterable[Candidate], picks: Iterable[Pick], limit: int) -> 
         (taken if is_taken else left)[candidate.age_bucket].append(candidate)
 
     def is_exhausted(bucket: int) -> bool:
-        # What became due last says nothing of what stands behind the first page.
+        # The page of those that became due last says nothing about the orders after the first page.
         first_left = min(map(_by_due, left[bucket]), default=None)
         before = sum(first_left is None or _by_due(candidate) < first_left for candidate in taken[bucket])
         return before >= page_size_of(bucket, limit)
@@ -70,15 +70,15 @@ def pick_batch(
 ) -> tuple[Pick, ...]:
     """At most `limit` due orders of one id kind, in the order of their reasons. `waiting` holds each order once.
 
-    Orders that somebody wants checked fill at most half; of the rest each fiftieth place goes to the order that has
-    been due for longest, the others to those of highest priority. `priority`: the seconds of delay that a poll saves.
+    Orders with a requested check fill at most half. Of the other positions every fiftieth goes to the order that has
+    been due for longest, the rest to those of highest priority. `priority`: the seconds of delay that a poll saves.
     """
     priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
     requested = [candidate for candidate in waiting if candidate.check_requested_at]
     checked = nsmallest(_half(limit, batch_number), requested, key=_by_request)
     left = _without(waiting, checked)
     remaining = limit - len(checked)
-    # Where all find a place, none is kept for anybody.
+    # Where all fit, no position is kept.
     kept = _longest(remaining, batch_number) if len(left) > remaining else 0
     longest = nsmallest(kept, left, key=_by_due)
 
@@ -106,9 +106,9 @@ def _half(limit: int, batch_number: int) -> int:
 
 
 def _longest(remaining: int, batch_number: int) -> int:
-    """How many of a batch's places: where they are no whole number, now one and now none.
+    """How many positions of a batch are for the longest due: over fifty batches one in fifty, also of small batches.
 
-    In each run of fifty batches at other ones: an id kind whose turn is every fifth would have them all otherwise.
+    Each run of fifty batches starts at another one: else an id kind that gets every fifth batch might have them all.
     """
     run, position = divmod(batch_number, LONGEST_WAITING_OF)
     turn = (position + run) % LONGEST_WAITING_OF

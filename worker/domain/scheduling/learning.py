@@ -1,10 +1,10 @@
-"""What an account teaches about when its orders settle, and how often a callback is lost.
+"""What is learned of an account: when its orders settle, and how often a callback is lost.
 
-Callbacks tell the age at which most orders settle, for nothing: orders are counted in *cohorts* of some minutes, by
-when they were submitted, and a cohort's callbacks by age. Polls tell the rest: of a cohort's orders without a callback
-some have settled all the same, and that is how many callbacks are lost. Where hardly any callback comes, the polls
-alone have to do: one that finds an order still open says that it did not settle between two ages, and one that finds
-it settled says that it did, somewhere between them.
+Callbacks show the age at which most orders settle, without a poll: orders are counted in *cohorts* of some minutes, by
+when they were submitted, and a cohort's callbacks by age. Polls show the rest: of a cohort's orders without a callback
+some have settled all the same, and that is how many callbacks are lost. Where hardly any callback comes, only the polls
+count: one that finds an order still open shows that it did not settle between two ages, and one that finds it settled
+shows that it did.
 
 Each order, callback and poll is observed once, as it happens (`Observations`), and folded into what is known
 (`Learned`). The old is forgotten: what was learned loses half of its weight every 240 windows.
@@ -24,18 +24,18 @@ from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, Curve, c
 COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240
 KEPT_WINDOWS = 2880
-"""Cohorts that began before so many windows are dropped: by then they weigh next to nothing."""
+"""Cohorts that are older than this are dropped: by then their weight is next to nothing."""
 RELEARN_WINDOWS = 10
 """How often an account's schedule is computed again."""
 _PRIOR_ORDERS = 2.0
-"""How many orders the belief before learning weighs, in each bin."""
+"""The weight of the prior curve in each bin, in orders."""
 _PRIOR_ODDS = 20.0
-"""How many orders with a lost callback were expected before anything was learned: so much weighs that belief."""
+"""The weight of the prior share of lost callbacks: so many first polls that hit at odds of one."""
 MOSTLY_LOST = 0.5
-"""Where a larger share of the callbacks is lost they are not what to learn from."""
+"""Where a larger share of the callbacks is lost, only polls are learned from."""
 
 NEVER = -1
-"""Stands for the bin of a last poll that there was not."""
+"""The bin of the last poll of an order that was never polled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Poll:
     last: int
     bin: int
     is_hit: bool
-    """Whether it was found settled."""
+    """Whether it found the order settled."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Observations:
     polls: Counter[Poll] = field(default_factory=Counter)
 
     def add(self, other: "Observations") -> None:
-        """Add what others observed."""
+        """Add other observations."""
         self.submitted.update(other.submitted)
         self.called_back.update(other.called_back)
         self.polls.update(other.polls)
@@ -70,7 +70,7 @@ class Observations:
 
 
 def cohort_seconds(rules: Rules) -> float:
-    """How long the orders of one cohort come in."""
+    """The span of one cohort, in seconds."""
     return COHORT_WINDOWS * rules.window_seconds
 
 
@@ -81,7 +81,7 @@ def cohort_of(submitted: float, rules: Rules) -> int:
 
 def is_relearning_due(computed_at: datetime, now: datetime, rules: Rules) -> bool:
     """Whether the schedule of an account, computed then, is to be computed again."""
-    # A time ahead is the mark of a clock that was set back since.
+    # A time in the future means that a clock was set back since.
     return not now - rules.windows(RELEARN_WINDOWS) < computed_at <= now
 
 
@@ -91,33 +91,33 @@ class Cohort:
 
     size: int = 0
     called_back: Counter[int] = field(default_factory=Counter)
-    """By the bin of the age at which it came."""
+    """By the bin of the age at which the callback came."""
     first_polls: Counter[int] = field(default_factory=Counter)
     """By the bin of the age."""
     first_hits: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its orders were counted: not where counting began after some of them had come in."""
+        """Whether all its orders were counted: not where some came in before counting began."""
         return self.called_back.total() <= self.size
 
     @property
     def hits_at_even_odds(self) -> float:
-        """How many of its first polls would have hit, were as many callbacks lost as came."""
+        """How many of its first polls would have hit if as many callbacks were lost as came."""
         came = list(accumulate(self.called_back[bin_] for bin_ in range(max(self.first_polls, default=0) + 1)))
         return sum(polls * came[bin_] / max(1.0, self.size - came[bin_]) for bin_, polls in self.first_polls.items())
 
 
 @dataclass(slots=True)
 class Learned:
-    """All that is kept of an account's past; bounded, whatever the account sends."""
+    """All that is kept of an account's observations; bounded, whatever comes in."""
 
     ages: Ages
     cohorts: dict[int, Cohort] = field(default_factory=dict)
     open_polls: list[float] = field(default_factory=list)
-    """By bin: orders that were seen to enter it open, as far as polls tell; decayed."""
+    """By bin: orders that entered it open, as far as polls show; decayed."""
     hits: list[float] = field(default_factory=list)
-    """By bin: orders that settled in it, as far as polls tell; decayed."""
+    """By bin: orders that settled in it, as far as polls show; decayed."""
     as_of: float = 0.0
     """When the two lists above were last decayed; seconds since the epoch."""
 
@@ -127,8 +127,8 @@ class Learned:
         self.hits = self.hits or [0.0] * bins
 
     def fold(self, observations: Observations, now: float, rules: Rules) -> None:
-        """Take in what was observed, and forget what is old. `now` is seconds since the epoch."""
-        self._forget(now, rules)
+        """Add observations, and decay what is old. `now` is seconds since the epoch."""
+        self._decay(now, rules)
         for number, count in observations.submitted.items():
             self._cohort(number).size += count
         for (number, bin_), count in observations.called_back.items():
@@ -138,7 +138,7 @@ class Learned:
             self._learn_from(poll, count, curve)
 
     def curve(self, now: float, rules: Rules) -> Curve:
-        """What is believed now."""
+        """The settlement curve as learned so far."""
         odds = self._odds_of_a_lost_callback(now, rules)
         lost_share = odds / (1 + odds)
         if lost_share > MOSTLY_LOST:
@@ -155,7 +155,7 @@ class Learned:
     def _cohort(self, number: int) -> Cohort:
         return self.cohorts.setdefault(number, Cohort())
 
-    def _forget(self, now: float, rules: Rules) -> None:
+    def _decay(self, now: float, rules: Rules) -> None:
         windows = max(0.0, now - self.as_of) / rules.window_seconds
         weight = 0.5 ** (windows / HALF_LIFE_WINDOWS)
         self.open_polls = [count * weight for count in self.open_polls]
@@ -175,7 +175,7 @@ class Learned:
             self.hits[number] += count * settles
 
     def _odds_of_a_lost_callback(self, now: float, rules: Rules) -> float:
-        """Lost callbacks to each that came: what first polls found, to what they would have found at odds of one."""
+        """Lost callbacks for each that came: the hits of first polls, divided by the hits at odds of one."""
         hits, expected = _PRIOR_ODDS * PRIOR_LOST_SHARE, _PRIOR_ODDS
         for number, cohort in self.cohorts.items():
             if not cohort.first_polls or not cohort.is_whole:
@@ -213,9 +213,9 @@ def _weight(cohort: int, now: float, rules: Rules) -> float:
 
 
 def _spread(poll: Poll, curve: Curve) -> Iterable[tuple[int, float, float]]:
-    """What a poll says of each bin: (bin, the share of an order that entered it open, the share that settled in it).
+    """What a poll shows of each bin: (bin, the share of an order that entered it open, the share that settled in it).
 
-    Beyond the age limit there is no bin. A bin that an order has not left yet is counted by the poll that finds so.
+    Beyond the age limit there is no bin. A bin that an order has not left yet is counted by a later poll.
     """
     first, end = max(poll.last, 0), len(curve.settled) - 1
     if not poll.is_hit:

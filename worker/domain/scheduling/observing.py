@@ -1,7 +1,7 @@
-"""What is observed of an order's life, to learn from: that it came in, that a callback settled it, that it was polled.
+"""What is observed of an order, to learn from: that it came in, that a callback settled it, that it was polled.
 
-An order that was submitted long before it came in has a past that nobody saw: its callback may have come and gone. Such
-an order is counted in no cohort; only its polls after the first tell anything, as they lie between two that we made.
+An order that was submitted long before it came in may have had its callback before that. Such an order is counted in
+no cohort, and only its polls after the first are observed, as each of these follows one of our own.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from worker.domain.scheduling.learning import NEVER, Observations, Poll, cohort_
 
 
 def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
-    """Whether an order came in young enough: within its grace, or within a window where there is hardly a grace."""
+    """Whether an order came in within its grace, or within a window where the grace is shorter."""
     return order.created_at is not None and _came_in_young(order.submitted_at, order.created_at, rules)
 
 
 def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Observations]:
-    """What new orders teach, by account. `arrivals` are (account, submitted at) of those that came in now."""
+    """Observations of new orders, by account. `arrivals` are (account, submitted at) of those that came in now."""
     observations: dict[str, Observations] = {}
     for account, submitted_at in arrivals:
         if _came_in_young(submitted_at, now, rules):
@@ -29,7 +29,7 @@ def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, ru
 
 
 def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) -> dict[str, Observations]:
-    """What the changes that callbacks made teach, by account: at which age pending orders were settled."""
+    """Observations of callbacks, by account: at which age they settled pending orders."""
     observations: dict[str, Observations] = {}
     for change in changes:
         order = change.before
@@ -40,7 +40,7 @@ def observe_callbacks(changes: Iterable[Change], now: datetime, rules: Rules) ->
 
 
 def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) -> Observations:
-    """What an answer teaches. `changes` are those of the orders about which it said something that was believed.
+    """Observations of an answer's polls. `changes` are those of the orders with a believed item.
 
     An order's ages are those at which queries were sent, so that one poll begins where the last one ended.
     """

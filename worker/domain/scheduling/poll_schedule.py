@@ -39,31 +39,31 @@ class PollSchedule:
     again: tuple[tuple[float, ...], ...]
     """For each of `last_polls`: the seconds after it at which the order is due, at each cost."""
     factors: Factors = NO_FACTORS
-    """By how much the priority of some orders is more, or less, than the table says."""
+    """By how much the priority of some orders is higher or lower than the table says."""
     fits_one_batch: bool = False
-    """Whether all that was pending when these were made fits into one batch: then no poll costs another order one."""
+    """Whether all that was pending when this was computed fits into one batch: then no poll delays another order's."""
 
     def priority(self, last_poll: float | None, age: float) -> float:
         """The priority of polling an order of this age, in seconds of delay; 0 where it is due at no cost."""
         if last_poll is None:
             return self._highest(self.first, age)
-        number, share = self._place(last_poll)
+        number, share = self._row_of(last_poll)
         waited = age - last_poll
         here = self._highest(self.again[number], waited)
         return here + share * (self._highest(self.again[number + 1], waited) - here) if share else here
 
     def due_age(self, last_poll: float | None) -> float:
-        """The age at which a poll has any priority, in seconds; infinite where it never has."""
+        """The age at which a poll has any priority, in seconds; infinite where it never has one."""
         return self.first[0] if last_poll is None else last_poll + self._wait(last_poll)
 
     def _wait(self, last_poll: float) -> float:
-        number, share = self._place(last_poll)
+        number, share = self._row_of(last_poll)
         here = self.again[number][0]
         # Between two rows an order has a priority as soon as one of them says so.
         return min(here, self.again[number + 1][0]) if share else here
 
-    def _place(self, last_poll: float) -> tuple[int, float]:
-        """The row for an age at the last poll, and how far it lies on the way to the next row."""
+    def _row_of(self, last_poll: float) -> tuple[int, float]:
+        """The row for an age at the last poll, and how far that age is between this row and the next, 0 to 1."""
         polls = self.last_polls
         number = bisect_right(polls, last_poll) - 1
         if number < 0:
@@ -73,7 +73,7 @@ class PollSchedule:
         return number, (last_poll - polls[number]) / (polls[number + 1] - polls[number])
 
     def _highest(self, due: tuple[float, ...], reached: float) -> float:
-        """The highest cost at which something is due that has come so far; between two, by how far it is."""
+        """The highest cost at which an order is due by now; interpolated between two costs."""
         number = bisect_right(due, reached)
         levels = self.levels
         if number == 0:
@@ -87,7 +87,7 @@ class PollSchedule:
 
 
 def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: bool) -> PollSchedule:
-    """The schedule that follow from what was learned, and from whether all that is pending fits into one batch.
+    """The schedule that follows from what was learned, and from whether all that is pending fits into one batch.
 
     `now` is seconds since the epoch.
     """
@@ -98,19 +98,18 @@ def schedule_of(learned: Learned, now: float, rules: Rules, *, fits_one_batch: b
 
 
 def is_at_most_a_batch(pending: int, rules: Rules) -> bool:
-    """Whether so many pending orders fit into one batch."""
+    """Whether this number of pending orders fits into one batch."""
     return pending <= rules.batch_size
 
 
 @lru_cache(maxsize=8)
 def prior_schedule(rules: Rules) -> PollSchedule:
-    """The schedule before an account has taught anything, by what is believed of any platform. Computed once for each
-    rules."""
+    """The schedule before anything is learned of an account. Computed once for each `rules`."""
     return compute_schedule(prior_curve(ages_of(rules)), rules)
 
 
 def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
-    """Solve the problem above, backwards from the age limit, for each cost. Some milliseconds for each."""
+    """Solve the problem above, backwards from the age limit, for each cost. Takes some milliseconds for each."""
     lowest, highest = (rules.window_seconds * windows for windows in (_LOWEST_WINDOWS, _HIGHEST_WINDOWS))
     step = (highest / lowest) ** (1 / (_LEVELS - 1))
     levels = tuple(lowest * step**number for number in range(_LEVELS))
@@ -125,7 +124,7 @@ def compute_schedule(curve: Curve, rules: Rules) -> PollSchedule:
 
 
 def _rising(due: Sequence[float]) -> tuple[float, ...]:
-    """A higher cost never makes an order due earlier; the grid may blur that by a step."""
+    """The same times, never falling: a higher cost makes no order due earlier, though the grid may be off by a step."""
     latest, rising = 0.0, []
     for age in due:
         latest = max(latest, age)
@@ -172,7 +171,7 @@ class _PollPlan:
         return due
 
     def _within(self, number: int, waiting: float) -> tuple[float, float]:
-        """Polls before the next edge, at even distances, down to a window; or never again, which costs `waiting`."""
+        """Polls before the next edge at even intervals, a window or more; or never again, which costs `waiting`."""
         left, right = self._edges[number], self._edges[number + 1]
         length, gain = right - left, self._settled[number + 1] - self._settled[number]
         still_open = 1 - self._settled[number]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from worker.domain.scheduling.ages import Ages
 
 PRIOR_EXPONENT = 0.3
-"""Before anything is learned an order of age a is taken to settle at a rate of 0.3 / a."""
+"""Before anything is learned, an order of age a is assumed to settle at a rate of 0.3 / a."""
 PRIOR_LOST_SHARE = 0.05
 
 
@@ -31,7 +31,7 @@ class Curve:
         return tuple(areas)
 
     def settled_at(self, age_seconds: float) -> float:
-        """F at any age, straight between two edges."""
+        """F at any age, linear between two edges."""
         edges, number = self.ages.edges, self.ages.bin_of(age_seconds)
         if number == len(edges) - 1:
             return self.settled[-1]
@@ -55,6 +55,6 @@ def curve_of(ages: Ages, chances: Sequence[float], lost_share: float) -> Curve:
 
 
 def prior_curve(ages: Ages) -> Curve:
-    """What is believed before anything is learned."""
+    """The curve before anything is learned."""
     chances = [prior_chance(ages, number) for number in range(len(ages.edges) - 1)]
     return curve_of(ages, chances, PRIOR_LOST_SHARE)

@@ -1,7 +1,7 @@
 """What is learned, the schedule and the observations, between values and the JSON text of their columns.
 
-Each text says for which ages it was made, since it speaks of them by number. Other settings make other ages: then what
-was stored means nothing any more and reads as None, and learning begins anew.
+Each text says for which ages it was made, since it names them by number. Other settings make other ages: then the
+stored text reads as None, and learning begins again.
 """
 
 import json
@@ -18,10 +18,10 @@ from worker.domain.scheduling.learning import Cohort, Learned, Observations, Pol
 from worker.domain.scheduling.poll_schedule import PollSchedule
 
 _FORM = "2"
-"""To be changed with the form of any of these texts."""
+"""Change it with the form of any of these texts."""
 _DIGITS = 9
 _FEW_DIGITS = 3
-"""Of factors there are thousands, and none is known any better."""
+"""For factors: there are thousands, and none is more precise."""
 
 
 def observations_text(observations: Observations, rules: Rules) -> str:
@@ -40,7 +40,7 @@ def observations_text(observations: Observations, rules: Rules) -> str:
 
 
 def read_observations(text: str, rules: Rules) -> Observations:
-    """What was observed; nothing where it was observed for other ages."""
+    """The observations; none where they were made for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return Observations()
@@ -70,7 +70,7 @@ def learned_text(learned: Learned, rules: Rules) -> str:
 
 
 def read_learned(text: str, rules: Rules) -> Learned | None:
-    """What was learned; None where it was learned for other ages."""
+    """What was learned; None where that was for other ages."""
     stored = _read(text, rules)
     if stored is None:
         return None
@@ -104,14 +104,14 @@ def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
     stored = _read(text, rules)
     if stored is None:
         return None
-    # Thousands of numbers, of which a hundred are different: each is kept once.
+    # Of thousands of numbers a hundred are different: each is kept in memory once.
     known: dict[float, float] = {}
     return PollSchedule(
         levels=tuple(stored["levels"]),
         last_polls=tuple(stored["last_polls"]),
         first=_ages(stored["first"], known),
         again=tuple(_ages(due, known) for due in stored["again"]),
-        # Texts of the release before have no such word.
+        # Texts of the release before do not hold this key.
         fits_one_batch=stored.get("fits_one_batch", False),
         factors=Factors(
             cohort_seconds=cohort_seconds(rules),
@@ -126,7 +126,7 @@ def read_schedule_text(text: str, rules: Rules) -> PollSchedule | None:
 
 @lru_cache(maxsize=8)
 def _mark(ages: Ages) -> str:
-    """What tells these ages, and this form of the texts, from others."""
+    """A hash that identifies these ages and this form of the texts."""
     described = ",".join([_FORM, *(f"{edge:.6g}" for edge in ages.edges)])
     return blake2b(described.encode(), digest_size=6).hexdigest()
 

@@ -1,7 +1,7 @@
-"""The platform's answer, from bytes to what it says about each id asked.
+"""The platform's answer, from bytes to what it says about each polled id.
 
-The page documents one sample, a single object, for an id that its own request did not ask for. So every plausible
-shape is understood (`worker.domain.wire.shapes`), and items are matched by id, never by position.
+The platform's page documents one sample, a single object, for an id that is not in its own request. So every plausible
+shape is read (`worker.domain.wire.shapes`), and items are matched by id, never by position.
 """
 
 import codecs
@@ -21,14 +21,14 @@ BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a body, decoded; a hundred items need about 20,000."""
 
 _CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
-# The labels that count where a body is not UTF-8. No other label does: Latin-1, for one, decodes anything.
+# The labels that count where a body is not UTF-8. No other label does: Latin-1, for example, decodes anything.
 _GB_CHARSETS = frozenset({"gb18030", "gbk", "gb2312"})
 
 
 def read_answer(
     body: bytes, content_type: str | None, id_kind: IdKind, polled: Sequence[str], http_status: int = 200
 ) -> Answer:
-    """Read the body of an HTTP 200 answer to a query for `asked`, ids of one kind.
+    """Read the body of an HTTP 200 answer to a query of the ids `polled`, all of one kind.
 
     `content_type` is the header's value. Raises Refused for the platform's error object and Malformed for what cannot
     be read, and nothing else.
@@ -66,7 +66,7 @@ def _encoding(start: bytes, content_type: str | None) -> str:
     except UnicodeDecodeError:
         charset = _CHARSET.search(content_type or "")
         is_gb = charset is not None and charset[1].casefold() in _GB_CHARSETS
-        # A byte order mark is the body's own word, and outranks the header.
+        # A byte order mark of the body outranks the header.
         return "gb18030" if is_gb and not start.startswith(codecs.BOM_UTF8) else "utf-8"
     return "utf-8"
 
@@ -80,7 +80,7 @@ def _decoded(body: bytes, content_type: str | None) -> str:
 
 
 def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bool:
-    """Whether the object says that all is well (True) or says nothing (False). Raises Refused where it is an error."""
+    """Whether the object holds a code of success (True) or no code (False). Raises Refused where it is an error."""
     code = field_text(field_named(value, "statusCode"))
     if code is None or code in GOOD_CODES:
         return code is not None
@@ -94,7 +94,7 @@ def _accepted(value: Mapping[str, object], http_status: int, excerpt: str) -> bo
 def _read(item: Item, id_kind: IdKind, polled: Sequence[str]) -> Report:
     report = read_report(item.fields)
     own = named_id(report, id_kind)
-    # A key that cannot be an id (one with a NUL or a lone surrogate, say) names no order of anybody's.
+    # A key that cannot be an id (one with a NUL or a lone surrogate, for example) names no order.
     if item.key is None or own == item.key or id_fault(item.key):
         return report
     if own is None:
@@ -119,8 +119,7 @@ def _with_id(report: Report, id_kind: IdKind, identity: str) -> Report:
 def _matched(
     reports: Sequence[Report], id_kind: IdKind, polled: Sequence[str], excerpt: str, http_status: int
 ) -> Answer:
-    # Items that say the same are one item, whatever the order of their keys: so the words are left out of the
-    # comparison.
+    # Items with equal fields count once, whatever the order of their keys: so `words` is not compared.
     said: dict[str, dict[Report, Report]] = {identity: {} for identity in polled}
     added: list[Report] = []
     for report in reports:

@@ -1,7 +1,7 @@
 """One item of an answer, or one callback, read into a report.
 
-The platform's page spells some keys in two ways (`remark`, `Remark`), so keys are read whatever their case. What
-cannot be read without guessing makes the item a faulty one: it is kept, and settles nothing.
+The platform's page spells some keys in two ways (`remark`, `Remark`), so keys are read whatever their case. A value
+that cannot be read without guessing is a fault of the item: the item is kept, and settles nothing.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def read_report(fields: Mapping[str, object]) -> Report:
             faults.append(f"{storable(str(key), FIELD_LIMIT)}: {fault}")
         if name in said and said[name] != text:
             faults.append(f"{storable(str(key), FIELD_LIMIT)}: said twice, with different values")
-        # The first value there is stays: it tells which order the faulty item speaks of.
+        # The first value stays: it shows which order the faulty item is about.
         said[name] = said.get(name) or text
     code = said.pop("status_code", None)
     if code is not None and code not in GOOD_CODES:

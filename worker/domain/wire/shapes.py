@@ -1,4 +1,4 @@
-"""Where the items stand in an answer. The platform does not document it, so every plausible shape is understood.
+"""Where the items stand in an answer. The platform does not document it, so every plausible shape is read.
 
 - one object that is an item;
 - a list of objects;
@@ -25,7 +25,7 @@ class ShapeFault(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One item's fields, and the key that it stands under where the answer is keyed by id."""
+    """One item's fields, and its key where the answer is keyed by id."""
 
     fields: Mapping[str, object]
     key: str | None = None
@@ -34,7 +34,7 @@ class Item:
 def items_in(value: object, polled: Collection[str]) -> list[Item] | None:
     """The items of an answer: empty where it holds an empty list of them, None where an object holds none at all.
 
-    `asked` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, and for two lists of
+    `polled` are the ids of the query. Raises ShapeFault for an answer that cannot hold items, and for two lists of
     items, or for more than MOST_ITEMS of them.
     """
     if isinstance(value, Mapping):
@@ -102,5 +102,5 @@ def _says(fields: Mapping[str, object], name: str) -> bool:
     try:
         return field_named(fields, name) not in (None, "")
     except FieldFault:
-        # Two keys that disagree: the item is there, and its reading will find the fault.
+        # Two keys that disagree: the item is there, and `read_report` finds the fault.
         return True

@@ -40,9 +40,9 @@ class WireRequest:
 
 
 def timestamp_at(now: datetime, timezone: tzinfo) -> str:
-    """An aware moment as the platform writes it: `yyyyMMddHHmmss`, in the platform's own time zone.
+    """An aware time as the platform writes it: `yyyyMMddHHmmss`, in the platform's own time zone.
 
-    The platform accepts a timestamp for 24 hours. Raises ValueError for a naive moment, which would sign a wrong hour.
+    The platform accepts a timestamp for 24 hours. Raises ValueError for a naive time, which would sign a wrong hour.
     """
     if now.tzinfo is None:
         raise ValueError("a naive time cannot be signed: it names no moment")
@@ -57,7 +57,7 @@ def sign(credentials: Credentials, timestamp: str) -> str:
 
 
 def authorization(credentials: Credentials, timestamp: str) -> str:
-    """The `Authorization` header: base64 of accountSID + `|` + timestamp, with no scheme word before it."""
+    """The `Authorization` header: base64 of accountSID + `|` + timestamp, without a scheme before it."""
     return base64.b64encode(f"{credentials.account_sid}|{timestamp}".encode()).decode("ascii")
 
 
@@ -74,7 +74,7 @@ def build_request(
     """The signed request for 1 to 100 ids of one kind. `timestamp` is `yyyyMMddHHmmss` in the platform's time.
 
     `bracketed` writes the ids as `[a,b]`, as the platform's .NET sample does. Raises ValueError for ids that would
-    change the meaning of the whole batch; they are refused when an order is taken in, so here it is a programming
+    change the meaning of the whole batch; they are refused when an order is enqueued, so here it is a programming
     error.
     """
     _check(ids)

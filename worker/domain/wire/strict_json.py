@@ -1,7 +1,7 @@
 """JSON read strictly: nothing is guessed, and nothing that a sender writes can cost much time or memory.
 
-Numbers stay the text they were written as, so an amount is never a float and `1e400` is nothing special. Doubled keys,
-`NaN` and `Infinity`, which Python's reader lets through, are refused.
+Numbers stay the text they were written as, so an amount is never a float and `1e400` never overflows. Doubled keys,
+`NaN` and `Infinity`, which Python's reader accepts, are refused.
 """
 
 import json
@@ -52,7 +52,7 @@ def words_of(value: object) -> str:
 
 
 def _check_depth(text: str) -> None:
-    # Ahead of json.loads, whose recursion would otherwise be driven by the sender.
+    # Before json.loads, whose depth of recursion the sender could choose otherwise.
     depth = 0
     for match in _TOKEN.finditer(text):
         first = text[match.start()]
@@ -77,12 +77,12 @@ def _constant(name: str) -> object:
 
 def _written(value: object, levels: int) -> str:
     if isinstance(value, str):
-        # As json.dumps does it, which would make an encoder anew for each text.
+        # As json.dumps does it, which would make a new encoder for each text.
         return str(value) if isinstance(value, JsonNumber) else encode_basestring(value)
     if isinstance(value, Mapping | Sequence) and levels == 0:
         return '"..."'
     if isinstance(value, Mapping):
-        # Nearly all that is ever said is plain text: it is written here, without a call for each of it.
+        # Nearly all values are plain text: they are written here, without a call for each.
         members = [
             f"{encode_basestring(str(key))}:"
             + (encode_basestring(held) if type(held) is str else _written(held, levels - 1))
