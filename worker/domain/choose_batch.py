@@ -10,7 +10,6 @@ from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
-from worker.domain.lane_shares import next_work
 from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, AccountState
 from worker.domain.records.candidates import Candidate, Choice, Pick, Reason
 from worker.domain.records.orders import Lane
@@ -19,6 +18,7 @@ from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.fill_batch import exhausted, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.slot_shares import next_work
 
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""

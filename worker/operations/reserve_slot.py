@@ -13,7 +13,6 @@ from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, clamp, may_query, reserve
 from worker.domain.choose_batch import spend
-from worker.domain.lane_shares import accounts_in_turn
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
@@ -21,12 +20,12 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.scheduling.poll_schedule import prior_schedule
+from worker.domain.slot_shares import accounts_in_turn
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.read_due_orders import choose_due
-from worker.stores.pending_orders import claim
+from worker.stores.pending_orders import claim, lease
 from worker.stores.platform_queries import add_query, mark_lost
-from worker.stores.recharge_orders import lease
 from worker.stores.slots_and_accounts import lock_free_slot, lock_states, mark_in_flight, save_slot, save_state
 
 

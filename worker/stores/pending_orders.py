@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    update,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -59,6 +60,12 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
     """Lock the chosen orders that are still due and that nobody else holds; returns them: these are polled."""
     return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=True), choice)
+
+
+def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
+    """Mark locked orders with a query's token, due when its lease runs out."""
+    leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
+    connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
 
 
 def read_chosen(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:

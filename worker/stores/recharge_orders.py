@@ -168,12 +168,6 @@ def lock_suspects(
     return [to_order(row) for row in connection.execute(statement)]
 
 
-def lease(connection: Connection, orders: Sequence[Order], token: str, until: datetime) -> None:
-    """Mark locked orders with a query's token, due when its lease runs out."""
-    leased = one_of(connection, ORDERS.c.id, [order.id for order in orders])
-    connection.execute(update(ORDERS).where(leased).values(due_at=until, lease_token=token))
-
-
 def reset_absences(connection: Connection, account: str, kind: IdKind, names: Collection[str], now: datetime) -> None:
     """Make pending orders of these names due at once, in batches, without an absence; not suspects, nor leased ones."""
     column = ORDERS.c.request_id if kind is IdKind.REQUEST_ID else ORDERS.c.custom_parm

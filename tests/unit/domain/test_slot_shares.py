@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.lane_shares import accounts_in_turn, next_work
 from worker.domain.records.queries import Work
+from worker.domain.slot_shares import accounts_in_turn, next_work
 
 turns = st.integers(0, 1_000_000)
 
