@@ -73,7 +73,7 @@ class Reconciler:
         if query is None:
             return None
         log.info(
-            "asking the platform",
+            "querying the platform",
             action="query_granted",
             account=query.account,
             query_id=query.id,
@@ -111,7 +111,7 @@ class Reconciler:
         )
         if effects.reset_absences_since is not None:
             log.warning(
-                "this platform answers one order a query, whatever is asked: its orders are now asked one by one",
+                "this platform answers one order a query, however many it polls: its orders are now polled one by one",
                 action="one_item_platform",
                 account=query.account,
             )
@@ -139,7 +139,7 @@ class Reconciler:
         )
         if failure_kind_of(error) is QueryFailureKind.TOO_FREQUENT:
             log.error(
-                "the platform says that it is asked too often: does another program or deployment use this SID?",
+                "the platform says that it is queried too often: does another program or deployment use this SID?",
                 action="too_frequent",
                 account=query.account,
             )

@@ -171,7 +171,7 @@ def _say_longer_windows(found: Sequence[LongerWindow]) -> None:
     accounts = sorted({account for one in found for account in one.slot.app_ids})
     ours, theirs = found[0].our_window, max(one.its_window for one in found)
     log.error(
-        "nothing is asked: another worker on this database has a longer window",
+        "no query is sent: another worker on this database has a longer window",
         action="longer_window",
         accounts=accounts[:_MOST_NAMED],
         account_count=len(accounts),

@@ -25,7 +25,7 @@ SETTINGS = {
     "tick_seconds": 0.1,
     "batch_size": 1,
 }
-ASKS = "asking the platform"
+QUERIES = "querying the platform"
 SAYS = "another worker on this database has a longer window"
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql"), pytest.mark.brokers("redis")]
@@ -96,7 +96,7 @@ def test_workers_in_two_time_namespaces_keep_the_limit(deployment: Deployment) -
     deployment.wait_for_queries(12)
     assert min(spacings(deployment.arrivals())) >= SHORT
     # Both took their part: each had to go by what the other one wrote.
-    assert all(worker.output.count(ASKS) >= 2 for worker in workers)
+    assert all(worker.output.count(QUERIES) >= 2 for worker in workers)
 
 
 def test_a_longer_window_that_starts_beside_a_shorter_one_holds_from_then_on(deployment: Deployment) -> None:
@@ -110,7 +110,7 @@ def test_a_longer_window_that_starts_beside_a_shorter_one_holds_from_then_on(dep
     assert min(spacings(times)) >= SHORT
     since = [time for time in times if time >= ready]
     assert min(spacings(since)) >= LONG
-    assert long.output.count(ASKS) >= 4
+    assert long.output.count(QUERIES) >= 4
     assert short.output.count(SAYS) == 1, "all processes of a worker say it once a minute"
     assert "reconciler limit --window 1`" in short.output
 

@@ -135,9 +135,9 @@ def _queries(summary: Summary) -> Iterator[str]:
     most, first, again = IDS_PER_QUERY, use.first, use.again
     yield f"Queries: {use.used} used; the least possible is {use.least}"
     yield f"  {use.lost_and_settled} orders could be settled by a query only, {most} at most in each: {use.least}."
-    yield f"  {first} queries polled orders for the first time. The other {again} asked again, about orders"
-    yield "  that the platform was still recharging or had left out; and, as queries were left"
-    yield f"  over, about the stuck ones each time. {use.alone} of them polled one order alone."
+    yield f"  {first} queries polled orders for the first time. The other {again} polled orders again that"
+    yield "  the platform was still recharging or had left out; and, as queries were left over,"
+    yield f"  the stuck ones each time. {use.alone} of them polled one order alone."
 
 
 def _limit(summary: Summary) -> Iterator[str]:

@@ -78,7 +78,7 @@ def line_of(moment: Moment) -> str:
 def budget_words(progress: Progress) -> str:
     """What the budget says, in words."""
     if progress.is_querying:
-        return "asking now"
+        return "a query is under way"
     if progress.next_query_in is None:
         return "the budget's first window has not begun"
     if progress.next_query_in <= 0:
@@ -88,10 +88,10 @@ def budget_words(progress: Progress) -> str:
 
 def answer_words(query: QueryLine) -> str:
     """What came of a query, in words."""
-    asked = f"{query.order_count} asked"
+    polled = f"{query.order_count} polled"
     if query.settled is None:
-        return f"{asked}, {query.outcome}"
-    return f"{asked}, {query.settled} settled, {query.pending} pending, {query.absent} absent"
+        return f"{polled}, {query.outcome}"
+    return f"{polled}, {query.settled} settled, {query.pending} pending, {query.absent} absent"
 
 
 def picture_of(moment: Moment) -> RenderableType:
@@ -135,7 +135,7 @@ def _budget(moment: Moment) -> Table:
 
 def _answers(progress: Progress) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for heading in ("query", "asked", "settled", "pending", "absent", "outcome"):
+    for heading in ("query", "polled", "settled", "pending", "absent", "outcome"):
         table.add_column(heading, justify="left" if heading == "outcome" else "right")
     for query in progress.latest:
         counts = (query.order_count, query.settled, query.pending, query.absent)

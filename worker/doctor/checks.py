@@ -107,8 +107,8 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
         return ok("query_window", f"{own:g} s")
     longest = max(windows[accounts[name].account_sid] for name in longer)
     detail = (
-        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has asked for"
-        f" {', '.join(longer)} on this database, so that nothing would be asked"
+        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has sent queries for"
+        f" {', '.join(longer)} on this database, so this worker would send none"
     )
     return fatal("query_window", detail, longer_window_remedy(own, longest))
 

@@ -49,7 +49,7 @@ class BrokerOutageFilter(logging.Filter):
         if now >= self._quiet_until:
             self._quiet_until = now + SECONDS_BETWEEN_LINES
             log.warning(
-                "the broker cannot be used; it is tried again, and this is said once a minute",
+                "the broker cannot be used; it is tried again, and this is logged once a minute",
                 action="broker_unavailable",
                 error=f"{type(error).__name__}: {first_words(error)}",
                 said_by=record.name,

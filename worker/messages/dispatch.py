@@ -210,4 +210,4 @@ def _surviving(tell: Callable[..., object], *args: Any, **options: Any) -> None:
     try:
         tell(*args, **options)
     except Exception:
-        log.exception("the end of a task could not be told", action="task_result_unreported")
+        log.exception("the result of a task could not be reported", action="task_result_unreported")
