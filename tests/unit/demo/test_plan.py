@@ -6,11 +6,11 @@ PACE = Pace(window=2.0)
 
 
 def plan_of(orders: int, *, run: str = "demo-1", seed: int = 1) -> Plan:
-    return make_plan(run=run, orders=orders, pace=PACE, seed=seed)
+    return make_plan(name=run, orders=orders, pace=PACE, seed=seed)
 
 
 @pytest.mark.parametrize("orders", [FEWEST_ORDERS, 120, 1000, MOST_ORDERS])
-def test_every_order_is_in_one_list_and_every_fate_is_played(orders: int) -> None:
+def test_every_order_is_in_one_list_and_every_fate_occurs(orders: int) -> None:
     plan = plan_of(orders)
     assert len(plan.orders) == orders
     assert len({order.request_id for order in plan.orders}) == orders
