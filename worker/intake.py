@@ -1,4 +1,4 @@
-"""What comes in: orders, callbacks, cancellations, checks. One list is one transaction, and nothing refused is lost."""
+"""What comes in: orders, callbacks, cancellations, checks. One list is one transaction; refused items are kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Intake:
-    """The operations behind the tasks. Answers are JSON; arguments are checked here, whatever they are."""
+    """The operations behind the tasks. Answers are JSON. Arguments may be anything; they are checked here."""
 
     def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str]) -> None:
         """`app_ids` are the configured accounts, with the app id of each."""
@@ -38,22 +38,22 @@ class Intake:
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
-        taken = self._enqueue(orders, source)
+        result = self._enqueue(orders, source)
         return {
-            "accepted": len(taken.accepted),
-            "duplicates": len(taken.duplicates),
-            "rejected": _to_response(taken.rejections),
+            "accepted": len(result.accepted),
+            "duplicates": len(result.duplicates),
+            "rejected": _to_response(result.rejections),
         }
 
     def enqueue_singles(self, orders: Sequence[object], *, source: str = "reconciler.enqueue_order") -> list[Answer]:
-        """Take in 1 to 1000 orders that came each by itself; returns the answer for each, as for a list of one."""
-        taken = self._enqueue(list(orders), source)
+        """Take in 1 to 1000 orders that came as single messages; returns the answer for each, as for a list of one."""
+        result = self._enqueue(list(orders), source)
         answers: list[Answer] = [{"accepted": 0, "duplicates": 0, "rejected": []} for _ in orders]
-        for index in taken.accepted:
+        for index in result.accepted:
             answers[index]["accepted"] = 1
-        for index in taken.duplicates:
+        for index in result.duplicates:
             answers[index]["duplicates"] = 1
-        for rejection in taken.rejections:
+        for rejection in result.rejections:
             if rejection.index is not None:
                 answers[rejection.index]["rejected"] = _to_response([replace(rejection, index=0)])
         return answers
@@ -92,8 +92,8 @@ class Intake:
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
         """Settle orders from callbacks that came before them.
 
-        To be called after the commit that made the orders, or their ids, known: an order and its callback may commit at
-        the same moment, each blind to the other.
+        Call it after the commit that made the orders, or their ids, known: an order and its callback may commit at the
+        same moment, and neither transaction sees the other's row.
         """
         while keys:
             waiting = find_callbacks_for(self._database, keys)
@@ -101,7 +101,7 @@ class Intake:
             keys = self._match(waiting) if waiting else []
 
     def match_some_callbacks(self) -> None:
-        """Look through a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
+        """Match a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
         matching, self._match_from = find_callbacks_of_known_orders(self._database, self._match_from, _MATCHED_AT_ONCE)
         if matching:
             self.match_callbacks(self._match(matching))
@@ -113,7 +113,7 @@ class Intake:
     def _enqueue(self, orders: object, source: str) -> EnqueueResult:
         result = enqueue(self._database, self._rules, self._app_ids, orders, source)
         self.match_callbacks(result.keys)
-        # A list that was refused in part is somebody's mistake, which nobody sees among the others.
+        # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
         report = log.warning if result.rejections else log.info
         report(
             "orders enqueued",

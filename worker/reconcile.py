@@ -1,4 +1,4 @@
-"""One reconciliation pass: take a slot, ask the platform, write back. No transaction is open while it asks."""
+"""One pass: take a slot, query the platform, write back. No transaction is open during the query."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Reconciler:
         self._match_callbacks = match_callbacks
 
     def reconcile(self, slot: SlotKey) -> Query | None:
-        """Run one pass over a slot; returns the query that was made of it, None where there was none to make."""
+        """Run one pass over a slot; returns the query that was sent, or None."""
         granted = self.take(slot)
         if granted is None:
             return None
@@ -66,7 +66,7 @@ class Reconciler:
         return granted.query
 
     def take(self, slot: SlotKey) -> Granted | None:
-        """The first half of a pass: take the slot, where it is to be had and something is worth asking."""
+        """The first half of a pass: take the slot, if it is open and an order is due."""
         # The deadline runs from before the grant: however long that takes, nothing is sent after the reservation.
         started = self._clock.boot()
         query = self._grants.take(slot)
@@ -84,7 +84,7 @@ class Reconciler:
         return Granted(query=query, started=started)
 
     def query(self, granted: Granted) -> None:
-        """The second half: ask the platform, and write back what came of it."""
+        """The second half: query the platform, and write back the answer or the failure."""
         query = granted.query
         try:
             answer = self._client.query(
