@@ -41,7 +41,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
         print_json({"now": now, "accounts": plans})
     else:
         for one in plans:
-            _show(one)
+            _print_plan(one)
 
 
 def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[
 
 
 def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> str:
-    """Why an order is in the next query, as a person reads it."""
+    """Why an order is in the next query, in words."""
     if pick is None:
         return "suspect: it is polled with its group only"
     match pick.reason:
@@ -111,7 +111,7 @@ def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules
             return f"never polled, {_duration(past)} past its grace: {priority}"
 
 
-def _show(response: Mapping[str, Any]) -> None:
+def _print_plan(response: Mapping[str, Any]) -> None:
     out = console()
     if response["waits"]:
         typer.echo(f"{response['account']}: not now: {response['waits']}.")
@@ -123,7 +123,7 @@ def _show(response: Mapping[str, Any]) -> None:
     if shown < count:
         title += f", the first {shown:,} of them"
     rows = [_row(line) for line in response["orders"]]
-    print_table(out, _COLUMNS, rows, title=title, ids=("order",), notes=("reason",))
+    print_table(out, _COLUMNS, rows, title=title, ids=("order",), long_texts=("reason",))
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, object]:
@@ -139,7 +139,7 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _duration(seconds: float) -> str:
-    """A duration to two digits or so, in the unit that a person would take."""
+    """A duration to about two digits, in the largest unit of which it has two."""
     seconds = max(0.0, seconds)
     units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
     unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
