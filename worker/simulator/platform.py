@@ -1,4 +1,4 @@
-"""The platform itself, without its sockets: a request goes in, what is to be sent comes out."""
+"""The platform itself, without sockets: it makes a reply of a request."""
 
 import threading
 import time
@@ -75,7 +75,7 @@ class Platform:
         return self._orders.register(orders, app_ids=app_ids, now=self._clock())
 
     def truth(self) -> list[dict[str, object]]:
-        """All orders as they truly stand now, as JSON values."""
+        """The truth about all orders now, as JSON values."""
         now = self._clock()
         return [order.truth_at(now) | {"callback": self.callbacks.state_of(order)} for order in self._orders.all()]
 

@@ -2,8 +2,8 @@
 
 An arrival is the moment at which a request's line and headers have been read in full, before its body; a request that
 is cut earlier never arrived. The clock is read under the record's lock, so arrivals stand in the order of their times.
-Every request that names the account SID in its path counts, whatever becomes of it: one with a wrong signature, one
-that is refused, one whose body never comes. The limit counts arrivals, per SID: at most N in any window. A window is
+Every request with the account SID in its path counts: also one with a wrong signature, one that is refused, and one
+whose body never comes. The limit counts arrivals, per SID: at most N in any window. A window is
 half open: two arrivals exactly a window apart keep the limit.
 """
 
@@ -18,7 +18,7 @@ from typing import TextIO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """One request, and what became of it."""
+    """One request, and its outcome."""
 
     number: int
     """Counts all arrivals, from 1."""
@@ -88,7 +88,7 @@ class Record:
         self._turns: Counter[str] = Counter()
 
     def arrive(self, sid: str, method: str = "POST") -> Arrival:
-        """A request for this SID arrives now."""
+        """Record that a request for this SID arrives now."""
         with self._lock:
             now = self._clock()
             recent = self._recent.setdefault(sid, deque(maxlen=self._allowed))
