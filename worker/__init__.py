@@ -6,8 +6,8 @@ from importlib import import_module
 def __getattr__(name: str) -> object:
     """The Celery app, for `celery -A worker`, as `worker.app`. Raises AttributeError for any other name.
 
-    In its own search for the app Celery passes over an error in `worker/celery.py`, and says that there is none. An
-    error that comes from here it shows.
+    Celery's own search for the app hides an error in `worker/celery.py` and reports that there is no app. It shows an
+    error that is raised here.
     """
     if name == "app":
         app: object = import_module("worker.celery").app

@@ -33,7 +33,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def _configuration() -> dict[str, Any]:
-    """Celery asks for it before it makes its first connection."""
+    """Celery calls it before it makes its first connection."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -45,23 +45,23 @@ def _configuration() -> dict[str, Any]:
 
 
 def _guard_kombu() -> None:
-    # Not at the top: it needs kombu's transport for Redis, and an import that fails would hide this module from Celery.
+    # Not at the top: it imports kombu's transport for Redis, and a failing import would hide this module from Celery.
     from worker.messages.guarded_kombu import guard_kombu
 
     guard_kombu()
 
 
 def _leave(message: str) -> NoReturn:
-    """End the program with one message: an exception would be logged and passed over in Celery's signals."""
+    """End the program with one message: Celery logs an exception of a signal's handler and goes on."""
     print(message, file=sys.stderr)
     raise SystemExit(1)
 
 
-# As early as possible: kombu keeps the transport of the first connection that is made in this process. Where a package
-# is missing, `_configuration` names it, and nothing starts.
+# As early as possible: kombu keeps the transport of the first connection that is made in this process. A missing
+# package is reported by `_configuration`, which ends the program.
 with suppress(ImportError):
     _guard_kombu()
-# Remote control obeys some of Celery's commands only.
+# Remote control runs some of Celery's commands only.
 app = Celery("reconciler", include=["worker.tasks"], control="worker.messages.checked_celery:CheckedControl")
 app.add_defaults(_configuration)
 
@@ -71,30 +71,30 @@ def _set_up_logging(**_: object) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
     for name in (_RECEIVES, "celery.app.trace"):
-        logging.getLogger(name).addFilter(_is_worth_a_line)
+        logging.getLogger(name).addFilter(_is_to_be_logged)
     outage = BrokerOutageFilter(_broker_errors)
     for name in broker_outage.LOGGERS:
         logging.getLogger(name).addFilter(outage)
-    # Beat says of each tick that it sends it.
+    # Beat logs each tick that it sends, as information.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:
         log.warning(warning, action="settings_warning")
 
 
 def _broker_errors() -> tuple[type[BaseException], ...]:
-    """What the broker's client raises; nothing is connected to."""
+    """What the broker's client raises; makes no connection."""
     with app.connection_for_write() as connection:
         errors: tuple[type[BaseException], ...] = connection.connection_errors + connection.channel_errors
         return (*errors, OperationalError)
 
 
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Leave out that a tick or a single order came and went: ticks do so every second, orders in their thousands.
+def _is_to_be_logged(record: logging.LogRecord) -> bool:
+    """Leave out Celery's lines on each tick and each single order: one a second, and thousands.
 
-    A tick logs what it finds by itself, and single orders that are taken in together share a line.
+    A tick logs what it finds by itself, and single orders of one batch share a line.
     """
-    about = getattr(record, "data", None)
-    name = about.get("name") if isinstance(about, dict) else None
+    data = getattr(record, "data", None)
+    name = data.get("name") if isinstance(data, dict) else None
     is_tick = name == "reconciler.reconcile"
     is_one_of_many = name == "reconciler.enqueue_order" and (record.name == _RECEIVES or is_in_batch())
     return record.levelno > logging.INFO or not (is_tick or is_one_of_many)
@@ -102,27 +102,27 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 
 @signals.beat_init.connect(weak=False)
 def _let_beat_stop(sender: Any, **_: object) -> None:
-    """Stop beat whenever it is told to.
+    """Make beat stop on SIGTERM and SIGINT at any moment.
 
-    Celery's own handler closes the broker's connection under the tick that is being sent; the error that follows hides
-    the stop, and beat would go on for ever.
+    Celery's own handler closes the broker's connection while a tick is being sent. The error that follows hides the
+    signal, and beat would not stop.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         sender.stop()
         raise SystemExit(0)
 
-    # Inside a worker (`worker -B`) beat may be a thread, which must leave the worker's signals alone.
+    # Inside a worker (`worker -B`) beat may be a thread, and the signals are the worker's.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
 
 
-# There is no log yet when these are found.
+# Kept until there is a log.
 _found_before_start: list[Check] = []
 
 
-# An exchange is cut at its deadline by a thread of its own, and the limit rests on that. Greenlets share one thread:
+# A thread of its own cuts an exchange at its deadline, and the limit depends on that. Greenlets share one thread:
 # whatever blocks it (a lock of SQLite, a slow COMMIT) would delay the cut.
 _PREFORK = "celery.concurrency.prefork"
 _POOLS = frozenset({_PREFORK, "celery.concurrency.thread", "celery.concurrency.solo"})
@@ -147,14 +147,14 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
     try:
         raise_windows(settings)
     except Exception as error:
-        # Whoever holds a row for so long keeps everybody from asking on it, and ticks raise its window later.
+        # A lock that is held for so long blocks every query on its row. Ticks raise the window later.
         if not is_transient(error):
             _leave(f"the worker does not start: the windows in query_budgets cannot be raised ({first_words(error)})")
 
 
 @signals.worker_ready.connect(weak=False)
 def _warn_of_unsafe_settings(**_: object) -> None:
-    """Not before the start: there is no log yet, and a broker that is away would be waited for twice."""
+    """After the start: before it there is no log, and the wait for an absent broker would come twice."""
     for check in [*_found_before_start, *examine_running(load_settings())]:
         if check.status is Status.WARNING:
             log.warning(str(check), action="unsafe_setting", check=check.name)
@@ -167,7 +167,7 @@ def _open_process(**_: object) -> None:
 
 @signals.celeryd_after_setup.connect(weak=False)
 def _open_worker(instance: Any, **_: object) -> None:
-    """For pools without processes of their own (solo, threads): they poll while the broker is still away, too.
+    """For pools without processes of their own (solo, threads): they poll while the broker is still away.
 
     Not with prefork: its children must share no connection with this process.
     """

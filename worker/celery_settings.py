@@ -1,4 +1,4 @@
-"""Celery's configuration, each setting with its reason: what goes wrong without it."""
+"""Celery's configuration, each setting with what goes wrong without it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _REDIS = ("redis", "unix")
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
-    """What Celery is told by these settings."""
+    """Celery's configuration for these settings."""
     tick = settings.tick_seconds
     return {
         "broker_url": settings.broker_dsn,
@@ -24,21 +24,21 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "event_serializer": "json",
-        # Messages are checked before Celery looks inside: a forged one would end it.
+        # Messages are checked before Celery reads them: a forged one would end it.
         "worker_consumer": "worker.messages.checked_celery:CheckedConsumer",
-        # Ticks have a queue of their own, so that a flood of orders delays no query. These two and no other: to consume
-        # Celery's default queue would swallow other people's tasks on a shared broker.
+        # Ticks have their own queue, so that a flood of orders delays no query. Only these two: to consume Celery's
+        # default queue would take other programs' tasks on a shared broker.
         "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],
         "task_default_queue": ORDERS_QUEUE,
         "task_create_missing_queues": False,
         "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
-        # What a worker holds beyond what it works on, others cannot take. Single orders are collected all the same
-        # (worker/messages/dispatch.py); RabbitMQ 4 lets that grow no more once the worker consumes.
+        # Other workers cannot take the messages that this one prefetches. Single orders are collected all the same
+        # (worker/messages/dispatch.py). RabbitMQ 4 does not raise the count once the worker consumes.
         "worker_prefetch_multiplier": 1 if settings.broker_dsn.startswith(_REDIS) else 16,
-        # Single orders that are collected make room for more. After a lost connection Celery would set that back while
-        # they are counted.
+        # Collected single orders raise the prefetch count. After a lost connection Celery would lower it while they are
+        # still counted.
         "worker_enable_prefetch_count_reduction": False,
-        # A broker that is away, at start or later, is waited for without end.
+        # The worker waits without end for a broker that is away, at start or later.
         "broker_connection_retry_on_startup": True,
         "broker_connection_retry": True,
         "broker_connection_max_retries": None,
@@ -47,8 +47,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "broker_connection_timeout": 5,
         # RabbitMQ: a connection that is half open is noticed within two heartbeats.
         "broker_heartbeat": 10,
-        # RabbitMQ notices it later than we do, and keeps exclusive queues of the dead connection locked: a worker that
-        # connects again would end. Durable, because RabbitMQ means to refuse other queues; they expire by themselves.
+        # RabbitMQ notices a dead connection later than the worker, and keeps its exclusive queues locked: a worker that
+        # connects again would end. Durable, because RabbitMQ will refuse other queues; they expire by themselves.
         "control_queue_exclusive": False,
         "control_queue_durable": True,
         "event_queue_exclusive": False,
@@ -60,17 +60,17 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 10,
         # A task that is under way when the broker is lost runs to its end: to kill its process would kill the passes in
-        # it. Delivered again it is harmless.
+        # it. Its message may be delivered again, which is harmless.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Beat in memory: its shelf file corrupts, and stores times.
+        # Beat in memory: its shelf file can be corrupted, and stores times.
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_max_loop_interval": tick,
         "beat_schedule": {
             "tick": {
                 "task": "reconciler.reconcile",
                 "schedule": tick,
-                # Ticks that pile up while no worker runs are of no use. A minute, as it goes by the wall clocks of two
-                # hosts.
+                # Ticks that pile up while no worker runs are useless. A minute at least, since the wall clocks of two
+                # hosts decide.
                 "options": {"queue": TICKS_QUEUE, "expires": max(60.0, 10 * tick)},
             }
         },
@@ -80,23 +80,23 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _queue(name: str) -> Queue:
-    # Without an exchange of its own, Celery would bind the queue of the ticks to the one of the orders, by their key.
+    # Without an exchange of its own, Celery would bind the ticks' queue to the orders' exchange, by their key.
     return Queue(name, Exchange(name), routing_key=name)
 
 
 def _transport_options(broker: str) -> dict[str, Any]:
     if not broker.startswith(_REDIS):
         return {
-            # The broker says that it has a message before the caller is told so.
+            # A caller's send returns only once the broker has confirmed the message.
             "confirm_publish": True,
-            # Over a half-open connection it never says so: without these the worker would wait for that without end,
-            # and notice no missing heartbeat.
+            # Over a half-open connection no confirmation comes: without these the worker would wait without end, and
+            # notice no missing heartbeat.
             "read_timeout": 10,
             "write_timeout": 10,
         }
     return {
-        # After this, a message that a killed worker held is delivered again. Longer than any retry's wait, which is a
-        # minute.
+        # After this, a message that a killed worker held is delivered again. Longer than the longest wait of a retry,
+        # a minute.
         "visibility_timeout": 300,
         # Without these four, a half-open connection hangs worker and beat for good.
         "socket_timeout": 10,

@@ -1,4 +1,4 @@
-"""What comes in: orders, callbacks, cancellations, checks. One list is one transaction, and nothing refused is lost."""
+"""What comes in: orders, callbacks, cancellations, checks. One list is one transaction; refused items are kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Intake:
-    """The operations behind the tasks. Answers are JSON; arguments are checked here, whatever they are."""
+    """The operations behind the tasks. Answers are JSON. Arguments may be anything; they are checked here."""
 
     def __init__(self, database: Database, rules: Rules, app_ids: Mapping[str, str]) -> None:
         """`app_ids` are the configured accounts, with the app id of each."""
@@ -46,7 +46,7 @@ class Intake:
         }
 
     def enqueue_singles(self, orders: Sequence[object], *, source: str = "reconciler.enqueue_order") -> list[Answer]:
-        """Take in 1 to 1000 orders that came each by itself; returns the answer for each, as for a list of one."""
+        """Take in 1 to 1000 orders that came as single messages; returns the answer for each, as for a list of one."""
         result = self._enqueue(list(orders), source)
         answers: list[Answer] = [{"accepted": 0, "duplicates": 0, "rejected": []} for _ in orders]
         for index in result.accepted:
@@ -92,8 +92,8 @@ class Intake:
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
         """Settle orders from callbacks that came before them.
 
-        To be called after the commit that made the orders, or their ids, known: an order and its callback may commit at
-        the same moment, each blind to the other.
+        Call it after the commit that made the orders, or their ids, known: an order and its callback may commit at the
+        same moment, and neither transaction sees the other's row.
         """
         while keys:
             waiting = find_callbacks_for(self._database, keys)
@@ -101,7 +101,7 @@ class Intake:
             keys = self._match(waiting) if waiting else []
 
     def match_some_callbacks(self) -> None:
-        """Look through a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
+        """Match a bounded part of the kept callbacks, and go on from there the next time: for ticks."""
         matching, self._match_from = find_callbacks_of_known_orders(self._database, self._match_from, _MATCHED_AT_ONCE)
         if matching:
             self.match_callbacks(self._match(matching))
@@ -113,7 +113,7 @@ class Intake:
     def _enqueue(self, orders: object, source: str) -> EnqueueResult:
         result = enqueue(self._database, self._rules, self._app_ids, orders, source)
         self.match_callbacks(result.keys)
-        # A list that was refused in part is somebody's mistake, which nobody sees among the others.
+        # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
         report = log.warning if result.rejections else log.info
         report(
             "orders enqueued",

@@ -1,4 +1,4 @@
-"""One reconciliation pass: take a slot, ask the platform, write back. No transaction is open while it asks."""
+"""One pass: take a slot, query the platform, write back. No transaction is open during the query."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Reconciler:
         self._match_callbacks = match_callbacks
 
     def reconcile(self, slot: SlotKey) -> Query | None:
-        """Run one pass over a slot; returns the query that was made of it, None where there was none to make."""
+        """Run one pass over a slot; returns the query that was sent, or None."""
         granted = self.take(slot)
         if granted is None:
             return None
@@ -66,14 +66,14 @@ class Reconciler:
         return granted.query
 
     def take(self, slot: SlotKey) -> Granted | None:
-        """The first half of a pass: take the slot, where it is to be had and something is worth asking."""
+        """The first half of a pass: take the slot, if it is open and an order is due."""
         # The deadline runs from before the grant: however long that takes, nothing is sent after the reservation.
         started = self._clock.boot()
         query = self._grants.take(slot)
         if query is None:
             return None
         log.info(
-            "asking the platform",
+            "querying the platform",
             action="query_granted",
             account=query.account,
             query_id=query.id,
@@ -84,7 +84,7 @@ class Reconciler:
         return Granted(query=query, started=started)
 
     def query(self, granted: Granted) -> None:
-        """The second half: ask the platform, and write back what came of it."""
+        """The second half: query the platform, and write back the answer or the failure."""
         query = granted.query
         try:
             answer = self._client.query(
@@ -111,7 +111,7 @@ class Reconciler:
         )
         if effects.reset_absences_since is not None:
             log.warning(
-                "this platform answers one order a query, whatever is asked: its orders are now asked one by one",
+                "this platform answers one order a query, however many it polls: its orders are now polled one by one",
                 action="one_item_platform",
                 account=query.account,
             )
@@ -139,7 +139,7 @@ class Reconciler:
         )
         if failure_kind_of(error) is QueryFailureKind.TOO_FREQUENT:
             log.error(
-                "the platform says that it is asked too often: does another program or deployment use this SID?",
+                "the platform says that it is queried too often: does another program or deployment use this SID?",
                 action="too_frequent",
                 account=query.account,
             )

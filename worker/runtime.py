@@ -58,7 +58,7 @@ def slots_of(settings: Settings) -> list[SlotKey]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
-    """What a process is made of. An entry point of one's own may replace any part by a kind of it."""
+    """The classes of a process's parts. Another entry point may replace each by a subclass (see `compose`)."""
 
     clock: Callable[[], Clock] = HostClock
     database: type[Database] = Database
@@ -103,7 +103,7 @@ class Runtime:
             maintenance=parts.maintenance(self.database, clock, rules),
             slots=slots_of(settings),
             reconciler=self.reconciler,
-            resting=partial(read_resting, self.database),
+            idle_accounts=partial(read_resting, self.database),
             each_tick=self._each_tick,
             period_seconds=settings.tick_seconds,
             patience_seconds=max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * settings.tick_seconds),
@@ -125,7 +125,7 @@ _current: tuple[int, Runtime] | None = None
 
 
 def compose(parts: Parts) -> None:
-    """Make the runtimes of this process and of its children of these parts. To be called before the first is made."""
+    """Make the runtimes of this process and of its children of these parts. Call it before the first is made."""
     global _parts
     _parts = parts
 
@@ -141,7 +141,7 @@ def current() -> Runtime:
 def raise_windows(settings: Settings) -> None:
     """Raise the windows of this worker's SIDs that are shorter than its own, before it is ready for work.
 
-    To be called in its first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
+    Call it in the first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
     """
     rules = rules_of(settings)
     database = _parts.database(

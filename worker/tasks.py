@@ -1,6 +1,6 @@
 """The tasks, by the names that callers send. Each calls one operation.
 
-Arguments come from other programs: whatever arrives is taken, checked by the operation, and kept where it is refused.
+Arguments come from other programs: anything is accepted here, checked by the operation, and kept where it is refused.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ _LONGEST_ERROR = 500
 class DurableTask(Task):
     """A task whose message is not lost: acknowledged after the commit, delivered again when the process dies.
 
-    Retried without end, at most a minute apart, while the database is away, full, read-only or otherwise not to be
-    had. A retry is a new message, sent before the old one is acknowledged.
+    Retried without end, at most a minute apart, while the database is away, full, read-only or cannot be used for
+    another reason. A retry is a new message, sent before the old one is acknowledged.
     """
 
     acks_late = True
@@ -46,8 +46,8 @@ class DurableTask(Task):
         """Put the message back where the broker does not take the retry: Celery itself would drop it."""
         error = kwargs.get("exc")
         if error is not None and not is_transient(error):
-            # Time fixes no mistake of ours. The message is kept all the same: it may be the only word of an order.
-            log.error("a task fails, and not for want of a database", action="task_failed", exc_info=error)
+            # A retry does not correct a defect. The message is kept: it may be the only record of an order.
+            log.error("a task fails, and the database is not the cause", action="task_failed", exc_info=error)
         elif error is not None and (kind := kind_of(error)) is not None:
             words = f"a task is put off: {kind.words}"
             log.warning(words, action=kind.action, task=self.name, error=first_words(error))
@@ -104,7 +104,7 @@ def check_orders(*sent: object, **named: object) -> object:
 
 
 def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> object:
-    """The task's one argument, by place or by name; or, where a caller sent others, all of them: refused and kept."""
+    """The task's one argument, by position or by name; where a caller sent others, all of them: refused and kept."""
     if len(sent) == 1 and not named:
         return sent[0]
     if not sent and named.keys() == {name}:
@@ -115,10 +115,10 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
 
 
 def _unread(sent: object) -> Unread | None:
-    """What was refused before it was read (`worker.messages.checked_message`); None for anything else of that name."""
+    """A message that was refused unread (`worker.messages.checked_message`); None for another argument of that name."""
     fields = sent if isinstance(sent, dict) else {}
     text, errors = fields.get("text"), fields.get("errors")
     if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):
         return None
-    # Whoever sends this himself is refused as well, and must not fill the log by it.
+    # A sender may forge this: it is refused as well, and must not fill the log.
     return Unread(text=text, errors=tuple(error[:_LONGEST_ERROR] for error in errors[:_MOST_ERRORS]))

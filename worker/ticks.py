@@ -1,9 +1,9 @@
 """Ticks: each starts a pass for every slot that may carry a query before the next tick, and waits for none of them.
 
-A pass has two halves. Grants are short and need the database, so a few threads make them, first come first served. An
-exchange may hang for its whole deadline and needs nothing but a thread, so it has one of its own: an account whose
-platform hangs delays no other. Where no tick comes for a while (beat is gone, or its clock was set back), the process
-ticks by itself.
+A pass has two halves. Grants are short and need the database: a few threads make them, first come first served. An
+exchange may hang for its whole deadline and needs only a thread, so it has one of its own: an account whose platform
+hangs delays no other. Where no tick comes for a while (beat is gone, or its clock was set back), the process ticks by
+itself.
 """
 
 import random
@@ -28,11 +28,11 @@ log = structlog.stdlib.get_logger(__name__)
 GRANTS_AT_ONCE = 8
 """Fewer than the database's connections, so that write-backs find one however many slots are open."""
 MOST_EXCHANGES_AT_ONCE = 1000
-"""What a thousand accounts need whose platform hangs, all at once. Beyond it a slot waits until an exchange ends."""
-# A slot that is tried too early waits for the next tick, and no two clocks run quite alike.
-_LATER_SECONDS = 0.001
+"""For a thousand accounts whose platform hangs at once. Beyond it a slot waits until an exchange ends."""
+# A slot that is tried too early waits for the next tick, and clocks differ a little.
+_SPARE_SECONDS = 0.001
 # Made when the worker imports its tasks, before it forks: its processes share it.
-_LONGER_WINDOWS_SAID = SharedInterval(60.0)
+_LONGER_WINDOW_LINES = SharedInterval(60.0)
 _MOST_NAMED = 5
 
 
@@ -45,20 +45,20 @@ class Ticks:
         maintenance: SlotMaintenance,
         slots: Sequence[SlotKey],
         reconciler: Reconciler,
-        resting: Callable[[Collection[str]], Collection[str]],
+        idle_accounts: Callable[[Collection[str]], Collection[str]],
         each_tick: Callable[[], None],
         period_seconds: float,
         patience_seconds: float,
     ) -> None:
-        """`resting` tells which of these accounts need not be tried now: nothing of theirs is due, or they back off.
+        """`idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off.
 
-        `each_tick` is what a tick does besides. Ticks are `period_seconds` apart, as a rule; after `patience_seconds`
-        without one the process ticks by itself.
+        `each_tick` is the tick's other work. Ticks are usually `period_seconds` apart; after `patience_seconds` without
+        one the process ticks by itself.
         """
         self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
         self._reconciler = reconciler
-        self._resting = resting
+        self._idle_accounts = idle_accounts
         self._each_tick = each_tick
         self._period = period_seconds
         self._patience = patience_seconds
@@ -74,7 +74,7 @@ class Ticks:
         self._watchdog.start()
 
     def tick(self) -> None:
-        """Start what may start. Harmless whenever it comes, and however often."""
+        """Start the passes that may start. Harmless at any time, and however often."""
         self._ticked.set()
         try:
             self._start_passes()
@@ -86,28 +86,28 @@ class Ticks:
             log.warning(f"a tick was cut short: {kind.words}", action=kind.action, error=first_words(error))
 
     def close(self) -> None:
-        """Start nothing more, and wait for what is under way: at most a deadline and its write-back."""
+        """Start no more passes, and wait for those under way: at most a deadline and its write-back."""
         with self._lock:
             # Under the lock: a pass that is just being started is either refused or waited for.
             self._closing = True
         self._alarm.close()
         self._ticked.set()
         self._granting.shutdown(wait=True, cancel_futures=True)
-        # No grant is left that could begin another one.
+        # No grant is left that could start another exchange.
         for exchange in self._exchanges.copy():
             exchange.join()
 
     def _start_passes(self) -> None:
         openings = self._maintenance.openings(list(self._slots.values()), within_seconds=self._period)
-        _say_longer_windows(self._maintenance.longer_windows)
+        _log_longer_windows(self._maintenance.longer_windows)
         if not openings:
             return
-        resting = set(self._resting({account for opening in openings for account in opening.slot.app_ids}))
-        wanted = [opening for opening in openings if not resting.issuperset(opening.slot.app_ids)]
+        idle = set(self._idle_accounts({account for opening in openings for account in opening.slot.app_ids}))
+        wanted = [opening for opening in openings if not idle.issuperset(opening.slot.app_ids)]
         # A slot opens at any moment. To leave it to the next tick would cost half a period of each window.
-        self._alarm.set({one.slot.key: one.in_seconds + _LATER_SECONDS for one in wanted if one.in_seconds > 0})
-        # Each process in an order of its own: two that read the same list would try for the same slots, one after
-        # the other. Nobody is passed over for long, for those that wait are served as they came.
+        self._alarm.set({one.slot.key: one.in_seconds + _SPARE_SECONDS for one in wanted if one.in_seconds > 0})
+        # In random order: processes that read the same list would compete for the same slots, one after the other. No
+        # slot waits for long, since grants are made first come first served.
         for opening in random.sample(wanted, len(wanted)):
             if opening.in_seconds <= 0:
                 self._start(opening.slot.key)
@@ -125,11 +125,11 @@ class Ticks:
                 log.exception("a grant could not be started", action="pass_failed")
 
     def _grant(self, slot: SlotKey) -> None:
-        # The place comes first: once a slot is granted, its deadline runs.
+        # Before the grant: once a slot is granted, its deadline runs.
         self._free_exchanges.acquire()
         granted = None if self._closing else _guarded(lambda: self._reconciler.take(slot))
         if granted is None:
-            self._end(slot)
+            self._release(slot)
             return
         exchange = threading.Thread(target=self._exchange, args=(slot, granted), name="exchange")
         self._exchanges.add(exchange)
@@ -145,9 +145,9 @@ class Ticks:
             _guarded(lambda: self._reconciler.query(granted))
         finally:
             self._exchanges.discard(threading.current_thread())
-            self._end(slot)
+            self._release(slot)
 
-    def _end(self, slot: SlotKey) -> None:
+    def _release(self, slot: SlotKey) -> None:
         self._free_exchanges.release()
         with self._lock:
             self._under_way.discard(slot.key)
@@ -164,14 +164,14 @@ class Ticks:
                 log.exception("a tick failed", action="tick_failed")
 
 
-def _say_longer_windows(found: Sequence[LongerWindow]) -> None:
-    """Say once a minute that nothing is asked on some slots, and what to do."""
-    if not found or not _LONGER_WINDOWS_SAID.passes():
+def _log_longer_windows(found: Sequence[LongerWindow]) -> None:
+    """Log once a minute that no query is sent on some slots, and what to do."""
+    if not found or not _LONGER_WINDOW_LINES.passes():
         return
     accounts = sorted({account for one in found for account in one.slot.app_ids})
     ours, theirs = found[0].our_window, max(one.its_window for one in found)
     log.error(
-        "nothing is asked: another worker on this database has a longer window",
+        "no query is sent: another worker on this database has a longer window",
         action="longer_window",
         accounts=accounts[:_MOST_NAMED],
         account_count=len(accounts),
@@ -182,7 +182,7 @@ def _say_longer_windows(found: Sequence[LongerWindow]) -> None:
 
 
 def _guarded(half: Callable[[], T]) -> T | None:
-    """Run half a pass. Nobody waits for its end; the lease and the reservation run out by themselves."""
+    """Run half a pass, and log its error: the lease and the reservation expire by themselves."""
     try:
         return half()
     except Exception as error:

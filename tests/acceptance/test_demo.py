@@ -1,4 +1,4 @@
-"""`reconciler demo` as a person runs it first: real processes, no terminal."""
+"""`reconciler demo`, run as a person runs it, and what it prints."""
 
 import json
 import os

@@ -25,7 +25,7 @@ SETTINGS = {
     "tick_seconds": 0.1,
     "batch_size": 1,
 }
-QUERIES = "asking the platform"
+QUERIES = "querying the platform"
 HAS_LONGER_WINDOW = "another worker on this database has a longer window"
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql"), pytest.mark.brokers("redis")]

@@ -84,6 +84,6 @@ def test_two_workers_share_the_accounts_and_keep_the_limit(
     assert all(spacing >= WINDOW for spacing in spacings.values())
     # Each took a good part of the queries, and of more than one account.
     for worker in workers:
-        queried = re.findall(r"asking the platform .*?account=(\S+)", worker.output)
+        queried = re.findall(r"querying the platform .*?account=(\S+)", worker.output)
         assert len(queried) >= len(ACCOUNTS) * ORDERS_EACH // 10
         assert len(set(queried)) > 1

@@ -121,7 +121,7 @@ def test_where_refused_lines_cannot_be_written_the_error_says_how_many_were_proc
     Path("orders.jsonl").write_text('{"request_id":"1"}\n' * 500 + "bad\n", "utf-8")
     message = cli.error("enqueue", "orders.jsonl", "--rejected", "nowhere/refused.jsonl")
     assert message.startswith("nowhere/refused.jsonl cannot be written (No such file or directory): choose another")
-    assert "500 lines were dealt with before that; run it again" in message
+    assert "500 lines were processed before; run it again" in message
 
 
 @pytest.mark.databases("sqlite")

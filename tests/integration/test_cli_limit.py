@@ -113,8 +113,8 @@ def test_doctor_calls_a_longer_window_fatal_and_says_how_to_lower_it(cli: Comman
     checks = {check["name"]: check for check in cli.json("doctor", status=1)}
     assert checks["query_window"]["status"] == "fatal"
     assert checks["query_window"]["detail"] == (
-        "RECONCILER_QUERY_WINDOW_SECONDS is 60, but a worker with a window of 120 s has asked for default on this"
-        " database, so that nothing would be asked"
+        "RECONCILER_QUERY_WINDOW_SECONDS is 60, but a worker with a window of 120 s has sent queries for default"
+        " on this database, so this worker would send none"
     )
     assert checks["query_window"]["remedy"].endswith("lower it with `reconciler limit --window 60`")
 

@@ -55,17 +55,17 @@ def test_each_order_has_its_reason_in_words_and_its_numbers(cli: CommandLine, be
     bench.add("new", "wanted", age_seconds=1_320.0)
     bench.intake.check_orders([{"request_id": "wanted"}])
     lines = {line["request_id"]: line for line in plan_of(cli)["orders"]}
-    assert lines["wanted"]["in_words"] == "a check was asked for"
+    assert lines["wanted"]["in_words"] == "a check was requested"
     assert (lines["wanted"]["reason"], lines["new"]["reason"]) == ("checked", "priority")
-    assert lines["new"]["in_words"].startswith("never looked at, 12 minutes past its grace: worth ")
-    assert lines["new"]["in_words"].endswith(" of delay per look")
+    assert lines["new"]["in_words"].startswith("never polled, 12 minutes past its grace: a poll saves ")
+    assert lines["new"]["in_words"].endswith(" of delay")
     assert lines["new"]["priority_seconds"] > 0
     assert lines["new"]["age_seconds"] == pytest.approx(1_320, abs=60)
     assert (lines["new"]["queried_at"], lines["new"]["since_last_poll_seconds"]) == (None, None)
-    assert lines["polled"]["in_words"].startswith("looked at ")
+    assert lines["polled"]["in_words"].startswith("polled ")
     assert lines["polled"]["since_last_poll_seconds"] >= 0
     shown = cli.run("plan").stdout
-    assert "never looked at, 12 minutes past its grace" in shown
+    assert "never polled, 12 minutes past its grace" in shown
     assert "default: batch by requestId, 3 orders" in shown
 
 

@@ -10,5 +10,5 @@ def main() -> None:
 
         app(prog_name="reconciler")
     except KeyboardInterrupt:
-        # While the modules were being loaded; later, the commands' group sees to it.
+        # While the modules are loaded; later, the commands' group handles it.
         sys.exit(130)

@@ -20,9 +20,9 @@ from worker.simulator.command import EnvironmentCommand, platform
 app = typer.Typer(
     name="reconciler",
     cls=OneLineGroup,
-    # Installing completion writes to a person's shell set-up; the two options would stand in every help.
+    # To install completion writes to a person's shell set-up, and its two options would be in every help.
     add_completion=False,
-    # A traceback is never shown, least of all one with local variables: credentials are among them.
+    # No traceback, and no local variables in it: credentials are among them.
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -48,26 +48,26 @@ def reconciler(
 
 
 def _flowing(docstring: str | None) -> str:
-    """A docstring as help: Typer would keep its line ends, which are not the terminal's."""
+    """A docstring as help, its paragraphs joined to one line each: Typer would keep the line ends."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _listed(*examples: str) -> str:
-    """Examples as the end of a help."""
+    """Examples as the last lines of a help."""
     return "\n".join(["Examples:", *(f"  {example}" for example in examples)])
 
 
 def demo(context: typer.Context) -> None:
     """Watch orders being reconciled: a simulated platform, a real worker and beat, and a summary to check."""
-    # Its parts are heavy, and loaded for this command only.
-    from worker.demo.command import demo as play
+    # Here, since its modules are slow to load.
+    from worker.demo.command import demo as command
 
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     alone.command(
-        help=_flowing(play.__doc__), epilog=_listed("reconciler demo", "reconciler demo --orders 200 --json")
-    )(play)
-    # Not standalone: its usage errors are told like those of every other command.
+        help=_flowing(command.__doc__), epilog=_listed("reconciler demo", "reconciler demo --orders 200 --json")
+    )(command)
+    # Not standalone: its usage errors are printed like those of every other command.
     status = typer.main.get_command(alone).main(context.args, prog_name="reconciler demo", standalone_mode=False)
     raise typer.Exit(status if isinstance(status, int) else 0)
 

@@ -1,4 +1,4 @@
-"""`reconciler status` and `limit`: when the next query may be sent, and the windows by which the slots are kept."""
+"""`reconciler status` and `limit`: when the next query may be sent, and the window of each slot."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.stores.slots_and_accounts import SlotRow
 
 _SLOT_COLUMNS = ("accounts", "slot", "next_query", "in_flight_query_id")
-_ACCOUNT_COLUMNS = ("account", "asks", "last_query", "ended", "settled")
+_ACCOUNT_COLUMNS = ("account", "polls", "last_query", "ended", "settled")
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
@@ -43,7 +43,7 @@ OneAccount = Annotated[
 def status(as_json: AsJson = False) -> None:
     """Show when the next query may be sent, which accounts wait and why, and how each one's last query ended.
 
-    Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
+    Times are by the database's clock; on the host that sent the last query, the worker goes by that host's own clock.
     """
     from worker.cli.session import session
 
@@ -58,14 +58,14 @@ def status(as_json: AsJson = False) -> None:
         rows = [_slot_row(slot) for slot in state["slots"]]
         print_table(out, _SLOT_COLUMNS, rows, title="Budget", ids=("accounts",))
         rows = [_account_row(account, state["now"]) for account in state["accounts"]]
-        print_table(out, _ACCOUNT_COLUMNS, rows, title="Accounts", ids=("account",), notes=("asks", "ended"))
+        print_table(out, _ACCOUNT_COLUMNS, rows, title="Accounts", ids=("account",), long_texts=("polls", "ended"))
 
 
 def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = False) -> None:
-    """Show the window that each slot is kept with, and when it may carry the next query by both clocks.
+    """Show the window of each slot, and when it may carry the next query by both clocks.
 
     The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter
-    one asks nothing. --window lowers it again, once no worker with the longer one runs any more: such a worker would
+    one sends no query. --window lowers it again, once no worker with the longer one runs any more: such a worker would
     raise it at once.
     """
     from worker.adapters.clock import HostClock
@@ -87,11 +87,11 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
         print_json({**response, "lowered": [_lowered(before, after) for before, after in lowered]})
         return
     if window is not None:
-        _say_lowered(lowered, window)
-    _show_limit(response)
+        _print_lowered(lowered, window)
+    _print_limit(response)
 
 
-def _rest(seconds: float) -> float:
+def _remaining(seconds: float) -> float:
     return round(max(0.0, seconds), 1)
 
 
@@ -111,7 +111,7 @@ def _read_status(opened: "Session") -> dict[str, Any]:
                 {
                     **slot,
                     "accounts": names.get(slot["account_sid"], []),
-                    "due_in_seconds": _rest((slot["due_at"] - now).total_seconds()),
+                    "due_in_seconds": _remaining((slot["due_at"] - now).total_seconds()),
                 }
                 for slot in slots(connection, slots_per_sid=opened.settings.queries_per_window)
             ],
@@ -132,20 +132,20 @@ def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]
     words = [str(query[name]) for name in ("outcome", "status_code", "status_msg") if query.get(name) is not None]
     return {
         "account": account["account"],
-        "asks": _manner(account, now),
+        "polls": _how_it_polls(account, now),
         "last_query": query.get("sent_at"),
         "ended": " ".join(words),
         "settled": query.get("settled_count"),
     }
 
 
-def _manner(account: Mapping[str, Any], now: datetime) -> str:
+def _how_it_polls(account: Mapping[str, Any], now: datetime) -> str:
     if account["paused_at"] is not None:
         return f"not: paused by an operator since {value_text(account['paused_at'])}"
     until = account["backoff_until"]
-    manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
+    how = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
     if until is None or until <= now:
-        return manner
+        return how
     why = "the platform refused the configuration (-205)" if account["configuration_refused"] else "backs off"
     return f"{why}: {(until - now).total_seconds():,.0f} s more"
 
@@ -179,9 +179,9 @@ def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
         "window_seconds": slot.window_seconds or None,
         "is_longer_than_ours": is_longer(slot.window_seconds, own_window),
         "due_at": slot.due_at,
-        "due_in_seconds": _rest((slot.due_at - now.database).total_seconds()),
-        # A reading of another boot's clock says nothing here.
-        "boot_due_in_seconds": _rest(slot.boot_due - now.boot) if is_ours else None,
+        "due_in_seconds": _remaining((slot.due_at - now.database).total_seconds()),
+        # A reading of another boot's clock means nothing here.
+        "boot_due_in_seconds": _remaining(slot.boot_due - now.boot) if is_ours else None,
         "decided_by": "boot clock" if is_ours else "database clock",
         "in_flight_query_id": row.in_flight_query_id,
     }
@@ -192,7 +192,7 @@ def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
     return {"account_sid": before.account_sid, "slot": before.number, **windows}
 
 
-def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
+def _print_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
     if not lowered:
         typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
         return
@@ -200,7 +200,7 @@ def _say_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) ->
     typer.echo(f"The window of {counted(len(lowered), 'slot')} is {window:g} s now, and was up to {longest:g} s.")
 
 
-def _show_limit(response: Mapping[str, Any]) -> None:
+def _print_limit(response: Mapping[str, Any]) -> None:
     slots, own = response["slots"], response["query_window_seconds"]
     if not slots:
         typer.echo(_NO_SLOTS)
@@ -209,7 +209,7 @@ def _show_limit(response: Mapping[str, Any]) -> None:
     print_table(console(), _LIMIT_COLUMNS, rows, title=f"Limit; this worker's window is {own:g} s")
     if any(slot["is_longer_than_ours"] for slot in slots):
         theirs = max(slot["window_seconds"] or 0.0 for slot in slots)
-        typer.echo(f"A worker with {own:g} s asks nothing on longer windows: {longer_window_remedy(own, theirs)}.")
+        typer.echo(f"A worker with {own:g} s sends no query on longer windows: {longer_window_remedy(own, theirs)}.")
 
 
 def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:

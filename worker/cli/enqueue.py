@@ -71,21 +71,21 @@ def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None,
     kind = format_ or _BY_EXTENSION.get(file.suffix.lower())
     if kind is None:
         raise typer.BadParameter("FILE's name does not say what it holds: give --format csv or --format jsonl")
-    place = rejected or Path("enqueue.rejected.jsonl" if file == _STDIN else f"{file}.rejected.jsonl")
+    path = rejected or Path("enqueue.rejected.jsonl" if file == _STDIN else f"{file}.rejected.jsonl")
     started, tally = time.monotonic(), Tally()
-    refused = RefusedLines(place)
+    refused = RefusedLines(path)
     try:
-        _take_in(file, kind, refused, tally)
+        _enqueue_file(file, kind, refused, tally)
     except OSError as error:
         raise CommandError(f"{file} cannot be read ({error.strerror})") from None
     except CommandError as error:
-        taken = f"{tally.lines:,} lines were dealt with before that; run it again, what is in already does no harm"
-        raise CommandError(f"{error} ({taken})" if tally.lines else str(error), status=error.status) from None
-    _show(tally, refused, time.monotonic() - started, as_json)
+        so_far = f"{tally.lines:,} lines were processed before; run it again: known orders count as duplicates"
+        raise CommandError(f"{error} ({so_far})" if tally.lines else str(error), status=error.status) from None
+    _print_tally(tally, refused, time.monotonic() - started, as_json)
     raise typer.Exit(1 if tally.rejected else 0)
 
 
-def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> None:
+def _enqueue_file(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> None:
     from worker.cli.session import session
     from worker.intake import Intake
     from worker.runtime import app_ids_of, rules_of
@@ -94,12 +94,12 @@ def _take_in(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> N
         opened = stack.enter_context(session(needs_accounts=True))
         intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
         stream: BinaryIO = sys.stdin.buffer if file == _STDIN else stack.enter_context(file.open("rb"))
-        # Of a pipe nobody knows the size.
+        # The size of a pipe is not known.
         size = file.stat().st_size if file.is_file() else None
         show = stack.enter_context(progress("0 accepted", of_bytes=True, size=size))
         stack.enter_context(refused)
-        every = read_lines(stream, kind)
-        while lines := list(islice(every, LIST_LENGTH)):
+        remaining = read_lines(stream, kind)
+        while lines := list(islice(remaining, LIST_LENGTH)):
             _enqueue_list(intake, lines, refused, tally)
             show(str(tally), lines[-1].end)
 
@@ -119,10 +119,10 @@ def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, ta
     tally.lines += len(lines)
 
 
-def _show(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
+def _print_tally(tally: Tally, refused: RefusedLines, seconds: float, as_json: bool) -> None:
     if as_json:
-        place = str(refused.path) if refused.count else None
-        print_json({**asdict(tally), "rejected_file": place, "seconds": round(seconds, 3)})
+        path = str(refused.path) if refused.count else None
+        print_json({**asdict(tally), "rejected_file": path, "seconds": round(seconds, 3)})
         return
     typer.echo(f"{tally.lines:,} lines read in {seconds:,.1f} s: {tally}.")
     if refused.count:

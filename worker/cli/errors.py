@@ -12,12 +12,12 @@ from worker.adapters.error_text import first_line, one_line
 
 EXIT_INTERRUPTED = 130
 
-# Typer checks options by pydantic, which begins what a choice says with this.
+# Typer checks options by pydantic, which begins a choice's message with this.
 _PREFIX = re.compile(r"\b(?:Value error|Assertion failed), ")
 
 
 class CommandError(Exception):
-    """A command could not do what it was asked to; `str()` is one line that says what to do about it."""
+    """A command could not do its work; `str()` is one line that says what to do."""
 
     def __init__(self, message: str, *, status: int = 1) -> None:
         super().__init__(message)
@@ -48,34 +48,34 @@ class OneLineGroup(TyperGroup):
 
 
 def _report(error: Exception) -> int:
-    """Say what went wrong; returns the exit status."""
+    """Print what went wrong; returns the exit status."""
     from worker.database.migrations import MigrationError
     from worker.settings import SettingsError
 
     if isinstance(error, CommandError):
-        return _say(str(error), error.status)
+        return _print_error(str(error), error.status)
     if isinstance(error, SettingsError):
         for fault in error.faults:
-            _say(fault, 1)
+            _print_error(fault, 1)
         return 1
     if isinstance(error, MigrationError):
-        return _say(str(error), 1)
+        return _print_error(str(error), 1)
     # Typer has its own copy of click since 0.2x and the real one before: only this method is common to both.
     if hasattr(error, "format_message"):
-        return _say_usage(error)
-    return _say(f"this should not happen ({type(error).__name__}: {first_line(error)}); please report it", 1)
+        return _print_usage_error(error)
+    return _print_error(f"this should not happen ({type(error).__name__}: {first_line(error)}); please report it", 1)
 
 
-def _say_usage(error: Any) -> int:
+def _print_usage_error(error: Any) -> int:
     message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "reconciler")
     if type(error).__name__ == "NoArgsIsHelpError":
         # The message is the whole help.
         typer.echo(message, err=True)
     else:
-        _say(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
+        _print_error(f"{_PREFIX.sub('', one_line(message)).rstrip('.')}; see: {command} --help", error.exit_code)
     return int(error.exit_code)
 
 
-def _say(message: str, status: int) -> int:
+def _print_error(message: str, status: int) -> int:
     typer.echo(f"Error: {one_line(message)}", err=True)
     return status

@@ -1,4 +1,4 @@
-"""`reconciler migrate`, `doctor` and `archive`: the database's tables and the set-up, as an operator keeps them."""
+"""`reconciler migrate`, `doctor` and `archive`: the database's tables and the set-up."""
 
 import re
 import time
@@ -52,7 +52,7 @@ Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Bring the database to this release's tables; harmless where they are there.
+    """Bring the database to this release's tables; harmless where it has them.
 
     Run it before the first start, and with each new release before its worker. Several at once wait for each other.
     """
@@ -78,9 +78,9 @@ def migrate(as_json: AsJson = False) -> None:
 def doctor(as_json: AsJson = False) -> None:
     """Check that the worker can run here, and that nothing it relies on is set unsafely; says what to do.
 
-    Looks at the settings, the credentials, the database, the broker, and whether the platform's host has an address.
-    Nothing is sent to the platform. With something fatal the worker would not start, and the exit status is 1; warnings
-    leave it 0.
+    Checks the settings, the credentials, the database, the broker, and whether the platform's host has an address.
+    Nothing is sent to the platform. Where a check is fatal the worker would not start, and the exit status is 1;
+    warnings leave it 0.
     """
     from worker.doctor import Status
 
@@ -93,14 +93,16 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def doctor_lines(checks: Sequence["Check"], width: int | None) -> list[tuple[str, str]]:
-    """Each line's label and the rest of it, wrapped to so many columns; None: one line a check."""
+    """Each line's label and its text, wrapped to `width` columns; None: one line a check."""
     name_width = max((len(check.name) for check in checks), default=0) + 2
     drawn: list[tuple[str, str]] = []
     for check in checks:
         label = check.status.upper() if check.status == "fatal" else check.status
-        room = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
+        text_width = None if width is None else max(_NARROWEST, width - _LABEL_WIDTH - name_width)
         first, *more = (
-            [str(check)] if room is None else wrap(str(check), room, break_on_hyphens=False, break_long_words=False)
+            [str(check)]
+            if text_width is None
+            else wrap(str(check), text_width, break_on_hyphens=False, break_long_words=False)
         )
         drawn.append((f"{label:<{_LABEL_WIDTH}}", f"{check.name:<{name_width}}{first}"))
         drawn.extend((" " * _LABEL_WIDTH, " " * name_width + text) for text in more)
@@ -108,7 +110,7 @@ def doctor_lines(checks: Sequence["Check"], width: int | None) -> list[tuple[str
 
 
 def doctor_summary(checks: Sequence["Check"]) -> str:
-    """What the findings come to, as the last line says it."""
+    """The last line: how many findings are fatal or warnings."""
     fatal, warnings = (sum(check.status == status for check in checks) for status in ("fatal", "warning"))
     counted = "no warning" if not warnings else "1 warning" if warnings == 1 else f"{warnings} warnings"
     if fatal:
@@ -122,8 +124,8 @@ def archive(
     """Move settled orders out of recharge_orders, with their events, into archived_orders.
 
     They stay known: the same order again is a duplicate, `reconciler order` shows it, and a callback, a check or a
-    cancellation that names it restores it first. What is pending or unresolved stays, and what a person should look
-    at. Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
+    cancellation that names it restores it first. Orders that are pending, unresolved or for a person to look at stay.
+    Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
     once, and be interrupted: the next run goes on.
     """
     from worker.cli.session import session
@@ -170,7 +172,7 @@ def _examined() -> "list[Check]":
         settings = load_settings()
     except SettingsError as error:
         return examine_unreadable(error)
-    # What a library has to say of a server that is away, the doctor says itself.
+    # The doctor itself reports a server that is away; the libraries' lines would come between.
     configure_logging("CRITICAL", settings.log_format, secrets=settings.secrets)
     return examine(settings)
 

@@ -1,8 +1,8 @@
 """Orders in a file: CSV with a header, or JSON Lines; and the file that refused lines are written to, with reasons.
 
-Both are read and written line by line, in bounded memory, whatever the file holds.
+Both are read and written line by line, in bounded memory.
 
-A line is an order in both formats: a CSV field that holds a line end is refused, as no order has one; so a stray quote
+A line is an order in both formats: a CSV field with a line end is refused, since no order has one. So a stray quote
 spoils one line, not the rest of the file.
 """
 
@@ -42,9 +42,9 @@ class Line:
     text: str
     """As it stands in the file; bytes that are not UTF-8 are written as escapes."""
     end: int
-    """How many bytes of the file were read with it."""
+    """How many bytes of the file were read up to its end."""
     order: object = None
-    """What it holds; whether that is an order is checked later."""
+    """Its content; whether that is an order is checked later."""
     error: str | None = None
     """Why it cannot be read."""
 
@@ -108,13 +108,13 @@ class RefusedLines:
             raise self._cannot(fault) from None
 
     def _cannot(self, error: OSError) -> CommandError:
-        return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another place with --rejected")
+        return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another path with --rejected")
 
 
 def _raw_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
     """(number, bytes without the line's end, bytes read); of a line that is too long, its beginning."""
     number = end = 0
-    # One byte more than accepted, and the line's end, tell a line that is too long.
+    # One byte more than accepted, and the line's end, by which a line that is too long is found.
     while raw := stream.readline(LONGEST_LINE_BYTES + 3):
         number += 1
         end += len(raw)
@@ -139,7 +139,7 @@ def _read_json(text: str) -> object:
         value = parse(text)
     except JsonFault as fault:
         raise _Unreadable(f"{fault}; accepted: one JSON object a line") from None
-    # Numbers were kept as text. Ids and amounts are strings by contract: what was a number must be refused as one.
+    # Numbers were kept as text. Ids and amounts are strings by contract: a number must be refused as one.
     return {name: _plain(held) for name, held in value.items()} if isinstance(value, dict) else _plain(value)
 
 

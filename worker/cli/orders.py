@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 _ANY = "any"
 _REASONS = ", ".join(reason.value for reason in Attention)
-# By the width of the terminal: what is left out stands in `reconciler order`.
+# By the width of the terminal; `reconciler order` shows the other columns.
 _COLUMNS = {
     0: ("id", "order", "state", "attention", "amount"),
     100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
@@ -30,8 +30,8 @@ _COLUMNS = {
 }
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
-# What others have said, of any length.
-_NOTES = ("said", "outcome")
+# Texts of others, of any length.
+_LONG_TEXTS = ("said", "outcome")
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 _CHECKED_AT_ONCE = 500
 _REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
@@ -82,11 +82,11 @@ def orders(
         require_known(opened, accounts)
         with opened.database.read() as connection:
             if summary:
-                _show_counts(count_orders(connection, accounts=accounts), as_json)
+                _print_counts(count_orders(connection, accounts=accounts), as_json)
             else:
                 reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
                 found = recent_orders(connection, limit=limit, accounts=accounts, states=state or (), attention=reasons)
-                _show_orders(found, as_json)
+                _print_orders(found, as_json)
 
 
 def order(ref: Reference, account: Account = "default", as_json: AsJson = False) -> None:
@@ -106,7 +106,7 @@ def order(ref: Reference, account: Account = "default", as_json: AsJson = False)
     if as_json:
         print_json({"order": found, "events": events, "queries": queries})
     else:
-        _show_order(found, events, queries)
+        _print_order(found, events, queries)
 
 
 def check(refs: References, account: Account = "default", as_json: AsJson = False) -> None:
@@ -131,8 +131,8 @@ def check(refs: References, account: Account = "default", as_json: AsJson = Fals
                 named = [_reference(row) for _, row in known.values()]
                 answer: Any = intake.check_orders(named, source="reconciler check")
                 queued += answer["queued"]
-                refs_asked = [ref for ref, _ in known.values()]
-                refused.extend({"ref": refs_asked[one["index"]], "errors": one["errors"]} for one in answer["rejected"])
+                known_refs = [ref for ref, _ in known.values()]
+                refused.extend({"ref": known_refs[one["index"]], "errors": one["errors"]} for one in answer["rejected"])
     if as_json:
         print_json({"queued": queued, "rejected": refused})
     else:
@@ -145,7 +145,7 @@ def check(refs: References, account: Account = "default", as_json: AsJson = Fals
 def _find_orders(opened: "Session", account: str, references: Sequence[str]) -> dict[str, Row | str]:
     """For each reference the order that it names; or why it names none, as a line that says what to do.
 
-    Raises CommandError for an account that nobody knows, where a reference needs one.
+    Raises CommandError for an unknown account, where a reference needs one.
     """
     from worker.cli.session import require_known
     from worker.stores.command_line_reads import order_by_id, orders_named
@@ -154,7 +154,7 @@ def _find_orders(opened: "Session", account: str, references: Sequence[str]) -> 
     names = [reference for reference in references if reference not in row_ids]
     if names:
         require_known(opened, [account])
-    # An order may be moved to the archive or back meanwhile: it is looked for in both tables.
+    # A snapshot of both tables: an order may be moved to the archive or back meanwhile.
     with opened.database.snapshot() as connection:
         rows = orders_named(connection, account, names) if names else []
         by_id = {reference: order_by_id(connection, int(row_id)) for reference, row_id in row_ids.items()}
@@ -174,7 +174,7 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
     if named:
         listed = " and ".join(f"id:{row['id']}" for row in named)
         return f"{shown} names two orders, {listed}: use one of these"
-    # What cannot be an id at all is only not there; a rewritten one looks like an id to whoever copied it.
+    # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
     return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
@@ -185,7 +185,7 @@ def _reference(row: Row) -> dict[str, object]:
     return {"account": row["account"], kind: row[kind]}
 
 
-def _show_orders(found: Sequence[Row], as_json: bool) -> None:
+def _print_orders(found: Sequence[Row], as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found:
@@ -203,7 +203,7 @@ def _table_row(order: Row) -> dict[str, object]:
     return {**order, "order": order["request_id"] or order["custom_parm"], "amount": amount}
 
 
-def _show_counts(counts: Sequence[Row], as_json: bool) -> None:
+def _print_counts(counts: Sequence[Row], as_json: bool) -> None:
     total = sum(count["orders"] for count in counts)
     if as_json:
         print_json({"total": total, "counts": counts})
@@ -214,7 +214,7 @@ def _show_counts(counts: Sequence[Row], as_json: bool) -> None:
         typer.echo(f"{total:,} orders.")
 
 
-def _show_order(row: Row, events: Sequence[Row], queries: Sequence[Row]) -> None:
+def _print_order(row: Row, events: Sequence[Row], queries: Sequence[Row]) -> None:
     out = console()
     print_fields(out, row)
     if row["archived_at"] is not None:
@@ -225,7 +225,7 @@ def _show_order(row: Row, events: Sequence[Row], queries: Sequence[Row]) -> None
     ):
         out.print()
         if rows:
-            print_table(out, columns, rows, title=title, notes=_NOTES)
+            print_table(out, columns, rows, title=title, long_texts=_LONG_TEXTS)
         else:
             out.print(f"{title}: none yet.")
 

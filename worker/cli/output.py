@@ -1,7 +1,7 @@
-"""What a command prints: JSON for programs, tables for people, and how far it is.
+"""What a command prints: JSON for programs, tables for people, and its progress.
 
-Texts come from outside: a table draws them as they are, never as markup; both write control characters out. An id is
-never broken over lines: whoever looks it up elsewhere copies it in one piece.
+Texts come from outside: a table prints them as they are, never as markup; both escape control characters. An id is
+never broken over lines, so that a person can copy it.
 """
 
 import json
@@ -26,7 +26,7 @@ from worker.adapters.log_redaction import CONTROLS, escape_controls
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 LONGEST_IN_A_COLUMN = 32
-"""Columns of the terminal. A longer id gets a line of its own: a column so wide would leave nothing to the others."""
+"""Columns of the terminal. A longer id gets a line of its own: its column would leave no width to the others."""
 
 # Without a terminal there is nothing to fit: lines are not cut.
 _WIDTH_WITHOUT_TERMINAL = 250
@@ -34,7 +34,7 @@ _STYLES = {"succeeded": "green", "failed": "red", "unresolved": "yellow", "cance
 _GAP = "  "
 _INDENT = "    "
 _NARROWEST = 6
-# A line may end after white space or a comma: the platform's own words come as JSON without a blank.
+# A line may end after white space or a comma: the platform's texts come as JSON without a blank.
 _PIECE = re.compile(r"[^\s,]*,|[^\s,]+|\s+")
 
 
@@ -42,7 +42,7 @@ def print_json(value: object) -> None:
     """Print JSON: amounts are strings, times ISO 8601 with an offset."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=not is_unicode, indent=2, default=_to_json)
-    # Line ends can only be json's own here; everything else stands inside a string, where this escape means the same.
+    # Line ends can only be json's own here. Other control characters are in strings, where this escape means the same.
     typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
@@ -72,20 +72,20 @@ def print_table(
     *,
     title: str | None = None,
     ids: Collection[str] = (),
-    notes: Collection[str] = (),
+    long_texts: Collection[str] = (),
 ) -> None:
     """Print rows under these columns, each named by its key in the rows; times are UTC, to the second.
 
     `ids` are columns whose words are kept whole; a word longer than `LONGEST_IN_A_COLUMN` puts its cell on a line of
-    its own above its row. `notes` are columns of longer texts: where the terminal is too narrow for all, they stand
-    below each row instead.
+    its own above its row. `long_texts` are columns that are printed below each row where the terminal is too narrow for
+    all.
     """
     header = {name: Text(name.replace("_", " "), style="bold") for name in columns}
     drawn, above = _without_long_ids([{name: _cell(row[name]) for name in columns} for row in rows], ids)
     texts = {name: [row[name] for row in [header, *drawn]] for name in columns}
     natural = sum(max(text.cell_len for text in held) for held in texts.values())
     fits = natural + len(_GAP) * (len(columns) - 1) <= out.width
-    below = [] if fits else [name for name in columns if name in notes]
+    below = [] if fits else [name for name in columns if name in long_texts]
     widths = _fitted({name: held for name, held in texts.items() if name not in below}, ids, out.width)
     if title is not None:
         _print(out, Text(title, style="bold"))
@@ -104,18 +104,18 @@ def print_table(
 def print_fields(out: Console, fields: Mapping[str, object]) -> None:
     """Print names and values, one pair a line, without those that are empty.
 
-    A value with a word that does not fit beside its name stands on a line of its own, unbroken.
+    A value with a word that does not fit beside its name is printed on a line of its own, unbroken.
     """
     shown = {name.replace("_", " "): _cell(value) for name, value in fields.items() if value is not None}
     width = max(map(len, shown), default=0)
-    room = max(1, out.width - width - len(_GAP))
+    value_width = max(1, out.width - width - len(_GAP))
     for name, value in shown.items():
         label = Text(name.ljust(width), style="dim")
-        if _longest_word(value) > room:
+        if _longest_word(value) > value_width:
             _print(out, label)
             _print(out, value)
             continue
-        for line in wrapped(value.plain, room):
+        for line in wrapped(value.plain, value_width):
             _print(out, Text.assemble(label, _GAP, (line, value.style)))
             label = Text(" " * width)
 
@@ -136,10 +136,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 @contextmanager
 def progress(words: str, *, of_bytes: bool = False, size: int | None = None) -> Iterator[Callable[[str, int], None]]:
-    """How far a long command is: on a terminal only, on standard error, so that the data stays clean, until its end.
+    """Show the progress of a long command until its end: on a terminal only, on standard error, apart from the data.
 
-    What is yielded takes what is done so far, in words, and a number of bytes. `of_bytes` draws a bar for these, of
-    `size` in all; None where nobody knows it.
+    Yields a function of the progress in words and a number of bytes. `of_bytes` draws a bar for these, of `size` in
+    all; None where it is not known.
     """
     bar = (bars.BarColumn(), bars.DownloadColumn()) if of_bytes else ()
     columns = (*(() if bar else (bars.SpinnerColumn(),)), bars.TextColumn("{task.description}"), *bar)
@@ -177,20 +177,20 @@ def _to_json(value: object) -> object:
 def _without_long_ids(
     rows: Sequence[Mapping[str, Text]], ids: Collection[str]
 ) -> tuple[list[dict[str, Text]], list[list[Text]]]:
-    """The rows with their long ids left out, and for each row those."""
+    """The rows without their long ids, and the long ids of each row."""
     long = [[name for name in row if name in ids and _longest_word(row[name]) > LONGEST_IN_A_COLUMN] for row in rows]
     left = [{**row, **{name: Text("") for name in names}} for row, names in zip(rows, long, strict=True)]
     return left, [[row[name] for name in names] for row, names in zip(rows, long, strict=True)]
 
 
-def _fitted(columns: Mapping[str, Sequence[Text]], ids: Collection[str], room: int) -> dict[str, int]:
+def _fitted(columns: Mapping[str, Sequence[Text]], ids: Collection[str], total: int) -> dict[str, int]:
     """The columns' widths. Words are broken only where there is no other way, and those of ids last."""
     widths = {name: max(text.cell_len for text in texts) for name, texts in columns.items()}
     words = {name: max(map(_longest_word, texts)) for name, texts in columns.items()}
     broken = {name: words[name] if name in ids else min(words[name], _NARROWEST) for name in columns}
-    room -= len(_GAP) * (len(columns) - 1)
+    total -= len(_GAP) * (len(columns) - 1)
     for least in (words, broken, dict.fromkeys(columns, 1)):
-        while sum(widths.values()) > room:
+        while sum(widths.values()) > total:
             wide = [name for name in columns if widths[name] > least[name]]
             if not wide:
                 break
@@ -209,7 +209,7 @@ def _print_row(out: Console, row: Mapping[str, Text], widths: Mapping[str, int])
 
 def _print(out: Console, line: Text) -> None:
     line.rstrip()
-    # Not to be broken, whatever the terminal does with it.
+    # Rich must not break it; the terminal may.
     out.print(line, soft_wrap=True)
 
 

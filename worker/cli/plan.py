@@ -1,4 +1,4 @@
-"""`reconciler plan`: whom the next query would poll, and why."""
+"""`reconciler plan`: which orders the next query would poll, and why."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,7 +25,7 @@ Limit = Annotated[
 def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False) -> None:
     """Show the next query of each account as it would be chosen now, and why each order is in it. Changes nothing.
 
-    What an order is worth is the delay that a look at it saves on the average.
+    An order's priority is the delay that a poll of it saves on average.
     """
     from worker.cli.session import require_configured, session
     from worker.operations.read_due_orders import read_plans
@@ -41,7 +41,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
         print_json({"now": now, "accounts": plans})
     else:
         for one in plans:
-            _show(one)
+            _print_plan(one)
 
 
 def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -
 
 
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
-    """Why nothing is asked now, and until when; None where nothing stands in the way."""
+    """Why no query may be sent now, and until when; None where one may."""
     if plan.state.paused_at is not None:
         return f"paused by an operator since {value_text(plan.state.paused_at)}, until an operator ends it"
     if plan.slot_due_at is None:
@@ -93,25 +93,25 @@ def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[
 
 
 def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> str:
-    """Why an order is in the next query, as a person reads it."""
+    """Why an order is in the next query, in words."""
     if pick is None:
         return "suspect: it is polled with its group only"
     match pick.reason:
         case Reason.CHECKED:
-            return "a check was asked for"
+            return "a check was requested"
         case Reason.LONGEST_DUE:
             return f"due for longest: {_duration((now - order.due_at).total_seconds())}"
         case Reason.ALONE:
             return "its turn to be polled alone"
         case Reason.PRIORITY:
-            priority = f"worth {_duration(pick.priority)} of delay per look"
+            priority = f"a poll saves {_duration(pick.priority)} of delay"
             if order.queried_at is not None:
-                return f"looked at {_duration((now - order.queried_at).total_seconds())} ago: {priority}"
+                return f"polled {_duration((now - order.queried_at).total_seconds())} ago: {priority}"
             past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
-            return f"never looked at, {_duration(past)} past its grace: {priority}"
+            return f"never polled, {_duration(past)} past its grace: {priority}"
 
 
-def _show(response: Mapping[str, Any]) -> None:
+def _print_plan(response: Mapping[str, Any]) -> None:
     out = console()
     if response["waits"]:
         typer.echo(f"{response['account']}: not now: {response['waits']}.")
@@ -123,7 +123,7 @@ def _show(response: Mapping[str, Any]) -> None:
     if shown < count:
         title += f", the first {shown:,} of them"
     rows = [_row(line) for line in response["orders"]]
-    print_table(out, _COLUMNS, rows, title=title, ids=("order",), notes=("reason",))
+    print_table(out, _COLUMNS, rows, title=title, ids=("order",), long_texts=("reason",))
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, object]:
@@ -139,7 +139,7 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _duration(seconds: float) -> str:
-    """A duration to two digits or so, in the unit that a person would take."""
+    """A duration to about two digits, in the largest unit of which it has two."""
     seconds = max(0.0, seconds)
     units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
     unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))

@@ -13,7 +13,7 @@ import typer
 from worker.adapters.child_processes import Child, ChildGroup, stop_signals_handled
 from worker.cli.errors import CommandError
 
-# Beyond the longest time that a query and its write-back can take.
+# Beyond the longest time of a query and its write-back.
 _SPARE_SECONDS = 30.0
 
 Concurrency = Annotated[
@@ -31,7 +31,7 @@ def run(concurrency: Concurrency = None) -> None:
     from worker.cli.session import check_database, read_settings
     from worker.runtime import rules_of
 
-    # Here, in one line, rather than in the logs of two children.
+    # Errors come here, in one line, rather than in the logs of two children.
     settings = read_settings(needs_accounts=True)
     check_database(settings)
     celery = [sys.executable, "-m", "celery", "-A", "worker"]
@@ -40,8 +40,8 @@ def run(concurrency: Concurrency = None) -> None:
     culprit = run_together(
         {"worker": [*celery, "worker", *processes], "beat": [*celery, "beat"]},
         patience_seconds=rules.deadline_seconds + rules.reservation_seconds + _SPARE_SECONDS,
-        started=_say_started,
-        stopping=_say_stopping,
+        started=_print_started,
+        stopping=_print_stopping,
     )
     if culprit is not None:
         raise CommandError(f"{culprit}, so both are stopped; what it wrote above says why")
@@ -57,17 +57,17 @@ def run_together(
     """Run programs until one ends or a signal comes; returns the one that ended by itself, None after a signal.
 
     SIGTERM, SIGINT and SIGHUP reach the programs as SIGTERM, which lets them end in order. A second signal, or
-    `patience_seconds` after the first, kills them. To be called in the main thread. Raises OSError where a program
+    `patience_seconds` after the first, kills them. Call it in the main thread. Raises OSError where a program
     cannot be started.
     """
-    # Put from a signal's handler as well: of the queues, only this one may be.
+    # A signal's handler puts into it as well, which only this kind of queue allows.
     events: queue.SimpleQueue[Child | int] = queue.SimpleQueue()
-    # Whoever is left at the end is killed: what a killed program has started, or all, where one could not be started.
+    # The group kills what is left at the end: what a killed program has started, or all, where one did not start.
     with stop_signals_handled(events.put), ChildGroup() as group:
         for name, command in programs.items():
             Child(command, name=name, group=group, ends_with_starter=True)
         for child in group.children:
-            threading.Thread(target=_put_its_end, args=(child, events), daemon=True).start()
+            threading.Thread(target=_report_end, args=(child, events), daemon=True).start()
         started(group.children)
         first = events.get()
         stopping()
@@ -84,15 +84,15 @@ def run_together(
     return first if isinstance(first, Child) else None
 
 
-def _put_its_end(child: Child, events: "queue.SimpleQueue[Child | int]") -> None:
+def _report_end(child: Child, events: "queue.SimpleQueue[Child | int]") -> None:
     child.wait()
     events.put(child)
 
 
-def _say_started(children: Collection[Child]) -> None:
+def _print_started(children: Collection[Child]) -> None:
     listed = ", ".join(map(str, children))
     typer.echo(f"Started {listed}. Ctrl-C stops them.", err=True)
 
 
-def _say_stopping() -> None:
+def _print_stopping() -> None:
     typer.echo("Stopping: a query that is under way is finished first. Ctrl-C again stops at once.", err=True)

@@ -1,4 +1,4 @@
-"""The settings and the database, as a command uses them."""
+"""The settings and the database of a command."""
 
 import logging
 from collections.abc import Collection, Iterator
@@ -18,13 +18,13 @@ from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
 from worker.stores.command_line_reads import has_orders
 
-# A summary of millions of orders takes its time; a command that nobody watches must end all the same.
+# A summary of millions of orders takes long; a command that hangs must end all the same.
 _ANSWER_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """What a command works with."""
+    """The settings and the open database of a command."""
 
     settings: Settings
     database: Database
@@ -38,11 +38,11 @@ class Session:
 
 
 def read_settings(*, needs_accounts: bool = False) -> Settings:
-    """The settings, their warnings said. Raises SettingsError."""
+    """Read the settings and print their warnings. Raises SettingsError."""
     settings = load_settings()
     if needs_accounts:
         settings.require_accounts()
-    # What a command says, it says itself: the operations' own records would stand between the lines of a table.
+    # Errors only: the operations' log lines would come between the lines of a table.
     configure_logging(logging.getLevelName(logging.ERROR), settings.log_format, secrets=settings.secrets)
     for warning in settings.warnings:
         typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
@@ -87,13 +87,13 @@ def require_configured(settings: Settings, accounts: Collection[str]) -> None:
 def require_known(opened: Session, accounts: Collection[str]) -> None:
     """Raise CommandError for an account that neither the settings name nor any order has.
 
-    An account that was removed from the settings leaves orders behind, which a person may still want to see.
+    An account that was removed from the settings may have orders, which a person may still want to see.
     """
-    strangers = [name for name in accounts if name not in opened.settings.accounts]
-    if strangers:
+    unknown = [name for name in accounts if name not in opened.settings.accounts]
+    if unknown:
         with opened.database.snapshot() as connection:
-            strangers = [name for name in strangers if not has_orders(connection, name)]
-    require_configured(opened.settings, strangers)
+            unknown = [name for name in unknown if not has_orders(connection, name)]
+    require_configured(opened.settings, unknown)
 
 
 @contextmanager

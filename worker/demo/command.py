@@ -23,9 +23,9 @@ from worker.demo.plan import (
     Pace,
     make_plan,
 )
-from worker.demo.play import Play
 from worker.demo.report import as_json as to_json
-from worker.demo.report import closing, opening, verdict, where_next
+from worker.demo.report import closing, opening, verdict, what_to_read_next
+from worker.demo.run import DemoRun
 from worker.demo.stage import DemoError, Stage
 from worker.demo.summary import Summary
 
@@ -35,7 +35,7 @@ _WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life
 
 
 class _Interrupted(Exception):
-    """A signal asked the demo to end."""
+    """A signal ends the demo."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -46,7 +46,7 @@ def demo(
     broker_url: Annotated[str | None, Option(help=_BROKER_HELP, metavar="URL")] = None,
     orders: Annotated[int, Option(help="How many orders.", min=FEWEST_ORDERS, max=MOST_ORDERS)] = 1000,
     window: Annotated[float, Option(help=_WINDOW_HELP, min=SHORTEST_WINDOW_SECONDS, max=LONGEST_WINDOW_SECONDS)] = 2.0,
-    seed: Annotated[int, Option(help="What becomes of each order is drawn from it.")] = 1,
+    seed: Annotated[int, Option(help="What happens to each order is drawn from it.")] = 1,
     as_json: Annotated[
         bool, Option("--json", help="The summary as one JSON object; all else on standard error.")
     ] = False,
@@ -84,26 +84,28 @@ def _run(
     seed: int,
     began: float,
 ) -> Summary:
-    run = f"demo-{secrets.token_hex(3)}"
-    plan = make_plan(run=run, orders=orders, pace=pace, seed=seed)
+    name = f"demo-{secrets.token_hex(3)}"
+    plan = make_plan(name=name, orders=orders, pace=pace, seed=seed)
     broker = _without_password(broker_url) if broker_url else "Valkey, from its wheel"
     database = _without_password(database_url) if database_url else f"SQLite, in {folder}"
     _say(console, opening(plan, pace, broker=broker, database=database))
-    with Stage(folder=folder, run=run, pace=pace, seed=seed, database_url=database_url, broker_url=broker_url) as stage:
+    with Stage(
+        folder=folder, name=name, pace=pace, seed=seed, database_url=database_url, broker_url=broker_url
+    ) as stage:
         with console.status("Starting broker, database, platform, worker and beat ..."):
             platform = stage.set_up()
-        with contextlib.closing(Play(plan=plan, stage=stage, platform=platform, began=began)) as play:
-            is_done = play.watch(console)
-            # Whatever they do now comes to its end first, so that both sides of the comparison stand still.
+        with contextlib.closing(DemoRun(plan=plan, stage=stage, platform=platform, began=began)) as demo_run:
+            is_done = demo_run.watch(console)
+            # They finish what is under way, so that neither side changes during the comparison.
             stage.stop_worker_and_beat()
-            summary = play.compare(timed_out=not is_done)
+            summary = demo_run.compare(timed_out=not is_done)
     _say(console, closing(summary))
     example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id
     shown = _without_password(stage.settings.database_dsn)
-    next_steps = where_next(
+    next_steps = what_to_read_next(
         folder,
         database=shown,
-        reconciler=_called_as(),
+        reconciler=_command_name(),
         account=plan.account,
         example=example,
         own_database=database_url is None,
@@ -121,19 +123,19 @@ def _without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1PASSWORD@", url)
 
 
-def _called_as() -> str:
+def _command_name() -> str:
     return sys.argv[0] if Path(sys.argv[0]).name == "reconciler" else "reconciler"
 
 
 class _Interruption:
-    """The handler of signals: the first one ends the demo, later ones do not disturb its cleaning up."""
+    """The handler of signals: the first one ends the demo, later ones do not interrupt the cleaning up."""
 
     def __init__(self) -> None:
-        self._has_come = False
+        self._is_interrupted = False
 
     def __call__(self, number: int) -> None:
-        if not self._has_come:
-            self._has_come = True
+        if not self._is_interrupted:
+            self._is_interrupted = True
             raise _Interrupted(number)
 
 

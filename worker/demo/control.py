@@ -1,4 +1,4 @@
-"""The simulated platform's control endpoint, as its caller sees it."""
+"""A client of the simulated platform's control endpoint."""
 
 import json
 import urllib.request
@@ -23,14 +23,14 @@ class Truth:
     amount: str
     """Charged, in yuan."""
     unknown: bool
-    """The platform never heard of it."""
+    """The platform does not know it."""
     callback: str
     """`sent`, `lost`, `waiting`, `failed` or `none`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlatformRecord:
-    """What the platform noted of the queries that reached it."""
+    """What the platform recorded of the queries that reached it."""
 
     queries: tuple[tuple[str, ...], ...]
     """The ids that each query polled, in the order of arrival."""
@@ -42,7 +42,7 @@ class PlatformRecord:
 
 
 class PlatformControl:
-    """Speaks to the control endpoint of a simulated platform on this machine. Raises OSError where it is gone."""
+    """A client of the control endpoint of a simulated platform on this machine. Raises OSError where it is gone."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -50,7 +50,7 @@ class PlatformControl:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def place(self, orders: Sequence[PlannedOrder]) -> None:
-        """Place orders at the platform: their time begins to run."""
+        """Place orders at the platform: their times begin to count."""
         self._call("/simulator/orders", {"orders": [order.placing() for order in orders]})
 
     def callbacks(self) -> Mapping[str, int]:
@@ -59,7 +59,7 @@ class PlatformControl:
         return counts
 
     def record(self) -> PlatformRecord:
-        """Everything that the platform noted."""
+        """Everything that the platform recorded."""
         record = self._call("/simulator/record")
         spacings = [spacing for spacing in record["smallest_spacing"].values() if spacing is not None]
         return PlatformRecord(

@@ -1,4 +1,4 @@
-"""What the demo plays: its orders, what becomes of each at the platform, and the pace.
+"""The demo's plan: its orders, what happens to each at the platform, and the pace.
 
 Pure; everything is drawn from the seed.
 """
@@ -21,24 +21,24 @@ _SLOW_SHARE = 0.3
 _FAILED_SHARE = 0.05
 _STUCK_SHARE = 0.005
 _FEWEST_STUCK = 3
-# PollSchedule of data packages, in yuan.
+# Prices of data packages, in yuan.
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00")
 _WRONG_AMOUNT = "98.00"
 
 
 class Fate(StrEnum):
-    """How the demo lets an order fare."""
+    """What happens to an order at the platform."""
 
     CALLBACK = "callback"
     """It settles, and its callback arrives."""
     CALLBACK_LOST = "callback lost"
-    """It settles, but only a query can tell."""
+    """It settles, and only a query can find that out."""
     WRONG_AMOUNT = "wrong amount"
     """It settles without a callback, and more is charged than was expected."""
     STUCK = "stuck"
     """It recharges for ever."""
     UNKNOWN = "unknown"
-    """The platform never heard of it."""
+    """The platform does not know it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,18 +74,18 @@ class Pace:
 
     @property
     def callback_delay(self) -> str:
-        """From an order's settling to its callback, as the simulated platform reads it."""
+        """From an order's settling to its callback, as an option of the simulated platform."""
         return f"uniform:{self.window / 40:g},{self.window / 5:g}"
 
     @property
     def latency(self) -> str:
-        """Of the platform's answers, as the simulated platform reads it."""
+        """Of the platform's answers, as an option of the simulated platform."""
         return f"uniform:{self.window / 100:g},{self.window / 10:g}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedOrder:
-    """One order, as the billing system sees it, and what becomes of it at the platform."""
+    """One order, as the billing system sees it, and what happens to it at the platform."""
 
     request_id: str
     mobile: str
@@ -148,8 +148,8 @@ class Plan:
         return sum(order.settles for order in self.orders)
 
 
-def make_plan(*, run: str, orders: int, pace: Pace, seed: int) -> Plan:
-    """Draw the plan. `run` makes account and ids of this run unlike any other's; the fates depend on the seed alone.
+def make_plan(*, name: str, orders: int, pace: Pace, seed: int) -> Plan:
+    """Draw the plan. `name` makes account and ids of this run unlike any other's; the fates depend on the seed alone.
 
     Raises ValueError where the number of orders is out of range.
     """
@@ -157,15 +157,15 @@ def make_plan(*, run: str, orders: int, pace: Pace, seed: int) -> Plan:
         raise ValueError(f"a demo has from {FEWEST_ORDERS} to {MOST_ORDERS} orders, not {orders}")
     rng = Random(seed)
     planned = [
-        _draw(f"{run}-{number:04d}", fate, pace, rng) for number, fate in enumerate(_fates(orders, rng), start=1)
+        _draw(f"{name}-{number:04d}", fate, pace, rng) for number, fate in enumerate(_fates(orders, rng), start=1)
     ]
     size = math.ceil(orders / _LISTS)
     lists = tuple(tuple(planned[start : start + size]) for start in range(0, orders, size))
-    return Plan(account=run, lists=lists)
+    return Plan(account=name, lists=lists)
 
 
 def _fates(orders: int, rng: Random) -> Sequence[Fate]:
-    # Those that take the longest to be decided come first.
+    # Those that take longest to decide come first.
     special = [Fate.UNKNOWN, Fate.WRONG_AMOUNT] + [Fate.STUCK] * max(_FEWEST_STUCK, round(orders * _STUCK_SHARE))
     lost = round(orders * _LOST_SHARE)
     others = [Fate.CALLBACK_LOST] * lost + [Fate.CALLBACK] * (orders - lost - len(special))

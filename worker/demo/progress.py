@@ -1,4 +1,4 @@
-"""What the demo reads while it watches, and when it compares. All of it concerns one account: the demo's own."""
+"""What the demo reads from the database, while it watches and when it compares: of one account, the demo's own."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -46,7 +46,7 @@ class Progress:
 
     @property
     def orders(self) -> int:
-        """How many orders were taken in."""
+        """How many orders were enqueued."""
         return sum(self.states.values())
 
     @property
@@ -62,7 +62,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderLine:
-    """What the table says of one order."""
+    """One order, as its row says."""
 
     request_id: str
     state: OrderState

@@ -1,4 +1,4 @@
-"""The demo in words: what is about to happen, and what came of it, as text and as JSON."""
+"""The demo's texts: what is about to happen, and the result, as text and as JSON."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -18,9 +18,9 @@ def opening(plan: Plan, pace: Pace, *, broker: str, database: str) -> str:
     return f"""\
 Recharge reconciler: the demo. It takes about a minute and ends by itself.
 
-  {len(plan.orders):,} recharge orders are placed at a simulated platform, and handed to a real Celery
+  {len(plan.orders):,} recharge orders are placed at a simulated platform, and enqueued with a real Celery
   worker as a billing system does it: by task, in lists. For most of them the platform's
-  callback comes. For {lost} it is lost: only a query can tell their result, {IDS_PER_QUERY} orders in one
+  callback comes. For {lost} it is lost: only a query can find their result, {IDS_PER_QUERY} orders in one
   query, and never two queries within {pace.window:g} s (in real life within {_REAL_WINDOW_SECONDS} s).
   {stuck} orders recharge for ever, one is unknown to the platform, and for one more is
   charged than was expected. At the end each order is compared with the platform's truth.
@@ -31,7 +31,7 @@ Recharge reconciler: the demo. It takes about a minute and ends by itself.
 
 
 def closing(summary: Summary) -> str:
-    """What came of it; a person can check each number."""
+    """The result; a person can check each number."""
     return "\n".join(
         [
             f"Summary, after {summary.seconds:.0f} s" + (" (the time was up)" if summary.timed_out else ""),
@@ -46,11 +46,13 @@ def closing(summary: Summary) -> str:
     )
 
 
-def where_next(folder: Path, *, database: str, reconciler: str, account: str, example: str, own_database: bool) -> str:
-    """Where a person can look further. `reconciler` is the command by which the demo was called."""
+def what_to_read_next(
+    folder: Path, *, database: str, reconciler: str, account: str, example: str, own_database: bool
+) -> str:
+    """Where a person can read more. `reconciler` is the command by which the demo was called."""
     keep = "the database" if own_database else "the demo's orders, under an account of their own,"
     return f"""\
-Where to look next
+What to read next
   {keep[0].upper() + keep[1:]} can be read with the same commands as in production:
     export RECONCILER_DATABASE_URL={database}
     {reconciler} orders --summary
@@ -135,9 +137,9 @@ def _queries(summary: Summary) -> Iterator[str]:
     most, first, again = IDS_PER_QUERY, use.first, use.again
     yield f"Queries: {use.used} used; the least possible is {use.least}"
     yield f"  {use.lost_and_settled} orders could be settled by a query only, {most} at most in each: {use.least}."
-    yield f"  {first} queries polled orders for the first time. The other {again} asked again, about orders"
-    yield "  that the platform was still recharging or had left out; and, as queries were left"
-    yield f"  over, about the stuck ones each time. {use.alone} of them polled one order alone."
+    yield f"  {first} queries polled orders for the first time. The other {again} polled orders again that"
+    yield "  the platform was still recharging or had left out; and, as queries were left over,"
+    yield f"  the stuck ones each time. {use.alone} of them polled one order alone."
 
 
 def _limit(summary: Summary) -> Iterator[str]:

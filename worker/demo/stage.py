@@ -1,4 +1,4 @@
-"""Setting the stage: broker, database, simulated platform, worker and beat, each started the way a person would."""
+"""The demo's programs: broker, database, simulated platform, worker and beat, each started as a person would."""
 
 import importlib.util
 import json
@@ -30,7 +30,7 @@ _STOP_SECONDS = 4.0
 # The console script's own words: where a checkout is run without being installed, there is no script.
 _RECONCILER = ["-c", "from worker.cli import main; main()"]
 _SOCKET = "valkey.sock"
-# No port: nobody else on this machine can reach it, and no two demos want the same one.
+# No port: no other program can reach it, and two demos cannot want the same one.
 _VALKEY = f"""\
 import signal, sys, time
 from pathlib import Path
@@ -56,13 +56,13 @@ class Stage:
     """
 
     def __init__(
-        self, *, folder: Path, run: str, pace: Pace, seed: int, database_url: str | None, broker_url: str | None
+        self, *, folder: Path, name: str, pace: Pace, seed: int, database_url: str | None, broker_url: str | None
     ) -> None:
         """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted."""
-        self.account_sid = f"{run}-sid"
+        self.account_sid = f"{name}-sid"
         self.pace = pace
         self._folder = folder
-        self._run = run
+        self._name = name
         self._seed = seed
         self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
         self._environment = self._configured(
@@ -73,13 +73,13 @@ class Stage:
             self.settings = _settings_of(self._environment)
         except SettingsError as error:
             raise DemoError(str(error)) from error
-        # What a billing system makes to send tasks: it knows the broker, and nothing of ours.
+        # As in a billing system: it knows the broker, and nothing of the worker.
         self.celery = Celery("billing-system", broker=self.settings.broker_dsn, set_as_current=False)
         self._programs: dict[str, Child] = {}
         self._group = ChildGroup(has_guard=True)
 
     def set_up(self) -> PlatformControl:
-        """Start everything, each the way a person would; returns the platform's control. Raises DemoError."""
+        """Start every program; returns the platform's control. Raises DemoError."""
         if self._is_own_broker:
             self._start_broker()
         else:
@@ -91,12 +91,12 @@ class Stage:
 
     def _configured(self, *, database: str, broker: str) -> dict[str, str]:
         pace = self.pace
-        # Of the caller's settings none is taken over: the demo must meet no real account.
+        # None of the caller's settings is used: the demo must not reach a real account.
         return environment_of_programs(
             {
                 "RECONCILER_DATABASE_URL": database,
                 "RECONCILER_BROKER_URL": broker,
-                # Replaced once the platform has a port; loopback it is in any case.
+                # Replaced once the platform has a port; loopback in any case.
                 "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
                 "RECONCILER_ACCOUNTS_FILE": str(self._write_account()),
                 "RECONCILER_QUERY_WINDOW_SECONDS": f"{pace.window:g}",
@@ -110,15 +110,15 @@ class Stage:
         )
 
     def _write_account(self) -> Path:
-        """Write the accounts file: a new account each time, so that no run meets the traces of another."""
+        """Write the accounts file: a new account for each run, so that runs do not mix."""
         file = self._folder / "accounts.toml"
         make_private(file)
         credentials = {
             "account_sid": self.account_sid,
             "auth_token": secrets.token_hex(16),
-            "app_id": f"{self._run}-app",
+            "app_id": f"{self._name}-app",
         }
-        lines = [f"[{self._run}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
+        lines = [f"[{self._name}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
         file.write_text("\n".join(lines), encoding="utf-8")
         return file
 
@@ -130,7 +130,7 @@ class Stage:
         self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
 
     def _check_broker(self) -> None:
-        """Raise DemoError where a broker that was given is away, or another worker would take our orders."""
+        """Raise DemoError where a broker that was given is away, or another worker would consume the demo's orders."""
         if not _answers(self.settings.broker_dsn):
             raise DemoError("the broker of --broker-url does not answer: check the URL, and that the server runs")
         queues: Mapping[str, Sequence[Mapping[str, str]]] = (
@@ -139,8 +139,8 @@ class Stage:
         for name, consumed in queues.items():
             if any(queue["name"] == ORDERS_QUEUE for queue in consumed):
                 raise DemoError(
-                    f"worker {name} consumes {ORDERS_QUEUE} of this broker, and would take the demo's orders for real"
-                    " ones: name another database of the broker, or another vhost"
+                    f"worker {name} consumes {ORDERS_QUEUE} of this broker, and would reconcile the demo's orders as"
+                    " real ones: name another database of the broker, or another vhost"
                 )
 
     def _migrate(self) -> None:
@@ -181,15 +181,15 @@ class Stage:
         return _url_in(platform.output) or ""
 
     def _start_worker_and_beat(self, platform_url: str) -> None:
-        """Start both as the README says, and wait until the worker answers."""
+        """Start both as the README does, and wait until the worker answers."""
         self._environment["RECONCILER_PLATFORM_URL"] = platform_url
-        celery, name = ("-m", "celery", "-A", "worker"), f"{self._run}@localhost"
+        celery, name = ("-m", "celery", "-A", "worker"), f"{self._name}@localhost"
         self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", name)
         self._start("beat", *celery, "beat")
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[name], timeout=0.5))
 
     def stop_worker_and_beat(self) -> None:
-        """End both in order: what is under way comes to its end first."""
+        """End both in order: they finish what is under way."""
         stop_all([self._programs.pop("beat"), self._programs.pop("worker")], seconds=_STOP_SECONDS)
 
     def check(self) -> None:
@@ -201,14 +201,14 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # One after the other: a worker that loses its broker while it ends would wait for it.
+        # In reverse order: a worker that loses its broker while it ends would wait for it.
         for program in reversed(self._programs.values()):
             program.stop(seconds=_STOP_SECONDS)
         self._group.kill()
         self.celery.close()
 
     def _start(self, name: str, *arguments: str, more: Mapping[str, str] | None = None) -> Child:
-        # In the work folder: a .env in the caller's own is none of the demo's business.
+        # In the work folder: a .env in the caller's folder must not be read.
         self._programs[name] = Child(
             [sys.executable, *arguments],
             name=name,

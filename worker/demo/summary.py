@@ -15,14 +15,14 @@ IDS_PER_QUERY = 100
 
 
 class Finding(StrEnum):
-    """How an order here stands beside the platform's truth."""
+    """How an order here compares with the platform's truth."""
 
     AGREED = "agreed"
     """Settled here as there, with the same amount."""
     BOTH_PENDING = "both_pending"
     """Still recharging there, still polled here."""
     GIVEN_UP = "given_up"
-    """The platform does not know it, and a person was told so."""
+    """The platform does not know it; here it is unresolved, for a person to decide."""
     NOT_YET_GIVEN_UP = "not_yet_given_up"
     """The platform does not know it; here it is still polled."""
     NOT_YET_SETTLED = "not_yet_settled"
@@ -33,7 +33,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """An order that a person should look at, and what the demo has to say about it."""
+    """An order that a person should look at, with a remark of the demo."""
 
     request_id: str
     state: str
@@ -49,11 +49,11 @@ class QueryUse:
 
     used: int
     first: int
-    """Polled an order for the first time."""
+    """Queries that polled an order for the first time."""
     again: int
-    """Polled nothing but orders that an earlier query had polled."""
+    """Queries that polled only orders that an earlier query had polled."""
     alone: int
-    """Of those: about one order alone that was left out of earlier answers."""
+    """Of those: queries that polled one order alone, which earlier answers had left out."""
     lost_and_settled: int
     """Orders that only a query could settle."""
 
@@ -93,7 +93,7 @@ class Summary:
         return not bad and not self.violations and all(case.is_planned for case in self.cases)
 
 
-def find(truth: Truth, order: OrderLine | None) -> Finding:
+def compare(truth: Truth, order: OrderLine | None) -> Finding:
     """Compare one order with its truth."""
     if order is None:
         return Finding.WRONG
@@ -119,7 +119,7 @@ def summarise(
     timed_out: bool,
 ) -> Summary:
     """Compare everything. `orders` by request_id; `seconds` is how long the demo took so far."""
-    findings = {truth.request_id: find(truth, orders.get(truth.request_id)) for truth in truths}
+    findings = {truth.request_id: compare(truth, orders.get(truth.request_id)) for truth in truths}
     bad = (Finding.WRONG, Finding.NOT_YET_SETTLED)
     cases = (_case(truth, orders[truth.request_id]) for truth in truths if truth.request_id in orders)
     return Summary(

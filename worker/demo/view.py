@@ -1,4 +1,4 @@
-"""What a person sees while the demo runs: a live picture in a terminal, a line now and then elsewhere."""
+"""What a person sees while the demo runs: a live picture in a terminal, elsewhere a line every few seconds."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ class Moment:
     orders: int
     """How many there will be."""
     placed: int
-    """How many were handed over so far."""
+    """How many were enqueued so far."""
     progress: Progress
     callbacks: Mapping[str, int]
     window: float
@@ -41,7 +41,7 @@ class Moment:
 
 @contextmanager
 def shown_on(console: Console) -> Iterator[Callable[[Moment], None]]:
-    """What shows moments, several times a second: the live picture on a terminal that can show it, lines elsewhere."""
+    """Yields what shows a moment: a live picture on a terminal that can show it, lines elsewhere."""
     if not console.is_terminal or console.is_dumb_terminal:
         yield _Lines(console).show
         return
@@ -76,9 +76,9 @@ def line_of(moment: Moment) -> str:
 
 
 def budget_words(progress: Progress) -> str:
-    """What the budget says, in words."""
+    """When the next query may be sent, in words."""
     if progress.is_querying:
-        return "asking now"
+        return "a query is under way"
     if progress.next_query_in is None:
         return "the budget's first window has not begun"
     if progress.next_query_in <= 0:
@@ -87,11 +87,11 @@ def budget_words(progress: Progress) -> str:
 
 
 def answer_words(query: QueryLine) -> str:
-    """What came of a query, in words."""
-    asked = f"{query.order_count} asked"
+    """The outcome of a query, in words."""
+    polled = f"{query.order_count} polled"
     if query.settled is None:
-        return f"{asked}, {query.outcome}"
-    return f"{asked}, {query.settled} settled, {query.pending} pending, {query.absent} absent"
+        return f"{polled}, {query.outcome}"
+    return f"{polled}, {query.settled} settled, {query.pending} pending, {query.absent} absent"
 
 
 def picture_of(moment: Moment) -> RenderableType:
@@ -117,7 +117,7 @@ def _orders(moment: Moment) -> Table:
         )
         table.add_row(Text(state.value, style=colour), Text(f"{count:5d}"), bar)
     by = moment.progress.settled_by
-    table.add_row("", Text(f"{moment.placed:5d}"), "handed over so far")
+    table.add_row("", Text(f"{moment.placed:5d}"), "enqueued so far")
     table.add_row("", Text(f"{by.get(Source.CALLBACK, 0):5d}"), "settled by a callback")
     table.add_row("", Text(f"{by.get(Source.QUERY, 0):5d}"), "settled by a query")
     table.add_row("", Text(f"{moment.progress.attention:5d}"), "for a person to look at")
@@ -135,7 +135,7 @@ def _budget(moment: Moment) -> Table:
 
 def _answers(progress: Progress) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for heading in ("query", "asked", "settled", "pending", "absent", "outcome"):
+    for heading in ("query", "polled", "settled", "pending", "absent", "outcome"):
         table.add_column(heading, justify="left" if heading == "outcome" else "right")
     for query in progress.latest:
         counts = (query.order_count, query.settled, query.pending, query.absent)

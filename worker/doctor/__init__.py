@@ -1,7 +1,7 @@
-"""Whether the reconciler can do its work safely where it stands: its settings, its database, its broker.
+"""Whether the reconciler can run safely here: checks of its settings, its database and its broker.
 
-`checks` (pure) says what a finding is and what a reading means, `readings` takes the readings, `examination` puts them
-together. Nothing here sends a query to the platform.
+`readings` takes readings, `checks` (pure) turns each into a finding, `examination` puts them together. Nothing here
+sends a query to the platform.
 """
 
 from worker.doctor.checks import Check, Status

@@ -1,4 +1,4 @@
-"""One finding of the doctor, and what each reading means as one. Pure: readings come in as values."""
+"""The findings of the doctor, and the finding that follows from each reading. Pure: readings come in as values."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"your-[a-z-]+")
 
 
 class Status(StrEnum):
-    """How a check came out."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -27,7 +27,7 @@ class Status(StrEnum):
     FATAL = "fatal"
     """The worker does not start."""
     SKIPPED = "skipped"
-    """It could not be looked at, because of another finding."""
+    """It could not be checked, because of another finding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,35 +46,35 @@ class Check:
         return self.detail if self.remedy is None else f"{self.detail}: {self.remedy}"
 
     def shown_with(self, redactor: Redactor) -> "Check":
-        """The same, fit to be shown: servers' own words are in it, and words of theirs may hold a password."""
+        """The same with secrets removed: it quotes servers, whose messages may hold a password."""
         remedy = None if self.remedy is None else one_line(self.remedy, redactor)
         return replace(self, detail=one_line(self.detail, redactor), remedy=remedy)
 
 
 def ok(name: str, detail: str) -> Check:
-    """Nothing to do."""
+    """A check that found nothing to do."""
     return Check(name=name, status=Status.OK, detail=detail)
 
 
 def warning(name: str, detail: str, remedy: str) -> Check:
-    """Something that does not keep the worker from its start."""
+    """A finding that does not prevent the worker's start."""
     return Check(name=name, status=Status.WARNING, detail=detail, remedy=remedy)
 
 
 def fatal(name: str, detail: str, remedy: str) -> Check:
-    """Something that does."""
+    """A finding that prevents the worker's start."""
     return Check(name=name, status=Status.FATAL, detail=detail, remedy=remedy)
 
 
 def skipped(name: str, why: str) -> Check:
-    """Something that could not be looked at."""
+    """A check that could not be made."""
     return Check(name=name, status=Status.SKIPPED, detail=why)
 
 
 def credentials(accounts: Mapping[str, Credentials], *, are_platforms: bool) -> list[Check]:
-    """Whether the accounts, one or more, look like those that the platform issues.
+    """Whether the accounts, one or more, have the form that the platform issues.
 
-    `are_platforms`: they are, and not a simulated platform's, which takes any.
+    `are_platforms` is False for a simulated platform, which accepts any.
     """
     faults = [fault for name, account in accounts.items() for fault in _form_faults(account, repr(name))]
     if are_platforms and faults:
@@ -96,7 +96,7 @@ def clock(ahead_seconds: float) -> Check:
 
 
 def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[str, Credentials]) -> Check:
-    """Whether this worker may ask: on a slot that was written with a longer window than its own it asks nothing.
+    """Whether this worker may query: on a slot that was written with a longer window than its own it sends no query.
 
     `windows`: of each account SID the longest, all in seconds; None where they could not be read.
     """
@@ -107,14 +107,14 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
         return ok("query_window", f"{own:g} s")
     longest = max(windows[accounts[name].account_sid] for name in longer)
     detail = (
-        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has asked for"
-        f" {', '.join(longer)} on this database, so that nothing would be asked"
+        f"RECONCILER_QUERY_WINDOW_SECONDS is {own:g}, but a worker with a window of {longest:g} s has sent queries for"
+        f" {', '.join(longer)} on this database, so this worker would send none"
     )
     return fatal("query_window", detail, longer_window_remedy(own, longest))
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:
-    """Whether a committed row survives a power cut, by the database's settings; None is one that it did not tell."""
+    """Whether a committed row survives a power cut, by the database's settings; None is one that could not be read."""
     remedy = "see in the server's own settings that a commit reaches the disk"
     return [
         _unread(name, "could not be read", None, remedy) if value is None else _durable(name, value)
@@ -135,10 +135,10 @@ def encoding(name: str) -> Check:
 
 
 def sessions(is_kept: bool | None) -> Check:
-    """Whether a connection to PostgreSQL keeps its session; None where that could not be seen."""
+    """Whether a connection to PostgreSQL keeps its session; None where that could not be checked."""
     name = "database_sessions"
     if is_kept is None:
-        return skipped(name, "no second connection was to be had")
+        return skipped(name, "no second connection could be made")
     if is_kept:
         return ok(name, "each connection keeps its own")
     return warning(
@@ -161,7 +161,7 @@ def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check
 
 
 def persistence(kind: str | None, why_unread: str | None = None) -> Check:
-    """Whether a Redis keeps its messages over a restart: `aof`, `snapshots`, `none`; None where it does not tell."""
+    """Whether a Redis keeps its messages over a restart: `aof`, `snapshots`, `none`; None where it is not known."""
     name = "persistence"
     match kind:
         case "aof":
@@ -178,7 +178,7 @@ def persistence(kind: str | None, why_unread: str | None = None) -> Check:
 
 
 def default_queue(waiting: int | None, why_unread: str | None = None) -> Check:
-    """Whether callers forget to name the queue; `waiting` messages lie in Celery's own, None where it does not tell."""
+    """Whether callers forget to name the queue: `waiting` messages are in Celery's own, None where it is not known."""
     name = "default_queue"
     if waiting is None:
         remedy = "see that no message waits in the queue celery"
@@ -196,7 +196,7 @@ def default_queue(waiting: int | None, why_unread: str | None = None) -> Check:
 def _form_faults(account: Credentials, name: str) -> Iterator[str]:
     for what, value in (("account SID", account.account_sid), ("app id", account.app_id)):
         if not _ISSUED.fullmatch(value):
-            yield f"the {what} of account {name} is not 32 letters and digits, as those are that the platform issues"
+            yield f"the {what} of account {name} is not 32 letters and digits, as the platform issues them"
     token = account.auth_token
     if _PLACEHOLDER.fullmatch(token) or token in (account.account_sid, account.app_id):
         yield f"the auth token of account {name} is no token, but its placeholder, SID or app id"
@@ -211,7 +211,7 @@ def _durable(name: str, value: str) -> Check:
     match name, value:
         case ("fsync", "on") | ("synchronous_commit", "on" | "remote_apply"):
             return ok(name, value)
-        # 3 is MariaDB's alone: it flushes at every commit, and more.
+        # Only MariaDB has 3: it flushes at every commit, and more.
         case "innodb_flush_log_at_trx_commit", "1" | "3":
             return ok(name, value)
         case "synchronous_commit", "local" | "remote_write":

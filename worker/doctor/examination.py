@@ -1,4 +1,4 @@
-"""Taking the readings, and judging them."""
+"""Takes the readings, and makes findings of them."""
 
 import os
 from collections.abc import Callable
@@ -16,32 +16,32 @@ from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
     NoDatabaseFile,
-    begun,
     read_broker,
     read_database,
     resolve,
+    start_reading,
     unloadable,
 )
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
 
 _FIX_SETTING = "fix it in the environment or in .env"
-_WORD_SECONDS = 5.0
+_REPLY_SECONDS = 5.0
 _DATABASE_SECONDS = 15.0
 _BROKER_SECONDS = 10.0
 _RESOLVER_SECONDS = 5.0
-# A worker that is ready must not be kept from its work for long.
-_WORD_SECONDS_AT_START = 1.0
+# A worker that is ready must start its work soon.
+_REPLY_SECONDS_AT_START = 1.0
 
 
 def examine(settings: Settings) -> list[Check]:
     """Every check, in about 15 seconds at most. Sends nothing to the platform."""
     host = urlsplit(settings.platform_url).hostname or ""
     faults = unloadable(settings)
-    # All at once: a person waits.
-    database = begun(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
-    broker = begun(lambda: read_broker(settings.broker_dsn, seconds=_WORD_SECONDS), seconds=_BROKER_SECONDS)
-    address = begun(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
+    # All at the same time, since a person waits.
+    database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
+    broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
+    address = start_reading(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
     return _shown(
         settings,
         [
@@ -57,7 +57,7 @@ def examine(settings: Settings) -> list[Check]:
 
 
 def examine_unreadable(error: SettingsError) -> list[Check]:
-    """What is left to say where the settings themselves are wrong."""
+    """The findings where the settings themselves are wrong."""
     rest = ("credentials", "database", "broker", "platform_host")
     return [
         *(fatal("settings", fault, _FIX_SETTING) for fault in error.faults),
@@ -66,15 +66,15 @@ def examine_unreadable(error: SettingsError) -> list[Check]:
 
 
 def examine_before_start(settings: Settings) -> list[Check]:
-    """The checks that can keep a worker from its start; those of the settings' values have been made by then."""
+    """The checks that can prevent a worker's start, except those of the settings' values, which were made before."""
     fault = unloadable(settings).get("database")
     database = _database_checks(settings, lambda: _read_database(settings), fault)
     return _shown(settings, [*_credentials_checks(settings), *database, *_certificates_checks(settings)])
 
 
 def examine_running(settings: Settings) -> list[Check]:
-    """What a worker looks at once it is ready, besides what it looked at before: all that is quick to see."""
-    broker = _broker_checks(lambda: read_broker(settings.broker_dsn, seconds=_WORD_SECONDS_AT_START))
+    """The checks of a worker that is ready, besides those before its start: the quick ones."""
+    broker = _broker_checks(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS_AT_START))
     return _shown(settings, broker)
 
 
@@ -90,7 +90,7 @@ def _settings_checks(settings: Settings) -> list[Check]:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """What is wrong, and what to do: many warnings and errors end with that, behind a colon or a semicolon."""
+    """What is wrong, and what to do, which many warnings and errors have after a colon or a semicolon."""
     for separator in (": ", "; "):
         if separator in text:
             detail, _, remedy = text.rpartition(separator)
@@ -121,7 +121,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
         reading = read()
     except NoDatabaseFile as error:
         unreachable = fatal("database", f"{error} ({shown})", "run `reconciler migrate`")
-    except Exception as error:  # Whatever a driver raises, it cannot be used.
+    except Exception as error:  # Drivers raise errors of their own.
         unreachable = _unusable(shown, error)
     else:
         behind = reading.fault_of_revision
@@ -156,7 +156,7 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
         return [fault, skipped("maxmemory_policy", "the broker's transport cannot be loaded")]
     try:
         reading = read()
-    except Exception as error:  # Whatever a client raises, it cannot be used.
+    except Exception as error:  # Clients raise errors of their own.
         remedy = "see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it"
         away = warning("broker", f"does not answer ({first_words(error)})", remedy)
         rest = ("maxmemory_policy", "persistence", "default_queue")

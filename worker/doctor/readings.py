@@ -1,8 +1,8 @@
-"""What the doctor reads: whether the libraries that the settings' URLs need can be loaded, and what servers tell.
+"""What the doctor reads: whether the libraries that the settings' URLs need can be loaded, and the servers' settings.
 
-kombu, Celery and SQLAlchemy load a transport, a result backend or a driver only when a URL asks for it, and what they
-say where that fails names another thing, or nothing. To load them connects to nothing. Each reading of a server ends:
-by its own timeouts, or for the caller at least, by `begun`.
+kombu, Celery and SQLAlchemy load a transport, a result backend or a driver only when a URL needs it, and their errors
+do not name the missing package. To load them makes no connection. Each reading of a server ends: by its own timeouts,
+or at least for the caller, by `start_reading`.
 """
 
 import socket
@@ -30,15 +30,15 @@ from worker.settings import Settings
 from worker.settings.addresses import schemes
 
 T = TypeVar("T")
-Told = tuple[T | None, str | None]
-"""What a server tells; or None, and why it does not."""
+Reply = tuple[T | None, str | None]
+"""What a server replied; or None, and why it did not."""
 
 DEFAULT_QUEUE = "celery"
 """Where Celery sends a task whose caller names no queue."""
 
-# The client before the transport: where it is missing, kombu's module loads all the same, and fails later.
+# The client before the transport: without the client kombu's module loads all the same, and fails later.
 _REDIS = ("redis", "kombu.transport.redis")
-# With RabbitMQ, too, the worker loads what guards the messages of both (worker/messages/unpacking.py).
+# With RabbitMQ, too, the worker loads the guards of both transports (worker/messages/guarded_kombu.py).
 _RABBITMQ = (*_REDIS, "kombu.transport.pyamqp")
 _REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
 _TRANSPORTS = dict.fromkeys(_REDIS_SCHEMES, _REDIS) | dict.fromkeys(("amqp", "amqps"), _RABBITMQ)
@@ -46,11 +46,11 @@ _DRIVERS = {
     "postgresql+psycopg": ("psycopg",),
     "mysql+pymysql": ("pymysql",),
     "mariadb+pymysql": ("pymysql",),
-    # A part of Python.
+    # In Python's own library.
     "sqlite": (),
 }
 _BACKENDS = {
-    # Celery's module needs the transport's errors, and hides that it cannot have them.
+    # Celery's module needs the transport's errors, and hides that it cannot import them.
     **dict.fromkeys(_REDIS_SCHEMES, (*_REDIS, "celery.backends.redis")),
     "rpc": ("celery.backends.rpc",),
     **{f"db+{scheme}": ("celery.backends.database", *modules) for scheme, modules in _DRIVERS.items()},
@@ -81,23 +81,23 @@ class BrokerReading:
 
     url: str
     """Without its password; of several, the one that answered."""
-    policy: Told[str] | None
+    policy: Reply[str] | None
     """Its maxmemory-policy; None where it is no Redis."""
-    persistence: Told[str] | None
+    persistence: Reply[str] | None
     """`aof`, `snapshots` or `none`; None where it is no Redis."""
     default_queue: int | None
-    """How many messages wait in Celery's default queue, which nobody here consumes; None where it does not tell."""
+    """How many messages wait in Celery's default queue, which no worker of ours consumes; None where unknown."""
     why_queue_unread: str | None
 
 
 def unloadable(settings: Settings) -> dict[str, Check]:
-    """What is fatal, by the name of the check: `database`, `broker` or `result_backend`."""
+    """The libraries that cannot be loaded, by the name of the check: `database`, `broker` or `result_backend`."""
     driver = _faults("database", "the driver of", settings.database_dsn, _DRIVERS)
     return unloadable_for_celery(settings) | {check.name: check for check in driver}
 
 
 def unloadable_for_celery(settings: Settings) -> dict[str, Check]:
-    """The same without the database, which not everything that speaks to the broker needs."""
+    """The same without the database, which beat does not need."""
     found = [
         *_faults("broker", "the transport of", settings.broker_dsn, _TRANSPORTS),
         *_faults("result_backend", "the result backend of", settings.result_dsn or "", _BACKENDS),
@@ -105,11 +105,11 @@ def unloadable_for_celery(settings: Settings) -> dict[str, Check]:
     return {check.name: check for check in found}
 
 
-def begun(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
-    """Begin a reading in a thread of its own; what is returned waits for its end, and returns or raises what it did.
+def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
+    """Start a reading in a thread of its own; returns a function that waits for it, and returns or raises its result.
 
-    Raises TimeoutError where it has not ended within so many seconds from now. The thread is left behind: neither a
-    look-up of a name nor a server that acknowledges and never answers can be broken off.
+    That function raises TimeoutError where the reading has not ended within so many seconds from now. The thread goes
+    on: neither a name's resolution nor a connection to a server that never answers can be cancelled.
     """
     ended: Future[T] = Future()
     deadline = time.monotonic() + seconds
@@ -126,7 +126,7 @@ def begun(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
         try:
             return ended.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
-            # A reading may have run into a timeout of its own, which says more.
+            # The reading's own timeout says more.
             if ended.done():
                 raise
             raise TimeoutError(f"no answer within {seconds:g} s") from None
@@ -151,38 +151,38 @@ def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
 def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:
     """Connect to the broker, or to the first of several that answers; raises kombu's errors where none does.
 
-    `seconds`: how long to wait for each word of it. `default_queue`: whose messages are counted.
+    `seconds`: how long to wait for each of its replies. `default_queue`: the queue whose messages are counted.
     """
     options = {"socket_connect_timeout": seconds, "socket_timeout": seconds} if not url.startswith("amqp") else {}
     with Connection(url, connect_timeout=seconds, transport_options=options, ssl=certified(url)) as connection:
-        # Each of them once, without a pause.
+        # Each URL once, without a pause.
         connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
         client = connection.default_channel.client if connection.transport.driver_type == "redis" else None
-        waiting, why_queue_unread = _told(lambda: _waiting(connection, default_queue))
+        waiting, why_queue_unread = _reply_of(lambda: _waiting(connection, default_queue))
         return BrokerReading(
             url=reached,
-            policy=None if client is None else _told(lambda: _policy(client)),
-            persistence=None if client is None else _told(lambda: _persistence(client)),
+            policy=None if client is None else _reply_of(lambda: _policy(client)),
+            persistence=None if client is None else _reply_of(lambda: _persistence(client)),
             default_queue=waiting,
             why_queue_unread=why_queue_unread,
         )
 
 
 def resolve(host: str) -> str:
-    """One address of a host. Asks the resolver, and nobody else. Raises OSError or UnicodeError where it has none."""
+    """One address of a host, from the resolver. Raises OSError or UnicodeError where it has none."""
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
-def _told(read: Callable[[], T]) -> Told[T]:
+def _reply_of(read: Callable[[], T]) -> Reply[T]:
     try:
         return read(), None
-    except Exception as error:  # Whatever it says: it is there, and does not tell.
+    except Exception as error:  # The server answers, and refuses this reading.
         return None, first_words(error)
 
 
 def _policy(client: Any) -> str | None:
-    # INFO, not CONFIG GET, which most who rent a Redis out forbid.
+    # INFO, not CONFIG GET, which most hosted Redis services forbid.
     policy = client.info("memory").get("maxmemory_policy")
     return None if policy is None else str(policy)
 
@@ -190,7 +190,7 @@ def _policy(client: Any) -> str | None:
 def _persistence(client: Any) -> str:
     if client.info("persistence").get("aof_enabled") == 1:
         return "aof"
-    # Only here stands whether snapshots are taken by themselves: INFO tells when the last one was.
+    # Only CONFIG GET shows whether snapshots are scheduled: INFO shows when the last one was.
     return "snapshots" if client.config_get("save")["save"] else "none"
 
 

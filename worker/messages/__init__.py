@@ -1,8 +1,8 @@
-"""The way of a message from the broker to its task: no forged one ends the worker, and none that matters is lost.
+"""From the broker to a task: no forged message ends the worker, and no message of a task is lost.
 
-`guarded_kombu` makes messages of a broker's bytes, as far as `sizes` lets it, by way of `library_internals`.
-`checked_celery` hands Celery messages that are rebuilt from checked parts (`checked_message`), and obeys remote control
-as far as that is harmless. `dispatch` says what the main process does with them: a tick goes first, single orders are
-collected, and taken in by one transaction (`single_order_batches`). What a task does whose database is away stands with
-the tasks (`worker.tasks.DurableTask`).
+`guarded_kombu` makes messages of a broker's bytes, within the limits in `sizes`, by means of `library_internals`.
+`checked_celery` passes Celery messages that are rebuilt from checked parts (`checked_message`), and runs the harmless
+commands of remote control. `dispatch` decides what the main process does with a message: a tick goes first, single
+orders are collected, and one transaction takes them in (`single_order_batches`). `worker.tasks.DurableTask` retries a
+task whose database is away.
 """

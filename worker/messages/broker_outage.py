@@ -1,7 +1,7 @@
 """What Celery logs while the broker is away: one line a minute, with an action of its own.
 
 Celery's beat logs a traceback for each tick that it cannot send, and its worker a line for each attempt to connect
-again. In an outage of a minute that was thousands of lines, none of which an alert could be built on.
+again: thousands of lines in an outage of a minute, and none that an alert could use.
 """
 
 import logging
@@ -15,7 +15,7 @@ from worker.adapters.error_text import first_words
 
 SECONDS_BETWEEN_LINES = 60.0
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
-"""Where Celery logs that a broker cannot be used; each hands its error to the record, as an argument."""
+"""The loggers that report a broker that cannot be used; their records have the error as an argument."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class BrokerOutageFilter(logging.Filter):
         self._quiet_until = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record passes as it is."""
+        """Whether the record is logged as it is."""
         error = self._broker_error_of(record)
         if error is None:
             return True
@@ -49,7 +49,7 @@ class BrokerOutageFilter(logging.Filter):
         if now >= self._quiet_until:
             self._quiet_until = now + SECONDS_BETWEEN_LINES
             log.warning(
-                "the broker cannot be used; it is tried again, and this is said once a minute",
+                "the broker cannot be used; it is tried again, and this is logged once a minute",
                 action="broker_unavailable",
                 error=f"{type(error).__name__}: {first_words(error)}",
                 said_by=record.name,
@@ -58,21 +58,21 @@ class BrokerOutageFilter(logging.Filter):
 
     @cached_property
     def _errors(self) -> tuple[type[BaseException], ...]:
-        # kombu counts a KeyError among those of Redis. It may as well be a mistake in our code, which must be seen.
+        # kombu counts a KeyError among those of Redis. It may also be a defect of this code, which must be logged.
         return tuple(kind for kind in self._broker_errors() if kind is not KeyError)
 
     def _broker_error_of(self, record: logging.LogRecord) -> BaseException | None:
         if record.levelno < logging.WARNING:
             return None
-        told = [record.exc_info[1] if record.exc_info else None]
-        told.extend(one for one in record.args or () if isinstance(one, BaseException))
-        chain = (error for one in told if one is not None for error in _chain(one))
+        found = [record.exc_info[1] if record.exc_info else None]
+        found.extend(one for one in record.args or () if isinstance(one, BaseException))
+        chain = (error for one in found if one is not None for error in _chain(one))
         return next((error for error in chain if isinstance(error, self._errors)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it came from: beat wraps what the broker's client raised."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    """The error and its causes: beat wraps what the broker's client raised."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,9 +1,9 @@
-"""Celery's consumer and its remote control, which get to see only what was checked.
+"""Celery's consumer and remote control, restricted to checked input.
 
-`CheckedConsumer` hands on messages that are rebuilt from checked parts. `CheckedControl` obeys some commands: whoever
-reaches the broker may send one. Those that read the worker's state are obeyed, those for events, and `shutdown`. The
-others could leave a worker alive that does nothing (`cancel_consumer`, `rate_limit`, `pool_shrink`), make it take in
-other people's messages (`add_consumer`) or drop orders (`revoke`): they are refused, and answered so.
+`CheckedConsumer` passes on messages that are rebuilt from checked parts. `CheckedControl` runs some commands only,
+since anybody who reaches the broker may send one: those that read the worker's state, those for events, and `shutdown`.
+The others could leave a worker alive that does nothing (`cancel_consumer`, `rate_limit`, `pool_shrink`), make it
+consume other queues (`add_consumer`) or drop orders (`revoke`): they are refused with an answer.
 """
 
 import reprlib
@@ -26,36 +26,36 @@ INSPECTIONS = frozenset(
         *("revoked", "scheduled", "stats", *_OLDER_NAMES),
     )
 )
-"""Commands that look and change nothing."""
+"""Commands that read and change nothing."""
 COMMANDS = INSPECTIONS | {"enable_events", "disable_events", "heartbeat", "shutdown"}
-"""All that are obeyed."""
+"""All that are run."""
 
 _LONGEST_NAME = 255
 _NO_USE = "this worker has no use for it"
 
 
 class CheckedConsumer(Consumer):
-    """Celery's consumer, which is handed checked messages only.
+    """Celery's consumer, which gets checked messages only.
 
-    Celery itself would end with many a forged one and put it back into its queue, where it would end the next worker
+    Celery itself ends on many forged messages and puts them back into the queue, where they would end the next worker
     as well.
     """
 
     def __init__(self, *args: Any, worker_options: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        # Both read what other workers, or anybody else, say of themselves, and can end with it. This worker needs
-        # neither: it settles nothing with others but by the database. Events are sent all the same.
+        # Both read messages of other workers, or of anybody else, and can end on them. This worker needs neither:
+        # workers coordinate by the database only. Events are sent all the same.
         options = {**(worker_options or {}), "without_gossip": True, "without_mingle": True}
         super().__init__(*args, worker_options=options, **kwargs)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
-        """What is called with each message of the two queues."""
+        """Returns what is called with each message of the two queues."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def check_and_handle(message: Any) -> None:
             try:
                 checked = CheckedMessage(message)
             except MemoryError:
-                # Not the message's fault. Here as in what follows: Celery ends, and the broker has the message still.
+                # Not the message's fault. Celery ends, here and below, and the broker still has the message.
                 raise
             except Exception as error:
                 _log_dropped(message, error)
@@ -68,13 +68,13 @@ class CheckedConsumer(Consumer):
             except Exception as error:
                 if not checked.acknowledged or isinstance(error, self.connection_errors + self.channel_errors):
                     raise
-                # It was settled before that: the answer to an unknown task could not be stored.
+                # The message was acknowledged before: only the result of an unknown task could not be stored.
                 log.warning("no answer to a message", action="no_answer", error=type(error).__name__)
 
         return check_and_handle
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """A message, of the two queues or of remote control, that could not even be unpacked."""
+        """Drop a message, of the two queues or of remote control, that could not be unpacked."""
         if isinstance(exc, MemoryError):
             raise exc
         _log_dropped(message, exc)
@@ -94,14 +94,14 @@ def _log_dropped(message: Any, error: Exception) -> None:
 
 
 class UnreadableCommand(Exception):
-    """A command that says not what is to be done, or asks for an answer elsewhere; `str()` says what is wrong."""
+    """A command without a readable method, or with a foreign address for its answer; `str()` says what is wrong."""
 
 
 class CheckedNode(Node):
     """A worker's end of remote control."""
 
     def handle_message(self, body: Any, message: Any = None) -> Any:
-        """Obey a command, if it is for this worker. Celery's clock is not set by it: nothing here needs that clock."""
+        """Run a command, if it is for this worker. It does not set Celery's clock, which nothing here needs."""
         try:
             command = self._read(body)
         except UnreadableCommand as error:
@@ -141,15 +141,15 @@ class CheckedNode(Node):
         }
 
     def _read_reply_to(self, where: Any) -> dict[str, str]:
-        """Where the answer goes: a queue for answers, and no other. The worker's word must not stand among tasks."""
+        """Where the answer goes: a queue for answers, and no other, since an answer must not be read as a task."""
         expected = self.mailbox.reply_exchange.name
         if not (isinstance(where, dict) and where.get("exchange") == expected and _is_name(where.get("routing_key"))):
-            raise UnreadableCommand("its answer is to go where no answers go")
+            raise UnreadableCommand("its answer is to go to no queue for answers")
         return {"exchange": expected, "routing_key": where["routing_key"]}
 
 
 class CheckedMailbox(Mailbox):
-    """kombu's mailbox, whose nodes check what they are told."""
+    """kombu's mailbox, whose nodes check the commands."""
 
     node_cls = CheckedNode
 

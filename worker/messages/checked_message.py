@@ -1,7 +1,7 @@
-"""A message rebuilt from parts that were checked: what Celery gets to see of one that came.
+"""A message rebuilt from checked parts: what Celery gets instead of the one that came.
 
-Whoever reaches the broker writes what he likes into a message. So Celery gets to see none as it came, but one
-rebuilt from the parts that were checked; what cannot be checked is dropped, with a line in the log.
+Anybody who reaches the broker can write anything into a message. So Celery gets none as it came, but one that is
+rebuilt from checked parts. What cannot be checked is dropped, with a line in the log.
 """
 
 import reprlib
@@ -20,25 +20,25 @@ from worker.messages.sizes import MOST_KEPT, UNREAD, Oversized, check_body
 log = structlog.stdlib.get_logger(__name__)
 
 _DEEPEST_NESTING = 100
-# What Celery's own table of results has room for.
+# The width of the column in Celery's own table of results.
 _LONGEST_ID = 155
 LONGEST_TEXT = 1024
 """Characters of a text header that is kept, and of each part of a message that is logged."""
-# Two to the power of this is still a number; the waits are bounded anyhow.
+# Celery raises two to this power; the waits are bounded anyhow.
 _MOST_RETRIES = 1000
-# Celery's own tasks (chords, groups) send what their messages say.
+# Not Celery's own tasks (chords, groups), which send tasks that their messages name.
 _OUR_TASKS = "reconciler."
 _JSON = "application/json"
 _TICK = "reconciler.reconcile"
-# Celery holds a message that is to be run later in its memory, and takes one more from the broker for it. Only our own
-# retries need that, and they come within a minute.
+# Celery holds a message with a later time in memory, and fetches one more from the broker for it. Only retries need
+# that, and they come within a minute.
 _LONGEST_WAIT = timedelta(minutes=2)
 _LARGEST_HELD = 1024 * 1024
 _TEXT_HEADERS = ("root_id", "parent_id", "argsrepr", "kwargsrepr", "origin")
 _FOLLOW_UPS = ("callbacks", "errbacks", "chain", "chord")
 
 brief = reprlib.Repr()
-"""Shortens whatever a message holds for a line in the log."""
+"""Shortens a message's parts for the log."""
 brief.maxlevel, brief.maxstring, brief.maxother = 3, LONGEST_TEXT, LONGEST_TEXT
 
 
@@ -51,9 +51,9 @@ class _TooLarge(Unfit):
 
 
 class CheckedMessage(Message):
-    """A kombu message rebuilt from the checked parts of another, in Celery's protocol 2; it settles that one.
+    """A kombu message rebuilt from the checked parts of another, in Celery's protocol 2; it acknowledges that one.
 
-    What is too large to be read, and for a task that keeps what it refuses, is handed to that task as such.
+    One that is too large to be read is passed to its task unread, if the task keeps what it refuses.
     """
 
     def __init__(self, message: Any) -> None:
@@ -68,7 +68,7 @@ class CheckedMessage(Message):
         packed = json.dumps(self.parts).encode()
         plain_headers = _plain_headers(sent.fields, may_wait=len(packed) <= _LARGEST_HELD)
         if any(map((sent.embedded or {}).get, _FOLLOW_UPS)):
-            # Run, they would let whoever may write to our queue write to every other, with the worker's rights.
+            # They would let a sender to this queue send to every other, with the worker's rights.
             log.warning("a message asks for tasks to follow it; none will", action="follow_ups_ignored")
         super().__init__(
             packed,
@@ -83,16 +83,16 @@ class CheckedMessage(Message):
                 message.delivery_info, exchange=str, routing_key=str, consumer_tag=str, redelivered=bool
             ),
         )
-        # Its text may not stay in memory beside what was made of it.
+        # Not both in memory: its text, and what was read of it.
         message.body = None
 
     def decode(self) -> Any:
-        """The checked arguments, named arguments and options: they are not read a second time."""
+        """The checked arguments, named arguments and options, which are not read a second time."""
         return self.parts
 
     @property
     def payload(self) -> Any:
-        """The same; Celery asks for either."""
+        """The same; Celery uses either."""
         return self.parts
 
 
@@ -108,7 +108,7 @@ def _read(message: Any) -> _Sent:
     """The parts of a message in either of Celery's protocols."""
     headers, body = message.headers, _payload(message)
     if isinstance(body, dict):
-        # Protocol 1, which some libraries of other languages still speak, holds all in its body.
+        # Protocol 1, which some libraries of other languages still use, has everything in the body.
         fields = {**body, **headers}
         args, kwargs, embedded = body.get("args", []), body.get("kwargs", {}), body
     elif isinstance(body, list) and len(body) == 3:
@@ -124,11 +124,11 @@ def _read(message: Any) -> _Sent:
 
 
 def _unread(message: Any, error: _TooLarge) -> _Sent:
-    """What is sent on instead of a message that is too large to be read: the start of it, to be refused and kept.
+    """What replaces a message that is too large to be read: its start, to be refused and kept.
 
     Raises Unfit where that task keeps nothing.
     """
-    # By protocol 1 the task's name stands in what is not read.
+    # In protocol 1 the task's name is in the body, which is not read.
     name, body = message.headers.get("task"), message.body
     if not _is_name(name) or not name.startswith(_OUR_TASKS) or name == _TICK:
         raise error
@@ -137,7 +137,7 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
     text = (start if isinstance(start, str) else str(start, "utf-8", "replace"))[:MOST_KEPT]
     faults = [f"message: {error}; accepted: a list of 1 to 1000, send more in parts"]
     if len(text) == MOST_KEPT:
-        # What was packed is unpacked up to the limit, and no further.
+        # A packed body is unpacked up to the limit, and no further.
         faults.append(f"payload: shortened; kept are the first {MOST_KEPT} characters of {len(body)} or more bytes")
     log.error(
         "a message was refused unread: its start is kept with the refused orders",
@@ -170,7 +170,7 @@ def _payload(message: Any) -> object:
 
 
 def _is_nested_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested deeper: the pickling on the way to a process would exceed its recursion."""
+    """Whether lists and objects are nested deeper: pickling them for a process would exceed its recursion limit."""
     level = [value]
     for _ in range(levels):
         held = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, list | dict))
@@ -181,12 +181,12 @@ def _is_nested_deeper(value: object, levels: int) -> bool:
 
 
 def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, object]:
-    name, task_id, asked = fields.get("task"), fields.get("id"), fields.get("retries")
+    name, task_id, sent_retries = fields.get("task"), fields.get("id"), fields.get("retries")
     if not (_is_name(name) and _is_name(task_id)):
         raise Unfit(f"its task or its id is no text of 1 to {_LONGEST_ID} printable characters")
     if not name.startswith(_OUR_TASKS):
         raise Unfit(f"its task is none of ours: they begin with {_OUR_TASKS}")
-    retries = max(0, min(asked, _MOST_RETRIES)) if isinstance(asked, int) else 0
+    retries = max(0, min(sent_retries, _MOST_RETRIES)) if isinstance(sent_retries, int) else 0
     return {
         "lang": "py",
         "task": name,
@@ -207,7 +207,7 @@ def _is_name(value: Any) -> TypeGuard[str]:
 def _time(value: Any) -> datetime | None:
     """A time in UTC; None where it cannot be read, or is so far off that a change of time zones may leave the calendar.
 
-    An order is worth more than the time that it came with.
+    The message is not refused for that: its order matters more than its time.
     """
     try:
         time = datetime.fromisoformat(value)
@@ -218,7 +218,7 @@ def _time(value: Any) -> datetime | None:
 
 
 def _soon(eta: datetime | None) -> str | None:
-    """When to run a retry: None, which is now, for a time that is over; at the longest wait for one that is far off."""
+    """When to run a retry: None (now) for a time in the past; not later than the longest wait."""
     now = datetime.now(UTC)
     return None if eta is None or eta <= now else _iso(min(eta, now + _LONGEST_WAIT))
 
@@ -228,5 +228,5 @@ def _iso(time: datetime | None) -> str | None:
 
 
 def _only(fields: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
-    """Those of the fields named that have the type named."""
+    """The named fields, where they have the named type."""
     return {key: fields[key] for key, kind in kinds.items() if isinstance(fields.get(key), kind)}

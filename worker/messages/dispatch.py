@@ -1,18 +1,17 @@
 """What the worker's main process does with a task's request: a tick goes first, a single order is collected.
 
-Both are put before the pool by Celery's own hook, `Task.Strategy`. Single orders that were collected are handed to the
-pool as one job (`_Batch`), as many as a `BatchWindow` says: one commit for all that wait, and yet each message for
-itself. In the pool the orders of a batch are taken in by one transaction (`run`). Then Celery runs the task
-for each message, as ever, and the task returns what the transaction made of its order. So each caller has an answer of
-its own, and each message is acknowledged, retried or rejected by itself, and never before its order is committed.
+Celery's own hook, `Task.Strategy`, calls both before the pool. The pool gets collected orders as one job (`_Batch`), as
+many as a `BatchWindow` allows. In the pool one transaction takes in the orders of a batch (`run`). Then Celery runs the
+task for each message as usual, and the task returns the transaction's result for its order. So each caller has its own
+answer, and each message is acknowledged, retried or rejected by itself, and never before its order is committed.
 
-- Where the database is away, every task of the batch is told so, and is retried. The next batch is of one.
+- Where the database is away, every task of the batch raises that error, and is retried. The next batch is of one.
 - Where the transaction fails for any other reason, each task takes its order in alone: one bad order stops no other.
-- What was tried before (retried or delivered again) comes alone: it may be what the others failed by.
-- What waits here is not acknowledged. A worker that stops or dies leaves it to the broker, like all that it held.
+- A message that was tried before (retried or delivered again) is not collected: it may be why a batch failed.
+- A collected message is not acknowledged. When the worker stops or dies, the broker delivers it again.
 
-The worker asks Redis for as many messages as it has processes (`worker_prefetch_multiplier` is 1), and the window adds
-to that. RabbitMQ 4 gives a running consumer no more than it asked for at first, so there it asks for more.
+The worker prefetches as many messages from Redis as it has processes (`worker_prefetch_multiplier` is 1), and the
+window adds to that. RabbitMQ 4 does not raise the count of a running consumer, so there it is larger from the start.
 """
 
 from collections import deque
@@ -32,14 +31,14 @@ from worker.messages.single_order_batches import BatchWindow, run
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A single order has some 300 bytes. Whatever is much larger shall not be held in numbers.
+# A single order has some 300 bytes. Much larger messages would fill the memory if they were collected.
 _LARGEST_COLLECTED = 16 * 1024
 
 
 def collecting(task: Any, app: Any, consumer: Any) -> Any:
     """For a task whose messages are collected; `task.together` answers a list of arguments.
 
-    Celery calls it again for each connection to the broker: what was collected from another one comes again.
+    Celery calls it again for each connection to the broker: what another connection collected is delivered again.
     """
     return strategy.default(task, app, _Diverted(consumer, _Collector(task.name, consumer).take))
 
@@ -47,7 +46,7 @@ def collecting(task: Any, app: Any, consumer: Any) -> Any:
 def going_first(task: Any, app: Any, consumer: Any) -> Any:
     """For a task that goes before all others that wait for a process of the pool.
 
-    A flood of orders delays no tick then, however many of them the worker holds.
+    So a flood of orders delays no tick.
     """
 
     def take(request: Any) -> None:
@@ -55,14 +54,14 @@ def going_first(task: Any, app: Any, consumer: Any) -> Any:
         before = len(waiting)
         consumer.on_task_request(request)
         if len(waiting) > before:
-            # It was put behind the others.
+            # It was appended behind the others.
             waiting.rotate(1)
 
     return strategy.default(task, app, _Diverted(consumer, take))
 
 
 class _Diverted:
-    """The consumer, as Celery's strategy sees it, but for where the requests go."""
+    """The consumer as Celery's strategy uses it, with another receiver of the requests."""
 
     def __init__(self, consumer: Any, take: Callable[[Any], None]) -> None:
         self._consumer = consumer
@@ -73,7 +72,7 @@ class _Diverted:
 
 
 class _Collector:
-    """Collects the requests of one task from one connection. All of it runs in the thread of the consumer's loop."""
+    """Collects the requests of one task from one connection. It runs in the thread of the consumer's loop only."""
 
     def __init__(self, name: str, consumer: Any) -> None:
         self._name = name
@@ -82,52 +81,52 @@ class _Collector:
         # Both are made at the first request: the connection's quality of service is made after the strategies.
         self._window: BatchWindow | None = None
         self._qos: Any = None
-        self._room = 0
+        self._extra_prefetch = 0
 
     def take(self, request: Any) -> None:
-        """Take a request to be run: at once, where it is none to be collected or nothing is under way."""
+        """Run a request at once, if it is not to be collected or no batch is under way; collect it otherwise."""
         if not _is_to_be_collected(request):
             self._consumer.on_task_request(request)
             return
         window = self._window = self._window or self._open_window()
         self._waiting.append(request)
         window.arrive()
-        self._make_room(window)
-        self._hand_over(window)
+        self._adjust_prefetch(window)
+        self._start_batches(window)
 
     def _open_window(self) -> BatchWindow:
         self._qos = self._consumer.qos
-        makes_room = self._consumer.qos_global or self._consumer.connection.transport.driver_type == "redis"
-        # Without room for more, all processes but one would have nothing to do.
-        return BatchWindow(1 if makes_room else int(self._consumer.pool.num_processes))
+        can_grow = self._consumer.qos_global or self._consumer.connection.transport.driver_type == "redis"
+        # Where the prefetch count cannot grow, one batch at a time would leave all processes but one idle.
+        return BatchWindow(1 if can_grow else int(self._consumer.pool.num_processes))
 
-    def _hand_over(self, window: BatchWindow) -> None:
+    def _start_batches(self, window: BatchWindow) -> None:
         while count := window.next_batch():
             requests = [self._waiting.popleft() for _ in range(count)]
-            # Like any request: it waits until a process of the pool is free.
+            # Like any request, it waits until a process of the pool is free.
             self._consumer.on_task_request(_Batch(self._name, requests, partial(self._ended, window, count)))
 
     def _ended(self, window: BatchWindow, count: int, succeeded: bool) -> None:
-        """Called in whichever thread tells the pool's results."""
+        """Called in the thread that reports the pool's results."""
         self._consumer.call_soon(self._go_on, window, count, succeeded)
 
     def _go_on(self, window: BatchWindow, count: int, succeeded: bool) -> None:
         is_running = self._consumer.blueprint.state == bootsteps.RUN
         if not is_running or self._qos is not self._consumer.qos:
-            # It stops, or has another connection: what waits here comes again from the broker.
+            # It stops, or has another connection: the broker delivers what waits here again.
             self._waiting.clear()
             return
         window.end_batch(count, succeeded)
-        self._hand_over(window)
-        self._make_room(window)
+        self._start_batches(window)
+        self._adjust_prefetch(window)
 
-    def _make_room(self, window: BatchWindow) -> None:
-        room = window.extra_prefetch
-        if room > self._room:
-            self._qos.increment_eventually(room - self._room)
-        elif room < self._room:
-            self._qos.decrement_eventually(self._room - room)
-        self._room = room
+    def _adjust_prefetch(self, window: BatchWindow) -> None:
+        extra = window.extra_prefetch
+        if extra > self._extra_prefetch:
+            self._qos.increment_eventually(extra - self._extra_prefetch)
+        elif extra < self._extra_prefetch:
+            self._qos.decrement_eventually(self._extra_prefetch - extra)
+        self._extra_prefetch = extra
 
 
 def _is_to_be_collected(request: Any) -> bool:
@@ -144,7 +143,7 @@ class _Batch:
         self._ended = ended
 
     def execute_using_pool(self, pool: Any, **_: Any) -> Any:
-        """Hand it to the pool. Raises TaskRevokedError where no request is left: all were revoked, or came too late."""
+        """Give it to the pool. Raises TaskRevokedError where no request is left: all were revoked or have expired."""
         self._requests = [request for request in self._requests if not request.revoked()]
         if not self._requests:
             self._end(True)
@@ -166,7 +165,7 @@ class _Batch:
 
     def _on_success(self, traced: Any, **_: Any) -> None:
         if isinstance(traced, ExceptionInfo):
-            # A pool of threads has no other word for a thread that was ended.
+            # A pool of threads reports a thread that was ended like this.
             self._on_failure(traced)
             return
         for request, one in zip(self._requests, traced, strict=True):
@@ -175,7 +174,7 @@ class _Batch:
 
     def _on_failure(self, error: ExceptionInfo, **options: Any) -> None:
         """The job as a whole failed: its process died, or one of its tasks was terminated. Each message is put back."""
-        # Anything else is no verdict on any one of them: to Celery it would be one, and it would acknowledge them all.
+        # No other error says which task failed: Celery would take it as the failure of each, and acknowledge them all.
         if not isinstance(error.exception, TimeLimitExceeded):
             error = _lost(error.exception)
         for request in self._requests:
@@ -189,7 +188,7 @@ class _Batch:
             self._end(True)
 
     def _end(self, succeeded: bool) -> None:
-        """Told once: at a hard time limit the pool says that the job failed, and then that its time is over."""
+        """Report the end once: at a hard time limit the pool calls both `_on_failure` and `_on_timeout`."""
         ended, self._ended = self._ended, _nothing
         ended(succeeded)
 
@@ -205,9 +204,9 @@ def _lost(error: BaseException) -> ExceptionInfo:
         return ExceptionInfo()
 
 
-def _surviving(tell: Callable[..., object], *args: Any, **options: Any) -> None:
-    """What goes wrong with one request must not keep the others from their ends."""
+def _surviving(report: Callable[..., object], *args: Any, **options: Any) -> None:
+    """Report a result to one request. An error with one must not keep the others from their results."""
     try:
-        tell(*args, **options)
+        report(*args, **options)
     except Exception:
-        log.exception("the end of a task could not be told", action="task_result_unreported")
+        log.exception("the result of a task could not be reported", action="task_result_unreported")

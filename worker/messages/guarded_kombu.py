@@ -1,7 +1,7 @@
-"""Below Celery: what kombu makes of the bytes that a broker holds, whoever put them there.
+"""Guards around kombu, below Celery, against any bytes that a broker may hold.
 
 kombu trusts its broker: bytes that are no message of its own end the worker, a small message may unpack to gigabytes,
-and JSON that says so becomes dates, decimals and UUIDs.
+and marked JSON becomes dates, decimals and UUIDs.
 """
 
 from collections.abc import Callable
@@ -38,20 +38,20 @@ def guard_kombu() -> None:
     survive_unreadable_properties(_log_error)
     serialization.register("json", kombu_json.dumps, read_body, content_type="application/json")
     for kind in compression.encoders():
-        # Whatever else is installed here and has no bound is refused.
+        # Other kinds that are installed here, which have no bound, are refused.
         compression.register(compression.get_encoder(kind)[0], unpacking_bounded(kind), kind)
 
 
 class GuardedQoS(redis.QoS):
-    """Redis's notes of what was taken and not acknowledged yet."""
+    """kombu's entries in Redis for messages that were delivered and not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: Any) -> None:
-        """Note a message; bytes that are none leave no note."""
+        """Add an entry for a message; bytes that are no message get none."""
         if message.fault is None:
             super().append(message, delivery_tag)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> Any:
-        """Put a message back. A note that cannot be read is thrown away: it would keep all others from returning."""
+        """Put a message back. An entry that cannot be read is removed: it would keep all others from returning."""
         try:
             return super().restore_by_tag(tag, client=client, leftmost=leftmost)
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
@@ -65,20 +65,20 @@ class GuardedQoS(redis.QoS):
     def _is_readable(self, tag: Any, client: Any) -> bool:
         try:
             with self.channel.conn_or_acquire(client) as connected:
-                note = connected.hget(self.unacked_key, tag)
+                entry = connected.hget(self.unacked_key, tag)
         except ReplyTooLong:
             return False
         try:
-            message, exchange, routing_key = read_json(note or "null")
+            message, exchange, routing_key = read_json(entry or "null")
         except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
-            return note is None
+            return entry is None
         return isinstance(message, dict) and isinstance(exchange, str) and isinstance(routing_key, str)
 
     def restore_unacked(self, client: Any = None) -> None:
         """Put back what was not acknowledged when a channel is closed.
 
-        A connection that broke may leave no way to do that. kombu's error then would end the worker in the midst of
-        connecting again; the messages come again by the visibility timeout.
+        Over a broken connection that may fail. kombu's error would end the worker while it connects again; the messages
+        are delivered again after the visibility timeout.
         """
         try:
             super().restore_unacked(client)
@@ -91,9 +91,9 @@ class GuardedQoS(redis.QoS):
 
 
 class GuardedMessage(redis.Channel.Message):
-    """A message of Redis that has all that kombu needs to keep a note of it, and to acknowledge it.
+    """A message of Redis that has all that kombu needs to store an entry for it, and to acknowledge it.
 
-    Where the bytes are no message, `fault` says how that was found, without any of them, and the message is empty.
+    Where the bytes are no message, `fault` says why, without any of them, and the message is empty.
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
@@ -124,7 +124,7 @@ def _fault_of_address(tag: Any, where: Any) -> str | None:
 
 
 def _is_name(value: Any) -> bool:
-    # Redis takes bytes: what cannot be encoded would end the worker. Nor is a half of a pair of surrogates printable.
+    # Text that cannot be encoded, such as half a surrogate pair, would end the worker; it is not printable either.
     return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
 
 
@@ -139,12 +139,12 @@ class GuardedRedisChannel(redis.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # By these kombu reads what comes, from queues and from broadcasts.
+        # kombu reads queues and broadcasts by these.
         handlers: dict[str, Callable[[], Any]] = self.handlers
         self.handlers = {kind: partial(_surviving, read) for kind, read in handlers.items()}
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> Any:
-        """Hand what comes in this queue to `callback`, if it is a message."""
+        """Pass what comes in this queue to `callback`, if it is a message."""
 
         def deliver(message: Any) -> None:
             if message.fault is not None:
@@ -158,7 +158,7 @@ class GuardedRedisChannel(redis.Channel):
         return super().basic_consume(queue, no_ack, deliver, consumer_tag, **options)
 
     def close(self) -> None:
-        """Close it, whatever comes last: kombu reads that here."""
+        """Close it, even where kombu, which reads once more here, gets bytes that are no message."""
         _surviving(super().close)
         if not self.closed:
             super().close()
@@ -172,7 +172,7 @@ def _surviving(read: Callable[[], Any]) -> Any:
     except (Empty, redis.redis.RedisError, OSError):
         raise
     except AttributeError as error:
-        # The client lost its connection on the way. Named so, that leads to a new one.
+        # The client lost its connection meanwhile. By this error kombu connects again.
         raise redis.redis.ConnectionError(f"the connection to Redis is gone ({error})") from error
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         _log_error(error)
@@ -180,7 +180,7 @@ def _surviving(read: Callable[[], Any]) -> Any:
 
 
 class _Undelivered(Exception):
-    """Carries an error of whoever handles a message past those who look for bytes that cannot be read."""
+    """Carries an error of a message's handler past `_surviving`, which catches those of unreadable bytes."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class NamedTLSTransport(pyamqp.SSLTransport):
 
 
 def _log_error(error: Exception) -> None:
-    # By its kind alone: the text of the error may hold all of the message.
+    # The class only: the text of the error may hold all of the message.
     _log_dropped(type(error).__name__)
 
 

@@ -1,8 +1,8 @@
-"""The insides of kombu, redis-py and py-amqp that the worker leans on: the only module with private names of libraries.
+"""The internals of kombu, redis-py and py-amqp that the worker uses: the only module with private names of libraries.
 
-Each is here because bytes at the broker would otherwise end the worker, fill its memory or delay its ticks, and because
-the library has no public way to prevent that. `pyproject.toml` caps the versions of Celery and kombu, and
-`tests/integration/messages/test_library_internals.py` fails with one sentence where an inside has moved.
+Each prevents bytes at the broker from ending the worker, filling its memory or delaying its ticks, where the library
+has no public way. `pyproject.toml` caps the versions of Celery and kombu, and
+`tests/integration/messages/test_library_internals.py` fails with one sentence where an internal has changed.
 """
 
 from collections import deque
@@ -22,9 +22,9 @@ class ReplyTooLong(ValueError):
 
 @cache
 def _bounding(parser: Any) -> Any:
-    """redis-py's parser of a connection, but for texts that are too long: the connection is given up before they come.
+    """redis-py's parser, with a limit: it closes the connection before it reads a text that is too long.
 
-    redis-py itself would read up to 512 MB at once, and hold them twice. What was taken from a queue so is lost.
+    redis-py itself would read up to 512 MB at once, and hold them twice. A message that was popped so is lost.
     """
 
     class Bounding(parser):
@@ -46,10 +46,10 @@ def _bounding(parser: Any) -> Any:
 
 
 class BoundedConnection(redis.redis.Connection):
-    """A connection to Redis that reads no text without bounds."""
+    """A connection to Redis that reads no text of unlimited length."""
 
     def set_parser(self, parser_class: Any) -> None:
-        """Called by redis-py with the parser of the protocol that is spoken."""
+        """Called by redis-py with the parser of the protocol in use."""
         super().set_parser(_bounding(parser_class))
 
 
@@ -57,23 +57,23 @@ class BoundedTLSConnection(redis.redis.SSLConnection):
     """The same over TLS."""
 
     def set_parser(self, parser_class: Any) -> None:
-        """Called by redis-py with the parser of the protocol that is spoken."""
+        """Called by redis-py with the parser of the protocol in use."""
         super().set_parser(_bounding(parser_class))
 
 
 def read_redis_by(read_json: Callable[[Any], Any]) -> None:
-    """Have kombu read by this function what Redis holds around a body; its own would read any number of values."""
+    """Make kombu read the envelopes in Redis with this function; its own would read any number of values."""
     redis.loads = read_json
 
 
 _inbound_header = amqp.Message.inbound_header
 
 
-def survive_unreadable_properties(tell: Callable[[Exception], None]) -> None:
-    """Have py-amqp go on where it cannot read a message's properties: they are empty then, and `tell` gets the error.
+def survive_unreadable_properties(log_error: Callable[[Exception], None]) -> None:
+    """Make py-amqp go on where it cannot read a message's properties: they are empty then, and `log_error` is called.
 
-    A header that it cannot read (a time beyond the calendar) would cost the connection, and be delivered again at once,
-    for ever. py-amqp takes no class of messages but its own.
+    Otherwise a header that it cannot read (a time beyond the calendar) would end the connection, and be delivered again
+    at once, for ever. py-amqp accepts no other class of messages.
     """
 
     def inbound_header(message: Any, *args: Any) -> Any:
@@ -82,7 +82,7 @@ def survive_unreadable_properties(tell: Callable[[Exception], None]) -> None:
         except MemoryError:
             raise
         except Exception as error:
-            tell(error)
+            log_error(error)
             message.properties = {}
             message.ready = not message.body_size
 
@@ -90,7 +90,7 @@ def survive_unreadable_properties(tell: Callable[[Exception], None]) -> None:
 
 
 def waiting_for_a_process(consumer: Any) -> "deque[Any]":
-    """What waits until a process of the pool is free, the next one first; empty for pools where nothing waits so."""
+    """The requests that wait for a process of the pool, the next one first; empty for pools without such a queue."""
     semaphore = getattr(consumer.controller, "semaphore", None)
     waiting: deque[Any] = getattr(semaphore, "_waiting", deque())
     return waiting

@@ -1,8 +1,8 @@
 """Batches of single orders: how many share the next one, and one transaction for all of them in a process of the pool.
 
-After the transaction Celery runs the task for each message. The task finds what the transaction made of its arguments
-(`of_batch`), and ends as if it had done it itself: with an answer, or with the error that the transaction failed by, by
-which it is retried. `dispatch` holds the requests themselves.
+After the transaction Celery runs the task for each message. The task gets the transaction's result for its arguments
+(`of_batch`), and ends as if it had run alone: with an answer, or with the transaction's error, and is retried.
+`dispatch` holds the requests themselves.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ from worker.database.transactions import is_transient
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_TOGETHER = 250
-"""Orders of one batch."""
+"""Orders of one batch, at most."""
 MOST_HELD = 2 * MOST_TOGETHER
-"""For so many messages room is made: one batch under way, and one that waits."""
+"""Messages that are held at most: one batch under way, and one that waits."""
 
 Arguments = tuple[list[Any], dict[str, Any]]
 # What Celery's tracer returns for a task: whether it failed, its answer as text or its error, its seconds.
@@ -32,11 +32,11 @@ _outcome: ContextVar[_Outcome | None] = ContextVar("outcome of the batch", defau
 
 
 class BatchWindow:
-    """How many orders share the next batch, and for how many more messages the broker is asked meanwhile.
+    """How many orders share the next batch, and how many more messages are prefetched meanwhile.
 
     It counts the orders that wait and those that are under way, on one connection to the broker, and holds no message.
-    A commit costs about a millisecond, whatever it holds. So one batch is under way at a time, and what comes meanwhile
-    is the next: one order that comes alone waits for nothing, and the more come, the more share a commit.
+    A commit costs about a millisecond, whatever its size. So one batch is under way at a time, and the orders that come
+    meanwhile are the next: an order that comes alone does not wait, and the more come, the more share a commit.
     """
 
     def __init__(self, batches_at_once: int) -> None:
@@ -49,15 +49,15 @@ class BatchWindow:
 
     @property
     def extra_prefetch(self) -> int:
-        """How many messages the broker is asked for beyond what the processes work on.
+        """How many messages are prefetched beyond those that the processes work on.
 
-        Each order that is held here makes room for one more, as Celery does it for tasks that are to be run later. So
-        single orders are collected, while of lists no more are held than before.
+        Each order that is held here adds one, as Celery does it for tasks with a later time. So single orders are
+        collected, and no more lists are held than before.
         """
         return min(self._waiting + self._under_way, MOST_HELD)
 
     def arrive(self) -> None:
-        """One more order waits."""
+        """Count one more order that waits."""
         self._waiting += 1
 
     def next_batch(self) -> int:
@@ -72,10 +72,10 @@ class BatchWindow:
         return count
 
     def end_batch(self, count: int, succeeded: bool) -> None:
-        """A batch of so many orders has ended.
+        """Count a batch of so many orders as ended.
 
-        While the database is away, each order that fails becomes a retry, which is held in memory: so the next batch
-        is of one, and each that succeeds after that allows twice as many.
+        While the database is away, each order that fails becomes a retry, which is held in memory. So the next batch
+        is of one, and each success after that doubles the size.
         """
         self._batches -= 1
         self._under_way -= count
@@ -83,21 +83,21 @@ class BatchWindow:
 
 
 def of_batch(alone: Callable[[], object]) -> object:
-    """The answer of a task: what its batch made of its arguments, or else what it does alone.
+    """The answer of a task: its batch's result for its arguments, or what `alone` returns where it has no batch.
 
-    Raises what the batch failed by.
+    Raises the batch's error.
     """
     outcome = _outcome.get() or alone
     return outcome()
 
 
 def is_in_batch() -> bool:
-    """Whether a task is being run whose arguments were taken in together with others."""
+    """Whether the task that is being run belongs to a batch."""
     return _outcome.get() is not None
 
 
 def run(name: str, calls: Sequence[tuple[str, dict[str, Any]]]) -> list[_Traced]:
-    """Run a task for each of these (id, request) in a process of the pool, after the one transaction for all."""
+    """Run a task for each of these (id, request), after one transaction for all. Called in a process of the pool."""
     task = current_app.tasks[name]
     arguments: list[Arguments] = [(request["args"], request["kwargs"]) for _, request in calls]
     outcomes = _try_together(task.together, arguments)
@@ -109,7 +109,7 @@ def run(name: str, calls: Sequence[tuple[str, dict[str, Any]]]) -> list[_Traced]
 def _try_together(
     together: Callable[[list[Arguments]], Sequence[object]], arguments: list[Arguments]
 ) -> Sequence[_Outcome | None]:
-    """What became of each call; None for all where each is to be tried alone."""
+    """The outcome of each call; None for all where each is to be tried alone."""
     try:
         return [_returning(answer) for answer in together(arguments)]
     except Exception as error:
@@ -139,7 +139,7 @@ def _trace(name: str, task_id: str, request: dict[str, Any], outcome: _Outcome |
     try:
         traced: _Traced = trace_task_ret(name, task_id, request, body, None, None, app=current_app)
     except Exception:
-        # Celery lets a rejection through to the pool, which would take it for the whole job's.
+        # Celery raises a rejection to the pool, which would reject the whole job by it.
         return 1, ExceptionInfo(), 0.0
     finally:
         _outcome.reset(token)

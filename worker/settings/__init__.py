@@ -1,6 +1,6 @@
 """The settings, from the environment and from `.env` in the working directory.
 
-Nothing is read at import. `load_settings()` reads, once, at start; `Settings(...)` takes keyword arguments and reads
+Nothing is read at import. `load_settings()` reads once, at start; `Settings(...)` takes keyword arguments and reads
 neither the environment nor `.env`. `.env.example` says what each setting is for.
 """
 

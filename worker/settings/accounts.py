@@ -1,7 +1,7 @@
 """The accounts at the platform: the credentials' form, and the file that names them.
 
-Faults are told as in `worker.settings.addresses`: ValueError, a fault a line, each completing the sentence
-"RECONCILER_... ", and no value of a credential in them.
+Faults are raised as in `worker.settings.addresses`: a ValueError, a fault a line, each of which completes the sentence
+"RECONCILER_... " and holds no value of a credential.
 """
 
 import re
@@ -25,8 +25,8 @@ FILE_RULE = (
     f" NAME: {ID_RULE}"
 )
 
-# The SID stands in the URL's path and before the `|` of the Authorization header, where other characters would change
-# the request's meaning. Those that the platform issues are 32 letters and digits.
+# The SID is in the URL's path and before the `|` of the Authorization header, where other characters would change the
+# request's meaning. Those that the platform issues are 32 letters and digits.
 _SID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 _TOKEN = re.compile(r"[!-~]{1,256}")
 _KEYS = ("account_sid", "auth_token", "app_id")
@@ -35,13 +35,13 @@ _MAX_FILE_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountsFile:
-    """A file of named accounts that was read and found to be in order."""
+    """A file of named accounts that was read and checked."""
 
     path: Path
     accounts: Mapping[str, Credentials]
     """In the file's order; may be empty."""
     warnings: tuple[str, ...] = ()
-    """What a person should know although the file can be used."""
+    """What a person should know; the file can be used."""
 
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
@@ -65,7 +65,7 @@ def token_fault(value: str) -> str | None:
 
 
 def checked_token(value: str) -> str:
-    """The token itself. Raises ValueError where it cannot be one."""
+    """Return the token. Raises ValueError where it cannot be one."""
     if fault := token_fault(value):
         raise ValueError(fault)
     return value
@@ -80,7 +80,7 @@ def app_id_fault(value: str) -> str | None:
 def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[str]:
     """A fault for each account that has the SID and the app id of one before it.
 
-    The two could not be told apart in a callback, which names its application and nothing else.
+    A callback names its application only, and would match both.
     """
     seen: dict[tuple[str, str], str] = {}
     for name, credentials in accounts.items():
@@ -92,8 +92,8 @@ def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[str]:
 def token_warnings(accounts: Mapping[str, Credentials]) -> Iterator[str]:
     """A warning for each account whose token differs from that of another account of the same SID.
 
-    The platform shows one token per SID, so one of the two is probably out of date. It is a warning only: nothing
-    says that two tokens are never valid at once, say while one is being replaced.
+    The platform shows one token per SID, so one of the two is probably out of date. It is a warning only: two tokens
+    may be valid at once, for instance while one is replaced.
     """
     seen: dict[str, tuple[str, str]] = {}
     for name, credentials in accounts.items():
@@ -121,9 +121,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError("names a file that is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        # Only the place is told: the parser's own words may quote the line, and with it a token.
-        place = re.search(r"\(at [^()]*\)", str(error))
-        raise ValueError(f"names a file that is not valid TOML {place[0] if place else ''}".rstrip()) from None
+        # Only the position: the parser's message may quote the line, and with it a token.
+        position = re.search(r"\(at [^()]*\)", str(error))
+        raise ValueError(f"names a file that is not valid TOML {position[0] if position else ''}".rstrip()) from None
 
 
 def _table_faults(name: str, table: object) -> Iterator[str]:

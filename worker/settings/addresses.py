@@ -1,4 +1,4 @@
-"""The settings that are URLs: checked, and brought into the one form that the rest of the program expects.
+"""The settings that are URLs: checked, and normalised to the form that the rest of the program expects.
 
 Every function takes the text of a setting, returns it normalised, and raises ValueError. The message of the error
 completes the sentence "RECONCILER_... "; it never repeats any part of the URL, since a password may stand anywhere in a
@@ -32,7 +32,7 @@ _DRIVERS = {
 _BROKERS = frozenset({"redis", "rediss", "redis+socket", "amqp", "amqps"})
 _RESULT_BACKENDS = frozenset({"redis", "rediss", "redis+socket", "rpc"})
 
-# As SQLAlchemy reads a URL (only its own room may import it): a password may hold anything but an `@`.
+# As SQLAlchemy, which only worker/database may import, reads a URL: a password may hold anything but an `@`.
 _DATABASE_URL = re.compile(
     r"(?P<scheme>[a-z0-9+]+)://(?:[^:/@]*(?::[^@]*)?@)?(?:\[[^\]/?]+\]|[^/:?@\[\]]*)(?::[0-9]+)?"
     r"(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?"
@@ -98,8 +98,8 @@ def platform_url(text: str) -> str:
 def is_loopback(url: str) -> bool:
     """Whether a URL's host is this machine beyond doubt: `localhost`, 127.0.0.0/8 or ::1.
 
-    Other spellings (`127.1`, a name that resolves to loopback today) count as outside: being wrong in that direction
-    costs a refused start, in the other it costs the platform's limit.
+    Other spellings (`127.1`, a name that resolves to loopback today) count as outside: a mistake in that direction
+    refuses a start, one in the other breaks the platform's limit.
     """
     host = urlsplit(url).hostname or ""
     if host == "localhost":
@@ -112,12 +112,12 @@ def is_loopback(url: str) -> bool:
 
 
 def schemes(url: str) -> Iterator[str]:
-    """The scheme of each URL in a setting that was checked, several joined by semicolons; nothing of an empty one."""
+    """The scheme of each URL in a checked setting, several joined by semicolons; none of an empty one."""
     return (part.partition("://")[0] for part in _NEXT_URL.split(url) if part)
 
 
 def passwords(url: str) -> Iterator[str]:
-    """Each password inside a URL (or several joined by semicolons), as it stands there and percent-decoded."""
+    """Each password in a URL (or several joined by semicolons), as written and percent-decoded."""
     for part in _NEXT_URL.split(url):
         found = _PASSWORD.match(part)
         if found and found[1]:
@@ -126,7 +126,7 @@ def passwords(url: str) -> Iterator[str]:
 
 
 def _split(text: str) -> SplitResult:
-    # urlsplit drops line ends and tabs in silence, so what was checked would differ from what is used.
+    # urlsplit drops line ends and tabs without an error: the checked text would differ from the one that is used.
     if not text.isascii() or any(character <= " " or character in '\\"<>\x7f' for character in text):
         raise ValueError("contains white space or a character that does not belong in a URL")
     try:
@@ -141,7 +141,7 @@ def _split(text: str) -> SplitResult:
 
 def _refuse_memory(name: str, query: dict[str, list[str]]) -> None:
     if name in {"", ":memory:"} or name.startswith("file::memory:") or "memory" in query.get("mode", []):
-        # Every process would see a database of its own, and a restart would forget when the last query was sent.
+        # Every process would have a database of its own, and a restart would lose when the last query was sent.
         raise ValueError("is a database in memory, which no two processes share and which is lost with its process")
 
 

@@ -1,4 +1,4 @@
-"""Small pieces that the fields of the settings are made of."""
+"""The types and validators of the settings' fields."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +48,7 @@ def _file(value: object) -> object:
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
-# A dump of the settings names the file; spelling out its content would show the tokens.
+# A dump of the settings names the file: its content would show the tokens.
 NamedAccounts = Annotated[AccountsFile, BeforeValidator(_file), PlainSerializer(lambda file: str(file.path))]
 
 

@@ -29,7 +29,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """Every setting, checked. A field's description is the accepted range that a fault's message tells.
+    """Every setting, checked. A field's description is the accepted range, which a fault's message shows.
 
     URLs that may hold a password are `SecretStr`; the properties `database_dsn`, `broker_dsn` and `result_dsn` give
     their text. Raises pydantic's ValidationError, which hides all values, where an argument is wrong.
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
-    # Plain arguments, which the fields check: a type checker would ask for SecretStr where text is as good.
+    # Plain arguments, which the fields check: a type checker would require SecretStr where text will do.
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
 
@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     def _three_or_none(cls, value: Any, info: ValidationInfo) -> Any:
         # A SID that is itself wrong is absent from `data`, and has its own line in the message.
         if "account_sid" in info.data and (info.data["account_sid"] is None) is not (value is None):
-            stands, other = ("is not set", "is") if value is None else ("is set", "is not")
-            raise ValueError(f"{stands}, though {PREFIX}ACCOUNT_SID {other}")
+            own, other = ("is not set", "is") if value is None else ("is set", "is not")
+            raise ValueError(f"{own}, though {PREFIX}ACCOUNT_SID {other}")
         return value
 
     @field_validator("accounts_file")
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         return MappingProxyType({**_default_account(dict(self)), **named})
 
     def require_accounts(self) -> Mapping[str, Credentials]:
-        """`accounts`, for a program that is of no use without one. Raises SettingsError where there is none."""
+        """`accounts`, for a program that needs one. Raises SettingsError where there is none."""
         if not self.accounts:
             raise SettingsError((f"no account is configured: set {_TRIO}, or {PREFIX}ACCOUNTS_FILE",))
         return self.accounts
@@ -184,12 +184,12 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should be told at start although the program can run: a line each, no secret in it."""
+        """What a person should know at start; the program can run. A line each, without secrets."""
         of_file = self.accounts_file.warnings if self.accounts_file is not None else ()
         return (*self._warnings, *of_file, *account_rules.token_warnings(self.accounts))
 
     def with_warnings(self, warnings: tuple[str, ...]) -> Self:
-        """A copy with warnings of the reader's own, such as unknown variables."""
+        """A copy with these warnings, such as unknown variables, before its own."""
         copy = self.model_copy()
         copy._warnings = warnings  # noqa: SLF001  # a copy of this very object
         return copy

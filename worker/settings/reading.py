@@ -1,4 +1,4 @@
-"""Reading the settings at start, and telling a person what is wrong with them."""
+"""Reads the settings at start, and reports what is wrong with them."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 from worker.settings.accounts import mode_warnings
 from worker.settings.model import PREFIX, Settings, SettingsError
 
-# Variables that the test suite and the simulated platform read; no concern of a running worker.
+# Variables of the test suite and the simulated platform, which a worker does not read.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
 
 # A password may stand anywhere in a URL that was written wrongly, and a token in the wrong one of the three.
@@ -41,7 +41,7 @@ _WORDS = {
 
 
 class _FromEnvironment(Settings):
-    """The same settings, read from outside. Variables of other programs in a shared `.env` are not our business."""
+    """The same settings, read from outside. Other programs' variables in a shared `.env` are ignored."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -52,7 +52,7 @@ class _FromEnvironment(Settings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: Any, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then `.env`: what an operator sets for one run wins over what stands in a file."""
+        """The environment, then `.env`: what an operator sets for one run wins over the file."""
         return (sources["env_settings"], sources["dotenv_settings"])
 
 
@@ -70,7 +70,7 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
         faults = tuple(line for detail in error.errors() for line in _fault_lines(detail))
     except (OSError, UnicodeDecodeError) as error:
         faults = (f"{env_file} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line",)
-    # Raised out here so that no traceback carries the original error, which holds the values, along.
+    # Raised outside of the handlers: a traceback must not carry the original error, which holds the values.
     raise SettingsError(faults)
 
 
@@ -106,16 +106,16 @@ def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:
-    """The setting that a name may stand for: one that has all of its words, else one that is spelt alike."""
+    """The setting that a name may mean: one that has all of its words, else one with a similar spelling."""
     words = _words(name)
     extra = {setting: len(_words(setting) - words) for setting in known if words <= _words(setting)}
     if extra:
         return min(extra, key=lambda setting: extra[setting])
-    # Without the prefix, which would make any two of them alike.
+    # Without the prefix, which would make any two of them similar.
     close = get_close_matches(name.removeprefix(PREFIX), [setting.removeprefix(PREFIX) for setting in known], n=1)
     return f"{PREFIX}{close[0]}" if close else None
 
 
 def _words(name: str) -> set[str]:
-    """The words of a name; a duration's unit is left out more often than not."""
+    """The words of a name, without a duration's unit, which people often leave out."""
     return set(name.removeprefix(PREFIX).removesuffix("_SECONDS").split("_"))

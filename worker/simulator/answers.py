@@ -1,6 +1,6 @@
-"""What an answer looks like: the page leaves its shape open, so every reading can be chosen.
+"""The form of an answer. The page leaves it open, so every reading of the page can be chosen.
 
-`docs/platform.md` lists the readings. An option changes the words of an answer and never the truth in it.
+`docs/platform.md` lists the readings. An option changes the form of an answer and never the truth in it.
 """
 
 import json
@@ -16,7 +16,7 @@ _REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
 
 
 class Shape(StrEnum):
-    """How the items of an answer are put together."""
+    """The JSON around the items of an answer."""
 
     AUTO = "auto"
     """One object for one id, an array for several."""
@@ -24,9 +24,9 @@ class Shape(StrEnum):
     OBJECT_LIST = "object-list"
     """An object with one list of items."""
     KEYED = "keyed"
-    """An object keyed by the id asked for; of two items for one id only the last can be shown."""
+    """An object keyed by the id polled; of two items for one id only the last can be in it."""
     SINGLE_ONLY = "single-only"
-    """One object, however many ids were asked: a platform that answers one order a query."""
+    """One object, however many ids were polled: a platform that answers one order a query."""
 
 
 class KeyCase(StrEnum):
@@ -41,7 +41,7 @@ class KeyCase(StrEnum):
 
 
 class UnknownAnswer(StrEnum):
-    """What is said of an order that the platform does not know."""
+    """The answer for an order that the platform does not know."""
 
     ABSENT = "absent"
     NOT_FOUND = "not-found"
@@ -62,12 +62,12 @@ class AnswerStyle:
     numbers: bool = False
     """`trafficSts` and `oriAmount` as JSON numbers instead of strings."""
     shuffle: bool = True
-    """Items in an order of their own, since they must be matched by id and never by position."""
+    """Items in random order, since they must be matched by id and never by position."""
     unknown: UnknownAnswer = UnknownAnswer.ABSENT
 
 
 def item_of(order: PlacedOrder, now: float) -> Item:
-    """What the platform says about an order at this moment, `customParm` included."""
+    """The item of an order at this moment, `customParm` included."""
     status = order.status_at(now)
     item: Item = {"requestId": order.request_id, "customParm": order.custom_parm, "appid": order.app_id}
     item |= {"trafficSts": status, "remark": _REMARKS[status], "mobile": masked(order.mobile)}
@@ -76,7 +76,7 @@ def item_of(order: PlacedOrder, now: float) -> Item:
 
 
 def not_found_item(id_kind: str, one: str, app_id: str) -> Item:
-    """What is said of an order that the platform does not know, if anything is."""
+    """The item of an order that the platform does not know (`UnknownAnswer.NOT_FOUND`)."""
     return {id_kind: one, "appid": app_id, "trafficSts": "-1", "remark": "订单不存在"}
 
 
@@ -86,13 +86,13 @@ def masked(mobile: str | None) -> str | None:
 
 
 def arranged(items: Sequence[tuple[str, Item]], style: AnswerStyle, rng: Random) -> list[tuple[str, Item]]:
-    """The items that the answer has room for, each beside the id it was asked by, in the order of the answer."""
+    """The items that the answer can hold, each with the id that was polled, in the order of the answer."""
     ordered = rng.sample(items, len(items)) if style.shuffle else list(items)
     return ordered[:1] if style.shape is Shape.SINGLE_ONLY else ordered
 
 
 def compose(items: Sequence[tuple[str, Item]], *, polled: int, style: AnswerStyle) -> bytes:
-    """The body of an answer to so many ids, with these items, each beside the id it was asked by."""
+    """The body of an answer to `polled` ids, with these items, each with the id that was polled."""
     shown = [(one, _shown(item, style)) for one, item in items]
     shape = style.shape
     if shape is Shape.AUTO:
@@ -109,7 +109,7 @@ def compose(items: Sequence[tuple[str, Item]], *, polled: int, style: AnswerStyl
         case Shape.ARRAY | Shape.AUTO:
             answer = [item for _, item in shown]
         case _:
-            # An object without items would be no answer at all, unless it says that all is well.
+            # An object without items is an answer only if its status is a success.
             answer = {"statusCode": style.ok_status or "000000"}
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -125,7 +125,7 @@ def _shown(item: Item, style: AnswerStyle) -> Item:
 
 def _number(value: object) -> object:
     text = str(value)
-    # A float prints as the shortest text that reads back as itself, so an amount keeps its value (not its last zero).
+    # A float prints as the shortest text that reads back as itself: an amount keeps its value, but not its last zero.
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 

@@ -1,4 +1,4 @@
-"""Callbacks: what the platform pushes by itself once an order has settled, unless it is lost on the way."""
+"""Callbacks: what the platform pushes once an order has settled, unless the callback is lost."""
 
 import heapq
 import http.client
@@ -14,7 +14,7 @@ from worker.simulator.draws import Delay
 from worker.simulator.orders import PlacedOrder
 
 CallbackSink = Callable[[Sequence[Item]], None]
-"""Takes the bodies of callbacks that are due together; an exception means that none of them arrived."""
+"""Receives the bodies of callbacks that are due together; an exception means that none of them arrived."""
 
 _LARGEST_PUSH = 100
 _PUSH_SECONDS = 5.0
@@ -22,7 +22,7 @@ _LONGEST_SLEEP = 1.0
 
 
 class CallbackQueue:
-    """The callbacks that are still to come, in the order of their times. Safe to use from several threads."""
+    """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads."""
 
     def __init__(self, sink: CallbackSink | None, *, delay: Delay, seed: int, clock: Callable[[], float]) -> None:
         self._sink = sink
@@ -35,7 +35,7 @@ class CallbackQueue:
         self._stopped = False
 
     def add(self, order: PlacedOrder) -> None:
-        """An order was placed: its callback will follow its settling, by the configured delay."""
+        """Add the callback of an order that was placed; it follows the settling by the configured delay."""
         if self._sink is None or order.settles_at == float("inf"):
             return
         due = order.settles_at + self._delay.draw(Random(f"{self._seed}:callback:{order.request_id}"))
@@ -48,7 +48,7 @@ class CallbackQueue:
             self._changed.notify()
 
     def deliver_due(self) -> int:
-        """Push the callbacks that are due by now, at most 100 of them. How many were taken."""
+        """Push the callbacks that are due by now, at most 100; returns how many."""
         with self._changed:
             due: list[PlacedOrder] = []
             while self._waiting and self._waiting[0][0] <= self._clock() and len(due) < _LARGEST_PUSH:
@@ -58,14 +58,14 @@ class CallbackQueue:
         state = "sent"
         try:
             self._sink([item_of(order, self._clock()) for order in due])
-        except Exception:  # a receiver may fail in any way; the platform only counts it
+        except Exception:  # a receiver may fail in any way; the platform only counts that
             state = "failed"
         with self._changed:
             self._states |= dict.fromkeys(due, state)
         return len(due)
 
     def run(self) -> None:
-        """Push callbacks as they become due, until `stop`. Meant for a thread of its own."""
+        """Push callbacks as they become due, until `stop`. For a thread of its own."""
         while not self._stopped:
             if self.deliver_due():
                 continue
@@ -81,7 +81,7 @@ class CallbackQueue:
             self._changed.notify()
 
     def state_of(self, order: PlacedOrder) -> str:
-        """`none` (there will be none), `waiting`, `sent`, `failed` (the receiver did not take it) or `lost`."""
+        """`none` (there will be none), `waiting`, `sent`, `failed` (the receiver did not accept it) or `lost`."""
         with self._changed:
             return self._states.get(order, "none")
 
@@ -106,7 +106,7 @@ def http_sink(url: str) -> CallbackSink:
             try:
                 connection.request("POST", target, json.dumps(body, ensure_ascii=False).encode(), headers)
                 if connection.getresponse().status >= 300:
-                    raise ConnectionError("the receiver did not take the callback")
+                    raise ConnectionError("the receiver did not accept the callback")
             finally:
                 connection.close()
 
@@ -115,11 +115,11 @@ def http_sink(url: str) -> CallbackSink:
 
 def celery_sink(broker_url: str) -> CallbackSink:
     """Send callbacks as tasks, by name: `reconciler.record_callbacks` on the queue `reconciler.orders`."""
-    # Here and not above: the simulator needs nothing but the standard library where callbacks do not go this way.
+    # Here, since the simulator needs only the standard library where callbacks are not sent as tasks.
     from celery import Celery
 
     app = Celery("simulated-platform", broker=broker_url, set_as_current=False)
-    # Without time limits a broker that is away would hold up all later callbacks for good.
+    # Without timeouts a broker that is away would block all later callbacks for ever.
     limits = {"socket_timeout": _PUSH_SECONDS, "socket_connect_timeout": _PUSH_SECONDS}
     app.conf.update(broker_transport_options=limits if broker_url.startswith("redis") else {})
 

@@ -1,8 +1,8 @@
 """`reconciler platform`: the simulated platform as a process.
 
-Options that are not given come from the environment and from `.env` in the working directory. These are read as the
-worker reads its own settings, so that both can share one `.env`: the environment wins over the file, an empty value
-counts as not set, and a name may be written in either case.
+Options that are not given are read from the environment and from `.env` in the working directory, as the worker reads
+its settings, so that both can share one `.env`: the environment wins over the file, an empty value counts as not set,
+and a name may be written in either case.
 """
 
 import json
@@ -57,7 +57,7 @@ def platform(
     record_path: Annotated[
         Path | None, Option("--record", help="Append every arrival to this file, as JSON Lines.", dir_okay=False)
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="Say that it is ready as one JSON object.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print that it is ready as one JSON object.")] = False,
     window_seconds: Annotated[
         float, _limit("--window", help="Seconds; the limit's window.", envvar="RECONCILER_QUERY_WINDOW_SECONDS")
     ] = 60.0,
@@ -74,9 +74,9 @@ def platform(
     echo_custom_parm: Annotated[bool, _answers(help="Whether items hold customParm.")] = True,
     key_case: Annotated[KeyCase, _answers(help="How keys are spelled.")] = KeyCase.SAMPLE,
     numbers: Annotated[bool, _answers(help="trafficSts and oriAmount as numbers.")] = False,
-    shuffle: Annotated[bool, _answers(help="Items in an order of their own.")] = True,
+    shuffle: Annotated[bool, _answers(help="Items in random order.")] = True,
     unknown: Annotated[
-        UnknownAnswer, _answers(help="What is said of orders that the platform does not know.")
+        UnknownAnswer, _answers(help="The answer for orders that the platform does not know.")
     ] = UnknownAnswer.ABSENT,
     shares: Annotated[list[str] | None, _faults("--fault", metavar="NAME=SHARE", help=_FAULT_HELP)] = None,
     latency: Annotated[str, _faults(help="Seconds before an answer: as --delay, or alternate:A,B.")] = "fixed:0",
@@ -89,7 +89,7 @@ def platform(
     poison_ids: Annotated[
         list[str] | None, _faults("--poison-id", help="An id that spoils every batch it is in; may be repeated.")
     ] = None,
-    poison_effect: Annotated[str, _faults(help="The fault that befalls such a batch.")] = "refuse",
+    poison_effect: Annotated[str, _faults(help="The fault of such a batch.")] = "refuse",
     callback_url: Annotated[str | None, _callbacks(help="Push callbacks to this URL, as POST of JSON.")] = None,
     callback_broker: Annotated[
         str | None,
@@ -104,7 +104,7 @@ def platform(
     It serves POST /VERSION/sid/SID/traffic/Traffic.wx; for people and tests also GET /simulator/record and
     /simulator/truth, and POST /simulator/orders, /simulator/faults and /simulator/answers. SIGTERM or Ctrl-C ends it.
     """
-    # Each parameter has the name of the field that it fills; a test holds that.
+    # Each parameter has the name of the field that it fills; a test checks that.
     given = dict(locals())
     try:
         simulator = Simulator(_config(given), on_callback=_sink(callback_url, callback_broker))
@@ -133,7 +133,7 @@ def _filled(kind: type[Any], values: Mapping[str, Any]) -> Any:
 
 def _read_environment() -> Mapping[str, str]:
     """Every variable that has a value, by its name in upper case. Raises ValueError where `.env` cannot be read."""
-    # Here, since it is slow to load, and `reconciler --help` needs none of it.
+    # Here, since it is slow to load, and `reconciler --help` does not need it.
     from pydantic_settings import BaseSettings, DotEnvSettingsSource
 
     try:
@@ -149,7 +149,7 @@ class EnvironmentCommand(TyperCommand):
     """A command whose options with a variable are read from `.env` as well."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; what is not given stands in the environment, in `.env`, or has the option's default.
+        """Parse the arguments; an option that is not given is read from the environment or `.env`, or has its default.
 
         An `.env` that cannot be read is left to the command itself to report.
         """

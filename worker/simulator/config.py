@@ -1,7 +1,7 @@
-"""Everything that can be chosen about a simulated platform: the accounts that it serves, and its settings.
+"""The configuration of a simulated platform: the accounts that it serves, and its settings.
 
-Arguments of a process can be seen by every user of the machine, so tokens come from the environment or a file by
-default. The variables and the file are the ones that the worker itself is configured with.
+Every user of the machine can see the arguments of a process, so tokens come from the environment or a file by default.
+The variables and the file are those of the worker itself.
 """
 
 import math
@@ -93,15 +93,15 @@ class SimulatorConfig(Draws):
     window_seconds: float = 60.0
     queries_per_window: int = 1
     timestamp_ahead_seconds: float = 300.0
-    """How far a signature's timestamp may lie in the platform's future; behind it, 24 hours are documented."""
+    """How far a signature's timestamp may be ahead of the platform's clock; behind it, 24 hours are documented."""
     adopt: bool = False
-    """Take ids never heard of for orders placed at that moment, whose truth is drawn from the seed and the id."""
+    """Take unknown ids for orders placed at that moment, whose truth is drawn from the seed and the id."""
     callback_delay: Delay = field(default_factory=lambda: Delay.parse("fixed:0"))
     """From an order's settling to its callback."""
     answers: AnswerStyle = field(default_factory=AnswerStyle)
     faults: Faults = field(default_factory=Faults)
     record_path: Path | None = None
-    """A file that every arrival is appended to, as one line of JSON, once its answer is settled on."""
+    """A file that every arrival is appended to, as one line of JSON, once its answer is decided."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""

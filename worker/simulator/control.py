@@ -1,8 +1,8 @@
-"""The control endpoint, under `/simulator/` on the platform's own port: what tests, the demo and people look at.
+"""The control endpoint, under `/simulator/` on the platform's own port, for tests, the demo and people.
 
 - `GET /simulator/health`: `{"status": "ok"}`
 - `GET /simulator/record[?after=N]`: arrivals, violations, smallest spacings, counts
-- `GET /simulator/truth`: `{"orders": [...]}`, each order as it truly stands now
+- `GET /simulator/truth`: `{"orders": [...]}`, the truth about each order now
 - `POST /simulator/orders`: `{"orders": [...]}`, each with the fields of `worker.simulator.orders.NewOrder`; all are
   placed or none
 - `POST /simulator/faults`: the fields of `worker.simulator.faults.Faults`; they replace those in force
@@ -42,7 +42,7 @@ class _NewOrders:
 
 
 def control(platform: Platform, *, client: str, method: str, target: str, body: bytes) -> Reply:
-    """Answer one control request. `client` is the caller's IP address: only this machine may look and change."""
+    """Answer one control request. `client` is the caller's IP address: only this machine may read and change."""
     if not is_loopback(client):
         return _reply(403, {"error": "the control endpoint serves this machine only"})
     parts = urlsplit(target)
@@ -137,7 +137,7 @@ def _reader(is_accepted: Callable[[Any], bool], accepted: str) -> Callable[[obje
     return read
 
 
-# By the very type: True is a whole number to Python.
+# By the exact type: True is an int in Python.
 _text = _reader(lambda value: type(value) is str and value != "", "a text that is not empty")
 _boolean = _reader(lambda value: type(value) is bool, "true or false")
 _whole_number = _reader(lambda value: type(value) is int and value >= 0, "a whole number, zero or more")
@@ -153,7 +153,7 @@ def _texts(value: object) -> frozenset[str]:
 
 
 def _shares(value: object) -> dict[str, float]:
-    """Whether they are shares is checked where they are used."""
+    """Numbers by name; `Faults` checks that they are shares."""
     if not isinstance(value, Mapping):
         raise FieldError("expected an object of shares")
     return {_text(name): _seconds(share) for name, share in value.items()}

@@ -1,6 +1,6 @@
-"""What is drawn from the seed: durations, and what becomes of an order.
+"""What is drawn from the seed: durations, and the fate of an order.
 
-An order's fate follows from the seed and the order's id alone: it is the same in every run, in any order.
+An order's fate depends on the seed and the order's id only: it is the same in every run, in any sequence.
 """
 
 import math
@@ -17,9 +17,9 @@ _PARAMETERS = {
     "alternate": ("first", "second"),
 }
 _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", "68.60")
-"""Charges in yuan, of the size of the one on the platform's page."""
+"""Charges in yuan, about as large as the one on the platform's page."""
 _BIMODAL_SIGMA = 0.25
-"""Spread of each of the two humps of `bimodal`: a quarter around its median, so that the humps stay apart."""
+"""Spread of each of the two modes of `bimodal`: a quarter around its median, so that they stay apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class Delay:
         return Delay(kind=kind, numbers=numbers)
 
     def draw(self, rng: Random, *, turn: int = 0) -> float:
-        """One duration in seconds. `turn` counts the draws from zero, for `alternate`; the others ignore it."""
+        """One duration in seconds. `turn` counts the draws from zero, for `alternate`; other kinds ignore it."""
         match self.kind, self.numbers:
             case "fixed", (constant,):
                 return constant
@@ -72,12 +72,12 @@ class Delay:
 
 
 class Outcome(StrEnum):
-    """How an order ends, in the words of the answer's `trafficSts` where it has a word."""
+    """How an order ends, as the answer's `trafficSts` where it has a value for that."""
 
     RECHARGED = "1"
     FAILED = "-1"
     STUCK = "stuck"
-    """It never ends: the platform says `0` for ever."""
+    """It never ends: its `trafficSts` is `0` for ever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

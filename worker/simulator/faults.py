@@ -1,4 +1,4 @@
-"""What goes wrong at the platform, how often, and for whom. Everything is drawn from the seed and the arrival.
+"""What goes wrong at the platform, how often, and for which accounts. It is drawn from the seed and the arrival.
 
 Faults of a whole answer, by name: `http-NNN` (any status; 3xx points back at the same address), `garbage-KIND`
 (`GARBAGE`), `refuse` (the error object with a chosen code), `reset` and `reset-midway` (before the
@@ -6,8 +6,8 @@ first byte of the answer, and in mid-body), `silent` (no answer until the caller
 (one byte at a time).
 
 Faults of single items: `absent`, `duplicate` (the same item twice), `conflict` (a second item that differs), `foreign`
-(one more item, of an order that nobody asked for), `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`,
-`wrong-status` (the contrary, as readable as the truth), `unknown-status`, `colliding-keys`, `denied` (the platform says
+(one more item, of an order that was not polled), `wrong-appid`, `wrong-mobile`, `wrong-amount`, `wrong-custom-parm`,
+`wrong-status` (the contrary of the truth, readable), `unknown-status`, `colliding-keys`, `denied` (the platform says
 that it does not know the order).
 """
 
@@ -35,14 +35,14 @@ _NO_DELAY = Delay.parse("fixed:0")
 
 
 def _doubled_keys(answer: bytes) -> bytes:
-    """The answer, with a contradicting key at the end of its last object."""
+    """The answer, with contradicting keys at the end of its last object."""
     head, brace, tail = answer.rpartition(b"}")
     return head + b',"trafficSts":"1","trafficSts":"-1"' + brace + tail
 
 
 @functools.cache
 def _bomb() -> bytes:
-    """A few dozen kilobytes that become 64 MiB once decoded."""
+    """A few dozen kilobytes that decode to 64 MiB."""
     return gzip.compress(b" " * _BOMB_BYTES)
 
 
@@ -54,7 +54,7 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "text": lambda answer: '"成功"'.encode(),
     "cut": lambda answer: answer[: len(answer) // 2],
     "trailing": lambda answer: answer + b"{}",
-    # Another encoding than the header says.
+    # Not the encoding of the header.
     "gbk": lambda answer: answer.decode().encode("gbk"),
     "bom": lambda answer: b"\xef\xbb\xbf" + answer,
     "doubled-keys": _doubled_keys,
@@ -64,9 +64,9 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
     "wrong-types": lambda answer: b'{"requestId":[1],"trafficSts":{"a":1},"oriAmount":true}',
     "gzip-bomb": lambda answer: _bomb(),
 }
-"""Bodies that come with an HTTP 200 and are no answer, or hardly one, each made from the answer that it replaces."""
+"""Bodies with an HTTP 200 that are no answer, or hardly one, each made from the answer that it replaces."""
 READABLE = frozenset({"garbage-bom"})
-"""Faults that leave an answer no more than unusual: what it says may be believed."""
+"""Faults that make an answer unusual only: its content may be believed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +74,9 @@ class Faults:
     """The faults in force. Without arguments: none."""
 
     shares: Mapping[str, float] = field(default_factory=dict)
-    """By the fault's name: of all answers, or of all items. The shares of each of the two add up to 1 at most."""
+    """By the fault's name: of all answers, or of all items. Both sums are 1 at most."""
     latency: Delay = _NO_DELAY
-    """Between an answer's being settled on and its first byte, in seconds: a slow answer is also an old one."""
+    """From the decision of an answer to its first byte, in seconds: a slow answer is also an old one."""
     retry_after: float | None = None
     """The `Retry-After` of HTTP errors, in seconds."""
     refuse_code: str = "-9999"
@@ -86,13 +86,13 @@ class Faults:
     poison_ids: frozenset[str] = frozenset()
     """Ids that spoil every batch they are in."""
     poison_effect: str = "refuse"
-    """What becomes of such a batch: the name of an answer's fault."""
+    """The fault of such a batch: the name of an answer's fault."""
     drip_seconds: float = 0.1
     """Between two bytes of a dripping answer."""
     sids: frozenset[str] = frozenset()
-    """Only these account SIDs are troubled; all of them where this is empty."""
+    """The account SIDs with faults; empty: all of them."""
     queries: int | None = None
-    """After so many queries the faults are over; None: never."""
+    """The faults end after so many queries; None: never."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a name that is no fault, or shares that add up to more than 1."""
@@ -102,7 +102,7 @@ class Faults:
             if not of_item:
                 check_answer_fault(name)
             totals[of_item] += share
-        # Asked this way round, what is no number fails too; sums of shares may miss 1 by a rounding.
+        # In this form NaN fails too; a sum of shares may exceed 1 by rounding.
         if not (min(self.shares.values(), default=0) >= 0 and max(totals.values()) <= 1 + 1e-9):
             raise ValueError("the shares of faults must be zero or more, and add up to 1 at most")
         check_answer_fault(self.poison_effect)
@@ -126,7 +126,7 @@ class FaultPlan:
         self._faults = faults
 
     def set(self, faults: Faults) -> None:
-        """From now on, these and no others."""
+        """Replace the faults in force."""
         with self._lock:
             self._faults = faults
 
@@ -151,7 +151,7 @@ def check_answer_fault(name: str) -> None:
 
 
 def spoil(item: Item, fault: str | None, rng: Random) -> list[Item]:
-    """The items that stand for this one once the fault has had its way."""
+    """The items that replace this one, by a fault."""
     match fault:
         case None:
             return [item]

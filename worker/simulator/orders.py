@@ -11,7 +11,7 @@ from worker.simulator.draws import Draws, Outcome
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewOrder:
-    """An order to register. What is None is drawn from the seed and the order's id."""
+    """An order to register. A field that is None is drawn from the seed and the order's id."""
 
     request_id: str | None = None
     custom_parm: str | None = None
@@ -20,7 +20,7 @@ class NewOrder:
     mobile: str | None = None
     """All digits; answers mask it. Without it they have no `mobile`."""
     amount: str | None = None
-    """What was charged, in yuan. Failed orders are charged `0.00` unless it is given."""
+    """The charge, in yuan. Failed orders are charged `0.00` unless it is given."""
     outcome: Outcome | None = None
     settle_after: float | None = None
     """Seconds from now."""
@@ -45,14 +45,14 @@ class PlacedOrder:
     callback_lost: bool
     unknown: bool
     adopted: bool
-    """Whether it was first heard of in a query."""
+    """Whether a query was the first to name it."""
 
     def status_at(self, now: float) -> str:
         """The `trafficSts` that is true at this moment."""
         return self.outcome.value if self.settles_at <= now else "0"
 
     def truth_at(self, now: float) -> dict[str, object]:
-        """All that is true of it at this moment, as JSON values; times are relative to now, in seconds."""
+        """The truth about it at this moment, as JSON values; times are relative to now, in seconds."""
         truth = asdict(self)
         for name in ("placed_at", "settles_at"):
             moment = truth.pop(name)
@@ -81,7 +81,7 @@ class OrderBook:
         there are several.
         """
         with self._lock:
-            # New ones go into a map in front of the others, which is dropped where one of them is refused.
+            # New orders go into a map of their own first, which is dropped where one of them is refused.
             known = ChainMap({}, self._by_id)
             listed = []
             for index, order in enumerate(orders):
@@ -95,7 +95,7 @@ class OrderBook:
         return listed
 
     def find(self, app_id: str, id_kind: str, ids: Iterable[str], *, now: float) -> dict[str, PlacedOrder | None]:
-        """The orders asked for; None where the platform knows none. Unheard-of ids are adopted, if so configured."""
+        """The orders with these ids; None where the platform knows none. Unknown ids are adopted, if so configured."""
         found: dict[str, PlacedOrder | None] = {}
         adopted = []
         with self._lock:

@@ -1,4 +1,4 @@
-"""The platform itself, without its sockets: a request goes in, what is to be sent comes out."""
+"""The platform itself, without sockets: it makes a reply of a request."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What is to be sent, and how badly."""
+    """What is to be sent, and in which manner."""
 
     body: bytes
     status: int = 200
@@ -67,7 +67,7 @@ class Platform:
             lines=lines,
         )
         self.stopping = threading.Event()
-        """Set once the platform closes: whatever waits for its time to send stops waiting."""
+        """Set once the platform closes: replies that are delayed are dropped."""
 
     def register(self, orders: Iterable[NewOrder]) -> list[PlacedOrder]:
         """Place orders now, all or none. Raises ValueError (see `OrderBook.register`)."""
@@ -75,7 +75,7 @@ class Platform:
         return self._orders.register(orders, app_ids=app_ids, now=self._clock())
 
     def truth(self) -> list[dict[str, object]]:
-        """All orders as they truly stand now, as JSON values."""
+        """The truth about all orders now, as JSON values."""
         now = self._clock()
         return [order.truth_at(now) | {"callback": self.callbacks.state_of(order)} for order in self._orders.all()]
 
@@ -88,7 +88,7 @@ class Platform:
             query = self._checked(arrival, head, body)
         except Refusal as refusal:
             return self._refused(arrival, refusal)
-        return self._answered(_noting(arrival, query.id_kind, query.ids), query)
+        return self._answered(_with_ids(arrival, query.id_kind, query.ids), query)
 
     def _checked(self, arrival: Arrival, head: Head, body: bytes) -> Query:
         ahead = timedelta(seconds=self.config.timestamp_ahead_seconds)
@@ -106,10 +106,10 @@ class Platform:
         return query
 
     def _refused(self, arrival: Arrival, refusal: Refusal) -> Reply:
-        noted = _noting(arrival, refusal.polled.id_kind, refusal.polled.ids)
-        noted = replace(noted, violations=arrival.violations + refusal.polled.violations)
+        polled = _with_ids(arrival, refusal.polled.id_kind, refusal.polled.ids)
+        polled = replace(polled, violations=arrival.violations + refusal.polled.violations)
         code = refusal.code
-        self.record.close(replace(noted, outcome="refused", detail=refusal.detail, status_code=code.status_code))
+        self.record.close(replace(polled, outcome="refused", detail=refusal.detail, status_code=code.status_code))
         return Reply(body=error_body(code.status_code, code.message))
 
     def _answered(self, arrival: Arrival, query: Query) -> Reply:
@@ -121,9 +121,9 @@ class Platform:
         items = arranged(items, self.answers, rng)
         body = compose(items, polled=len(query.ids), style=self.answers)
         if fault is None or fault in READABLE:
-            told = tuple(_told(one, item) for one, item in items)
-            said = tuple((one, status) for one, status, _, _ in told)
-            arrival = replace(arrival, answered=said, told=told, spoiled=spoiled)
+            recorded = tuple(_recorded(one, item) for one, item in items)
+            statuses = tuple((one, status) for one, status, _, _ in recorded)
+            arrival = replace(arrival, answered=statuses, items=recorded, spoiled=spoiled)
         if fault is None:
             self.record.close(replace(arrival, outcome="answered"))
             return Reply(body=body, wait_seconds=wait)
@@ -132,7 +132,7 @@ class Platform:
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
 
     def _items(self, query: Query, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
-        """The items that answer a query, and which of them (by the id asked for) a fault has spoiled."""
+        """The items that answer a query, and which of them (by the id polled) a fault has spoiled."""
         now = self._clock()
         found = self._orders.find(query.app_id, query.id_kind, query.ids, now=now)
         items: Items = []
@@ -150,12 +150,12 @@ class Platform:
         return items, tuple(spoiled)
 
 
-def _noting(arrival: Arrival, id_kind: str | None, ids: tuple[str, ...]) -> Arrival:
+def _with_ids(arrival: Arrival, id_kind: str | None, ids: tuple[str, ...]) -> Arrival:
     return replace(arrival, id_kind=id_kind, ids=ids, id_count=len(ids))
 
 
 def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
-    """What an answer becomes by a fault."""
+    """What is sent instead of an answer, by a fault."""
     if fault == "refuse":
         return Reply(body=error_body(faults.refuse_code, faults.refuse_message))
     if fault.startswith("http-"):
@@ -167,6 +167,6 @@ def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:
     return Reply(body=body, manner=fault, drip_seconds=faults.drip_seconds)
 
 
-def _told(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
+def _recorded(one: str, item: Item) -> tuple[str, str, str | None, str | None]:
     amount, remark = (None if item.get(name) is None else str(item[name]) for name in ("oriAmount", "remark"))
     return one, str(item["trafficSts"]), amount, remark

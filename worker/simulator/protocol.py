@@ -1,6 +1,6 @@
 """Whether a request is a query as the platform's page describes it, as strictly as our reading of that page allows.
 
-What is not is refused: an HTTP 200 with `statusCode`, `statusMsg` and an empty `requestId`. Only the codes `-2` and
+Any other is refused: an HTTP 200 with `statusCode`, `statusMsg` and an empty `requestId`. Only the codes `-2` and
 `-205` are documented; the others are this simulator's own, as the platform publishes no list.
 """
 
@@ -51,7 +51,7 @@ class Code(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Polled:
-    """What a body asked for, as far as it could be read."""
+    """What a body polls, as far as it could be read."""
 
     id_kind: str | None = None
     """`requestId` or `customParm`."""
@@ -124,7 +124,7 @@ def check_head(
 
 
 def check_body(body: bytes, account: Registered) -> Query:
-    """What the body asks. Raises Refusal, with the ids where they could be read."""
+    """The query of a body. Raises Refusal, with the ids where they could be read."""
     fields = _object_of(body)
     kinds = [kind for kind in ID_KINDS if kind in fields]
     polled = _polled(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Polled()
@@ -153,7 +153,7 @@ def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def _check_media_types(accept: str, content_type: str) -> None:
-    # The page writes `application/json;`, with a semicolon that ends nothing: it is allowed, and so are blanks.
+    # The page writes `application/json;`: a semicolon at the end is allowed, and so are blanks.
     if _parts(accept) != ["application/json"]:
         raise Refusal(Code.BAD_HEADER, f"Accept: {accept}")
     if _parts(content_type) != ["application/json", "charset=utf-8"]:

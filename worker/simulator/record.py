@@ -2,9 +2,9 @@
 
 An arrival is the moment at which a request's line and headers have been read in full, before its body; a request that
 is cut earlier never arrived. The clock is read under the record's lock, so arrivals stand in the order of their times.
-Every request that names the account SID in its path counts, whatever becomes of it: one with a wrong signature, one
-that is refused, one whose body never comes. The limit is judged from arrival to arrival, per SID: in any window at most
-N, a window being half open, so that two arrivals exactly a window apart are in order.
+Every request with the account SID in its path counts: also one with a wrong signature, one that is refused, and one
+whose body never comes. The limit counts arrivals, per SID: at most N in any window. A window is
+half open: two arrivals exactly a window apart keep the limit.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import TextIO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """One request, and what became of it."""
+    """One request, and its outcome."""
 
     number: int
     """Counts all arrivals, from 1."""
@@ -28,7 +28,7 @@ class Arrival:
     monotonic: float
     """Seconds on the platform's monotonic clock."""
     wall: str
-    """ISO 8601, UTC. For people: nothing is judged by it."""
+    """ISO 8601, UTC. For people: no check uses it."""
     method: str
     spacing: float | None
     """Seconds since the SID's previous arrival."""
@@ -45,11 +45,11 @@ class Arrival:
     status_code: str | None = None
     """The error code that was answered."""
     answered: tuple[tuple[str, str], ...] = ()
-    """The items that were answered: id asked for, and `trafficSts`."""
-    told: tuple[tuple[str, str, str | None, str | None], ...] = ()
-    """The same items in full: id asked for, `trafficSts`, `oriAmount`, `remark`."""
+    """The items that were answered: id polled, and `trafficSts`."""
+    items: tuple[tuple[str, str, str | None, str | None], ...] = ()
+    """The same items in full: id polled, `trafficSts`, `oriAmount`, `remark`."""
     spoiled: tuple[tuple[str, str], ...] = ()
-    """What an item's fault befell in this answer: id asked for, and the fault's name."""
+    """The items that a fault changed in this answer: id polled, and the fault's name."""
     violations: tuple[str, ...] = ()
     """`limit`, `over_100_ids`, `doubled_ids`, `no_ids`."""
 
@@ -88,7 +88,7 @@ class Record:
         self._turns: Counter[str] = Counter()
 
     def arrive(self, sid: str, method: str = "POST") -> Arrival:
-        """A request for this SID arrives now."""
+        """Record that a request for this SID arrives now."""
         with self._lock:
             now = self._clock()
             recent = self._recent.setdefault(sid, deque(maxlen=self._allowed))
@@ -112,7 +112,7 @@ class Record:
             return arrival
 
     def close(self, closed: Arrival) -> None:
-        """What becomes of an arrival is decided: `closed` is the arrival with its last fields filled in."""
+        """Store what became of an arrival: `closed` is the arrival with its last fields filled in."""
         with self._lock:
             self._arrivals[closed.number - 1] = closed
             if self._lines:

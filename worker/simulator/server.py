@@ -1,6 +1,6 @@
-"""The simulated platform on a socket: one thread per connection, so that a slow answer holds up nobody else.
+"""The simulated platform on a socket: one thread per connection, so that a slow answer delays no other.
 
-An answer leaves at once, late, in drips, in part or not at all, as its manner says.
+An answer is sent at once, late, byte by byte, in part or not at all, by its `manner`.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.1
 class Simulator:
     """A running simulated platform: a context manager, or `start` and `stop`.
 
-    `on_callback` takes the callbacks that are due (see `worker.simulator.callbacks`). With a `clock` of your own
+    `on_callback` receives the callbacks that are due (see `worker.simulator.callbacks`). With a `clock` of your own
     (monotonic seconds) orders settle by that clock, and callbacks are pushed within a second of real time after it.
     """
 
@@ -48,7 +48,7 @@ class Simulator:
         self._resources = contextlib.ExitStack()
         self._lines: TextIO | None = None
         if config.record_path:
-            # For its owner alone: it names orders.
+            # For its owner only: it names orders.
             config.record_path.touch(0o600)
             self._lines = self._resources.enter_context(config.record_path.open("a", encoding="utf-8"))
         self.platform = Platform(config, on_callback=on_callback, clock=clock, wall_clock=wall_clock, lines=self._lines)
@@ -66,7 +66,7 @@ class Simulator:
         return f"http://{host!s}:{port}"
 
     def start(self) -> None:
-        """Listen and serve, in threads of its own. Raises OSError where the address cannot be had."""
+        """Listen and serve, in threads of its own. Raises OSError where the address cannot be used."""
         config = self.platform.config
         self._server = _Server((config.host, config.port), _handler_for(self.platform))
         self._threads = [
@@ -77,7 +77,7 @@ class Simulator:
             thread.start()
 
     def stop(self) -> None:
-        """Close every connection and end every thread; what the record holds stays readable."""
+        """Close every connection and end every thread; the record stays readable."""
         self.platform.stopping.set()
         self.platform.callbacks.stop()
         if self._server:
@@ -100,7 +100,7 @@ class _Server(ThreadingTCPServer):
     """A thread for each connection; all of them have ended when it is closed."""
 
     allow_reuse_address = True
-    # Several hundred accounts may connect in the same moment.
+    # Several hundred accounts may connect at the same moment.
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
@@ -122,11 +122,11 @@ class _Server(ThreadingTCPServer):
         """Wake every thread that reads from a caller."""
         with self._lock:
             for connection in self._connections:
-                with contextlib.suppress(OSError):  # the caller was faster
+                with contextlib.suppress(OSError):  # the caller has closed it already
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leave callers that went away in the middle unmentioned; anything else is a fault of ours and is shown."""
+        """Ignore callers that have gone; print any other error, which is a defect here."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -138,7 +138,7 @@ def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def serve(self) -> None:
-            """Called once the request's line and headers have been read in full."""
+            """Reply to a request whose line and headers have been read in full."""
             if self.path.startswith(PREFIX):
                 body = self._body(_LARGEST_CONTROL) or b""
                 client = str(self.client_address[0])
@@ -155,17 +155,17 @@ def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the record tells more."""
+            """Log nothing: the record holds more."""
 
         def _body(self, largest: int) -> bytes | None:
-            """The whole body, or None where it does not come whole or has no honest length."""
+            """The whole body, or None where it does not come whole or its length is wrong."""
             length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
             if length.isascii() and length.isdigit() and int(length) <= largest:
                 with contextlib.suppress(OSError):
                     body = self.rfile.read(int(length))
                     if len(body) == int(length):
                         return body
-            # What was not read would be taken for the next request.
+            # A rest that was not read would be taken for the next request.
             self.close_connection = True
             return None
 
@@ -173,17 +173,17 @@ def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
 
 
 def _send(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
-    """Send one reply in its manner. Waits end early once `stopping` is set; a caller that has gone is no error."""
+    """Send one reply. Waits end early once `stopping` is set; a caller that has gone is no error."""
     if stopping.wait(reply.wait_seconds) if reply.wait_seconds else stopping.is_set():
         handler.close_connection = True
         return
     try:
-        _send_in_its_manner(handler, reply, stopping)
+        _send_by_manner(handler, reply, stopping)
     except OSError:
         handler.close_connection = True
 
 
-def _send_in_its_manner(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
+def _send_by_manner(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
     head = _head(handler, reply)
     handler.close_connection = handler.close_connection or reply.manner != "whole"
     match reply.manner:
@@ -208,7 +208,7 @@ def _head(handler: BaseHTTPRequestHandler, reply: Reply) -> bytes:
     lines = [f"HTTP/1.1 {reply.status} {reasons.get(reply.status, 'Unknown')}"]
     headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", handler.date_time_string())]
     if 300 <= reply.status < 400:
-        # Back to the same address: a caller that follows it arrives a second time, which the record shows.
+        # To the same address: a caller that follows it arrives a second time, which the record shows.
         headers.append(("Location", handler.path))
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
@@ -229,6 +229,6 @@ def _wait_for_caller_to_go(connection: socket.socket, stopping: threading.Event)
 
 
 def _reset(connection: socket.socket) -> None:
-    """Let the close that follows be a reset (RST) and not a farewell (FIN): linger, for no time."""
+    """Close by a reset (RST) instead of a FIN: linger for no time."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

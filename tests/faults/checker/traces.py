@@ -47,7 +47,7 @@ def _by_query(order: Row, event: Row, query: Row | None, evidence: Evidence) -> 
         (status, amount, remark)
         for arrival in evidence.arrivals
         if set(arrival["ids"]) == polled
-        for one, status, amount, remark in arrival["told"]
+        for one, status, amount, remark in arrival["items"]
         if one in names
     ]
     if not any(_agrees(order, event, item) for item in answered):

@@ -71,13 +71,13 @@ def test_an_id_among_fields_is_never_broken(draw: Draw, value: str) -> None:
     assert sum(value in line for line in lines) == 1
 
 
-def test_notes_stand_below_their_row_where_the_terminal_is_too_narrow(draw: Draw) -> None:
+def test_long_texts_stand_below_their_row_where_the_terminal_is_too_narrow(draw: Draw) -> None:
     row = {"at": NOON, "kind": "settled", "said": f'{{"requestId":"{HEX}","customParm":"{HEX}","trafficSts":"1"}}'}
-    narrow = draw(row, notes=("said",))
+    narrow = draw(row, long_texts=("said",))
     assert max(map(len, narrow)) <= 80
     assert "said" not in narrow[0]
     assert sum(line.count(HEX) for line in narrow) == 2
-    wide = draw(row, notes=("said",), width=200)
+    wide = draw(row, long_texts=("said",), width=200)
     assert "said" in wide[0]
     assert any(line.startswith("2016-01-31") and line.endswith('"1"}') for line in wide)
 

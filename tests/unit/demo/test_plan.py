@@ -6,7 +6,7 @@ PACE = Pace(window=2.0)
 
 
 def plan_of(orders: int, *, run: str = "demo-1", seed: int = 1) -> Plan:
-    return make_plan(run=run, orders=orders, pace=PACE, seed=seed)
+    return make_plan(name=run, orders=orders, pace=PACE, seed=seed)
 
 
 @pytest.mark.parametrize("orders", [FEWEST_ORDERS, 120, 1000, MOST_ORDERS])

@@ -8,7 +8,7 @@ import pytest
 from worker.demo.control import PlatformRecord, Truth
 from worker.demo.progress import OrderLine
 from worker.demo.report import as_json, closing, verdict
-from worker.demo.summary import Finding, Summary, find, summarise
+from worker.demo.summary import Finding, Summary, compare, summarise
 from worker.domain.records.orders import Attention, OrderState, Source
 
 SETTLED = Truth(request_id="a", outcome="1", settled=True, amount="2.94", unknown=False, callback="lost")
@@ -57,7 +57,7 @@ RECORD = PlatformRecord(queries=(("a",),), violations=(), smallest_spacing=None,
     ],
 )
 def test_an_order_is_compared_with_its_truth(truth: Truth, here: OrderLine | None, finding: Finding) -> None:
-    assert find(truth, here) is finding
+    assert compare(truth, here) is finding
 
 
 def summary_of(

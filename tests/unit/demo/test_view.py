@@ -39,19 +39,19 @@ def shown(*moments: Moment, terminal: bool) -> str:
 def test_a_line_shows_states_budget_callbacks_and_the_last_answer() -> None:
     assert line_of(MOMENT) == (
         " 12 s  400 pending, 90 succeeded | queries: 1, next in 1.2 s at the earliest | callbacks: 2"
-        " | last answer: 100 asked, 88 settled, 11 pending, 1 absent"
+        " | last answer: 100 polled, 88 settled, 11 pending, 1 absent"
     )
 
 
 def test_a_query_under_way_is_shown_beside_the_answer_before_it() -> None:
     line = line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(IN_FLIGHT, ANSWERED))))
-    assert "asking now" in line
+    assert "a query is under way" in line
     assert "88 settled" in line
 
 
 def test_a_query_that_failed_is_shown_with_its_outcome() -> None:
     failed = replace(IN_FLIGHT, outcome="timeout")
-    assert "last answer: 100 asked, timeout" in line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(failed,))))
+    assert "last answer: 100 polled, timeout" in line_of(replace(MOMENT, progress=replace(PROGRESS, latest=(failed,))))
 
 
 def test_an_open_budget_and_one_that_has_not_begun_are_shown_differently() -> None:

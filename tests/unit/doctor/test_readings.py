@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.doctor.readings import begun, read_broker, resolve
+from worker.doctor.readings import read_broker, resolve, start_reading
 
 
 @pytest.fixture
@@ -18,15 +18,15 @@ def silent_port() -> Iterator[int]:
 
 
 def test_what_a_reading_returns_or_raises_is_passed_on() -> None:
-    assert begun(lambda: 5, seconds=10)() == 5
+    assert start_reading(lambda: 5, seconds=10)() == 5
     with pytest.raises(ZeroDivisionError):
-        begun(lambda: 1 // 0, seconds=10)()
+        start_reading(lambda: 1 // 0, seconds=10)()
 
 
 def test_a_reading_that_does_not_end_is_abandoned() -> None:
     never = threading.Event()
     with pytest.raises(TimeoutError, match=r"^no answer within 0\.05 s$"):
-        begun(never.wait, seconds=0.05)()
+        start_reading(never.wait, seconds=0.05)()
     never.set()
 
 
@@ -35,7 +35,7 @@ def test_a_readings_own_timeout_keeps_its_message() -> None:
         raise TimeoutError("the third server is slow")
 
     with pytest.raises(TimeoutError, match="the third server is slow"):
-        begun(read, seconds=10)()
+        start_reading(read, seconds=10)()
 
 
 @pytest.mark.parametrize("kind", ["redis", "amqp"])

@@ -23,7 +23,7 @@ def arrival(number: int, monotonic: float, *ids: str, said: str | None = None, *
         "id_kind": "requestId",
         "outcome": "answered",
         "answered": [[one, said] for one in ids] if said else [],
-        "told": [[one, said, "2.94", "成功"] for one in ids] if said else [],
+        "items": [[one, said, "2.94", "成功"] for one in ids] if said else [],
         "spoiled": [],
         **fields,
     }

@@ -1,4 +1,4 @@
-"""The play itself: orders are placed and enqueued, the worker does its work, and someone watches until all is done."""
+"""The run of the demo: orders are placed and enqueued, and their progress is shown until all is done."""
 
 import time
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from worker.demo.view import Moment, shown_on
 from worker.domain.records.orders import OrderState
 
 LIMIT_SECONDS = 83.0
-"""From the demo's begin. What follows - an orderly stop, the comparison - fits into the rest of 90 s."""
+"""From the demo's start. What follows (an orderly stop, the comparison) fits into the rest of 90 s."""
 
 _READ_SECONDS = 0.4
 
 
-class Play:
-    """Feeds the orders and watches them. `began` is the demo's begin on the monotonic clock."""
+class DemoRun:
+    """Places and enqueues the orders, and watches them. `began` is the demo's start on the monotonic clock."""
 
     def __init__(self, *, plan: Plan, stage: Stage, platform: PlatformControl, began: float) -> None:
         self._plan = plan
@@ -37,8 +37,8 @@ class Play:
         with shown_on(console) as show:
             while True:
                 for orders in next(lists, ()):
-                    self._hand_over(orders)
-                moment = self._look()
+                    self._place_and_enqueue(orders)
+                moment = self._read_moment()
                 show(moment)
                 if self._is_done(moment):
                     return True
@@ -63,16 +63,16 @@ class Play:
         self._database.close()
 
     def _lists_in_time(self) -> Iterator[list[tuple[PlannedOrder, ...]]]:
-        """At each call, the lists whose time has come since the call before."""
+        """At each call, the lists that became due since the last call."""
         start, lists = time.monotonic(), list(self._plan.lists)
-        handed = 0
-        while handed < len(lists):
+        enqueued = 0
+        while enqueued < len(lists):
             due = min(len(lists), int((time.monotonic() - start) / self._stage.pace.between_lists) + 1)
-            yield lists[handed:due]
-            handed = due
+            yield lists[enqueued:due]
+            enqueued = due
 
-    def _hand_over(self, orders: tuple[PlannedOrder, ...]) -> None:
-        """Place orders at the platform, and enqueue them by the task's name: nothing of ours is imported for that."""
+    def _place_and_enqueue(self, orders: tuple[PlannedOrder, ...]) -> None:
+        """By the task's name, as a billing system does: nothing of the worker is imported for that."""
         self._platform.place(orders)
         submissions = [order.submission(self._plan.account) for order in orders]
         self._stage.celery.send_task(
@@ -80,7 +80,7 @@ class Play:
         )
         self._placed += len(orders)
 
-    def _look(self) -> Moment:
+    def _read_moment(self) -> Moment:
         return Moment(
             seconds=time.monotonic() - self._began,
             orders=len(self._plan.orders),
