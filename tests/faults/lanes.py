@@ -55,7 +55,7 @@ class TestbedBroker:
     valkey: EmbeddedValkey | None = None
     """The server, to be killed, stopped and flushed; None where the broker is RabbitMQ."""
     rabbitmq: OwnRabbitmq | None = None
-    """Likewise."""
+    """The server, to be killed and stopped; None where the broker is Redis or Valkey."""
 
 
 def databases_there() -> dict[str, bool]:
