@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from worker.database.transactions import Database, retry_until
-from worker.domain.order_requests import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
 from worker.domain.records.orders import Order
 from worker.domain.submissions import read_items, read_reference, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
