@@ -79,6 +79,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, [_parameter(kinds, name) for name in names], indirect=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a broker which others may use, too: two at once would take each other's messages."""
+    for item in items:
+        if {"redis_url", "rabbitmq_url", "broker_kind"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.shared_broker)
+
+
 def _parameter(kinds: Kinds, name: str) -> object:
     variable = kinds[name]
     marks = [pytest.mark.service] if variable else []
