@@ -59,7 +59,7 @@ class Query:
 
     def is_past_age_limit(self, order: Order, rules: Rules) -> bool:
         """Whether it was sent when an order was past the age at which polling stops."""
-        return self.sent_at - order.submitted_at >= timedelta(seconds=rules.unresolved_after_seconds)
+        return self.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
 
     def event(self, before: Order, after: Order, kind: EventKind, now: datetime, detail: str) -> OrderEvent:
         """The record of what this query's end did to an order, beside what the platform said."""
