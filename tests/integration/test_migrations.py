@@ -238,6 +238,8 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "poll_schedules",
         "settlement_observations",
         "archived_orders",
+        "operator_acts",
+        "worker_processes",
     }
 
     upgrade(database_url)

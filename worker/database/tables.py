@@ -57,6 +57,9 @@ PENDING = sql("state = 'pending'")
 NOT_DONE = sql("state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')")
 NOT_PENDING = sql("state <> 'pending'")
 CHECKED = sql("check_requested_at IS NOT NULL")
+SETTLED = sql("settled_at IS NOT NULL")
+SHOWN = sql("attention IS NOT NULL")
+UNRESOLVED = sql("state = 'unresolved'")
 GROUPED = sql("suspect_group IS NOT NULL")
 NO_COUNT = "0"
 """A count in rows and archive records that are older than its column."""
@@ -105,6 +108,22 @@ class RechargeOrder(Base):
         Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
         # The billing system reads what has changed since it last read.
         Index("ix_recharge_orders_changed", "updated_at", postgresql_where=NOT_PENDING, sqlite_where=NOT_PENDING),
+        # What the command line finds and counts by.
+        Index("ix_recharge_orders_mobile", "mobile"),
+        Index("ix_recharge_orders_submitted", "submitted_at", "id"),
+        Index(
+            "ix_recharge_orders_settled",
+            *("settled_at", "account", "state", "settled_by"),
+            postgresql_where=SETTLED,
+            sqlite_where=SETTLED,
+        ),
+        Index("ix_recharge_orders_attention", "attention", "id", postgresql_where=SHOWN, sqlite_where=SHOWN),
+        Index(
+            "ix_recharge_orders_unresolved",
+            *("state", "account", "submitted_at"),
+            postgresql_where=UNRESOLVED,
+            sqlite_where=UNRESOLVED,
+        ),
         {**TABLE_OPTIONS, **OFTEN_VACUUMED},
     )
 
@@ -146,6 +165,10 @@ class RechargeOrder(Base):
     denials: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
     first_denied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     denial_mark: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    reopened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When an operator made it pending again; the age limit counts from then on."""
+    dismissed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When an operator last cleared its attention: it is not shown as overdue again."""
 
 
 class PlatformQuery(Base):
@@ -196,6 +219,8 @@ class OrderEventRow(Base):
     remark: Mapped[str | None] = mapped_column(LongText)
     ori_amount: Mapped[str | None] = mapped_column(LongText)
     detail: Mapped[str | None] = mapped_column(LongText)
+    actor: Mapped[str | None] = mapped_column(String(64))
+    """Who did it, where it was an operator."""
 
 
 class ArchivedOrder(Base):
@@ -205,6 +230,9 @@ class ArchivedOrder(Base):
     __table_args__ = (
         UniqueConstraint("request_id", "account"),
         UniqueConstraint("custom_parm", "account"),
+        Index("ix_archived_orders_mobile", "mobile"),
+        Index("ix_archived_orders_submitted", "submitted_at", "id"),
+        Index("ix_archived_orders_settled", "settled_at", "id"),
         TABLE_OPTIONS,
     )
 
@@ -219,6 +247,8 @@ class ArchivedOrder(Base):
     record: Mapped[str] = mapped_column(LongText)
     """JSON: its row of `recharge_orders` as `order`, its rows of `order_events` as `events`; amounts are decimal text,
     times ISO 8601 with an offset."""
+    mobile: Mapped[str | None] = mapped_column(String(11))
+    submitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class QueryBudget(Base):
@@ -282,6 +312,9 @@ class AccountStateRow(Base):
     outage_until: Mapped[int | None] = mapped_column(BigInt)
     answers_in_row: Mapped[int] = mapped_column(Integer, server_default=NO_COUNT)
     suspects_returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_by: Mapped[str | None] = mapped_column(String(64))
+    pause_reason: Mapped[str | None] = mapped_column(LongText)
 
 
 class PollScheduleRow(Base):
@@ -344,3 +377,37 @@ class UnmatchedCallback(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     payload: Mapped[str] = mapped_column(LongText)
     """JSON, as it came."""
+
+
+class OperatorAct(Base):
+    """Append only: what an operator did to an account, or to all of them. Acts on orders are events of the orders."""
+
+    __tablename__ = "operator_acts"
+    __table_args__ = (Index("ix_operator_acts_account", "account", "id"), TABLE_OPTIONS)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(String(64))
+    act: Mapped[str] = mapped_column(String(32))
+    account: Mapped[str | None] = mapped_column(String(64))
+    """Null: all accounts."""
+    reason: Mapped[str | None] = mapped_column(LongText)
+    detail: Mapped[str | None] = mapped_column(LongText)
+
+
+class WorkerProcess(Base):
+    """A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""
+
+    __tablename__ = "worker_processes"
+    __table_args__ = ({**TABLE_OPTIONS, **HALF_FULL},)
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    """Host, process id and start: another process never has it."""
+    host: Mapped[str] = mapped_column(String(128))
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_tick_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """By the database's clock; null before the first tick has ended."""
+    written_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    clock_offset_seconds: Mapped[float] = mapped_column(Double)
+    """The host's wall clock minus the database's."""

@@ -50,7 +50,7 @@ def restart_stepped_backoff(state: AccountState, now: datetime) -> AccountState:
 
 def waits(state: AccountState, now: datetime) -> bool:
     """Whether a grant would query nothing for the account: it is paused, or backs off."""
-    if state.paused_at is not None:
+    if state.is_paused(now):
         return True
     # The grant restarts a back-off that a stepped clock has extended.
     return state.is_backed_off(now) and restart_stepped_backoff(state, now) == state

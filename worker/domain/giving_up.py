@@ -35,8 +35,8 @@ def overdue_before(now: datetime, rules: Rules) -> datetime:
 def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
     """Show an overdue order to a person: it stays pending, since no answer has said anything of it."""
     unchanged = Change(before=order, after=order)
-    is_overdue = order.state is OrderState.PENDING and order.submitted_at < overdue_before(now, rules)
-    if not is_overdue or order.attention is not None:
+    is_overdue = order.state is OrderState.PENDING and order.age_limit_from < overdue_before(now, rules)
+    if not is_overdue or order.attention is not None or order.dismissed_at is not None:
         return unchanged
     after = replace(order, attention=Attention.TOO_OLD)
     event = OrderEvent(

@@ -101,4 +101,4 @@ def _may_be_queried(connection: Connection, state: AccountState, now: Reading) -
     restarted = restart_stepped_backoff(state, now.database)
     if restarted != state:
         save_state(connection, restarted)
-    return state.paused_at is None and not restarted.is_backed_off(now.database)
+    return not state.is_paused(now.database) and not restarted.is_backed_off(now.database)

@@ -164,7 +164,7 @@ def _delete(connection: Connection, table: Table, column: ColumnElement[Any], va
 
 
 def _archived(order: RowMapping, events: Iterable[Row], now: datetime) -> Row:
-    copied = ("id", "account", "request_id", "custom_parm", "state", "settled_at")
+    copied = ("id", "account", "request_id", "custom_parm", "mobile", "state", "submitted_at", "settled_at")
     record = {"order": dict(order), "events": list(events)}
     return {
         **{name: order[name] for name in copied},

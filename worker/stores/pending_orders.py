@@ -84,8 +84,10 @@ def read_dueness(
     rows = connection.execute(statement, {"now": now})
     return [
         (
-            AccountState(account=row[0], backoff_until=row[1], backoff_seconds=row[2], paused_at=row[3]),
-            row[4] is not None,
+            AccountState(
+                account=row[0], backoff_until=row[1], backoff_seconds=row[2], paused_at=row[3], paused_until=row[4]
+            ),
+            row[5] is not None,
         )
         for row in rows
     ]
@@ -107,7 +109,13 @@ def is_any_polled_alone(connection: Connection, account: str) -> bool:
 def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
     """The statement that reads these columns of the pending orders that were submitted before a time and are not
     flagged yet, the oldest first."""
-    overdue = (ORDERS.c.state == PENDING) & ORDERS.c.attention.is_(None) & (ORDERS.c.submitted_at < before)
+    overdue = (
+        (ORDERS.c.state == PENDING)
+        & ORDERS.c.attention.is_(None)
+        & (ORDERS.c.submitted_at < before)
+        & (ORDERS.c.reopened_at.is_(None) | (ORDERS.c.reopened_at < before))
+        & ORDERS.c.dismissed_at.is_(None)
+    )
     # By the index's own columns: PostgreSQL would not know that all these rows have the same `attention`, and sort.
     return select(*columns).where(overdue).order_by(ORDERS.c.attention, ORDERS.c.submitted_at).limit(most)
 
@@ -128,7 +136,13 @@ def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
     """Cached: to build the statement takes longer than to run it."""
     # Each part reads the first order of an index range; the first that is due ends the search.
     first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges))
-    known = (STATES.c.account, STATES.c.backoff_until, STATES.c.backoff_seconds, STATES.c.paused_at)
+    known = (
+        STATES.c.account,
+        STATES.c.backoff_until,
+        STATES.c.backoff_seconds,
+        STATES.c.paused_at,
+        STATES.c.paused_until,
+    )
     return select(*known, first_due.label("first_due"))
 
 

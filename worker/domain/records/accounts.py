@@ -26,7 +26,7 @@ class AccountState:
     configuration_refused: bool = False
     """The platform said -205: one order is queried every 15 windows until a success."""
     paused_at: datetime | None = None
-    """An operator's pause; only an operator ends it."""
+    """When an operator paused it; None while it is not paused."""
 
     echoes_custom_parm: bool = False
     """Answers to queries by customParm name their orders by it: batches by customParm are safe."""
@@ -74,6 +74,10 @@ class AccountState:
     """Answered queries in a row since the last such failure, counted while an outage is to be ended."""
     suspects_returned_at: datetime | None = None
     """When an outage's suspects were last returned to the batches."""
+    paused_until: datetime | None = None
+    """When the pause ends by itself; None: an operator ends it."""
+    paused_by: str | None = None
+    pause_reason: str | None = None
 
     def answered(self, kind: IdKind) -> int:
         """How many queries of an id kind were answered."""
@@ -92,6 +96,10 @@ class AccountState:
         # A time further ahead than the length of the wait means that a clock was set back since.
         is_time = retry_at is None or not now < retry_at <= now + rules.windows(ECHO_RETRY_WINDOWS)
         return self.echo_endings >= ENDINGS_BEFORE_RETRIES and is_time
+
+    def is_paused(self, now: datetime) -> bool:
+        """Whether an operator's pause holds."""
+        return self.paused_at is not None and (self.paused_until is None or self.paused_until > now)
 
     def is_backed_off(self, now: datetime) -> bool:
         """Whether the account backs off."""

@@ -29,6 +29,10 @@ class EventKind(StrEnum):
     CLEARED = "cleared"
     OVERDUE = "overdue"
     """Still pending long after the age limit, for whatever reason."""
+    REOPENED = "reopened"
+    """An operator made it pending again."""
+    DISMISSED = "dismissed"
+    """An operator cleared its attention."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +52,8 @@ class OrderEvent:
     ori_amount: str | None = None
     detail: str | None = None
     """Why, and what the platform said about this order in its own words."""
+    actor: str | None = None
+    """Who did it, where it was an operator."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -161,6 +161,15 @@ class Order:
     """When the query was sent whose answer was the first of them."""
     denial_mark: int = 0
     """The account's count of answers with a believed item at the last of them."""
+    reopened_at: datetime | None = None
+    """When an operator made it pending again. From then on it teaches nothing of when orders settle."""
+    dismissed_at: datetime | None = None
+    """When an operator last cleared its attention."""
+
+    @property
+    def age_limit_from(self) -> datetime:
+        """When the time began that the age limit counts: its submission, or when it was reopened."""
+        return self.reopened_at or self.submitted_at
 
     @property
     def key(self) -> OrderKey:

@@ -59,7 +59,7 @@ class Query:
 
     def is_past_age_limit(self, order: Order, rules: Rules) -> bool:
         """Whether it was sent when the order was past the age limit."""
-        return self.sent_at - order.submitted_at >= timedelta(seconds=rules.unresolved_after_seconds)
+        return self.sent_at - order.age_limit_from >= timedelta(seconds=rules.unresolved_after_seconds)
 
     def event(self, before: Order, after: Order, kind: EventKind, now: datetime, detail: str) -> OrderEvent:
         """The event for what this query's end changed of an order; `detail` says why."""

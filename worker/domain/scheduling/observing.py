@@ -16,7 +16,11 @@ from worker.domain.scheduling.learning import NEVER, Observations, Poll, cohort_
 
 def is_seen_from_the_start(order: Order, rules: Rules) -> bool:
     """Whether an order came in within its grace, or within a window where the grace is shorter."""
-    return order.created_at is not None and _came_in_young(order.submitted_at, order.created_at, rules)
+    return (
+        order.reopened_at is None
+        and order.created_at is not None
+        and _came_in_young(order.submitted_at, order.created_at, rules)
+    )
 
 
 def observe_arrivals(arrivals: Iterable[tuple[str, datetime]], now: datetime, rules: Rules) -> dict[str, Observations]:
@@ -47,6 +51,9 @@ def observe_polls(changes: Iterable[Change], sent_at: datetime, rules: Rules) ->
     observations = Observations()
     for change in changes:
         order = change.before
+        if order.reopened_at is not None:
+            # Its result was known once: it says nothing of when orders settle.
+            continue
         if order.queried_at is not None:
             last = _bin(order, order.queried_at, rules)
         elif is_seen_from_the_start(order, rules):
