@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import longer_window_remedy
-from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
 from worker.domain.budget import boot_clock_decides, is_longer
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ OneAccount = Annotated[
 ]
 
 
-def status(as_json: AsJson = False) -> None:
+def status(utc: InUtc = False, as_json: AsJson = False) -> None:
     """Show when the next query may be sent, which accounts wait and why, and how each one's last query ended.
 
     Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
     """
     from worker.cli.session import session
 
-    with session() as opened:
+    with session(utc=utc) as opened:
         state = _read_status(opened)
     if as_json:
         print_json(state)
@@ -141,7 +141,7 @@ def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]
 
 def _manner(account: Mapping[str, Any], now: datetime) -> str:
     if account["paused_at"] is not None:
-        return f"not: paused by an operator since {value_text(account['paused_at'])}"
+        return f"not: paused by an operator since {time_text(account['paused_at'])}"
     until = account["backoff_until"]
     manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
     if until is None or until <= now:

@@ -11,7 +11,7 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, amount_text, console, counted, print_fields, print_json, print_table
+from worker.cli.output import AsJson, InUtc, amount_text, console, counted, print_fields, print_json, print_table
 from worker.domain.field_rules import id_fault, order_id_fault
 from worker.domain.records.orders import Attention, OrderState
 
@@ -66,11 +66,12 @@ def orders(
     account: Accounts = None,
     limit: Limit = 20,
     summary: Summary = False,
+    utc: InUtc = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the newest orders, newest first; or count them, by account, state and attention.
 
-    Amounts are yuan (what the platform charged, or in parentheses what is expected), times are UTC.
+    Amounts are yuan (what the platform charged, or in parentheses what is expected).
     """
     from worker.cli.session import require_known, session
     from worker.stores.command_line_reads import count_orders, recent_orders
@@ -78,7 +79,7 @@ def orders(
     if summary and (state or attention):
         raise typer.BadParameter("--summary counts every state and attention; leave --state and --attention out")
     accounts = account or ()
-    with session() as opened:
+    with session(utc=utc) as opened:
         require_known(opened, accounts)
         with opened.database.read() as connection:
             if summary:
@@ -89,15 +90,15 @@ def orders(
                 _show_orders(found, as_json)
 
 
-def order(ref: Reference, account: Account = "default", as_json: AsJson = False) -> None:
+def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_json: AsJson = False) -> None:
     """Show one order: its row, everything that happened to it, and the queries that polled it.
 
-    Amounts are yuan, times are UTC.
+    Amounts are yuan.
     """
     from worker.cli.session import session
     from worker.stores.command_line_reads import events_of, queries_about
 
-    with session() as opened:
+    with session(utc=utc) as opened:
         found = _find_orders(opened, account, [ref])[ref]
         if isinstance(found, str):
             raise CommandError(found)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
 from worker.domain.records.candidates import Pick, Reason
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
@@ -22,7 +22,7 @@ Limit = Annotated[
 ]
 
 
-def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False) -> None:
+def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_json: AsJson = False) -> None:
     """Show the next query of each account as it would be chosen now, and why each order is in it. Changes nothing.
 
     What an order is worth is the delay that a look at it saves on the average.
@@ -31,7 +31,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
     from worker.operations.read_due_orders import read_plans
     from worker.runtime import rules_of
 
-    with session(needs_accounts=True) as opened:
+    with session(needs_accounts=True, utc=utc or as_json) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
         require_configured(settings, account or ())
         names = account or list(settings.accounts)
@@ -64,14 +64,14 @@ def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why nothing is asked now, and until when; None where nothing stands in the way."""
     if plan.state.paused_at is not None:
-        return f"paused by an operator since {value_text(plan.state.paused_at)}, until an operator ends it"
+        return f"paused by an operator since {time_text(plan.state.paused_at)}, until an operator ends it"
     if plan.slot_due_at is None:
         return "no worker has run on this database yet"
     until = max(backs_off_until or now, plan.slot_due_at)
     if until <= now:
         return None
     why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {value_text(until)}, {_duration((until - now).total_seconds())} more"
+    return f"{why} until {time_text(until)}, {_duration((until - now).total_seconds())} more"
 
 
 def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:

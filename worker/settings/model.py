@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     tick_seconds: Seconds = 1.0
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: LogFormat = Field(default="console", description="console or json")
+    timezone: ZoneName = Field(default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai")
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
@@ -162,6 +163,11 @@ class Settings(BaseSettings):
     def platform_zone(self) -> ZoneInfo:
         """The time zone of the signature's timestamp."""
         return ZoneInfo(self.platform_timezone)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which the command line shows times to people."""
+        return ZoneInfo(self.timezone)
 
     @property
     def accounts(self) -> Mapping[str, Credentials]:
