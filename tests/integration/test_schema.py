@@ -244,7 +244,7 @@ def test_due_orders_are_read_by_their_index(database: Database) -> None:
 def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Database, share_overdue: int) -> None:
     rules = Rules()
     old = NOON - timedelta(days=30)
-    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
+    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON, "submitted_at": old}
     pending = {"submitted_at": old if share_overdue else NOON}
     add(database, *(row(str(number), **(settled if number % 3 else pending)) for number in range(6000)))
     with database.write() as connection:
