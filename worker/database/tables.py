@@ -380,7 +380,8 @@ class UnmatchedCallback(Base):
 
 
 class OperatorAct(Base):
-    """Append only: what an operator did to an account, or to all of them. Acts on orders are events of the orders."""
+    """Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that
+    one transaction has changed, each of which has the act among its events as well."""
 
     __tablename__ = "operator_acts"
     __table_args__ = (Index("ix_operator_acts_account", "account", "id"), TABLE_OPTIONS)
@@ -393,6 +394,7 @@ class OperatorAct(Base):
     """Null: all accounts."""
     reason: Mapped[str | None] = mapped_column(LongText)
     detail: Mapped[str | None] = mapped_column(LongText)
+    """Which orders, by their names; until when an account is paused, or slots are held."""
 
 
 class WorkerProcess(Base):
