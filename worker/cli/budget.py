@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import longer_window_remedy
-from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
+from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
+from worker.cli.pauses import pause_in_words
 from worker.domain.budget import boot_clock_decides, is_longer
 
 if TYPE_CHECKING:
@@ -140,8 +141,9 @@ def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]
 
 
 def _manner(account: Mapping[str, Any], now: datetime) -> str:
-    if account["paused_at"] is not None:
-        return f"not: paused by an operator since {time_text(account['paused_at'])}"
+    paused = [account[name] for name in ("paused_at", "paused_until", "paused_by", "pause_reason")]
+    if paused[0] is not None and (paused[1] is None or paused[1] > now):
+        return f"not: {pause_in_words(*paused)}"
     until = account["backoff_until"]
     manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
     if until is None or until <= now:

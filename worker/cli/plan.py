@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
+from worker.cli.pauses import pause_in_words
 from worker.domain.records.candidates import Pick, Reason
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
@@ -47,12 +48,14 @@ def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_j
 def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
+    is_paused = state.is_paused(now)
     return {
         "account": state.account,
-        "paused_at": state.paused_at,
+        "paused_at": state.paused_at if is_paused else None,
+        "paused_until": state.paused_until if is_paused else None,
         "backs_off_until": until,
         "slot_due_at": plan.slot_due_at,
-        "may_query_now": not (state.paused_at or until or plan.slot_due_at is None or plan.slot_due_at > now),
+        "may_query_now": not (is_paused or until or plan.slot_due_at is None or plan.slot_due_at > now),
         "waits": _waits(plan, until, now),
         "work": None if choice is None else choice.work.value,
         "id_kind": None if choice is None else choice.id_kind.value,
@@ -63,8 +66,9 @@ def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -
 
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why nothing is asked now, and until when; None where nothing stands in the way."""
-    if plan.state.paused_at is not None:
-        return f"paused by an operator since {time_text(plan.state.paused_at)}, until an operator ends it"
+    state = plan.state
+    if state.paused_at is not None and state.is_paused(now):
+        return pause_in_words(state.paused_at, state.paused_until, state.paused_by, state.pause_reason)
     if plan.slot_due_at is None:
         return "no worker has run on this database yet"
     until = max(backs_off_until or now, plan.slot_due_at)

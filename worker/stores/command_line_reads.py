@@ -115,8 +115,9 @@ def slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
 
 def accounts(connection: Connection) -> list[Row]:
     """What is known of each account: back-off, pause, what was learned of its platform."""
-    names = ("backoff_until", "backoff_level", "paused_at", "configuration_refused")
-    columns = [STATES.c[name] for name in ("account", *names, "one_item_mode", "echoes_custom_parm")]
+    names = ("backoff_until", "backoff_level", "configuration_refused", "one_item_mode", "echoes_custom_parm")
+    pause = ("paused_at", "paused_until", "paused_by", "pause_reason")
+    columns = [STATES.c[name] for name in ("account", *names, *pause)]
     return _rows(connection, select(*columns).order_by(STATES.c.account))
 
 
