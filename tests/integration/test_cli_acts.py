@@ -2,6 +2,9 @@
 
 import getpass
 import json
+import os
+import pty
+import subprocess
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.archiving import add_newest, add_settled, archived_names, callback
-from tests.support.command_line import CommandLine
+from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import EVENTS, Workbench, answer_to, item
 from worker.database.tables import OperatorAct, SettlementObservation, table_of
 from worker.domain.records.orders import Attention, OrderState, Source
@@ -249,6 +252,29 @@ def test_what_a_filter_selects_is_counted_and_needs_a_yes_without_a_terminal(
     assert cli.json("reopen", "--unresolved", "--since", "1d", "--yes", *ANN) == {"reopened": 0, "rejected": []}
 
 
+@pytest.mark.slow
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("answer", "status", "state"), [("y", 0, "pending"), ("n", 1, "unresolved")])
+def test_at_a_terminal_a_person_is_asked(
+    cli: CommandLine, bench: Workbench, answer: str, status: int, state: str
+) -> None:
+    bench.add("1")
+    unresolve(bench, "1", timedelta(hours=1))
+    ours, theirs = pty.openpty()
+    command = [*PROGRAM, "reopen", "--unresolved", *ANN]
+    os.write(ours, f"{answer}\n".encode())
+    ended = subprocess.run(
+        command, env=environment(cli.settings), stdin=theirs, capture_output=True, text=True, timeout=60, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert ended.returncode == status, ended.stderr
+    assert "1 order is unresolved.\nReopen them all? [y/N]: " in ended.stderr
+    assert bench.order("1").state.value == state
+    assert ended.stdout == ("1 order is pending again.\n" if answer == "y" else "")
+    assert ("Error: nothing was changed" in ended.stderr) is (answer == "n")
+
+
 def test_what_was_changed_since_it_became_unresolved_counts_by_when_it_did(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     unresolve(bench, "1", timedelta(days=3))
@@ -399,7 +425,11 @@ def test_acts_are_listed_newest_first_with_the_names_of_the_orders(cli: CommandL
     shown = cli.run("acts").stdout
     assert shown.index("pause") < shown.index("2 orders: 1, 2")
     assert [act["act"] for act in cli.json("acts", "--limit", "1")] == ["pause"]
+    bench.run("UPDATE operator_acts SET account = 'other' WHERE act = 'pause'")
+    assert [act["act"] for act in cli.json("acts", "--account", "default")] == ["cancel"]
+    bench.run("UPDATE operator_acts SET account = NULL WHERE act = 'pause'")
     assert [act["act"] for act in cli.json("acts", "--account", "default")] == ["pause", "cancel"]
+    assert [act["act"] for act in cli.json("acts", "--account", "default", "--limit", "1")] == ["pause"]
     lines = cli.run("acts", "--csv").stdout.splitlines()
     assert lines[0] == "\ufeffid,at,actor,act,account,detail,reason"
     assert "'=bob" in lines[1]

@@ -92,5 +92,7 @@ def confirm(what: str, question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise CommandError("nobody can be asked without a terminal: add --yes, or --dry-run to see it only", status=2)
-    if not typer.confirm(question, err=True):
+    # Not by click, which writes a part of the question to standard output, where the data goes.
+    typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was changed")
