@@ -10,14 +10,17 @@ from typer.core import TyperCommand
 
 from worker.cli.account_acts import hold, pause, resume
 from worker.cli.acts import acts
-from worker.cli.budget import limit, status
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
+from worker.cli.health import health
+from worker.cli.limit import limit
 from worker.cli.maintenance import archive, doctor, migrate
+from worker.cli.order import order
 from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
-from worker.cli.orders import order, orders
+from worker.cli.orders import orders
 from worker.cli.plan import plan
 from worker.cli.run import run
+from worker.cli.status import status
 from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
@@ -131,7 +134,14 @@ _add(
     "reconciler archive --settled-before 2016-01-31T00:00:00+08:00 --limit 100000 --json",
 )
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
-_add(status, "reconciler status", "reconciler status --json")
+_add(
+    status,
+    "reconciler status",
+    "reconciler status --watch",
+    "reconciler status --check",
+    "reconciler status --json",
+)
+_add(health, "reconciler health")
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(

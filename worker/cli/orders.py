@@ -1,4 +1,4 @@
-"""`reconciler orders` and `order`: the orders there are, and what happened to one.
+"""`reconciler orders`: the orders there are, and how a person names one.
 
 A person names an order by request_id, by custom_parm, or by the row's id.
 """
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import one_line
-from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, InUtc, amount_text, console, print_fields, print_json, print_table
+from worker.cli.output import AsJson, InUtc, amount_text, console, print_json, print_table
 from worker.domain.field_rules import id_fault, order_id_fault
 from worker.domain.records.orders import Attention, OrderState
 
@@ -28,10 +27,6 @@ _COLUMNS = {
     100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
     150: ("id", "account", "order", "mobile", "state", "attention", "amount", "submitted_at", "queried_at"),
 }
-_EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
-_QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
-# What others have said, of any length.
-_NOTES = ("said", "outcome")
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
 
@@ -87,26 +82,6 @@ def orders(
                 reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
                 found = recent_orders(connection, limit=limit, accounts=accounts, states=state or (), attention=reasons)
                 _show_orders(found, as_json)
-
-
-def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_json: AsJson = False) -> None:
-    """Show one order: its row, everything that happened to it, and the queries that polled it.
-
-    Amounts are yuan.
-    """
-    from worker.cli.session import session
-    from worker.stores.command_line_reads import events_of, queries_about
-
-    with session(utc=utc) as opened:
-        found = find_orders(opened, account, [ref])[ref]
-        if isinstance(found, str):
-            raise CommandError(found)
-        with opened.database.snapshot() as connection:
-            events, queries = events_of(connection, found["id"]), queries_about(connection, found)
-    if as_json:
-        print_json({"order": found, "events": events, "queries": queries})
-    else:
-        _show_order(found, events, queries)
 
 
 def find_orders(opened: "Session", account: str, references: Sequence[str]) -> dict[str, Row | str]:
@@ -174,39 +149,3 @@ def _show_counts(counts: Sequence[Row], as_json: bool) -> None:
     else:
         print_table(console(), ("account", "state", "attention", "orders"), counts, ids=("account",))
         typer.echo(f"{total:,} orders.")
-
-
-def _show_order(row: Row, events: Sequence[Row], queries: Sequence[Row]) -> None:
-    out = console()
-    print_fields(out, row)
-    if row["archived_at"] is not None:
-        out.print("It is in the archive: it is restored when a task names it.")
-    for title, columns, rows in (
-        ("Events", _event_columns(events), [_event_row(event) for event in events]),
-        ("Queries that polled it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
-    ):
-        out.print()
-        if rows:
-            print_table(out, columns, rows, title=title, notes=_NOTES)
-        else:
-            out.print(f"{title}: none yet.")
-
-
-def _event_columns(events: Sequence[Row]) -> Sequence[str]:
-    # Few orders have been acted on by hand.
-    by = ("by",) if any(event["actor"] for event in events) else ()
-    return (*_EVENT_COLUMNS[:3], *by, *_EVENT_COLUMNS[3:])
-
-
-def _event_row(event: Row) -> dict[str, object]:
-    before, after = event["from_state"], event["to_state"]
-    said = [event[name] for name in ("traffic_sts", "ori_amount", "remark", "detail") if event[name] is not None]
-    change = f"{before} > {after}" if before != after and before is not None else None
-    return {**event, "by": event["actor"], "query": event["query_id"], "change": change, "said": " | ".join(said)}
-
-
-def _query_row(query: Row) -> dict[str, object]:
-    answer = [str(query[name]) for name in ("http_status", "status_code", "status_msg") if query[name] is not None]
-    how = f"{query['outcome']} ({' '.join(answer)})" if answer and query["outcome"] != "answered" else query["outcome"]
-    this_order = "left out" if query["absent"] else "was answered" if query["outcome"] == "answered" else None
-    return {**query, "outcome": how, "orders": query["order_count"], "this_order": this_order}

@@ -70,6 +70,16 @@ def amount_text(amount: Decimal) -> str:
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
+def duration_text(seconds: float) -> str:
+    """A duration to two digits or so, in the unit that a person would take."""
+    seconds = max(0.0, seconds)
+    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
+    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
+    count = seconds / length
+    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+    return f"{shown} {unit}{'' if shown == '1' else 's'}"
+
+
 def counted(count: int, word: str) -> str:
     """A number of things: `1 order`, `2,000 orders`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, time_text
+from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.records.candidates import Pick, Reason
 from worker.domain.records.orders import Order
@@ -75,7 +75,7 @@ def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str
     if until <= now:
         return None
     why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {time_text(until)}, {_duration((until - now).total_seconds())} more"
+    return f"{why} until {time_text(until)}, {duration_text((until - now).total_seconds())} more"
 
 
 def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
@@ -104,15 +104,15 @@ def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules
         case Reason.CHECKED:
             return "a check was asked for"
         case Reason.LONGEST_DUE:
-            return f"due for longest: {_duration((now - order.due_at).total_seconds())}"
+            return f"due for longest: {duration_text((now - order.due_at).total_seconds())}"
         case Reason.ALONE:
             return "its turn to be polled alone"
         case Reason.PRIORITY:
-            priority = f"worth {_duration(pick.priority)} of delay per look"
+            priority = f"worth {duration_text(pick.priority)} of delay per look"
             if order.queried_at is not None:
-                return f"looked at {_duration((now - order.queried_at).total_seconds())} ago: {priority}"
+                return f"looked at {duration_text((now - order.queried_at).total_seconds())} ago: {priority}"
             past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
-            return f"never looked at, {_duration(past)} past its grace: {priority}"
+            return f"never looked at, {duration_text(past)} past its grace: {priority}"
 
 
 def _show(response: Mapping[str, Any]) -> None:
@@ -135,18 +135,8 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
     return {
         "id": line["id"],
         "order": line["request_id"] or line["custom_parm"],
-        "age": _duration(line["age_seconds"]),
-        "last_poll": "never" if polled is None else f"{_duration(polled)} ago",
-        "priority": None if not priority else _duration(priority),
+        "age": duration_text(line["age_seconds"]),
+        "last_poll": "never" if polled is None else f"{duration_text(polled)} ago",
+        "priority": None if not priority else duration_text(priority),
         "reason": line["in_words"],
     }
-
-
-def _duration(seconds: float) -> str:
-    """A duration to two digits or so, in the unit that a person would take."""
-    seconds = max(0.0, seconds)
-    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
-    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
-    count = seconds / length
-    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-    return f"{shown} {unit}{'' if shown == '1' else 's'}"

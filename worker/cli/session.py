@@ -99,7 +99,9 @@ def require_known(opened: Session, accounts: Collection[str]) -> None:
 
 
 @contextmanager
-def session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator[Session]:
+def session(
+    *, needs_accounts: bool = False, utc: bool = False, answer_seconds: float = _ANSWER_SECONDS
+) -> Iterator[Session]:
     """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on, with `utc` in UTC.
 
     Raises SettingsError and CommandError.
@@ -108,7 +110,7 @@ def session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator[Sess
     show_times_in(UTC if utc else settings.zone)
     check_database(settings)
     with errors_in_one_line(settings):
-        database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+        database = Database(settings.database_dsn, answer_seconds=answer_seconds, pool_size=1)
         try:
             yield Session(settings=settings, database=database)
         finally:

@@ -31,6 +31,7 @@ COMMANDS = (
     "limit",
     "plan",
     "status",
+    "health",
     "doctor",
     "platform",
     "demo",
