@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -136,7 +136,8 @@ def _watch(opened: "Session") -> None:
     out = console()
     if not out.is_terminal:
         raise typer.BadParameter("--watch needs a terminal; `reconciler status` shows it once")
-    with Live(console=out, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+    # Ctrl-C is how it ends: nothing went wrong.
+    with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False, screen=True) as live:
         while True:
             live.update(Text.from_ansi(_drawn(opened)), refresh=True)
             time.sleep(_REFRESH_SECONDS)

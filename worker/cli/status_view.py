@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
@@ -28,6 +29,7 @@ _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
 _MOST_BATCHES = 5
+_LEVELS = {"critical": "bold red", "warning": "yellow"}
 _WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
 
 
@@ -116,7 +118,9 @@ def show(out: Console, response: Row) -> None:
     """Print it for people: what is wrong first, then everything."""
     now, found = response["now"], response["findings"]
     for finding in found:
-        out.print(f"{finding['level'].upper()}: {finding['in_words']}.", soft_wrap=True)
+        level = finding["level"]
+        # The words hold an account's name, which is never to be read as markup.
+        out.print(Text.assemble((level.upper(), _LEVELS[level]), f": {finding['in_words']}."), soft_wrap=True)
     if not found:
         out.print(_WELL)
     out.print()
@@ -130,7 +134,7 @@ def show(out: Console, response: Row) -> None:
     _table(out, "Orders", _ORDERS, [_orders_row(one, now) for one in accounts])
     _table(out, "Queries", _QUERIES, [_queries_row(one, now) for one in accounts], notes=("asks", "ended"))
     _table(out, "Settled", _SETTLED, [_settled_row(one) for one in accounts])
-    _table(out, "Needs a person (`reconciler orders --attention any`)", _PEOPLE, _people_rows(accounts))
+    _table(out, "Needs a person (`reconciler todo` lists them)", _PEOPLE, _people_rows(accounts))
     acts = [{**act, "by": act["actor"], "account": act["account"] or "all"} for act in response["acts"]]
     _table(out, "Last acts of operators", _ACTS, acts, notes=("reason",))
 
