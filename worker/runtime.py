@@ -9,6 +9,7 @@ from types import MappingProxyType
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import ANSWER_SECONDS, Database
+from worker.domain.monitoring import tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
@@ -18,12 +19,10 @@ from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.read_due_orders import read_resting
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
+from worker.operations.write_heartbeat import Heartbeat
 from worker.reconcile import Reconciler
 from worker.settings import Settings, load_settings
 from worker.ticks import Ticks
-
-_TICKS_MISSED = 10
-_SHORTEST_PATIENCE_SECONDS = 2.0
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -106,8 +105,9 @@ class Runtime:
             idle_accounts=partial(read_resting, self.database),
             each_tick=self._each_tick,
             period_seconds=settings.tick_seconds,
-            patience_seconds=max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * settings.tick_seconds),
+            patience_seconds=tick_patience(settings.tick_seconds),
         )
+        self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick)
 
     def _each_tick(self) -> None:
         self.intake.match_some_callbacks()
@@ -117,6 +117,7 @@ class Runtime:
     def close(self) -> None:
         """Wait for the passes that are under way, then close every connection."""
         self.ticks.close()
+        self._heartbeat.close()
         self.database.close()
 
 

@@ -8,6 +8,7 @@ itself.
 
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -69,6 +70,7 @@ class Ticks:
         self._lock = threading.Lock()
         self._ticked = threading.Event()
         self._closing = False
+        self._last_end: float | None = None
         self._alarm = Alarm(self._start, name="slots-alarm")
         self._watchdog = threading.Thread(target=self._watch, name="tick-watchdog", daemon=True)
         self._watchdog.start()
@@ -79,11 +81,17 @@ class Ticks:
         try:
             self._start_passes()
             self._each_tick()
+            self._last_end = time.monotonic()
         except Exception as error:
             kind = kind_of(error)
             if kind is None:
                 raise
             log.warning(f"a tick was cut short: {kind.words}", action=kind.action, error=first_words(error))
+
+    def seconds_since_tick(self) -> float | None:
+        """How long ago the last tick ended without an error; None where none has yet."""
+        last_end = self._last_end
+        return None if last_end is None else time.monotonic() - last_end
 
     def close(self) -> None:
         """Start no more passes, and wait for those under way: at most a deadline and its write-back."""

@@ -2,6 +2,10 @@
 
 The archive learns the phone number and the time of submission of its orders, from their records.
 
+On PostgreSQL the ids of orders get the collation "C". In the database's own one (most often a language's) ids that
+begin alike need not stand together in the index, so neither a range nor LIKE could use it for the start of an id. Only
+the indexes of the ids are built again, no table is written.
+
 On the way down the acts and the names are lost, which is refused while there are any: export them first
 (`reconciler acts --csv`), then delete them.
 """
@@ -112,16 +116,28 @@ def upgrade() -> None:
         op.create_index(
             name, table, columns, postgresql_where=condition, sqlite_where=condition, **_goes_on("if_not_exists")
         )
+    _set_collation_of_ids("C")
 
 
 def downgrade() -> None:
     _refuse_to_lose_acts()
+    _set_collation_of_ids("default")
     for name, (table, _, _) in reversed(_INDEXES.items()):
         op.drop_index(name, table, **_goes_on("if_exists"))
     for table in ("worker_processes", "operator_acts"):
         op.drop_table(table, **_goes_on("if_exists"))
     for table, column in reversed(_columns()):
         op.drop_column(table, column.name, **_goes_on("if_exists"))
+
+
+def _set_collation_of_ids(collation: str) -> None:
+    if op.get_context().dialect.name != "postgresql":
+        return
+    for table in ("recharge_orders", "archived_orders"):
+        op.execute(
+            f'ALTER TABLE {table} ALTER COLUMN request_id TYPE varchar(64) COLLATE "{collation}",'
+            f' ALTER COLUMN custom_parm TYPE varchar(64) COLLATE "{collation}"'
+        )
 
 
 def _refuse_to_lose_acts() -> None:

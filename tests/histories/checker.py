@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 _STATES = {"1": "succeeded", "-1": "failed"}
 _KEPT = ("state", "traffic_sts", "remark", "ori_amount", "settled_by", "settled_at")
-"""What never changes of an order that is final or cancelled."""
+"""What never changes of an order that is final or cancelled, unless an operator reopens it."""
 _NAMES = ("request_id", "custom_parm")
 _MOST_IDS = 100
 _DEADLINE_MS = 30_000
@@ -146,6 +146,7 @@ class Checker:
 
     def _check_final(self) -> None:
         news = []
+        self._forget_reopened()
         for row in self.orders:
             if row["id"] in self.kept:
                 before = self.kept[row["id"]]
@@ -160,6 +161,16 @@ class Checker:
         if settled:
             self._check_evidence(settled)
 
+    def _forget_reopened(self) -> None:
+        """Forget what was final of orders that an operator has reopened since: the history must name who did it."""
+        for row in self.orders:
+            before = self.kept.get(row["id"])
+            if before is not None and row["reopened_at"] != before["reopened_at"]:
+                of_order = rows_of(self.engine, f"SELECT * FROM order_events WHERE order_id = {row['id']}")
+                by = [event["actor"] for event in map(_plain, of_order) if event["at"] == row["reopened_at"]]
+                assert "ann" in by, f"S2: order {row['id']} was {before['state']}, and nobody reopened it"
+                del self.kept[row["id"]]
+
     def _check_truth(self, row: Row) -> None:
         order = next(order for order in self.platform.orders if row in self.of(order))
         # Of a failed order nothing is charged, whether the platform says so or leaves the amount out.
@@ -167,19 +178,28 @@ class Checker:
         said = (row["state"], float(row["ori_amount"] or 0))
         assert said == truth, f"S2: {order.account}:{order.request_id} is {truth} at the platform, and {said} here"
         differs = row["expected_amount"] is not None and float(row["expected_amount"]) != float(row["ori_amount"] or 0)
-        assert not (differs and row["state"] == "succeeded" and row["attention"] is None), "an amount differs unseen"
+        is_seen = row["state"] != "succeeded" or row["attention"] is not None or row["settled_by"] == "operator"
+        assert not differs or is_seen, "an amount differs unseen"
 
     def _check_evidence(self, settled: Sequence[Row]) -> None:
         ids = ",".join(str(row["id"]) for row in settled)
         events = rows_of(
             self.engine,
-            "SELECT e.order_id, e.source, e.detail, q.outcome, q.polled_ids FROM order_events e"
-            f" LEFT JOIN platform_queries q ON q.id = e.query_id WHERE e.kind = 'settled' AND e.order_id IN ({ids})",
+            "SELECT e.order_id, e.kind, e.source, e.actor, e.detail, q.outcome, q.polled_ids FROM order_events e"
+            " LEFT JOIN platform_queries q ON q.id = e.query_id"
+            f" WHERE e.kind IN ('settled', 'reopened') AND e.order_id IN ({ids}) ORDER BY e.id",
         )
         for row in settled:
-            own = [event for event in events if event["order_id"] == row["id"]]
+            own: list[Row] = []
+            for event in events:
+                if event["order_id"] == row["id"]:
+                    # What was said before an operator reopened it is no evidence of what it is now.
+                    own = [] if event["kind"] == "reopened" else [*own, event]
             assert [event["source"] for event in own] == [row["settled_by"]], f"S5: {row['id']} was settled by {own}"
             event = own[0]
+            if row["settled_by"] == "operator":
+                assert event["actor"] == "ann", f"S5: {row['id']} was settled by nobody"
+                continue
             words = json.loads(event["detail"][event["detail"].index("{") :])
             if row["settled_by"] == "callback":
                 assert words in self.callbacks, f"S5: no callback said {words}"

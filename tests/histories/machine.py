@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar, TypeVar
 
@@ -14,20 +15,26 @@ from tests.histories.hosts import Exchange, Host, Kinds, slots_of
 from tests.histories.platform import APP_IDS, FAULTS, HONEST, LIES, SILENCES, Item, Mood, Platform, PlatformOrder
 from tests.histories.tail import run_tail
 from tests.histories.world import BootClock, Death, Doom, Moment, VirtualDatabase, World
+from worker.domain import operator_acts as acts
+from worker.domain.field_rules import read_amount
+from worker.domain.records.acts import ActKind
+from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.operations.act_by_hand import Decide, Operator, act_on_orders, hold_slots, pause_account, resume_account
 from worker.operations.archive import move_settled, restore_all
 from worker.operations.learn import Learning, forget_schedules
 
 Result = TypeVar("Result")
 
+ANN = Operator(name="ann", reason="a random history")
 OF_AN_ACCOUNT = 6
 FLOOD = 110
 """More than a query may hold."""
 _TABLES = (
     *("recharge_orders", "platform_queries", "order_events", "query_budgets", "account_states"),
     *("rejected_orders", "unmatched_callbacks", "poll_schedules", "settlement_observations"),
-    "archived_orders",
+    *("archived_orders", "operator_acts"),
 )
 
 names = st.sampled_from(["request_id", "request_id", "custom_parm", "both"])
@@ -171,6 +178,7 @@ class Histories(RuleBasedStateMachine):
         for host in self.hosts:
             host.maintenance.prepare(slots_of(self.durations))
         self.is_sound = True
+        self.held_until_ms = 0
         # What was chosen comes in while the slots' first reservation passes.
         listed = self.platform.orders[-FLOOD:] if answers == "a flood" else [self.platform.orders[n] for n in first]
         self._enqueue(listed, [self._submission(order, by, True, 600.0) for order in listed], None, 0)
@@ -283,6 +291,48 @@ class Histories(RuleBasedStateMachine):
     def _is_archived(self, order: PlatformOrder) -> bool:
         return any(row["id"] in self.checker.archived for row in self.checker.of(order))
 
+    # --------------------------------------------------------------------------------------------- what operators do
+
+    @rule(
+        number=orders,
+        kind=st.sampled_from([ActKind.RESOLVE, ActKind.REOPEN, ActKind.CANCEL, ActKind.DISMISS, ActKind.CHECK]),
+        force=st.booleans(),
+        doom=dooms,
+        host=hosts,
+    )
+    def act_by_hand(self, number: int, kind: ActKind, force: bool, doom: Doom | None, host: int) -> None:
+        """An operator acts on an order; one that is resolved has ended at the platform, as the operator found out."""
+        order = self.platform.orders[number]
+        ids = [row["id"] for row in self.checker.of(order)]
+        if kind is ActKind.RESOLVE:
+            order.finish(succeeds=force)
+        state = OrderState.SUCCEEDED if order.traffic_sts == "1" else OrderState.FAILED
+        decisions: dict[ActKind, Decide] = {
+            ActKind.RESOLVE: partial(acts.resolve, state=state, amount=read_amount(order.amount)),
+            ActKind.REOPEN: partial(acts.reopen, force=force),
+            ActKind.CANCEL: acts.cancel,
+            ActKind.DISMISS: acts.dismiss,
+            ActKind.CHECK: acts.check,
+        }
+        decide = decisions[kind]
+        self._deliver(host, doom, lambda _: list(act_on_orders(self.database, ANN, kind, ids, decide)))
+
+    @rule(seconds=waits, resumes=st.booleans(), doom=dooms, host=hosts)
+    def pause(self, seconds: float, resumes: bool, doom: Doom | None, host: int) -> None:
+        """An operator pauses an account for a while, or resumes it."""
+        if resumes:
+            self._deliver(host, doom, lambda _: resume_account(self.database, ANN, "a"))
+        else:
+            lasts = timedelta(seconds=seconds)
+            self._deliver(host, doom, lambda _: pause_account(self.database, ANN, "a", lasts))
+
+    @rule(doom=dooms, host=hosts)
+    def hold_queries(self, doom: Doom | None, host: int) -> None:
+        """An operator holds every slot."""
+        sids = {slot.account_sid for slot in slots_of(self.durations)}
+        self._deliver(host, doom, lambda at: hold_slots(self.database, at.clock, at.rules, ANN, sids))
+        self.held_until_ms = self.world.ms + round(1000 * self.durations.reservation_seconds)
+
     # ----------------------------------------------------------------------------------------- what the platform does
 
     @rule(chosen=st.lists(orders, min_size=1, max_size=5), succeeds=st.booleans())
@@ -393,7 +443,9 @@ class Histories(RuleBasedStateMachine):
 
     def _grant(self, host: int, slot: int, doom: Doom | None) -> Exchange | None:
         at, choice = self._host(host), slots_of(self.durations)
-        return self._mortal(at, doom, lambda: at.begin(choice[slot % len(choice)]))
+        exchange = self._mortal(at, doom, lambda: at.begin(choice[slot % len(choice)]))
+        assert exchange is None or self.world.ms >= self.held_until_ms, "S1: a query was granted while all were held"
+        return exchange
 
     def _write_back(self, exchange: Exchange, doom: Doom | None) -> None:
         exchange.host.exchanges.remove(exchange)

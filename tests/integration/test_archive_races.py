@@ -5,7 +5,6 @@ A known order stays known, is in one table with all its events, and is settled o
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -15,6 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy import event
 
 from tests.support.archiving import ARCHIVED, MOBILE, add_settled, archived_names, callback, order_of, standing
+from tests.support.racing import READ_SECONDS, Operation, Race
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.database.migrations import downgrade
@@ -23,70 +23,6 @@ from worker.operations.archive import move_settled, restore_all
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
 
 DUPLICATE = {"accepted": 0, "duplicates": 1, "rejected": []}
-_LOCK_WAITS = {
-    "postgresql": "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'",
-    "mysql": "SELECT count(*) FROM information_schema.processlist p LEFT JOIN information_schema.innodb_trx t"
-    " ON p.id = t.trx_mysql_thread_id"
-    " WHERE p.db = database() AND (t.trx_state = 'LOCK WAIT' OR p.state = 'Waiting for table metadata lock')",
-}
-# MariaDB returns its previous result to a read within 0.1 s.
-_READ_SECONDS = 0.15
-
-Operation = Callable[[Workbench], Any]
-
-
-@dataclass
-class Race:
-    """Three processes on one database, and an observer."""
-
-    one: Workbench
-    other: Workbench
-    third: Workbench
-    observer: Workbench
-
-    def run(
-        self, first: Operation, number: int, second: Operation, later: tuple[int, Operation] | None = None
-    ) -> tuple[Any, Any] | None:
-        """Run the first operation; before its statement or commit of this number, the second until it ends or waits.
-
-        `later` is a third operation, and the number of the first one's statement before which it runs. Returns the
-        answers of the first two; None where the first has fewer statements.
-        """
-        seen = count(1)
-        operations = {number: (second, self.other)}
-        if later:
-            operations[later[0]] = (later[1], self.third)
-        futures: list[Future[Any]] = []
-
-        def step(*_: object) -> None:
-            operation, bench = operations.get(next(seen), (None, self.other))
-            if operation:
-                futures.append(threads.submit(operation, bench))
-                eventually(
-                    lambda: all(future.done() for future in futures) or self.waits(),
-                    "the other operations end, or wait for the first",
-                    every=_READ_SECONDS,
-                )
-
-        engine = self.one.database.engine
-        names = ("before_cursor_execute", "commit")
-        with ThreadPoolExecutor(2) as threads:
-            for name in names:
-                event.listen(engine, name, step)
-            try:
-                answer = first(self.one)
-            finally:
-                for name in names:
-                    event.remove(engine, name, step)
-            answers = [future.result() for future in futures]
-        return (answer, answers[0]) if len(answers) == len(operations) else None
-
-    def waits(self) -> bool:
-        """Whether any session waits for another one's lock."""
-        with self.observer.database.read() as connection:
-            statement = _LOCK_WAITS[self.observer.database.kind]
-            return bool(connection.exec_driver_sql(statement).scalar_one())
 
 
 @pytest.fixture
@@ -262,7 +198,7 @@ def test_a_downgrade_waits_for_the_archive_and_then_refuses(race: Race, migrated
 
         def step(_: object) -> None:
             futures.append(threads.submit(downgrade, migrated_database_url, "0003"))
-            eventually(lambda: futures[0].done() or race.waits(), "the downgrade waits", every=_READ_SECONDS)
+            eventually(lambda: futures[0].done() or race.waits(), "the downgrade waits", every=READ_SECONDS)
 
         event.listen(race.one.database.engine, "commit", step, once=True)
         assert sum(move_settled(race.one.database, before)) == 1

@@ -88,7 +88,7 @@ def test_an_account_that_may_not_be_queried_now_is_shown_with_the_time_until_the
     assert plan["backs_off_until"] is not None
     assert [order["request_id"] for order in plan["orders"]] == ["a"]
     bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
-    said = "default: not now: paused by an operator since 2016-01-31 10:00:00Z, until an operator ends it."
+    said = "default: not now: paused by an operator since 2016-01-31 18:00:00+08, until an operator ends it."
     assert said in cli.run("plan").stdout
 
 

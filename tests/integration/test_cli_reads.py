@@ -93,6 +93,16 @@ def test_a_longer_id_has_a_line_of_its_own_at_80_columns(
     assert HEX * 2 in [line.strip() for line in cli.run(*command, width=80).stdout.splitlines()]
 
 
+def test_people_see_times_in_the_zone_of_the_settings_and_json_has_utc(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.run("UPDATE recharge_orders SET submitted_at = '2016-01-31 10:00:00'")
+    assert "2016-01-31 18:00:00+08" in cli.run("orders").stdout
+    assert "2016-01-31 10:00:00Z" in cli.run("orders", "--utc").stdout
+    elsewhere = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": "Asia/Kolkata"})
+    assert "2016-01-31 15:30:00+0530" in elsewhere.run("order", "1").stdout
+    assert elsewhere.json("orders")[0]["submitted_at"] == "2016-01-31T10:00:00+00:00"
+
+
 def test_without_orders_the_list_says_so(cli: CommandLine) -> None:
     assert cli.run("orders").stdout == "No such orders.\n"
     assert cli.run("orders", "--summary").stdout == "No orders.\n"
@@ -233,7 +243,7 @@ def test_the_status_shows_which_account_waits_and_why(cli: CommandLine, bench: W
     bench.write_back.failed(bench.take(), Unreachable("no route"))
     assert "backs off: " in cli.run("status").stdout
     bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
-    assert "paused by an operator since 2016-01-31 10:00:00Z" in cli.run("status").stdout
+    assert "paused by an operator since 2016-01-31 18:00:00+08" in cli.run("status").stdout
 
 
 def test_before_the_first_start_the_status_says_what_to_do(cli: CommandLine) -> None:

@@ -26,8 +26,11 @@ from tests.support.processes import Program
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
+from worker.domain import operator_acts
+from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Submission
 from worker.domain.submissions import read_order
+from worker.operations.act_by_hand import Operator, act_on_orders
 from worker.operations.archive import move_settled
 from worker.operations.cancel_and_check import cancel
 
@@ -126,7 +129,9 @@ def fill(bench: Workbench) -> None:
     kept = {"requestId": "too-early", "trafficSts": "0"}
     bench.intake.record_callbacks([{"requestId": "2016010000000220", "trafficSts": "9"}, kept])
     assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) == 1
-    bench.intake.cancel_orders([{"request_id": "2016010000000219"}])
+    ids = [bench.order("2016010000000219").id]
+    for _ in act_on_orders(bench.database, Operator(name="ann"), ActKind.CANCEL, ids, operator_acts.cancel):
+        pass
 
 
 def test_the_sql_runs_as_printed_and_shows_what_the_text_says(bench: Workbench) -> None:

@@ -18,7 +18,8 @@ from worker.domain.giving_up import overdue_before
 from worker.domain.index_ranges import first_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
-from worker.domain.records.orders import Lane, OrderKey, OrderState
+from worker.domain.records.order_changes import EventKind, OrderEvent
+from worker.domain.records.orders import Lane, OrderKey, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
@@ -26,7 +27,8 @@ from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores.pending_orders import overdue_orders, read_candidates
-from worker.stores.recharge_orders import find_ids
+from worker.stores.recharge_orders import add_events, find_ids
+from worker.stores.recorded_acts import unresolved_since
 
 ORDERS = table_of(RechargeOrder)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -244,7 +246,7 @@ def test_due_orders_are_read_by_their_index(database: Database) -> None:
 def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Database, share_overdue: int) -> None:
     rules = Rules()
     old = NOON - timedelta(days=30)
-    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
+    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON, "submitted_at": old}
     pending = {"submitted_at": old if share_overdue else NOON}
     add(database, *(row(str(number), **(settled if number % 3 else pending)) for number in range(6000)))
     with database.write() as connection:
@@ -258,6 +260,28 @@ def test_overdue_orders_are_read_by_their_index_and_not_sorted(database: Databas
     assert "ix_recharge_orders_overdue" in steps
     for sorting in ("Sort", "TEMP B-TREE", "filesort"):
         assert sorting not in steps, steps
+
+
+def test_unresolved_orders_are_found_by_indexes_alone(database: Database) -> None:
+    settled = {"state": OrderState.SUCCEEDED, "settled_at": NOON}
+    unresolved = {"state": OrderState.UNRESOLVED}
+    add(database, *(row(str(number), **(settled if number % 50 else unresolved)) for number in range(5000)))
+    with database.write() as connection:
+        ids = connection.scalars(select(ORDERS.c.id).order_by(ORDERS.c.id)).all()
+        events = [OrderEvent(order_id=one, at=NOON, kind=EventKind.GAVE_UP, source=Source.QUERY) for one in ids]
+        add_events(connection, events)
+    with database.write() as connection:
+        connection.execute(text(ANALYZE[database.kind])).close()
+
+    def read(connection: Connection) -> None:
+        assert len(unresolved_since(connection, NOON, ["default", "other"])) == 100
+        assert unresolved_since(connection, NOON + timedelta(seconds=1), ["default"]) == []
+
+    steps = steps_of(database, read)
+    assert "ix_order_events_order_id" in steps
+    for table in ("recharge_orders", "order_events"):
+        for whole in (f"Seq Scan on {table}", f"SCAN {table}", f"{table} ALL"):
+            assert whole not in steps, steps
 
 
 @pytest.mark.databases("postgresql")

@@ -91,6 +91,10 @@ def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
         "tick_seconds": 1.0,
         "log_level": "INFO",
         "log_format": "console",
+        "timezone": "Asia/Shanghai",
+        "check_tick_seconds": 30.0,
+        "check_backlog_windows": 60,
+        "check_attention_orders": 1,
     }
 
 

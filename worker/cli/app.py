@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from worker.cli.budget import limit, status
+from worker.cli.account_acts import hold, pause, resume
+from worker.cli.acts import acts
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
+from worker.cli.health import health
+from worker.cli.limit import limit
 from worker.cli.maintenance import archive, doctor, migrate
-from worker.cli.orders import check, order, orders
+from worker.cli.order import order
+from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
+from worker.cli.orders import orders
 from worker.cli.plan import plan
 from worker.cli.run import run
+from worker.cli.status import status
 from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
@@ -103,12 +109,39 @@ _add(
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")
 _add(check, "reconciler check 2016010000000219 2016010000000220", "reconciler check id:42 --json")
 _add(
+    resolve,
+    'reconciler resolve A-1001 --state succeeded --amount 2.94 --reason "statement of May"',
+    'reconciler resolve id:42 --state failed --reason "ticket 77" --by ann',
+)
+_add(
+    reopen,
+    'reconciler reopen A-1001 --reason "ticket 77"',
+    'reconciler reopen --unresolved --since 2d --reason "the platform was down" --dry-run',
+)
+_add(cancel, "reconciler cancel A-1001", 'reconciler cancel id:42 id:43 --reason "refunded by hand" --json')
+_add(dismiss, "reconciler dismiss A-1001", 'reconciler dismiss A-1001 --account shop --reason "ticket 77"')
+_add(
+    pause,
+    'reconciler pause default --for 2h --reason "the platform is being moved"',
+    'reconciler pause shop --reason "ticket 77" --by ann',
+)
+_add(resume, "reconciler resume default", "reconciler resume shop --json")
+_add(hold, 'reconciler hold --reason "failover at 14:05"', "reconciler hold --dry-run")
+_add(acts, "reconciler acts", "reconciler acts --account shop --limit 500 --csv > acts.csv", "reconciler acts --json")
+_add(
     archive,
     "reconciler archive --settled-before 90d",
     "reconciler archive --settled-before 2016-01-31T00:00:00+08:00 --limit 100000 --json",
 )
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
-_add(status, "reconciler status", "reconciler status --json")
+_add(
+    status,
+    "reconciler status",
+    "reconciler status --watch",
+    "reconciler status --check",
+    "reconciler status --json",
+)
+_add(health, "reconciler health")
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(

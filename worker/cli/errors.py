@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Any
 
 import typer
@@ -39,7 +40,9 @@ class OneLineGroup(TyperGroup):
         """Run a command and exit with its status."""
         try:
             # Not standalone: usage errors come as exceptions, instead of as a panel of several lines.
-            status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            run = super().main
+            # In a context of its own: what one command sets, its time zone, is not there for the next in this process.
+            status = copy_context().run(run, args, prog_name, complete_var, False, windows_expand_args, **extra)
         except KeyboardInterrupt:
             status = EXIT_INTERRUPTED
         except Exception as error:

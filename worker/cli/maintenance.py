@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from worker.cli.output import AsJson, console, counted, print_json, progress, value_text
+from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
 
 if TYPE_CHECKING:
     from worker.doctor import Check
@@ -119,7 +119,11 @@ def doctor_summary(checks: Sequence["Check"]) -> str:
 
 
 def archive(
-    settled_before: SettledBefore = None, limit: Limit = None, restore: Restore = False, as_json: AsJson = False
+    settled_before: SettledBefore = None,
+    limit: Limit = None,
+    restore: Restore = False,
+    utc: InUtc = False,
+    as_json: AsJson = False,
 ) -> None:
     """Move settled orders out of recharge_orders, with their events, into archived_orders.
 
@@ -134,7 +138,7 @@ def archive(
     if (settled_before is None) != restore:
         raise typer.BadParameter("give either --settled-before or --restore")
     started = time.monotonic()
-    with session() as opened:
+    with session(utc=utc) as opened:
         before = None
         if settled_before is None:
             moved = _count(restore_all(opened.database, limit), "restored")
@@ -147,7 +151,7 @@ def archive(
         counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
         print_json({**counts, "settled_before": before, "seconds": round(seconds, 3)})
         return
-    what = "restored from" if before is None else f"settled before {value_text(before)} moved to"
+    what = "restored from" if before is None else f"settled before {time_text(before)} moved to"
     typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 

@@ -1,4 +1,4 @@
-"""`reconciler orders`, `order` and `check`: the orders there are, what happened to one, and which are polled next.
+"""`reconciler orders`: the orders there are, and how a person names one.
 
 A person names an order by request_id, by custom_parm, or by the row's id.
 """
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import one_line
-from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, amount_text, console, counted, print_fields, print_json, print_table
+from worker.cli.output import AsJson, InUtc, amount_text, console, print_json, print_table
 from worker.domain.field_rules import id_fault, order_id_fault
 from worker.domain.records.orders import Attention, OrderState
 
@@ -28,13 +27,8 @@ _COLUMNS = {
     100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
     150: ("id", "account", "order", "mobile", "state", "attention", "amount", "submitted_at", "queried_at"),
 }
-_EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
-_QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
-# Texts of others, of any length.
-_LONG_TEXTS = ("said", "outcome")
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
-_CHECKED_AT_ONCE = 500
-_REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
+REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
 
 
 def _read_attention(value: str | None) -> str | None:
@@ -56,8 +50,8 @@ Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only orde
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many orders to show at most.")]
 Summary = Annotated[bool, typer.Option("--summary", help="Count the orders instead; reads the whole table.")]
 Account = Annotated[str, typer.Option(help="The account that the orders belong to.")]
-Reference = Annotated[str, typer.Argument(metavar="REF", help=_REF_HELP)]
-References = Annotated[list[str], typer.Argument(metavar="REF...", help=_REF_HELP)]
+Reference = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
+References = Annotated[list[str], typer.Argument(metavar="REF...", help=REF_HELP)]
 
 
 def orders(
@@ -66,11 +60,12 @@ def orders(
     account: Accounts = None,
     limit: Limit = 20,
     summary: Summary = False,
+    utc: InUtc = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the newest orders, newest first; or count them, by account, state and attention.
 
-    Amounts are yuan (what the platform charged, or in parentheses what is expected), times are UTC.
+    Amounts are yuan (what the platform charged, or in parentheses what is expected).
     """
     from worker.cli.session import require_known, session
     from worker.stores.command_line_reads import count_orders, recent_orders
@@ -78,7 +73,7 @@ def orders(
     if summary and (state or attention):
         raise typer.BadParameter("--summary counts every state and attention; leave --state and --attention out")
     accounts = account or ()
-    with session() as opened:
+    with session(utc=utc) as opened:
         require_known(opened, accounts)
         with opened.database.read() as connection:
             if summary:
@@ -89,60 +84,7 @@ def orders(
                 _print_orders(found, as_json)
 
 
-def order(ref: Reference, account: Account = "default", as_json: AsJson = False) -> None:
-    """Show one order: its row, everything that happened to it, and the queries that polled it.
-
-    Amounts are yuan, times are UTC.
-    """
-    from worker.cli.session import session
-    from worker.stores.command_line_reads import events_of, queries_about
-
-    with session() as opened:
-        found = _find_orders(opened, account, [ref])[ref]
-        if isinstance(found, str):
-            raise CommandError(found)
-        with opened.database.snapshot() as connection:
-            events, queries = events_of(connection, found["id"]), queries_about(connection, found)
-    if as_json:
-        print_json({"order": found, "events": events, "queries": queries})
-    else:
-        _print_order(found, events, queries)
-
-
-def check(refs: References, account: Account = "default", as_json: AsJson = False) -> None:
-    """Poll these orders next, within the same budget; what is not pending is refused.
-
-    Exit status 1 when one was refused.
-    """
-    from worker.cli.session import session
-    from worker.intake import Intake
-    from worker.runtime import app_ids_of, rules_of
-
-    refused: list[dict[str, Any]] = []
-    queued = 0
-    with session(needs_accounts=True) as opened:
-        intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
-        for start in range(0, len(refs), _CHECKED_AT_ONCE):
-            found = _find_orders(opened, account, refs[start : start + _CHECKED_AT_ONCE])
-            # By the row: an order that is named by both its ids is polled once.
-            known = {row["id"]: (ref, row) for ref, row in found.items() if not isinstance(row, str)}
-            refused.extend({"ref": ref, "errors": [why]} for ref, why in found.items() if isinstance(why, str))
-            if known:
-                named = [_reference(row) for _, row in known.values()]
-                answer: Any = intake.check_orders(named, source="reconciler check")
-                queued += answer["queued"]
-                known_refs = [ref for ref, _ in known.values()]
-                refused.extend({"ref": known_refs[one["index"]], "errors": one["errors"]} for one in answer["rejected"])
-    if as_json:
-        print_json({"queued": queued, "rejected": refused})
-    else:
-        for one in refused:
-            typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
-        typer.echo(f"{counted(queued, 'order')} will be polled next.")
-    raise typer.Exit(1 if refused else 0)
-
-
-def _find_orders(opened: "Session", account: str, references: Sequence[str]) -> dict[str, Row | str]:
+def find_orders(opened: "Session", account: str, references: Sequence[str]) -> dict[str, Row | str]:
     """For each reference the order that it names; or why it names none, as a line that says what to do.
 
     Raises CommandError for an unknown account, where a reference needs one.
@@ -180,11 +122,6 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
     return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
 
 
-def _reference(row: Row) -> dict[str, object]:
-    kind = "request_id" if row["request_id"] is not None else "custom_parm"
-    return {"account": row["account"], kind: row[kind]}
-
-
 def _print_orders(found: Sequence[Row], as_json: bool) -> None:
     if as_json:
         print_json(found)
@@ -212,33 +149,3 @@ def _print_counts(counts: Sequence[Row], as_json: bool) -> None:
     else:
         print_table(console(), ("account", "state", "attention", "orders"), counts, ids=("account",))
         typer.echo(f"{total:,} orders.")
-
-
-def _print_order(row: Row, events: Sequence[Row], queries: Sequence[Row]) -> None:
-    out = console()
-    print_fields(out, row)
-    if row["archived_at"] is not None:
-        out.print("It is in the archive: it is restored when a task names it.")
-    for title, columns, rows in (
-        ("Events", _EVENT_COLUMNS, [_event_row(event) for event in events]),
-        ("Queries that polled it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
-    ):
-        out.print()
-        if rows:
-            print_table(out, columns, rows, title=title, long_texts=_LONG_TEXTS)
-        else:
-            out.print(f"{title}: none yet.")
-
-
-def _event_row(event: Row) -> dict[str, object]:
-    before, after = event["from_state"], event["to_state"]
-    said = [event[name] for name in ("traffic_sts", "ori_amount", "remark", "detail") if event[name] is not None]
-    change = f"{before} > {after}" if before != after and before is not None else None
-    return {**event, "query": event["query_id"], "change": change, "said": " | ".join(said)}
-
-
-def _query_row(query: Row) -> dict[str, object]:
-    answer = [str(query[name]) for name in ("http_status", "status_code", "status_msg") if query[name] is not None]
-    how = f"{query['outcome']} ({' '.join(answer)})" if answer and query["outcome"] != "answered" else query["outcome"]
-    this_order = "left out" if query["absent"] else "was answered" if query["outcome"] == "answered" else None
-    return {**query, "outcome": how, "orders": query["order_count"], "this_order": this_order}

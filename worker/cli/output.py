@@ -10,7 +10,8 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from itertools import zip_longest
 from typing import Annotated
@@ -24,6 +25,8 @@ from rich.text import Text
 from worker.adapters.log_redaction import CONTROLS, escape_controls
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]
+"""For `session(utc=utc)`; `utc or as_json` where words that go into JSON name times, which are in UTC there."""
 
 LONGEST_IN_A_COLUMN = 32
 """Columns of the terminal. A longer id gets a line of its own: its column would leave no width to the others."""
@@ -36,6 +39,21 @@ _INDENT = "    "
 _NARROWEST = 6
 # A line may end after white space or a comma: the platform's texts come as JSON without a blank.
 _PIECE = re.compile(r"[^\s,]*,|[^\s,]+|\s+")
+# A command line runs in a context of its own (`OneLineGroup`), so it leaves no zone behind for the next one.
+_zone: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
+
+
+def show_times_in(zone: tzinfo) -> None:
+    """From now on this command shows times to people in this zone; a session says so when it opens."""
+    _zone.set(zone)
+
+
+def time_text(time: datetime) -> str:
+    """A time as a person reads it, to the second: `2016-01-31 18:00:00+08`, or with Z in UTC."""
+    local = time.astimezone(_zone.get())
+    offset = f"{local:%z}"
+    short = "Z" if offset == "+0000" else offset.removesuffix("00")
+    return f"{local:%Y-%m-%d %H:%M:%S}{short}"
 
 
 def print_json(value: object) -> None:
@@ -50,6 +68,16 @@ def amount_text(amount: Decimal) -> str:
     """An amount in yuan with at least two decimals, whatever the database made of it."""
     whole, _, fraction = format(amount, "f").partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration to two digits or so, in the unit that a person would take."""
+    seconds = max(0.0, seconds)
+    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
+    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
+    count = seconds / length
+    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+    return f"{shown} {unit}{'' if shown == '1' else 's'}"
 
 
 def counted(count: int, word: str) -> str:
@@ -74,7 +102,7 @@ def print_table(
     ids: Collection[str] = (),
     long_texts: Collection[str] = (),
 ) -> None:
-    """Print rows under these columns, each named by its key in the rows; times are UTC, to the second.
+    """Print rows under these columns, each named by its key in the rows; times are as `time_text` has them.
 
     `ids` are columns whose words are kept whole; a word longer than `LONGEST_IN_A_COLUMN` puts its cell on a line of
     its own above its row. `long_texts` are columns that are printed below each row where the terminal is too narrow for
@@ -156,13 +184,13 @@ def _cell(value: object) -> Text:
 
 
 def value_text(value: object) -> str:
-    """A value as a table shows it; times are UTC, to the second."""
+    """A value as a table shows it; times are as `time_text` has them."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+        return time_text(value)
     return amount_text(value) if isinstance(value, Decimal) else escape_controls(str(value))
 
 

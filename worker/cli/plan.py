@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table, time_text
+from worker.cli.pauses import pause_in_words
 from worker.domain.records.candidates import Pick, Reason
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
@@ -22,7 +23,7 @@ Limit = Annotated[
 ]
 
 
-def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False) -> None:
+def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_json: AsJson = False) -> None:
     """Show the next query of each account as it would be chosen now, and why each order is in it. Changes nothing.
 
     An order's priority is the delay that a poll of it saves on average.
@@ -31,7 +32,7 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
     from worker.operations.read_due_orders import read_plans
     from worker.runtime import rules_of
 
-    with session(needs_accounts=True) as opened:
+    with session(needs_accounts=True, utc=utc or as_json) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
         require_configured(settings, account or ())
         names = account or list(settings.accounts)
@@ -47,12 +48,14 @@ def plan(account: Accounts = None, limit: Limit = None, as_json: AsJson = False)
 def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
+    is_paused = state.is_paused(now)
     return {
         "account": state.account,
-        "paused_at": state.paused_at,
+        "paused_at": state.paused_at if is_paused else None,
+        "paused_until": state.paused_until if is_paused else None,
         "backs_off_until": until,
         "slot_due_at": plan.slot_due_at,
-        "may_query_now": not (state.paused_at or until or plan.slot_due_at is None or plan.slot_due_at > now),
+        "may_query_now": not (is_paused or until or plan.slot_due_at is None or plan.slot_due_at > now),
         "waits": _waits(plan, until, now),
         "work": None if choice is None else choice.work.value,
         "id_kind": None if choice is None else choice.id_kind.value,
@@ -63,15 +66,16 @@ def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -
 
 def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why no query may be sent now, and until when; None where one may."""
-    if plan.state.paused_at is not None:
-        return f"paused by an operator since {value_text(plan.state.paused_at)}, until an operator ends it"
+    state = plan.state
+    if state.paused_at is not None and state.is_paused(now):
+        return pause_in_words(state.paused_at, state.paused_until, state.paused_by, state.pause_reason)
     if plan.slot_due_at is None:
         return "no worker has run on this database yet"
     until = max(backs_off_until or now, plan.slot_due_at)
     if until <= now:
         return None
     why = "the account backs off" if backs_off_until == until else "the window of the last query runs"
-    return f"{why} until {value_text(until)}, {_duration((until - now).total_seconds())} more"
+    return f"{why} until {time_text(until)}, {duration_text((until - now).total_seconds())} more"
 
 
 def _line(order: Order, pick: Pick | None, now: datetime, rules: Rules) -> dict[str, Any]:
@@ -100,15 +104,15 @@ def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules
         case Reason.CHECKED:
             return "a check was requested"
         case Reason.LONGEST_DUE:
-            return f"due for longest: {_duration((now - order.due_at).total_seconds())}"
+            return f"due for longest: {duration_text((now - order.due_at).total_seconds())}"
         case Reason.ALONE:
             return "its turn to be polled alone"
         case Reason.PRIORITY:
-            priority = f"a poll saves {_duration(pick.priority)} of delay"
+            priority = f"a poll saves {duration_text(pick.priority)} of delay"
             if order.queried_at is not None:
-                return f"polled {_duration((now - order.queried_at).total_seconds())} ago: {priority}"
+                return f"polled {duration_text((now - order.queried_at).total_seconds())} ago: {priority}"
             past = (now - order.submitted_at).total_seconds() - rules.grace_seconds
-            return f"never polled, {_duration(past)} past its grace: {priority}"
+            return f"never polled, {duration_text(past)} past its grace: {priority}"
 
 
 def _print_plan(response: Mapping[str, Any]) -> None:
@@ -131,18 +135,8 @@ def _row(line: Mapping[str, Any]) -> dict[str, object]:
     return {
         "id": line["id"],
         "order": line["request_id"] or line["custom_parm"],
-        "age": _duration(line["age_seconds"]),
-        "last_poll": "never" if polled is None else f"{_duration(polled)} ago",
-        "priority": None if not priority else _duration(priority),
+        "age": duration_text(line["age_seconds"]),
+        "last_poll": "never" if polled is None else f"{duration_text(polled)} ago",
+        "priority": None if not priority else duration_text(priority),
         "reason": line["in_words"],
     }
-
-
-def _duration(seconds: float) -> str:
-    """A duration to about two digits, in the largest unit of which it has two."""
-    seconds = max(0.0, seconds)
-    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
-    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
-    count = seconds / length
-    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-    return f"{shown} {unit}{'' if shown == '1' else 's'}"

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 
 import typer
 
@@ -11,6 +12,7 @@ from worker.adapters.error_text import first_line, one_line
 from worker.adapters.log import configure_logging
 from worker.adapters.log_redaction import Redactor
 from worker.cli.errors import CommandError
+from worker.cli.output import show_times_in
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.migrations import NotAtHead, check_at_head
@@ -97,12 +99,18 @@ def require_known(opened: Session, accounts: Collection[str]) -> None:
 
 
 @contextmanager
-def session(*, needs_accounts: bool = False) -> Iterator[Session]:
-    """The settings, and the database at head. Raises SettingsError and CommandError."""
+def session(
+    *, needs_accounts: bool = False, utc: bool = False, answer_seconds: float = _ANSWER_SECONDS
+) -> Iterator[Session]:
+    """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on, with `utc` in UTC.
+
+    Raises SettingsError and CommandError.
+    """
     settings = read_settings(needs_accounts=needs_accounts)
+    show_times_in(UTC if utc else settings.zone)
     check_database(settings)
     with errors_in_one_line(settings):
-        database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+        database = Database(settings.database_dsn, answer_seconds=answer_seconds, pool_size=1)
         try:
             yield Session(settings=settings, database=database)
         finally:

@@ -20,6 +20,10 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 #: A text that may be longer than MariaDB's TEXT (64 KiB).
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), *_MYSQL)
 
+#: An order's id. PostgreSQL compares it byte by byte, as the other two do anyway (BINARY, utf8mb4_bin): only so do the
+#: ids that begin alike stand together in the unique index, and an update of the system's locales cannot corrupt it.
+OrderId = String(64).with_variant(String(64, collation="C"), "postgresql")
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware time in UTC, to the microsecond. Naive times are refused."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from worker.database.column_types import Amount, LongText, RowId, StatusNumber, UtcDateTime, text_enum
+from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
@@ -129,8 +129,8 @@ class RechargeOrder(Base):
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     account: Mapped[str] = mapped_column(String(64))
-    request_id: Mapped[str | None] = mapped_column(String(64))
-    custom_parm: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(OrderId)
+    custom_parm: Mapped[str | None] = mapped_column(OrderId)
     mobile: Mapped[str | None] = mapped_column(String(11))
     expected_amount: Mapped[Decimal | None] = mapped_column(Amount)
     state: Mapped[OrderState] = mapped_column(text_enum(OrderState, 16))
@@ -239,8 +239,8 @@ class ArchivedOrder(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
     """The order's."""
     account: Mapped[str] = mapped_column(String(64))
-    request_id: Mapped[str | None] = mapped_column(String(64))
-    custom_parm: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(OrderId)
+    custom_parm: Mapped[str | None] = mapped_column(OrderId)
     state: Mapped[OrderState] = mapped_column(text_enum(OrderState, 16))
     settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     archived_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -380,7 +380,8 @@ class UnmatchedCallback(Base):
 
 
 class OperatorAct(Base):
-    """Append only: what an operator did to an account, or to all of them. Acts on orders are events of the orders."""
+    """Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that
+    one transaction has changed, each of which has the act among its events as well."""
 
     __tablename__ = "operator_acts"
     __table_args__ = (Index("ix_operator_acts_account", "account", "id"), TABLE_OPTIONS)
@@ -393,6 +394,7 @@ class OperatorAct(Base):
     """Null: all accounts."""
     reason: Mapped[str | None] = mapped_column(LongText)
     detail: Mapped[str | None] = mapped_column(LongText)
+    """Which orders, by their names; until when an account is paused, or slots are held."""
 
 
 class WorkerProcess(Base):

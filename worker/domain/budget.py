@@ -111,6 +111,19 @@ def begin(now: Reading, rules: Rules, *, longest_window_seconds: float) -> Slot:
     return reserve(now, longest, token="")
 
 
+def hold(slot: Slot, now: Reading, rules: Rules, token: str) -> Slot:
+    """The slot closed by an operator: for a full reservation from now, as if a query had just been granted.
+
+    The row may be older than the last query, after a failover that lost commits, and either of its times may be the
+    mark of a stepped clock. So neither is read: the wait is as long as the row's own, at least, and begins now, which
+    is no earlier than the row was written. Its window stays, since a worker alone raises it. With a fresh token, the
+    answer to a query that is under way tightens nothing.
+    """
+    longest = _with_window_of(slot, rules)
+    held = _closed_for(_longest_wait(slot, longest), now, token, longest)
+    return replace(held, window_seconds=slot.window_seconds)
+
+
 def tighten(slot: Slot, now: Reading, rules: Rules) -> Slot:
     """The slot after a whole answer: a window from now, by clocks read after it. The platform saw the query before.
 

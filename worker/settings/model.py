@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     tick_seconds: Seconds = 1.0
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
     log_format: LogFormat = Field(default="console", description="console or json")
+    timezone: ZoneName = Field(default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai")
+    check_tick_seconds: Seconds = 30.0
+    check_backlog_windows: int = Field(default=60, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
+    check_attention_orders: int = Field(default=1, ge=1, description="a whole number from 1 up")
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
@@ -162,6 +166,11 @@ class Settings(BaseSettings):
     def platform_zone(self) -> ZoneInfo:
         """The time zone of the signature's timestamp."""
         return ZoneInfo(self.platform_timezone)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which the command line shows times to people."""
+        return ZoneInfo(self.timezone)
 
     @property
     def accounts(self) -> Mapping[str, Credentials]:

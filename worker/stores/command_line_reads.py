@@ -10,7 +10,7 @@ from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import ARCHIVED, read_archived
 from worker.stores.platform_queries import QUERIES
 from worker.stores.recharge_orders import EVENTS, ORDERS
-from worker.stores.slots_and_accounts import BUDGETS, STATES
+from worker.stores.slots_and_accounts import BUDGETS
 
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
@@ -111,13 +111,6 @@ def slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
     columns = [BUDGETS.c[name] for name in ("account_sid", "slot", "due_at", "in_flight_query_id", "last_account")]
     in_use = select(*columns).where(BUDGETS.c.slot < slots_per_sid)
     return _rows(connection, in_use.order_by(BUDGETS.c.account_sid, BUDGETS.c.slot))
-
-
-def accounts(connection: Connection) -> list[Row]:
-    """What is known of each account: back-off, pause, what was learned of its platform."""
-    names = ("backoff_until", "backoff_level", "paused_at", "configuration_refused")
-    columns = [STATES.c[name] for name in ("account", *names, "one_item_mode", "echoes_custom_parm")]
-    return _rows(connection, select(*columns).order_by(STATES.c.account))
 
 
 def last_query(connection: Connection, account: str) -> Row | None:

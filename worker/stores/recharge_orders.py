@@ -66,6 +66,12 @@ def to_order(row: Row[Any]) -> Order:
     return Order(**dict(zip(_FIELDS, row, strict=True)))
 
 
+def read_order(connection: Connection, order_id: int) -> Order | None:
+    """The order with this row id, without a lock; None where it is not in the table."""
+    row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
+    return None if row is None else to_order(row)
+
+
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
     """The columns of an order's row, the id aside."""
     values: dict[str, Any] = {name: getattr(order, name) for name in _FIELDS if name != "id"}

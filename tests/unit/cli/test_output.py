@@ -2,15 +2,17 @@
 
 import io
 import json
+from contextvars import copy_context
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.adapters.error_text import first_line, one_line
-from worker.cli.output import amount_text, print_json
+from worker.cli.output import amount_text, print_json, show_times_in, time_text
 
 CHINA = timezone(timedelta(hours=8))
 NOON = datetime(2016, 1, 31, 12, 0, 30, tzinfo=CHINA)
@@ -61,3 +63,20 @@ def test_a_message_is_one_line_without_secrets_whatever_it_quotes() -> None:
 def test_of_an_error_the_first_line_is_shown() -> None:
     assert first_line(ValueError("no connection\n  Is the server running?")) == "no connection"
     assert first_line(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("Asia/Shanghai", "2016-01-31 12:00:30+08"),
+        ("UTC", "2016-01-31 04:00:30Z"),
+        ("Asia/Kolkata", "2016-01-31 09:30:30+0530"),
+        ("America/New_York", "2016-01-30 23:00:30-05"),
+    ],
+)
+def test_a_time_is_shown_in_the_chosen_zone_with_its_offset(zone: str, text: str) -> None:
+    def shown() -> str:
+        show_times_in(ZoneInfo(zone))
+        return time_text(NOON)
+
+    assert copy_context().run(shown) == text

@@ -10,6 +10,7 @@ from worker.domain.budget import (
     Permission,
     begin,
     clamp,
+    hold,
     is_too_late_to_send,
     lower_window,
     may_query,
@@ -231,3 +232,62 @@ def test_from_the_raise_on_the_next_query_is_the_longer_window_away(
     seen = seen if is_answered else later(START, one.deadline_seconds)
     assert may_query(slot, later(seen, longer), other) is not Permission.QUERY
     assert may_query(slot, later(seen, longer + one.margin_seconds + 0.001), other) is Permission.QUERY
+
+
+# ---- held by an operator
+
+
+held_rows = st.builds(
+    lambda made, more, window: made(more, window),
+    st.sampled_from(
+        [
+            lambda more, window: reserve(START, replace(RULES, window_seconds=window), "query"),
+            lambda more, window: tighten(
+                reserve(START, replace(RULES, window_seconds=window), "query"), later(START, 1.0), RULES
+            ),
+            lambda more, window: raise_window(reserve(START, RULES, "query"), replace(RULES, window_seconds=60 + more)),
+            lambda more, window: lower_window(
+                reserve(START, replace(RULES, window_seconds=60 + more), "query"), START, RULES, 60.0
+            ),
+        ]
+    ),
+    st.floats(0, 5_000),
+    st.floats(0.05, 600),
+)
+steps = st.sampled_from([-86_400.0, -3_600.0, -0.5, 0.0, 0.5, 3_600.0, 86_400.0])
+
+
+@given(held_rows, st.floats(0, 10_000), st.sampled_from(["here", "elsewhere"]), steps, st.floats(0, 1))
+def test_a_held_slot_carries_no_query_before_a_full_reservation_has_passed(
+    row: Slot, passed: float, boot_id: str, step: float, part: float
+) -> None:
+    now = later(START, passed, boot_id=boot_id, step=step)
+    held = hold(row, now, RULES, "held")
+    longest = replace(RULES, window_seconds=max(RULES.window_seconds, row.window_seconds))
+    assert held.wait_seconds >= max(longest.reservation_seconds, row.wait_seconds)
+    for host in ("here", "elsewhere"):
+        soon = replace(later(now, part * (longest.reservation_seconds - 0.001)), boot_id=host)
+        assert may_query(held, soon, RULES) is not Permission.QUERY
+
+
+@given(held_rows, st.floats(0, 10_000), st.sampled_from(["here", "elsewhere"]), steps, steps, st.floats(0, 1))
+def test_a_hold_opens_no_slot_that_was_closed(
+    row: Slot, passed: float, boot_id: str, step: float, other_step: float, part: float
+) -> None:
+    """What the host that wrote the row still had to wait, it waits at least, whichever host holds it and whatever its
+    database's clock says; and so does the holding one, on whose boot clock later steps have no effect."""
+    now = later(START, passed, boot_id=boot_id, step=step)
+    left = max(0.0, row.boot_due - now.boot)
+    held = hold(row, now, RULES, "held")
+    assert (held.due_at - now.database).total_seconds() >= left - 0.00001
+    soon = later(now, part * held.wait_seconds * 0.999, boot_id=boot_id, step=other_step)
+    assert may_query(held, soon, RULES) is not Permission.QUERY
+
+
+def test_a_hold_leaves_the_window_as_it_is_and_has_a_token_of_its_own() -> None:
+    row = reserve(START, LONGER, "query")
+    held = hold(row, later(START, 1.0), RULES, "held")
+    assert (held.window_seconds, held.token, held.boot_id) == (120, "held", "here")
+    assert hold(reserve(START, RULES, "query"), START, LONGER, "held").window_seconds == 60
+    assert hold(replace(row, window_seconds=0.0), START, RULES, "held").window_seconds == 0.0
+    assert hold(held, later(START, 2.0), RULES, "again").wait_seconds == held.wait_seconds

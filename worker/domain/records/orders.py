@@ -83,6 +83,11 @@ class Lane(StrEnum):
         """Whether an order in this lane joins no batch until a query that polls it is answered."""
         return self in (Lane.SUSPECT, Lane.LONE_SUSPECT)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether an order in this lane joins no batch, for whatever reason."""
+        return self is not Lane.BATCH
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderKey:

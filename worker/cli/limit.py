@@ -1,14 +1,13 @@
-"""`reconciler status` and `limit`: when the next query may be sent, and the window of each slot."""
+"""`reconciler limit`: the window that each slot is kept with, and when it may carry the next query."""
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.adapters.error_text import longer_window_remedy
-from worker.cli.output import AsJson, console, counted, print_json, print_table, value_text
+from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.domain.budget import boot_clock_decides, is_longer
 
 if TYPE_CHECKING:
@@ -17,13 +16,11 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.stores.slots_and_accounts import SlotRow
 
-_SLOT_COLUMNS = ("accounts", "slot", "next_query", "in_flight_query_id")
-_ACCOUNT_COLUMNS = ("account", "polls", "last_query", "ended", "settled")
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
 _LEAST_SECONDS, _MOST_SECONDS = 0.05, 31_536_000.0
 _LIMIT_SECONDS = 60.0
-_NO_SLOTS = "No worker has run on this database yet: start one with `reconciler run`."
+NO_SLOTS = "No worker has run on this database yet: start one with `reconciler run`."
 
 Window = Annotated[
     float | None,
@@ -38,27 +35,6 @@ Window = Annotated[
 OneAccount = Annotated[
     str | None, typer.Option("--account", help="Only the account SID of this account.", show_default=False)
 ]
-
-
-def status(as_json: AsJson = False) -> None:
-    """Show when the next query may be sent, which accounts wait and why, and how each one's last query ended.
-
-    Times are by the database's clock; on the host that sent the last query, the worker goes by that host's own clock.
-    """
-    from worker.cli.session import session
-
-    with session() as opened:
-        state = _read_status(opened)
-    if as_json:
-        print_json(state)
-    elif not state["slots"]:
-        typer.echo(_NO_SLOTS)
-    else:
-        out = console()
-        rows = [_slot_row(slot) for slot in state["slots"]]
-        print_table(out, _SLOT_COLUMNS, rows, title="Budget", ids=("accounts",))
-        rows = [_account_row(account, state["now"]) for account in state["accounts"]]
-        print_table(out, _ACCOUNT_COLUMNS, rows, title="Accounts", ids=("account",), long_texts=("polls", "ended"))
 
 
 def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = False) -> None:
@@ -91,63 +67,14 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     _print_limit(response)
 
 
-def _remaining(seconds: float) -> float:
+def rest(seconds: float) -> float:
+    """What is left of a wait, in seconds; 0 where it is over."""
     return round(max(0.0, seconds), 1)
 
 
-def _when(seconds: float) -> str:
+def when(seconds: float) -> str:
+    """What `rest` says, in words."""
     return f"in {seconds:,} s" if seconds else "now"
-
-
-def _read_status(opened: "Session") -> dict[str, Any]:
-    from worker.stores.command_line_reads import accounts, last_query, slots
-
-    names = opened.accounts_by_sid()
-    with opened.database.read() as connection:
-        now = opened.database.now(connection)
-        return {
-            "now": now,
-            "slots": [
-                {
-                    **slot,
-                    "accounts": names.get(slot["account_sid"], []),
-                    "due_in_seconds": _remaining((slot["due_at"] - now).total_seconds()),
-                }
-                for slot in slots(connection, slots_per_sid=opened.settings.queries_per_window)
-            ],
-            "accounts": [
-                {**account, "last_query": last_query(connection, account["account"])}
-                for account in accounts(connection)
-            ],
-        }
-
-
-def _slot_row(slot: Mapping[str, Any]) -> dict[str, object]:
-    names = ", ".join(slot["accounts"]) or f"not configured: {slot['account_sid']}"
-    return {**slot, "accounts": names, "next_query": _when(slot["due_in_seconds"])}
-
-
-def _account_row(account: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    query = account["last_query"] or {}
-    words = [str(query[name]) for name in ("outcome", "status_code", "status_msg") if query.get(name) is not None]
-    return {
-        "account": account["account"],
-        "polls": _how_it_polls(account, now),
-        "last_query": query.get("sent_at"),
-        "ended": " ".join(words),
-        "settled": query.get("settled_count"),
-    }
-
-
-def _how_it_polls(account: Mapping[str, Any], now: datetime) -> str:
-    if account["paused_at"] is not None:
-        return f"not: paused by an operator since {value_text(account['paused_at'])}"
-    until = account["backoff_until"]
-    how = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
-    if until is None or until <= now:
-        return how
-    why = "the platform refused the configuration (-205)" if account["configuration_refused"] else "backs off"
-    return f"{why}: {(until - now).total_seconds():,.0f} s more"
 
 
 def _check_window(window: float, settings: "Settings") -> None:
@@ -179,9 +106,9 @@ def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
         "window_seconds": slot.window_seconds or None,
         "is_longer_than_ours": is_longer(slot.window_seconds, own_window),
         "due_at": slot.due_at,
-        "due_in_seconds": _remaining((slot.due_at - now.database).total_seconds()),
-        # A reading of another boot's clock means nothing here.
-        "boot_due_in_seconds": _remaining(slot.boot_due - now.boot) if is_ours else None,
+        "due_in_seconds": rest((slot.due_at - now.database).total_seconds()),
+        # A reading of another boot's clock says nothing here.
+        "boot_due_in_seconds": rest(slot.boot_due - now.boot) if is_ours else None,
         "decided_by": "boot clock" if is_ours else "database clock",
         "in_flight_query_id": row.in_flight_query_id,
     }
@@ -203,7 +130,7 @@ def _print_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) 
 def _print_limit(response: Mapping[str, Any]) -> None:
     slots, own = response["slots"], response["query_window_seconds"]
     if not slots:
-        typer.echo(_NO_SLOTS)
+        typer.echo(NO_SLOTS)
         return
     rows = [_limit_row(slot) for slot in slots]
     print_table(console(), _LIMIT_COLUMNS, rows, title=f"Limit; this worker's window is {own:g} s")
@@ -218,6 +145,6 @@ def _limit_row(slot: Mapping[str, Any]) -> dict[str, object]:
         **slot,
         "accounts": ", ".join(slot["accounts"]),
         "window": "not known yet" if window is None else f"{window:g} s",
-        "next_query": _when(slot["due_in_seconds"]),
-        "by_boot_clock": "another boot wrote it" if boot is None else _when(boot),
+        "next_query": when(slot["due_in_seconds"]),
+        "by_boot_clock": "another boot wrote it" if boot is None else when(boot),
     }

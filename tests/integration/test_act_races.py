@@ -1,0 +1,181 @@
+"""An operator acts on an order while an answer, a callback or the archive does something to it, in every interleaving.
+
+Whoever comes first decides; the other is refused, or recorded. No final state changes by itself.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.support.archiving import add_settled, archived_names, callback, standing
+from tests.support.racing import Operation, Race
+from tests.support.reconciling import ManualClock, Workbench, answer_to, item
+from worker.domain import operator_acts as acts
+from worker.domain.records.acts import ActKind
+from worker.domain.records.orders import Attention, Order, OrderState, Source
+from worker.domain.records.queries import Query
+from worker.operations.act_by_hand import (
+    Decide,
+    Operator,
+    OrdersActedOn,
+    act_on_orders,
+    pause_account,
+    resume_account,
+)
+from worker.operations.archive import move_settled
+
+pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql", "mariadb"), pytest.mark.timeout(300)]
+
+ANN = Operator(name="ann", reason="ticket 77")
+FAIL: Decide = partial(acts.resolve, state=OrderState.FAILED, amount=None)
+
+
+@pytest.fixture
+def race(migrated_database_url: str) -> Iterator[Race]:
+    clock = ManualClock()
+    benches = [Workbench(migrated_database_url, clock=clock) for _ in range(4)]
+    benches[3].open()
+    yield Race(*benches)
+    for bench in benches:
+        bench.close()
+
+
+def act(kind: ActKind, decide: Decide, order: Order) -> Operation:
+    def operation(bench: Workbench) -> OrdersActedOn:
+        (done,) = act_on_orders(bench.database, ANN, kind, [order.id], decide)
+        return done
+
+    return operation
+
+
+def answer(query: Query, name: str) -> Operation:
+    return lambda bench: bench.write_back.answered(query, answer_to(query, [item(name)]))
+
+
+def rounds(run: Callable[[str, int], tuple[Any, Any] | None]) -> Iterator[tuple[str, Any, Any]]:
+    """Run once for each statement, each time with an order of its own; yields the order and both answers."""
+    for number in count(1):
+        name = f"n{number}"
+        answers = run(name, number)
+        if answers is None:
+            assert number > 4
+            return
+        yield name, *answers
+
+
+def polled(bench: Workbench, name: str) -> tuple[Order, Query]:
+    """An order, and the query that is under way for it alone."""
+    bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00'")
+    bench.add(name)
+    bench.clock.advance(1_000.0)
+    query = bench.take()
+    assert query.ids == (name,)
+    return bench.order(name), query
+
+
+def is_as_the_first_said(bench: Workbench, name: str) -> Source:
+    """An order has the state and the source of its only settlement; returns who that was."""
+    order, events = bench.order(name), bench.events_of(name)
+    (settled,) = [event for event in events if event["kind"] == "settled"]
+    assert (order.state, order.settled_by, order.settled_at) == (settled["to_state"], settled["source"], settled["at"])
+    assert order.lease_token is None
+    source: Source = settled["source"]
+    return source
+
+
+@pytest.mark.parametrize("act_is_first", [True, False], ids=["act", "answer"])
+def test_an_order_is_resolved_while_the_answer_to_its_query_is_written(race: Race, act_is_first: bool) -> None:
+    first_sources = set()
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        order, query = polled(race.observer, name)
+        operations = [act(ActKind.RESOLVE, FAIL, order), answer(query, name)]
+        one, other = operations if act_is_first else reversed(operations)
+        return race.run(one, number, other)
+
+    for name, *answers in rounds(run):
+        done, effects = answers if act_is_first else reversed(answers)
+        source = is_as_the_first_said(race.observer, name)
+        first_sources.add(source)
+        by_operator = source is Source.OPERATOR
+        assert (len(done.changes), effects.settled) == ((1, 0) if by_operator else (0, 1))
+        expected = Attention.LATE_CONFLICT if by_operator else None
+        assert race.observer.order(name).attention is expected
+        kinds = [event["kind"].value for event in race.observer.events_of(name)]
+        assert kinds == (["settled", "contradicted"] if by_operator else ["settled"])
+    assert first_sources == {Source.OPERATOR, Source.QUERY}
+
+
+@pytest.mark.parametrize("act_is_first", [True, False], ids=["act", "callback"])
+def test_an_order_is_reopened_while_a_callback_settles_it(race: Race, act_is_first: bool) -> None:
+    """It was unresolved: reopened first it is settled all the same; settled first it is not reopened."""
+    reopened = set()
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        race.observer.add(name)
+        race.observer.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id = :name", name=name)
+        operations: list[Operation] = [
+            act(ActKind.REOPEN, acts.reopen, race.observer.order(name)),
+            lambda bench: bench.intake.record_callbacks([callback(name)]),
+        ]
+        one, other = operations if act_is_first else reversed(operations)
+        return race.run(one, number, other)
+
+    for name, *answers in rounds(run):
+        done, taken = answers if act_is_first else reversed(answers)
+        assert taken["settled"] == 1
+        assert is_as_the_first_said(race.observer, name) is Source.CALLBACK
+        kinds = [event["kind"].value for event in race.observer.events_of(name)]
+        assert kinds == (["reopened", "settled"] if done.changes else ["settled"])
+        reopened.add(bool(done.changes))
+    assert reopened == {True, False}
+
+
+def test_a_settled_order_is_reopened_while_it_is_archived(race: Race) -> None:
+    with race.observer.database.read() as connection:
+        before = race.observer.database.now(connection) - timedelta(days=90)
+
+    def archive(bench: Workbench) -> int:
+        return sum(move_settled(bench.database, before))
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        add_settled(race.observer, name)
+        order = race.observer.order(f"r-{name}")
+        return race.run(act(ActKind.REOPEN, partial(acts.reopen, force=True), order), number, archive)
+
+    for name, done, _ in rounds(run):
+        assert len(done.changes) == 1
+        assert f"r-{name}" not in archived_names(race.observer)
+        ((table, _, state, kinds),) = standing(race.observer, name)
+        assert (table, state, kinds) == ("recharge_orders", "pending", ["settled", "reopened"])
+
+
+def test_two_operators_resolve_one_order_differently(race: Race) -> None:
+    succeed: Decide = partial(acts.resolve, state=OrderState.SUCCEEDED, amount=None)
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        race.observer.add(name)
+        order = race.observer.order(name)
+        return race.run(act(ActKind.RESOLVE, FAIL, order), number, act(ActKind.RESOLVE, succeed, order))
+
+    for name, one, other in rounds(run):
+        assert is_as_the_first_said(race.observer, name) is Source.OPERATOR
+        assert sorted([len(one.changes), len(other.changes)]) == [0, 1]
+
+
+def test_an_account_is_paused_while_an_answer_is_written(race: Race) -> None:
+    """Both write the account's row: neither what is learned nor the pause is lost."""
+
+    def run(name: str, number: int) -> tuple[Any, Any] | None:
+        _, query = polled(race.observer, name)
+        return race.run(answer(query, name), number, lambda bench: pause_account(bench.database, ANN, "default", None))
+
+    for number, (name, _, _) in enumerate(rounds(run), start=1):
+        assert is_as_the_first_said(race.observer, name) is Source.QUERY
+        state = race.observer.state()
+        assert (state.paused_by, state.answered_with_items) == ("ann", number)
+        assert resume_account(race.observer.database, ANN, "default")[1]

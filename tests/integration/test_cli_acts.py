@@ -1,0 +1,450 @@
+"""What operators do by hand, as they do it: by the command line; and what is left of it in the database."""
+
+import getpass
+import json
+import os
+import pty
+import subprocess
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.support.archiving import add_newest, add_settled, archived_names, callback
+from tests.support.command_line import PROGRAM, CommandLine, environment
+from tests.support.reconciling import EVENTS, Workbench, answer_to, item
+from worker.database.tables import OperatorAct, SettlementObservation, table_of
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.operations.archive import move_settled
+
+ACTS = table_of(OperatorAct)
+OBSERVATIONS = table_of(SettlementObservation)
+ANN = ("--by", "ann", "--reason", "ticket 77")
+
+
+def last_event(bench: Workbench, name: str) -> dict[str, Any]:
+    return bench.events_of(name)[-1]
+
+
+def give_up(bench: Workbench, *names: str) -> None:
+    """Make these orders unresolved, as an answer does."""
+    for name in names:
+        bench.run("UPDATE recharge_orders SET lane = 'alone', absences = 2 WHERE request_id = :name", name=name)
+    bench.run("UPDATE account_states SET answered_with_items = 9")
+    while bench.order(names[-1]).state is OrderState.PENDING:
+        bench.make_due()
+        bench.reconcile([])
+
+
+def unresolve(bench: Workbench, name: str, ago: timedelta) -> None:
+    """An order that became unresolved so long ago."""
+    order = bench.order(name)
+    with bench.database.read() as connection:
+        then = bench.database.now(connection) - ago
+    bench.run(
+        "UPDATE recharge_orders SET state = 'unresolved', attention = 'too_old', updated_at = :then WHERE id = :id",
+        then=_stored(bench, then),
+        id=order.id,
+    )
+    bench.run(
+        "INSERT INTO order_events (order_id, at, kind, source, from_state, to_state)"
+        " VALUES (:id, :then, 'gave_up', 'query', 'pending', 'unresolved')",
+        then=_stored(bench, then),
+        id=order.id,
+    )
+
+
+def _stored(bench: Workbench, time: datetime) -> object:
+    return time if bench.database.kind == "postgresql" else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+
+
+def archive_all(bench: Workbench) -> None:
+    with bench.database.read() as connection:
+        before = bench.database.now(connection) - timedelta(days=90)
+    assert sum(move_settled(bench.database, before)) > 0
+
+
+def log_line(stderr: str) -> str:
+    (line,) = (line for line in stderr.splitlines() if "operator_act" in line)
+    return line
+
+
+# ---- resolve
+
+
+def test_an_order_is_settled_by_hand_and_its_history_says_by_whom_and_why(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", expected_amount="2.94")
+    bench.reconcile([item("1", status="7", remark="?")])
+    assert bench.order("1").attention is Attention.UNKNOWN_STATUS
+    result = cli.run("resolve", "1", "--state", "succeeded", "--amount", "2.94", *ANN)
+    assert result.stdout == "1 order is succeeded, 2.94 yuan.\n"
+    order = bench.order("1")
+    assert (order.state, order.settled_by, order.ori_amount) == (
+        OrderState.SUCCEEDED,
+        Source.OPERATOR,
+        Decimal("2.94"),
+    )
+    assert (order.attention, order.lease_token) == (None, None)
+    assert order.settled_at is not None
+    shown = cli.run("order", "1").stdout
+    for word in ("settled", "operator", "ann", "pending > succeeded", "was unknown_status: ticket 77"):
+        assert word in shown
+    event = cli.json("order", "1")["events"][-1]
+    assert (event["actor"], event["source"], event["detail"]) == ("ann", "operator", "was unknown_status: ticket 77")
+
+
+def test_a_failed_order_needs_no_amount_and_keeps_what_the_platform_said(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.reconcile([item("1", status="0", amount="2.94", remark="充值中")])
+    assert cli.json("resolve", "1", "--state", "failed", *ANN) == {"resolved": 1, "rejected": []}
+    order = bench.order("1")
+    assert (order.state, order.ori_amount, order.traffic_sts, order.remark) == (OrderState.FAILED, None, 0, "充值中")
+
+
+def test_another_amount_than_expected_is_said(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", expected_amount="2.94")
+    result = cli.run("resolve", "1", "--state", "succeeded", "--amount", "29.4", *ANN)
+    assert "Warning: order default:1: charged 29.40, and 2.94 was expected" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("1", "--state", "succeeded", "--reason", "x"), "a succeeded order needs --amount"),
+        (("1", "--state", "failed", "--amount", "-1", "--reason", "x"), "'-1' is no amount; accepted: a decimal"),
+        (("1", "--state", "failed"), "Missing option '--reason'"),
+        (("1", "--state", "failed", "--reason", " "), "' ' is no reason; accepted: 1 to 1,000 characters"),
+        (("1", "--state", "failed", "--reason", "x", "--by", "a" * 65), "is no name; accepted: 1 to 64"),
+        (("1", "--state", "pending", "--reason", "x"), "'pending' is not one of 'succeeded', 'failed'"),
+        (("--state", "failed", "--reason", "x"), "Missing argument 'REF...'"),
+    ],
+)
+def test_what_is_used_wrongly_changes_nothing(
+    cli: CommandLine, bench: Workbench, arguments: tuple[str, ...], said: str
+) -> None:
+    bench.add("1")
+    assert said in cli.error("resolve", *arguments, status=2)
+    assert bench.rows(EVENTS) == []
+
+
+def test_what_is_final_or_unknown_is_refused_and_the_rest_is_done(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2")
+    bench.reconcile([item("1")])
+    answer = cli.json("resolve", "1", "2", "3", "--state", "failed", *ANN, status=1)
+    assert answer["resolved"] == 1
+    refused = {one["ref"]: one["errors"][0] for one in answer["rejected"]}
+    assert refused["1"] == "order default:1: is succeeded already; reopen it first"
+    assert refused["3"].startswith("there is no order 3")
+    assert bench.order("1").settled_by is Source.QUERY
+    assert bench.order("2").settled_by is Source.OPERATOR
+
+
+def test_without_a_name_it_is_the_systems_user(
+    cli: CommandLine, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add("1", "2")
+    cli.run("cancel", "1")
+    assert last_event(bench, "1")["actor"] == getpass.getuser()
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, " " if variable == "LOGNAME" else "")
+    assert cli.error("cancel", "2", status=2) == "the system's user has no name here: give --by NAME"
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_be(cli: CommandLine, bench: Workbench) -> None:
+    add_settled(bench, "old")
+    add_newest(bench)
+    archive_all(bench)
+    events = bench.rows(EVENTS)
+    result = cli.run("reopen", "r-old", "--force", "--dry-run", *ANN)
+    assert result.stdout == "Nothing was changed. Without --dry-run: 1 order is pending again.\n"
+    assert "operator_act" not in result.stderr
+    assert cli.json("dismiss", "newest", "--dry-run", status=1)["dry_run"] is True
+    assert cli.json("pause", "default", "--dry-run", *ANN)["dry_run"] is True
+    assert cli.json("hold", "--dry-run")["dry_run"] is True
+    assert archived_names(bench) == ["r-old"]
+    assert (bench.rows(EVENTS), bench.rows(ACTS), bench.state().paused_at) == (events, [], None)
+    cli.run("pause", "default", *ANN)
+    assert cli.run("resume", "default", "--dry-run").stdout.startswith("Nothing was changed. Without")
+    assert bench.state().paused_at is not None
+
+
+def test_a_result_of_the_platform_that_comes_later_is_compared(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("same", "other")
+    cli.run("resolve", "same", "other", "--state", "succeeded", "--amount", "2.94", *ANN)
+    bench.intake.record_callbacks([callback("same"), callback("other", status="-1", amount="0")])
+    assert [bench.order(name).attention for name in ("same", "other")] == [None, Attention.LATE_CONFLICT]
+    assert bench.order("other").state is OrderState.SUCCEEDED
+    assert [last_event(bench, name)["kind"].value for name in ("same", "other")] == ["ignored", "contradicted"]
+
+
+def test_a_query_under_way_loses_its_order_and_its_answer_is_compared(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2")
+    query = bench.take()
+    cli.run("resolve", "1", "--state", "failed", *ANN)
+    bench.write_back.answered(query, answer_to(query, [item("1"), item("2")]))
+    one, two = bench.order("1"), bench.order("2")
+    assert (one.state, one.attention, one.settled_by) == (
+        OrderState.FAILED,
+        Attention.LATE_CONFLICT,
+        Source.OPERATOR,
+    )
+    assert (two.state, two.settled_by) == (OrderState.SUCCEEDED, Source.QUERY)
+
+
+# ---- reopen
+
+
+def test_an_unresolved_order_is_reopened_and_polled_next(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2")
+    give_up(bench, "1", "2")
+    assert cli.json("reopen", "1", *ANN) == {"reopened": 1, "rejected": []}
+    order = bench.order("1")
+    assert (order.state, order.attention, order.query_count, order.queried_at) == (OrderState.PENDING, None, 0, None)
+    assert order.reopened_at is not None
+    assert order.due_at == order.reopened_at
+    bench.run("DELETE FROM settlement_observations")
+    assert bench.reconcile([item("1")]).ids == ("1",)
+    assert bench.order("1").state is OrderState.SUCCEEDED
+    assert bench.rows(OBSERVATIONS) == [], "a reopened order teaches nothing"
+    event = cli.json("order", "1")["events"]
+    assert [one["kind"] for one in event][-2:] == ["reopened", "settled"]
+    assert event[-2]["detail"] == "was unresolved, unknown_to_platform: ticket 77"
+
+
+def test_what_the_platform_settled_is_reopened_by_force_only_also_from_the_archive(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    add_settled(bench, "old")
+    add_newest(bench)
+    archive_all(bench)
+    assert archived_names(bench) == ["r-old"]
+    said = cli.run("reopen", "r-old", *ANN, status=1).stderr
+    assert "was settled by a callback; ask the platform first, then reopen it with --force" in said
+    before = {row["id"] for row in bench.rows(EVENTS)}
+    cli.run("reopen", "c-old", "--force", *ANN)
+    assert archived_names(bench) == []
+    order = bench.order("r-old")
+    assert (order.state, order.ori_amount, order.settled_by, order.settled_at, order.remark) == (
+        OrderState.PENDING,
+        *(None, None, None, None),
+    )
+    added = [row["kind"].value for row in bench.rows(EVENTS) if row["id"] not in before]
+    assert added[-1] == "reopened"
+    assert last_event(bench, "r-old")["detail"] == "was succeeded, by callback, charged 2.94: ticket 77"
+
+
+def test_what_a_filter_selects_is_counted_and_needs_a_yes_without_a_terminal(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    bench.add("old", "young", "younger", "pending")
+    unresolve(bench, "old", timedelta(days=3))
+    unresolve(bench, "young", timedelta(hours=5))
+    unresolve(bench, "younger", timedelta(hours=1))
+    result = cli.run("reopen", "--unresolved", "--since", "1d", *ANN, status=2)
+    assert result.stderr.startswith("2 orders are unresolved since ")
+    assert "add --yes" in result.stderr
+    assert bench.order("young").state is OrderState.UNRESOLVED
+    dry = cli.json("reopen", "--unresolved", "--dry-run", *ANN)
+    assert dry == {"reopened": 3, "rejected": [], "dry_run": True}
+    assert cli.run("reopen", "--unresolved", "--since", "1d", "--yes", *ANN).stdout == "2 orders are pending again.\n"
+    assert {order.request_id for order in bench.orders() if order.state is OrderState.UNRESOLVED} == {"old"}
+    assert cli.json("reopen", "--unresolved", "--since", "1d", "--yes", *ANN) == {"reopened": 0, "rejected": []}
+
+
+@pytest.mark.slow
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("answer", "status", "state"), [("y", 0, "pending"), ("n", 1, "unresolved")])
+def test_at_a_terminal_a_person_is_asked(
+    cli: CommandLine, bench: Workbench, answer: str, status: int, state: str
+) -> None:
+    bench.add("1")
+    unresolve(bench, "1", timedelta(hours=1))
+    ours, theirs = pty.openpty()
+    command = [*PROGRAM, "reopen", "--unresolved", *ANN]
+    os.write(ours, f"{answer}\n".encode())
+    ended = subprocess.run(
+        command, env=environment(cli.settings), stdin=theirs, capture_output=True, text=True, timeout=60, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert ended.returncode == status, ended.stderr
+    assert "1 order is unresolved.\nReopen them all? [y/N]: " in ended.stderr
+    assert bench.order("1").state.value == state
+    assert ended.stdout == ("1 order is pending again.\n" if answer == "y" else "")
+    assert ("Error: nothing was changed" in ended.stderr) is (answer == "n")
+
+
+def test_what_was_changed_since_it_became_unresolved_counts_by_when_it_did(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    unresolve(bench, "1", timedelta(days=3))
+    cli.run("dismiss", "1")
+    assert cli.json("reopen", "--unresolved", "--since", "1d", "--yes", *ANN)["reopened"] == 0
+    assert cli.json("reopen", "--unresolved", "--since", "4d", "--yes", *ANN)["reopened"] == 1
+
+
+def test_a_time_without_an_offset_is_in_the_time_zone_of_people(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    unresolve(bench, "1", timedelta(hours=4))
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    three_hours_ago = f"{now - timedelta(hours=3):%Y-%m-%dT%H:%M}"
+    command = ("reopen", "--unresolved", "--dry-run", *ANN, "--since")
+    assert cli.json(*command, f"{three_hours_ago}+00:00")["reopened"] == 0
+    # In Shanghai it was this time eight hours earlier.
+    assert cli.json(*command, three_hours_ago)["reopened"] == 1
+    assert "'yesterday' is no time; accepted: an age such as" in cli.error(*command, "yesterday", status=2)
+
+
+@pytest.mark.parametrize("arguments", [(), ("1", "--unresolved"), ("1", "--since", "1d")])
+def test_orders_are_named_or_selected_and_not_both(cli: CommandLine, bench: Workbench, arguments: tuple[str]) -> None:
+    said = cli.error("reopen", *arguments, *ANN, status=2)
+    assert "name orders, or select them by --unresolved" in said
+
+
+def test_an_account_that_nobody_polls_is_not_reopened_into(cli: CommandLine, bench: Workbench) -> None:
+    (order,) = bench.add("1")
+    bench.run("UPDATE recharge_orders SET account = 'gone', state = 'unresolved'")
+    said = cli.run("reopen", f"id:{order.id}", *ANN, status=1).stderr
+    assert "its account gone is not in the settings, so nobody polls it" in said
+    assert cli.json("reopen", "--unresolved", "--yes", *ANN)["reopened"] == 0
+
+
+# ---- cancel, dismiss, check
+
+
+def test_orders_are_cancelled_and_dismissed_and_checked_by_name(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2", "3")
+    bench.reconcile([item("2", status="7")])
+    assert cli.run("cancel", "1", *ANN).stdout == "1 order is cancelled.\n"
+    assert cli.run("dismiss", "2", "--by", "ann").stdout == "1 order needs nobody any more.\n"
+    assert cli.run("check", "3", "--by", "ann").stdout == "1 order will be polled next.\n"
+    assert bench.order("1").state is OrderState.CANCELLED
+    assert bench.order("2").attention is None
+    assert bench.order("2").dismissed_at is not None
+    assert bench.order("3").check_requested_at is not None
+    for name, kind, detail in (
+        ("1", "cancelled", "ticket 77"),
+        ("2", "dismissed", "unknown_status"),
+        ("3", "check_requested", None),
+    ):
+        event = last_event(bench, name)
+        assert (event["kind"].value, event["source"], event["actor"]) == (kind, Source.OPERATOR, "ann")
+        assert event["detail"] == detail
+    assert "has no attention to dismiss" in cli.run("dismiss", "2", status=1).stderr
+
+
+def test_thousands_of_orders_are_reopened_a_thousand_in_a_transaction(cli: CommandLine, bench: Workbench) -> None:
+    bench.add(*(f"r{number}" for number in range(2_500)))
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    bench.run("UPDATE recharge_orders SET state = 'unresolved', updated_at = :now", now=_stored(bench, now))
+    assert cli.json("reopen", "--unresolved", "--yes", *ANN)["reopened"] == 2_500
+    assert all(order.state is OrderState.PENDING for order in bench.orders())
+    assert [row["detail"].split(":")[0] for row in bench.rows(ACTS)] == ["1000 orders", "1000 orders", "500 orders"]
+
+
+# ---- pause, resume, hold
+
+
+def test_an_account_is_paused_for_a_while_and_status_and_plan_say_by_whom_and_why(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    bench.add("1")
+    paused = cli.json("pause", "default", "--for", "2h", *ANN)
+    length = datetime.fromisoformat(paused["paused_until"]) - datetime.fromisoformat(paused["paused_at"])
+    assert (length, paused["replaced"], paused["paused_by"]) == (timedelta(hours=2), False, "ann")
+    assert bench.grants.take(bench.slot) is None
+    assert "paused by ann since" in cli.run("status").stdout
+    shown = cli.run("plan").stdout
+    assert "default: not now: paused by ann since" in shown
+    assert ": ticket 77." in shown
+    plan = cli.json("plan")["accounts"][0]
+    assert (plan["paused_until"], plan["may_query_now"]) == (paused["paused_until"], False)
+    assert cli.json("status")["accounts"][0]["pause_reason"] == "ticket 77"
+    again = cli.run("pause", "default", "--reason", "longer", "--by", "bob").stdout
+    assert again == "default is paused until it is resumed, which replaces its earlier pause.\n"
+    assert bench.state().paused_until is None
+    assert cli.run("resume", "default", "--by", "cas").stdout == "default is polled again; it was paused by bob.\n"
+    assert bench.take().ids == ("1",)
+    assert cli.run("resume", "default").stdout == "default is not paused: nothing to resume.\n"
+    assert [row["act"] for row in bench.rows(ACTS)] == ["pause", "pause", "resume"]
+
+
+def test_a_pause_that_has_ended_is_none(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    cli.run("pause", "default", "--for", "2h", *ANN)
+    bench.run("UPDATE account_states SET paused_until = '2016-01-31 10:00:00'")
+    assert bench.take().ids == ("1",)
+    for command in ("status", "plan"):
+        assert "paused" not in cli.run(command).stdout
+    assert cli.json("plan")["accounts"][0]["paused_at"] is None
+    assert cli.json("resume", "default") == {"account": "default", "resumed": False}
+
+
+@pytest.mark.parametrize("lasts", ["0h", "2", "two hours", "-1h", "999999w"])
+def test_what_is_no_duration_is_refused(cli: CommandLine, bench: Workbench, lasts: str) -> None:
+    assert "is no duration; accepted: an age such as 90m" in cli.error(
+        "pause", "default", f"--for={lasts}", *ANN, status=2
+    )
+
+
+@pytest.mark.parametrize("command", [("pause", "nosuch", *ANN), ("resume", "nosuch")])
+def test_an_unknown_account_is_refused(cli: CommandLine, bench: Workbench, command: tuple[str, ...]) -> None:
+    assert cli.error(*command) == "there is no account nosuch; the settings name: default"
+
+
+def test_held_slots_carry_no_query_for_a_full_reservation(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
+    (slot,) = cli.json("hold", *ANN)["slots"]
+    assert (slot["accounts"], slot["slot"], slot["wait_seconds"]) == (["default"], 0, 90.5)
+    assert bench.grants.take(bench.slot) is None
+    (act,) = bench.rows(ACTS)
+    assert (act["act"], act["account"], act["actor"], act["reason"]) == ("hold", None, "ann", "ticket 77")
+    assert cli.run("hold").stdout.startswith("1 slot held: no query before ")
+
+
+def test_without_a_slot_there_is_nothing_to_hold(cli: CommandLine) -> None:
+    assert cli.run("hold").stdout.startswith("No slot has a row yet")
+    assert cli.json("acts") == []
+
+
+# ---- what is seen of it
+
+
+def test_acts_are_listed_newest_first_with_the_names_of_the_orders(cli: CommandLine, bench: Workbench) -> None:
+    assert cli.run("acts").stdout == "No operator has acted yet.\n"
+    bench.add("1", "2")
+    cli.run("cancel", "1", "2", *ANN)
+    cli.run("pause", "default", "--by", "=bob", "--reason", "-1+1")
+    pause, cancel = cli.json("acts")
+    assert (cancel["actor"], cancel["act"], cancel["account"]) == ("ann", "cancel", "default")
+    assert (cancel["detail"], cancel["reason"]) == ("2 orders: 1, 2", "ticket 77")
+    assert (pause["actor"], pause["act"], pause["detail"]) == ("=bob", "pause", "until it is resumed")
+    shown = cli.run("acts").stdout
+    assert shown.index("pause") < shown.index("2 orders: 1, 2")
+    assert [act["act"] for act in cli.json("acts", "--limit", "1")] == ["pause"]
+    bench.run("UPDATE operator_acts SET account = 'other' WHERE act = 'pause'")
+    assert [act["act"] for act in cli.json("acts", "--account", "default")] == ["cancel"]
+    bench.run("UPDATE operator_acts SET account = NULL WHERE act = 'pause'")
+    assert [act["act"] for act in cli.json("acts", "--account", "default")] == ["pause", "cancel"]
+    assert [act["act"] for act in cli.json("acts", "--account", "default", "--limit", "1")] == ["pause"]
+    lines = cli.run("acts", "--csv").stdout.splitlines()
+    assert lines[0] == "\ufeffid,at,actor,act,account,detail,reason"
+    assert "'=bob" in lines[1]
+    assert "'-1+1" in lines[1]
+    assert "give either --json or --csv" in cli.error("acts", "--csv", "--json", status=2)
+
+
+def test_each_act_is_logged_in_a_line(cli: CommandLine, bench: Workbench) -> None:
+    cli = CommandLine({**cli.settings, "RECONCILER_LOG_FORMAT": "json"})
+    bench.add("1", "2")
+    logged = json.loads(log_line(cli.run("cancel", "1", "2", "3", *ANN, status=1).stderr))
+    expected = {"action": "operator_act", "act": "cancel", "actor": "ann", "reason": "ticket 77", "orders": 2}
+    assert {name: logged[name] for name in expected} == expected
+    logged = json.loads(log_line(cli.run("pause", "default", *ANN).stderr))
+    assert (logged["act"], logged["account"]) == ("pause", "default")
+    assert json.loads(log_line(cli.run("resume", "default").stderr))["act"] == "resume"
+    assert json.loads(log_line(cli.run("hold").stderr))["act"] == "hold"
+    assert "operator_act" not in cli.run("cancel", "1", status=1).stderr

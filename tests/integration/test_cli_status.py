@@ -1,0 +1,295 @@
+"""`status`, `status --check`, `health` and `order`: whether orders are reconciled, and what an order waits for."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.reconciling import BUDGETS, Workbench, item
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import Unreachable
+from worker.domain.records.workers import WorkerRow
+from worker.operations.write_heartbeat import host_name
+from worker.stores.worker_processes import save_worker
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url, Rules()).open()
+    yield workbench
+    workbench.close()
+
+
+@pytest.fixture
+def cli(migrated_database_url: str, bench: Workbench) -> CommandLine:
+    settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}
+    return CommandLine({**settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
+
+
+def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: str = "") -> None:
+    """As if a process had written its row."""
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        row = WorkerRow(
+            name="host:1:start",
+            host=host or host_name(),
+            pid=1,
+            started_at=now - timedelta(seconds=100),
+            last_tick_at=None if seconds_ago is None else now - timedelta(seconds=seconds_ago),
+            written_at=now,
+            clock_offset_seconds=0.25,
+        )
+        save_worker(connection, row)
+
+
+def let_the_slot_be_due(bench: Workbench) -> None:
+    with bench.database.write() as connection:
+        connection.execute(BUDGETS.update().values(due_at=bench.database.now(connection) - timedelta(seconds=1)))
+
+
+def account_of(cli: CommandLine) -> dict[str, Any]:
+    (account,) = cli.json("status")["accounts"]
+    return dict(account)
+
+
+def checked(cli: CommandLine, status: int) -> str:
+    printed = cli.run("status", "--check", status=status)
+    assert printed.stderr == ""
+    assert printed.stdout.count("\n") == 1
+    return printed.stdout.removesuffix("\n")
+
+
+def test_each_account_is_counted(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("settled", "wrong", "open", "called", expected_amount="2.94")
+    bench.reconcile([item("settled"), item("wrong", amount="9"), item("open", "0", None)])
+    bench.intake.record_callbacks(
+        [{"requestId": "called", "trafficSts": "1", "oriAmount": "2.94", "appid": "app-1", "mobile": None}]
+    )
+    bench.add("due")
+    bench.add("grace", age_seconds=0)
+    bench.add("old", age_seconds=3600)
+    bench.run("UPDATE recharge_orders SET state = 'unresolved', attention = 'too_old' WHERE request_id = 'old'")
+    account = account_of(cli)
+    assert {name: account[name] for name in ("pending", "due", "never_polled", "in_flight")} == {
+        "pending": 3,
+        "due": 1,
+        "never_polled": 2,
+        "in_flight": 0,
+    }
+    assert account["settled_last_day"] == account["settled_last_hour"]
+    assert account["settled_last_day"] == {"query": 2, "callback": 1}
+    assert account["attention"] == {"amount_mismatch": 1, "too_old": 1}
+    assert account["unresolved"] == {"too_old": 1}
+    assert account["minutes_to_drain"] == pytest.approx(60.5 / 60, abs=0.01)
+    assert (account["last_batches"], account["batch_size"]) == ([4], 100)
+    assert account["last_query"]["outcome"] == "answered"
+    shown = cli.run("status").stdout
+    for words in ("1 by callback, 2 by query", "amount_mismatch", "too_old", "4 of 100", "2 need a person"):
+        assert words in shown
+
+
+def test_orders_of_a_query_that_is_under_way_are_in_flight(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2")
+    bench.take()
+    account = account_of(cli)
+    assert (account["pending"], account["due"], account["in_flight"]) == (2, 0, 2)
+
+
+def test_workers_are_shown_with_their_last_tick(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench, 3.0, host="worker-7")
+    (worker,) = cli.json("status")["workers"]
+    assert (worker["host"], worker["pid"], worker["clock_offset_seconds"]) == ("worker-7", 1, 0.25)
+    assert worker["last_tick_seconds_ago"] == pytest.approx(3, abs=2.5)
+    shown = cli.run("status").stdout
+    assert "All is well" in shown
+    assert "worker-7" in shown
+    assert "0.2 s ahead" in shown
+
+
+def test_the_check_tells_an_idle_worker_from_none(cli: CommandLine, bench: Workbench) -> None:
+    assert checked(cli, 2) == "CRITICAL: no worker runs on this database"
+    let_a_worker_tick(bench, None)
+    assert checked(cli, 2).startswith("CRITICAL: no worker has ticked yet")
+    let_a_worker_tick(bench, 5)
+    assert checked(cli, 0) == "OK: a worker ticks; 0 orders are pending, 0 of them due"
+    let_a_worker_tick(bench, 45)
+    assert checked(cli, 2).startswith("CRITICAL: no worker has ticked for 4")
+    patient = CommandLine({**cli.settings, "RECONCILER_CHECK_TICK_SECONDS": "90"})
+    assert checked(patient, 0).startswith("OK")
+    slow = CommandLine({**cli.settings, "RECONCILER_TICK_SECONDS": "10"})
+    assert checked(slow, 0).startswith("OK")
+
+
+def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    bench.add("1")
+    bench.write_back.failed(bench.take(), Unreachable("no route"))
+    assert checked(cli, 1).startswith("WARNING: default: backs off for ")
+    bench.run("UPDATE account_states SET backoff_until = NULL, failures_in_row = 12")
+    assert checked(cli, 1) == "WARNING: default: the platform has answered none of the last 12 queries"
+    bench.run("UPDATE account_states SET failures_in_row = 0, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
+    assert checked(cli, 1) == "WARNING: default: paused by ann"
+    bench.run("UPDATE account_states SET paused_at = NULL")
+    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
+    assert checked(cli, 1) == "WARNING: default: 1 need a person"
+    more = CommandLine({**cli.settings, "RECONCILER_CHECK_ATTENTION_ORDERS": "2"})
+    assert checked(more, 0).startswith("OK")
+
+
+def test_the_check_warns_of_a_backlog(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    bench.add(*(f"r{number}" for number in range(150)), age_seconds=700)
+    assert checked(cli, 0) == "OK: a worker ticks; 150 orders are pending, 150 of them due"
+    strict = CommandLine({**cli.settings, "RECONCILER_CHECK_BACKLOG_WINDOWS": "2"})
+    assert checked(strict, 1) == "WARNING: default: 150 orders are due, 2 minutes of queries"
+
+
+def test_the_check_names_its_findings_as_json(cli: CommandLine, bench: Workbench) -> None:
+    printed = cli.json("status", "--check", status=2)
+    assert (printed["level"], printed["status"]) == ("critical", 2)
+    assert [finding["name"] for finding in printed["findings"]] == ["no_tick"]
+
+
+def test_a_database_that_cannot_be_used_is_status_3(cli: CommandLine, bench: Workbench) -> None:
+    bench.run("UPDATE alembic_version SET version_num = '0001'")
+    assert checked(cli, 3).startswith("UNKNOWN: the database is at revision 0001")
+    assert cli.json("status", "--check", status=3)["level"] == "unknown"
+    wrong = CommandLine({**cli.settings, "RECONCILER_BATCH_SIZE": "0"})
+    assert checked(wrong, 3).startswith("UNKNOWN: RECONCILER_BATCH_SIZE")
+
+
+@pytest.mark.parametrize("options", [("--watch", "--check"), ("--watch", "--json")])
+def test_watching_is_for_people(cli: CommandLine, options: tuple[str, ...]) -> None:
+    assert "--watch is for people" in cli.error("status", *options, status=2)
+
+
+def test_watching_needs_a_terminal(cli: CommandLine) -> None:
+    assert "--watch needs a terminal" in cli.error("status", "--watch", status=2)
+
+
+def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.reconcile([item("1")])
+    bench.run(
+        "UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_until = '2999-01-31 10:00:00',"
+        " paused_by = 'ann', pause_reason = 'ticket 77'"
+    )
+    shown = cli.run("status").stdout
+    assert "paused by ann since 2016-01-31 18:00:00+08, until 2999-01-31 18:00:00+08: ticket 77" in shown
+    bench.run("UPDATE account_states SET paused_until = '2016-01-31 11:00:00'")
+    assert account_of(cli)["paused_at"] is None
+
+
+def test_the_last_acts_of_operators_are_shown(cli: CommandLine, bench: Workbench) -> None:
+    bench.run(
+        "INSERT INTO operator_acts (id, at, actor, act, account, reason)"
+        " VALUES (1, '2016-01-31 10:00:00', 'ann', 'pause', NULL, 'ticket 77')"
+    )
+    shown = cli.run("status").stdout
+    assert "Last acts of operators" in shown
+    assert "ticket 77" in shown
+
+
+def test_health_is_about_the_ticks_of_this_host(cli: CommandLine, bench: Workbench) -> None:
+    assert cli.run("health", status=1).stdout == f"{host_name()}: no worker has ticked for 60 s.\n"
+    let_a_worker_tick(bench, 1, host="another")
+    cli.run("health", status=1)
+    let_a_worker_tick(bench, 50)
+    assert cli.json("health")["ticks"] is True
+    let_a_worker_tick(bench, 70)
+    cli.run("health", status=1)
+
+
+def test_health_is_well_where_the_database_cannot_tell(cli: CommandLine, bench: Workbench) -> None:
+    bench.run("DROP TABLE worker_processes")
+    assert "nobody can tell" in cli.run("health").stdout
+    for url in ("sqlite:////nowhere/there.db", "postgresql://a@127.0.0.1:9/b"):
+        away = CommandLine({**cli.settings, "RECONCILER_DATABASE_URL": url})
+        assert away.json("health")["ticks"] is None
+
+
+def next_of(cli: CommandLine, name: str) -> dict[str, Any]:
+    return dict(cli.json("order", name)["next"])
+
+
+def waits(following: dict[str, Any]) -> list[str]:
+    return [why["wait"] for why in following["why"]]
+
+
+def test_an_order_in_its_grace_says_when_it_is_polled(cli: CommandLine, bench: Workbench) -> None:
+    let_the_slot_be_due(bench)
+    let_a_worker_tick(bench)
+    (order,) = bench.add("1", age_seconds=0)
+    following = next_of(cli, "1")
+    assert waits(following) == ["grace"]
+    assert following["polled_at"] == order.due_at.isoformat()
+    shown = cli.run("order", "1").stdout
+    assert "its callback is waited for until " in shown
+    assert "Next: a poll, 20" in shown
+
+
+def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    bench.add(*(f"r{number}" for number in range(130)), age_seconds=3_600.0)
+    included = [order["request_id"] for order in cli.json("plan")["accounts"][0]["orders"]]
+    left_out = next(f"r{number}" for number in range(130) if f"r{number}" not in included)
+    assert waits(next_of(cli, included[0])) == ["budget", "next_query"]
+    following = next_of(cli, left_out)
+    assert waits(following) == ["budget", "queue"]
+    assert following["why"][1]["orders_before"] == 129
+    assert (
+        "129 other due orders may be polled before it, 100 a query, one query in 60.5 s"
+        in cli.run("order", left_out).stdout
+    )
+    let_the_slot_be_due(bench)
+    assert next_of(cli, included[0])["in_words"] == "Next: a poll, now, or as soon as a worker ticks."
+
+
+def test_an_order_says_that_nobody_asks(cli: CommandLine, bench: Workbench) -> None:
+    let_the_slot_be_due(bench)
+    bench.add("1")
+    following = next_of(cli, "1")
+    assert waits(following) == ["no_worker", "next_query"]
+    assert (following["polled_at"], following["in_words"]) == (None, "Next: a poll, but when cannot be told.")
+    bench.run("UPDATE recharge_orders SET account = 'removed'")
+    removed = cli.json("order", "1", "--account", "removed")["next"]
+    assert waits(removed)[:2] == ["not_configured", "no_worker"]
+
+
+def test_an_order_says_that_its_account_waits(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    bench.add("1")
+    bench.write_back.failed(bench.take(), Unreachable("no route"))
+    let_the_slot_be_due(bench)
+    assert waits(next_of(cli, "1"))[-2:] == ["back_off", "next_query"]
+    bench.run("UPDATE account_states SET backoff_until = NULL, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
+    shown = cli.run("order", "1").stdout
+    assert "the account is paused by ann since 2016-01-31 18:00:00+08, until an operator ends it" in shown
+
+
+def test_an_order_of_a_query_that_is_under_way_waits_for_its_answer(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.take()
+    assert waits(next_of(cli, "1")) == ["in_flight"]
+    assert "Next: the answer of a query that includes it." in cli.run("order", "1").stdout
+
+
+def test_an_order_that_is_polled_apart_says_so(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.run("UPDATE recharge_orders SET lane = 'alone'")
+    assert "it is polled apart from the others" in cli.run("order", "1").stdout
+
+
+def test_a_final_order_shows_no_due_time(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2", "3")
+    bench.reconcile([item("1")])
+    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id = '2'")
+    bench.run("UPDATE recharge_orders SET state = 'cancelled' WHERE request_id = '3'")
+    for name, wait in (("1", "final"), ("2", "unresolved"), ("3", "cancelled")):
+        printed = cli.json("order", name)
+        assert (printed["order"]["due_at"], waits(printed["next"])) == (None, [wait])
+        shown = cli.run("order", name).stdout
+        assert "due at" not in shown
+        assert "Next: nothing." in shown

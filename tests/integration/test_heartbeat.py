@@ -1,0 +1,109 @@
+"""A worker process's row: written by a timer, with its last tick; deleted at its end, or when nobody writes it."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+
+from tests.support.reconciling import Workbench
+from tests.support.waiting import eventually
+from worker.adapters.clock import HostClock
+from worker.domain.records.workers import WorkerRow
+from worker.operations.write_heartbeat import Heartbeat, host_name
+from worker.stores.worker_processes import delete_unwritten, read_workers, save_worker
+
+
+class Tick:
+    """Stands for a process's ticks."""
+
+    age: float | None = None
+
+    def __call__(self) -> float | None:
+        return self.age
+
+
+@pytest.fixture
+def tick() -> Tick:
+    return Tick()
+
+
+@pytest.fixture
+def heartbeat(bench: Workbench, tick: Tick) -> Iterator[Heartbeat]:
+    made = Heartbeat(bench.database, HostClock(), tick, period_seconds=0.05)
+    yield made
+    made.close()
+
+
+def rows(bench: Workbench) -> list[WorkerRow]:
+    with bench.database.read() as connection:
+        return list(read_workers(connection))
+
+
+def row_when(bench: Workbench, condition: Any) -> WorkerRow:
+    def found() -> list[WorkerRow]:
+        return [row for row in rows(bench) if condition(row)]
+
+    return eventually(found, "the process's row")[0]
+
+
+def test_the_row_says_who_ticked_and_when(bench: Workbench, heartbeat: Heartbeat, tick: Tick) -> None:
+    first = row_when(bench, lambda row: True)
+    assert (first.name, first.host, first.pid, first.last_tick_at) == (heartbeat.name, host_name(), os.getpid(), None)
+    assert abs(first.clock_offset_seconds) < 5
+    tick.age = 42.0
+    second = row_when(bench, lambda row: row.last_tick_at is not None)
+    assert second.written_at - (second.last_tick_at or second.written_at) == timedelta(seconds=42)
+    assert second.started_at == first.started_at
+    assert len(rows(bench)) == 1
+
+
+def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench, heartbeat: Heartbeat) -> None:
+    first = row_when(bench, lambda row: True)
+    bench.run("DELETE FROM worker_processes")
+    again = row_when(bench, lambda row: True)
+    assert (again.name, again.started_at) == (first.name, first.started_at)
+
+
+def test_a_process_that_ends_in_order_deletes_its_row(bench: Workbench, tick: Tick) -> None:
+    heartbeat = Heartbeat(bench.database, HostClock(), tick, period_seconds=3600)
+    row_when(bench, lambda row: True)
+    heartbeat.close()
+    assert rows(bench) == []
+
+
+def test_what_was_not_written_for_ten_minutes_is_deleted_and_nothing_else(
+    bench: Workbench, heartbeat: Heartbeat
+) -> None:
+    mine = row_when(bench, lambda row: True)
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        save_worker(connection, replace(mine, name="killed", written_at=now - timedelta(minutes=10, seconds=1)))
+        save_worker(connection, replace(mine, name="slow", written_at=now - timedelta(minutes=9)))
+    eventually(lambda: {row.name for row in rows(bench)} == {mine.name, "slow"}, "the old row's end")
+    with bench.database.write() as connection:
+        delete_unwritten(connection, now - timedelta(minutes=8))
+    assert "slow" not in {row.name for row in rows(bench)}
+
+
+def test_a_database_that_fails_for_a_while_is_written_again(bench: Workbench, heartbeat: Heartbeat) -> None:
+    row_when(bench, lambda row: True)
+    bench.run("ALTER TABLE worker_processes RENAME TO hidden")
+    with bench.database.read() as connection:
+        hidden_at = bench.database.now(connection)
+    bench.run("ALTER TABLE hidden RENAME TO worker_processes")
+    row_when(bench, lambda row: row.written_at > hidden_at)
+
+
+def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, tick: Tick) -> None:
+    with time_machine.travel(HostClock().now() + timedelta(hours=1), tick=True):
+        heartbeat = Heartbeat(bench.database, HostClock(), tick, period_seconds=3600)
+        try:
+            row = row_when(bench, lambda row: True)
+        finally:
+            heartbeat.close()
+    if bench.database.kind != "sqlite":
+        assert row.clock_offset_seconds == pytest.approx(3600, abs=30)

@@ -1,0 +1,65 @@
+"""The counts of `status` are ranges of indexes: no plan reads the whole table of orders."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
+from worker.database.transactions import Database
+from worker.domain.records.orders import Attention, OrderState, Source
+from worker.stores import overview_counts
+
+WHOLE_TABLE = ("Seq Scan on recharge_orders", "SCAN recharge_orders\n", "recharge_orders ALL")
+
+
+@pytest.fixture
+def database(migrated_database_url: str) -> Iterator[Database]:
+    opened = Database(migrated_database_url)
+    settled = {"state": OrderState.SUCCEEDED, "settled_by": Source.CALLBACK}
+    add(opened, *(row(str(n), **settled, settled_at=NOON - timedelta(minutes=n)) for n in range(20_000)))
+    add(opened, *(row(f"p{n}", due_at=NOON + timedelta(seconds=n - 50)) for n in range(100)))
+    add(opened, *(row(f"a{n}", **settled, settled_at=NOON, attention=Attention.TOO_OLD) for n in range(20)))
+    add(opened, *(row(f"u{n}", state=OrderState.UNRESOLVED) for n in range(20)))
+    with opened.write() as connection:
+        connection.execute(text(ANALYZE[opened.kind])).close()
+    yield opened
+    opened.close()
+
+
+Read = Callable[[Connection], Any]
+READS: dict[str, tuple[Read, str]] = {
+    "pending": (lambda connection: overview_counts.count_by_lane(connection, "default", NOON), "_due"),
+    "settled": (lambda connection: overview_counts.count_settled(connection, NOON), "_settled"),
+    "attention": (
+        lambda connection: overview_counts.count_reasons(connection, overview_counts.attention_counts()),
+        "_attention",
+    ),
+    "unresolved": (
+        lambda connection: overview_counts.count_reasons(connection, overview_counts.unresolved_counts()),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_no_count_reads_the_whole_table(database: Database, name: str) -> None:
+    read, index = READS[name]
+    steps = steps_of(database, read) + "\n"
+    assert f"ix_recharge_orders{index}" in steps, steps
+    for whole_table in WHOLE_TABLE:
+        assert whole_table not in steps, steps
+
+
+def test_the_counts_are_right(database: Database) -> None:
+    with database.read() as connection:
+        (count,) = overview_counts.count_by_lane(connection, "default", NOON)
+        hours, days = overview_counts.count_settled(connection, NOON)
+        attention = overview_counts.count_reasons(connection, overview_counts.attention_counts())
+        unresolved = overview_counts.count_reasons(connection, overview_counts.unresolved_counts())
+    assert (count.pending, count.due, count.never_polled) == (100, 51, 100)
+    assert count.oldest_due_at == NOON - timedelta(seconds=50)
+    assert (hours["default"]["callback"], days["default"]["callback"]) == (81, 1461)
+    assert (dict(attention["default"]), dict(unresolved["default"])) == ({"too_old": 20}, {None: 20})

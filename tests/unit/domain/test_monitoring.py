@@ -1,0 +1,191 @@
+"""What monitoring is told of an overview: ticks, waits, backlogs, and orders that need a person."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.domain.builders import NOW, RULES, make_state
+from worker.domain.monitoring import (
+    Finding,
+    Level,
+    Thresholds,
+    check,
+    drain_seconds,
+    is_ticking,
+    last_tick,
+    queries_for,
+    tick_allowance,
+    tick_patience,
+)
+from worker.domain.records.orders import Lane
+from worker.domain.records.overview import AccountOverview, Overview, PendingCount
+from worker.domain.records.reports import IdKind
+from worker.domain.records.workers import WorkerRow
+
+
+def ago(seconds: float) -> Any:
+    return NOW - timedelta(seconds=seconds)
+
+
+def make_worker(tick_seconds_ago: float | None = 1.0, **fields: Any) -> WorkerRow:
+    defaults: dict[str, Any] = {
+        **{"name": "host:1:a", "host": "host", "pid": 1, "started_at": ago(100), "written_at": ago(1)},
+        "last_tick_at": None if tick_seconds_ago is None else ago(tick_seconds_ago),
+        "clock_offset_seconds": 0.0,
+    }
+    return WorkerRow(**{**defaults, **fields})
+
+
+def make_count(due: int = 0, **fields: Any) -> PendingCount:
+    defaults: dict[str, Any] = {"lane": Lane.BATCH, "id_kind": IdKind.REQUEST_ID, "pending": due, "due": due}
+    return PendingCount(**{**defaults, **fields})
+
+
+def make_account(**fields: Any) -> AccountOverview:
+    state = fields.pop("state", make_state())
+    return AccountOverview(**{"account": "default", "account_sid": "sid", "state": state, **fields})
+
+
+WORKERS = (make_worker(),)
+
+
+def checked(*accounts: AccountOverview, workers: Any = WORKERS, **thresholds: Any) -> list[Finding]:
+    return check(Overview(now=NOW, accounts=accounts, workers=workers), Thresholds(**thresholds), RULES)
+
+
+def names(*accounts: AccountOverview, **thresholds: Any) -> list[str]:
+    return [finding.name for finding in checked(*accounts, **thresholds)]
+
+
+@pytest.mark.parametrize(("period", "seconds"), [(1.0, 10.0), (0.05, 2.0), (60.0, 600.0)])
+def test_a_process_ticks_by_itself_after_ten_periods(period: float, seconds: float) -> None:
+    assert tick_patience(period) == seconds
+
+
+@pytest.mark.parametrize(("at_least", "period", "seconds"), [(30.0, 1.0, 30.0), (30.0, 60.0, 610.0), (5.0, 1.0, 20.0)])
+def test_a_worker_counts_as_dead_only_once_it_would_have_ticked_by_itself(
+    at_least: float, period: float, seconds: float
+) -> None:
+    assert tick_allowance(at_least, period) == seconds
+
+
+def test_the_last_tick_is_that_of_any_process() -> None:
+    assert last_tick([], NOW) is None
+    assert last_tick([make_worker(None)], NOW) is None
+    assert last_tick([make_worker(50), make_worker(3), make_worker(None)], NOW) == ago(3)
+
+
+def test_a_tick_that_lies_ahead_is_the_mark_of_a_stepped_clock() -> None:
+    assert last_tick([make_worker(-3)], NOW) == ago(-3)
+    assert last_tick([make_worker(-3600), make_worker(7)], NOW) == ago(7)
+    assert not is_ticking([make_worker(-3600)], NOW, 30)
+
+
+def test_without_a_tick_in_time_the_finding_is_critical() -> None:
+    assert checked(workers=[make_worker(30)]) == []
+    (late,) = checked(workers=[make_worker(31)])
+    assert (late.level, late.name, late.words) == (Level.CRITICAL, "no_tick", "no worker has ticked for 31 s")
+    (never,) = checked(workers=[])
+    assert never.words == "no worker runs on this database"
+    (young,) = checked(workers=[make_worker(None)])
+    assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+
+
+def test_an_account_without_anything_due_is_well() -> None:
+    assert checked(make_account()) == []
+
+
+def test_a_pause_names_who_made_it_and_ends_by_itself() -> None:
+    paused = make_state(paused_at=ago(60), paused_by="ann")
+    (finding,) = checked(make_account(state=paused))
+    assert (finding.level, finding.name, finding.account) == (Level.WARNING, "paused", "default")
+    assert finding.words == "default: paused by ann"
+    assert checked(make_account(state=replace(paused, paused_by=None)))[0].words == "default: paused"
+    assert names(make_account(state=replace(paused, paused_until=ago(1)))) == []
+
+
+def test_a_back_off_is_told_with_what_is_left_of_it() -> None:
+    (finding,) = checked(make_account(state=make_state(backoff_until=ago(-45))))
+    assert (finding.name, finding.words) == ("back_off", "default: backs off for 45 s more")
+    refused = make_state(backoff_until=ago(-45), configuration_refused=True)
+    assert "refused the configuration (-205)" in checked(make_account(state=refused))[0].words
+    assert names(make_account(state=make_state(backoff_until=ago(1)))) == []
+
+
+def test_ten_failures_in_a_row_are_an_outage() -> None:
+    assert names(make_account(state=make_state(failures_in_row=9))) == []
+    (finding,) = checked(make_account(state=make_state(failures_in_row=10)))
+    assert (finding.name, finding.words) == ("outage", "default: the platform has answered none of the last 10 queries")
+
+
+def test_a_backlog_is_what_the_budget_needs_too_long_for() -> None:
+    # 60 windows of 60 s hold 59 queries, which are 60.5 s apart.
+    assert names(make_account(counts=[make_count(5900)])) == []
+    (finding,) = checked(make_account(counts=[make_count(5901)]))
+    assert (finding.name, finding.words) == ("backlog", "default: 5,901 orders are due, 60 minutes of queries")
+    assert names(make_account(counts=[make_count(101)]), backlog_windows=1) == ["backlog"]
+    assert names(make_account(counts=[make_count(0, pending=9999)]), backlog_windows=1) == []
+
+
+def test_accounts_with_one_sid_share_its_budget() -> None:
+    one = make_account(counts=[make_count(200)])
+    other = make_account(account="other", counts=[make_count(50)])
+    apart = make_account(account="apart", account_sid="sid-2", counts=[make_count(900)])
+    unknown = make_account(account="unknown", account_sid=None, counts=[make_count(900)])
+    assert drain_seconds([one, other, apart, unknown], one, NOW, RULES) == 3 * RULES.spacing_seconds
+    assert drain_seconds([one, other, apart, unknown], unknown, NOW, RULES) == 9 * RULES.spacing_seconds
+    assert drain_seconds([one, other], one, NOW, replace(RULES, slots=2)) == 2 * RULES.spacing_seconds
+
+
+def test_orders_that_are_polled_one_by_one_need_a_query_each() -> None:
+    echoes, state = make_state(echoes_custom_parm=True), make_state()
+    blind = make_count(5, id_kind=IdKind.CUSTOM_PARM)
+    assert queries_for([make_count(5)], state, NOW, RULES) == 1
+    assert queries_for([make_count(5), blind], state, NOW, RULES) == 6
+    assert queries_for([make_count(5), blind], echoes, NOW, RULES) == 1
+    assert queries_for([make_count(5, lane=Lane.ALONE)], state, NOW, RULES) == 5
+    assert queries_for([make_count(5)], make_state(one_item_mode=True), NOW, RULES) == 5
+    assert queries_for([make_count(5)], make_state(configuration_refused=True), NOW, RULES) == 5
+
+
+def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> None:
+    stuck = make_account(counts=[make_count(1, oldest_due_at=ago(601))], last_query_at=ago(601))
+    (finding,) = checked(stuck)
+    assert (finding.name, finding.words) == (
+        "nothing_asked",
+        "default: no query for 10 minutes, although orders are due",
+    )
+    assert names(replace(stuck, last_query_at=None)) == ["nothing_asked"]
+    assert names(replace(stuck, last_query_at=ago(599))) == []
+    assert names(make_account(counts=[make_count(1, oldest_due_at=ago(599))])) == []
+    sharing = make_account(account="other", last_query_at=ago(1))
+    assert names(stuck, sharing) == []
+    assert names(replace(stuck, state=make_state(paused_at=ago(1)))) == ["paused"]
+    assert names(replace(stuck, state=make_state(backoff_until=ago(-1)))) == ["back_off"]
+
+
+def test_orders_that_need_a_person_are_counted_once() -> None:
+    account = make_account(attention={"too_old": 2}, unresolved={"too_old": 2, None: 1})
+    assert account.needs_a_person == 3
+    (finding,) = checked(account)
+    assert (finding.name, finding.words) == ("attention", "default: 3 need a person")
+    assert names(account, attention_orders=4) == []
+
+
+def test_the_gravest_finding_comes_first() -> None:
+    found = checked(make_account(state=make_state(paused_at=ago(1))), workers=[])
+    assert [finding.level for finding in found] == [Level.CRITICAL, Level.WARNING]
+
+
+def test_an_overview_adds_its_counts_up() -> None:
+    account = make_account(
+        counts=[
+            make_count(2, pending=5, never_polled=3, oldest_due_at=ago(9)),
+            make_count(1, pending=1, never_polled=1, oldest_due_at=ago(20)),
+            make_count(0, pending=4),
+        ]
+    )
+    assert (account.pending, account.due, account.never_polled, account.oldest_due_at) == (10, 3, 4, ago(20))
+    assert make_account().oldest_due_at is None

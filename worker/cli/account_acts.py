@@ -1,0 +1,129 @@
+"""`reconciler pause`, `resume` and `hold`: what an operator does to an account's queries, or to all of them."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.acting import By, DryRun, OptionalReason, Reason, acting_session, operator
+from worker.cli.output import AsJson, InUtc, counted, print_json, time_text
+from worker.cli.times import AGE_RULE, read_duration
+
+if TYPE_CHECKING:
+    from worker.operations.act_by_hand import Operator
+    from worker.stores.slots_and_accounts import SlotRow
+
+
+def _read_lasts(value: str | None) -> str | None:
+    if value is not None and read_duration(value) is None:
+        raise typer.BadParameter(f"{value!r} is no duration; accepted: {AGE_RULE}")
+    return value
+
+
+OneAccount = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.")]
+Lasts = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        help=f"When the pause ends by itself: {AGE_RULE}; without it, you end it.",
+        callback=_read_lasts,
+        show_default=False,
+    ),
+]
+
+
+def pause(
+    account: OneAccount,
+    reason: Reason,
+    lasts: Lasts = None,
+    by: By = None,
+    dry_run: DryRun = False,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send no query for an account, until `reconciler resume`, or for so long. Pausing again replaces the pause.
+
+    Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other.
+    """
+    from worker.cli.session import require_configured
+    from worker.operations.act_by_hand import pause_account
+
+    who = operator(by, reason, dry_run=dry_run)
+    with acting_session(needs_accounts=True, utc=utc) as opened:
+        require_configured(opened.settings, [account])
+        before, after = pause_account(opened.database, who, account, _duration(lasts))
+    assert after.paused_at is not None
+    replaced = before.is_paused(after.paused_at)
+    if as_json:
+        paused = {name: getattr(after, name) for name in ("paused_at", "paused_until", "paused_by", "pause_reason")}
+        print_json({"account": account, **paused, "replaced": replaced, **_dry(who)})
+        return
+    until = "until it is resumed" if after.paused_until is None else f"until {time_text(after.paused_until)}"
+    again = ", which replaces its earlier pause" if replaced else ""
+    _say(who, f"{account} is paused {until}{again}.")
+
+
+def resume(
+    account: OneAccount, reason: OptionalReason = None, by: By = None, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """End the pause of an account: its orders are polled again from now on."""
+    from worker.cli.session import require_configured
+    from worker.operations.act_by_hand import resume_account
+
+    who = operator(by, reason, dry_run=dry_run)
+    with acting_session(needs_accounts=True) as opened:
+        require_configured(opened.settings, [account])
+        before, was_paused = resume_account(opened.database, who, account)
+    if as_json:
+        print_json({"account": account, "resumed": was_paused, **_dry(who)})
+    elif was_paused:
+        _say(who, f"{account} is polled again; it was paused by {before.paused_by or 'an operator'}.")
+    else:
+        typer.echo(f"{account} is not paused: nothing to resume.")
+
+
+def hold(
+    reason: OptionalReason = None,
+    by: By = None,
+    dry_run: DryRun = False,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send no query of any account until a full reservation has passed, whatever the slots' rows say.
+
+    For after a failover or a restore that may have lost commits: the database may not know of the last query. A query
+    that is under way settles nothing any more; its orders are polled again. Run it where a worker runs.
+    """
+    from worker.adapters.clock import HostClock
+    from worker.operations.act_by_hand import hold_slots
+    from worker.runtime import rules_of
+
+    who = operator(by, reason, dry_run=dry_run)
+    with acting_session(needs_accounts=True, utc=utc) as opened:
+        names = opened.accounts_by_sid()
+        held = hold_slots(opened.database, HostClock(), rules_of(opened.settings), who, names.keys())
+    if as_json:
+        print_json({"slots": [_slot(row, names) for row in held], **_dry(who)})
+    elif held:
+        latest = max(row.slot.due_at for row in held)
+        _say(who, f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
+    else:
+        typer.echo("No slot has a row yet: each begins with a full reservation, once a worker starts.")
+
+
+def _duration(text: str | None) -> timedelta | None:
+    return None if text is None else read_duration(text)
+
+
+def _slot(row: "SlotRow", names: dict[str, list[str]]) -> dict[str, Any]:
+    seconds = round(row.slot.wait_seconds, 3)
+    return {"accounts": names[row.account_sid], "slot": row.number, "due_at": row.slot.due_at, "wait_seconds": seconds}
+
+
+def _dry(who: "Operator") -> dict[str, bool]:
+    return {"dry_run": True} if who.dry_run else {}
+
+
+def _say(who: "Operator", what: str) -> None:
+    typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)

@@ -1,0 +1,50 @@
+"""`reconciler health`: the health check of a worker's container, without starting Celery."""
+
+import typer
+
+from worker.cli.output import AsJson, print_json
+
+_SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
+
+
+def health(as_json: AsJson = False) -> None:
+    """Check that a worker on this host ticks; for the health check of a worker's container.
+
+    Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
+    RECONCILER_TICK_SECONDS is over 5). While the database is away it is 0: to restart workers would not help.
+    """
+    from worker.adapters.error_text import first_line
+    from worker.adapters.log_redaction import Redactor
+    from worker.cli.session import read_settings
+    from worker.database.engine import missing_file
+    from worker.database.transactions import Database, DatabaseError
+    from worker.domain.monitoring import tick_allowance
+    from worker.operations.read_overview import host_ticks
+    from worker.operations.write_heartbeat import host_name
+
+    settings = read_settings()
+    seconds, host = tick_allowance(_SECONDS, settings.tick_seconds), host_name()
+    if missing_file(settings.database_dsn):
+        _say(host, None, "the database has not been made yet", as_json)
+        return
+    database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    try:
+        ticks = host_ticks(database, host, seconds)
+    except DatabaseError as error:
+        _say(host, None, first_line(error, Redactor(settings.secrets)), as_json)
+        return
+    finally:
+        database.close()
+    words = f"a worker has ticked within {seconds:g} s" if ticks else f"no worker has ticked for {seconds:g} s"
+    _say(host, ticks, words, as_json)
+    raise typer.Exit(0 if ticks else 1)
+
+
+def _say(host: str, ticks: bool | None, words: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"host": host, "ticks": ticks, "in_words": words})
+    elif ticks is None:
+        typer.echo(f"{host}: nobody can tell whether a worker ticks: {words}.")
+    else:
+        typer.echo(f"{host}: {words}.")

@@ -1,0 +1,158 @@
+"""`reconciler status`: whether orders are being reconciled, by whom, and what stands in the way."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, InUtc, console, print_json
+from worker.cli.status_view import show, to_response
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.domain.monitoring import Finding, Thresholds
+    from worker.operations.read_overview import Status
+    from worker.settings import Settings
+
+_REFRESH_SECONDS = 2.0
+_ANSWER_SECONDS = 30.0
+_CANNOT_TELL = 3
+_MOST_SAID = 5
+
+Watch = Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds, until Ctrl-C.")]
+CheckOption = Annotated[
+    bool,
+    typer.Option("--check", help="Print one line for monitoring; the exit status is 0, 1, 2 or 3, as said above."),
+]
+
+
+def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False, as_json: AsJson = False) -> None:
+    """Show whether orders are being reconciled: workers, budget, and for each account what is due, asked and settled.
+
+    Times are by the database's clock; on the host that asked last, the worker goes by that host's own clock.
+
+    Exit status of --check: 2 where no worker has ticked for RECONCILER_CHECK_TICK_SECONDS, or none ever has; 1 for a
+    back-off, a pause, an outage of the platform, a backlog (RECONCILER_CHECK_BACKLOG_WINDOWS), or orders that need a
+    person (RECONCILER_CHECK_ATTENTION_ORDERS); 0 where all is well; 3 where the database or the settings keep anybody
+    from telling.
+    """
+    if watch and (check or as_json):
+        raise typer.BadParameter("--watch is for people: leave --check and --json out")
+    if check:
+        raise typer.Exit(_check(as_json))
+    from worker.cli.session import session
+
+    with session(utc=utc or as_json, answer_seconds=_ANSWER_SECONDS) as opened:
+        if watch:
+            _watch(opened)
+        elif as_json:
+            print_json(_response(opened))
+        else:
+            show(console(), _response(opened))
+
+
+def _read(opened: "Session") -> "Status":
+    from worker.operations.read_overview import read_status
+    from worker.runtime import rules_of
+
+    sids = {name: account.account_sid for name, account in opened.settings.accounts.items()}
+    return read_status(opened.database, sids, rules_of(opened.settings))
+
+
+def _response(opened: "Session") -> Mapping[str, Any]:
+    from worker.runtime import rules_of
+
+    read = _read(opened)
+    return to_response(read, opened.accounts_by_sid(), _findings(opened, read), rules_of(opened.settings))
+
+
+def _findings(opened: "Session", read: "Status") -> "list[Finding]":
+    from worker.domain.monitoring import check
+    from worker.runtime import rules_of
+
+    return check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
+
+
+def thresholds_of(settings: "Settings") -> "Thresholds":
+    """From when on something is reported, by the settings."""
+    from worker.domain.monitoring import Thresholds, tick_allowance
+
+    return Thresholds(
+        tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
+        backlog_windows=settings.check_backlog_windows,
+        attention_orders=settings.check_attention_orders,
+    )
+
+
+def _check(as_json: bool) -> int:
+    from worker.cli.session import session
+    from worker.domain.monitoring import Level
+
+    with _cannot_tell(as_json), session(answer_seconds=_ANSWER_SECONDS) as opened:
+        read = _read(opened)
+        found = _findings(opened, read)
+    level = max((finding.level for finding in found), default=Level.OK)
+    accounts = read.overview.accounts
+    pending, due = (sum(getattr(account, name) for account in accounts) for name in ("pending", "due"))
+    words = _said(found) or f"a worker ticks; {pending:,} orders are pending, {due:,} of them due"
+    _say_check(level.name, int(level), words, found, as_json)
+    return int(level)
+
+
+@contextmanager
+def _cannot_tell(as_json: bool) -> Iterator[None]:
+    from worker.settings import SettingsError
+
+    try:
+        yield
+    except (CommandError, SettingsError) as error:
+        _say_check("UNKNOWN", _CANNOT_TELL, " ".join(str(error).split()), [], as_json)
+        raise typer.Exit(_CANNOT_TELL) from None
+
+
+def _said(found: "Sequence[Finding]") -> str:
+    words = "; ".join(finding.words for finding in found[:_MOST_SAID])
+    return f"{words}; and {len(found) - _MOST_SAID:,} more" if len(found) > _MOST_SAID else words
+
+
+def _say_check(level: str, number: int, words: str, found: "Sequence[Finding]", as_json: bool) -> None:
+    if not as_json:
+        typer.echo(f"{level}: {words}")
+        return
+    findings: list[dict[str, Any]] = [
+        {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": one.words}
+        for one in found
+    ]
+    print_json({"level": level.lower(), "status": number, "in_words": words, "findings": findings})
+
+
+def _watch(opened: "Session") -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    out = console()
+    if not out.is_terminal:
+        raise typer.BadParameter("--watch needs a terminal; `reconciler status` shows it once")
+    # Ctrl-C is how it ends: nothing went wrong.
+    with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(Text.from_ansi(_drawn(opened)), refresh=True)
+            time.sleep(_REFRESH_SECONDS)
+
+
+def _drawn(opened: "Session") -> str:
+    """The whole status as the terminal shows it; or why it cannot be read, which may pass."""
+    from worker.cli.session import errors_in_one_line
+
+    out = console()
+    with out.capture() as drawn:
+        try:
+            with errors_in_one_line(opened.settings):
+                response = _response(opened)
+            show(out, response)
+        except CommandError as error:
+            out.print(f"{error}. Trying again every {_REFRESH_SECONDS:g} s; Ctrl-C ends it.")
+    return drawn.get()

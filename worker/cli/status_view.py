@@ -1,0 +1,233 @@
+"""What `reconciler status` shows: as JSON, and as tables for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from worker.cli.limit import NO_SLOTS, rest, when
+from worker.cli.output import counted, duration_text, print_table, time_text
+from worker.cli.pauses import pause_in_words
+from worker.domain.monitoring import drain_seconds
+
+if TYPE_CHECKING:
+    from worker.domain.monitoring import Finding
+    from worker.domain.records.overview import AccountOverview
+    from worker.domain.records.parameters import Rules
+    from worker.domain.records.workers import WorkerRow
+    from worker.operations.read_overview import Status
+
+Row = Mapping[str, Any]
+
+_SLOTS = ("accounts", "slot", "next_query", "in_flight_query_id")
+_WORKERS = ("host", "pid", "started_at", "last_tick", "clock")
+_ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
+_QUERIES = ("account", "asks", "last_query", "ended", "settled", "last_batches")
+_SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
+_PEOPLE = ("account", "reason", "attention", "unresolved")
+_ACTS = ("at", "by", "act", "account", "reason")
+_MOST_BATCHES = 5
+_LEVELS = {"critical": "bold red", "warning": "yellow"}
+_WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
+
+
+def to_response(
+    status: "Status", names: Mapping[str, Sequence[str]], found: "Sequence[Finding]", rules: "Rules"
+) -> Row:
+    """The status as JSON. `names` are the accounts of each SID."""
+    overview = status.overview
+    return {
+        "now": overview.now,
+        "findings": [
+            {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": one.words}
+            for one in found
+        ],
+        "workers": [_worker(row, overview.now) for row in overview.workers],
+        "slots": [
+            {
+                **slot,
+                "accounts": names.get(slot["account_sid"], []),
+                "due_in_seconds": rest((slot["due_at"] - overview.now).total_seconds()),
+            }
+            for slot in status.slots
+        ],
+        "accounts": [
+            _account(one, overview.accounts, status.last_queries[one.account], overview.now, rules)
+            for one in overview.accounts
+        ],
+        "acts": list(status.acts),
+    }
+
+
+def _worker(row: "WorkerRow", now: datetime) -> Row:
+    tick = row.last_tick_at
+    return {
+        "name": row.name,
+        "host": row.host,
+        "pid": row.pid,
+        "started_at": row.started_at,
+        "last_tick_at": tick,
+        "last_tick_seconds_ago": None if tick is None else rest((now - tick).total_seconds()),
+        "written_at": row.written_at,
+        "clock_offset_seconds": round(row.clock_offset_seconds, 3),
+    }
+
+
+def _account(
+    one: "AccountOverview",
+    accounts: "Sequence[AccountOverview]",
+    query: Row | None,
+    now: datetime,
+    rules: "Rules",
+) -> Row:
+    state = one.state
+    is_paused = state.is_paused(now)
+    return {
+        "account": one.account,
+        "is_configured": one.account_sid is not None,
+        "pending": one.pending,
+        "due": one.due,
+        "oldest_due_at": one.oldest_due_at,
+        "never_polled": one.never_polled,
+        "in_flight": one.in_flight,
+        "minutes_to_drain": round(drain_seconds(accounts, one, now, rules) / 60, 2) if one.due else 0,
+        "settled_last_hour": dict(one.settled_hour),
+        "settled_last_day": dict(one.settled_day),
+        "attention": dict(one.attention),
+        "unresolved": {"none" if reason is None else reason: count for reason, count in one.unresolved.items()},
+        "lost_callbacks_share": None if one.lost_share is None else round(one.lost_share, 4),
+        "backoff_until": state.backoff_until,
+        "backoff_level": state.backoff_level,
+        "configuration_refused": state.configuration_refused,
+        "failures_in_row": state.failures_in_row,
+        "paused_at": state.paused_at if is_paused else None,
+        "paused_until": state.paused_until if is_paused else None,
+        "paused_by": state.paused_by if is_paused else None,
+        "pause_reason": state.pause_reason if is_paused else None,
+        "one_item_mode": state.one_item_mode,
+        "echoes_custom_parm": state.echoes_custom_parm,
+        "last_query": query,
+        "last_batches": list(one.batches),
+        "batch_size": rules.batch_size,
+    }
+
+
+def show(out: Console, response: Row) -> None:
+    """Print it for people: what is wrong first, then everything."""
+    now, found = response["now"], response["findings"]
+    for finding in found:
+        level = finding["level"]
+        # The words hold an account's name, which is never to be read as markup.
+        out.print(Text.assemble((level.upper(), _LEVELS[level]), f": {finding['in_words']}."), soft_wrap=True)
+    if not found:
+        out.print(_WELL)
+    out.print()
+    accounts = response["accounts"]
+    _table(out, "Workers", _WORKERS, [_worker_row(row) for row in response["workers"]], ids=("host",))
+    if response["slots"]:
+        _table(out, "Budget", _SLOTS, [_slot_row(slot) for slot in response["slots"]], ids=("accounts",))
+    else:
+        out.print(NO_SLOTS, soft_wrap=True)
+        out.print()
+    _table(out, "Orders", _ORDERS, [_orders_row(one, now) for one in accounts])
+    _table(out, "Queries", _QUERIES, [_queries_row(one, now) for one in accounts], long_texts=("asks", "ended"))
+    _table(out, "Settled", _SETTLED, [_settled_row(one) for one in accounts])
+    _table(out, "Needs a person (`reconciler todo` lists them)", _PEOPLE, _people_rows(accounts))
+    acts = [{**act, "by": act["actor"], "account": act["account"] or "all"} for act in response["acts"]]
+    _table(out, "Last acts of operators", _ACTS, acts, long_texts=("reason",))
+
+
+def _table(
+    out: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    ids: Sequence[str] = ("account",),
+    long_texts: Sequence[str] = (),
+) -> None:
+    if listed := list(rows):
+        print_table(out, columns, listed, title=title, ids=ids, long_texts=long_texts)
+
+
+def _worker_row(row: Row) -> Row:
+    ago, offset = row["last_tick_seconds_ago"], row["clock_offset_seconds"]
+    return {
+        **row,
+        "last_tick": "none yet" if ago is None else f"{duration_text(ago)} ago",
+        "clock": f"{abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}" if abs(offset) >= 0.1 else "right",
+    }
+
+
+def _slot_row(slot: Row) -> Row:
+    names = ", ".join(slot["accounts"]) or f"not configured: {slot['account_sid']}"
+    return {**slot, "accounts": names, "next_query": when(slot["due_in_seconds"])}
+
+
+def _orders_row(account: Row, now: datetime) -> Row:
+    oldest = account["oldest_due_at"]
+    numbers = {name: f"{account[name]:,}" for name in ("pending", "due", "never_polled", "in_flight")}
+    return {
+        **account,
+        **numbers,
+        "oldest_due": None if oldest is None else f"for {duration_text((now - oldest).total_seconds())}",
+        "drained_in": duration_text(account["minutes_to_drain"] * 60) if account["due"] else None,
+    }
+
+
+def _queries_row(account: Row, now: datetime) -> Row:
+    query = account["last_query"] or {}
+    words = [str(query[name]) for name in ("outcome", "status_code", "status_msg") if query.get(name) is not None]
+    batches = account["last_batches"][:_MOST_BATCHES]
+    return {
+        "account": account["account"],
+        "asks": _manner(account, now),
+        "last_query": query.get("sent_at"),
+        "ended": " ".join(words),
+        "settled": query.get("settled_count"),
+        "last_batches": f"{' '.join(map(str, batches))} of {account['batch_size']}" if batches else None,
+    }
+
+
+def _manner(account: Row, now: datetime) -> str:
+    if account["paused_at"] is not None:
+        who = (account[name] for name in ("paused_at", "paused_until", "paused_by", "pause_reason"))
+        return f"not: {pause_in_words(*who)}"
+    if not account["is_configured"]:
+        return "not: the settings do not name it"
+    until = account["backoff_until"]
+    manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
+    if until is None or until <= now:
+        return manner
+    refused, failures = account["configuration_refused"], account["failures_in_row"]
+    why = "the platform refused the configuration (-205)" if refused else "backs off"
+    row = f", {counted(failures, 'failure')} in a row" if failures > 1 else ""
+    return f"{why}: {(until - now).total_seconds():,.0f} s more, until {time_text(until)}{row}"
+
+
+def _settled_row(account: Row) -> Row:
+    share = account["lost_callbacks_share"]
+    return {
+        "account": account["account"],
+        "last_hour": _by_source(account["settled_last_hour"]),
+        "last_day": _by_source(account["settled_last_day"]),
+        "callbacks_lost": "not known yet" if share is None else f"{share:.1%}",
+    }
+
+
+def _by_source(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} by {source}" for source, count in sorted(counts.items())) or "none"
+
+
+def _people_rows(accounts: Iterable[Row]) -> Iterable[Row]:
+    for account in accounts:
+        attention, unresolved = account["attention"], account["unresolved"]
+        for reason in sorted({*attention, *unresolved}):
+            yield {
+                "account": account["account"],
+                "reason": reason,
+                "attention": f"{attention.get(reason, 0):,}",
+                "unresolved": f"{unresolved.get(reason, 0):,}",
+            }

@@ -1,0 +1,183 @@
+"""Whether orders are being reconciled: what a person, or a program that watches, is to be told of an overview.
+
+A worker is alive by its ticks, not by its messages: where no tick comes (beat or the broker is gone), each process
+ticks by itself once its patience is over. So the time without a tick after which a worker counts as dead is never
+shorter than that patience and the rows' period together.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from worker.domain.outages import FAILURES_OF_AN_OUTAGE
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Lane
+from worker.domain.records.overview import AccountOverview, Overview, PendingCount
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+from worker.domain.records.workers import WorkerRow
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a worker process writes its row."""
+_TICKS_MISSED = 10
+_SHORTEST_PATIENCE_SECONDS = 2.0
+_QUIET_WINDOWS = 10
+"""Orders that are due for so long, while nothing is asked, are not waiting for the budget."""
+
+
+class Level(IntEnum):
+    """How grave a finding is; the exit status of `reconciler status --check`."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thresholds:
+    """From when on something is reported."""
+
+    tick_seconds: float = 30.0
+    """Without a tick of any worker."""
+    backlog_windows: float = 60.0
+    """That due orders need at the budget, in windows."""
+    attention_orders: int = 1
+    """That need a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something to report: a stable name of it, and a sentence without its full stop."""
+
+    level: Level
+    name: str
+    words: str
+    account: str | None = None
+
+
+def tick_patience(tick_seconds: float) -> float:
+    """After how many seconds without a tick a process ticks by itself. `tick_seconds` is beat's period."""
+    return max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * tick_seconds)
+
+
+def tick_allowance(at_least: float, tick_seconds: float) -> float:
+    """How many seconds may pass without a tick that is to be seen, before a worker counts as dead."""
+    return max(at_least, tick_patience(tick_seconds) + 2 * HEARTBEAT_SECONDS)
+
+
+def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
+    """The latest tick; None where none is known.
+
+    One that lies ahead is the mark of a clock that was set back since: it is written again within seconds.
+    """
+    latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
+    ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None]
+    return max((tick for tick in ticks if tick <= latest), default=None)
+
+
+def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: float) -> bool:
+    """Whether any of these processes has ticked within so many seconds."""
+    latest = last_tick(workers, now)
+    return latest is not None and now - latest <= timedelta(seconds=within_seconds)
+
+
+def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
+    """How many queries it takes to poll all due orders of an account once."""
+    one_by_one = batched = 0
+    for count in counts:
+        if _is_batched(count, state, now, rules):
+            batched += count.due
+        else:
+            one_by_one += count.due
+    return one_by_one + math.ceil(batched / rules.batch_size)
+
+
+def drain_seconds(accounts: Sequence[AccountOverview], account: AccountOverview, now: datetime, rules: Rules) -> float:
+    """How long it takes to poll all due orders once: those of every account that shares the account's SID."""
+    sharing = [one for one in accounts if one is account or _share_sid(one, account)]
+    queries = sum(queries_for(one.counts, one.state, now, rules) for one in sharing)
+    return math.ceil(queries / rules.slots) * rules.spacing_seconds
+
+
+def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
+    """What is to be reported, the gravest first; nothing where all is well."""
+    found = [*_of_workers(overview, thresholds)]
+    for account in overview.accounts:
+        found.extend(_of_account(account, overview, thresholds, rules))
+    return sorted(found, key=lambda finding: -finding.level)
+
+
+def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
+    if is_ticking(overview.workers, overview.now, thresholds.tick_seconds):
+        return
+    latest = last_tick(overview.workers, overview.now)
+    words = (
+        _without_tick(overview)
+        if latest is None
+        else f"no worker has ticked for {(overview.now - latest).total_seconds():,.0f} s"
+    )
+    yield Finding(level=Level.CRITICAL, name="no_tick", words=words)
+
+
+def _without_tick(overview: Overview) -> str:
+    if not overview.workers:
+        return "no worker runs on this database"
+    started = max(row.started_at for row in overview.workers)
+    return f"no worker has ticked yet; the last one started {(overview.now - started).total_seconds():,.0f} s ago"
+
+
+def _of_account(
+    account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules
+) -> Iterator[Finding]:
+    state, now = account.state, overview.now
+    found = {**_of_waits(state, now), **_of_orders(account, overview, thresholds, rules)}
+    for name, words in found.items():
+        yield Finding(level=Level.WARNING, name=name, words=f"{account.account}: {words}", account=account.account)
+
+
+def _of_waits(state: AccountState, now: datetime) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if state.is_paused(now):
+        by = f" by {state.paused_by}" if state.paused_by else ""
+        found["paused"] = f"paused{by}"
+    if state.failures_in_row >= FAILURES_OF_AN_OUTAGE:
+        found["outage"] = f"the platform has answered none of the last {state.failures_in_row:,} queries"
+    if state.is_backed_off(now) and state.backoff_until is not None:
+        why = "the platform refused the configuration (-205), " if state.configuration_refused else ""
+        found["back_off"] = f"{why}backs off for {(state.backoff_until - now).total_seconds():,.0f} s more"
+    return found
+
+
+def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules) -> dict[str, str]:
+    found: dict[str, str] = {}
+    seconds = drain_seconds(overview.accounts, account, overview.now, rules)
+    if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
+        found["backlog"] = f"{account.due:,} orders are due, {seconds / 60:,.0f} minutes of queries"
+    if _is_stuck(account, overview, rules):
+        minutes = _QUIET_WINDOWS * rules.window_seconds / 60
+        found["nothing_asked"] = f"no query for {minutes:,.3g} minutes, although orders are due"
+    if account.needs_a_person >= thresholds.attention_orders:
+        found["attention"] = f"{account.needs_a_person:,} need a person"
+    return found
+
+
+def _is_stuck(account: AccountOverview, overview: Overview, rules: Rules) -> bool:
+    """Whether nothing is asked for no reason that is known here: a worker with a longer window, or without it."""
+    now, long_ago = overview.now, overview.now - rules.windows(_QUIET_WINDOWS)
+    due = account.oldest_due_at
+    if due is None or due > long_ago or account.state.is_paused(now) or account.state.is_backed_off(now):
+        return False
+    sharing = [one for one in overview.accounts if one is account or _share_sid(one, account)]
+    return not any(one.last_query_at is not None and one.last_query_at > long_ago for one in sharing)
+
+
+def _is_batched(count: PendingCount, state: AccountState, now: datetime, rules: Rules) -> bool:
+    if count.lane is not Lane.BATCH or state.one_item_mode or state.configuration_refused:
+        return False
+    return count.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
+
+
+def _share_sid(one: AccountOverview, other: AccountOverview) -> bool:
+    return one.account_sid is not None and one.account_sid == other.account_sid

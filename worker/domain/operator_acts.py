@@ -1,0 +1,154 @@
+"""What an operator may do to an order, and to an account, by hand: the change with its record, or why not, in words.
+
+The decisions are those of a person, and the records name that person. What the platform says afterwards is judged as
+ever: an order that a person has made final keeps its state, and a contradiction is shown.
+"""
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.acts import Act
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.settlement import poll_again_now
+
+MAX_ACTOR_LENGTH = 64
+MAX_REASON_LENGTH = 1_000
+ACTOR_RULE = f"1 to {MAX_ACTOR_LENGTH} characters, no control character, no blank at either end"
+REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
+
+# Control characters, line ends of Unicode, lone surrogates: no terminal, log or database is to be given one.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+Decided = Change | str
+"""A change, or a refusal in words."""
+
+
+def actor_fault(name: str) -> str | None:
+    """Why a text cannot be an operator's name, or None where it can."""
+    is_name = name.strip() == name and 1 <= len(name) <= MAX_ACTOR_LENGTH and not _UNFIT.search(name)
+    return None if is_name else f"is no name; accepted: {ACTOR_RULE}"
+
+
+def reason_fault(reason: str) -> str | None:
+    """Why a text cannot be a reason, or None where it can."""
+    is_reason = bool(reason.strip()) and len(reason) <= MAX_REASON_LENGTH and not _UNFIT.search(reason)
+    return None if is_reason else f"is no reason; accepted: {REASON_RULE}"
+
+
+def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None) -> Decided:
+    """Make an order final by an operator's word. `state` is final; a success has an amount.
+
+    `traffic_sts` and `remark` stay as the platform said them.
+    """
+    if order.state.is_final:
+        return _refusal(order, f"is {order.state.value} already; reopen it first")
+    after = order.no_longer_polled(
+        state, settled_by=Source.OPERATOR, settled_at=act.now, ori_amount=amount, attention=None
+    )
+    words = None if order.attention is None else f"was {order.attention.value}"
+    said = None if amount is None else _plain(amount)
+    return _change(order, after, EventKind.SETTLED, act, words, ori_amount=said)
+
+
+def reopen(order: Order, act: Act, *, force: bool = False) -> Decided:
+    """Make an order pending again, as if nothing had been heard of it and nobody had polled it; due now.
+
+    `force`: although a query or a callback has settled it.
+    """
+    if order.state is OrderState.PENDING:
+        return _refusal(order, "is pending already")
+    if order.state.is_final and order.settled_by is not Source.OPERATOR and not force:
+        by = "the platform" if order.settled_by is None else f"a {order.settled_by.value}"
+        return _refusal(order, f"was settled by {by}; ask the platform first, then reopen it with --force")
+    after = replace(
+        order.no_longer_polled(OrderState.PENDING).out_of_suspicion().not_denied(),
+        traffic_sts=None,
+        remark=None,
+        ori_amount=None,
+        settled_by=None,
+        settled_at=None,
+        attention=None,
+        due_at=act.now,
+        queried_at=None,
+        query_count=0,
+        age_bucket=0,
+        absences=0,
+        absence_mark=0,
+        reopened_at=act.now,
+        dismissed_at=None,
+    )
+    return _change(order, after, EventKind.REOPENED, act, _result_of(order))
+
+
+def cancel(order: Order, act: Act) -> Decided:
+    """Stop polling an order that has been dealt with otherwise."""
+    if not order.state.may_settle:
+        remedy = "; reopen it first" if order.state.is_final else ""
+        return _refusal(order, f"is {order.state.value} already{remedy}")
+    return _change(order, order.no_longer_polled(OrderState.CANCELLED), EventKind.CANCELLED, act)
+
+
+def dismiss(order: Order, act: Act) -> Decided:
+    """Clear an order's attention, until something new raises one."""
+    if order.attention is None:
+        return _refusal(order, "has no attention to dismiss")
+    after = replace(order, attention=None, dismissed_at=act.now)
+    return _change(order, after, EventKind.DISMISSED, act, order.attention.value)
+
+
+def check(order: Order, act: Act) -> Decided:
+    """Have a pending order polled next."""
+    if order.state is not OrderState.PENDING:
+        return _refusal(order, f"is {order.state.value}, not pending; reopen it first")
+    marked = poll_again_now(Change(before=order, after=order), act.now).after
+    return _change(order, replace(marked, check_requested_at=act.now), EventKind.CHECK_REQUESTED, act)
+
+
+def pause(state: AccountState, act: Act, until: datetime | None) -> AccountState:
+    """The account with nobody polling its orders, until then or, with None, until an operator resumes it.
+
+    An earlier pause is replaced, its end as well.
+    """
+    return replace(state, paused_at=act.now, paused_until=until, paused_by=act.actor, pause_reason=act.reason)
+
+
+def resume(state: AccountState) -> AccountState:
+    """The account without a pause."""
+    return replace(state, paused_at=None, paused_until=None, paused_by=None, pause_reason=None)
+
+
+def _refusal(order: Order, why: str) -> str:
+    return f"order {order.key}: {why}"
+
+
+def _plain(amount: Decimal) -> str:
+    # Databases differ in how many zeros they add.
+    return format(amount.normalize(), "f")
+
+
+def _result_of(order: Order) -> str:
+    """What a reopened order loses, in words: its history names it, whatever becomes of the archive."""
+    amount = None if order.ori_amount is None else f"charged {_plain(order.ori_amount)}"
+    by = None if order.settled_by is None else f"by {order.settled_by.value}"
+    attention = None if order.attention is None else order.attention.value
+    return "was " + ", ".join(part for part in (order.state.value, by, amount, attention) if part)
+
+
+def _change(before: Order, after: Order, kind: EventKind, act: Act, words: str | None = None, **said: Any) -> Change:
+    event = OrderEvent(
+        order_id=before.id,
+        at=act.now,
+        kind=kind,
+        source=Source.OPERATOR,
+        from_state=before.state,
+        to_state=after.state,
+        detail=act.detail(words),
+        actor=act.actor,
+        **said,
+    )
+    return Change(before=before, after=after, events=(event,))

@@ -1,0 +1,82 @@
+"""What the database says of an account and of the workers at one moment, as far as people watch it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Lane
+from worker.domain.records.reports import IdKind
+from worker.domain.records.workers import WorkerRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingCount:
+    """How many pending orders of an account are polled in one way."""
+
+    lane: Lane
+    id_kind: IdKind
+    pending: int
+    due: int = 0
+    never_polled: int = 0
+    """No answered query polled them yet."""
+    oldest_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountOverview:
+    """One account. Counts by source or reason are by the stored word; a reason of `None` stands for none."""
+
+    account: str
+    account_sid: str | None
+    """None where the settings do not name the account."""
+    state: AccountState
+    counts: Sequence[PendingCount] = ()
+    in_flight: int = 0
+    """Orders in queries that are under way."""
+    settled_hour: Mapping[str, int] = field(default_factory=dict)
+    """Of the last hour, by source."""
+    settled_day: Mapping[str, int] = field(default_factory=dict)
+    attention: Mapping[str, int] = field(default_factory=dict)
+    """By reason, whatever the state."""
+    unresolved: Mapping[str | None, int] = field(default_factory=dict)
+    """By reason; those are among `attention`, but for the ones without a reason."""
+    last_query_at: datetime | None = None
+    batches: Sequence[int] = ()
+    """How many orders the last batches held, the newest first."""
+    lost_share: float | None = None
+    """Of the settled orders, the share whose callback never comes, as learned; None where nothing is learned yet."""
+
+    @property
+    def pending(self) -> int:
+        """Pending orders."""
+        return sum(count.pending for count in self.counts)
+
+    @property
+    def due(self) -> int:
+        """Pending orders that may be polled now."""
+        return sum(count.due for count in self.counts)
+
+    @property
+    def never_polled(self) -> int:
+        """Pending orders that no answered query polled yet."""
+        return sum(count.never_polled for count in self.counts)
+
+    @property
+    def oldest_due_at(self) -> datetime | None:
+        """Since when the order waits that has been due for longest."""
+        return min((count.oldest_due_at for count in self.counts if count.oldest_due_at is not None), default=None)
+
+    @property
+    def needs_a_person(self) -> int:
+        """Orders with a reason for attention, and unresolved ones without."""
+        return sum(self.attention.values()) + self.unresolved.get(None, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview:
+    """The whole deployment at `now`, by the database's clock."""
+
+    now: datetime
+    accounts: Sequence[AccountOverview] = ()
+    workers: Sequence[WorkerRow] = ()

@@ -1,0 +1,20 @@
+"""What a worker process says of itself, for people and programs that watch it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerRow:
+    """One row of `worker_processes`. Times are by the database's clock."""
+
+    name: str
+    """Host, process id and start: another process never has it."""
+    host: str
+    pid: int
+    started_at: datetime
+    last_tick_at: datetime | None
+    """When its last tick ended without an error; None before the first one has."""
+    written_at: datetime
+    clock_offset_seconds: float
+    """The host's wall clock minus the database's."""

@@ -1,0 +1,164 @@
+"""Reads what `reconciler status`, `order` and `health` tell: without locks, and by indexes alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.database.transactions import Connection, Database
+from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.monitoring import is_ticking
+from worker.domain.next_step import Circumstances, NextStep, next_step
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.records.overview import AccountOverview, Overview
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.stored_json import read_learned
+from worker.operations.learn import read_schedule
+from worker.operations.read_due_orders import choose_due
+from worker.stores import command_line_reads, overview_counts, poll_schedules
+from worker.stores.pending_orders import read_chosen
+from worker.stores.recharge_orders import read_order
+from worker.stores.slots_and_accounts import read_state
+from worker.stores.worker_processes import read_workers
+
+Row = dict[str, Any]
+_ACTS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """An overview, with what is shown of each account and slot besides."""
+
+    overview: Overview
+    slots: Sequence[Row]
+    last_queries: Mapping[str, Row | None]
+    """The latest query of each account."""
+    acts: Sequence[Row]
+    """The last acts of operators on accounts, the newest first."""
+
+
+def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> Status:
+    """The whole status. `sids` are the SIDs of the accounts that the settings name."""
+    with database.read() as connection:
+        overview_counts.bound_statements(connection)
+        now = database.now(connection)
+        known = overview_counts.known_accounts(connection)
+        names = [*sids, *(name for name in known if name not in sids)]
+        queries = {name: command_line_reads.last_query(connection, name) for name in names}
+        overview = Overview(
+            now=now,
+            accounts=_read_accounts(connection, names, sids, queries, now, rules),
+            workers=read_workers(connection),
+        )
+        slots = command_line_reads.slots(connection, slots_per_sid=rules.slots)
+        acts = overview_counts.last_acts(connection, _ACTS)
+        return Status(overview=overview, slots=slots, last_queries=queries, acts=acts)
+
+
+def _read_accounts(
+    connection: Connection,
+    names: Sequence[str],
+    sids: Mapping[str, str],
+    queries: Mapping[str, Row | None],
+    now: datetime,
+    rules: Rules,
+) -> list[AccountOverview]:
+    hours, days = overview_counts.count_settled(connection, now)
+    attention = overview_counts.count_reasons(connection, overview_counts.attention_counts())
+    unresolved = overview_counts.count_reasons(connection, overview_counts.unresolved_counts())
+    in_flight = overview_counts.count_in_flight(connection, now - timedelta(seconds=rules.reservation_seconds))
+    return [
+        AccountOverview(
+            account=name,
+            account_sid=sids.get(name),
+            state=restart_stepped_backoff(read_state(connection, name), now),
+            counts=overview_counts.count_by_lane(connection, name, now),
+            in_flight=in_flight[name],
+            settled_hour=hours.get(name, {}),
+            settled_day=days.get(name, {}),
+            attention=attention.get(name, {}),
+            unresolved=unresolved.get(name, {}),
+            last_query_at=(queries[name] or {}).get("sent_at"),
+            batches=overview_counts.last_batches(connection, name),
+            lost_share=_read_lost_share(connection, name, now, rules),
+        )
+        for name in names
+    ]
+
+
+def _read_lost_share(connection: Connection, account: str, now: datetime, rules: Rules) -> float | None:
+    text = poll_schedules.read_learned_text(connection, account)
+    learned = None if text is None else read_learned(text, rules)
+    return None if learned is None else learned.curve(now.timestamp(), rules).lost_share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What an order waits for, at `now` by the database's clock."""
+
+    next_step: NextStep
+    state: AccountState
+    now: datetime
+
+
+def read_next_step(
+    database: Database, order_id: int, account_sid: str | None, tick_allowance_seconds: float, rules: Rules
+) -> Outlook | None:
+    """What an order waits for; None where it is archived. `account_sid` is None where the settings do not name its
+    account."""
+    with database.read() as connection:
+        order = read_order(connection, order_id)
+        if order is None:
+            return None
+        now = database.now(connection)
+        about = (
+            _read_circumstances(connection, order, account_sid, tick_allowance_seconds, now, rules)
+            if order.state is OrderState.PENDING
+            else Circumstances(state=read_state(connection, order.account))
+        )
+    return Outlook(next_step=next_step(order, about, now, rules), state=about.state, now=now)
+
+
+def _read_circumstances(
+    connection: Connection,
+    order: Order,
+    account_sid: str | None,
+    tick_allowance_seconds: float,
+    now: datetime,
+    rules: Rules,
+) -> Circumstances:
+    state = restart_stepped_backoff(read_state(connection, order.account), now)
+    is_batched = order.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
+    sids = set() if account_sid is None else {account_sid}
+    slots = overview_counts.slot_times(connection, sids, rules.slots)
+    return Circumstances(
+        state=state,
+        is_configured=account_sid is not None,
+        is_worker_alive=is_ticking(read_workers(connection), now, tick_allowance_seconds),
+        slot_due_at=slots.get(account_sid) if account_sid is not None else None,
+        is_in_next_query=order.due_at <= now and _is_chosen(connection, order, now, rules),
+        others_due=max(0, _count_due(connection, order, now) - 1),
+        orders_per_query=rules.batch_size if is_batched and not state.one_item_mode else 1,
+    )
+
+
+def _is_chosen(connection: Connection, order: Order, now: datetime, rules: Rules) -> bool:
+    """Whether a grant at this moment would choose the order."""
+    state = read_state(connection, order.account)
+    choice = choose_due(connection, state, read_schedule(connection, order.account, rules), now, rules)
+    if choice is None:
+        return False
+    return any(one.id == order.id for one in read_chosen(connection, order.account, choice, now, rules.batch_size))
+
+
+def _count_due(connection: Connection, order: Order, now: datetime) -> int:
+    counts = overview_counts.count_by_lane(connection, order.account, now)
+    return sum(count.due for count in counts if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))
+
+
+def host_ticks(database: Database, host: str, within_seconds: float) -> bool:
+    """Whether a worker process of this host has ticked within so many seconds."""
+    with database.read() as connection:
+        return is_ticking(read_workers(connection, host=host), database.now(connection), within_seconds)

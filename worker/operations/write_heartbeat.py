@@ -1,0 +1,119 @@
+"""A worker process says in the database when it last ticked, by a thread of its own.
+
+Neither a message nor a tick writes the row. So a tick that hangs shows by its age, and a broker or a beat that is away,
+during which processes tick by themselves, does not look like a dead worker.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from worker.adapters.clock import Clock
+from worker.database.transactions import Database, is_transient, retry_contention
+from worker.domain.monitoring import HEARTBEAT_SECONDS
+from worker.domain.records.workers import WorkerRow
+from worker.stores.worker_processes import delete_unwritten, delete_worker, save_worker
+
+log = structlog.stdlib.get_logger(__name__)
+
+FORGOTTEN_AFTER = timedelta(minutes=10)
+"""A row that was not written for so long is deleted: its process was killed, or its host is gone."""
+_BEFORE_FIRST_TICK_SECONDS = 1.0
+"""A worker that has just started is shown soon after its first tick."""
+_LONGEST_HOST = 90
+"""The name, with process id and start, fits into its column."""
+
+
+def host_name() -> str:
+    """What this host is called in `worker_processes`; in a container, its own name."""
+    return socket.gethostname()[:_LONGEST_HOST]
+
+
+class Heartbeat:
+    """Writes this process's row every few seconds, from its start to `close`. To be made after the fork."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        seconds_since_tick: Callable[[], float | None],
+        *,
+        period_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        """`seconds_since_tick` tells how long ago the last tick ended without an error; None where none has."""
+        self._database = database
+        self._clock = clock
+        self._seconds_since_tick = seconds_since_tick
+        self._period = period_seconds
+        self._started = time.monotonic()
+        self._host, self._pid = host_name(), os.getpid()
+        self.name = f"{self._host}:{self._pid}:{clock.now():%Y%m%dT%H%M%S.%f}"
+        """Of its row."""
+        self._started_at: datetime | None = None
+        self._is_written = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write no more, and delete the row: this process ends in order. Raises nothing."""
+        self._closing.set()
+        self._thread.join()
+        # A database that was away a moment ago is not waited for: others delete the row later.
+        if self._is_written:
+            self._guarded(lambda: _delete(self._database, self.name))
+
+    def _run(self) -> None:
+        while True:
+            has_ticked = self._seconds_since_tick() is not None
+            self._is_written = self._guarded(self._write)
+            if self._closing.wait(self._period if has_ticked else min(self._period, _BEFORE_FIRST_TICK_SECONDS)):
+                return
+
+    def _write(self) -> None:
+        self._started_at = _write(self._database, self._row)
+
+    def _row(self, now: datetime) -> WorkerRow:
+        age = self._seconds_since_tick()
+        return WorkerRow(
+            name=self.name,
+            host=self._host,
+            pid=self._pid,
+            # As it was first written: a clock that is stepped does not make this another process.
+            started_at=self._started_at or now - timedelta(seconds=time.monotonic() - self._started),
+            last_tick_at=None if age is None else now - timedelta(seconds=age),
+            written_at=now,
+            clock_offset_seconds=(self._clock.now() - now).total_seconds(),
+        )
+
+    def _guarded(self, act: Callable[[], None]) -> bool:
+        """Whether it was done. A database that is away is tried again; ticks say in the log that it is."""
+        try:
+            act()
+        except Exception as error:
+            if not is_transient(error):
+                log.exception("this process's row in worker_processes was not written", action="heartbeat_failed")
+            return False
+        return True
+
+
+@retry_contention
+def _write(database: Database, row_at: Callable[[datetime], WorkerRow]) -> datetime:
+    """Write the row as it is at the database's time; returns when its process started."""
+    with database.write() as connection:
+        now = database.now(connection)
+        row = row_at(now)
+        save_worker(connection, row)
+        delete_unwritten(connection, now - FORGOTTEN_AFTER)
+    return row.started_at
+
+
+@retry_contention
+def _delete(database: Database, name: str) -> None:
+    with database.write() as connection:
+        delete_worker(connection, name)

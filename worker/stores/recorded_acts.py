@@ -1,0 +1,49 @@
+"""What operators did, and the orders that a filter of theirs selects."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from worker.database.bulk_statements import insert_rows
+from worker.database.tables import UNRESOLVED, OperatorAct, table_of
+from worker.domain.records.acts import ActEntry
+from worker.domain.records.order_changes import EventKind
+from worker.stores.recharge_orders import EVENTS, ORDERS
+
+ACTS = table_of(OperatorAct)
+
+
+def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
+    """Append the records of acts."""
+    insert_rows(connection, ACTS, [asdict(entry) for entry in entries])
+
+
+def recent_acts(connection: Connection, *, limit: int, accounts: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The newest acts, newest first: those about all accounts and about these, or any where none is named."""
+    newest = select(ACTS).order_by(ACTS.c.id.desc()).limit(limit)
+    statements = [newest]
+    if accounts:
+        # One read of the index for each: together they would be looked for through the whole table.
+        statements = [newest.where(ACTS.c.account == account) for account in {*accounts}]
+        statements.append(newest.where(ACTS.c.account.is_(None)))
+    found = [dict(row) for statement in statements for row in connection.execute(statement).mappings()]
+    return sorted(found, key=lambda row: -int(row["id"]))[:limit]
+
+
+def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
+    """The ids of these accounts' orders that are unresolved and became so at this time or later; None: at any."""
+    statement = select(ORDERS.c.id).where(UNRESOLVED, ORDERS.c.account.in_(accounts))
+    if since is not None:
+        gave_up = (
+            select(EVENTS.c.id)
+            .where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.kind == EventKind.GAVE_UP, EVENTS.c.at >= since)
+            .limit(1)
+            .scalar_subquery()
+        )
+        # What was changed last before that time cannot have become unresolved after it: most are left out by this.
+        # By LIMIT and not by EXISTS, which a database may answer by reading the events of all orders.
+        statement = statement.where(ORDERS.c.updated_at >= since, gave_up.is_not(None))
+    return sorted(connection.scalars(statement))

@@ -1,0 +1,41 @@
+"""The rows of worker processes: each writes its own, and deletes those that nobody writes any more."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from worker.database.tables import WorkerProcess, table_of
+from worker.domain.records.workers import WorkerRow
+
+WORKERS = table_of(WorkerProcess)
+_COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
+
+
+def save_worker(connection: Connection, row: WorkerRow) -> None:
+    """Write a process's row; begin it where it is missing."""
+    values = asdict(row)
+    if connection.execute(update(WORKERS).where(WORKERS.c.name == row.name).values(values)).rowcount == 0:
+        connection.execute(insert(WORKERS).values(values))
+
+
+def delete_worker(connection: Connection, name: str) -> None:
+    """Delete a process's row."""
+    connection.execute(delete(WORKERS).where(WORKERS.c.name == name))
+
+
+def delete_unwritten(connection: Connection, before: datetime) -> None:
+    """Delete the rows that were last written before a time."""
+    # Read first, and by name: a search that deletes would lock every row of the table on MariaDB.
+    old = list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.written_at < before)))
+    for name in old:
+        connection.execute(delete(WORKERS).where(WORKERS.c.name == name, WORKERS.c.written_at < before))
+
+
+def read_workers(connection: Connection, *, host: str | None = None) -> Sequence[WorkerRow]:
+    """The rows of all processes, or of those on one host, by name."""
+    statement = select(*_COLUMNS).order_by(WORKERS.c.name)
+    if host is not None:
+        statement = statement.where(WORKERS.c.host == host)
+    return [WorkerRow(**row) for row in connection.execute(statement).mappings()]
