@@ -208,6 +208,8 @@ def test_health_is_well_where_the_database_cannot_tell(cli: CommandLine, bench: 
     for url in ("sqlite:////nowhere/there.db", "postgresql://a@127.0.0.1:9/b"):
         away = CommandLine({**cli.settings, "RECONCILER_DATABASE_URL": url})
         assert away.json("health")["ticks"] is None
+    wrong = CommandLine({**cli.settings, "RECONCILER_BATCH_SIZE": "0"})
+    assert "RECONCILER_BATCH_SIZE" in wrong.run("health").stdout
 
 
 def next_of(cli: CommandLine, name: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ def health(as_json: AsJson = False) -> None:
     """Check that a worker on this host ticks; for the health check of a worker's container.
 
     Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
-    RECONCILER_TICK_SECONDS is over 5). While the database is away it is 0: to restart workers would not help.
+    RECONCILER_TICK_SECONDS is over 5). While the database is away, or the settings cannot be read, it is 0: to restart
+    workers would not help.
     """
-    from worker.adapters.error_text import first_line
+    from worker.adapters.error_text import first_line, one_line
     from worker.adapters.log_redaction import Redactor
     from worker.cli.session import read_settings
     from worker.database.engine import missing_file
@@ -22,9 +23,16 @@ def health(as_json: AsJson = False) -> None:
     from worker.domain.monitoring import tick_allowance
     from worker.operations.read_overview import host_ticks
     from worker.operations.write_heartbeat import host_name
+    from worker.settings import SettingsError
 
-    settings = read_settings()
-    seconds, host = tick_allowance(_SECONDS, settings.tick_seconds), host_name()
+    host = host_name()
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        # A file that is being edited must not end a worker that runs.
+        _say(host, None, one_line(str(error)), as_json)
+        return
+    seconds = tick_allowance(_SECONDS, settings.tick_seconds)
     if missing_file(settings.database_dsn):
         _say(host, None, "the database has not been made yet", as_json)
         return

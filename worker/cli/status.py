@@ -1,4 +1,4 @@
-"""`reconciler status`: whether orders are being reconciled, by whom, and what stands in the way."""
+"""`reconciler status`: whether orders are being reconciled, by which workers, and what stands in the way."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence

@@ -20,6 +20,7 @@ from worker.operations.read_due_orders import choose_due
 from worker.stores import command_line_reads, overview_counts, poll_schedules
 from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import read_order
+from worker.stores.recorded_acts import recent_acts
 from worker.stores.slots_and_accounts import read_state
 from worker.stores.worker_processes import read_workers
 
@@ -53,7 +54,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             workers=read_workers(connection),
         )
         slots = command_line_reads.slots(connection, slots_per_sid=rules.slots)
-        acts = overview_counts.last_acts(connection, _ACTS)
+        acts = recent_acts(connection, limit=_ACTS)
         return Status(overview=overview, slots=slots, last_queries=queries, acts=acts)
 
 

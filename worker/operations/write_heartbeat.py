@@ -1,7 +1,7 @@
 """A worker process says in the database when it last ticked, by a thread of its own.
 
 Neither a message nor a tick writes the row. So a tick that hangs shows by its age, and a broker or a beat that is away,
-during which processes tick by themselves, does not look like a dead worker.
+during which processes tick by themselves, is not taken for a dead worker.
 """
 
 import os

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select, text
 
-from worker.database.tables import OperatorAct, table_of
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.overview import PendingCount
 from worker.stores.platform_queries import QUERIES
@@ -17,7 +16,6 @@ from worker.stores.slots_and_accounts import BUDGETS, STATES
 Counts = dict[str, Counter[Any]]
 """By account: how many, by source or reason."""
 
-ACTS = table_of(OperatorAct)
 MOST_COUNTED = 100_000
 """Of the orders with a reason so many are counted: each one's row has to be read for its account."""
 _BATCHES = 10
@@ -137,11 +135,6 @@ def last_batches(connection: Connection, account: str) -> Sequence[int]:
     latest = select(QUERIES.c.work, QUERIES.c.order_count).where(QUERIES.c.account == account)
     rows = connection.execute(latest.order_by(QUERIES.c.id.desc()).limit(_QUERIES_READ))
     return [orders for work, orders in rows if work == "batch"][:_BATCHES]
-
-
-def last_acts(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The last acts of operators on accounts, the newest first."""
-    return [dict(row) for row in connection.execute(select(ACTS).order_by(ACTS.c.id.desc()).limit(limit)).mappings()]
 
 
 def slot_times(connection: Connection, sids: Collection[str], slots_per_sid: int) -> dict[str, datetime]:
