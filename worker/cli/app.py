@@ -14,6 +14,7 @@ from worker.cli.errors import OneLineGroup
 from worker.cli.maintenance import archive, doctor, migrate
 from worker.cli.orders import check, order, orders
 from worker.cli.plan import plan
+from worker.cli.report import report
 from worker.cli.run import run
 from worker.simulator.command import EnvironmentCommand, platform
 
@@ -109,6 +110,12 @@ _add(
 )
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
 _add(status, "reconciler status", "reconciler status --json")
+_add(
+    report,
+    "reconciler report",
+    "reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv",
+    "reconciler report --from yesterday --by account --json",
+)
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(

@@ -24,6 +24,7 @@ COMMANDS = (
     "plan",
     "status",
     "doctor",
+    "report",
     "platform",
     "demo",
 )
