@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from worker.cli.budget import limit, status
+from worker.cli.compare import compare
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
 from worker.cli.maintenance import archive, doctor, migrate
@@ -115,6 +116,12 @@ _add(
     "reconciler report",
     "reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv",
     "reconciler report --from yesterday --by account --json",
+)
+_add(
+    compare,
+    "reconciler compare statement.csv --from 2016-01-01 --to 2016-01-31",
+    "reconciler compare 对账单.csv --from yesterday --id-column 流水号 --state-column 状态 --amount-column 金额",
+    "reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv",
 )
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
 _add(doctor, "reconciler doctor", "reconciler doctor --json")

@@ -25,6 +25,7 @@ COMMANDS = (
     "status",
     "doctor",
     "report",
+    "compare",
     "platform",
     "demo",
 )

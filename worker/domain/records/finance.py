@@ -34,8 +34,8 @@ class OwnOrder:
     custom_parm: str | None
     state: OrderState
     charged_amount: Decimal | None
-    at: datetime
-    """The time by which the period selects: of its submission, or when it was settled."""
+    at: datetime | None
+    """The time by which the period selects: of its submission, or when it was settled (None: it is not)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
