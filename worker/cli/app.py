@@ -12,7 +12,8 @@ from worker.cli.budget import limit, status
 from worker.cli.compare import compare
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
-from worker.cli.maintenance import archive, doctor, migrate
+from worker.cli.maintenance import archive, doctor
+from worker.cli.migrate import migrate
 from worker.cli.orders import check, order, orders
 from worker.cli.plan import plan
 from worker.cli.report import report
@@ -88,7 +89,12 @@ app.callback(
         "reconciler order 2016010000000219",
     ),
 )(reconciler)
-_add(migrate, "reconciler migrate")
+_add(
+    migrate,
+    "reconciler migrate",
+    "reconciler migrate --sql",
+    "reconciler migrate --to 0007",
+)
 _add(run, "reconciler run", "reconciler run --concurrency 2")
 _add(
     enqueue,
