@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from worker.cli.budget import limit, status
 from worker.cli.compare import compare
+from worker.cli.completion import completion
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
 from worker.cli.maintenance import archive, doctor
@@ -23,7 +24,7 @@ from worker.simulator.command import EnvironmentCommand, platform
 app = typer.Typer(
     name="reconciler",
     cls=OneLineGroup,
-    # Installing completion writes to a person's shell set-up; the two options would stand in every help.
+    # `reconciler completion` prints the scripts instead.
     add_completion=False,
     # A traceback is never shown, least of all one with local variables: credentials are among them.
     pretty_exceptions_enable=False,
@@ -130,6 +131,12 @@ _add(
     "reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv",
 )
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
+_add(
+    completion,
+    'eval "$(reconciler completion bash)"',
+    'eval "$(reconciler completion zsh)"',
+    "reconciler completion bash > /etc/bash_completion.d/reconciler",
+)
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(
     platform,

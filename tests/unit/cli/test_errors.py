@@ -26,6 +26,7 @@ COMMANDS = (
     "doctor",
     "report",
     "compare",
+    "completion",
     "platform",
     "demo",
 )
