@@ -15,7 +15,7 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, amount_text, console, counted, print_json, print_table
 from worker.cli.periods import From, To, period_of
 from worker.cli.statement_file import read_cells
-from worker.domain.records.finance import StatementRow, UnreadableRow
+from worker.domain.records.finance_rows import StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
 from worker.domain.statements import (
     USUAL_WORDS,
@@ -95,7 +95,7 @@ def compare(
     and orders alone count. Differences leave the exit status at 0.
     """
     from worker.cli.session import require_known, session
-    from worker.operations.finance import compare_statement
+    from worker.operations.read_finance import compare_statement
 
     require_one_format(as_json, as_csv)
     given = {OrderState.SUCCEEDED: succeeded, OrderState.FAILED: failed, OrderState.PENDING: pending}

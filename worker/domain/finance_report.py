@@ -9,7 +9,7 @@ from enum import StrEnum
 from math import ceil
 
 from worker.domain.periods import Period
-from worker.domain.records.finance import SettledOrder
+from worker.domain.records.finance_rows import SettledOrder
 from worker.domain.records.orders import OrderState, Source
 
 PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
@@ -130,4 +130,6 @@ class Report:
         if self.by is None:
             return [self.total]
         key = account if self.by is Grouping.ACCOUNT else self.period.day_of(moment).isoformat()
-        return [self.total, self.rows.setdefault(key, Figures())]
+        if key not in self.rows:
+            self.rows[key] = Figures()
+        return [self.total, self.rows[key]]

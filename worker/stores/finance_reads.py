@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, sel
 
 from worker.database.bulk_statements import found_by, ids_of, one_of
 from worker.database.tables import SETTLED, UNRESOLVED
-from worker.domain.records.finance import OwnOrder, SettledOrder
+from worker.domain.records.finance_rows import OwnOrder, SettledOrder
 from worker.domain.records.orders import OrderState, Source
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.recharge_orders import EVENTS, ORDERS

@@ -5,7 +5,7 @@ import pytest
 
 from worker.domain.finance_report import Delays, Figures, Grouping, Report
 from worker.domain.periods import Period
-from worker.domain.records.finance import SettledOrder
+from worker.domain.records.finance_rows import SettledOrder
 from worker.domain.records.orders import OrderState, Source
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from itertools import islice
 from worker.database.transactions import Database
 from worker.domain.finance_report import Grouping, Report
 from worker.domain.periods import Period
-from worker.domain.records.finance import StatementRow, UnreadableRow
+from worker.domain.records.finance_rows import StatementRow, UnreadableRow
 from worker.domain.statements import Comparison
 from worker.stores.finance_reads import orders_by_request_id, own_orders, settled_orders, unresolved_orders
 
