@@ -28,8 +28,9 @@ def _run_on(connection: Connection) -> None:
 
 
 def _print_sql() -> None:
-    """`alembic upgrade head --sql`: the statements for the kind of database that the settings name."""
-    context.configure(url=load_settings().database_dsn, target_metadata=Base.metadata, literal_binds=True)
+    """`reconciler migrate --sql`, `alembic upgrade head --sql`: the statements for the kind of database at the URL."""
+    url = context.config.attributes.get("url") or load_settings().database_dsn
+    context.configure(url=url, target_metadata=Base.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -175,6 +175,7 @@ COMMANDS = (
     ("check", "r3", TOKEN[:-1]),
     ("doctor",),
     ("doctor", "--json"),
+    ("report", "--json"),
     ("migrate",),
 )
 

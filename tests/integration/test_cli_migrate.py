@@ -1,18 +1,39 @@
 """`reconciler migrate`, and what the other commands print of a database that cannot be used."""
 
 import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
 
+from tests.support.archiving import add_settled
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from tests.support.databases import DatabaseServer
+from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
+from worker.database.migrations import check_at_head, upgrade
+from worker.operations.archive import move_settled
 
 READERS = (("orders",), ("order", "1"), ("check", "1"), ("status",), ("run",), ("enqueue", "orders.csv"))
 
 
 def on(url: str) -> CommandLine:
     return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": url})
+
+
+def our_tables(url: str) -> dict[str, list[str]]:
+    """Each table with its columns and indexes."""
+    found = inspect(create_engine(url, poolclass=NullPool))
+    return {
+        table: sorted(
+            [str(column["name"]) for column in found.get_columns(table)]
+            + [str(index["name"]) for index in found.get_indexes(table)]
+        )
+        for table in found.get_table_names()
+    }
 
 
 def test_migrate_reports_both_revisions_as_json(database_url: str) -> None:
@@ -26,6 +47,127 @@ def test_migrate_reports_both_revisions_as_json(database_url: str) -> None:
 
 def test_migrate_prints_both_revisions_in_words(database_url: str) -> None:
     assert ": from an empty database to revision " in on(database_url).run("migrate").stdout
+
+
+def test_migrate_goes_down_and_up_to_a_revision(migrated_database_url: str) -> None:
+    cli = on(migrated_database_url)
+    head = cli.json("migrate")["to"]
+    down = cli.run("migrate", "--to", "0006", "--yes")
+    assert down.stdout.endswith(f": from {head} to revision 0006.\n")
+    assert down.stderr == f"This release's worker needs revision {head}, and does not start on this one.\n"
+    up = cli.json("migrate", "--to", "0007")
+    assert (up["from"], up["to"]) == ("0006", "0007")
+    assert cli.json("migrate")["to"] == head
+    check_at_head(migrated_database_url)
+
+
+def test_a_way_down_needs_a_yes(migrated_database_url: str) -> None:
+    message = on(migrated_database_url).error("migrate", "--to", "0007", status=2)
+    assert message == "nobody can be asked without a terminal: stop all workers, then add --yes"
+    check_at_head(migrated_database_url)
+
+
+def add_act(bench: Workbench) -> None:
+    bench.run("INSERT INTO operator_acts (at, actor, act) VALUES ('2016-01-31 12:00:00', 'li', 'hold')")
+
+
+def add_actor(bench: Workbench) -> None:
+    bench.intake.check_orders([{"request_id": "1"}])
+    bench.run("UPDATE order_events SET actor = 'li'")
+
+
+def reopen(bench: Workbench) -> None:
+    bench.run("UPDATE recharge_orders SET reopened_at = '2016-01-31 12:00:00'")
+
+
+def archive_all(bench: Workbench) -> None:
+    add_settled(bench, "1", "2", "newest")
+    bench.add("newer")
+    bench.intake.check_orders([{"request_id": "newer"}])
+    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "target", "said"),
+    [
+        (add_act, "0007", "operator_acts holds acts, which the release before does not know"),
+        (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
+        (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
+        (archive_all, "0003", "archived_orders holds orders, which the release before does not know"),
+        (
+            lambda _: None,
+            "base",
+            "the way down to base would lose of recharge_orders all that it holds: to begin again",
+        ),
+    ],
+)
+def test_a_way_down_that_would_lose_something_is_refused_in_one_line(
+    bench: Workbench, prepare: Callable[[Workbench], None], target: str, said: str
+) -> None:
+    bench.add("1")
+    prepare(bench)
+    cli = on(bench.url)
+    bench.close()
+    assert said in cli.error("migrate", "--to", target, "--yes")
+    # MariaDB keeps the steps that were taken before the refusal: the same command leads up again.
+    cli.run("migrate")
+    assert len(cli.json("orders")) >= 1
+
+
+@pytest.mark.databases("sqlite")
+def test_an_empty_database_may_go_all_the_way_down(migrated_database_url: str) -> None:
+    cli = on(migrated_database_url)
+    assert cli.run("migrate", "--to", "base", "--yes").stdout.endswith(" to revision base.\n")
+    assert cli.json("migrate", "--to", "base")["to"] is None
+
+
+@pytest.mark.parametrize("revision", ["0099", "nonsense", "-1", "00"])
+@pytest.mark.databases("sqlite")
+def test_a_revision_that_does_not_exist_is_refused(migrated_database_url: str, revision: str) -> None:
+    message = on(migrated_database_url).error("migrate", f"--to={revision}")
+    assert message.startswith(f"there is no revision {revision!r}; this release knows 0001 to ")
+
+
+def run_script(url: str, script: str) -> None:
+    """What a database's own shell does with a file of statements."""
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        if url.startswith("sqlite"):
+            connection.connection.executescript(script)
+            return
+        for statement in script.split(";\n"):
+            if statement.strip():
+                # The driver reads a percent sign as the start of a parameter, even where there are none.
+                connection.exec_driver_sql(statement.replace("%", "%%") if "mysql" in url else statement)
+
+
+def test_the_printed_statements_lead_to_the_same_tables(database_server: DatabaseServer) -> None:
+    with database_server.empty() as by_hand, database_server.empty() as by_us:
+        script = on(by_hand).run("migrate", "--sql").stdout
+        run_script(by_hand, script)
+        check_at_head(by_hand)
+        upgrade(by_us)
+        assert our_tables(by_hand) == our_tables(by_us)
+
+
+@pytest.mark.databases("sqlite")
+def test_statements_are_printed_from_where_the_database_is(migrated_database_url: str) -> None:
+    cli = on(migrated_database_url)
+    cli.run("migrate", "--to", "0006", "--yes")
+    printed = cli.run("migrate", "--sql", "--to", "0007").stdout
+    assert "-- Running upgrade 0006 -> 0007" in printed
+    assert "0005" not in printed
+    assert "0008" not in printed
+    assert "INSERT INTO" in printed
+    assert "prints the way up alone" in cli.error("migrate", "--sql", "--to", "0005")
+    assert "give either --sql or --json" in cli.error("migrate", "--sql", "--json", status=2)
+    assert cli.json("migrate", "--to", "0006")["to"] == "0006"
+
+
+@pytest.mark.databases("sqlite")
+def test_statements_for_a_database_that_does_not_exist_make_none() -> None:
+    assert "CREATE TABLE recharge_orders" in on("sqlite:///away.db").run("migrate", "--sql").stdout
+    assert not Path("away.db").exists()
 
 
 @pytest.mark.parametrize("command", READERS)

@@ -8,7 +8,7 @@ import pytest
 import worker
 from worker.database.error_kinds import ErrorKind
 from worker.domain.records.orders import Attention, OrderState
-from worker.settings import PREFIX, Settings
+from worker.settings import PREFIX, VARIABLES
 
 ROOT = Path(worker.__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,7 +46,7 @@ def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
 def test_every_setting_that_is_named_exists(document: Path) -> None:
     # Those of the tests and benchmarks name servers, and are no settings of the worker.
     named = set(re.findall(rf"{PREFIX}(?!TEST_|BENCH_)[A-Z_]+", document.read_text("utf-8")))
-    assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    assert named <= set(VARIABLES)
 
 
 def test_the_documents_list_every_action_of_the_log() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import worker
 from tests.contract.platform.raw_server import CERTIFICATE
 from worker.domain.wire.signed_requests import Credentials
-from worker.settings import PREFIX, AccountsFile, Settings, SettingsError, load_settings
+from worker.settings import PREFIX, VARIABLES, AccountsFile, Settings, SettingsError, load_settings
 
 ROOT = Path(worker.__file__).parents[1]
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -55,8 +55,8 @@ class Given:
         return only
 
 
-def accounts_file(text: str, mode: int = 0o600) -> str:
-    path = Path("accounts.toml")
+def accounts_file(text: str, mode: int = 0o600, name: str = "accounts.toml") -> str:
+    path = Path(name)
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)
     return str(path)
@@ -335,6 +335,125 @@ def test_window_of_a_minute_is_accepted_everywhere(given: Given) -> None:
 # ------------------------------------------------------------------------------------------------------------ secrets
 
 
+FILED = {
+    "DATABASE_URL": "postgresql://u:database-pw@h/d",
+    "BROKER_URL": "redis://:broker-pw@h/0",
+    "RESULT_BACKEND": "redis://:result-pw@h/1",
+    "AUTH_TOKEN": TOKEN,
+}
+
+
+def secret_file(content: str | bytes, mode: int = 0o600, name: str = "secret") -> str:
+    path = Path(name)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_every_secret_may_come_from_a_file_and_a_line_end_is_dropped(given: Given, end: str) -> None:
+    files = {f"{name}_FILE": secret_file(value + end, name=name) for name, value in FILED.items()}
+    settings = given.settings({**files, "ACCOUNT_SID": "abcdef", "APP_ID": "app1"})
+    assert settings.database_dsn == "postgresql+psycopg://u:database-pw@h/d"
+    assert (settings.broker_dsn, settings.result_dsn) == (FILED["BROKER_URL"], FILED["RESULT_BACKEND"])
+    assert settings.accounts["default"].auth_token == TOKEN
+    assert set(settings.secrets) == {TOKEN, "database-pw", "broker-pw", "result-pw"}
+    assert settings.warnings == ()
+
+
+def test_the_variables_that_name_files_are_those_of_the_secrets() -> None:
+    of_files = {name.removeprefix(PREFIX).removesuffix("_FILE") for name in VARIABLES[len(Settings.model_fields) :]}
+    assert of_files == set(FILED)
+
+
+def test_dot_env_may_name_the_file_of_a_secret(given: Given) -> None:
+    Path(".env").write_text(f"RECONCILER_DATABASE_URL_FILE={secret_file(FILED['DATABASE_URL'])}\n")
+    assert "database-pw" in given.settings().database_dsn
+    assert given.settings().warnings == ()
+
+
+def test_only_the_last_line_end_is_dropped(given: Given) -> None:
+    fault = given.fault({**ACCOUNT, "AUTH_TOKEN": "", "AUTH_TOKEN_FILE": secret_file(f"{TOKEN}\n\n")})
+    assert fault.startswith("RECONCILER_AUTH_TOKEN (from RECONCILER_AUTH_TOKEN_FILE) has characters")
+    assert TOKEN not in fault
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_secret_that_is_given_twice_is_refused(given: Given, where: str) -> None:
+    if where == ".env":
+        Path(".env").write_text(f"RECONCILER_AUTH_TOKEN={TOKEN}\n")
+    own = {"ACCOUNT_SID": "abcdef", "APP_ID": "app1"} if where == ".env" else ACCOUNT
+    fault = given.fault({**own, "AUTH_TOKEN_FILE": secret_file(TOKEN)})
+    assert fault.startswith("RECONCILER_AUTH_TOKEN_FILE is set, and so is the setting itself: keep one of the two")
+    assert TOKEN not in fault
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("", "is empty"),
+        ("\n", "is empty"),
+        (b"\xff\xfe" + TOKEN.encode(), "is not UTF-8 text"),
+        (TOKEN * 3000, "of more than 64 KiB"),
+    ],
+)
+def test_a_file_of_a_secret_that_is_of_no_use_is_reported_without_its_content(
+    given: Given, content: str | bytes | None, said: str
+) -> None:
+    # Somebody may give the secret itself where its file's name belongs.
+    path = TOKEN if content is None else secret_file(content)
+    fault = given.fault({**ACCOUNT, "AUTH_TOKEN": "", "AUTH_TOKEN_FILE": path})
+    assert fault.startswith("RECONCILER_AUTH_TOKEN_FILE names a file")
+    assert said in fault
+    assert TOKEN not in fault
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_a_wrong_content_is_refused_without_being_shown(given: Given, name: str) -> None:
+    own = {**ACCOUNT, "AUTH_TOKEN": ""} if name == "AUTH_TOKEN" else {}
+    fault = given.fault({**own, f"{name}_FILE": secret_file("hunter2 secret")})
+    assert fault.startswith(f"RECONCILER_{name} (from RECONCILER_{name}_FILE) ")
+    assert "hunter2" not in fault
+
+
+def test_a_secret_s_file_that_everybody_can_read_is_a_warning(given: Given) -> None:
+    settings = given.settings(BROKER_URL_FILE=secret_file(FILED["BROKER_URL"], mode=0o644))
+    assert settings.warnings == (
+        "secret holds a secret and can be read by every user of this machine: chmod 600 secret",
+    )
+
+
+def test_the_token_of_an_account_may_stand_in_a_file_beside_the_file_of_accounts(given: Given, tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    text = '[north]\naccount_sid="s"\nauth_token_file="north-token"\napp_id="a"\n'
+    file = accounts_file(text, name="etc/accounts.toml")
+    secret_file(f"{TOKEN}\n", mode=0o644, name="etc/north-token")
+    settings = given.settings(ACCOUNTS_FILE=file)
+    assert settings.accounts["north"].auth_token == TOKEN
+    assert settings.secrets[0] == TOKEN
+    assert [warning.partition(" and can be read")[0] for warning in settings.warnings] == [
+        "etc/north-token holds a secret"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('auth_token="t"\nauth_token_file="secret"', "with both auth_token and auth_token_file: keep one of the two"),
+        ("auth_token_file=1", "whose auth_token_file is not a string"),
+        (f'auth_token_file="{TOKEN}"', "whose auth_token_file names a file that cannot be read (No such file"),
+        ('auth_token_file="secret"', "whose auth_token has characters that are not accepted"),
+    ],
+)
+def test_a_wrong_token_file_of_an_account_is_reported_without_its_content(given: Given, line: str, fault: str) -> None:
+    secret_file("hunter2 secret")
+    message = given.fault(ACCOUNTS_FILE=accounts_file(f'[north]\naccount_sid="s"\napp_id="a"\n{line}\n'))
+    assert message.startswith(f"RECONCILER_ACCOUNTS_FILE has an account 'north' {fault}")
+    assert TOKEN not in message
+    assert "hunter2" not in message
+
+
 def test_no_secret_is_shown_by_repr_str_or_dump(given: Given) -> None:
     settings = given.settings(
         ACCOUNT,
@@ -558,8 +677,15 @@ def test_env_example_lists_exactly_the_settings_with_their_defaults() -> None:
     text = (ROOT / ".env.example").read_text("utf-8")
     listed = dict(re.findall(r"^#?(RECONCILER_[A-Z_]+)=(.*)$", text, re.MULTILINE))
     defaults = Settings()
-    assert list(listed) == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    of_files = VARIABLES[len(Settings.model_fields) :]
+    assert [name for name in listed if name in of_files] == list(of_files)
+    assert [name for name in listed if name not in of_files] == [
+        f"{PREFIX}{name.upper()}" for name in Settings.model_fields
+    ]
     for name, value in listed.items():
+        if name in of_files:
+            assert f"\n#{name}=" in text
+            continue
         default = getattr(defaults, name.removeprefix(PREFIX).lower())
         if default is None:
             assert f"\n#{name}=" in text, f"{name} has no default, so it is commented out"

@@ -10,15 +10,19 @@ from typer.core import TyperCommand
 
 from worker.cli.account_acts import hold, pause, resume
 from worker.cli.acts import acts
+from worker.cli.compare import compare
+from worker.cli.completion import completion
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
 from worker.cli.health import health
 from worker.cli.limit import limit
-from worker.cli.maintenance import archive, doctor, migrate
+from worker.cli.maintenance import archive, doctor
+from worker.cli.migrate import migrate
 from worker.cli.order import order
 from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
 from worker.cli.orders import orders
 from worker.cli.plan import plan
+from worker.cli.report import report
 from worker.cli.run import run
 from worker.cli.status import status
 from worker.simulator.command import EnvironmentCommand, platform
@@ -26,7 +30,7 @@ from worker.simulator.command import EnvironmentCommand, platform
 app = typer.Typer(
     name="reconciler",
     cls=OneLineGroup,
-    # To install completion writes to a person's shell set-up, and its two options would be in every help.
+    # `reconciler completion` prints the scripts instead.
     add_completion=False,
     # No traceback, and no local variables in it: credentials are among them.
     pretty_exceptions_enable=False,
@@ -92,7 +96,12 @@ app.callback(
         "reconciler order 2016010000000219",
     ),
 )(reconciler)
-_add(migrate, "reconciler migrate")
+_add(
+    migrate,
+    "reconciler migrate",
+    "reconciler migrate --sql",
+    "reconciler migrate --to 0007",
+)
 _add(run, "reconciler run", "reconciler run --concurrency 2")
 _add(
     enqueue,
@@ -142,7 +151,25 @@ _add(
     "reconciler status --json",
 )
 _add(health, "reconciler health")
+_add(
+    report,
+    "reconciler report",
+    "reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv",
+    "reconciler report --from yesterday --by account --json",
+)
+_add(
+    compare,
+    "reconciler compare statement.csv --from 2016-01-01 --to 2016-01-31",
+    "reconciler compare 对账单.csv --from yesterday --id-column 流水号 --state-column 状态 --amount-column 金额",
+    "reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv",
+)
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")
+_add(
+    completion,
+    'eval "$(reconciler completion bash)"',
+    'eval "$(reconciler completion zsh)"',
+    "reconciler completion bash > /etc/bash_completion.d/reconciler",
+)
 _add(doctor, "reconciler doctor", "reconciler doctor --json")
 _add(
     platform,

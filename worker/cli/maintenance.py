@@ -1,4 +1,4 @@
-"""`reconciler migrate`, `doctor` and `archive`: the database's tables and the set-up."""
+"""`reconciler doctor` and `archive`: the set-up, and the size of the tables."""
 
 import re
 import time
@@ -49,30 +49,6 @@ Limit = Annotated[
     int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.", show_default=False)
 ]
 Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into recharge_orders again instead.")]
-
-
-def migrate(as_json: AsJson = False) -> None:
-    """Bring the database to this release's tables; harmless where it has them.
-
-    Run it before the first start, and with each new release before its worker. Several at once wait for each other.
-    """
-    from worker.adapters.log_redaction import Redactor
-    from worker.cli.session import errors_in_one_line, read_settings
-    from worker.database.engine import missing_file, shown_url
-    from worker.database.migrations import upgrade
-
-    settings = read_settings()
-    url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
-    with errors_in_one_line(settings):
-        before = None if missing_file(url) else _revision(url)
-        upgrade(url)
-        after = _revision(url)
-    if as_json:
-        print_json({"database": shown, "from": before, "to": after})
-    elif before == after:
-        typer.echo(f"{shown} is at revision {after} already.")
-    else:
-        typer.echo(f"{shown}: from {before or 'an empty database'} to revision {after}.")
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -153,18 +129,6 @@ def archive(
         return
     what = "restored from" if before is None else f"settled before {time_text(before)} moved to"
     typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
-
-
-def _revision(url: str) -> str | None:
-    from worker.database.migrations import revision_of
-    from worker.database.transactions import Database
-
-    database = Database(url, pool_size=1)
-    try:
-        with database.read() as connection:
-            return revision_of(connection)
-    finally:
-        database.close()
 
 
 def _examined() -> "list[Check]":

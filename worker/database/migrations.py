@@ -49,22 +49,27 @@ class NotAtHead(MigrationError):
     """The database is not at the revision that the code needs."""
 
 
-def upgrade(url: str) -> None:
-    """Migrate the database at a SQLAlchemy URL to the code's revision; does nothing where it is there.
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at a SQLAlchemy URL up to a revision, the code's own by default; does nothing beyond it.
 
     Several at once are harmless: one migrates, the others wait for it and find nothing to do. Raises MigrationError.
     """
     with migration_session(url) as connection:
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database back to a revision; `base` drops every table with all that is in it.
 
-    Raises MigrationError; Alembic's CommandError where there is no such revision.
+    Raises MigrationError, also where there is no such revision, or one on the way refuses to lose something.
     """
-    with migration_session(url) as connection:
-        command.downgrade(_config(connection), revision)
+    try:
+        with migration_session(url) as connection:
+            command.downgrade(_config(connection), revision)
+    except MigrationError:
+        raise
+    except CommandError as error:
+        raise MigrationError(str(error)) from None
 
 
 def check_at_head(url: str) -> None:

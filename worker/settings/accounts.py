@@ -14,6 +14,7 @@ from typing import Any
 
 from worker.domain.field_rules import ID_RULE, id_fault
 from worker.domain.wire.signed_requests import Credentials
+from worker.settings.secret_files import SUFFIX, read_secret
 
 DEFAULT_ACCOUNT = "default"
 """The name of the account that is configured by variables, and of an order that names none."""
@@ -22,7 +23,7 @@ SID_RULE = "1 to 64 ASCII letters, digits, dots, dashes and underscores"
 TOKEN_RULE = "1 to 256 printable ASCII characters, no white space"
 FILE_RULE = (
     'a TOML file with one table per account: [NAME] and exactly account_sid, auth_token and app_id, each a "string";'
-    f" NAME: {ID_RULE}"
+    f" auth_token_file may name a file that holds the token; NAME: {ID_RULE}"
 )
 
 # The SID is in the URL's path and before the `|` of the Authorization header, where other characters would change the
@@ -30,6 +31,8 @@ FILE_RULE = (
 _SID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 _TOKEN = re.compile(r"[!-~]{1,256}")
 _KEYS = ("account_sid", "auth_token", "app_id")
+# Each of them may stand in a file of its own instead, which `NAME_file` names.
+_SECRET_KEYS = ("auth_token",)
 _MAX_FILE_BYTES = 1 << 20
 
 
@@ -46,12 +49,14 @@ class AccountsFile:
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
         """Read a file. Raises ValueError, a fault a line, where it cannot be read or an entry is wrong."""
-        tables = _read_toml(path)
-        faults = [fault for name, table in tables.items() for fault in _table_faults(name, table)]
+        tables, secrets = _read_toml(path), _Secrets(path.parent)
+        tables = {name: secrets.put_into(name, table) for name, table in tables.items()}
+        faults = [*secrets.faults, *(fault for name, table in tables.items() for fault in _table_faults(name, table))]
         if faults:
             raise ValueError("\n".join(faults))
         accounts = {name: Credentials(**table) for name, table in tables.items()}
-        return cls(path=path, accounts=accounts, warnings=tuple(mode_warnings(path)))
+        warnings = [*mode_warnings(path), *(line for file in secrets.paths for line in secret_mode_warnings(file))]
+        return cls(path=path, accounts=accounts, warnings=tuple(warnings))
 
 
 def sid_fault(value: str) -> str | None:
@@ -106,6 +111,48 @@ def mode_warnings(path: Path, holds: str = "auth tokens") -> Iterator[str]:
     """A warning where a file that holds secrets can be read by everybody. Raises OSError where there is no file."""
     if path.stat().st_mode & stat.S_IROTH:
         yield f"{path} holds {holds} and can be read by every user of this machine: chmod 600 {path}"
+
+
+def secret_mode_warnings(path: Path) -> Iterator[str]:
+    """The same of a file that holds one secret."""
+    return mode_warnings(path, "a secret")
+
+
+class _Secrets:
+    """What the tables have in files of their own; a relative path counts from the folder of the file of accounts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.paths: list[Path] = []
+        self.faults: list[str] = []
+
+    def put_into(self, name: str, table: object) -> object:
+        """The table with its secrets in place of the names of their files."""
+        if not isinstance(table, dict):
+            return table
+        whole = dict(table)
+        for key in _SECRET_KEYS:
+            if (file_key := f"{key}{SUFFIX}") in table:
+                self._read(name, whole, key, whole.pop(file_key))
+        return whole
+
+    def _read(self, name: str, table: dict[str, Any], key: str, named: object) -> None:
+        whose = f"has an account {_short(name)}"
+        if key in table:
+            self.faults.append(f"{whose} with both {key} and {key}{SUFFIX}: keep one of the two")
+            return
+        # What stands in for a secret that cannot be had would pass every check: the faults stop all the same.
+        table[key] = "-"
+        if not isinstance(named, str):
+            self.faults.append(f"{whose} whose {key}{SUFFIX} is not a string")
+            return
+        path = self._folder / named
+        try:
+            table[key] = read_secret(path)
+        except ValueError as error:
+            self.faults.append(f"{whose} whose {key}{SUFFIX} {error}")
+        else:
+            self.paths.append(path)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

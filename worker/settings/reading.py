@@ -5,22 +5,27 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from worker.settings.accounts import mode_warnings
+from worker.settings.accounts import mode_warnings, secret_mode_warnings
 from worker.settings.model import PREFIX, Settings, SettingsError
+from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 # Variables of the test suite and the simulated platform, which a worker does not read.
 _OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}SIMULATOR_")
 
 # A password may stand anywhere in a URL that was written wrongly, and a token in the wrong one of the three.
-_NEVER_SHOWN = frozenset(
-    {"database_url", "broker_url", "result_backend", "platform_url", "account_sid", "auth_token", "app_id"}
-)
+_NEVER_SHOWN_EITHER = frozenset({"platform_url", "account_sid", "app_id"})
 _LONGEST_SHOWN = 60
 
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
@@ -45,15 +50,33 @@ class _FromEnvironment(Settings):
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    def __init__(self, env_file: str | Path | None) -> None:
-        super().__init__(_env_file=env_file)
+    def __init__(self, env_file: str | Path | None, secrets: Mapping[str, str]) -> None:
+        super().__init__(_env_file=env_file, **secrets)
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: Any, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then `.env`: what an operator sets for one run wins over the file."""
-        return (sources["env_settings"], sources["dotenv_settings"])
+        """The environment, then `.env`: what an operator sets for one run wins over what stands in a file.
+
+        A secret from a file of its own stands in neither.
+        """
+        return (sources["init_settings"], sources["env_settings"], sources["dotenv_settings"])
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
+
+
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if _holds_secret(field.annotation))
+"""The settings that may hold a secret: each may come from a file that RECONCILER_..._FILE names."""
+
+VARIABLES = tuple(
+    f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *(f"{name}{SUFFIX}" for name in SECRETS))
+)
+"""Every variable that is read."""
+
+_NEVER_SHOWN = _NEVER_SHOWN_EITHER | frozenset(SECRETS)
 
 
 def load_settings(env_file: str | Path | None = ".env") -> Settings:
@@ -62,25 +85,51 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     `env_file` is read where it exists; the environment wins over it, and an empty variable counts as not set.
     Raises SettingsError, with all faults in its one message.
     """
+    secrets = SecretFiles(values={}, faults={}, paths=())
     try:
-        settings = _FromEnvironment(env_file)
         in_file = DotEnvSettingsSource(_FromEnvironment, env_file=env_file).env_vars
-        return settings.with_warnings((*_unknown_variables(in_file), *_file_warnings(env_file, in_file)))
+        secrets = read_secret_files(_without_prefix(in_file), SECRETS)
+        settings = _FromEnvironment(env_file, secrets.values)
     except ValidationError as error:
-        faults = tuple(line for detail in error.errors() for line in _fault_lines(detail))
+        faults = tuple(_fault_lines(error.errors(), secrets))
     except (OSError, UnicodeDecodeError) as error:
         faults = (f"{env_file} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line",)
-    # Raised outside of the handlers: a traceback must not carry the original error, which holds the values.
+    else:
+        faults = tuple(_fault_lines([], secrets))
+        if not faults:
+            modes = (line for path in secrets.paths for line in secret_mode_warnings(path))
+            return settings.with_warnings((*_unknown_variables(in_file), *_file_warnings(env_file, in_file), *modes))
+    # Raised out here so that no traceback carries the original error, which holds the values, along.
     raise SettingsError(faults)
 
 
-def _fault_lines(detail: ErrorDetails) -> Iterator[str]:
-    field = str(detail["loc"][0])
+def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The variables of the environment and of `.env`, as they are read, without their prefix."""
+    both = {**in_file, **EnvSettingsSource(_FromEnvironment).env_vars}
+    return {name.lower().removeprefix(PREFIX.lower()): value for name, value in both.items()}
+
+
+def _fault_lines(details: Sequence[ErrorDetails], secrets: SecretFiles) -> Iterator[str]:
+    """A line for each fault, in the order of the settings."""
+    of_files = dict(secrets.faults)
+    for detail in details:
+        field = str(detail["loc"][0])
+        if field in of_files:
+            # That the setting is not set, which it would be by the file.
+            continue
+        yield from _lines_of(detail, field, from_file=field in secrets.values)
+    for field, fault in of_files.items():
+        yield f"{PREFIX}{field.upper()}{SUFFIX.upper()} {fault}; accepted: a file that holds nothing but the secret"
+
+
+def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[str]:
     accepted = Settings.model_fields[field].description
+    name = f"{PREFIX}{field.upper()}"
+    named = f"{name} (from {name}{SUFFIX.upper()})" if from_file else name
     own = detail.get("ctx", {}).get("error")
     for fault in str(own).splitlines() if own else [_WORDS.get(detail["type"], "has a value of the wrong kind")]:
         shown = "" if field in _NEVER_SHOWN else f" ({_shown(detail['input'])})"
-        yield f"{PREFIX}{field.upper()} {fault}{shown}; accepted: {accepted}"
+        yield f"{named} {fault}{shown}; accepted: {accepted}"
 
 
 def _shown(value: object) -> str:
@@ -98,10 +147,9 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[str]:
-    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
     for name in sorted({name.upper() for name in [*os.environ, *in_file]}):
-        if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in known:
-            close = _nearest(name, known)
+        if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in VARIABLES:
+            close = _nearest(name, VARIABLES)
             yield f"{name} is set, but there is no such setting" + (f"; did you mean {close}?" if close else "")
 
 

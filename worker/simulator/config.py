@@ -54,7 +54,7 @@ def accounts_from_environment(environment: Mapping[str, str]) -> tuple[Account, 
 
     Raises AccountsError where none is configured, one is incomplete or the file cannot be read.
     """
-    sid, auth_token, app_id = values = [environment.get(name, "") for name in _VARIABLES]
+    sid, auth_token, app_id = values = [_from_environment(environment, name) for name in _VARIABLES]
     missing = [name for name, value in zip(_VARIABLES, values, strict=True) if not value]
     if missing and any(values):
         raise AccountsError(f"the account is incomplete: set {', '.join(missing)} too")
@@ -114,13 +114,30 @@ class SimulatorConfig(Draws):
             raise ValueError("alternate is a latency; orders and callbacks take another distribution")
 
 
+def _from_environment(environment: Mapping[str, str], name: str) -> str:
+    """A variable's value; or, where it is not set, what the file holds that NAME_FILE names."""
+    path = environment.get(f"{name}_FILE")
+    return environment.get(name) or (_secret_of_file(Path(path), f"{name}_FILE") if path else "")
+
+
+def _secret_of_file(path: Path, named_by: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, ValueError) as error:
+        raise AccountsError(f"{named_by}: the file cannot be read: {error.__class__.__name__}") from error
+
+
 def _accounts_of_file(path: Path) -> Iterable[Account]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AccountsError(f"{_FILE_VARIABLE}: {path} cannot be read: {error.__class__.__name__}") from error
     for name, table in tables.items():
-        found = table if isinstance(table, dict) else {}
+        found = dict(table) if isinstance(table, dict) else {}
+        if isinstance(token_file := found.get("auth_token_file"), str):
+            found["auth_token"] = _secret_of_file(
+                path.parent / token_file, f"{_FILE_VARIABLE}: [{name}] auth_token_file"
+            )
         values = [value for value in map(found.get, _FILE_FIELDS) if isinstance(value, str) and value]
         if len(values) != len(_FILE_FIELDS):
             raise AccountsError(f"{_FILE_VARIABLE}: [{name}] needs {', '.join(_FILE_FIELDS)}, each a text")

@@ -33,6 +33,9 @@ COMMANDS = (
     "status",
     "health",
     "doctor",
+    "report",
+    "compare",
+    "completion",
     "platform",
     "demo",
 )

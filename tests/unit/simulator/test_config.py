@@ -19,6 +19,19 @@ def test_more_accounts_are_read_from_a_file(tmp_path: Path) -> None:
     assert [account.sid for account in accounts] == ["sid", "s2"]
 
 
+def test_a_token_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("token\n")
+    path = tmp_path / "accounts.toml"
+    path.write_text('[north]\naccount_sid = "s2"\nauth_token_file = "token"\napp_id = "a2"\n', encoding="utf-8")
+    environment = SET | {"RECONCILER_AUTH_TOKEN": "", "RECONCILER_AUTH_TOKEN_FILE": str(token)}
+    accounts = accounts_from_environment(environment | {"RECONCILER_ACCOUNTS_FILE": str(path)})
+    assert accounts == (ACCOUNT, Account(sid="s2", auth_token="token", app_id="a2"))
+    token.unlink()
+    with pytest.raises(AccountsError, match="RECONCILER_AUTH_TOKEN_FILE: the file cannot be read"):
+        accounts_from_environment(environment)
+
+
 @pytest.mark.parametrize("content", ['[north]\naccount_sid = "s2"\n', "north = 1\n", "[north\n"])
 def test_a_file_that_is_incomplete_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "accounts.toml"

@@ -1,0 +1,71 @@
+"""The Tab key, in the shells themselves where they are installed."""
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import PROGRAM, CommandLine, environment
+
+ASK_BASH = """
+eval "$(reconciler completion bash)"
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_reconciler_completion reconciler
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A PATH on which `reconciler` is."""
+    program = tmp_path / "bin" / "reconciler"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    program.chmod(0o755)
+    return f"{program.parent}:/usr/bin:/bin"
+
+
+def completed(path: str, *words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    done = subprocess.run(
+        ["bash", "--norc", "-c", ASK_BASH, "bash", *words],
+        env=environment({"PATH": path}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+def test_bash_completes_commands_options_and_their_values(path: str) -> None:
+    assert completed(path, "reconciler", "ord") == ["orders", "order"]
+    assert "--by" in completed(path, "reconciler", "report", "--")
+    assert completed(path, "reconciler", "report", "--by", "") == ["day", "account"]
+    assert completed(path, "reconciler", "orders", "--state", "un") == ["unresolved"]
+    # Then the shell itself offers files.
+    assert completed(path, "reconciler", "compare", "") == []
+
+
+@pytest.mark.slow
+def test_zsh_is_answered_in_its_own_form(path: str) -> None:
+    asked = {"_RECONCILER_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "reconciler ord", "PATH": path}
+    done = subprocess.run(["reconciler"], env=environment(asked), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith('_arguments \'*: :(("orders":')
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_script_is_one_that_the_shell_can_read(shell: str) -> None:
+    script = CommandLine().run("completion", shell).stdout
+    assert f"complete_{shell}" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=60)
+
+
+def test_another_shell_is_refused_in_one_line() -> None:
+    assert "'fish' is not one of 'bash', 'zsh'" in CommandLine().error("completion", "fish", status=2)

@@ -1,0 +1,258 @@
+"""`reconciler report`: what finance reads of a period, on every database."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Connection, Engine, event, insert, text, update
+
+from tests.support.archiving import callback
+from tests.support.command_line import CommandLine
+from tests.support.reconciling import EVENTS, ORDERS, Workbench, item
+from worker.domain.records.orders import OrderState, Source
+from worker.operations.archive import move_settled
+
+NOON = datetime(2016, 1, 31, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
+PERIOD = ("--from", "2016-01-31", "--to", "2016-01-31")
+MOBILE = "18812340804"
+
+
+def put(bench: Workbench, name: str, settled_at: datetime, delay: float = 60.0, **fields: object) -> None:
+    """Set when an order was settled, and after how many seconds."""
+    times = {"settled_at": settled_at, "submitted_at": settled_at - timedelta(seconds=delay), "updated_at": settled_at}
+    with bench.database.write() as connection:
+        connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values({**times, **fields}))
+
+
+def by_hand(bench: Workbench, name: str, amount: str, at: datetime) -> None:
+    settled = {"state": OrderState.SUCCEEDED, "settled_by": Source.OPERATOR, "ori_amount": Decimal(amount)}
+    put(bench, name, at, 7200, **settled)
+
+
+def add(bench: Workbench, *names: str, amount: str | None = "2.94", account: str = "default") -> None:
+    fields = {"mobile": MOBILE, "account": account, **({} if amount is None else {"expected_amount": amount})}
+    bench.enqueue(*({"request_id": name, **fields} for name in names))
+
+
+def fill(bench: Workbench) -> None:
+    """Orders of one day, settled in every way, and some of the days beside it."""
+    add(bench, "called", "polled", "late", "wrong", "hand", "stuck", "charged", "before", "after")
+    add(bench, "unknown", amount=None)
+    bench.intake.record_callbacks([callback(name) for name in ("called", "before", "after", "unknown")])
+    bench.reconcile(
+        [
+            item("polled"),
+            item("late", amount="2.94"),
+            item("wrong", amount="3"),
+            item("charged", status="-1", amount="0.05"),
+        ]
+    )
+    bench.intake.record_callbacks([callback("late")])
+    put(bench, "called", NOON, 60)
+    put(bench, "polled", NOON + timedelta(hours=1), 660)
+    put(bench, "late", NOON + timedelta(hours=2), 720)
+    put(bench, "wrong", NOON + timedelta(hours=3), 86_400)
+    put(bench, "charged", NOON + timedelta(hours=4), 780)
+    put(bench, "unknown", NOON + timedelta(hours=5), 61.25)
+    by_hand(bench, "hand", "2.94", NOON + timedelta(hours=6))
+    # The last moment of the day before, and the first of the day after, as China counts.
+    put(bench, "before", NOON - timedelta(hours=12, microseconds=1))
+    put(bench, "after", NOON + timedelta(hours=12))
+    with bench.database.write() as connection:
+        stuck = {"state": OrderState.UNRESOLVED, "submitted_at": NOON}
+        connection.execute(update(ORDERS).where(ORDERS.c.request_id == "stuck").values(stuck))
+
+
+EXPECTED = {
+    "by_callback": 2,
+    "by_query": 4,
+    "by_hand": 1,
+    "callbacks_lost": 3,
+    "succeeded": 6,
+    "failed": 1,
+    "expected_amount": "14.70",
+    "without_expected_amount": 1,
+    "charged_amount": "17.75",
+    "mismatches": 2,
+    "unresolved": 1,
+    "callback_delay_median_seconds": 60.0,
+    "callback_delay_p95_seconds": 61.2,
+    "callback_delay_p99_seconds": 61.2,
+    "query_delay_median_seconds": 720.0,
+    "query_delay_p95_seconds": 86_400.0,
+    "query_delay_p99_seconds": 86_400.0,
+    "hand_delay_median_seconds": 7200.0,
+    "hand_delay_p95_seconds": 7200.0,
+    "hand_delay_p99_seconds": 7200.0,
+}
+
+
+def test_a_day_has_its_own_orders_however_they_were_settled(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    shown = cli.json("report", *PERIOD)
+    assert shown == {
+        "from": "2016-01-31",
+        "to": "2016-01-31",
+        "timezone": "Asia/Shanghai",
+        "from_time": "2016-01-30T16:00:00+00:00",
+        "to_time": "2016-01-31T16:00:00+00:00",
+        **EXPECTED,
+    }
+
+
+def test_archived_orders_count_as_before(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    # Shown ones are not archived by themselves.
+    bench.run("UPDATE recharge_orders SET attention = NULL")
+    # SQLite keeps the newest order and the newest event.
+    bench.add("newest")
+    bench.intake.check_orders([{"request_id": "newest"}])
+    before = cli.json("report", *PERIOD)
+    assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) == 9
+    assert cli.json("report", *PERIOD) == before
+    assert before["callbacks_lost"] == EXPECTED["callbacks_lost"]
+    assert cli.json("report", *PERIOD, "--by", "account")["accounts"][0]["by_query"] == 4
+
+
+def test_every_day_of_the_period_has_a_row_and_days_add_up(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    shown = cli.json("report", "--from", "2016-01-29", "--to", "2016-02-01", "--by", "day")
+    days = shown["days"]
+    assert [(row["day"], row["by_callback"]) for row in days] == [
+        ("2016-01-29", 0),
+        ("2016-01-30", 1),
+        ("2016-01-31", 2),
+        ("2016-02-01", 1),
+    ]
+    assert shown["by_callback"] == 4
+    assert {name: days[2][name] for name in EXPECTED} == EXPECTED
+
+
+def test_days_are_those_of_the_configured_zone(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    utc = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": "UTC"})
+    shown = utc.json("report", "--from", "2016-01-30", "--to", "2016-01-31", "--by", "day")
+    assert [row["by_callback"] for row in shown["days"]] == [1, 3]
+
+
+def test_accounts_are_told_apart(migrated_database_url: str, cli: CommandLine) -> None:
+    bench = Workbench(migrated_database_url, app_ids={"default": "app-1", "shop": "app-2"})
+    add(bench, "a", "b")
+    add(bench, "c", account="shop")
+    for name, amount in (("a", "1.1"), ("b", "2.2"), ("c", "0.0001")):
+        by_hand(bench, name, amount, NOON)
+    bench.close()
+    shown = cli.json("report", *PERIOD, "--by", "account")
+    assert [(row["account"], row["by_hand"], row["charged_amount"]) for row in shown["accounts"]] == [
+        ("default", 2, "3.30"),
+        ("shop", 1, "0.0001"),
+    ]
+    assert shown["charged_amount"] == "3.3001"
+    assert cli.json("report", *PERIOD, "--account", "shop")["charged_amount"] == "0.0001"
+    assert "there is no account nowhere" in cli.error("report", "--account", "nowhere")
+
+
+def test_without_dates_the_report_is_of_yesterday(bench: Workbench, cli: CommandLine) -> None:
+    add(bench, "a")
+    with bench.database.read() as connection:
+        yesterday = bench.database.now(connection) - timedelta(days=1)
+    by_hand(bench, "a", "1", yesterday)
+    for dates in ((), ("--from", "yesterday"), ("--to", "yesterday")):
+        assert cli.json("report", *dates)["by_hand"] == 1
+    assert cli.json("report", "--from", "yesterday", "--to", "today", "--by", "day")["days"][1]["by_hand"] == 0
+
+
+def test_people_see_figures_and_delays(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    lines = cli.run("report", *PERIOD).stdout.splitlines()
+    assert lines[0] == "2016-01-31"
+    assert "callbacks lost           3" in lines
+    assert "charged amount           17.75" in lines
+    assert any(
+        line.split() == ["by", "query", "0:12:00", "1", "day", "0:00:00", "1", "day", "0:00:00"] for line in lines
+    )
+    by_day = cli.run("report", *PERIOD, "--by", "day").stdout.splitlines()
+    assert by_day[1].split()[:3] == ["day", "by", "callback"]
+    assert by_day[-8].split()[:5] == ["total", "2", "4", "1", "3"]
+
+
+def test_a_spreadsheet_gets_a_row_for_each_day(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    shown = cli.run("report", *PERIOD, "--by", "day", "--csv").stdout_bytes.decode("utf-8-sig")
+    (row,) = csv.DictReader(io.StringIO(shown))
+    assert (row["day"], row["charged_amount"], row["callbacks_lost"]) == ("2016-01-31", "17.75", "3")
+    whole = cli.run("report", *PERIOD, "--csv").stdout_bytes
+    assert whole.startswith(b"\xef\xbb\xbffrom,to,by_callback,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--from", "31.01.2016"), "'31.01.2016' is not a date such as 2016-01-31, or today or yesterday"),
+        (("--from", "20160131"), "is not a date"),
+        (("--from", "2016-02-01", "--to", "2016-01-31"), "--to 2016-01-31 is not within ten years after --from"),
+        (("--from", "0001-01-01", "--to", "0001-01-02"), "is outside of the calendar"),
+        (("--json", "--csv"), "give either --json or --csv"),
+    ],
+)
+@pytest.mark.databases("sqlite")
+def test_a_period_that_cannot_be_is_refused(cli: CommandLine, arguments: tuple[str, ...], said: str) -> None:
+    assert said in cli.error("report", *arguments, status=2)
+
+
+def test_a_day_is_read_by_the_indexes_of_times(bench: Workbench, cli: CommandLine) -> None:
+    row = {
+        **{"account": "default", "state": "succeeded", "settled_by": "query", "query_count": 1, "id_kind": "requestId"},
+        **{"lane": "batch", "age_bucket": 1, "absences": 0, "absence_mark": 0, "batch_failures": 0},
+        **{"failures_alone": 0, "failure_mark": 0},
+    }
+    times = [NOON - timedelta(hours=number) for number in range(5000)]
+    names = ("submitted_at", "due_at", "settled_at", "created_at", "updated_at")
+    with bench.database.write() as connection:
+        connection.execute(
+            insert(ORDERS),
+            [{**row, "request_id": f"o{number}", **dict.fromkeys(names, at)} for number, at in enumerate(times)],
+        )
+        connection.execute(
+            insert(EVENTS),
+            [{"order_id": number, "at": NOON, "kind": "reported", "source": "query"} for number in range(5000)],
+        )
+        analyse = {"postgresql": "ANALYZE", "sqlite": "ANALYZE"}.get(bench.database.kind)
+        tables = ("recharge_orders", "order_events")
+        for statement in [analyse] if analyse else [f"ANALYZE TABLE {table}" for table in tables]:
+            connection.execute(text(statement)).close()
+    compared = plans(bench, cli, "compare", "-", *PERIOD, stdin=b"request_id,state,amount\no3,succeeded,2.94\n")
+    assert "ix_recharge_orders_submitted" in compared
+    assert "request_id_account" in compared or bench.database.kind == "sqlite"
+    steps = plans(bench, cli, "report", *PERIOD)
+    assert "ix_recharge_orders_settled" in steps
+    assert "ix_order_events_order_id" in steps
+    for table in ("recharge_orders", "order_events"):
+        for whole in (f"Seq Scan on {table}", f"SCAN {table}", f"{table} ALL"):
+            assert whole not in steps + compared, steps + compared
+
+
+def plans(bench: Workbench, cli: CommandLine, *arguments: str, stdin: bytes = b"") -> str:
+    """The plans of what a command reads of orders, a step a line."""
+    seen: list[tuple[str, Any]] = []
+
+    def keep(_connection: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if "FROM recharge_orders" in statement:
+            seen.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", keep)
+    try:
+        cli.json(*arguments, stdin=stdin)
+    finally:
+        event.remove(Engine, "before_cursor_execute", keep)
+    explain = "EXPLAIN QUERY PLAN" if bench.database.kind == "sqlite" else "EXPLAIN"
+    assert seen
+    with bench.database.read() as connection:
+        found = [
+            connection.exec_driver_sql(f"{explain} {statement}", parameters).all() for statement, parameters in seen
+        ]
+    return "\n".join(" ".join(str(value) for value in step) for steps in found for step in steps)

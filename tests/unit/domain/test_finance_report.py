@@ -1,0 +1,132 @@
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from worker.domain.finance_report import Delays, Figures, Grouping, Report
+from worker.domain.periods import Period
+from worker.domain.records.finance_rows import SettledOrder
+from worker.domain.records.orders import OrderState, Source
+
+NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
+PERIOD = Period(first=date(2016, 1, 30), last=date(2016, 2, 1), zone=UTC)
+
+
+def settled(
+    source: Source | None = Source.QUERY,
+    *,
+    state: OrderState = OrderState.SUCCEEDED,
+    expected: str | None = "2.94",
+    charged: str | None = "2.94",
+    heard: bool = False,
+    account: str = "default",
+    at: datetime = NOON,
+    delay: float = 60,
+) -> SettledOrder:
+    return SettledOrder(
+        account=account,
+        state=state,
+        settled_by=source,
+        submitted_at=at - timedelta(seconds=delay),
+        settled_at=at,
+        expected_amount=None if expected is None else Decimal(expected),
+        charged_amount=None if charged is None else Decimal(charged),
+        heard_callback=heard,
+    )
+
+
+def figures_of(*orders: SettledOrder) -> Figures:
+    figures = Figures()
+    for order in orders:
+        figures.add(order)
+    return figures
+
+
+def test_orders_count_by_what_settled_them() -> None:
+    figures = figures_of(
+        settled(Source.CALLBACK), settled(), settled(heard=True), settled(Source.OPERATOR), settled(Source.BILLING)
+    )
+    assert (figures.by_callback, figures.by_query, figures.by_hand) == (1, 2, 1)
+    assert figures.succeeded == 5
+
+
+def test_a_callback_is_lost_where_a_query_settled_the_order_and_none_came() -> None:
+    orders = [settled(), settled(heard=True), settled(Source.CALLBACK), settled(Source.OPERATOR)]
+    assert figures_of(*orders).callbacks_lost == 1
+
+
+def test_amounts_are_summed_exactly() -> None:
+    figures = figures_of(*[settled(expected="0.1", charged="0.2")] * 3)
+    assert (figures.expected_amount, figures.charged_amount) == (Decimal("0.3"), Decimal("0.6"))
+
+
+@pytest.mark.parametrize(
+    ("order", "mismatches", "expected", "without", "charged"),
+    [
+        (settled(), 0, "2.94", 0, "2.94"),
+        (settled(charged="3"), 1, "2.94", 0, "3"),
+        (settled(charged=None), 0, "2.94", 0, "0"),
+        (settled(expected=None), 0, "0", 1, "2.94"),
+        (settled(state=OrderState.FAILED, charged=None), 0, "0", 0, "0"),
+        (settled(state=OrderState.FAILED, charged="0"), 0, "0", 0, "0"),
+        (settled(state=OrderState.FAILED, charged="0.05"), 1, "0", 0, "0.05"),
+    ],
+)
+def test_a_mismatch_is_another_charge_than_expected_or_one_of_a_failed_order(
+    order: SettledOrder, mismatches: int, expected: str, without: int, charged: str
+) -> None:
+    figures = figures_of(order)
+    assert (figures.mismatches, figures.without_expected_amount) == (mismatches, without)
+    assert (figures.expected_amount, figures.charged_amount) == (Decimal(expected), Decimal(charged))
+    assert figures.succeeded + figures.failed == 1
+
+
+def test_percentiles_are_delays_that_so_many_orders_do_not_exceed() -> None:
+    delays = Delays()
+    for seconds in range(1, 101):
+        delays.add(seconds)
+    assert delays.percentiles() == {"median": 50, "p95": 95, "p99": 99}
+
+
+def test_without_orders_there_are_no_percentiles() -> None:
+    assert set(Delays().percentiles().values()) == {None}
+
+
+def test_short_delays_are_kept_to_a_tenth_of_a_second_and_long_ones_to_a_second() -> None:
+    for seconds, kept in ((1.23, 1.2), (99.96, 100.0), (100.4, 100.0), (-5.0, 0.0)):
+        delays = Delays()
+        delays.add(seconds)
+        assert delays.percentiles()["median"] == kept
+
+
+def test_delays_are_told_apart_by_source() -> None:
+    figures = figures_of(settled(delay=660), settled(Source.CALLBACK, delay=30), settled(Source.BILLING, delay=1))
+    medians = {source.value: delays.percentiles()["median"] for source, delays in figures.delays.items()}
+    assert medians == {"callback": 30, "query": 660, "operator": None}
+
+
+def test_a_report_without_grouping_has_a_total_alone() -> None:
+    report = Report(period=PERIOD)
+    report.count([settled()], [("default", NOON)])
+    assert (report.total.by_query, report.total.unresolved, report.rows) == (1, 1, {})
+
+
+def test_a_report_by_day_has_every_day_and_counts_unresolved_orders_by_their_submission() -> None:
+    report = Report(period=PERIOD, by=Grouping.DAY)
+    report.count([settled(), settled(at=NOON + timedelta(days=1))], [("default", NOON - timedelta(days=1))])
+    assert {day: (row.by_query, row.unresolved) for day, row in report.rows.items()} == {
+        "2016-01-30": (0, 1),
+        "2016-01-31": (1, 0),
+        "2016-02-01": (1, 0),
+    }
+    assert (report.total.by_query, report.total.unresolved) == (2, 1)
+
+
+def test_a_report_by_account_has_those_with_orders_by_name() -> None:
+    report = Report(period=PERIOD, by=Grouping.ACCOUNT)
+    report.count([settled(account="shop"), settled()], [("bar", NOON)])
+    assert [(name, row.by_query, row.unresolved) for name, row in report.rows.items()] == [
+        ("bar", 0, 1),
+        ("default", 1, 0),
+        ("shop", 1, 0),
+    ]

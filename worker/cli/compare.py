@@ -1,0 +1,208 @@
+"""`reconciler compare`: a statement of the platform against our orders."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, amount_text, console, counted, print_json, print_table
+from worker.cli.periods import From, To, period_of
+from worker.cli.statement_file import read_cells
+from worker.domain.records.finance_rows import StatementRow, UnreadableRow
+from worker.domain.records.orders import OrderState
+from worker.domain.statements import (
+    USUAL_WORDS,
+    Comparison,
+    Difference,
+    DifferenceKind,
+    Sum,
+    read_row,
+    state_words,
+)
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+
+_STDIN = Path("-")
+_COLUMNS = tuple(field.name for field in fields(Difference))
+_SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
+_MEANINGS = {
+    DifferenceKind.STATE: "another state than ours",
+    DifferenceKind.AMOUNT: "another amount than ours",
+    DifferenceKind.UNKNOWN: "in the statement, no order of ours",
+    DifferenceKind.MISSING: "our order, not in the statement",
+    DifferenceKind.DUPLICATE: "a second time in the statement",
+    DifferenceKind.UNREADABLE: "rows that cannot be read",
+}
+
+
+class PeriodBy(StrEnum):
+    """By which of its times an order belongs to the period."""
+
+    SUBMITTED = "submitted"
+    SETTLED = "settled"
+
+
+def _words(state: OrderState) -> Any:
+    usual = ", ".join(USUAL_WORDS[state])
+    help_ = f"A word for {state}, beside {usual}; may be repeated."
+    return typer.Option(f"--{state}", metavar="WORD", help=help_, show_default=False)
+
+
+def _column(option: str, what: str) -> Any:
+    return typer.Option(option, metavar="NAME", help=f"The column with the {what}.", show_default=False)
+
+
+Statement = Annotated[Path, typer.Argument(metavar="STATEMENT", help="CSV, UTF-8 or GB18030; - is standard input.")]
+By = Annotated[PeriodBy, typer.Option("--by", help="Which time of an order counts for the period.")]
+Accounts = Annotated[list[str] | None, typer.Option("--account", help="Whose the statement is; may be repeated.")]
+IdColumn = Annotated[str | None, _column("--id-column", "request id, where it is not called request_id or requestId")]
+StateColumn = Annotated[str | None, _column("--state-column", "state, where it is not called state or status")]
+AmountColumn = Annotated[str | None, _column("--amount-column", "amount, where it is not called amount or oriAmount")]
+Succeeded = Annotated[list[str] | None, _words(OrderState.SUCCEEDED)]
+Failed = Annotated[list[str] | None, _words(OrderState.FAILED)]
+Pending = Annotated[list[str] | None, _words(OrderState.PENDING)]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many differences a table shows at most.")]
+
+
+def compare(
+    statement: Statement,
+    from_: From = None,
+    to: To = None,
+    by: By = PeriodBy.SUBMITTED,
+    account: Accounts = None,
+    id_column: IdColumn = None,
+    state_column: StateColumn = None,
+    amount_column: AmountColumn = None,
+    succeeded: Succeeded = None,
+    failed: Failed = None,
+    pending: Pending = None,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Compare a statement of the platform with the orders of a period: what differs, both ways, and the sums.
+
+    A row of the statement is matched with its order whatever the order's day; an order of the period that no row names
+    is missing from the statement. Archived orders count too. Changes nothing. Amounts are yuan; those of succeeded rows
+    and orders alone count. Differences leave the exit status at 0.
+    """
+    from worker.cli.session import require_known, session
+    from worker.operations.read_finance import compare_statement
+
+    require_one_format(as_json, as_csv)
+    given = {OrderState.SUCCEEDED: succeeded, OrderState.FAILED: failed, OrderState.PENDING: pending}
+    columns = {"request_id": id_column, "state": state_column, "amount": amount_column}
+    rows = _rows(_content(statement), columns, {state: texts or () for state, texts in given.items()})
+    with session() as opened:
+        accounts = account or [_only_account(opened)]
+        require_known(opened, accounts)
+        with opened.database.read() as connection:
+            now = opened.database.now(connection)
+        period = period_of(from_, to, opened.settings.zone, now)
+        found = compare_statement(opened.database, rows, period, accounts, f"{by}_at")
+        if found.differences and not found.statement.count and (why := found.differences[0].why):
+            raise CommandError(f"no row of the statement can be read; line {found.differences[0].line}: {why}")
+    if as_json:
+        print_json(_to_response(found, opened.settings.timezone, by, accounts))
+    elif as_csv:
+        write_csv(_COLUMNS, map(_row, found.differences))
+    else:
+        _show(found, limit)
+
+
+def _content(statement: Path) -> bytes:
+    if statement == _STDIN:
+        return sys.stdin.buffer.read()
+    if not statement.exists() or statement.is_dir():
+        raise typer.BadParameter(f"there is no file {statement}")
+    try:
+        return statement.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{statement} cannot be read ({error.strerror})") from None
+
+
+def _rows(
+    content: bytes, columns: Mapping[str, str | None], given: Mapping[OrderState, "list[str] | tuple[()]"]
+) -> Iterator[StatementRow | UnreadableRow]:
+    try:
+        words = state_words(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    cells = read_cells(content, columns)
+    return (read_row(one.line, one.request_id, one.state, one.amount, words) for one in cells)
+
+
+def _only_account(opened: "Session") -> str:
+    """The account that a statement is of where nobody says so."""
+    from worker.settings import DEFAULT_ACCOUNT
+
+    names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
+    if len(names) > 1:
+        raise CommandError(f"there are {', '.join(names)}: say with --account whose the statement is", status=2)
+    return names[0]
+
+
+def _to_response(found: Comparison, zone: str, by: PeriodBy, accounts: list[str]) -> dict[str, Any]:
+    return {
+        "from": found.period.first.isoformat(),
+        "to": found.period.last.isoformat(),
+        "timezone": zone,
+        "by": by,
+        "accounts": accounts,
+        "statement": _sum(found.statement, "rows"),
+        "orders": _sum(found.orders, "orders"),
+        "other_days": _sum(found.other_days, "orders"),
+        "amount_difference": found.amount_difference,
+        "agreeing": found.agreeing,
+        "counts": {kind: found.count_of(kind) for kind in DifferenceKind},
+        "differences": [_row(difference) for difference in found.differences],
+    }
+
+
+def _sum(one: Sum, what: str) -> dict[str, object]:
+    return {what: one.count, "succeeded": one.succeeded, "amount": one.amount}
+
+
+def _row(difference: Difference) -> dict[str, Any]:
+    return {name: getattr(difference, name) for name in _COLUMNS}
+
+
+def _show(found: Comparison, limit: int) -> None:
+    out = console()
+    sums = {"statement": found.statement, "our orders of the period": found.orders}
+    sums |= {"our orders of other days": found.other_days} if found.other_days.count else {}
+    rows = [{"of": name, **_sum(one, "count")} for name, one in sums.items()]
+    period = found.period
+    print_table(out, ("of", "count", "succeeded", "amount"), rows, title=f"{period.first} to {period.last}")
+    if not found.differences:
+        typer.echo(f"Nothing differs: {counted(found.agreeing, 'row')} agree, and no order of the period is missing.")
+        return
+    kinds = [
+        {"kind": kind, "count": count, "yuan": _signed(_excess(found, kind)), "means": _MEANINGS[kind]}
+        for kind in DifferenceKind
+        if (count := found.count_of(kind))
+    ]
+    print_table(out, ("kind", "count", "yuan", "means"), kinds, title="What differs")
+    shown = [{**_row(one), "order": one.request_id or one.custom_parm} for one in found.differences[:limit]]
+    columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
+    print_table(out, columns, shown, ids=("order",), long_texts=("why",))
+    if len(found.differences) > limit:
+        typer.echo(f"{len(found.differences) - limit:,} more: --limit, --csv or --json shows them.")
+    total = _signed(found.amount_difference)
+    typer.echo(f"{counted(found.agreeing, 'row')} of the statement agree. Statement minus our orders: {total} yuan.")
+
+
+def _excess(found: Comparison, kind: DifferenceKind) -> Decimal:
+    return sum((one.excess for one in found.differences if one.kind is kind), Decimal(0))
+
+
+def _signed(amount: Decimal) -> str:
+    return f"+{amount_text(amount)}" if amount > 0 else amount_text(amount)

@@ -1,0 +1,92 @@
+"""`reconciler migrate`: the database's tables, to this release's revision or to another."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, print_json
+
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="REV", help="Up or down to this revision instead, such as 0007.", show_default=False),
+]
+Sql = Annotated[bool, typer.Option("--sql", help="Print the statements of the way up instead of running them.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a way down; needed without a terminal.")]
+
+
+def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Bring the database to this release's tables; harmless where they are there.
+
+    Run it before the first start, and with each new release before its worker. Several at once wait for each other.
+
+    To go back a release, stop all workers and run it with --to and the revision of the release before, while the newer
+    release is installed. It asks first, and it refuses where something would be lost.
+    """
+    from worker.adapters.log_redaction import Redactor
+    from worker.cli.session import errors_in_one_line, read_settings
+    from worker.database.engine import missing_file, shown_url
+    from worker.database.migration_steps import BASE, Direction, direction, target_of, upgrade_sql
+    from worker.database.migrations import upgrade
+
+    if sql and as_json:
+        raise typer.BadParameter("give either --sql or --json")
+    target = target_of(to)
+    settings = read_settings()
+    url, shown = settings.database_dsn, Redactor(settings.secrets).text(shown_url(settings.database_dsn))
+    with errors_in_one_line(settings):
+        before = None if missing_file(url) else _revision(url)
+        way = direction(before, target)
+        if sql:
+            if way is Direction.DOWN:
+                raise CommandError(
+                    "--sql prints the way up alone: only a way down that runs can see what would be lost"
+                )
+            typer.echo(upgrade_sql(url, before, target), nl=False)
+            return
+        if way is Direction.DOWN:
+            _go_down(url, shown, before or BASE, target, yes)
+        else:
+            upgrade(url, target)
+        after = _revision(url)
+    if as_json:
+        print_json({"database": shown, "from": before, "to": after})
+    elif before == after:
+        typer.echo(f"{shown} is at revision {after or 'base'} already.")
+    else:
+        typer.echo(f"{shown}: from {before or 'an empty database'} to revision {after or 'base'}.")
+    if target != target_of(None):
+        typer.echo(f"This release's worker needs revision {target_of(None)}, and does not start on this one.", err=True)
+
+
+def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
+    from worker.database.migration_steps import refuse_to_lose
+    from worker.database.migrations import downgrade
+    from worker.database.transactions import Database
+
+    database = Database(url, pool_size=1)
+    try:
+        with database.read() as connection:
+            refuse_to_lose(connection, before, target)
+    finally:
+        database.close()
+    if not yes:
+        question = f"Take {shown} down from {before} to {target}? All workers have to be stopped"
+        if not sys.stdin.isatty():
+            raise CommandError("nobody can be asked without a terminal: stop all workers, then add --yes", status=2)
+        if not typer.confirm(question, err=True):
+            raise CommandError("nothing was changed")
+    downgrade(url, target)
+
+
+def _revision(url: str) -> str | None:
+    from worker.database.migrations import revision_of
+    from worker.database.transactions import Database
+
+    database = Database(url, pool_size=1)
+    try:
+        with database.read() as connection:
+            return revision_of(connection)
+    finally:
+        database.close()

@@ -1,0 +1,117 @@
+"""`reconciler report`: the figures of a period, for finance."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.output import AsJson, console, print_fields, print_json, print_table
+from worker.cli.periods import From, To, period_of
+from worker.domain.finance_report import PERCENTILES, Figures, Grouping, Report
+from worker.domain.records.orders import Source
+
+_SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
+_COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
+_AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mismatches", "unresolved")
+# What a table has room for; the rest stands in JSON and CSV.
+_SHOWN = (*_COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
+
+By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.", show_default=False)]
+Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")]
+
+
+def report(
+    from_: From = None,
+    to: To = None,
+    by: By = None,
+    account: Accounts = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show how the orders of a period were settled, after how long, and for how much; archived orders too.
+
+    An order counts on the day on which it was settled, an unresolved one on the day of its submission. A callback is
+    lost where a query had to settle the order and none ever came. A delay counts from submission to the final state; it
+    is given as median, and as what 95 and 99 percent of the orders do not exceed. Amounts are yuan, exact.
+    """
+    from worker.cli.session import require_known, session
+    from worker.operations.read_finance import read_report
+
+    require_one_format(as_json, as_csv)
+    with session() as opened:
+        require_known(opened, account or ())
+        with opened.database.read() as connection:
+            now = opened.database.now(connection)
+        period = period_of(from_, to, opened.settings.zone, now)
+        read = read_report(opened.database, period, by, account or ())
+    rows = [{str(by): name, **_figures(figures)} for name, figures in read.rows.items()]
+    if as_json:
+        print_json(_to_response(read, rows, opened.settings.timezone))
+    elif as_csv:
+        _write_csv(read, rows)
+    else:
+        _show(read, rows)
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    delays = {
+        f"{word}_delay_{name}_seconds": seconds
+        for source, word in _SOURCES.items()
+        for name, seconds in figures.delays[source].percentiles().items()
+    }
+    return {**{name: getattr(figures, name) for name in (*_COUNTS, *_AMOUNTS)}, **delays}
+
+
+def _to_response(read: Report, rows: list[dict[str, Any]], zone: str) -> dict[str, Any]:
+    period = read.period
+    head = {"from": period.first.isoformat(), "to": period.last.isoformat(), "timezone": zone}
+    whole = {**head, "from_time": period.start, "to_time": period.end, **_figures(read.total)}
+    return whole if read.by is None else {**whole, f"{read.by}s": rows}
+
+
+def _write_csv(read: Report, rows: list[dict[str, Any]]) -> None:
+    total = _figures(read.total)
+    if read.by is None:
+        period = {"from": read.period.first.isoformat(), "to": read.period.last.isoformat()}
+        write_csv([*period, *total], [{**period, **total}])
+    else:
+        # No line of totals: whoever adds a column up would count everything twice.
+        write_csv([str(read.by), *total], rows)
+
+
+def _show(read: Report, rows: list[dict[str, Any]]) -> None:
+    out = console()
+    first, last = read.period.first, read.period.last
+    days = f"{first}" if first == last else f"{first} to {last}"
+    total = _figures(read.total)
+    if read.by is not None:
+        columns = (str(read.by), *_SHOWN)
+        shown = [*rows, {str(read.by): "total", **total}]
+        print_table(out, columns, [{name: row[name] for name in columns} for row in shown], title=days, ids=columns[:1])
+    else:
+        out.print(days, style="bold")
+        print_fields(out, {name: _with_words(name, total) for name in (*_COUNTS, *_AMOUNTS)})
+        out.print()
+    delays = [
+        {"delay_of": f"by {word}", **{name: _delay(total[f"{word}_delay_{name}_seconds"]) for name in PERCENTILES}}
+        for word in _SOURCES.values()
+    ]
+    print_table(out, ("delay_of", *PERCENTILES), delays)
+
+
+def _with_words(name: str, total: Mapping[str, Any]) -> object:
+    value = total[name]
+    return value if isinstance(value, Decimal) else f"{value:,}"
+
+
+def _delay(seconds: float | None) -> str:
+    """A delay to the second, as hours, minutes and seconds: `0:10:23`, from a day on `2 days 3:00:00`."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    text = f"{hour}:{minute:02}:{second:02}"
+    return f"{days} day{'' if days == 1 else 's'} {text}" if days else text

@@ -1,0 +1,135 @@
+"""The figures of a period, for finance: how orders were settled, after how long, and for how much."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from math import ceil
+
+from worker.domain.periods import Period
+from worker.domain.records.finance_rows import SettledOrder
+from worker.domain.records.orders import OrderState, Source
+
+PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
+"""Name of each, and its percentage."""
+
+# So that a million delays take a few megabytes.
+_EXACT_BELOW_SECONDS = 100.0
+
+
+class Grouping(StrEnum):
+    """What a report has a row for."""
+
+    DAY = "day"
+    ACCOUNT = "account"
+
+
+@dataclass(kw_only=True, slots=True)
+class Delays:
+    """Delays in seconds: to a tenth of a second, from 100 seconds on to a second."""
+
+    _counts: Counter[float] = field(default_factory=Counter)
+
+    def add(self, seconds: float) -> None:
+        """Count one more. A submission ahead of the clock counts as no delay."""
+        seconds = max(0.0, seconds)
+        self._counts[round(seconds, 1) if seconds < _EXACT_BELOW_SECONDS else float(round(seconds))] += 1
+
+    def percentiles(self) -> Mapping[str, float | None]:
+        """For each of `PERCENTILES` the least delay that so many percent of the orders do not exceed."""
+        return {name: self._percentile(percentage) for name, percentage in PERCENTILES.items()}
+
+    def _percentile(self, percentage: int) -> float | None:
+        rank = ceil(self._counts.total() * percentage / 100)
+        for seconds in sorted(self._counts):
+            rank -= self._counts[seconds]
+            if rank <= 0:
+                return seconds
+        return None
+
+
+@dataclass(kw_only=True, slots=True)
+class Figures:
+    """What some orders come to. Amounts are yuan."""
+
+    by_callback: int = 0
+    by_query: int = 0
+    by_hand: int = 0
+    callbacks_lost: int = 0
+    """Settled by a query, and no callback ever came."""
+    succeeded: int = 0
+    failed: int = 0
+    expected_amount: Decimal = Decimal(0)
+    """Of succeeded orders, as far as the billing system said what it expects."""
+    without_expected_amount: int = 0
+    """Succeeded orders of which it did not."""
+    charged_amount: Decimal = Decimal(0)
+    """Of all that were settled: a failed order that was charged counts, too."""
+    mismatches: int = 0
+    """Charged otherwise than expected, or charged although failed."""
+    unresolved: int = 0
+    delays: dict[Source, Delays] = field(
+        default_factory=lambda: {source: Delays() for source in (Source.CALLBACK, Source.QUERY, Source.OPERATOR)}
+    )
+    """From an order's submission to its final state, by what settled it."""
+
+    def add(self, order: SettledOrder) -> None:
+        """Count a final order."""
+        match order.settled_by:
+            case Source.CALLBACK:
+                self.by_callback += 1
+            case Source.QUERY:
+                self.by_query += 1
+                self.callbacks_lost += not order.heard_callback
+            case Source.OPERATOR:
+                self.by_hand += 1
+        if order.settled_by in self.delays:
+            self.delays[order.settled_by].add((order.settled_at - order.submitted_at).total_seconds())
+        self._add_amounts(order)
+
+    def _add_amounts(self, order: SettledOrder) -> None:
+        expected, charged = order.expected_amount, order.charged_amount
+        self.charged_amount += charged or 0
+        if order.state is OrderState.FAILED:
+            self.failed += 1
+            self.mismatches += bool(charged)
+            return
+        self.succeeded += 1
+        if expected is None:
+            self.without_expected_amount += 1
+            return
+        self.expected_amount += expected
+        self.mismatches += charged is not None and charged != expected
+
+
+@dataclass(kw_only=True, slots=True)
+class Report:
+    """The figures of a period, and of its days or accounts."""
+
+    period: Period
+    by: Grouping | None = None
+    total: Figures = field(default_factory=Figures)
+    rows: dict[str, Figures] = field(default_factory=dict)
+    """By day (ISO 8601; every day of the period is there) or account, in order once all is counted."""
+
+    def count(self, settled: Iterable[SettledOrder], unresolved: Iterable[tuple[str, datetime]]) -> None:
+        """Count the orders of the period. Of unresolved ones: their account, and when they were submitted."""
+        if self.by is Grouping.DAY:
+            self.rows = {day.isoformat(): Figures() for day in self.period.days}
+        for order in settled:
+            for figures in self._figures(order.account, order.settled_at):
+                figures.add(order)
+        for account, submitted_at in unresolved:
+            for figures in self._figures(account, submitted_at):
+                figures.unresolved += 1
+        self.rows = dict(sorted(self.rows.items()))
+
+    def _figures(self, account: str, moment: datetime) -> list[Figures]:
+        if self.by is None:
+            return [self.total]
+        key = account if self.by is Grouping.ACCOUNT else self.period.day_of(moment).isoformat()
+        if key not in self.rows:
+            self.rows[key] = Figures()
+        return [self.total, self.rows[key]]

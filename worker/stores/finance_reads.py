@@ -1,0 +1,136 @@
+"""What finance reads, archived orders too: a row at a time, by the indexes of times. Nothing here writes or locks."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, select
+
+from worker.database.bulk_statements import found_by, ids_of, one_of
+from worker.database.tables import SETTLED, UNRESOLVED
+from worker.domain.records.finance_rows import OwnOrder, SettledOrder
+from worker.domain.records.orders import OrderState, Source
+from worker.stores.archived_orders import ARCHIVED
+from worker.stores.recharge_orders import EVENTS, ORDERS
+
+_ROWS_AT_ONCE = 2000
+Bounds = tuple[datetime, datetime]
+"""From the first moment to one that does not belong any more."""
+
+
+def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
+    """The orders that became final within these bounds; of these accounts, or of all where none is named."""
+    yield from _settled(connection, bounds, accounts)
+    yield from _archived_settled(connection, bounds, accounts)
+
+
+def unresolved_orders(
+    connection: Connection, bounds: Bounds, accounts: Collection[str]
+) -> Iterator[tuple[str, datetime]]:
+    """Account and submission of the unresolved orders of these bounds, by their submission. None is in the archive."""
+    chosen = _within(ORDERS, "submitted_at", bounds, accounts)
+    columns = (ORDERS.c.account, ORDERS.c.submitted_at)
+    yield from map(tuple, _stream(connection, select(*columns).where(UNRESOLVED, *chosen)))
+
+
+def own_orders(
+    connection: Connection, time_column: str, bounds: Bounds, accounts: Collection[str]
+) -> Iterator[OwnOrder]:
+    """The orders that were submitted or settled (the name of that column) within these bounds, in whatever state."""
+    for table in (ORDERS, ARCHIVED):
+        chosen = _own_columns(table, time_column).where(*_within(table, time_column, bounds, accounts))
+        if time_column == "settled_at":
+            chosen = chosen.where(SETTLED)
+        yield from map(_own_order, _stream(connection, chosen))
+
+
+def orders_by_request_id(
+    connection: Connection, time_column: str, accounts: Sequence[str], request_ids: Collection[str]
+) -> list[OwnOrder]:
+    """The orders of these accounts that have any of these request ids, whatever their day."""
+    found: list[OwnOrder] = []
+    for table in (ORDERS, ARCHIVED):
+        looks = [ids_of(connection, table, "request_id", request_ids, account=name, most=1) for name in accounts]
+        if ids := found_by(connection, looks):
+            named = _own_columns(table, time_column).where(one_of(connection, table.c.id, ids))
+            found.extend(map(_own_order, connection.execute(named)))
+    return found
+
+
+def _settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
+    # The bound makes it a look into the index for each order; without it PostgreSQL may read every event there is.
+    heard = select(EVENTS.c.id).where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.source == Source.CALLBACK).limit(1)
+    columns = [
+        ORDERS.c[name] for name in ("account", "state", "settled_by", "submitted_at", "settled_at", "expected_amount")
+    ]
+    asked = case((ORDERS.c.settled_by == Source.QUERY, heard.scalar_subquery()))
+    chosen = _within(ORDERS, "settled_at", bounds, accounts)
+    statement = select(*columns, ORDERS.c.ori_amount, asked).where(SETTLED, *chosen)
+    for row in _stream(connection, statement):
+        account, state, settled_by, submitted_at, settled_at, expected, charged, event = row
+        yield SettledOrder(
+            account=account,
+            state=state,
+            settled_by=settled_by,
+            submitted_at=submitted_at,
+            settled_at=settled_at,
+            expected_amount=expected,
+            charged_amount=charged,
+            heard_callback=event is not None,
+        )
+
+
+def _archived_settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
+    columns = [ARCHIVED.c[name] for name in ("account", "state", "settled_at", "record")]
+    statement = select(*columns).where(*_within(ARCHIVED, "settled_at", bounds, accounts))
+    for account, state, settled_at, record in _stream(connection, statement):
+        whole = json.loads(record)
+        order = whole["order"]
+        yield SettledOrder(
+            account=account,
+            state=state,
+            settled_by=Source(order["settled_by"]) if order["settled_by"] else None,
+            submitted_at=datetime.fromisoformat(order["submitted_at"]),
+            settled_at=settled_at,
+            expected_amount=_amount(order["expected_amount"]),
+            charged_amount=_amount(order["ori_amount"]),
+            heard_callback=any(event["source"] == Source.CALLBACK for event in whole["events"]),
+        )
+
+
+def _own_columns(table: Table, time_column: str) -> Select[Any]:
+    names = ("id", "account", "request_id", "custom_parm", "state")
+    charged = table.c.ori_amount if table is ORDERS else table.c.record
+    return select(*(table.c[name] for name in names), charged.label("charged"), table.c[time_column].label("at"))
+
+
+def _own_order(row: Any) -> OwnOrder:
+    order_id, account, request_id, custom_parm, state, charged, at = row
+    if isinstance(charged, str):
+        charged = _amount(json.loads(charged)["order"]["ori_amount"])
+    return OwnOrder(
+        id=order_id,
+        account=account,
+        request_id=request_id,
+        custom_parm=custom_parm,
+        state=OrderState(state),
+        charged_amount=charged,
+        at=at,
+    )
+
+
+def _within(table: Table, time_column: str, bounds: Bounds, accounts: Collection[str]) -> list[ColumnElement[bool]]:
+    start, end = bounds
+    conditions: list[ColumnElement[bool]] = [and_(table.c[time_column] >= start, table.c[time_column] < end)]
+    return [*conditions, table.c.account.in_(accounts)] if accounts else conditions
+
+
+def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+    """The rows, of which the driver holds some thousands at a time."""
+    yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
+
+
+def _amount(recorded: str | None) -> Decimal | None:
+    return None if recorded is None else Decimal(recorded)
