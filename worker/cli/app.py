@@ -11,8 +11,9 @@ from typer.core import TyperCommand
 from worker.cli.budget import limit, status
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
+from worker.cli.find_orders import orders
 from worker.cli.maintenance import archive, doctor, migrate
-from worker.cli.orders import check, order, orders
+from worker.cli.orders import check, order
 from worker.cli.plan import plan
 from worker.cli.run import run
 from worker.simulator.command import EnvironmentCommand, platform
@@ -98,6 +99,8 @@ _add(
     "reconciler orders",
     "reconciler orders --state pending --account shop --limit 50",
     "reconciler orders --attention any --json",
+    "reconciler orders --mobile 18812340804",
+    "reconciler orders --prefix 20160131 --since 2016-01-31 --csv",
     "reconciler orders --summary",
 )
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")

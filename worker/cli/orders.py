@@ -1,4 +1,4 @@
-"""`reconciler orders`, `order` and `check`: the orders there are, what happened to one, and which are polled next.
+"""`reconciler order` and `check`: what happened to an order, and which are polled next.
 
 A person names an order by request_id, by custom_parm, or by the row's id.
 """
@@ -11,23 +11,14 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, InUtc, amount_text, console, counted, print_fields, print_json, print_table
+from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
 from worker.domain.field_rules import id_fault, order_id_fault
-from worker.domain.records.orders import Attention, OrderState
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
 
 Row = dict[str, Any]
 
-_ANY = "any"
-_REASONS = ", ".join(reason.value for reason in Attention)
-# By the width of the terminal: what is left out stands in `reconciler order`.
-_COLUMNS = {
-    0: ("id", "order", "state", "attention", "amount"),
-    100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
-    150: ("id", "account", "order", "mobile", "state", "attention", "amount", "submitted_at", "queried_at"),
-}
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
 # What others have said, of any length.
@@ -37,57 +28,9 @@ _CHECKED_AT_ONCE = 500
 _REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
 
 
-def _read_attention(value: str | None) -> str | None:
-    if value is not None and value != _ANY and value not in list(Attention):
-        raise typer.BadParameter(f"{value!r} is not one of: {_ANY}, {_REASONS}")
-    return value
-
-
-States = Annotated[list[OrderState] | None, typer.Option("--state", help="Only orders in this state; may be repeated.")]
-AttentionFilter = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REASON",
-        help=f"Only orders that a person should look at: {_ANY}, or one of {_REASONS}.",
-        callback=_read_attention,
-    ),
-]
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only orders of this account; may be repeated.")]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many orders to show at most.")]
-Summary = Annotated[bool, typer.Option("--summary", help="Count the orders instead; reads the whole table.")]
 Account = Annotated[str, typer.Option(help="The account that the orders belong to.")]
 Reference = Annotated[str, typer.Argument(metavar="REF", help=_REF_HELP)]
 References = Annotated[list[str], typer.Argument(metavar="REF...", help=_REF_HELP)]
-
-
-def orders(
-    state: States = None,
-    attention: AttentionFilter = None,
-    account: Accounts = None,
-    limit: Limit = 20,
-    summary: Summary = False,
-    utc: InUtc = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show the newest orders, newest first; or count them, by account, state and attention.
-
-    Amounts are yuan (what the platform charged, or in parentheses what is expected).
-    """
-    from worker.cli.session import require_known, session
-    from worker.stores.command_line_reads import count_orders, recent_orders
-
-    if summary and (state or attention):
-        raise typer.BadParameter("--summary counts every state and attention; leave --state and --attention out")
-    accounts = account or ()
-    with session(utc=utc) as opened:
-        require_known(opened, accounts)
-        with opened.database.read() as connection:
-            if summary:
-                _show_counts(count_orders(connection, accounts=accounts), as_json)
-            else:
-                reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
-                found = recent_orders(connection, limit=limit, accounts=accounts, states=state or (), attention=reasons)
-                _show_orders(found, as_json)
 
 
 def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_json: AsJson = False) -> None:
@@ -184,35 +127,6 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
 def _reference(row: Row) -> dict[str, object]:
     kind = "request_id" if row["request_id"] is not None else "custom_parm"
     return {"account": row["account"], kind: row[kind]}
-
-
-def _show_orders(found: Sequence[Row], as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-    elif not found:
-        typer.echo("No such orders.")
-    else:
-        out = console()
-        columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]
-        print_table(out, columns, [_table_row(order) for order in found], ids=("order", "account"))
-
-
-def _table_row(order: Row) -> dict[str, object]:
-    amount, expected = order["ori_amount"], order["expected_amount"]
-    if amount is None and expected is not None:
-        amount = f"({amount_text(expected)})"
-    return {**order, "order": order["request_id"] or order["custom_parm"], "amount": amount}
-
-
-def _show_counts(counts: Sequence[Row], as_json: bool) -> None:
-    total = sum(count["orders"] for count in counts)
-    if as_json:
-        print_json({"total": total, "counts": counts})
-    elif not counts:
-        typer.echo("No orders.")
-    else:
-        print_table(console(), ("account", "state", "attention", "orders"), counts, ids=("account",))
-        typer.echo(f"{total:,} orders.")
 
 
 def _show_order(row: Row, events: Sequence[Row], queries: Sequence[Row]) -> None:
