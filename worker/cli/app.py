@@ -15,6 +15,7 @@ from worker.cli.find_orders import orders
 from worker.cli.maintenance import archive, doctor, migrate
 from worker.cli.orders import check, order
 from worker.cli.plan import plan
+from worker.cli.queries import queries, query
 from worker.cli.run import run
 from worker.simulator.command import EnvironmentCommand, platform
 
@@ -105,6 +106,12 @@ _add(
 )
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")
 _add(check, "reconciler check 2016010000000219 2016010000000220", "reconciler check id:42 --json")
+_add(
+    queries,
+    "reconciler queries",
+    "reconciler queries --account shop --outcome refused --outcome timeout --since 1d",
+)
+_add(query, "reconciler query 1234", "reconciler query 1234 --json")
 _add(
     archive,
     "reconciler archive --settled-before 90d",

@@ -19,6 +19,8 @@ COMMANDS = (
     "orders",
     "order",
     "check",
+    "queries",
+    "query",
     "archive",
     "limit",
     "plan",
