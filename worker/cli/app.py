@@ -16,6 +16,7 @@ from worker.cli.maintenance import archive, doctor, migrate
 from worker.cli.orders import check, order
 from worker.cli.plan import plan
 from worker.cli.queries import queries, query
+from worker.cli.rejected import rejected, unmatched
 from worker.cli.run import run
 from worker.simulator.command import EnvironmentCommand, platform
 
@@ -112,6 +113,14 @@ _add(
     "reconciler queries --account shop --outcome refused --outcome timeout --since 1d",
 )
 _add(query, "reconciler query 1234", "reconciler query 1234 --json")
+_add(
+    rejected,
+    "reconciler rejected",
+    "reconciler rejected 12",
+    "reconciler rejected --retry 12 13",
+    "reconciler rejected --since 1d --csv",
+)
+_add(unmatched, "reconciler unmatched", "reconciler unmatched --before 1d --account shop")
 _add(
     archive,
     "reconciler archive --settled-before 90d",

@@ -21,6 +21,8 @@ COMMANDS = (
     "check",
     "queries",
     "query",
+    "rejected",
+    "unmatched",
     "archive",
     "limit",
     "plan",
