@@ -18,6 +18,7 @@ from worker.cli.plan import plan
 from worker.cli.queries import queries, query
 from worker.cli.rejected import rejected, unmatched
 from worker.cli.run import run
+from worker.cli.todo import todo
 from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
@@ -105,6 +106,7 @@ _add(
     "reconciler orders --prefix 20160131 --since 2016-01-31 --csv",
     "reconciler orders --summary",
 )
+_add(todo, "reconciler todo", "reconciler todo --limit 1000 --csv > todo.csv")
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")
 _add(check, "reconciler check 2016010000000219 2016010000000220", "reconciler check id:42 --json")
 _add(

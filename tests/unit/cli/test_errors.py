@@ -19,6 +19,7 @@ COMMANDS = (
     "orders",
     "order",
     "check",
+    "todo",
     "queries",
     "query",
     "rejected",
