@@ -15,6 +15,7 @@ from worker.cli.find_orders import orders
 from worker.cli.maintenance import archive, doctor, migrate
 from worker.cli.orders import check, order
 from worker.cli.plan import plan
+from worker.cli.purge import purge
 from worker.cli.queries import queries, query
 from worker.cli.rejected import rejected, unmatched
 from worker.cli.run import run
@@ -128,6 +129,7 @@ _add(
     "reconciler archive --settled-before 90d",
     "reconciler archive --settled-before 2016-01-31T00:00:00+08:00 --limit 100000 --json",
 )
+_add(purge, "reconciler purge --older-than 400d --dry-run", "reconciler purge --older-than 400d")
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
 _add(status, "reconciler status", "reconciler status --json")
 _add(limit, "reconciler limit", "reconciler limit --window 60", "reconciler limit --account shop --json")

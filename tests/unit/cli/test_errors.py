@@ -25,6 +25,7 @@ COMMANDS = (
     "rejected",
     "unmatched",
     "archive",
+    "purge",
     "limit",
     "plan",
     "status",
