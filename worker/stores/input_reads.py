@@ -20,7 +20,13 @@ _ROWS_AT_ONCE = 500
 
 
 def recent_rejected(
-    connection: Connection, *, sources: Sequence[str] = (), since: datetime | None = None, after: int | None, most: int
+    connection: Connection,
+    *,
+    sources: Sequence[str] = (),
+    since: datetime | None = None,
+    after: int | None,
+    most: int,
+    seconds: float = SECONDS,
 ) -> tuple[list[Row], int | None]:
     """The refused rows that match, the last received first; and the row up to which was searched, if not all were."""
 
@@ -28,7 +34,7 @@ def recent_rejected(
         return [columns.source.in_(sources)] if sources else []
 
     within = [] if since is None else [REJECTED.c.received_at >= since]
-    return _recent(connection, REJECTED, within, came_from, [REJECTED.c.source], after, most)
+    return _recent(connection, REJECTED, within, came_from, [REJECTED.c.source], after, most, seconds)
 
 
 def recent_unmatched(
@@ -38,6 +44,7 @@ def recent_unmatched(
     before: datetime | None = None,
     after: int | None,
     most: int,
+    seconds: float = SECONDS,
 ) -> tuple[list[Row], int | None]:
     """The unmatched callbacks that match, the last received first; and the row up to which was searched."""
 
@@ -45,7 +52,7 @@ def recent_unmatched(
         return [columns.account.in_(accounts)] if accounts else []
 
     within = [] if before is None else [UNMATCHED.c.received_at < before]
-    return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most)
+    return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
 
 
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
@@ -77,6 +84,7 @@ def _recent(
     columns: Sequence[Any],
     after: int | None,
     most: int,
+    seconds: float,
 ) -> tuple[list[Row], int | None]:
     key = [table.c.received_at, table.c.id]
     last = None
@@ -89,7 +97,7 @@ def _recent(
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
     walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within)
-    page = read_page(connection, walk, filters, after=last, most=most, seconds=SECONDS)
+    page = read_page(connection, walk, filters, after=last, most=most, seconds=seconds)
     return _rows(connection, table, [key[1] for key in page.keys]), page.stopped_at[1] if page.stopped_at else None
 
 
