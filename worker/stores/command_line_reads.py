@@ -18,10 +18,11 @@ _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether an account has been seen here: it has a state, or orders, archived ones too, as far as they are found."""
+    """Whether an account was seen here: it has a state, or orders, archived ones too; or nobody can tell in time."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
-    return bool(find_orders(connection, OrderSearch(accounts=[account]), most=1).rows)
+    found = find_orders(connection, OrderSearch(accounts=[account]), most=1)
+    return bool(found.rows) or found.stopped_at is not None
 
 
 def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> list[Row]:
