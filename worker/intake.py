@@ -10,6 +10,7 @@ from worker.domain.enqueueing import EnqueueResult
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
+from worker.domain.retrying import errors_of
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue
 from worker.operations.record_callbacks import (
@@ -18,6 +19,7 @@ from worker.operations.record_callbacks import (
     match_kept_callbacks,
     record_callbacks,
 )
+from worker.operations.retry_rejected import retry_rejected
 
 Answer = dict[str, object]
 
@@ -88,6 +90,16 @@ class Intake:
         answer: Answer = {"queued": result.changed, "rejected": _to_response(result.rejections)}
         log.info("checks queued", action="checks_queued", **_counts(answer))
         return answer
+
+    def retry_rejected(self, rejected_id: int) -> Answer:
+        """Take in refused input once more, after a correction; on success its row is gone."""
+        result = retry_rejected(self._database, self._rules, self._app_ids, rejected_id)
+        self.match_callbacks(result.keys)
+        errors = [result.fault] if result.fault is not None else errors_of(result.rejections)
+        log.info(
+            "refused input retried", action="rejected_retried", row=rejected_id, done=result.done, refused=len(errors)
+        )
+        return {"id": rejected_id, "done": result.done, "errors": errors}
 
     def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
         """Settle orders from callbacks that came before them.

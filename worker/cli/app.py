@@ -14,17 +14,21 @@ from worker.cli.compare import compare
 from worker.cli.completion import completion
 from worker.cli.enqueue import enqueue
 from worker.cli.errors import OneLineGroup
+from worker.cli.find_orders import orders
 from worker.cli.health import health
 from worker.cli.limit import limit
 from worker.cli.maintenance import archive, doctor
 from worker.cli.migrate import migrate
 from worker.cli.order import order
 from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
-from worker.cli.orders import orders
 from worker.cli.plan import plan
+from worker.cli.purge import purge
+from worker.cli.queries import queries, query
+from worker.cli.rejected import rejected, unmatched
 from worker.cli.report import report
 from worker.cli.run import run
 from worker.cli.status import status
+from worker.cli.todo import todo
 from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
@@ -113,8 +117,11 @@ _add(
     "reconciler orders",
     "reconciler orders --state pending --account shop --limit 50",
     "reconciler orders --attention any --json",
+    "reconciler orders --mobile 18812340804",
+    "reconciler orders --prefix 20160131 --since 2016-01-31 --csv",
     "reconciler orders --summary",
 )
+_add(todo, "reconciler todo", "reconciler todo --limit 1000 --csv > todo.csv")
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")
 _add(check, "reconciler check 2016010000000219 2016010000000220", "reconciler check id:42 --json")
 _add(
@@ -138,10 +145,25 @@ _add(resume, "reconciler resume default", "reconciler resume shop --json")
 _add(hold, 'reconciler hold --reason "failover at 14:05"', "reconciler hold --dry-run")
 _add(acts, "reconciler acts", "reconciler acts --account shop --limit 500 --csv > acts.csv", "reconciler acts --json")
 _add(
+    queries,
+    "reconciler queries",
+    "reconciler queries --account shop --outcome refused --outcome timeout --since 1d",
+)
+_add(query, "reconciler query 1234", "reconciler query 1234 --json")
+_add(
+    rejected,
+    "reconciler rejected",
+    "reconciler rejected 12",
+    "reconciler rejected --retry 12 13",
+    "reconciler rejected --since 1d --csv",
+)
+_add(unmatched, "reconciler unmatched", "reconciler unmatched --before 1d --account shop")
+_add(
     archive,
     "reconciler archive --settled-before 90d",
     "reconciler archive --settled-before 2016-01-31T00:00:00+08:00 --limit 100000 --json",
 )
+_add(purge, "reconciler purge --older-than 400d --dry-run", "reconciler purge --older-than 400d")
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")
 _add(
     status,

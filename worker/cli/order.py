@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.errors import CommandError
 from worker.cli.order_next import in_words, polled_in_words, to_response
-from worker.cli.orders import Account, Reference, Row, find_orders
+from worker.cli.order_references import Account, Reference, Row, find_orders
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
 from worker.domain.records.orders import OrderState
 

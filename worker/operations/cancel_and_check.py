@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from worker.database.transactions import Database, retry_until
+from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
 from worker.domain.records.orders import Order
 from worker.domain.submissions import read_items, read_reference, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.stores.recharge_orders import lock_by_keys, save_changes
 from worker.stores.rejected_and_unmatched import keep_refused
+
+Decision = Callable[[Sequence[Reference], Sequence[Order], datetime], ReferenceResult]
 
 
 def cancel(database: Database, app_ids: Mapping[str, str], references: object, source: str) -> ReferenceResult:
@@ -27,18 +29,22 @@ def check(database: Database, app_ids: Mapping[str, str], references: object, so
 
 @retry_until(seconds=PATIENCE_SECONDS)
 def _decide_all(
-    database: Database,
-    app_ids: Mapping[str, str],
-    references: object,
-    source: str,
-    decide: Callable[[Sequence[Reference], Sequence[Order], datetime], ReferenceResult],
+    database: Database, app_ids: Mapping[str, str], references: object, source: str, decide: Decision
 ) -> ReferenceResult:
     with database.write() as connection:
         now = database.now(connection)
-        read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
-        orders = lock_by_keys(connection, [key for _, _, key in read])
-        result = decide(read, orders, now)
-        save_changes(connection, result.changes.values(), now)
-        result.rejections = [*refused, *result.rejections]
+        result = decide_within(connection, app_ids, references, now, decide)
         keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
+
+
+def decide_within(
+    connection: Connection, app_ids: Mapping[str, str], references: object, now: datetime, decide: Decision
+) -> ReferenceResult:
+    """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused."""
+    read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
+    orders = lock_by_keys(connection, [key for _, _, key in read])
+    result = decide(read, orders, now)
+    save_changes(connection, result.changes.values(), now)
+    result.rejections = [*refused, *result.rejections]
+    return result

@@ -48,20 +48,28 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
     """
     with database.write() as connection:
         now = database.now(connection)
-        submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, now))
-        inserted = _insert_unknown(connection, submissions, now, rules)
-        result, rest = after_insertion(submissions, inserted)
-        if rest:
-            known = lock_by_keys(connection, [submission.key for _, _, submission in rest])
-            enqueue_submissions(rest, known, now, rules, result)
-        insert_orders(connection, result.new, now)
-        arrived = set(result.accepted)
-        arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
-        add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
-        save_changes(connection, result.changes, now)
-        result.rejections.extend(refused)
+        result = enqueue_within(connection, rules, app_ids, orders, now)
         keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
+
+
+def enqueue_within(
+    connection: Connection, rules: Rules, app_ids: Mapping[str, str], orders: object, now: datetime
+) -> EnqueueResult:
+    """The same within a transaction of the caller's, who keeps what was refused."""
+    submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, now))
+    inserted = _insert_unknown(connection, submissions, now, rules)
+    result, rest = after_insertion(submissions, inserted)
+    if rest:
+        known = lock_by_keys(connection, [submission.key for _, _, submission in rest])
+        enqueue_submissions(rest, known, now, rules, result)
+    insert_orders(connection, result.new, now)
+    arrived = set(result.accepted)
+    arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
+    add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
+    save_changes(connection, result.changes, now)
+    result.rejections.extend(refused)
+    return result
 
 
 def _insert_unknown(connection: Connection, submissions: Listed, now: datetime, rules: Rules) -> set[OrderKey]:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from worker.database.transactions import Database, retry_until
+from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.callbacks import (
     Callback,
     CallbackResult,
@@ -41,17 +42,25 @@ def record_callbacks(
     """
     with database.write() as connection:
         now = database.now(connection)
-        read, refused = read_items(callbacks, "callbacks", read_callback)
-        parsed = [(index, callback) for index, _, callback in read]
-        keys = [key_in(account, callback) for _, callback in parsed for account in callback.accounts(app_ids)]
-        orders = lock_by_keys(connection, keys)
-        result = apply_callbacks(parsed, orders, app_ids, now)
-        result.rejections = [*refused, *result.rejections]
-        add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
-        save_changes(connection, result.changes, now)
-        keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
+        result = record_callbacks_within(connection, rules, app_ids, callbacks, now)
         keep_refused(connection, refused_texts(result.rejections), source, now)
         return result
+
+
+def record_callbacks_within(
+    connection: Connection, rules: Rules, app_ids: Mapping[str, str], callbacks: object, now: datetime
+) -> CallbackResult:
+    """The same within a transaction of the caller's, who keeps what was refused."""
+    read, refused = read_items(callbacks, "callbacks", read_callback)
+    parsed = [(index, callback) for index, _, callback in read]
+    keys = [key_in(account, callback) for _, callback in parsed for account in callback.accounts(app_ids)]
+    orders = lock_by_keys(connection, keys)
+    result = apply_callbacks(parsed, orders, app_ids, now)
+    result.rejections = [*refused, *result.rejections]
+    add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
+    save_changes(connection, result.changes, now)
+    keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
+    return result
 
 
 @retry_until(seconds=PATIENCE_SECONDS)

@@ -5,58 +5,24 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
 
-from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.orders import OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.order_search import SHOWN_COLUMNS, OrderSearch, Row, find_orders
 from worker.stores.platform_queries import QUERIES
+from worker.stores.query_reads import QUERY_COLUMNS, first_query_since
 from worker.stores.recharge_orders import EVENTS, ORDERS
-from worker.stores.slots_and_accounts import BUDGETS
+from worker.stores.slots_and_accounts import BUDGETS, STATES
 
-Row = dict[str, Any]
-"""Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
-
-# Without the lease's token, which is the right to settle, and without the worker's own bookkeeping.
-_ORDER_COLUMNS = [
-    ORDERS.c[name]
-    for name in (
-        *("id", "account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts"),
-        *("remark", "ori_amount", "settled_by", "attention", "submitted_at", "due_at", "queried_at", "query_count"),
-        *("settled_at", "created_at", "updated_at", "id_kind", "lane", "check_requested_at"),
-    )
-]
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
-_QUERY_COLUMNS = [
-    QUERIES.c[name]
-    for name in (
-        *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status"),
-        *("status_code", "status_msg", "settled_count", "pending_count", "absent_count"),
-    )
-]
-
-
-def recent_orders(
-    connection: Connection,
-    *,
-    limit: int,
-    accounts: Sequence[str] = (),
-    states: Sequence[OrderState] = (),
-    attention: Sequence[Attention] = (),
-) -> list[Row]:
-    """The newest orders that match, newest first. An empty filter lets everything through.
-
-    Read backwards along the primary key: a rare match reads the whole table.
-    """
-    statement = select(*_ORDER_COLUMNS).order_by(ORDERS.c.id.desc()).limit(limit)
-    for column, wanted in ((ORDERS.c.account, accounts), (ORDERS.c.state, states), (ORDERS.c.attention, attention)):
-        if wanted:
-            statement = statement.where(column.in_(wanted))
-    return _rows(connection, statement)
 
 
 def has_orders(connection: Connection, account: str) -> bool:
-    """Whether any order, archived or not, is of this account."""
-    found = [select(table.c.id).where(table.c.account == account).limit(1) for table in (ORDERS, ARCHIVED)]
-    return any(connection.execute(statement).first() is not None for statement in found)
+    """Whether an account was seen here: it has a state, or orders, archived ones too; or nobody can tell in time."""
+    if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
+        return True
+    found = find_orders(connection, OrderSearch(accounts=[account]), most=1)
+    return bool(found.rows) or found.stopped_at is not None
 
 
 def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> list[Row]:
@@ -70,7 +36,7 @@ def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> lis
 
 def order_by_id(connection: Connection, order_id: int) -> Row | None:
     """The order with this row id, archived or not; `archived_at` says since when."""
-    found = _rows(connection, select(*_ORDER_COLUMNS).where(ORDERS.c.id == order_id))
+    found = _rows(connection, select(*SHOWN_COLUMNS).where(ORDERS.c.id == order_id))
     return next(iter(_with_archived(connection, found, ARCHIVED.c.id == order_id)), None)
 
 
@@ -79,7 +45,7 @@ def orders_named(connection: Connection, account: str, names: Sequence[str]) -> 
     found: dict[int, Row] = {}
     # One statement for each index: an OR over both would use neither on some databases.
     for name in ("request_id", "custom_parm"):
-        statement = select(*_ORDER_COLUMNS).where(ORDERS.c.account == account, ORDERS.c[name].in_(names))
+        statement = select(*SHOWN_COLUMNS).where(ORDERS.c.account == account, ORDERS.c[name].in_(names))
         rows = _rows(connection, statement)
         is_named = (ARCHIVED.c.account == account) & ARCHIVED.c[name].in_(names)
         found.update((row["id"], row) for row in _with_archived(connection, rows, is_named))
@@ -97,11 +63,14 @@ def queries_about(connection: Connection, order: Row) -> list[Row]:
     """The queries that polled an order, oldest first; `absent` says that the answer left it out."""
     names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
     polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
-    bounds = [QUERIES.c.account == order["account"], QUERIES.c.id >= _first_query_since(connection, order)]
+    bounds = [
+        QUERIES.c.account == order["account"],
+        QUERIES.c.id >= first_query_since(connection, order["created_at"], order["account"]),
+    ]
     if order["state"] is not OrderState.PENDING:
         # An order that has left that state is no longer polled.
         bounds.append(QUERIES.c.sent_at <= order["updated_at"])
-    columns = (*_QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
+    columns = (*QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
     rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))
     return list(_about(rows, {kind: name for kind, name in names if name}))
 
@@ -115,7 +84,7 @@ def slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
 
 def last_query(connection: Connection, account: str) -> Row | None:
     """The account's latest query."""
-    latest = select(*_QUERY_COLUMNS).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(1)
+    latest = select(*QUERY_COLUMNS).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(1)
     return next(iter(_rows(connection, latest)), None)
 
 
@@ -127,7 +96,7 @@ def _with_archived(connection: Connection, rows: Iterable[Row], condition: Colum
     """Orders that were found, and the archived ones that fulfil the condition."""
     listed = [{**row, "archived_at": None} for row in rows]
     for archived in read_archived(connection, condition):
-        columns = {column.name: archived.order[column.name] for column in _ORDER_COLUMNS}
+        columns = {column.name: archived.order[column.name] for column in SHOWN_COLUMNS}
         listed.append({**columns, "archived_at": archived.archived_at})
     return listed
 
@@ -142,19 +111,3 @@ def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
         polled, absent, name = row.pop("polled_ids"), row.pop("absent_ids"), names[row["id_kind"]]
         if name in polled.split(","):
             yield {**row, "absent": name in (absent or "").split(",")}
-
-
-def _first_query_since(connection: Connection, order: Row) -> int:
-    """The account's first query since an order came in: a binary search, as times have no index but rise with ids."""
-    of_account = QUERIES.c.account == order["account"]
-    low, high = connection.execute(select(func.min(QUERIES.c.id), func.max(QUERIES.c.id)).where(of_account)).one()
-    low, high = low or 0, (high or 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        following = select(QUERIES.c.id, QUERIES.c.sent_at).where(of_account, QUERIES.c.id >= middle)
-        found = connection.execute(following.order_by(QUERIES.c.id).limit(1)).one_or_none()
-        if found is None or found.sent_at >= order["created_at"]:
-            high = middle
-        else:
-            low = found.id + 1
-    return int(low)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.bulk_statements import ids_of, insert_rows
 from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
@@ -37,6 +37,30 @@ def keep_refused(connection: Connection, refused: Iterable[RefusedText], source:
     rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
     if rows:
         connection.execute(insert(REJECTED), rows)
+
+
+class RefusedRow(NamedTuple):
+    """A refused row, as far as it takes to try it once more."""
+
+    source: str
+    payload: str
+
+
+def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
+    """Lock and read a refused row; None where it is gone by then."""
+    chosen = select(REJECTED.c.source, REJECTED.c.payload).where(REJECTED.c.id == rejected_id)
+    row = connection.execute(chosen.with_for_update()).first()
+    return None if row is None else RefusedRow(*row)
+
+
+def rewrite_refused(connection: Connection, rejected_id: int, errors: str) -> None:
+    """Write why a locked row was refused once more."""
+    connection.execute(update(REJECTED).where(REJECTED.c.id == rejected_id).values(errors=errors))
+
+
+def drop_refused(connection: Connection, rejected_id: int) -> None:
+    """Delete a locked row."""
+    connection.execute(delete(REJECTED).where(REJECTED.c.id == rejected_id))
 
 
 def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str]], now: datetime) -> None:

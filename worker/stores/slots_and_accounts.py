@@ -108,6 +108,12 @@ def read_state(connection: Connection, account: str) -> AccountState:
     return AccountState(account=account) if row is None else AccountState(**row)
 
 
+def read_states(connection: Connection) -> list[AccountState]:
+    """What is known of every account that has a row, by name, without a lock."""
+    rows = connection.execute(select(*_STATE_COLUMNS).order_by(STATES.c.account)).mappings()
+    return [AccountState(**row) for row in rows]
+
+
 def save_state(connection: Connection, state: AccountState) -> None:
     """Write a locked account's row."""
     connection.execute(update(STATES).where(STATES.c.account == state.account).values(asdict(state)))

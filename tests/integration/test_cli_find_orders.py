@@ -1,0 +1,145 @@
+"""`orders`: found by what a person knows of them, on every database."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.archiving import add_newest, add_settled
+from tests.support.command_line import CommandLine
+from tests.support.reconciling import Workbench, item
+from worker.operations.archive import move_settled
+from worker.stores.order_search import OrderSearch, find_orders
+
+MOBILE = "18812340804"
+
+
+def names(rows: Any) -> list[str]:
+    return [row["request_id"] or row["custom_parm"] for row in rows]
+
+
+def archive_all(bench: Workbench) -> None:
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    assert sum(move_settled(bench.database, now - timedelta(days=2))) > 0
+
+
+def test_an_order_is_found_by_its_phone_number_in_the_archive_too(cli: CommandLine, bench: Workbench) -> None:
+    add_settled(bench, "old")
+    add_newest(bench)
+    archive_all(bench)
+    bench.add("new", mobile=MOBILE)
+    bench.add("other", mobile="18812340805")
+    found = cli.json("orders", "--mobile", "+86 188-1234-0804")
+    assert names(found) == ["r-old", "new"] or names(found) == ["new", "r-old"]
+    assert {row["request_id"]: row["archived_at"] is not None for row in found} == {"r-old": True, "new": False}
+    assert names(cli.json("orders", "--mobile", MOBILE, "--state", "pending")) == ["new"]
+    assert "is no mobile number" in cli.error("orders", "--mobile", "1", status=2)
+
+
+def test_an_order_is_found_by_the_start_of_either_id(cli: CommandLine, bench: Workbench) -> None:
+    add_settled(bench, "1")
+    add_newest(bench)
+    archive_all(bench)
+    bench.enqueue({"request_id": "R-1"}, {"request_id": "r-12", "custom_parm": "C-1"}, {"request_id": "r_1"})
+    bench.enqueue({"request_id": "r-2", "custom_parm": "r-1"}, {"request_id": "r1"}, {"request_id": "r.1"})
+    assert set(names(cli.json("orders", "--prefix", "r-1"))) == {"r-1", "r-12", "r-2"}
+    assert names(cli.json("orders", "--prefix", "R-")) == ["R-1"]
+    assert names(cli.json("orders", "--prefix", "c-1")) == ["r-1"]
+    assert names(cli.json("orders", "--prefix", "r-12")) == ["r-12"]
+    assert names(cli.json("orders", "--prefix", "r_")) == ["r_1"]
+    assert cli.json("orders", "--prefix", "r-13") == []
+    assert "contains ','" in cli.error("orders", "--prefix", "a,b", status=2)
+
+
+COLLATED = ["a", "ab", "a-b", "a_b", "A-B", "aB", "ch1", "c-h", "cz", "é1", "e1", "字1", "字2", "宇", "a.1", "a:1"]
+
+
+@pytest.mark.parametrize("prefix", ["a", "a-", "A", "c", "ch", "é", "e", "字", "a."])
+def test_the_start_of_an_id_means_its_characters_in_every_collation(
+    cli: CommandLine, bench: Workbench, prefix: str
+) -> None:
+    bench.add(*COLLATED)
+    assert set(names(cli.json("orders", "--prefix", prefix))) == {name for name in COLLATED if name.startswith(prefix)}
+
+
+def test_times_without_an_offset_are_in_the_time_zone_of_the_settings(cli: CommandLine, bench: Workbench) -> None:
+    for hour in (10, 11, 12):
+        bench.enqueue({"request_id": str(hour), "submitted_at": f"2016-01-31T{hour}:00:00+08:00"})
+    assert names(cli.json("orders", "--since", "2016-01-31T11:00")) == ["12", "11"]
+    assert names(cli.json("orders", "--until", "2016-01-31T11:00")) == ["10"]
+    assert names(cli.json("orders", "--since", "2016-01-31T03:00Z", "--until", "2016-01-31T04:00+00:00")) == ["11"]
+    assert names(cli.json("orders", "--since", "2016-01-31", "--until", "2016-02-01")) == ["12", "11", "10"]
+    tokyo = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": "Asia/Tokyo"})
+    assert names(tokyo.json("orders", "--since", "2016-01-31T13:00")) == ["12"]
+    assert cli.json("orders", "--since", "1h") == []
+    assert "is no time; accepted: an age" in cli.error("orders", "--since", "yesterday", status=2)
+
+
+def test_pages_go_on_after_the_last_order_of_the_one_before(cli: CommandLine, bench: Workbench) -> None:
+    add_settled(bench, *(str(number) for number in range(4)))
+    add_newest(bench)
+    archive_all(bench)
+    bench.add(*(f"live-{number}" for number in range(5)))
+    listed: list[str] = []
+    after: list[str] = []
+    while page := cli.json("orders", "--limit", "3", *after):
+        listed += names(page)
+        after = ["--after", str(page[-1]["id"])]
+    assert listed == names(cli.json("orders", "--limit", "100"))
+    assert len(listed) == len(set(listed)) == 10
+    assert "The next page: --after" in cli.run("orders", "--limit", "3").stdout
+    assert "The next page" not in cli.run("orders", "--limit", "100").stdout
+    assert "there is no order id:999" in cli.error("orders", "--after", "999")
+
+
+def test_filters_are_combined(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2", mobile=MOBILE, expected_amount="1")
+    bench.add("3", mobile=MOBILE)
+    bench.reconcile([item("1", mobile="188****0804"), item("3", mobile="188****0804")])
+    found = ("orders", "--mobile", MOBILE, "--attention", "any", "--state", "succeeded", "--account", "default")
+    assert names(cli.json(*found)) == ["1"]
+    bench.run("UPDATE recharge_orders SET state = 'unresolved' WHERE request_id = '2'")
+    assert names(cli.json("orders", "--state", "unresolved")) == ["2"]
+    assert names(cli.json("orders", "--state", "unresolved", "--account", "default")) == ["2"]
+
+
+def test_the_list_is_printed_as_csv(cli: CommandLine, bench: Workbench) -> None:
+    bench.enqueue({"request_id": "-1", "mobile": MOBILE, "expected_amount": "2.5"})
+    output = cli.run("orders", "--csv").stdout_bytes
+    assert output.startswith(b"\xef\xbb\xbfid,account,")
+    (row,) = csv.DictReader(io.StringIO(output.decode("utf-8-sig")))
+    assert (row["request_id"], row["expected_amount"], row["state"]) == ("'-1", "2.50", "pending")
+    assert cli.run("orders", "--summary", "--csv").stdout.endswith("default,pending,,1\n")
+    assert "either --json or --csv" in cli.error("orders", "--csv", "--json", status=2)
+
+
+def test_a_search_that_takes_long_ends_and_goes_on_from_there(cli: CommandLine, bench: Workbench) -> None:
+    """No index serves a state alone: with very many orders before it, a rare one is found on a later page."""
+    bench.add("rare")
+    bench.run("UPDATE recharge_orders SET state = 'cancelled'")
+    for start in range(0, 2100, 700):
+        bench.add(*(f"o{number}" for number in range(start, start + 700)), age_seconds=60)
+    wanted = OrderSearch(states=["cancelled"])  # type: ignore[list-item]  # its text is as good
+    with bench.database.snapshot() as connection:
+        first = find_orders(connection, wanted, most=5, seconds=0)
+        assert first.rows == []
+        assert first.stopped_at is not None
+        second = find_orders(connection, wanted, after=first.stopped_at, most=5, seconds=0)
+    assert (names(second.rows), second.stopped_at) == (["rare"], None)
+    assert names(cli.json("orders", "--state", "cancelled")) == ["rare"]
+
+
+def test_many_orders_of_one_number_are_listed_as_well(cli: CommandLine, bench: Workbench) -> None:
+    """More than are sorted: they are read in the order of the list."""
+    now = datetime.now(UTC)
+    rows = [
+        {"request_id": f"many-{number}", "mobile": MOBILE, "submitted_at": (now - timedelta(hours=1)).isoformat()}
+        for number in range(11_000)
+    ]
+    for start in range(0, len(rows), 1000):
+        assert bench.intake.enqueue_orders(rows[start : start + 1000])["rejected"] == []
+    assert len(cli.json("orders", "--mobile", MOBILE, "--limit", "20")) == 20
+    assert len(cli.json("orders", "--prefix", "many", "--limit", "20")) == 20

@@ -1,0 +1,113 @@
+"""`purge`: what is old goes, and nothing that a history refers to."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from tests.support.archiving import ARCHIVED, add_newest, archived_names, callback
+from tests.support.command_line import CommandLine
+from tests.support.reconciling import QUERIES, Workbench, item
+from worker.operations.archive import move_settled
+from worker.operations.purge import purge
+
+OLD = "2015-01-31 10:00:00.000000"
+
+
+def make_old(bench: Workbench, *names: str, columns: str = "submitted_at, settled_at, updated_at, created_at") -> None:
+    written = ", ".join(f"{column} = '{OLD}'" for column in columns.split(", "))
+    for name in names:
+        bench.run(f"UPDATE recharge_orders SET {written} WHERE request_id = :name", name=name)
+
+
+def archive_all(bench: Workbench) -> None:
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    list(move_settled(bench.database, now - timedelta(days=2)))
+
+
+def queried(bench: Workbench, *names: str, status: str = "1") -> int:
+    """Orders of a query of their own, which was sent long ago; returns the query."""
+    bench.add(*names)
+    bench.make_due()
+    query = bench.reconcile([item(name, status=status, amount="2.94" if status == "1" else None) for name in names])
+    bench.run(f"UPDATE platform_queries SET sent_at = '{OLD}' WHERE id = :id", id=query.id)
+    return query.id
+
+
+@pytest.fixture
+def history(bench: Workbench) -> dict[str, int]:
+    """Queries by what became of their orders."""
+    queries = {"gone": queried(bench, "a", "b"), "archived": queried(bench, "c"), "mixed": queried(bench, "d", "e")}
+    make_old(bench, "a", "b", "d")
+    # Submitted long ago, and settled lately.
+    make_old(bench, "c", columns="submitted_at, updated_at, created_at")
+    make_old(bench, "e", columns="updated_at, created_at")
+    queries["pending"] = queried(bench, "p", status="0")
+    bench.run("UPDATE recharge_orders SET submitted_at = :old WHERE request_id = 'p'", old=OLD)
+    add_newest(bench)
+    archive_all(bench)
+    bench.run("UPDATE recharge_orders SET due_at = '2099-01-01 00:00:00'")
+    bench.add("last")
+    queries["last"] = bench.reconcile([item("last")]).id
+    return queries
+
+
+def test_old_rows_go_and_what_a_history_refers_to_stays(
+    cli: CommandLine, bench: Workbench, history: dict[str, int]
+) -> None:
+    assert set(archived_names(bench)) == {"a", "b", "c", "d", "e"}
+    bench.intake.enqueue_orders([{"request_id": ""}])
+    bench.intake.record_callbacks([callback("x"), callback("y")])
+    for table, name in (("rejected_orders", "1"), ("unmatched_callbacks", "x")):
+        column = "request_id" if name == "x" else "'1'"
+        bench.run(f"UPDATE {table} SET received_at = '{OLD}' WHERE {column} = '{name}'")
+    expected = {"archived_orders": 3, "rejected_orders": 1, "unmatched_callbacks": 1, "platform_queries": 1}
+
+    counted = cli.json("purge", "--older-than", "400d", "--dry-run")
+    assert (counted["rows"], counted["dry_run"]) == (expected, True)
+    assert len(bench.rows(ARCHIVED)) == 5
+
+    assert cli.json("purge", "--older-than", "400d")["rows"] == expected
+    assert set(archived_names(bench)) == {"c", "e"}
+    assert {row["id"] for row in bench.rows(QUERIES)} == set(history.values()) - {history["gone"]}
+    assert [query["id"] for query in cli.json("order", "e")["queries"]] == [history["mixed"]]
+    assert [query["id"] for query in cli.json("order", "c")["queries"]] == [history["archived"]]
+    assert [row["request_id"] for row in cli.json("unmatched")] == ["y"]
+    assert set(cli.json("purge", "--older-than", "400d")["rows"].values()) == {0}
+
+
+def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:
+    """An answer may speak of an order that was not polled."""
+    bench.run(
+        "UPDATE order_events SET query_id = :query WHERE order_id = (SELECT id FROM recharge_orders"
+        " WHERE request_id = 'p')",
+        query=history["gone"],
+    )
+    assert cli.json("purge", "--older-than", "400d", "--dry-run")["rows"]["platform_queries"] == 0
+    assert cli.json("purge", "--older-than", "400d")["rows"]["platform_queries"] == 0
+
+
+def test_the_counts_are_shown(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:
+    assert "4 rows from before" in cli.run("purge", "--older-than", "400d", "--dry-run").stdout
+    assert "archived_orders,3\n" in cli.run("purge", "--older-than", "2016-01-01", "--csv").stdout
+
+
+def test_what_is_young_is_refused(cli: CommandLine, bench: Workbench) -> None:
+    assert "less than 30 days ago" in cli.error("purge", "--older-than", "2d", status=2)
+    assert "is no time" in cli.error("purge", "--older-than", "soon", status=2)
+
+
+def test_no_transaction_deletes_more_than_a_thousand_rows(cli: CommandLine, bench: Workbench) -> None:
+    for start in (0, 900, 1800):
+        bench.intake.record_callbacks([callback(str(number)) for number in range(start, start + 900)])
+    bench.run(f"UPDATE unmatched_callbacks SET received_at = '{OLD}'")
+    with bench.database.read() as connection:
+        before = bench.database.now(connection) - timedelta(days=400)
+    commits: list[int] = []
+    event.listen(bench.database.engine, "commit", lambda _connection: commits.append(1))
+    rows = [one.rows for one in purge(bench.database, before, dry_run=False)]
+    assert sum(rows) == 2700
+    assert max(rows) == 1000
+    assert len(commits) > 3
+    assert cli.json("unmatched") == []

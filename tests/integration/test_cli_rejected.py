@@ -1,0 +1,157 @@
+"""`rejected` and `unmatched`: seen, and taken in after a correction."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.archiving import callback
+from tests.support.command_line import CommandLine
+from tests.support.reconciling import Workbench
+from worker.domain.records.incoming import Unread
+
+
+def refuse_account(bench: Workbench, *request_ids: str) -> None:
+    """Orders of an account that is not configured yet."""
+    orders = [{"request_id": name, "account": "shop"} for name in request_ids]
+    assert len(bench.intake.enqueue_orders(orders)["rejected"]) == len(request_ids)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def corrected(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The settings, with the account that was missing."""
+    file = tmp_path_factory.mktemp("settings") / "accounts.toml"
+    file.write_text('[shop]\naccount_sid = "shop-sid"\nauth_token = "0123456789abcdef"\napp_id = "app-2"\n')
+    file.chmod(0o600)
+    return CommandLine({**cli.settings, "RECONCILER_ACCOUNTS_FILE": str(file)})
+
+
+def rejected_ids(cli: CommandLine) -> list[str]:
+    return [str(row["id"]) for row in cli.json("rejected")]
+
+
+def test_refused_input_is_listed_newest_first_and_shown_whole(cli: CommandLine, bench: Workbench) -> None:
+    refuse_account(bench, "1", "2")
+    bench.intake.record_callbacks(["junk"])
+    newest, *_ = listed = cli.json("rejected")
+    assert newest["source"] == "reconciler.record_callbacks"
+    assert len(listed) == 3
+    assert len(cli.json("rejected", "--source", "reconciler.enqueue_orders", "--since", "1h")) == 2
+    assert len(cli.json("rejected", "--limit", "1", "--after", str(newest["id"]))) == 1
+    oldest = cli.json("rejected", str(listed[-1]["id"]))
+    assert json.loads(oldest["payload"]) == {"request_id": "1", "account": "shop"}
+    shown = cli.run("rejected", str(oldest["id"])).stdout
+    assert '"request_id": "1"' in shown
+    assert "shop is not configured" in shown
+    assert "shop is not configured" in cli.run("rejected").stdout
+    assert cli.run("rejected", "--csv").stdout.count("\n") == 4
+
+
+def test_an_order_is_taken_in_once_after_a_correction(
+    cli: CommandLine, corrected: CommandLine, bench: Workbench
+) -> None:
+    refuse_account(bench, "1", "2")
+    first, second = rejected_ids(cli)
+    assert corrected.json("rejected", "--retry", first, second, first) == [
+        {"id": int(first), "done": 1, "errors": []},
+        {"id": int(second), "done": 1, "errors": []},
+    ]
+    assert rejected_ids(cli) == []
+    assert [order.account for order in bench.orders()] == ["shop", "shop"]
+    (again,) = corrected.json("rejected", "--retry", first, status=1)
+    assert "retried already" in again["errors"][0]
+    assert len(bench.orders()) == 2
+
+
+def test_what_is_refused_once_more_stays_with_the_new_faults(cli: CommandLine, bench: Workbench) -> None:
+    refuse_account(bench, "1")
+    (row_id,) = rejected_ids(cli)
+    bench.run("UPDATE rejected_orders SET errors = 'an old fault'")
+    result = cli.run("rejected", "--retry", row_id, status=1)
+    assert result.stderr.startswith(f"Refused: row {row_id}: account: shop is not configured")
+    assert result.stdout == "0 items of 1 row taken in.\n"
+    assert rejected_ids(cli) == [row_id]
+    assert "shop is not configured" in cli.json("rejected", row_id)["errors"]
+    assert bench.orders() == []
+
+
+def test_a_list_is_taken_in_item_by_item(cli: CommandLine, bench: Workbench) -> None:
+    orders = [{"request_id": str(number)} for number in range(1001)]
+    bench.intake.enqueue_orders([*orders, {"request_id": ""}])
+    (row_id,) = rejected_ids(cli)
+    (answer,) = cli.json("rejected", "--retry", row_id, status=1)
+    assert answer["done"] == 1001
+    (left,) = cli.json("rejected")
+    assert json.loads(left["payload"]) == {"request_id": ""}
+    assert len(bench.orders()) == 1001
+
+
+def test_callbacks_cancellations_and_checks_are_retried(cli: CommandLine, bench: Workbench) -> None:
+    """Each was about an order that was not known then."""
+    missing = [{"request_id": "1"}]
+    bench.intake.cancel_orders(missing)
+    bench.intake.check_orders(missing)
+    cancel, check = reversed(rejected_ids(cli))
+    bench.add("1")
+    assert cli.json("rejected", "--retry", check)[0]["errors"] == []
+    assert bench.order("1").check_requested_at is not None
+    assert cli.json("rejected", "--retry", cancel)[0]["errors"] == []
+    assert bench.order("1").state.value == "cancelled"
+    bench.add("2")
+    bench.run(
+        "INSERT INTO rejected_orders (received_at, source, payload, errors) VALUES"
+        " ('2016-01-31 10:00:00', 'reconciler.record_callbacks', :body, 'once')",
+        body=json.dumps(callback("2")),
+    )
+    assert cli.json("rejected", "--retry", *rejected_ids(cli))[0]["done"] == 1
+    assert bench.order("2").state.value == "succeeded"
+
+
+def test_a_retried_order_meets_the_callback_that_came_first(cli: CommandLine, bench: Workbench) -> None:
+    bench.intake.record_callbacks([callback("1")])
+    (kept,) = cli.json("unmatched")
+    assert (kept["request_id"], kept["account"]) == ("1", "default")
+    bench.run(
+        "INSERT INTO rejected_orders (received_at, source, payload, errors) VALUES"
+        " ('2016-01-31 10:00:00', 'reconciler enqueue', '{\"request_id\": \"1\"}', 'once')"
+    )
+    cli.run("rejected", "--retry", *rejected_ids(cli))
+    assert bench.order("1").state.value == "succeeded"
+    assert cli.run("unmatched").stdout == "There are none.\n"
+
+
+def test_what_was_kept_in_part_is_not_retried(cli: CommandLine, bench: Workbench) -> None:
+    bench.intake.enqueue_orders(Unread(text='[{"request_id": "1"', errors=("too large",)))
+    (row_id,) = rejected_ids(cli)
+    assert "have it sent again" in cli.run("rejected", "--retry", row_id, status=1).stderr
+    assert rejected_ids(cli) == [row_id]
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_two_operators_that_retry_a_row_take_it_in_once(cli: CommandLine, bench: Workbench) -> None:
+    """The row is locked by the first, and gone for the second."""
+    bench.run(
+        "INSERT INTO rejected_orders (received_at, source, payload, errors) VALUES"
+        " ('2016-01-31 10:00:00', 'reconciler enqueue', '{\"request_id\": \"1\"}', 'once')"
+    )
+    (row_id,) = rejected_ids(cli)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(bench.intake.retry_rejected, [int(row_id)] * 8))
+    assert sorted(len(answer["errors"]) for answer in answers) == [0, *[1] * 7]  # type: ignore[arg-type]
+    assert len(bench.orders()) == 1
+
+
+def test_it_says_how_it_is_used(cli: CommandLine, bench: Workbench) -> None:
+    assert "--retry needs the ids" in cli.error("rejected", "--retry", status=2)
+    assert "one ID is shown at a time" in cli.error("rejected", "1", "2", status=2)
+    assert "there is no refused row 9" in cli.error("rejected", "9")
+    assert cli.run("rejected").stdout == "There are none.\n"
+
+
+def test_unmatched_callbacks_are_filtered_by_account_and_age(cli: CommandLine, bench: Workbench) -> None:
+    bench.intake.record_callbacks([callback("1"), callback("2")])
+    bench.run("UPDATE unmatched_callbacks SET received_at = '2016-01-31 10:00:00' WHERE request_id = '1'")
+    assert [row["request_id"] for row in cli.json("unmatched")] == ["2", "1"]
+    assert [row["request_id"] for row in cli.json("unmatched", "--before", "1d")] == ["1"]
+    assert cli.json("unmatched", "--account", "other") == []
+    assert "request_id" in cli.run("unmatched", "--csv").stdout

@@ -1,0 +1,209 @@
+"""No list reads a whole table: the plans of what the commands read, on every database."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Table, event, insert, text
+
+from worker.database.tables import (
+    ArchivedOrder,
+    PlatformQuery,
+    RechargeOrder,
+    RejectedOrder,
+    UnmatchedCallback,
+    table_of,
+)
+from worker.database.transactions import Database
+from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.reports import IdKind
+from worker.stores.input_reads import (
+    count_rejected_since,
+    count_unmatched_before,
+    recent_rejected,
+    recent_unmatched,
+)
+from worker.stores.order_search import OrderSearch, find_orders
+from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
+from worker.stores.query_reads import recent_queries
+from worker.stores.rejected_and_unmatched import REJECTED
+from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+COUNT = 6_000
+TABLES = [table_of(model) for model in (RechargeOrder, ArchivedOrder, PlatformQuery, RejectedOrder, UnmatchedCallback)]
+ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE", "mysql": f"ANALYZE TABLE {', '.join(map(str, TABLES))}"}
+
+Read = Callable[[Connection], object]
+
+
+def submitted(number: int) -> datetime:
+    return NOON - timedelta(minutes=number)
+
+
+def order_row(number: int) -> dict[str, object]:
+    """Mostly settled; some pending, and a few that need a person."""
+    state = OrderState.UNRESOLVED if number % 500 == 1 else OrderState.SUCCEEDED if number % 10 else OrderState.PENDING
+    return {
+        "account": "default",
+        "request_id": f"r{number:08}",
+        "custom_parm": f"c{number:08}",
+        "mobile": f"188{number:08}",
+        "state": state,
+        "attention": Attention.AMOUNT_MISMATCH if number % 500 == 2 else None,
+        "settled_at": submitted(number) if state is OrderState.SUCCEEDED else None,
+        **dict.fromkeys(("submitted_at", "due_at", "created_at", "updated_at"), submitted(number)),
+        "id_kind": IdKind.REQUEST_ID,
+        "lane": Lane.BATCH,
+        **dict.fromkeys(("query_count", "age_bucket", "absences", "absence_mark"), 0),
+        **dict.fromkeys(("batch_failures", "failures_alone", "failure_mark"), 0),
+    }
+
+
+def archived_row(number: int) -> dict[str, object]:
+    return {
+        "id": 1_000_000 + number,
+        "account": "default",
+        "request_id": f"a{number:08}",
+        "custom_parm": f"b{number:08}",
+        "state": OrderState.SUCCEEDED,
+        "settled_at": submitted(number),
+        "archived_at": NOON,
+        "record": json.dumps({"order": {"id": 1_000_000 + number}, "events": []}),
+        "mobile": f"188{number:08}",
+        "submitted_at": submitted(number),
+    }
+
+
+def query_row(number: int) -> dict[str, object]:
+    return {
+        "account": "default",
+        "account_sid": "sid",
+        "slot": 0,
+        "work": "batch",
+        "id_kind": IdKind.REQUEST_ID,
+        "order_count": 1,
+        "sent_at": NOON - timedelta(minutes=COUNT - number),
+        "outcome": "answered",
+        "polled_ids": f"r{number:08}",
+    }
+
+
+def rejected_row(number: int) -> dict[str, object]:
+    return {"received_at": submitted(number), "source": "reconciler enqueue", "payload": "{}", "errors": "x"}
+
+
+def unmatched_row(number: int) -> dict[str, object]:
+    return {"account": "default", "request_id": f"u{number}", "received_at": submitted(number), "payload": "{}"}
+
+
+MAKERS = dict(zip(TABLES, (order_row, archived_row, query_row, rejected_row, unmatched_row), strict=True))
+
+
+@pytest.fixture
+def database(migrated_database_url: str) -> Iterator[Database]:
+    opened = Database(migrated_database_url)
+    with opened.write() as connection:
+        for table, make in MAKERS.items():
+            connection.execute(insert(table), [make(number) for number in range(COUNT)])
+    with opened.write() as connection:
+        connection.execute(text(ANALYZE[opened.kind])).close()
+    yield opened
+    opened.close()
+
+
+def plans_of(database: Database, read: Read) -> list[str]:
+    """The database's plan for each statement of a read, a step a line."""
+    statements: list[tuple[str, Any]] = []
+    explain = "EXPLAIN QUERY PLAN" if database.kind == "sqlite" else "EXPLAIN"
+    with database.read() as connection:
+        event.listen(
+            connection,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, parameters, *_: statements.append((statement, parameters)),
+        )
+        read(connection)
+        listed = list(statements)
+        plans = []
+        for statement, parameters in listed:
+            steps = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+            plans.append("\n".join(" ".join(str(value) for value in step) for step in steps))
+    return plans
+
+
+def whole_tables(table: Table) -> list[str]:
+    return [f"Seq Scan on {table}", f"SCAN {table}\n", f"{table} ALL "]
+
+
+# Read from its end, by the row's id, as far as a limit lets it: SQLite has no other word for that.
+BY_ROW_ID = "SCAN platform_queries\n"
+
+
+# The first part of an index alone: this table is smaller than the others would be.
+PAGE: dict[str, Any] = {"most": 20, "seconds": 0}
+
+
+def orders(**wanted: Any) -> Read:
+    return lambda connection: find_orders(connection, OrderSearch(**wanted), **PAGE)
+
+
+READS: dict[str, Read] = {
+    "orders": orders(),
+    "orders of an account": orders(accounts=["default"]),
+    "orders of another account": orders(accounts=["shop"]),
+    "orders by state": orders(states=[OrderState.PENDING]),
+    "orders by a rare state": orders(states=[OrderState.CANCELLED]),
+    "unresolved orders": orders(states=[OrderState.UNRESOLVED]),
+    "unresolved orders of an account": orders(states=[OrderState.UNRESOLVED], accounts=["default"]),
+    "orders by attention": orders(attention=[Attention.AMOUNT_MISMATCH]),
+    "orders by any attention": orders(attention=list(Attention)),
+    "orders by mobile": orders(mobile="18800000077"),
+    "orders by prefix": orders(prefix="r0000007"),
+    "orders by prefix and state": orders(prefix="c0000007", states=[OrderState.PENDING]),
+    "orders by time": orders(since=submitted(3000), until=submitted(2900)),
+    "the next page": lambda connection: find_orders(connection, OrderSearch(), after=(submitted(100), 5), **PAGE),
+    "queries": lambda connection: recent_queries(connection, account=None, outcomes=[], since=None, after=None, **PAGE),
+    "queries of an account": lambda connection: recent_queries(
+        connection, account="default", outcomes=["lost"], since=submitted(100), after=None, **PAGE
+    ),
+    "rejected": lambda connection: recent_rejected(connection, after=None, **PAGE),
+    "rejected lately": lambda connection: recent_rejected(
+        connection, sources=["x"], since=submitted(50), after=None, **PAGE
+    ),
+    "unmatched": lambda connection: recent_unmatched(connection, after=None, **PAGE),
+    "unmatched long ago": lambda connection: recent_unmatched(connection, before=submitted(5900), after=None, **PAGE),
+    "todo: attention": lambda connection: orders_with_attention(connection, Attention.TOO_OLD, 5, 10_001),
+    "todo: unresolved": lambda connection: unresolved_without_attention(connection, 5, 10_001),
+    "todo: accounts": accounts_with_pending,
+    "todo: rejected": lambda connection: count_rejected_since(connection, submitted(50), 10_001),
+    "todo: unmatched": lambda connection: count_unmatched_before(connection, submitted(5900), 10_001),
+    "purge: archived": lambda connection: old_archived(connection, submitted(3000), (submitted(5000), 7), 20),
+    "purge: live": lambda connection: old_live(connection, submitted(5000), None, 20),
+    "purge: rejected": lambda connection: old_received(connection, REJECTED, submitted(5000), None, 20),
+    "purge: queries": lambda connection: old_queries(connection, submitted(3000), 5, 20),
+    "purge: ids": lambda connection: ids_in_use(
+        connection, [("request_id", "r1"), ("custom_parm", "c1")], but_archived_before=NOON
+    ),
+}
+
+
+def test_no_list_reads_a_whole_table(database: Database) -> None:
+    read = [
+        (name, plan)
+        for name, one in READS.items()
+        for plan in plans_of(database, one)
+        for table in TABLES
+        if any(whole in f"{plan}\n" for whole in whole_tables(table) if whole != BY_ROW_ID)
+    ]
+    assert not read, "\n".join(f"{name}:\n{plan}" for name, plan in read)
+
+
+@pytest.mark.databases("postgresql")
+def test_the_newest_rows_come_in_the_order_of_an_index(database: Database) -> None:
+    for name in ("orders", "orders by a rare state", "the next page", "queries", "rejected", "purge: live"):
+        first, *_ = plans_of(database, READS[name])
+        # Rows of one moment are sorted by their ids, as far as they are read.
+        assert not re.search(r"(?<!Incremental )Sort  \(", first), f"{name}: {first}"

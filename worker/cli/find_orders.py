@@ -1,0 +1,184 @@
+"""`reconciler orders`: the orders that match, newest first, a page at a time; or how many there are."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, InUtc, amount_text, console, print_json, print_table, time_text
+from worker.cli.times import TIME_RULE, read_time
+from worker.domain.field_rules import MOBILE_RULE, id_fault, normalise_mobile
+from worker.domain.records.orders import Attention, OrderState
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.stores.order_search import FoundOrders, OrderSearch
+
+Row = dict[str, Any]
+
+_ANY = "any"
+_REASONS = ", ".join(reason.value for reason in Attention)
+# By the width of the terminal: what is left out stands in `reconciler order`.
+_COLUMNS = {
+    0: ("id", "order", "state", "attention", "amount"),
+    100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
+    150: ("id", "account", "order", "mobile", "state", "attention", "amount", "submitted_at", "queried_at"),
+}
+_CSV_COLUMNS = (
+    *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
+    *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
+)
+
+
+def _read_attention(value: str | None) -> str | None:
+    if value is not None and value != _ANY and value not in list(Attention):
+        raise typer.BadParameter(f"{value!r} is not one of: {_ANY}, {_REASONS}")
+    return value
+
+
+def _read_mobile(value: str | None) -> str | None:
+    mobile = normalise_mobile(value) if value is not None else None
+    if value is not None and mobile is None:
+        raise typer.BadParameter(f"{value!r} is no mobile number; accepted: {MOBILE_RULE}")
+    return mobile
+
+
+def _read_prefix(value: str | None) -> str | None:
+    if value is not None and (fault := id_fault(value)):
+        raise typer.BadParameter(f"the start of an id {fault}")
+    return value
+
+
+States = Annotated[list[OrderState] | None, typer.Option("--state", help="Only orders in this state; may be repeated.")]
+AttentionFilter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REASON",
+        help=f"Only orders that a person should look at: {_ANY}, or one of {_REASONS}.",
+        callback=_read_attention,
+    ),
+]
+Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only orders of this account; may be repeated.")]
+Mobile = Annotated[str | None, typer.Option(help="Only orders that recharge this phone number.", callback=_read_mobile)]
+Prefix = Annotated[
+    str | None, typer.Option(help="Only orders whose request_id or custom_parm begins so.", callback=_read_prefix)
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help=f"Only orders that were submitted then or later: {TIME_RULE}.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only orders that were submitted before then.")]
+After = Annotated[
+    int | None,
+    typer.Option(metavar="ID", min=1, help="Go on after this order: the row's id of the last one of the page before."),
+]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many orders to show at most.")]
+Summary = Annotated[bool, typer.Option("--summary", help="Count the orders instead; reads the whole table.")]
+
+
+def orders(
+    state: States = None,
+    attention: AttentionFilter = None,
+    account: Accounts = None,
+    mobile: Mobile = None,
+    prefix: Prefix = None,
+    since: Since = None,
+    until: Until = None,
+    after: After = None,
+    limit: Limit = 20,
+    summary: Summary = False,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show the orders that match, archived ones too, the last submitted first; or count them, by account, state and
+    attention.
+
+    Amounts are yuan (what the platform charged, or in parentheses what is expected).
+
+    Where few of very many orders match, the search ends after a second or so and says how far it came: `--after` goes
+    on from there.
+    """
+    from worker.cli.session import require_known, session
+    from worker.stores.command_line_reads import count_orders
+    from worker.stores.order_search import OrderSearch
+
+    require_one_format(as_json, as_csv)
+    if summary and (state or attention or mobile or prefix or since or until or after):
+        raise typer.BadParameter("--summary counts all; leave --state and --attention out, and all but --account")
+    accounts = account or ()
+    with session(utc=utc) as opened:
+        require_known(opened, accounts)
+        if summary:
+            with opened.database.read() as connection:
+                counts = count_orders(connection, accounts=accounts)
+            _show_counts(counts, as_json, as_csv)
+            return
+        reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
+        wanted = OrderSearch(accounts=accounts, states=state or (), attention=reasons, mobile=mobile, prefix=prefix)
+        found = _find(opened, wanted, since, until, after, limit)
+        _show(found, limit, as_json, as_csv)
+
+
+def _find(
+    opened: "Session", wanted: "OrderSearch", since: str | None, until: str | None, after: int | None, limit: int
+) -> "FoundOrders":
+    from dataclasses import replace
+
+    from worker.stores.order_search import find_orders, key_of
+
+    zone = opened.settings.zone
+    # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
+    with opened.database.snapshot() as connection:
+        now = opened.database.now(connection)
+        wanted = replace(
+            wanted,
+            since=None if since is None else read_time("--since", since, now, zone),
+            until=None if until is None else read_time("--until", until, now, zone),
+        )
+        key = None if after is None else key_of(connection, after)
+        if after is not None and key is None:
+            raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
+        return find_orders(connection, wanted, after=key, most=limit)
+
+
+def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        print_json(found.rows)
+    elif as_csv:
+        write_csv(_CSV_COLUMNS, found.rows)
+    elif found.rows:
+        out = console()
+        columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]
+        print_table(out, columns, [_table_row(order) for order in found.rows], ids=("order", "account"))
+        if len(found.rows) == limit and found.stopped_at is None:
+            typer.echo(f"The next page: --after {found.rows[-1]['id']}")
+    elif found.stopped_at is None:
+        typer.echo("No such orders.")
+    if found.stopped_at is not None:
+        time, order_id = found.stopped_at
+        typer.echo(
+            f"Searched the orders submitted since {time_text(time)}; for older ones: --after {order_id}", err=True
+        )
+
+
+def _table_row(order: Row) -> dict[str, object]:
+    amount, expected = order["ori_amount"], order["expected_amount"]
+    if amount is None and expected is not None:
+        amount = f"({amount_text(expected)})"
+    return {**order, "order": order["request_id"] or order["custom_parm"], "amount": amount}
+
+
+def _show_counts(counts: Sequence[Row], as_json: bool, as_csv: bool) -> None:
+    columns = ("account", "state", "attention", "orders")
+    total = sum(count["orders"] for count in counts)
+    if as_json:
+        print_json({"total": total, "counts": counts})
+    elif as_csv:
+        write_csv(columns, counts)
+    elif not counts:
+        typer.echo("No orders.")
+    else:
+        print_table(console(), columns, counts, ids=("account",))
+        typer.echo(f"{total:,} orders.")

@@ -1,0 +1,61 @@
+"""How a person names an order to a command: by request_id, by custom_parm, or by the row's id."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.adapters.error_text import one_line
+from worker.domain.field_rules import id_fault, order_id_fault
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+
+Row = dict[str, Any]
+
+_ROW_ID = re.compile(r"id:([0-9]{1,18})")
+REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
+
+
+Account = Annotated[str, typer.Option(help="The account that the orders belong to.")]
+Reference = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
+References = Annotated[list[str], typer.Argument(metavar="REF...", help=REF_HELP)]
+
+
+def find_orders(opened: "Session", account: str, references: Sequence[str]) -> dict[str, Row | str]:
+    """For each reference the order that it names; or why it names none, as a line that says what to do.
+
+    Raises CommandError for an unknown account, where a reference needs one.
+    """
+    from worker.cli.session import require_known
+    from worker.stores.command_line_reads import order_by_id, orders_named
+
+    row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
+    names = [reference for reference in references if reference not in row_ids]
+    if names:
+        require_known(opened, [account])
+    # A snapshot of both tables: an order may be moved to the archive or back meanwhile.
+    with opened.database.snapshot() as connection:
+        rows = orders_named(connection, account, names) if names else []
+        by_id = {reference: order_by_id(connection, int(row_id)) for reference, row_id in row_ids.items()}
+    return {
+        reference: (by_id[reference] or f"there is no order {reference}; `reconciler orders` lists the newest ones")
+        if reference in by_id
+        else _only(reference, account, rows)
+        for reference in references
+    }
+
+
+def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
+    named = [row for row in rows if reference in (row["request_id"], row["custom_parm"])]
+    shown = one_line(reference)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        listed = " and ".join(f"id:{row['id']}" for row in named)
+        return f"{shown} names two orders, {listed}: use one of these"
+    # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
+    if id_fault(reference) is None and (fault := order_id_fault(reference)):
+        return fault
+    return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"

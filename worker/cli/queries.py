@@ -1,0 +1,176 @@
+"""`reconciler queries` and `query`: what was asked of the platform, and what came of it."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
+from worker.cli.times import TIME_RULE, read_time
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+
+Row = dict[str, Any]
+
+OUTCOMES = (
+    *("in_flight", "answered", "refused", "malformed", "http_error", "timeout", "unreachable", "unsent", "lost"),
+)
+_COLUMNS = ("id", "account", "sent_at", "outcome", "orders", "settled", "pending", "absent", "said")
+_CSV_COLUMNS = (
+    *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
+    *("status_msg", "settled_count", "pending_count", "absent_count"),
+)
+_ORDER_COLUMNS = ("order", "id", "state", "attention", "answer")
+_LEFT_OUT = ("polled_ids", "absent_ids", "added_items", "answer_excerpt")
+
+
+def _read_outcomes(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        if value not in OUTCOMES:
+            raise typer.BadParameter(f"{value!r} is not one of: {', '.join(OUTCOMES)}")
+    return values
+
+
+Account = Annotated[str | None, typer.Option(help="Only queries of this account.")]
+Outcomes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outcome",
+        help=f"Only queries that ended so; may be repeated: {', '.join(OUTCOMES)}.",
+        callback=_read_outcomes,
+    ),
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help=f"Only queries that were sent then or later: {TIME_RULE}.")
+]
+After = Annotated[
+    int | None, typer.Option(metavar="ID", min=1, help="Go on after this query: the last one of the page before.")
+]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many queries to show at most.")]
+QueryId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The query's id, as `reconciler queries` shows it.")]
+
+
+def queries(
+    account: Account = None,
+    outcome: Outcomes = None,
+    since: Since = None,
+    after: After = None,
+    limit: Limit = 20,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show the queries that were sent to the platform, newest first, and how each ended.
+
+    What each outcome means is told in docs/running.md, "Are queries going out?".
+    """
+    from worker.cli.session import require_known, session
+    from worker.stores.query_reads import recent_queries
+
+    require_one_format(as_json, as_csv)
+    with session(utc=utc) as opened:
+        require_known(opened, [account] if account else [])
+        with opened.database.snapshot() as connection:
+            now, zone = opened.database.now(connection), opened.settings.zone
+            time = None if since is None else read_time("--since", since, now, zone)
+            rows, stopped_at = recent_queries(
+                connection, account=account, outcomes=outcome or (), since=time, after=after, most=limit
+            )
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        write_csv(_CSV_COLUMNS, rows)
+    elif rows:
+        print_table(console(), _COLUMNS, [_table_row(row) for row in rows], ids=("account",), long_texts=("said",))
+        if len(rows) == limit:
+            typer.echo(f"The next page: --after {rows[-1]['id']}. One query with its orders: reconciler query ID")
+    elif stopped_at is None:
+        typer.echo("No such queries.")
+    if stopped_at is not None:
+        typer.echo(f"Searched the queries since {stopped_at}; for older ones: --after {stopped_at}", err=True)
+
+
+def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Show one query: the orders that it polled, what the answer left out or added, and the start of the answer.
+
+    With --csv: its orders.
+    """
+    from worker.cli.session import session
+
+    require_one_format(as_json, as_csv)
+    with session(utc=utc) as opened:
+        found, orders, added = _read_query(opened, query_id)
+    if as_json:
+        print_json({"query": found, "orders": orders, "added_items": added})
+    elif as_csv:
+        write_csv(("polled_id", "id", "state", "attention", "absent", "archived"), orders)
+    else:
+        _show_query(found, orders, added)
+
+
+def _read_query(opened: "Session", query_id: int) -> tuple[Row, list[Row], list[str]]:
+    from worker.stores.query_reads import orders_of, query_by_id
+
+    with opened.database.snapshot() as connection:
+        row = query_by_id(connection, query_id)
+        if row is None:
+            raise CommandError(f"there is no query {query_id}; `reconciler queries` lists the newest ones")
+        orders = orders_of(connection, row)
+    absent = set((row["absent_ids"] or "").split(","))
+    gone = {"id": None, "state": None, "attention": None, "archived": False}
+    polled = [
+        {"polled_id": name, **{key: orders.get(name, gone)[key] for key in gone}, "absent": name in absent}
+        for name in row["polled_ids"].split(",")
+    ]
+    shown = {name: value for name, value in row.items() if name not in _LEFT_OUT}
+    return {**shown, "answer_excerpt": row["answer_excerpt"]}, polled, _added(row["added_items"])
+
+
+def _added(items: str | None) -> list[str]:
+    """What the answer said of orders that were not polled, an item each."""
+    if items is None:
+        return []
+    try:
+        return [str(item) for item in json.loads(items)]
+    except ValueError:
+        # The store keeps the start of a very long list only.
+        return [items]
+
+
+def _show_query(found: Mapping[str, object], orders: list[Row], added: list[str]) -> None:
+    out = console()
+    print_fields(out, {name: value for name, value in found.items() if name != "answer_excerpt"})
+    out.print()
+    is_answered = found["outcome"] == "answered"
+    rows = [
+        {
+            "order": order["polled_id"],
+            "id": "gone" if order["id"] is None else f"id:{order['id']}",
+            "state": order["state"],
+            "attention": order["attention"],
+            "answer": "left out" if order["absent"] else "in it" if is_answered else None,
+        }
+        for order in orders
+    ]
+    print_table(out, _ORDER_COLUMNS, rows, title="Orders that it polled, as they stand now", ids=("order", "id"))
+    if added:
+        rows = [{"item": item} for item in added]
+        print_table(out, ("item",), rows, title="Items about orders that it did not poll")
+    if found["answer_excerpt"]:
+        print_table(out, ("answer",), [{"answer": found["answer_excerpt"]}], title="The start of the answer")
+
+
+def _table_row(row: Row) -> dict[str, object]:
+    said = " ".join(str(part) for part in (row["http_status"], row["status_code"], row["status_msg"]) if part)
+    return {
+        **row,
+        "orders": row["order_count"],
+        "settled": row["settled_count"],
+        "pending": row["pending_count"],
+        "absent": row["absent_count"],
+        "said": said,
+    }

@@ -1,0 +1,170 @@
+"""`reconciler rejected` and `unmatched`: what came in and could not be placed."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.adapters.error_text import one_line
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
+from worker.cli.times import TIME_RULE, read_time
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+
+Row = dict[str, Any]
+
+_COLUMNS = ("id", "received_at", "source", "errors", "payload")
+_UNMATCHED_COLUMNS = ("id", "received_at", "account", "request_id", "custom_parm", "payload")
+_LONGEST_SHOWN = 200
+
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Show this row, whole; with --retry, several.")
+]
+Retry = Annotated[
+    bool, typer.Option("--retry", help="Take the rows in once more, after a correction; those that are taken in go.")
+]
+Source = Annotated[
+    list[str] | None, typer.Option("--source", help="Only what this task or command brought; may be repeated.")
+]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was received then or later: {TIME_RULE}.")]
+Before = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was received before then: {TIME_RULE}.")]
+Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only of this account; may be repeated.")]
+After = Annotated[
+    int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
+]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many rows to show at most.")]
+
+
+def rejected(
+    ids: Ids = None,
+    retry: Retry = False,
+    source: Source = None,
+    since: Since = None,
+    after: After = None,
+    limit: Limit = 20,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show the input that was refused, newest first; or one row with its payload and all faults; or retry rows.
+
+    With --retry the stored payload is given to the same intake again. What is taken in, or was known already, goes from
+    the list; what is refused once more stays with the new faults, and the exit status is 1. Retrying a row twice takes
+    nothing in twice.
+    """
+    from worker.cli.session import session
+    from worker.stores.input_reads import recent_rejected
+
+    require_one_format(as_json, as_csv)
+    _check_usage(ids or [], retry)
+    with session(needs_accounts=retry, utc=utc) as opened:
+        if retry:
+            _retry(opened, ids or [], as_json)
+        if ids:
+            _show_one(opened, ids[0], as_json, as_csv)
+            return
+        with opened.database.snapshot() as connection:
+            now, zone = opened.database.now(connection), opened.settings.zone
+            time = None if since is None else read_time("--since", since, now, zone)
+            rows, stopped_at = recent_rejected(connection, sources=source or (), since=time, after=after, most=limit)
+    _show_list(rows, _COLUMNS, stopped_at, limit, as_json, as_csv)
+
+
+def unmatched(
+    account: Accounts = None,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 20,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show the callbacks whose order is not known, newest first. They settle it as soon as it is enqueued.
+
+    Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these.
+    """
+    from worker.cli.session import session
+    from worker.stores.input_reads import recent_unmatched
+
+    require_one_format(as_json, as_csv)
+    with session(utc=utc) as opened, opened.database.snapshot() as connection:
+        now, zone = opened.database.now(connection), opened.settings.zone
+        time = None if before is None else read_time("--before", before, now, zone)
+        rows, stopped_at = recent_unmatched(connection, accounts=account or (), before=time, after=after, most=limit)
+    _show_list(rows, _UNMATCHED_COLUMNS, stopped_at, limit, as_json, as_csv)
+
+
+def _check_usage(ids: list[int], retry: bool) -> None:
+    if retry and not ids:
+        raise typer.BadParameter("--retry needs the ids of the rows to retry")
+    if len(ids) > 1 and not retry:
+        raise typer.BadParameter("one ID is shown at a time; several are for --retry")
+
+
+def _retry(opened: "Session", ids: list[int], as_json: bool) -> None:
+    from worker.intake import Intake
+    from worker.runtime import app_ids_of, rules_of
+
+    intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
+    answers: list[Any] = [intake.retry_rejected(row_id) for row_id in dict.fromkeys(ids)]
+    refused = [answer for answer in answers if answer["errors"]]
+    if as_json:
+        print_json(answers)
+    else:
+        for answer in refused:
+            typer.echo(f"Refused: row {answer['id']}: {one_line('; '.join(answer['errors']))}", err=True)
+        done = sum(answer["done"] for answer in answers)
+        typer.echo(f"{counted(done, 'item')} of {counted(len(answers), 'row')} taken in.")
+    raise typer.Exit(1 if refused else 0)
+
+
+def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> None:
+    from worker.stores.input_reads import rejected_by_id
+
+    with opened.database.read() as connection:
+        row = rejected_by_id(connection, row_id)
+    if row is None:
+        raise CommandError(f"there is no refused row {row_id}; `reconciler rejected` lists the newest ones")
+    if as_json:
+        print_json(row)
+    elif as_csv:
+        write_csv(_COLUMNS, [row])
+    else:
+        out = console()
+        print_fields(out, {name: row[name] for name in ("id", "received_at", "source")})
+        print_table(out, ("fault",), [{"fault": fault} for fault in row["errors"].split("\n")])
+        print_table(out, ("payload",), [{"payload": line} for line in _lines(row["payload"])])
+
+
+def _lines(payload: str) -> list[str]:
+    try:
+        return json.dumps(json.loads(payload), ensure_ascii=False, indent=2).split("\n")
+    except (ValueError, RecursionError):
+        # It was kept in part only.
+        return [payload]
+
+
+def _show_list(
+    rows: list[Row], columns: tuple[str, ...], stopped_at: int | None, limit: int, as_json: bool, as_csv: bool
+) -> None:
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        write_csv(columns, rows)
+    elif rows:
+        shown = [{**row, **{name: _short(row[name]) for name in ("errors", "payload") if name in row}} for row in rows]
+        print_table(console(), columns, shown, ids=("request_id", "custom_parm"), long_texts=("errors", "payload"))
+        if len(rows) == limit:
+            typer.echo(f"The next page: --after {rows[-1]['id']}")
+    elif stopped_at is None:
+        typer.echo("There are none.")
+    if stopped_at is not None:
+        typer.echo(f"Searched the rows since {stopped_at}; for older ones: --after {stopped_at}", err=True)
+
+
+def _short(text: str) -> str:
+    text = text.replace("\n", "; ")
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

@@ -1,0 +1,65 @@
+"""`reconciler todo`: all that needs a person, with what to do about it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.output import AsJson, InUtc, console, print_json, print_table, wrapped
+
+if TYPE_CHECKING:
+    from worker.operations.read_todo import TodoGroup
+
+_COLUMNS = ("ref", "id", "account", "since", "until", "note")
+_CSV_COLUMNS = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")
+
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many to show of each reason at most, the newest.")]
+
+
+def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
+    callbacks of unknown orders. Each reason comes with what to do about it.
+
+    Nothing to do is exit status 0 as well; `reconciler status --check` is for monitoring.
+    """
+    from worker.cli.session import session
+    from worker.operations.read_todo import read_todo
+    from worker.runtime import rules_of
+
+    require_one_format(as_json, as_csv)
+    with session(utc=utc) as opened:
+        groups, now = read_todo(opened.database, rules_of(opened.settings), list(opened.settings.accounts), limit)
+    if as_json:
+        print_json({"now": now, "todo": [_to_response(group) for group in groups]})
+    elif as_csv:
+        rows = ({**_to_response(group), **item} for group in groups for item in group.items)
+        write_csv(_CSV_COLUMNS, rows)
+    elif not groups:
+        typer.echo("Nothing needs a person.")
+    else:
+        _show(groups)
+
+
+def _to_response(group: "TodoGroup") -> dict[str, object]:
+    return {
+        "kind": group.kind,
+        "reason": group.reason.value,
+        "count": group.count,
+        "is_more": group.is_more,
+        "what_to_do": group.what_to_do,
+        "items": group.items,
+    }
+
+
+def _show(groups: "Sequence[TodoGroup]") -> None:
+    out = console()
+    for group in groups:
+        count = f"more than {group.count:,}" if group.is_more else f"{group.count:,}"
+        out.print(Text(f"{group.reason.value}: {count}", style="bold"))
+        for line in wrapped(group.what_to_do, min(out.width, 120)):
+            out.print(line, soft_wrap=True)
+        rows = [{**item, "id": f"id:{item['id']}" if group.kind == "order" else item["id"]} for item in group.items]
+        columns = [name for name in _COLUMNS if any(row[name] is not None for row in rows)]
+        print_table(out, columns, rows, ids=("ref", "id", "account"), long_texts=("note",))

@@ -1,0 +1,131 @@
+"""Deleting what is old and what nothing refers to any more: a batch in a transaction, beside the worker."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from worker.database.transactions import Database, retry_contention
+from worker.stores.purging import (
+    RECEIVED,
+    Position,
+    delete_archived,
+    delete_queries,
+    delete_received,
+    ids_in_use,
+    old_archived,
+    old_live,
+    old_queries,
+    old_received,
+    queries_named_by,
+)
+
+LEAST_AGE = timedelta(days=30)
+"""Nothing younger is deleted: an order that is sent again after it was deleted is new, and is polled again."""
+
+_AT_ONCE = 1000
+# Each names up to a hundred orders, and all of these are looked up.
+_QUERIES_AT_ONCE = 100
+# An order may be submitted a few minutes ahead of the clock.
+_AHEAD = timedelta(minutes=10)
+
+
+class Purged(NamedTuple):
+    """So many rows of a table were deleted by one transaction, or would be."""
+
+    table: str
+    rows: int
+
+
+def purge(database: Database, before: datetime, *, dry_run: bool) -> Iterator[Purged]:
+    """Delete archived orders, refused input, unmatched callbacks and queries of before a time; tells what each
+    transaction has deleted. `dry_run` deletes nothing and counts the same rows.
+
+    Several at once do no harm, and a run that was interrupted is repeated. Raises what a transaction raises that lost
+    too many races, or whose database is away; what was told of is committed.
+    """
+    for rows in _purge_archived(database, before, dry_run):
+        yield Purged("archived_orders", rows)
+    for name in RECEIVED:
+        for rows in _purge_received(database, name, before, dry_run):
+            yield Purged(name, rows)
+    for rows in _purge_queries(database, before, dry_run):
+        yield Purged("platform_queries", rows)
+
+
+def _purge_archived(database: Database, before: datetime, dry_run: bool) -> Iterator[int]:
+    last: Position | None = None
+    while True:
+        with database.read() as connection:
+            found = old_archived(connection, before, last, _AT_ONCE)
+        if not found:
+            return
+        last = found[-1][0]
+        ids = [position[1] for position, may_go in found if may_go]
+        yield len(ids) if dry_run else _delete_archived(database, ids, before)
+
+
+def _purge_received(database: Database, name: str, before: datetime, dry_run: bool) -> Iterator[int]:
+    last: Position | None = None
+    while True:
+        with database.read() as connection:
+            found = old_received(connection, RECEIVED[name], before, last, _AT_ONCE)
+        if not found:
+            return
+        last = found[-1]
+        yield len(found) if dry_run else _delete_received(database, name, [row_id for _, row_id in found])
+
+
+def _purge_queries(database: Database, before: datetime, dry_run: bool) -> Iterator[int]:
+    named = _named_by_old_orders(database, before + _AHEAD, dry_run)
+    last = 0
+    while True:
+        # What an order of these ids has to do with an old query was so before: one that is sent again meanwhile is new.
+        with database.read() as connection:
+            found = old_queries(connection, before, last, _QUERIES_AT_ONCE)
+            ids = {one for query in found for one in query.ids}
+            in_use = ids_in_use(connection, ids, but_archived_before=before if dry_run else None)
+        if not found:
+            return
+        last = found[-1].id
+        gone = [query.id for query in found if query.id not in named and in_use.isdisjoint(query.ids)]
+        yield len(gone) if dry_run else _delete_queries(database, gone)
+
+
+def _named_by_old_orders(database: Database, before: datetime, dry_run: bool) -> set[int]:
+    """The queries that the histories of old orders name which are still there. Younger ones name no old query."""
+    named: set[int] = set()
+    last: Position | None = None
+    while True:
+        with database.read() as connection:
+            live = old_live(connection, before, last, _AT_ONCE)
+            named |= queries_named_by(connection, [order_id for _, order_id in live], [])
+        if not live:
+            break
+        last = live[-1]
+    last = None
+    while True:
+        with database.read() as connection:
+            found = old_archived(connection, before, last, _AT_ONCE)
+            stay = [position[1] for position, may_go in found if not (may_go and dry_run)]
+            named |= queries_named_by(connection, [], stay)
+        if not found:
+            return named
+        last = found[-1][0]
+
+
+@retry_contention
+def _delete_archived(database: Database, ids: list[int], before: datetime) -> int:
+    with database.write() as connection:
+        return delete_archived(connection, ids, before)
+
+
+@retry_contention
+def _delete_received(database: Database, name: str, ids: list[int]) -> int:
+    with database.write() as connection:
+        return delete_received(connection, RECEIVED[name], ids)
+
+
+@retry_contention
+def _delete_queries(database: Database, ids: list[int]) -> int:
+    with database.write() as connection:
+        return delete_queries(connection, ids)

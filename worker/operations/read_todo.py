@@ -1,0 +1,141 @@
+"""Reading all that needs a person, in one list."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from worker.database.transactions import Connection, Database
+from worker.domain.records.orders import Attention
+from worker.domain.records.parameters import Rules
+from worker.domain.todo import REFUSED_WITHIN, TODO, UNMATCHED_FOR, TodoKind, accounts_to_do
+from worker.stores.input_reads import (
+    count_rejected_since,
+    count_unmatched_before,
+    recent_rejected,
+    recent_unmatched,
+)
+from worker.stores.slots_and_accounts import read_states
+from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
+
+MOST_COUNTED = 10_000
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TodoGroup:
+    """Everything that needs a person for one reason."""
+
+    kind: str
+    """`order`, `account`, `rejected` or `unmatched`."""
+    reason: Attention | TodoKind
+    count: int
+    is_more: bool
+    """Whether there are more than were counted."""
+    items: list[Row]
+    """The newest of them: `account`, `ref`, `id`, `since`, `until`, `note`."""
+
+    @property
+    def what_to_do(self) -> str:
+        """What the reason means, and what to do about it."""
+        return TODO[self.reason]
+
+
+def read_todo(
+    database: Database, rules: Rules, configured: Collection[str], most: int
+) -> tuple[list[TodoGroup], datetime]:
+    """All that needs a person, so many items of each reason, and the database's time. Reasons without items are left
+    out."""
+    with database.snapshot() as connection:
+        now = database.now(connection)
+        groups = [
+            *_accounts(connection, rules, configured, now),
+            *(_orders(connection, reason, most) for reason in Attention),
+            _unresolved(connection, most),
+            _rejected(connection, now, most),
+            _unmatched(connection, now, most),
+        ]
+    return [group for group in groups if group.count], now
+
+
+def _accounts(connection: Connection, rules: Rules, configured: Collection[str], now: datetime) -> list[TodoGroup]:
+    found = accounts_to_do(read_states(connection), accounts_with_pending(connection), configured, now, rules)
+    groups = []
+    for kind, listed in groupby(found, attrgetter("kind")):
+        items = [
+            {
+                "account": one.account,
+                "ref": one.account,
+                "id": None,
+                "since": one.since,
+                "until": one.until,
+                "note": ": ".join(words for words in (one.by, one.note) if words) or None,
+            }
+            for one in listed
+        ]
+        groups.append(TodoGroup(kind="account", reason=kind, count=len(items), is_more=False, items=items))
+    return groups
+
+
+def _orders(connection: Connection, reason: Attention, most: int) -> TodoGroup:
+    count, rows = orders_with_attention(connection, reason, most, MOST_COUNTED + 1)
+    return _group("order", reason, count, [_order(row) for row in rows])
+
+
+def _unresolved(connection: Connection, most: int) -> TodoGroup:
+    count, rows = unresolved_without_attention(connection, most, MOST_COUNTED + 1)
+    return _group("order", TodoKind.UNRESOLVED, count, [_order(row) for row in rows])
+
+
+def _rejected(connection: Connection, now: datetime, most: int) -> TodoGroup:
+    since = now - REFUSED_WITHIN
+    rows, _ = recent_rejected(connection, since=since, after=None, most=most)
+    items = [
+        {
+            "account": None,
+            "ref": str(row["id"]),
+            "id": row["id"],
+            "since": row["received_at"],
+            "until": None,
+            "note": row["errors"].partition("\n")[0],
+        }
+        for row in rows
+    ]
+    return _group("rejected", TodoKind.REJECTED, count_rejected_since(connection, since, MOST_COUNTED + 1), items)
+
+
+def _unmatched(connection: Connection, now: datetime, most: int) -> TodoGroup:
+    before = now - UNMATCHED_FOR
+    rows, _ = recent_unmatched(connection, before=before, after=None, most=most)
+    items = [
+        {
+            "account": row["account"],
+            "ref": row["request_id"] or row["custom_parm"],
+            "id": row["id"],
+            "since": row["received_at"],
+            "until": None,
+            "note": None,
+        }
+        for row in rows
+    ]
+    return _group("unmatched", TodoKind.UNMATCHED, count_unmatched_before(connection, before, MOST_COUNTED + 1), items)
+
+
+def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row]) -> TodoGroup:
+    return TodoGroup(
+        kind=kind, reason=reason, count=min(count, MOST_COUNTED), is_more=count > MOST_COUNTED, items=items
+    )
+
+
+def _order(row: Row) -> Row:
+    return {
+        "account": row["account"],
+        "ref": row["request_id"] or row["custom_parm"],
+        "id": row["id"],
+        "since": row["updated_at"],
+        "until": None,
+        "note": row["state"].value,
+    }

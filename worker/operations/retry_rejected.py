@@ -1,0 +1,63 @@
+"""Refused input, tried once more after a correction: the same intake, in one transaction with its row."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from worker.database.transactions import Connection, Database, retry_until
+from worker.domain.cancellations_and_checks import cancel_all, check_all
+from worker.domain.records.parameters import Rules
+from worker.domain.retrying import InputKind, RefusedInput, Retried, gone, read_refused
+from worker.domain.submissions import refused_texts
+from worker.operations.cancel_and_check import decide_within
+from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
+from worker.operations.record_callbacks import record_callbacks_within
+from worker.stores.rejected_and_unmatched import drop_refused, keep_refused, lock_refused, rewrite_refused
+
+
+@retry_until(seconds=PATIENCE_SECONDS)
+def retry_rejected(database: Database, rules: Rules, app_ids: Mapping[str, str], rejected_id: int) -> Retried:
+    """Take in what a refused row holds. Its row goes with the same commit, so that nothing is taken in twice by it.
+
+    What is refused once more stays, with the new errors. Once this has returned, kept callbacks may wait for the keys.
+    """
+    with database.write() as connection:
+        row = lock_refused(connection, rejected_id)
+        if row is None:
+            return gone()
+        held = read_refused(row.source, row.payload)
+        if isinstance(held, str):
+            return Retried(fault=held)
+        now = database.now(connection)
+        result = Retried()
+        for part in held.parts:
+            _take_in(connection, rules, app_ids, held, part, now, result)
+        refused = refused_texts(result.rejections)
+        if refused and not held.is_list:
+            rewrite_refused(connection, rejected_id, refused[0].errors)
+        else:
+            keep_refused(connection, refused, row.source, now)
+            drop_refused(connection, rejected_id)
+        return result
+
+
+def _take_in(
+    connection: Connection,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    held: RefusedInput,
+    part: list[object],
+    now: datetime,
+    result: Retried,
+) -> None:
+    if held.kind is InputKind.ORDERS:
+        orders = enqueue_within(connection, rules, app_ids, part, now)
+        rejections, keys = orders.rejections, orders.keys
+    elif held.kind is InputKind.CALLBACKS:
+        callbacks = record_callbacks_within(connection, rules, app_ids, part, now)
+        rejections, keys = callbacks.rejections, list(callbacks.keys)
+    else:
+        decide = cancel_all if held.kind is InputKind.CANCELLATIONS else check_all
+        rejections, keys = decide_within(connection, app_ids, part, now, decide).rejections, []
+    result.rejections += rejections
+    result.keys += keys
+    result.done += len(part) - len(rejections)

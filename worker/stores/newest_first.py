@@ -1,0 +1,91 @@
+"""Lists of the newest rows, read backwards along an index, within a bounded time whatever the filters are.
+
+What an index does not serve is filtered in the order of the list: a part of the index at a time, until the page is
+full or the time is up. A page that ended early says how far it came, and the next one goes on from there.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, tuple_
+
+Key = tuple[Any, ...]
+"""Where a row stands in the list: the values of the index's columns, the row's id last."""
+Filters = Callable[[Any], Sequence[ColumnElement[bool]]]
+"""Makes the conditions on these columns that no index serves."""
+
+SECONDS = 0.6
+"""How long one table is searched for a list. Commands answer within two seconds, some read two tables."""
+
+_FIRST_PART = 2_000
+_LARGEST_PART = 50_000
+_MARIADB = ("mysql", "mariadb")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Walk:
+    """An index to read backwards."""
+
+    table: Table
+    index: str | None
+    """Its name; None for the primary key."""
+    key: Sequence[Column[Any]]
+    columns: Sequence[Column[Any]] = ()
+    """The others that filters read."""
+    within: Sequence[ColumnElement[bool]] = field(default=())
+    """Conditions that the index serves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """What was found, newest first."""
+
+    keys: list[Key]
+    stopped_at: Key | None = None
+    """How far the list was read, where time ran out before the page was full; None where it was not."""
+
+
+def read_page(
+    connection: Connection, walk: Walk, filters: Filters, *, after: Key | None, most: int, seconds: float = SECONDS
+) -> Page:
+    """The next `most` rows after a key, or from the newest on, that pass the filters."""
+    until, part, found = time.monotonic() + seconds, _FIRST_PART, list[Key]()
+    while True:
+        rows = _part(connection, walk, after).limit(part).subquery()
+        key = [rows.c[column.name] for column in walk.key]
+        passed = select(*key).where(*filters(rows.c)).order_by(*(column.desc() for column in key))
+        found += [tuple(row) for row in connection.execute(passed.limit(most - len(found)))]
+        if len(found) == most:
+            return Page(keys=found)
+        last = connection.execute(_part(connection, walk, after, only_key=True).offset(part - 1).limit(1)).first()
+        if last is None:
+            return Page(keys=found)
+        after = tuple(last)
+        if time.monotonic() > until:
+            return Page(keys=found, stopped_at=after)
+        part = min(4 * part, _LARGEST_PART)
+
+
+def further_than(connection: Connection, columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bool]:
+    """Whether a row comes after a key in the list."""
+    values = [literal(value, column.type) for value, column in zip(key, columns, strict=True)]
+    if len(columns) == 1:
+        return columns[0] < values[0]
+    if connection.dialect.name not in _MARIADB:
+        return tuple_(*columns) < tuple_(*values)
+    # MariaDB reads no index by a comparison of rows.
+    time_column, id_column = columns
+    return and_(time_column <= values[0], or_(time_column < values[0], id_column < values[1]))
+
+
+def _part(connection: Connection, walk: Walk, after: Key | None, *, only_key: bool = False) -> Select[Any]:
+    columns = walk.key if only_key else [*walk.key, *walk.columns]
+    statement = select(*columns).where(*walk.within).order_by(*(column.desc() for column in walk.key))
+    if after is not None:
+        statement = statement.where(further_than(connection, walk.key, after))
+    for dialect in _MARIADB if walk.index else ():
+        # Where a part is large, MariaDB would rather read the whole table and sort it.
+        statement = statement.with_hint(walk.table, f"FORCE INDEX ({walk.index})", dialect)
+    return statement

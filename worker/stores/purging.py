@@ -1,0 +1,157 @@
+"""Old rows that nothing refers to any more, found by an index and deleted a batch at a time.
+
+An archived order goes with its history. A query goes only when no order, archived or not, has one of the ids that it
+polled, and no event names it: an order's history shows the queries that polled it, and those whose answer spoke of it.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, false, func, or_, select, union_all
+from sqlalchemy import true as always
+
+from worker.database.bulk_statements import one_of
+from worker.domain.records.reports import IdKind
+from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.platform_queries import QUERIES
+from worker.stores.recharge_orders import EVENTS, ORDERS
+from worker.stores.rejected_and_unmatched import REJECTED, UNMATCHED
+
+Position = tuple[datetime, int]
+"""The time by which a row is old, and its id: where it stands in the index."""
+NamedId = tuple[str, str]
+"""An order's id, as its column and its value."""
+
+RECEIVED = {table.name: table for table in (REJECTED, UNMATCHED)}
+"""The tables of what could not be placed, by name."""
+
+_IDS_AT_ONCE = 400
+_COLUMN_OF = {IdKind.REQUEST_ID: "request_id", IdKind.CUSTOM_PARM: "custom_parm"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OldQuery:
+    """A query that may go, with the ids that its orders have."""
+
+    id: int
+    ids: frozenset[NamedId]
+
+
+def old_archived(
+    connection: Connection, before: datetime, after: Position | None, most: int
+) -> list[tuple[Position, bool]]:
+    """The next archived orders that were submitted before a time, by that time, and whether each may go."""
+    key = (ARCHIVED.c.submitted_at, ARCHIVED.c.id)
+    may_go = case((_is_old(before), always()), else_=false())
+    rows = connection.execute(_next(select(*key, may_go), key, before, after, most))
+    return [((time, order_id), bool(is_old)) for time, order_id, is_old in rows]
+
+
+def old_received(
+    connection: Connection, table: Table, before: datetime, after: Position | None, most: int
+) -> list[Position]:
+    """The next rows of refused input, or of unmatched callbacks, that were received before a time."""
+    key = (table.c.received_at, table.c.id)
+    return [(time, row_id) for time, row_id in connection.execute(_next(select(*key), key, before, after, most))]
+
+
+def old_live(connection: Connection, before: datetime, after: Position | None, most: int) -> list[Position]:
+    """The next orders outside the archive that were submitted before a time."""
+    key = (ORDERS.c.submitted_at, ORDERS.c.id)
+    return [(time, row_id) for time, row_id in connection.execute(_next(select(*key), key, before, after, most))]
+
+
+def old_queries(connection: Connection, before: datetime, after: int, most: int) -> list[OldQuery]:
+    """The next queries by id, up to the first that was sent later.
+
+    The newest query always stays: SQLite would give its id once more.
+    """
+    columns = [QUERIES.c[name] for name in ("id", "sent_at", "id_kind", "polled_ids")]
+    newest = select(func.max(QUERIES.c.id)).scalar_subquery()
+    page = select(*columns).where(QUERIES.c.id > after, QUERIES.c.id < newest).order_by(QUERIES.c.id).limit(most)
+    found: list[OldQuery] = []
+    for query_id, sent_at, id_kind, polled_ids in connection.execute(page):
+        if sent_at >= before:
+            break
+        found.append(
+            OldQuery(id=query_id, ids=frozenset((_COLUMN_OF[id_kind], name) for name in polled_ids.split(",")))
+        )
+    return found
+
+
+def queries_named_by(connection: Connection, live: Sequence[int], archived: Sequence[int]) -> set[int]:
+    """The queries that the events of these orders name; the orders outside the archive, and those in it."""
+    of_live = select(EVENTS.c.query_id).where(one_of(connection, EVENTS.c.order_id, live)).distinct()
+    named = set(connection.scalars(of_live)) if live else set()
+    for record in read_archived(connection, one_of(connection, ARCHIVED.c.id, archived)) if archived else ():
+        named.update(event["query_id"] for event in record.events)
+    return named - {None}
+
+
+def ids_in_use(
+    connection: Connection, ids: Iterable[NamedId], *, but_archived_before: datetime | None = None
+) -> set[NamedId]:
+    """Which of these ids an order has, of any account; without the archived orders that are old, where that is asked.
+
+    One statement reads both tables, so that an order that is being moved is seen in one of them.
+    """
+    by_column: dict[str, list[str]] = {}
+    for column, name in ids:
+        by_column.setdefault(column, []).append(name)
+    kept = [] if but_archived_before is None else [case((_is_old(but_archived_before), false()), else_=always())]
+    found: set[NamedId] = set()
+    for column, names in by_column.items():
+        for start in range(0, len(names), _IDS_AT_ONCE):
+            part = names[start : start + _IDS_AT_ONCE]
+            live = select(ORDERS.c[column]).where(one_of(connection, ORDERS.c[column], part))
+            archived = select(ARCHIVED.c[column]).where(one_of(connection, ARCHIVED.c[column], part), *kept)
+            found.update((column, name) for name in connection.scalars(union_all(live, archived)))
+    return found
+
+
+def delete_archived(connection: Connection, ids: Sequence[int], before: datetime) -> int:
+    """Delete archived orders that are still old; those that somebody else holds, to restore them, stay."""
+    chosen = select(ARCHIVED.c.id).where(one_of(connection, ARCHIVED.c.id, ids), _is_old(before))
+    return _delete_free(connection, ARCHIVED, chosen)
+
+
+def delete_received(connection: Connection, table: Table, ids: Sequence[int]) -> int:
+    """Delete rows of refused input, or unmatched callbacks, that nobody else holds."""
+    return _delete_free(connection, table, select(table.c.id).where(one_of(connection, table.c.id, ids)))
+
+
+def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
+    """Delete queries."""
+    return _delete(connection, QUERIES, ids)
+
+
+def _is_old(before: datetime) -> ColumnElement[bool]:
+    """Whether an archived order was submitted and settled before a time. One that never settled counts from when it was
+    archived: nothing had happened to it for a while then."""
+    ended = func.coalesce(ARCHIVED.c.settled_at, ARCHIVED.c.archived_at)
+    return and_(ARCHIVED.c.submitted_at < before, ended < before)
+
+
+def _next(
+    statement: Select[Any],
+    key: tuple[ColumnElement[datetime], ColumnElement[int]],
+    before: datetime,
+    after: Position | None,
+    most: int,
+) -> Select[Any]:
+    statement = statement.where(key[0] < before)
+    if after is not None:
+        time, row_id = after
+        statement = statement.where(key[0] >= time, or_(key[0] > time, key[1] > row_id))
+    return statement.order_by(*key).limit(most)
+
+
+def _delete_free(connection: Connection, table: Table, chosen: Select[Any]) -> int:
+    locked = chosen.order_by(table.c.id).with_for_update(skip_locked=True)
+    return _delete(connection, table, connection.scalars(locked).all())
+
+
+def _delete(connection: Connection, table: Table, ids: Collection[int]) -> int:
+    return connection.execute(delete(table).where(one_of(connection, table.c.id, ids))).rowcount if ids else 0

@@ -1,0 +1,60 @@
+"""The orders and accounts that may need a person. Nothing here writes or locks, and each read is bounded."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
+
+from worker.domain.records.orders import Attention, OrderState
+from worker.stores.recharge_orders import ORDERS, PENDING
+
+Row = dict[str, Any]
+
+# Written out, not a parameter: a plan that is made once for all parameters could not use the partial index.
+_UNRESOLVED = ORDERS.c.state == literal_column(f"'{OrderState.UNRESOLVED.value}'")
+_SHOWN = [
+    ORDERS.c[name]
+    for name in ("id", "account", "request_id", "custom_parm", "state", "attention", "submitted_at", "updated_at")
+]
+_MOST_ACCOUNTS = 1_000
+
+
+def orders_with_attention(
+    connection: Connection, reason: Attention, most: int, most_counted: int
+) -> tuple[int, list[Row]]:
+    """How many orders show a reason, as far as they are counted, and those of them that came in last."""
+    shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
+    by_index = (ORDERS.c.attention.desc(), ORDERS.c.id.desc())
+    listed = select(*_SHOWN).where(shown).order_by(*by_index).limit(most)
+    counted = select(ORDERS.c.id).where(shown).order_by(*by_index).limit(most_counted).subquery()
+    return _count(connection, counted), _rows(connection, listed)
+
+
+def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
+    """The same of unresolved orders that show no reason; as far as they are among the first `most_read`."""
+    by_index = (ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at)
+    unresolved = select(*_SHOWN).where(_UNRESOLVED).order_by(*by_index).limit(most_read).subquery()
+    without: ColumnElement[bool] = unresolved.c.attention.is_(None)
+    listed = select(unresolved).where(without).order_by(unresolved.c.id.desc()).limit(most)
+    return _count(connection, select(unresolved.c.id).where(without).subquery()), _rows(connection, listed)
+
+
+def accounts_with_pending(connection: Connection) -> list[str]:
+    """The accounts that have pending orders, up to 1,000: a look into the index for each."""
+    found: list[str] = []
+    while len(found) < _MOST_ACCOUNTS:
+        following = select(ORDERS.c.account).where(ORDERS.c.state == PENDING)
+        if found:
+            following = following.where(ORDERS.c.account > found[-1])
+        account = connection.scalar(following.order_by(ORDERS.c.account).limit(1))
+        if account is None:
+            break
+        found.append(account)
+    return found
+
+
+def _count(connection: Connection, rows: Any) -> int:
+    return connection.scalar(select(func.count()).select_from(rows)) or 0
+
+
+def _rows(connection: Connection, statement: Any) -> list[Row]:
+    return [dict(row) for row in connection.execute(statement).mappings()]
