@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -104,9 +104,11 @@ def pause_account(
         act = operator.act(database.now(connection))
         after = pause(before, act, None if lasts is None else act.now + lasts)
         save_state(connection, after)
-        until = "until it is resumed" if after.paused_until is None else f"until {after.paused_until.isoformat()}"
-        add_acts(connection, [_entry(act, ActKind.PAUSE, account, until)])
-    _log(operator, ActKind.PAUSE, account=account, until=after.paused_until)
+        ends = "until it is resumed" if after.paused_until is None else f"until {_utc(after.paused_until)}"
+        add_acts(connection, [_entry(act, ActKind.PAUSE, account, ends)])
+    _log(
+        operator, ActKind.PAUSE, account=account, until=None if after.paused_until is None else _utc(after.paused_until)
+    )
     return before, after
 
 
@@ -143,7 +145,7 @@ def hold_slots(
         if held:
             words = f"{len(held)} slot{'' if len(held) == 1 else 's'}"
             latest = max(row.slot.due_at for row in held)
-            entry = _entry(operator.act(now.database), ActKind.HOLD, None, f"{words} until {latest.isoformat()}")
+            entry = _entry(operator.act(now.database), ActKind.HOLD, None, f"{words} until {_utc(latest)}")
             add_acts(connection, [entry])
     if held:
         _log(operator, ActKind.HOLD, slots=len(held))
@@ -161,6 +163,10 @@ def _writing(database: Database, operator: Operator) -> Iterator[Connection]:
 
 def _entry(act: Act, kind: ActKind, account: str | None, detail: str | None) -> ActEntry:
     return ActEntry(at=act.now, actor=act.actor, act=kind, account=account, reason=act.reason, detail=detail)
+
+
+def _utc(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _log(operator: Operator, kind: ActKind, **what: object) -> None:
