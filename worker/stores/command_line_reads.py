@@ -16,12 +16,15 @@ from worker.stores.slots_and_accounts import BUDGETS, STATES
 
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 
+# The list itself is searched as well, and commands answer within two seconds.
+_STRANGER_SECONDS = 0.2
+
 
 def has_orders(connection: Connection, account: str) -> bool:
     """Whether an account was seen here: it has a state, or orders, archived ones too; or nobody can tell in time."""
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
-    found = find_orders(connection, OrderSearch(accounts=[account]), most=1)
+    found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
     return bool(found.rows) or found.stopped_at is not None
 
 

@@ -16,7 +16,7 @@ Key = tuple[Any, ...]
 Filters = Callable[[Any], Sequence[ColumnElement[bool]]]
 """Makes the conditions on these columns that no index serves."""
 
-SECONDS = 0.6
+SECONDS = 0.5
 """How long one table is searched for a list. Commands answer within two seconds, some read two tables."""
 
 _FIRST_PART = 2_000
