@@ -10,11 +10,13 @@ On the way down the acts and the names are lost, which is refused while there ar
 (`reconciler acts --csv`), then delete them.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
+from sqlalchemy.exc import NotSupportedError
 
 from worker.database.column_types import LongText, RowId, UtcDateTime
 
@@ -121,9 +123,15 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     _refuse_to_lose_acts()
+    # The release before knows neither kind, and no end of a pause. The detail of an event says what happened.
+    op.execute("UPDATE order_events SET kind = 'ignored' WHERE kind IN ('reopened', 'dismissed')")
+    ended = sa.table("account_states", sa.column("paused_at"), sa.column("paused_until", UtcDateTime()))
+    op.execute(sa.update(ended).where(ended.c.paused_until <= datetime.now(UTC)).values(paused_at=None))
     _set_collation_of_ids("default")
     for name, (table, _, _) in reversed(_INDEXES.items()):
-        op.drop_index(name, table, **_goes_on("if_exists"))
+        if table != "operator_acts":
+            op.drop_index(name, table, **_goes_on("if_exists"))
+    # Their own indexes go with them.
     for table in ("worker_processes", "operator_acts"):
         op.drop_table(table, **_goes_on("if_exists"))
     for table, column in reversed(_columns()):
@@ -134,15 +142,28 @@ def _set_collation_of_ids(collation: str) -> None:
     if op.get_context().dialect.name != "postgresql":
         return
     for table in ("recharge_orders", "archived_orders"):
-        op.execute(
-            f'ALTER TABLE {table} ALTER COLUMN request_id TYPE varchar(64) COLLATE "{collation}",'
-            f' ALTER COLUMN custom_parm TYPE varchar(64) COLLATE "{collation}"'
-        )
+        try:
+            op.execute(
+                f'ALTER TABLE {table} ALTER COLUMN request_id TYPE varchar(64) COLLATE "{collation}",'
+                f' ALTER COLUMN custom_parm TYPE varchar(64) COLLATE "{collation}"'
+            )
+        except NotSupportedError as error:
+            raise CommandError(
+                f"a view reads the ids of {table}, and PostgreSQL changes no column of a view: drop the view, migrate,"
+                " make it again"
+            ) from error
 
 
 def _refuse_to_lose_acts() -> None:
     if op.get_context().as_sql or not sa.inspect(op.get_bind()).has_table("operator_acts"):
         return
+    held = sa.text("SELECT id FROM archived_orders WHERE record LIKE :event LIMIT 1")
+    for event in ('%"kind":"reopened"%', '%"kind":"dismissed"%', '%"actor":"%'):
+        if op.get_bind().scalar(held, {"event": event}) is not None:
+            raise CommandError(
+                "archived_orders holds acts of operators, which the release before does not know:"
+                " run `reconciler archive --restore` first, then migrate down again"
+            )
     if op.get_bind().scalar(sa.text("SELECT id FROM operator_acts LIMIT 1")) is not None:
         raise CommandError(
             "operator_acts holds acts, which the release before does not know: keep a copy (`reconciler acts --csv`),"

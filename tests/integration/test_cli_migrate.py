@@ -80,6 +80,16 @@ def reopen(bench: Workbench) -> None:
     bench.run("UPDATE recharge_orders SET reopened_at = '2016-01-31 12:00:00'")
 
 
+def pause(bench: Workbench) -> None:
+    bench.grants.take(bench.slot)
+    bench.run("UPDATE account_states SET paused_at = '2016-01-31 12:00:00', paused_until = '2100-01-31 12:00:00'")
+
+
+def archive_reopened(bench: Workbench) -> None:
+    archive_all(bench)
+    bench.run('UPDATE archived_orders SET record = replace(record, \'"kind":"settled"\', \'"kind":"reopened"\')')
+
+
 def archive_all(bench: Workbench) -> None:
     add_settled(bench, "1", "2", "newest")
     bench.add("newer")
@@ -93,6 +103,8 @@ def archive_all(bench: Workbench) -> None:
         (add_act, "0007", "operator_acts holds acts, which the release before does not know"),
         (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
+        (pause, "0007", "the way down to 0007 would lose of account_states the end of a pause"),
+        (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),
         (archive_all, "0003", "archived_orders holds orders, which the release before does not know"),
         (
             lambda _: None,

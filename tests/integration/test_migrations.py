@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from worker.database.migrations import (
     upgrade,
 )
 from worker.database.tables import Base
+from worker.domain.records.accounts import AccountState
 
 ROOT = Path(__file__).parents[2]
 
@@ -404,3 +406,34 @@ def test_the_plain_alembic_command_takes_the_database_from_our_settings(database
     refused = alembic("check")
     assert refused.returncode != 0
     assert refused.stdout.startswith("FAILED: the database is newer than this release"), refused.stderr
+
+
+def test_the_way_down_ends_pauses_that_are_over_and_words_new_events_as_old_ones(database_url: str) -> None:
+    upgrade(database_url)
+    with engine_of(database_url).begin() as connection:
+        for name, until in (("over", "2016-01-31 12:00:00"), ("endless", None)):
+            state = {field.name: field.default for field in fields(AccountState) if field.name != "account"}
+            state |= {"account": name, "paused_at": "2016-01-31 10:00:00", "paused_until": until}
+            columns, values = ", ".join(state), ", ".join(f":{column}" for column in state)
+            connection.execute(text(f"INSERT INTO account_states ({columns}) VALUES ({values})"), state)
+    event = "INSERT INTO order_events (order_id, at, kind, source) VALUES (1, '2016-01-31 12:00:00', '{}', 'operator')"
+    execute(database_url, *(event.format(kind) for kind in ("reopened", "dismissed", "settled")))
+
+    downgrade(database_url, "0007")
+
+    with engine_of(database_url).connect() as connection:
+        paused = connection.execute(text("SELECT account FROM account_states WHERE paused_at IS NOT NULL")).scalars()
+        assert list(paused) == ["endless"]
+        kinds = connection.execute(text("SELECT kind FROM order_events ORDER BY id")).scalars()
+        assert list(kinds) == ["ignored", "ignored", "settled"]
+
+
+@pytest.mark.databases("postgresql")
+def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str) -> None:
+    upgrade(database_url)
+    downgrade(database_url, "0007")
+    execute(database_url, "CREATE VIEW open_orders AS SELECT request_id FROM recharge_orders")
+    with pytest.raises(CommandError, match=r"a view reads the ids of recharge_orders.*: drop the view, migrate"):
+        upgrade(database_url)
+    execute(database_url, "DROP VIEW open_orders")
+    upgrade(database_url)

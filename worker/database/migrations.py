@@ -145,7 +145,9 @@ def migration_session(url: str, *, patience_seconds: float = _OTHER_MIGRATION_SE
     except DBAPIError as error:
         if isinstance(error, IntegrityError) or not is_contention(error):
             raise
-        raise MigrationError("a table is in use by another session: run `reconciler migrate` again later") from error
+        raise MigrationError(
+            "a table is in use by another session: run the same command again later, and start nothing before that"
+        ) from error
     finally:
         # The lock ends with its connection.
         database.close()

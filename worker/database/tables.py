@@ -168,7 +168,7 @@ class RechargeOrder(Base):
     reopened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When an operator made it pending again; the age limit counts from then on."""
     dismissed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When an operator last cleared its attention: it is not shown as overdue again."""
+    """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
 
 
 class PlatformQuery(Base):
