@@ -146,7 +146,7 @@ class Checker:
 
     def _check_final(self) -> None:
         news = []
-        self._forget_reopened()
+        self._forget_decided_by_hand()
         for row in self.orders:
             if row["id"] in self.kept:
                 before = self.kept[row["id"]]
@@ -161,14 +161,20 @@ class Checker:
         if settled:
             self._check_evidence(settled)
 
-    def _forget_reopened(self) -> None:
-        """Forget what was final of orders that an operator has reopened since: the history must name who did it."""
+    def _forget_decided_by_hand(self) -> None:
+        """Forget what was kept of orders that an operator has reopened since, or resolved after a cancellation: the
+        history must name who did it."""
         for row in self.orders:
             before = self.kept.get(row["id"])
-            if before is not None and row["reopened_at"] != before["reopened_at"]:
+            if before is None:
+                continue
+            is_reopened = row["reopened_at"] != before["reopened_at"]
+            is_resolved = before["state"] == "cancelled" and row["settled_by"] == "operator"
+            if is_reopened or is_resolved:
+                at = row["reopened_at"] if is_reopened else row["settled_at"]
                 of_order = rows_of(self.engine, f"SELECT * FROM order_events WHERE order_id = {row['id']}")
-                by = [event["actor"] for event in map(_plain, of_order) if event["at"] == row["reopened_at"]]
-                assert "ann" in by, f"S2: order {row['id']} was {before['state']}, and nobody reopened it"
+                by = [event["actor"] for event in map(_plain, of_order) if event["at"] == at]
+                assert "ann" in by, f"S2: order {row['id']} was {before['state']}, and nobody decided otherwise"
                 del self.kept[row["id"]]
 
     def _check_truth(self, row: Row) -> None:

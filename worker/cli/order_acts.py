@@ -244,7 +244,7 @@ def _reopen_unresolved(order: Order, act: Any) -> acts.Decided:
     """Reopen an order that a filter has selected, unless somebody has decided about it since."""
     if order.state is not OrderState.UNRESOLVED:
         return f"order {order.key}: is {order.state.value} by now"
-    return acts.reopen(order, act)
+    return acts.reopen(order, act, is_polled_next=False)
 
 
 def _act(

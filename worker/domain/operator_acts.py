@@ -13,7 +13,7 @@ from typing import Any
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.settlement import poll_again_now
 
 MAX_ACTOR_LENGTH = 64
@@ -55,10 +55,12 @@ def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None
     return _change(order, after, EventKind.SETTLED, act, words, ori_amount=said)
 
 
-def reopen(order: Order, act: Act, *, force: bool = False) -> Decided:
-    """Make an order pending again, as if nothing had been heard of it and nobody had polled it; due now.
+def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool = True) -> Decided:
+    """Make an order pending again, as if nothing had been heard of it; due now.
 
-    `force`: although a query or a callback has settled it.
+    `force`: although a query or a callback has settled it. `is_polled_next`: before others, as one that is checked;
+    else by its poll priority. It keeps when it was last polled: many old orders that count as never polled would have
+    the highest priority of all, and take every batch from new ones.
     """
     if order.state is OrderState.PENDING:
         return _refusal(order, "is pending already")
@@ -74,9 +76,7 @@ def reopen(order: Order, act: Act, *, force: bool = False) -> Decided:
         settled_at=None,
         attention=None,
         due_at=act.now,
-        queried_at=None,
-        query_count=0,
-        age_bucket=0,
+        check_requested_at=act.now if is_polled_next else None,
         absences=0,
         absence_mark=0,
         reopened_at=act.now,
@@ -97,7 +97,9 @@ def dismiss(order: Order, act: Act) -> Decided:
     """Clear an order's attention, until something new raises one."""
     if order.attention is None:
         return _refusal(order, "has no attention to dismiss")
-    after = replace(order, attention=None, dismissed_at=act.now)
+    # Of what is shown only because time has passed, nothing new would raise it again: it is not to come back by itself.
+    is_for_time = order.attention is Attention.TOO_OLD
+    after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
     return _change(order, after, EventKind.DISMISSED, act, order.attention.value)
 
 

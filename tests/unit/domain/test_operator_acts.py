@@ -201,7 +201,10 @@ def test_a_reopened_order_is_as_one_of_which_nothing_was_heard() -> None:
         denial_mark=6,
         dismissed_at=NOW,
     )
-    assert changed(reopen(order, ACT, force=True)) == make_order(due_at=NOW, reopened_at=NOW)
+    kept = {"queried_at": NOW, "query_count": 7, "age_bucket": 9}
+    fresh = make_order(due_at=NOW, reopened_at=NOW, **kept)
+    assert changed(reopen(order, ACT, force=True, is_polled_next=False)) == fresh
+    assert changed(reopen(order, ACT, force=True)) == replace(fresh, check_requested_at=NOW)
 
 
 def test_its_age_limit_counts_from_then() -> None:
@@ -261,7 +264,7 @@ def test_what_is_done_is_not_cancelled(state: OrderState, refusal: str) -> None:
 def test_an_attention_is_dismissed_in_any_state(state: OrderState) -> None:
     order = make_order(state=state, attention=Attention.AMOUNT_MISMATCH)
     decided = dismiss(order, ACT)
-    assert changed(decided) == replace(order, attention=None, dismissed_at=NOW)
+    assert changed(decided) == replace(order, attention=None)
     event = event_of(decided)
     assert (event.kind, event.detail) == (EventKind.DISMISSED, "amount_mismatch: ticket 77")
     assert (event.from_state, event.to_state, event.actor) == (state, state, "ann")
@@ -281,6 +284,11 @@ def test_a_dismissed_attention_comes_back_with_a_new_event_and_not_by_age_alone(
     # Made pending again, it may become overdue again.
     reopened = changed(reopen(replace(dismissed, state=OrderState.UNRESOLVED), replace(ACT, now=long_ago)))
     assert flag_overdue(reopened, NOW, RULES).after.attention is Attention.TOO_OLD
+
+
+def test_what_was_dismissed_for_another_reason_is_still_flagged_as_overdue() -> None:
+    order = make_order(submitted_at=NOW - timedelta(days=30), attention=Attention.MOBILE_MISMATCH)
+    assert flag_overdue(changed(dismiss(order, ACT)), NOW, RULES).after.attention is Attention.TOO_OLD
 
 
 def test_a_pending_order_is_checked_next() -> None:

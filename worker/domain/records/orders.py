@@ -169,7 +169,7 @@ class Order:
     reopened_at: datetime | None = None
     """When an operator made it pending again. From then on it teaches nothing of when orders settle."""
     dismissed_at: datetime | None = None
-    """When an operator last cleared its attention."""
+    """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
 
     @property
     def age_limit_from(self) -> datetime:
