@@ -91,13 +91,18 @@ class Intake:
         log.info("checks queued", action="checks_queued", **_counts(answer))
         return answer
 
-    def retry_rejected(self, rejected_id: int) -> Answer:
+    def retry_rejected(self, rejected_id: int, *, actor: str) -> Answer:
         """Take in refused input once more, after a correction; on success its row is gone."""
-        result = retry_rejected(self._database, self._rules, self._app_ids, rejected_id)
+        result = retry_rejected(self._database, self._rules, self._app_ids, rejected_id, actor=actor)
         self.match_callbacks(result.keys)
         errors = [result.fault] if result.fault is not None else errors_of(result.rejections)
         log.info(
-            "refused input retried", action="rejected_retried", row=rejected_id, done=result.done, refused=len(errors)
+            "refused input retried",
+            action="rejected_retried",
+            row=rejected_id,
+            actor=actor,
+            done=result.done,
+            refused=len(errors),
         )
         return {"id": rejected_id, "done": result.done, "errors": errors}
 

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -61,6 +62,27 @@ def test_an_order_is_taken_in_once_after_a_correction(
     (again,) = corrected.json("rejected", "--retry", first, status=1)
     assert "retried already" in again["errors"][0]
     assert len(bench.orders()) == 2
+
+
+def test_a_retry_reads_an_order_as_of_when_it_was_refused_and_names_who_retried(
+    cli: CommandLine, corrected: CommandLine, bench: Workbench
+) -> None:
+    refuse_account(bench, "1")
+    ahead = '{"request_id": "2", "submitted_at": "2016-01-31T20:00:00Z"}'
+    bench.run(
+        "INSERT INTO rejected_orders (received_at, source, payload, errors)"
+        f" VALUES ('2016-01-31 12:00:00', 'reconciler enqueue', '{ahead}', 'submitted_at: ahead')"
+    )
+    bench.run("UPDATE rejected_orders SET received_at = '2016-01-31 12:00:00'")
+    late, first = rejected_ids(cli)
+    (answer,) = corrected.json("rejected", "--retry", late, status=1)
+    assert "submitted_at" in answer["errors"][0]
+    corrected.json("rejected", "--retry", first, "--by", "ann")
+    (order,) = bench.orders()
+    assert order.submitted_at.isoformat() == "2016-01-31T12:00:00+00:00"
+    newest = cli.json("acts")[0]
+    assert (newest["actor"], newest["act"]) == ("ann", "retry")
+    assert '"request_id": "1"' in newest["detail"]
 
 
 def test_what_is_refused_once_more_stays_with_the_new_faults(cli: CommandLine, bench: Workbench) -> None:
@@ -136,7 +158,7 @@ def test_two_operators_that_retry_a_row_take_it_in_once(cli: CommandLine, bench:
     )
     (row_id,) = rejected_ids(cli)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(bench.intake.retry_rejected, [int(row_id)] * 8))
+        answers = list(pool.map(partial(bench.intake.retry_rejected, actor="ann"), [int(row_id)] * 8))
     assert sorted(len(answer["errors"]) for answer in answers) == [0, *[1] * 7]  # type: ignore[arg-type]
     assert len(bench.orders()) == 1
 

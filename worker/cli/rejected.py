@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import one_line
+from worker.cli.acting import By, system_user
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
@@ -41,6 +42,7 @@ Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many rows to sh
 def rejected(
     ids: Ids = None,
     retry: Retry = False,
+    by: By = None,
     source: Source = None,
     since: Since = None,
     after: After = None,
@@ -53,7 +55,7 @@ def rejected(
 
     With --retry the stored payload is given to the same intake again. What is taken in, or was known already, goes from
     the list; what is refused once more stays with the new faults, and the exit status is 1. Retrying a row twice takes
-    nothing in twice.
+    nothing in twice. `reconciler acts` lists who retried what.
     """
     from worker.cli.session import session
     from worker.stores.input_reads import recent_rejected
@@ -62,7 +64,7 @@ def rejected(
     _check_usage(ids or [], retry)
     with session(needs_accounts=retry, utc=utc) as opened:
         if retry:
-            _retry(opened, ids or [], as_json)
+            _retry(opened, ids or [], by, as_json)
         if ids:
             _show_one(opened, ids[0], as_json, as_csv)
             return
@@ -104,12 +106,12 @@ def _check_usage(ids: list[int], retry: bool) -> None:
         raise typer.BadParameter("one ID is shown at a time; several are for --retry")
 
 
-def _retry(opened: "Session", ids: list[int], as_json: bool) -> None:
+def _retry(opened: "Session", ids: list[int], by: str | None, as_json: bool) -> None:
     from worker.intake import Intake
     from worker.runtime import app_ids_of, rules_of
 
     intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
-    answers: list[Any] = [intake.retry_rejected(row_id) for row_id in dict.fromkeys(ids)]
+    answers: list[Any] = [intake.retry_rejected(row_id, actor=by or system_user()) for row_id in dict.fromkeys(ids)]
     refused = [answer for answer in answers if answer["errors"]]
     if as_json:
         print_json(answers)

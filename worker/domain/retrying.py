@@ -62,8 +62,11 @@ def gone() -> Retried:
     return Retried(fault=_GONE)
 
 
-def read_refused(source: str, payload: str) -> RefusedInput | str:
+def read_refused(source: str, payload: str, errors: str) -> RefusedInput | str:
     """What a refused row held; or why it cannot be tried once more."""
+    if errors.startswith("message:"):
+        # The row holds the message's own form, not a list of items.
+        return "is a message that was refused unread: have it sent again"
     kind = _KIND_OF.get(source)
     if kind is None:
         return f"came from {source}, which is not retried: have it sent again"

@@ -54,10 +54,16 @@ def enqueue(database: Database, rules: Rules, app_ids: Mapping[str, str], orders
 
 
 def enqueue_within(
-    connection: Connection, rules: Rules, app_ids: Mapping[str, str], orders: object, now: datetime
+    connection: Connection,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    orders: object,
+    now: datetime,
+    *,
+    received_at: datetime | None = None,
 ) -> EnqueueResult:
-    """The same within a transaction of the caller's, who keeps what was refused."""
-    submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, now))
+    """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now."""
+    submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
     inserted = _insert_unknown(connection, submissions, now, rules)
     result, rest = after_insertion(submissions, inserted)
     if rest:

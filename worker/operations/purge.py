@@ -93,6 +93,15 @@ def _purge_queries(database: Database, before: datetime, dry_run: bool) -> Itera
 
 def _named_by_old_orders(database: Database, before: datetime, dry_run: bool) -> set[int]:
     """The queries that the histories of old orders name which are still there. Younger ones name no old query."""
+    # An order that is archived or restored meanwhile is in one of these.
+    return (
+        _named_by_archived(database, before, dry_run)
+        | _named_by_live(database, before)
+        | _named_by_archived(database, before, dry_run)
+    )
+
+
+def _named_by_live(database: Database, before: datetime) -> set[int]:
     named: set[int] = set()
     last: Position | None = None
     while True:
@@ -100,9 +109,13 @@ def _named_by_old_orders(database: Database, before: datetime, dry_run: bool) ->
             live = old_live(connection, before, last, _AT_ONCE)
             named |= queries_named_by(connection, [order_id for _, order_id in live], [])
         if not live:
-            break
+            return named
         last = live[-1]
-    last = None
+
+
+def _named_by_archived(database: Database, before: datetime, dry_run: bool) -> set[int]:
+    named: set[int] = set()
+    last: Position | None = None
     while True:
         with database.read() as connection:
             found = old_archived(connection, before, last, _AT_ONCE)

@@ -5,18 +5,26 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.cancellations_and_checks import cancel_all, check_all
+from worker.domain.records.acts import ActEntry, ActKind
 from worker.domain.records.parameters import Rules
 from worker.domain.retrying import InputKind, RefusedInput, Retried, gone, read_refused
 from worker.domain.submissions import refused_texts
 from worker.operations.cancel_and_check import decide_within
 from worker.operations.enqueue import PATIENCE_SECONDS, enqueue_within
 from worker.operations.record_callbacks import record_callbacks_within
+from worker.stores.recorded_acts import add_acts
 from worker.stores.rejected_and_unmatched import drop_refused, keep_refused, lock_refused, rewrite_refused
+
+_MOST_RECORDED = 10_000
+"""Characters of a payload that the record of a retry keeps."""
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
-def retry_rejected(database: Database, rules: Rules, app_ids: Mapping[str, str], rejected_id: int) -> Retried:
-    """Take in what a refused row holds. Its row goes with the same commit, so that nothing is taken in twice by it.
+def retry_rejected(
+    database: Database, rules: Rules, app_ids: Mapping[str, str], rejected_id: int, *, actor: str
+) -> Retried:
+    """Take in what a refused row holds. Its row goes with the same commit, so that nothing is taken in twice by it;
+    what it held stays in the record of the act.
 
     What is refused once more stays, with the new errors. Once this has returned, kept callbacks may wait for the keys.
     """
@@ -24,19 +32,23 @@ def retry_rejected(database: Database, rules: Rules, app_ids: Mapping[str, str],
         row = lock_refused(connection, rejected_id)
         if row is None:
             return gone()
-        held = read_refused(row.source, row.payload)
+        held = read_refused(row.source, row.payload, row.errors)
         if isinstance(held, str):
             return Retried(fault=held)
         now = database.now(connection)
         result = Retried()
         for part in held.parts:
-            _take_in(connection, rules, app_ids, held, part, now, result)
+            # Read as of then: what lay in the future is refused still, and an order without a time came in then.
+            _take_in(connection, rules, app_ids, held, part, row.received_at, now, result)
         refused = refused_texts(result.rejections)
         if refused and not held.is_list:
             rewrite_refused(connection, rejected_id, refused[0].errors)
         else:
             keep_refused(connection, refused, row.source, now)
             drop_refused(connection, rejected_id)
+        detail = f"row {rejected_id} of {row.source}, {result.done} taken in: {row.payload[:_MOST_RECORDED]}"
+        entry = ActEntry(at=now, actor=actor, act=ActKind.RETRY, account=None, reason=None, detail=detail)
+        add_acts(connection, [entry])
         return result
 
 
@@ -46,11 +58,12 @@ def _take_in(
     app_ids: Mapping[str, str],
     held: RefusedInput,
     part: list[object],
+    received_at: datetime,
     now: datetime,
     result: Retried,
 ) -> None:
     if held.kind is InputKind.ORDERS:
-        orders = enqueue_within(connection, rules, app_ids, part, now)
+        orders = enqueue_within(connection, rules, app_ids, part, now, received_at=received_at)
         rejections, keys = orders.rejections, orders.keys
     elif held.kind is InputKind.CALLBACKS:
         callbacks = record_callbacks_within(connection, rules, app_ids, part, now)

@@ -44,11 +44,14 @@ class RefusedRow(NamedTuple):
 
     source: str
     payload: str
+    errors: str
+    received_at: datetime
 
 
 def lock_refused(connection: Connection, rejected_id: int) -> RefusedRow | None:
     """Lock and read a refused row; None where it is gone by then."""
-    chosen = select(REJECTED.c.source, REJECTED.c.payload).where(REJECTED.c.id == rejected_id)
+    columns = (REJECTED.c.source, REJECTED.c.payload, REJECTED.c.errors, REJECTED.c.received_at)
+    chosen = select(*columns).where(REJECTED.c.id == rejected_id)
     row = connection.execute(chosen.with_for_update()).first()
     return None if row is None else RefusedRow(*row)
 

@@ -17,29 +17,30 @@ from worker.domain.retrying import InputKind, RefusedInput, errors_of, gone, rea
     ],
 )
 def test_the_source_says_what_it_was(source: str, kind: InputKind) -> None:
-    assert read_refused(source, '{"request_id": "1"}') == RefusedInput(
+    assert read_refused(source, '{"request_id": "1"}', "request_id: wrong") == RefusedInput(
         kind=kind, parts=([{"request_id": "1"}],), is_list=False
     )
 
 
 def test_a_list_that_was_too_long_is_retried_in_parts() -> None:
-    held = read_refused("reconciler.enqueue_orders", str(list(range(2001))))
+    held = read_refused("reconciler.enqueue_orders", str(list(range(2001))), "orders: too long")
     assert isinstance(held, RefusedInput)
     assert held.is_list
     assert [len(part) for part in held.parts] == [1000, 1000, 1]
 
 
 @pytest.mark.parametrize(
-    ("source", "payload", "fault"),
+    ("source", "payload", "errors", "fault"),
     [
-        ("somebody else", "{}", "not retried"),
-        ("reconciler.enqueue_orders", '[{"request_id": "1"', "kept in part"),
-        ("reconciler.enqueue_orders", "[" * 100_000, "kept in part"),
-        ("reconciler.enqueue_orders", "[]", "empty list"),
+        ("somebody else", "{}", "x", "not retried"),
+        ("reconciler.enqueue_orders", '[{"request_id": "1"', "x", "kept in part"),
+        ("reconciler.enqueue_orders", "[" * 100_000, "x", "kept in part"),
+        ("reconciler.enqueue_orders", "[]", "x", "empty list"),
+        ("reconciler.enqueue_orders", "[1, 2, 3]", "message: too large", "refused unread"),
     ],
 )
-def test_what_cannot_be_retried_says_why(source: str, payload: str, fault: str) -> None:
-    held = read_refused(source, payload)
+def test_what_cannot_be_retried_says_why(source: str, payload: str, errors: str, fault: str) -> None:
+    held = read_refused(source, payload, errors)
     assert isinstance(held, str)
     assert fault in held
 

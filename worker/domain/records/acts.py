@@ -16,6 +16,8 @@ class ActKind(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     HOLD = "hold"
+    RETRY = "retry"
+    """Refused input was tried once more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
