@@ -143,7 +143,7 @@ def _of_waits(state: AccountState, now: datetime) -> dict[str, str]:
         by = f" by {state.paused_by}" if state.paused_by else ""
         found["paused"] = f"paused{by}"
     if state.failures_in_row >= FAILURES_OF_AN_OUTAGE:
-        found["outage"] = f"the platform has answered none of the last {state.failures_in_row:,} queries"
+        found["outage"] = f"the last {state.failures_in_row:,} queries failed"
     if state.is_backed_off(now) and state.backoff_until is not None:
         why = "the platform refused the configuration (-205), " if state.configuration_refused else ""
         found["back_off"] = f"{why}backs off for {(state.backoff_until - now).total_seconds():,.0f} s more"
@@ -156,8 +156,9 @@ def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresho
     if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
         found["backlog"] = f"{account.due:,} orders are due, {seconds / 60:,.0f} minutes of queries"
     if _is_stuck(account, overview, rules):
-        minutes = _QUIET_WINDOWS * rules.window_seconds / 60
-        found["nothing_asked"] = f"no query for {minutes:,.3g} minutes, although orders are due"
+        last = _last_query_at(account, overview)
+        how_long = "yet" if last is None else f"for {(overview.now - last).total_seconds():,.0f} s"
+        found["nothing_asked"] = f"no query {how_long}, although orders are due"
     if account.needs_a_person >= thresholds.attention_orders:
         found["attention"] = f"{account.needs_a_person:,} need a person"
     return found
@@ -169,8 +170,14 @@ def _is_stuck(account: AccountOverview, overview: Overview, rules: Rules) -> boo
     due = account.oldest_due_at
     if due is None or due > long_ago or account.state.is_paused(now) or account.state.is_backed_off(now):
         return False
+    last = _last_query_at(account, overview)
+    return last is None or last <= long_ago
+
+
+def _last_query_at(account: AccountOverview, overview: Overview) -> datetime | None:
+    """When the last query of the account's SID was sent; None where there was none."""
     sharing = [one for one in overview.accounts if one is account or _share_sid(one, account)]
-    return not any(one.last_query_at is not None and one.last_query_at > long_ago for one in sharing)
+    return max((one.last_query_at for one in sharing if one.last_query_at is not None), default=None)
 
 
 def _is_batched(count: PendingCount, state: AccountState, now: datetime, rules: Rules) -> bool:

@@ -117,7 +117,7 @@ def test_a_back_off_is_told_with_what_is_left_of_it() -> None:
 def test_ten_failures_in_a_row_are_an_outage() -> None:
     assert names(make_account(state=make_state(failures_in_row=9))) == []
     (finding,) = checked(make_account(state=make_state(failures_in_row=10)))
-    assert (finding.name, finding.words) == ("outage", "default: the platform has answered none of the last 10 queries")
+    assert (finding.name, finding.words) == ("outage", "default: the last 10 queries failed")
 
 
 def test_a_backlog_is_what_the_budget_needs_too_long_for() -> None:
@@ -155,7 +155,7 @@ def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> N
     (finding,) = checked(stuck)
     assert (finding.name, finding.words) == (
         "nothing_asked",
-        "default: no query for 10 minutes, although orders are due",
+        "default: no query for 601 s, although orders are due",
     )
     assert names(replace(stuck, last_query_at=None)) == ["nothing_asked"]
     assert names(replace(stuck, last_query_at=ago(599))) == []
