@@ -197,3 +197,11 @@ def test_a_statement_that_cannot_be_used_is_refused(
 @pytest.mark.databases("sqlite")
 def test_a_statement_that_is_not_there_is_refused(cli: CommandLine) -> None:
     assert "there is no file nowhere.csv" in cli.error("compare", "nowhere.csv", status=2)
+
+
+def test_many_rows_with_an_unknown_word_are_one_line_that_names_the_options(cli: CommandLine) -> None:
+    rows = "".join(f"r{number},充值完成,1\n" for number in range(20))
+    statement = f"request_id,state,amount\nr-known,success,1\n{rows}".encode()
+    shown = cli.run("compare", "-", "--from", "2016-01-31", "--to", "2016-01-31", stdin=statement).stdout
+    assert "20 rows cannot be read, state: '充值完成' is no word that an option explains: see --succeeded" in shown
+    assert shown.count("充值完成") == 1

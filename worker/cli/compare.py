@@ -1,6 +1,7 @@
 """`reconciler compare`: a statement of the platform against our orders."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from decimal import Decimal
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _STDIN = Path("-")
 _COLUMNS = tuple(field.name for field in fields(Difference))
+_FEW_ALIKE = 5
+"""So many rows that cannot be read for the same reason are listed; more of them are one line."""
 _SHOWN = ("kind", "line", "order", "statement_state", "statement_amount", "state", "charged_amount")
 _MEANINGS = {
     DifferenceKind.STATE: "another state than ours",
@@ -191,11 +194,16 @@ def _show(found: Comparison, limit: int) -> None:
         if (count := found.count_of(kind))
     ]
     print_table(out, ("kind", "count", "yuan", "means"), kinds, title="What differs")
-    shown = [{**_row(one), "order": one.request_id or one.custom_parm} for one in found.differences[:limit]]
+    alike = Counter(one.why for one in found.differences if one.kind is DifferenceKind.UNREADABLE)
+    said_once = {why: count for why, count in alike.most_common() if count > _FEW_ALIKE}
+    for why, count in said_once.items():
+        typer.echo(f"{counted(count, 'row')} cannot be read, {why}: see --succeeded, --failed and --pending.")
+    listed = [one for one in found.differences if one.why not in said_once]
+    shown = [{**_row(one), "order": one.request_id or one.custom_parm} for one in listed[:limit]]
     columns = (*_SHOWN, "why") if any(one["why"] for one in shown) else _SHOWN
     print_table(out, columns, shown, ids=("order",), long_texts=("why",))
-    if len(found.differences) > limit:
-        typer.echo(f"{len(found.differences) - limit:,} more: --limit, --csv or --json shows them.")
+    if len(listed) > limit:
+        typer.echo(f"{len(listed) - limit:,} more: --limit, --csv or --json shows them.")
     total = _signed(found.amount_difference)
     typer.echo(f"{counted(found.agreeing, 'row')} of the statement agree. Statement minus our orders: {total} yuan.")
 

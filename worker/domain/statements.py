@@ -107,7 +107,9 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
         return UnreadableRow(line=line, request_id=named, why=f"request id: {fault}")
     read_state = words.get(_plain(state))
     if read_state is None:
-        return UnreadableRow(line=line, request_id=named, why=f"state: {state.strip()!r} is no word that was given")
+        return UnreadableRow(
+            line=line, request_id=named, why=f"state: {state.strip()!r} is no word that an option explains"
+        )
     digits = amount.strip().removeprefix("'").strip(_CURRENCY_SIGNS + " ").removesuffix("元").replace(",", "").strip()
     read = read_amount(digits)
     if read is None and digits:

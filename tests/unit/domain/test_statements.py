@@ -159,7 +159,7 @@ def test_a_row_is_read_as_spreadsheets_write_it(cells: tuple[str, str, str], exp
     [
         (("", "成功", "1"), "request id: is empty"),
         (("2.01601E+15", "成功", "1"), "request id: 2.01601E+15 is a number that a spreadsheet has rewritten"),
-        (("r1", "退款", "1"), "state: '退款' is no word that was given"),
+        (("r1", "退款", "1"), "state: '退款' is no word that an option explains"),
         (("r1", "成功", "-1"), "amount: '-1' is not a decimal of zero or more"),
         (("r1", "成功", "about 3"), "amount: 'about 3' is not a decimal"),
     ],
