@@ -8,6 +8,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -353,6 +354,9 @@ def test_an_account_is_paused_for_a_while_and_status_and_plan_say_by_whom_and_wh
     paused = cli.json("pause", "default", "--for", "2h", *ANN)
     length = datetime.fromisoformat(paused["paused_until"]) - datetime.fromisoformat(paused["paused_at"])
     assert (length, paused["replaced"], paused["paused_by"]) == (timedelta(hours=2), False, "ann")
+    ends = datetime.fromisoformat(paused["paused_until"])
+    assert f"until {ends.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M:%S}+08" in cli.run("acts").stdout
+    assert f"until {ends.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" in cli.run("acts", "--utc").stdout
     assert bench.grants.take(bench.slot) is None
     assert "paused by ann since" in cli.run("status").stdout
     shown = cli.run("plan").stdout

@@ -1,14 +1,18 @@
 """`reconciler acts`: what operators did by hand, and why."""
 
+import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
-from worker.cli.output import AsJson, InUtc, console, print_json, print_table
+from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
 
 _COLUMNS = ("at", "actor", "act", "account", "detail", "reason")
 _CSV_COLUMNS = ("id", *_COLUMNS)
+# As a record holds the end of a pause or of a hold.
+_UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ")
 
 Accounts = Annotated[
     list[str] | None, typer.Option("--account", help="Only acts on this account or on all; may be repeated.")
@@ -39,5 +43,14 @@ def acts(
     elif not found:
         typer.echo("No operator has acted yet.")
     else:
-        rows = [{**act, "account": act["account"] or "all"} for act in found]
+        rows = [
+            {**act, "account": act["account"] or "all", "detail": _with_local_times(act["detail"])} for act in found
+        ]
         print_table(console(), _COLUMNS, rows, ids=("account",), long_texts=("detail", "reason"))
+
+
+def _with_local_times(detail: str | None) -> str | None:
+    def local(found: re.Match[str]) -> str:
+        return time_text(datetime.strptime(found[0], "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=UTC))
+
+    return None if detail is None else _UTC_TIME.sub(local, detail)
