@@ -15,7 +15,7 @@ from worker.domain.records.incoming import Unread
 def refuse_account(bench: Workbench, *request_ids: str) -> None:
     """Orders of an account that is not configured yet."""
     orders = [{"request_id": name, "account": "shop"} for name in request_ids]
-    assert len(bench.intake.enqueue_orders(orders)["rejected"]) == len(request_ids)  # type: ignore[arg-type]
+    assert len(bench.intake.enqueue_orders(orders)["rejected"]) == len(request_ids)  # type: ignore[arg-type]  # an answer holds objects
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_two_operators_that_retry_a_row_take_it_in_once(cli: CommandLine, bench:
     (row_id,) = rejected_ids(cli)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(partial(bench.intake.retry_rejected, actor="ann"), [int(row_id)] * 8))
-    assert sorted(len(answer["errors"]) for answer in answers) == [0, *[1] * 7]  # type: ignore[arg-type]
+    assert sorted(len(answer["errors"]) for answer in answers) == [0, *[1] * 7]  # type: ignore[arg-type]  # an answer holds objects
     assert len(bench.orders()) == 1
 
 
