@@ -107,7 +107,7 @@ class Runtime:
             period_seconds=settings.tick_seconds,
             patience_seconds=tick_patience(settings.tick_seconds),
         )
-        self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick)
+        self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick, settings.accounts)
 
     def _each_tick(self) -> None:
         self.intake.match_some_callbacks()

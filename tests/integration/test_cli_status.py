@@ -40,6 +40,7 @@ def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: s
             last_tick_at=None if seconds_ago is None else now - timedelta(seconds=seconds_ago),
             written_at=now,
             clock_offset_seconds=0.25,
+            accounts=("default",),
         )
         save_worker(connection, row)
 
@@ -160,6 +161,23 @@ def test_a_database_that_cannot_be_used_is_status_3(cli: CommandLine, bench: Wor
     assert checked(wrong, 3).startswith("UNKNOWN: RECONCILER_BATCH_SIZE")
 
 
+def test_an_account_that_no_running_worker_has_is_reported_once_orders_are_due(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    let_a_worker_tick(bench)
+    bench.add("1", age_seconds=0)
+    bench.run("UPDATE recharge_orders SET account = 'removed'")
+    assert checked(cli, 0).startswith("OK")
+    served = {one["account"]: one["is_served"] for one in cli.json("status")["accounts"]}
+    assert served == {"default": True, "removed": False}
+    assert "not: no running worker has it" in cli.run("status").stdout
+    assert waits(next_of(cli, "1", "--account", "removed"))[:2] == ["grace", "not_served"]
+    assert "no running worker has this account" in cli.run("order", "1", "--account", "removed").stdout
+    bench.run("UPDATE recharge_orders SET due_at = '2016-01-31 10:00:00'")
+    words = "WARNING: removed: no running worker has this account, and orders are due: 1"
+    assert checked(cli, 1) == words
+
+
 @pytest.mark.parametrize("options", [("--watch", "--check"), ("--watch", "--json")])
 def test_watching_is_for_people(cli: CommandLine, options: tuple[str, ...]) -> None:
     assert "--watch is for people" in cli.error("status", *options, status=2)
@@ -212,8 +230,8 @@ def test_health_is_well_where_the_database_cannot_tell(cli: CommandLine, bench: 
     assert "RECONCILER_BATCH_SIZE" in wrong.run("health").stdout
 
 
-def next_of(cli: CommandLine, name: str) -> dict[str, Any]:
-    return dict(cli.json("order", name)["next"])
+def next_of(cli: CommandLine, *arguments: str) -> dict[str, Any]:
+    return dict(cli.json("order", *arguments)["next"])
 
 
 def waits(following: dict[str, Any]) -> list[str]:

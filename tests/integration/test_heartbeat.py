@@ -33,7 +33,7 @@ def tick() -> Tick:
 
 @pytest.fixture
 def heartbeat(bench: Workbench, tick: Tick) -> Iterator[Heartbeat]:
-    made = Heartbeat(bench.database, HostClock(), tick, period_seconds=0.05)
+    made = Heartbeat(bench.database, HostClock(), tick, ["default", "shop"], period_seconds=0.05)
     yield made
     made.close()
 
@@ -54,10 +54,11 @@ def test_the_row_says_who_ticked_and_when(bench: Workbench, heartbeat: Heartbeat
     first = row_when(bench, lambda row: True)
     assert (first.name, first.host, first.pid, first.last_tick_at) == (heartbeat.name, host_name(), os.getpid(), None)
     assert abs(first.clock_offset_seconds) < 5
+    assert first.accounts == ("default", "shop")
     tick.age = 42.0
     second = row_when(bench, lambda row: row.last_tick_at is not None)
     assert second.written_at - (second.last_tick_at or second.written_at) == timedelta(seconds=42)
-    assert second.started_at == first.started_at
+    assert (second.started_at, second.accounts) == (first.started_at, first.accounts)
     assert len(rows(bench)) == 1
 
 
@@ -69,7 +70,7 @@ def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench
 
 
 def test_a_process_that_ends_in_order_deletes_its_row(bench: Workbench, tick: Tick) -> None:
-    heartbeat = Heartbeat(bench.database, HostClock(), tick, period_seconds=3600)
+    heartbeat = Heartbeat(bench.database, HostClock(), tick, ["default", "shop"], period_seconds=3600)
     row_when(bench, lambda row: True)
     heartbeat.close()
     assert rows(bench) == []
@@ -100,7 +101,7 @@ def test_a_database_that_fails_for_a_while_is_written_again(bench: Workbench, he
 
 def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, tick: Tick) -> None:
     with time_machine.travel(HostClock().now() + timedelta(hours=1), tick=True):
-        heartbeat = Heartbeat(bench.database, HostClock(), tick, period_seconds=3600)
+        heartbeat = Heartbeat(bench.database, HostClock(), tick, ["default", "shop"], period_seconds=3600)
         try:
             row = row_when(bench, lambda row: True)
         finally:

@@ -20,6 +20,7 @@ _WORDS = {
     Wait.GRACE: "its callback is waited for until {until} (RECONCILER_CALLBACK_GRACE_SECONDS)",
     Wait.NOT_DUE: "an answer found it still open, and the next poll is due {until}: an earlier one would bring little",
     Wait.NOT_CONFIGURED: "the settings do not name its account: nobody asks about its orders",
+    Wait.NOT_SERVED: "no running worker has this account: add it to the settings of the workers, and restart them",
     Wait.NO_WORKER: "no worker runs: start one with `reconciler run`",
     Wait.BACK_OFF: "the account backs off until {until}, as the last query failed; `reconciler status` shows how",
     Wait.BUDGET: "the budget is used up until {until}: the platform allows {budget}",

@@ -66,7 +66,8 @@ def _response(opened: "Session") -> Mapping[str, Any]:
     from worker.runtime import rules_of
 
     read = _read(opened)
-    return to_response(read, opened.accounts_by_sid(), _findings(opened, read), rules_of(opened.settings))
+    settings = opened.settings
+    return to_response(read, opened.accounts_by_sid(), thresholds_of(settings), rules_of(settings))
 
 
 def _findings(opened: "Session", read: "Status") -> "list[Finding]":

@@ -10,11 +10,11 @@ from rich.text import Text
 from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
-from worker.domain.monitoring import drain_seconds
+from worker.domain.monitoring import check, drain_seconds, is_served, is_ticking
 
 if TYPE_CHECKING:
-    from worker.domain.monitoring import Finding
-    from worker.domain.records.overview import AccountOverview
+    from worker.domain.monitoring import Thresholds
+    from worker.domain.records.overview import AccountOverview, Overview
     from worker.domain.records.parameters import Rules
     from worker.domain.records.workers import WorkerRow
     from worker.operations.read_overview import Status
@@ -33,16 +33,14 @@ _LEVELS = {"critical": "bold red", "warning": "yellow"}
 _WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
 
 
-def to_response(
-    status: "Status", names: Mapping[str, Sequence[str]], found: "Sequence[Finding]", rules: "Rules"
-) -> Row:
+def to_response(status: "Status", names: Mapping[str, Sequence[str]], thresholds: "Thresholds", rules: "Rules") -> Row:
     """The status as JSON. `names` are the accounts of each SID."""
     overview = status.overview
     return {
         "now": overview.now,
         "findings": [
             {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": one.words}
-            for one in found
+            for one in check(overview, thresholds, rules)
         ],
         "workers": [_worker(row, overview.now) for row in overview.workers],
         "slots": [
@@ -54,8 +52,7 @@ def to_response(
             for slot in status.slots
         ],
         "accounts": [
-            _account(one, overview.accounts, status.last_queries[one.account], overview.now, rules)
-            for one in overview.accounts
+            _account(one, overview, status.last_queries[one.account], thresholds, rules) for one in overview.accounts
         ],
         "acts": list(status.acts),
     }
@@ -72,27 +69,31 @@ def _worker(row: "WorkerRow", now: datetime) -> Row:
         "last_tick_seconds_ago": None if tick is None else rest((now - tick).total_seconds()),
         "written_at": row.written_at,
         "clock_offset_seconds": round(row.clock_offset_seconds, 3),
+        "accounts": list(row.accounts),
     }
 
 
 def _account(
     one: "AccountOverview",
-    accounts: "Sequence[AccountOverview]",
+    overview: "Overview",
     query: Row | None,
-    now: datetime,
+    thresholds: "Thresholds",
     rules: "Rules",
 ) -> Row:
-    state = one.state
+    state, now, workers = one.state, overview.now, overview.workers
     is_paused = state.is_paused(now)
+    # None where no worker ticks: then nobody can tell.
+    has_worker = is_ticking(workers, now, thresholds.tick_seconds) or None
     return {
         "account": one.account,
         "is_configured": one.account_sid is not None,
+        "is_served": has_worker and is_served(workers, one.account, now, thresholds.tick_seconds),
         "pending": one.pending,
         "due": one.due,
         "oldest_due_at": one.oldest_due_at,
         "never_polled": one.never_polled,
         "in_flight": one.in_flight,
-        "minutes_to_drain": round(drain_seconds(accounts, one, now, rules) / 60, 2) if one.due else 0,
+        "minutes_to_drain": round(drain_seconds(overview.accounts, one, now, rules) / 60, 2) if one.due else 0,
         "settled_last_hour": dict(one.settled_hour),
         "settled_last_day": dict(one.settled_day),
         "attention": dict(one.attention),
@@ -195,7 +196,9 @@ def _manner(account: Row, now: datetime) -> str:
     if account["paused_at"] is not None:
         who = (account[name] for name in ("paused_at", "paused_until", "paused_by", "pause_reason"))
         return f"not: {pause_in_words(*who)}"
-    if not account["is_configured"]:
+    if account["is_served"] is False:
+        return "not: no running worker has it"
+    if account["is_served"] is None and not account["is_configured"]:
         return "not: the settings do not name it"
     until = account["backoff_until"]
     manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"

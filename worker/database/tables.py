@@ -413,3 +413,5 @@ class WorkerProcess(Base):
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
     clock_offset_seconds: Mapped[float] = mapped_column(Double)
     """The host's wall clock minus the database's."""
+    accounts: Mapped[str] = mapped_column(LongText)
+    """The names of the accounts in its settings, joined by commas."""

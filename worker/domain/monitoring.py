@@ -83,6 +83,11 @@ def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: floa
     return latest is not None and now - latest <= timedelta(seconds=within_seconds)
 
 
+def is_served(workers: Iterable[WorkerRow], account: str, now: datetime, within_seconds: float) -> bool:
+    """Whether a process that has the account in its settings has ticked within so many seconds."""
+    return is_ticking((row for row in workers if account in row.accounts), now, within_seconds)
+
+
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
     """How many queries it takes to poll all due orders of an account once."""
     one_by_one = batched = 0
@@ -131,8 +136,7 @@ def _without_tick(overview: Overview) -> str:
 def _of_account(
     account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules
 ) -> Iterator[Finding]:
-    state, now = account.state, overview.now
-    found = {**_of_waits(state, now), **_of_orders(account, overview, thresholds, rules)}
+    found = {**_of_waits(account.state, overview.now), **_of_orders(account, overview, thresholds, rules)}
     for name, words in found.items():
         yield Finding(level=Level.WARNING, name=name, words=f"{account.account}: {words}", account=account.account)
 
@@ -155,7 +159,9 @@ def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresho
     seconds = drain_seconds(overview.accounts, account, overview.now, rules)
     if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
         found["backlog"] = f"{account.due:,} orders are due, {seconds / 60:,.0f} minutes of queries"
-    if _is_stuck(account, overview, rules):
+    if account.due and _is_left_out(account, overview, thresholds.tick_seconds):
+        found["not_served"] = f"no running worker has this account, and orders are due: {account.due:,}"
+    elif _is_stuck(account, overview, rules):
         last = _last_query_at(account, overview)
         how_long = "yet" if last is None else f"for {(overview.now - last).total_seconds():,.0f} s"
         found["nothing_asked"] = f"no query {how_long}, although orders are due"
@@ -164,8 +170,14 @@ def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresho
     return found
 
 
+def _is_left_out(account: AccountOverview, overview: Overview, tick_seconds: float) -> bool:
+    """Whether workers tick, and none of them has the account."""
+    workers, now = overview.workers, overview.now
+    return is_ticking(workers, now, tick_seconds) and not is_served(workers, account.account, now, tick_seconds)
+
+
 def _is_stuck(account: AccountOverview, overview: Overview, rules: Rules) -> bool:
-    """Whether nothing is asked for no reason that is known here: a worker with a longer window, or without it."""
+    """Whether nothing is asked for no reason that is known here: a worker with a longer window, perhaps."""
     now, long_ago = overview.now, overview.now - rules.windows(_QUIET_WINDOWS)
     due = account.oldest_due_at
     if due is None or due > long_ago or account.state.is_paused(now) or account.state.is_backed_off(now):

@@ -25,6 +25,9 @@ class Wait(StrEnum):
     NOT_CONFIGURED = "not_configured"
     """The settings do not name its account."""
     NO_WORKER = "no_worker"
+    """No worker runs."""
+    NOT_SERVED = "not_served"
+    """Workers run, and none of them has its account."""
     PAUSED = "paused"
     BACK_OFF = "back_off"
     BUDGET = "budget"
@@ -57,6 +60,8 @@ class Circumstances:
     state: AccountState
     is_configured: bool = True
     is_worker_alive: bool = True
+    is_served: bool = True
+    """Whether a running worker has its account."""
     slot_due_at: datetime | None = None
     """When its SID may send the next query; None where no worker has run yet."""
     is_in_next_query: bool = False
@@ -76,6 +81,7 @@ class NextStep:
     """Whether orders that become due meanwhile may be polled before it."""
 
 
+_ENDLESS = frozenset({Wait.NOT_CONFIGURED, Wait.NO_WORKER, Wait.NOT_SERVED})
 _OF_STATE = {
     OrderState.SUCCEEDED: Wait.FINAL,
     OrderState.FAILED: Wait.FINAL,
@@ -91,9 +97,7 @@ def next_step(order: Order, about: Circumstances, now: datetime, rules: Rules) -
     if order.is_leased(now):
         return NextStep(steps=(Step(wait=Wait.IN_FLIGHT, until=order.due_at),), polled_at=now)
     steps = [*_of_order(order, now), *_of_circumstances(about, now)]
-    is_endless = any(step.wait in (Wait.NOT_CONFIGURED, Wait.NO_WORKER) for step in steps) or any(
-        step.wait is Wait.PAUSED and step.until is None for step in steps
-    )
+    is_endless = any(step.wait in _ENDLESS or (step.wait is Wait.PAUSED and step.until is None) for step in steps)
     start = max([now, *(step.until for step in steps if step.until is not None)])
     if order.lane.is_apart:
         steps.append(Step(wait=Wait.APART))
@@ -117,9 +121,11 @@ def _of_order(order: Order, now: datetime) -> list[Step]:
 
 def _of_circumstances(about: Circumstances, now: datetime) -> list[Step]:
     state, steps = about.state, []
-    if not about.is_configured:
-        steps.append(Step(wait=Wait.NOT_CONFIGURED))
-    if not about.is_worker_alive:
+    # The workers' settings decide; ours are asked only where no worker runs that could say.
+    if about.is_worker_alive:
+        steps.extend([] if about.is_served else [Step(wait=Wait.NOT_SERVED)])
+    else:
+        steps.extend([] if about.is_configured else [Step(wait=Wait.NOT_CONFIGURED)])
         steps.append(Step(wait=Wait.NO_WORKER))
     if state.is_paused(now):
         steps.append(Step(wait=Wait.PAUSED, until=state.paused_until))

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.monitoring import is_ticking
+from worker.domain.monitoring import is_served, is_ticking
 from worker.domain.next_step import Circumstances, NextStep, next_step
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, Order, OrderState
@@ -22,6 +22,7 @@ from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import read_order
 from worker.stores.recorded_acts import recent_acts
 from worker.stores.slots_and_accounts import read_state
+from worker.stores.todo_reads import accounts_with_pending
 from worker.stores.worker_processes import read_workers
 
 Row = dict[str, Any]
@@ -45,7 +46,8 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
     with database.read() as connection:
         overview_counts.bound_statements(connection)
         now = database.now(connection)
-        known = overview_counts.known_accounts(connection)
+        # Orders may come in by a program whose settings name an account that no worker ever had.
+        known = sorted({*overview_counts.known_accounts(connection), *accounts_with_pending(connection)})
         names = [*sids, *(name for name in known if name not in sids)]
         queries = {name: command_line_reads.last_query(connection, name) for name in names}
         overview = Overview(
@@ -134,10 +136,12 @@ def _read_circumstances(
     is_batched = order.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
     sids = set() if account_sid is None else {account_sid}
     slots = overview_counts.slot_times(connection, sids, rules.slots)
+    workers = read_workers(connection)
     return Circumstances(
         state=state,
         is_configured=account_sid is not None,
-        is_worker_alive=is_ticking(read_workers(connection), now, tick_allowance_seconds),
+        is_worker_alive=is_ticking(workers, now, tick_allowance_seconds),
+        is_served=is_served(workers, order.account, now, tick_allowance_seconds),
         slot_due_at=slots.get(account_sid) if account_sid is not None else None,
         is_in_next_query=order.due_at <= now and _is_chosen(connection, order, now, rules),
         others_due=max(0, _count_due(connection, order, now) - 1),

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import structlog
@@ -42,13 +42,18 @@ class Heartbeat:
         database: Database,
         clock: Clock,
         seconds_since_tick: Callable[[], float | None],
+        accounts: Iterable[str],
         *,
         period_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`seconds_since_tick` tells how long ago the last tick ended without an error; None where none has."""
+        """`seconds_since_tick` tells how long ago the last tick ended without an error; None where none has.
+
+        `accounts` are the names of those in the settings.
+        """
         self._database = database
         self._clock = clock
         self._seconds_since_tick = seconds_since_tick
+        self._accounts = tuple(accounts)
         self._period = period_seconds
         self._started = time.monotonic()
         self._host, self._pid = host_name(), os.getpid()
@@ -89,6 +94,7 @@ class Heartbeat:
             last_tick_at=None if age is None else now - timedelta(seconds=age),
             written_at=now,
             clock_offset_seconds=(self._clock.now() - now).total_seconds(),
+            accounts=self._accounts,
         )
 
     def _guarded(self, act: Callable[[], None]) -> bool:

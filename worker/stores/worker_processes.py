@@ -16,8 +16,10 @@ _COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 def save_worker(connection: Connection, row: WorkerRow) -> None:
     """Write a process's row; begin it where it is missing."""
     values = asdict(row)
+    # These stay the same as long as the process lives, and there may be many: they are not written every few seconds.
+    accounts = ",".join(values.pop("accounts"))
     if connection.execute(update(WORKERS).where(WORKERS.c.name == row.name).values(values)).rowcount == 0:
-        connection.execute(insert(WORKERS).values(values))
+        connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
 
 
 def delete_worker(connection: Connection, name: str) -> None:
@@ -38,4 +40,6 @@ def read_workers(connection: Connection, *, host: str | None = None) -> Sequence
     statement = select(*_COLUMNS).order_by(WORKERS.c.name)
     if host is not None:
         statement = statement.where(WORKERS.c.host == host)
-    return [WorkerRow(**row) for row in connection.execute(statement).mappings()]
+    rows = connection.execute(statement).mappings()
+    # No account's name holds a comma, and none is empty.
+    return [WorkerRow(**{**row, "accounts": tuple(filter(None, row["accounts"].split(",")))}) for row in rows]

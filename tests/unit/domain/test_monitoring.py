@@ -34,6 +34,7 @@ def make_worker(tick_seconds_ago: float | None = 1.0, **fields: Any) -> WorkerRo
         **{"name": "host:1:a", "host": "host", "pid": 1, "started_at": ago(100), "written_at": ago(1)},
         "last_tick_at": None if tick_seconds_ago is None else ago(tick_seconds_ago),
         "clock_offset_seconds": 0.0,
+        "accounts": ("default", "other"),
     }
     return WorkerRow(**{**defaults, **fields})
 
@@ -164,6 +165,20 @@ def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> N
     assert names(stuck, sharing) == []
     assert names(replace(stuck, state=make_state(paused_at=ago(1)))) == ["paused"]
     assert names(replace(stuck, state=make_state(backoff_until=ago(-1)))) == ["back_off"]
+
+
+def test_an_account_that_no_running_worker_has_is_reported_where_orders_are_due() -> None:
+    removed = make_account(account="removed", account_sid=None, counts=[make_count(2, oldest_due_at=ago(900))])
+    (finding,) = checked(removed)
+    assert (finding.name, finding.words) == (
+        "not_served",
+        "removed: no running worker has this account, and orders are due: 2",
+    )
+    assert checked(replace(removed, counts=[make_count(0, pending=2)])) == []
+    dead = make_worker(600, accounts=("removed",))
+    assert [finding.name for finding in checked(removed, workers=[dead, *WORKERS])] == ["not_served"]
+    assert [finding.name for finding in checked(removed, workers=[dead])] == ["no_tick", "nothing_asked"]
+    assert checked(replace(removed, last_query_at=ago(5)), workers=[make_worker(accounts=("removed",))]) == []
 
 
 def test_orders_that_need_a_person_are_counted_once() -> None:

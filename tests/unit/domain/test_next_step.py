@@ -75,11 +75,20 @@ def test_a_pause_with_an_end_says_when_and_one_without_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("about", "wait"), [({"is_configured": False}, Wait.NOT_CONFIGURED), ({"is_worker_alive": False}, Wait.NO_WORKER)]
+    ("about", "expected"),
+    [
+        ({"is_worker_alive": False}, [Wait.NO_WORKER]),
+        ({"is_worker_alive": False, "is_configured": False}, [Wait.NOT_CONFIGURED, Wait.NO_WORKER]),
+        ({"is_served": False}, [Wait.NOT_SERVED]),
+    ],
 )
-def test_where_nobody_asks_no_time_can_be_told(about: dict[str, bool], wait: Wait) -> None:
+def test_where_nobody_asks_no_time_can_be_told(about: dict[str, bool], expected: list[Wait]) -> None:
     found = decided(**about)
-    assert (waits(found), found.polled_at) == ([wait, Wait.QUEUE], None)
+    assert (waits(found), found.polled_at) == ([*expected, Wait.QUEUE], None)
+
+
+def test_what_the_workers_settings_name_counts_and_not_what_ours_do() -> None:
+    assert waits(decided(is_configured=False)) == [Wait.QUEUE]
 
 
 @pytest.mark.parametrize(("others", "queries"), [(0, 0), (99, 0), (100, 1), (340, 3)])
