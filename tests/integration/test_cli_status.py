@@ -9,7 +9,7 @@ import pytest
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import BUDGETS, Workbench, item
 from worker.domain.records.parameters import Rules
-from worker.domain.records.query_errors import Unreachable
+from worker.domain.records.query_errors import Refused, Unreachable
 from worker.domain.records.workers import WorkerRow
 from worker.operations.write_heartbeat import host_name
 from worker.stores.worker_processes import save_worker
@@ -137,6 +137,33 @@ def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: Command
     assert checked(cli, 1) == "WARNING: default: 1 need a person"
     more = CommandLine({**cli.settings, "RECONCILER_CHECK_ATTENTION_ORDERS": "2"})
     assert checked(more, 0).startswith("OK")
+
+
+def test_too_frequent_use_is_named_where_people_look(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    bench.add("1")
+    bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
+    said = "the platform said once in the last hour that it is queried too often"
+    words = checked(cli, 1)
+    assert "default: the platform says that it is queried too often, backs off for " in words
+    assert said in words
+    account = account_of(cli)
+    assert (account["backoff_reason"], account["too_frequent_last_hour"]) == (
+        "the platform says that it is queried too often",
+        1,
+    )
+    shown = cli.run("status").stdout
+    assert "the platform says that it is queried too often: 6" in shown
+    assert said in shown
+    (todo,) = cli.json("todo")["todo"]
+    assert (todo["reason"], todo["items"][0]["note"]) == ("queried_too_often", "查询过于频繁")
+    assert "Find who else uses the SID" in todo["what_to_do"]
+    # Once the back-off is over it is still reported, for an hour.
+    bench.run("UPDATE account_states SET backoff_until = NULL")
+    assert checked(cli, 1).startswith(f"WARNING: default: {said}")
+    bench.run("UPDATE platform_queries SET sent_at = '2016-01-31 10:00:00'")
+    assert "too often" not in checked(cli, 1)
+    assert cli.json("todo")["todo"] == []
 
 
 def test_the_check_warns_of_a_backlog(cli: CommandLine, bench: Workbench) -> None:

@@ -1,5 +1,6 @@
 """What `reconciler status` shows: as JSON, and as tables for people."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from rich.text import Text
 from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
-from worker.domain.monitoring import check, drain_seconds, is_served, is_ticking
+from worker.domain.monitoring import back_off_reason, check, drain_seconds, is_served, is_ticking, too_frequent
 
 if TYPE_CHECKING:
     from worker.domain.monitoring import Thresholds
@@ -28,7 +29,8 @@ _QUERIES = ("account", "asks", "last_query", "ended", "settled", "last_batches")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
-_MOST_BATCHES = 5
+_MOST_BATCHES = 10
+_BATCHES_SHOWN = 5
 _LEVELS = {"critical": "bold red", "warning": "yellow"}
 _WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
 
@@ -101,16 +103,18 @@ def _account(
         "lost_callbacks_share": None if one.lost_share is None else round(one.lost_share, 4),
         "backoff_until": state.backoff_until,
         "backoff_level": state.backoff_level,
+        "backoff_reason": back_off_reason(one, overview.accounts) if state.is_backed_off(now) else None,
         "configuration_refused": state.configuration_refused,
         "failures_in_row": state.failures_in_row,
         "paused_at": state.paused_at if is_paused else None,
         "paused_until": state.paused_until if is_paused else None,
         "paused_by": state.paused_by if is_paused else None,
         "pause_reason": state.pause_reason if is_paused else None,
+        "too_frequent_last_hour": len(too_frequent(one.queries, now)),
         "one_item_mode": state.one_item_mode,
         "echoes_custom_parm": state.echoes_custom_parm,
         "last_query": query,
-        "last_batches": list(one.batches),
+        "last_batches": one.batches[:_MOST_BATCHES],
         "batch_size": rules.batch_size,
     }
 
@@ -181,7 +185,7 @@ def _orders_row(account: Row, now: datetime) -> Row:
 def _queries_row(account: Row, now: datetime) -> Row:
     query = account["last_query"] or {}
     words = [str(query[name]) for name in ("outcome", "status_code", "status_msg") if query.get(name) is not None]
-    batches = account["last_batches"][:_MOST_BATCHES]
+    batches = account["last_batches"][:_BATCHES_SHOWN]
     return {
         "account": account["account"],
         "asks": _manner(account, now),
@@ -204,10 +208,9 @@ def _manner(account: Row, now: datetime) -> str:
     manner = "one order a query" if account["one_item_mode"] or account["configuration_refused"] else "batches"
     if until is None or until <= now:
         return manner
-    refused, failures = account["configuration_refused"], account["failures_in_row"]
-    why = "the platform refused the configuration (-205)" if refused else "backs off"
+    failures, why = account["failures_in_row"], account["backoff_reason"] or "backs off"
     row = f", {counted(failures, 'failure')} in a row" if failures > 1 else ""
-    return f"{why}: {(until - now).total_seconds():,.0f} s more, until {time_text(until)}{row}"
+    return f"{why}: {math.ceil((until - now).total_seconds()):,} s more, until {time_text(until)}{row}"
 
 
 def _settled_row(account: Row) -> Row:

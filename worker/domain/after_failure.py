@@ -63,8 +63,7 @@ def failure_kind_of(error: QueryError) -> QueryFailureKind:
     """The kind of failure that an error is."""
     match error:
         case Refused():
-            message = (error.status_msg or "").casefold()
-            if any(words in message for words in _TOO_FREQUENT):
+            if says_too_frequent(error.status_msg):
                 return QueryFailureKind.TOO_FREQUENT
             return (
                 QueryFailureKind.CONFIGURATION if error.status_code == _CONFIGURATION_CODE else QueryFailureKind.REFUSED
@@ -77,6 +76,12 @@ def failure_kind_of(error: QueryError) -> QueryFailureKind:
             return QueryFailureKind.UNAVAILABLE
         case _:
             return QueryFailureKind.UNREADABLE
+
+
+def says_too_frequent(status_msg: str) -> bool:
+    """Whether the message of a refusal says that queries come too often: its code is not published."""
+    message = status_msg.casefold()
+    return any(words in message for words in _TOO_FREQUENT)
 
 
 def after_query_failure(

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from worker.domain.after_failure import says_too_frequent
 from worker.domain.outages import FAILURES_OF_AN_OUTAGE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, Overview, PendingCount
+from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
 from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import Refused
 from worker.domain.records.reports import IdKind
 from worker.domain.records.workers import WorkerRow
 
@@ -23,6 +25,8 @@ HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""
 _TICKS_MISSED = 10
 _SHORTEST_PATIENCE_SECONDS = 2.0
+TOO_FREQUENT_WITHIN = timedelta(hours=1)
+"""So long it is reported that the platform was queried too often."""
 _QUIET_WINDOWS = 10
 """Orders that are due for so long, while nothing is asked, are not waiting for the budget."""
 
@@ -101,9 +105,25 @@ def queries_for(counts: Iterable[PendingCount], state: AccountState, now: dateti
 
 def drain_seconds(accounts: Sequence[AccountOverview], account: AccountOverview, now: datetime, rules: Rules) -> float:
     """How long it takes to poll all due orders once: those of every account that shares the account's SID."""
-    sharing = [one for one in accounts if one is account or _share_sid(one, account)]
-    queries = sum(queries_for(one.counts, one.state, now, rules) for one in sharing)
+    queries = sum(queries_for(one.counts, one.state, now, rules) for one in _sharing(account, accounts))
     return math.ceil(queries / rules.slots) * rules.spacing_seconds
+
+
+def too_frequent(queries: Iterable[PastQuery], now: datetime) -> list[PastQuery]:
+    """The queries of the last hour that the platform refused because they come too often."""
+    since = now - TOO_FREQUENT_WITHIN
+    return [query for query in queries if query.sent_at >= since and _is_too_frequent(query)]
+
+
+def back_off_reason(account: AccountOverview, accounts: Sequence[AccountOverview]) -> str | None:
+    """Why an account backs off, in words; None where its last query says it. `accounts` are all of them."""
+    if account.state.configuration_refused:
+        return "the platform refused the configuration (-205)"
+    # Then every account of the SID backs off, whose query it was.
+    last = [one.queries[0] for one in _sharing(account, accounts) if one.queries]
+    if last and _is_too_frequent(max(last, key=lambda query: query.sent_at)):
+        return "the platform says that it is queried too often"
+    return None
 
 
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
@@ -136,12 +156,13 @@ def _without_tick(overview: Overview) -> str:
 def _of_account(
     account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules
 ) -> Iterator[Finding]:
-    found = {**_of_waits(account.state, overview.now), **_of_orders(account, overview, thresholds, rules)}
+    found = {**_of_waits(account, overview), **_of_orders(account, overview, thresholds, rules)}
     for name, words in found.items():
         yield Finding(level=Level.WARNING, name=name, words=f"{account.account}: {words}", account=account.account)
 
 
-def _of_waits(state: AccountState, now: datetime) -> dict[str, str]:
+def _of_waits(account: AccountOverview, overview: Overview) -> dict[str, str]:
+    state, now = account.state, overview.now
     found: dict[str, str] = {}
     if state.is_paused(now):
         by = f" by {state.paused_by}" if state.paused_by else ""
@@ -149,8 +170,15 @@ def _of_waits(state: AccountState, now: datetime) -> dict[str, str]:
     if state.failures_in_row >= FAILURES_OF_AN_OUTAGE:
         found["outage"] = f"the last {state.failures_in_row:,} queries failed"
     if state.is_backed_off(now) and state.backoff_until is not None:
-        why = "the platform refused the configuration (-205), " if state.configuration_refused else ""
-        found["back_off"] = f"{why}backs off for {(state.backoff_until - now).total_seconds():,.0f} s more"
+        reason = back_off_reason(account, overview.accounts)
+        why = "" if reason is None else f"{reason}, "
+        found["back_off"] = f"{why}backs off for {math.ceil((state.backoff_until - now).total_seconds()):,} s more"
+    if refused := too_frequent(account.queries, now):
+        times = "once" if len(refused) == 1 else f"{len(refused):,} times"
+        found["too_frequent"] = (
+            f"the platform said {times} in the last hour that it is queried too often:"
+            " does another program or deployment use this SID?"
+        )
     return found
 
 
@@ -188,7 +216,7 @@ def _is_stuck(account: AccountOverview, overview: Overview, rules: Rules) -> boo
 
 def _last_query_at(account: AccountOverview, overview: Overview) -> datetime | None:
     """When the last query of the account's SID was sent; None where there was none."""
-    sharing = [one for one in overview.accounts if one is account or _share_sid(one, account)]
+    sharing = _sharing(account, overview.accounts)
     return max((one.last_query_at for one in sharing if one.last_query_at is not None), default=None)
 
 
@@ -198,5 +226,11 @@ def _is_batched(count: PendingCount, state: AccountState, now: datetime, rules: 
     return count.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
 
 
-def _share_sid(one: AccountOverview, other: AccountOverview) -> bool:
-    return one.account_sid is not None and one.account_sid == other.account_sid
+def _sharing(account: AccountOverview, accounts: Sequence[AccountOverview]) -> list[AccountOverview]:
+    """The accounts of one SID: the account itself, and those that share the budget with it."""
+    sid = account.account_sid
+    return [one for one in accounts if one is account or (sid is not None and one.account_sid == sid)]
+
+
+def _is_too_frequent(query: PastQuery) -> bool:
+    return query.outcome == Refused.outcome and says_too_frequent(query.status_msg or "")

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from worker.domain.monitoring import too_frequent
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention
+from worker.domain.records.overview import PastQuery
 from worker.domain.records.parameters import Rules
 
 UNMATCHED_FOR = timedelta(days=1)
@@ -24,6 +26,8 @@ class TodoKind(StrEnum):
     """The platform refuses the application of an account."""
     NOT_CONFIGURED = "account_not_configured"
     """An account has pending orders and is not in the settings: nobody polls them."""
+    TOO_FREQUENT = "queried_too_often"
+    """The platform refuses queries of an account because they come too often."""
     PAUSED = "account_paused"
     BACKS_OFF = "account_backs_off"
     UNRESOLVED = "unresolved"
@@ -78,6 +82,11 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
             "Orders are pending, and the settings do not name the account: nobody polls them. Add the account to the"
             " settings of the workers, or cancel its orders."
         ),
+        TodoKind.TOO_FREQUENT: (
+            "The platform said in the last hour that it is queried too often: it saw more queries of the account's SID"
+            " than were sent from here. Find who else uses the SID: another deployment, a script, the platform's test"
+            " page. `reconciler queries --account ACCOUNT --outcome refused` shows when."
+        ),
         TodoKind.PAUSED: "An operator paused it: no query is sent. `reconciler resume ACCOUNT` goes on.",
         TodoKind.BACKS_OFF: (
             "Queries fail for long: the platform or the network to it is down, or refuses. `reconciler queries"
@@ -116,10 +125,14 @@ def accounts_to_do(
     states: Sequence[AccountState],
     with_pending: Collection[str],
     configured: Collection[str],
+    queries: Mapping[str, Sequence[PastQuery]],
     now: datetime,
     rules: Rules,
 ) -> list[AccountTodo]:
-    """The accounts that need a person, by the kind and the name. `with_pending` have pending orders."""
+    """The accounts that need a person, by the kind and the name.
+
+    `with_pending` have pending orders; `queries` are the last ones of each account, the newest first.
+    """
     found = [
         AccountTodo(kind=TodoKind.NOT_CONFIGURED, account=account)
         for account in with_pending
@@ -130,6 +143,15 @@ def accounts_to_do(
             continue
         if state.configuration_refused:
             found.append(AccountTodo(kind=TodoKind.REFUSES_CONFIGURATION, account=state.account))
+        if refused := too_frequent(queries.get(state.account, ()), now):
+            found.append(
+                AccountTodo(
+                    kind=TodoKind.TOO_FREQUENT,
+                    account=state.account,
+                    since=refused[-1].sent_at,
+                    note=refused[0].status_msg,
+                )
+            )
         if state.is_paused(now):
             found.append(
                 AccountTodo(

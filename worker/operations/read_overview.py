@@ -84,7 +84,7 @@ def _read_accounts(
             attention=attention.get(name, {}),
             unresolved=unresolved.get(name, {}),
             last_query_at=(queries[name] or {}).get("sent_at"),
-            batches=overview_counts.last_batches(connection, name),
+            queries=overview_counts.past_queries(connection, name),
             lost_share=_read_lost_share(connection, name, now, rules),
         )
         for name in names

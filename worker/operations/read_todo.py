@@ -17,6 +17,7 @@ from worker.stores.input_reads import (
     recent_rejected,
     recent_unmatched,
 )
+from worker.stores.overview_counts import past_queries
 from worker.stores.slots_and_accounts import read_states
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
 
@@ -62,7 +63,9 @@ def read_todo(
 
 
 def _accounts(connection: Connection, rules: Rules, configured: Collection[str], now: datetime) -> list[TodoGroup]:
-    found = accounts_to_do(read_states(connection), accounts_with_pending(connection), configured, now, rules)
+    queries = {account: past_queries(connection, account) for account in configured}
+    with_pending = accounts_with_pending(connection)
+    found = accounts_to_do(read_states(connection), with_pending, configured, queries, now, rules)
     groups = []
     for kind, listed in groupby(found, attrgetter("kind")):
         items = [

@@ -1,14 +1,15 @@
 """The counts of `reconciler status`. Each is one range of an index, however many orders the table holds."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select, text
 
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.overview import PendingCount
+from worker.domain.records.overview import PastQuery, PendingCount
 from worker.stores.platform_queries import QUERIES
 from worker.stores.recharge_orders import ORDERS, PENDING
 from worker.stores.slots_and_accounts import BUDGETS, STATES
@@ -18,9 +19,8 @@ Counts = dict[str, Counter[Any]]
 
 MOST_COUNTED = 100_000
 """Of the orders with a reason so many are counted: each one's row has to be read for its account."""
-_BATCHES = 10
-_QUERIES_READ = 40
-"""In which the last batches are searched; the others were about single orders and suspects."""
+_PAST_QUERIES = 40
+"""Of each account; among them are batches, and queries about single orders and suspects."""
 _LONGEST_STATEMENT_SECONDS = 20
 
 
@@ -130,11 +130,11 @@ def count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
     return counts
 
 
-def last_batches(connection: Connection, account: str) -> Sequence[int]:
-    """How many orders each of the account's last batches held, the newest first."""
-    latest = select(QUERIES.c.work, QUERIES.c.order_count).where(QUERIES.c.account == account)
-    rows = connection.execute(latest.order_by(QUERIES.c.id.desc()).limit(_QUERIES_READ))
-    return [orders for work, orders in rows if work == "batch"][:_BATCHES]
+def past_queries(connection: Connection, account: str) -> list[PastQuery]:
+    """The account's last queries, the newest first."""
+    columns = [QUERIES.c[field.name] for field in fields(PastQuery)]
+    latest = select(*columns).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_PAST_QUERIES)
+    return [PastQuery(**row) for row in connection.execute(latest).mappings()]
 
 
 def slot_times(connection: Connection, sids: Collection[str], slots_per_sid: int) -> dict[str, datetime]:

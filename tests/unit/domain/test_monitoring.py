@@ -20,7 +20,7 @@ from worker.domain.monitoring import (
     tick_patience,
 )
 from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, Overview, PendingCount
+from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
 from worker.domain.records.reports import IdKind
 from worker.domain.records.workers import WorkerRow
 
@@ -115,6 +115,38 @@ def test_a_back_off_is_told_with_what_is_left_of_it() -> None:
     assert names(make_account(state=make_state(backoff_until=ago(1)))) == []
 
 
+def test_a_back_off_that_lasts_less_than_a_second_lasts() -> None:
+    (finding,) = checked(make_account(state=make_state(backoff_until=ago(-0.2))))
+    assert finding.words == "default: backs off for 1 s more"
+
+
+def make_query(seconds_ago: float = 10, **fields: Any) -> PastQuery:
+    defaults: dict[str, Any] = {"work": "batch", "order_count": 3, "outcome": "refused", "status_msg": "查询过于频繁"}
+    return PastQuery(sent_at=ago(seconds_ago), **{**defaults, **fields})
+
+
+def test_queries_that_come_too_often_are_reported_for_an_hour() -> None:
+    (finding,) = checked(make_account(queries=[make_query()]))
+    assert (finding.level, finding.name) == (Level.WARNING, "too_frequent")
+    assert finding.words.startswith("default: the platform said once in the last hour that it is queried too often: ")
+    twice = make_account(queries=[make_query(10), make_query(3600), make_query(3601)])
+    assert "said 2 times" in checked(twice)[0].words
+    others = [make_query(outcome="http_error"), make_query(status_msg="no such order"), make_query(status_msg=None)]
+    assert checked(make_account(queries=others)) == []
+
+
+def test_a_back_off_for_too_frequent_use_says_so_for_every_account_of_the_sid() -> None:
+    waiting = make_state(backoff_until=ago(-45))
+    refused = make_account(account="other", queries=[make_query(10)])
+    words = "default: the platform says that it is queried too often, backs off for 45 s more"
+    assert words in [finding.words for finding in checked(make_account(state=waiting), refused)]
+    later = make_account(state=waiting, queries=[make_query(5, outcome="timeout", status_msg=None)])
+    apart = replace(refused, account_sid="sid-2")
+    for account, neighbour in ((later, refused), (make_account(state=waiting), apart)):
+        found = {finding.name: finding.words for finding in checked(account, neighbour)}
+        assert found["back_off"] == "default: backs off for 45 s more"
+
+
 def test_ten_failures_in_a_row_are_an_outage() -> None:
     assert names(make_account(state=make_state(failures_in_row=9))) == []
     (finding,) = checked(make_account(state=make_state(failures_in_row=10)))
@@ -204,3 +236,5 @@ def test_an_overview_adds_its_counts_up() -> None:
     )
     assert (account.pending, account.due, account.never_polled, account.oldest_due_at) == (10, 3, 4, ago(20))
     assert make_account().oldest_due_at is None
+    queries = [make_query(order_count=7), make_query(work="single", order_count=1), make_query(order_count=9)]
+    assert make_account(queries=queries).batches == [7, 9]

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
+from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.domain.records.workers import WorkerRow
 
@@ -21,6 +22,17 @@ class PendingCount:
     never_polled: int = 0
     """No answered query polled them yet."""
     oldest_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastQuery:
+    """A row of `platform_queries`, as far as people watch it."""
+
+    sent_at: datetime
+    work: str
+    order_count: int
+    outcome: str
+    status_msg: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +54,8 @@ class AccountOverview:
     unresolved: Mapping[str | None, int] = field(default_factory=dict)
     """By reason; those are among `attention`, but for the ones without a reason."""
     last_query_at: datetime | None = None
-    batches: Sequence[int] = ()
-    """How many orders the last batches held, the newest first."""
+    queries: Sequence[PastQuery] = ()
+    """The last ones, the newest first."""
     lost_share: float | None = None
     """Of the settled orders, the share whose callback never comes, as learned; None where nothing is learned yet."""
 
@@ -66,6 +78,11 @@ class AccountOverview:
     def oldest_due_at(self) -> datetime | None:
         """Since when the order waits that has been due for longest."""
         return min((count.oldest_due_at for count in self.counts if count.oldest_due_at is not None), default=None)
+
+    @property
+    def batches(self) -> list[int]:
+        """How many orders the last batches held, the newest first."""
+        return [query.order_count for query in self.queries if query.work == Work.BATCH]
 
     @property
     def needs_a_person(self) -> int:
