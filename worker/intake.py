@@ -124,8 +124,10 @@ class Intake:
             self.match_callbacks(self._match(matching))
 
     def _match(self, kept_ids: Sequence[int]) -> list[OrderKey]:
-        log.info("kept callbacks matched", action="callbacks_matched", count=len(kept_ids))
-        return match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
+        count, learned = match_kept_callbacks(self._database, self._rules, self._app_ids, kept_ids)
+        if count:
+            log.info("kept callbacks matched", action="callbacks_matched", count=count)
+        return learned
 
     def _enqueue(self, orders: object, source: str) -> EnqueueResult:
         result = enqueue(self._database, self._rules, self._app_ids, orders, source)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from tests.support.commits import HeldDatabase
 from tests.support.reconciling import ORDERS, Workbench, item
@@ -126,6 +127,17 @@ def test_a_callback_that_comes_before_its_order_is_kept_and_then_settles_it(benc
     bench.add("r1")
     assert verdict_on(bench, "r1") == SUCCESS
     assert bench.rows(UNMATCHED) == []
+
+
+def test_the_log_counts_the_callbacks_that_were_matched_and_not_those_that_were_tried(bench: Workbench) -> None:
+    record_all(bench, body("r1"), body("r2"))
+    bench.run("UPDATE unmatched_callbacks SET account = 'removed' WHERE request_id = 'r2'")
+    with capture_logs() as logs:
+        bench.add("r1", "r2")
+        bench.run("UPDATE recharge_orders SET account = 'removed' WHERE request_id = 'r2'")
+        bench.intake.match_some_callbacks()
+    assert [line["count"] for line in logs if line.get("action") == "callbacks_matched"] == [1]
+    assert [row["request_id"] for row in bench.rows(UNMATCHED)] == ["r2"]
 
 
 def test_an_order_known_by_its_custom_parm_is_settled_and_its_request_id_filled_in(bench: Workbench) -> None:

@@ -66,8 +66,11 @@ def record_callbacks_within(
 @retry_until(seconds=PATIENCE_SECONDS)
 def match_kept_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], kept_ids: Sequence[int]
-) -> list[OrderKey]:
-    """Settle orders from kept callbacks with these ids; returns the keys of orders that learned an id by this."""
+) -> tuple[int, list[OrderKey]]:
+    """Settle orders from kept callbacks with these ids.
+
+    Returns how many callbacks found their orders, and the keys of orders that learned an id by this.
+    """
     with database.write() as connection:
         now = database.now(connection)
         kept = [
@@ -79,7 +82,7 @@ def match_kept_callbacks(
         add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
         save_changes(connection, changes, now)
         drop_kept(connection, matched)
-        return learned_keys(changes)
+        return len(matched), learned_keys(changes)
 
 
 def find_callbacks_for(database: Database, keys: Sequence[OrderKey]) -> list[int]:
