@@ -11,6 +11,7 @@ from tests.support.reconciling import BUDGETS, Workbench, item
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused, Unreachable
 from worker.domain.records.workers import WorkerRow
+from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name
 from worker.stores.worker_processes import save_worker
 
@@ -89,6 +90,22 @@ def test_each_account_is_counted(cli: CommandLine, bench: Workbench) -> None:
     shown = cli.run("status").stdout
     for words in ("1 by callback, 2 by query", "amount_mismatch", "too_old", "4 of 100", "2 need a person"):
         assert words in shown
+
+
+def test_the_share_of_lost_callbacks_is_known_once_a_poll_has_shown_something_of_it(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    for name, status in (("open", "0"), ("lost", "1")):
+        bench.add(name, age_seconds=0)
+        bench.make_due()
+        bench.reconcile([item(name, status)])
+        # As if the time to learn again had come.
+        bench.run("UPDATE poll_schedules SET computed_at = '2016-01-31 10:00:00'")
+        assert Learning(bench.database, bench.rules).relearn(["default"])
+        bench.run("UPDATE recharge_orders SET state = 'cancelled' WHERE state = 'pending'")
+        is_known = name == "lost"
+        assert (account_of(cli)["lost_callbacks_share"] is not None) == is_known
+        assert ("not known yet" in cli.run("status").stdout) != is_known
 
 
 def test_orders_of_a_query_that_is_under_way_are_in_flight(cli: CommandLine, bench: Workbench) -> None:

@@ -94,7 +94,7 @@ def _read_accounts(
 def _read_lost_share(connection: Connection, account: str, now: datetime, rules: Rules) -> float | None:
     text = poll_schedules.read_learned_text(connection, account)
     learned = None if text is None else read_learned(text, rules)
-    return None if learned is None else learned.curve(now.timestamp(), rules).lost_share
+    return None if learned is None else learned.lost_share(now.timestamp(), rules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

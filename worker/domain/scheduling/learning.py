@@ -140,7 +140,7 @@ class Learned:
     def curve(self, now: float, rules: Rules) -> Curve:
         """The settlement curve as learned so far."""
         odds = self._odds_of_a_lost_callback(now, rules)
-        lost_share = odds / (1 + odds)
+        lost_share = _share(odds)
         if lost_share > MOSTLY_LOST:
             entered, settled = self.open_polls, self.hits
         else:
@@ -151,6 +151,10 @@ class Learned:
             chance = (ended + _PRIOR_ORDERS * prior) / (max(open_, ended) + _PRIOR_ORDERS)
             chances.append(min(max(chance, 0.0), 1.0))
         return curve_of(self.ages, chances, lost_share)
+
+    def lost_share(self, now: float, rules: Rules) -> float | None:
+        """The share of the callbacks that is lost; None where no poll has shown anything of it yet."""
+        return _share(self._odds_of_a_lost_callback(now, rules)) if any(self._count_hits(now, rules)) else None
 
     def _cohort(self, number: int) -> Cohort:
         return self.cohorts.setdefault(number, Cohort())
@@ -176,14 +180,19 @@ class Learned:
 
     def _odds_of_a_lost_callback(self, now: float, rules: Rules) -> float:
         """Lost callbacks for each that came: the hits of first polls, divided by the hits at odds of one."""
-        hits, expected = _PRIOR_ODDS * PRIOR_LOST_SHARE, _PRIOR_ODDS
+        hits, expected = self._count_hits(now, rules)
+        return (_PRIOR_ODDS * PRIOR_LOST_SHARE + hits) / (_PRIOR_ODDS + expected)
+
+    def _count_hits(self, now: float, rules: Rules) -> tuple[float, float]:
+        """The hits of first polls, and those at odds of one; the old count less."""
+        hits = expected = 0.0
         for number, cohort in self.cohorts.items():
             if not cohort.first_polls or not cohort.is_whole:
                 continue
             weight = _weight(number, now, rules)
             hits += weight * cohort.first_hits
             expected += weight * cohort.hits_at_even_odds
-        return hits / expected
+        return hits, expected
 
     def _count_cohorts(self, now: float, odds: float, rules: Rules) -> tuple[list[float], list[float]]:
         """By bin: the orders that entered it open, and those that settled in it, of the cohorts that have left it."""
@@ -205,6 +214,10 @@ class Learned:
                 settled[bin_] += weight * ended
                 open_ -= ended
         return entered, settled
+
+
+def _share(odds: float) -> float:
+    return odds / (1 + odds)
 
 
 def _weight(cohort: int, now: float, rules: Rules) -> float:

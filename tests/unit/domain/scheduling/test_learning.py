@@ -55,6 +55,19 @@ def test_before_anything_is_observed_the_curve_is_the_prior() -> None:
     assert curve.lost_share == pytest.approx(PRIOR_LOST_SHARE, rel=0.1)
 
 
+def test_the_share_of_lost_callbacks_is_not_known_before_a_poll_has_shown_something_of_it() -> None:
+    learned, cohort = Learned(AGES), cohort_of(START, RULES)
+    observations = observations_of(cohort, 10, {})
+    observations.polls[Poll(cohort, NEVER, bin_of(700.0), is_hit=False)] += 5
+    learned.fold(observations, START + 700.0, RULES)
+    assert learned.lost_share(START + 700.0, RULES) is None
+    observations = Observations()
+    observations.polls[Poll(cohort, NEVER, bin_of(700.0), is_hit=True)] += 1
+    learned.fold(observations, START + 700.0, RULES)
+    shares = learned.lost_share(START + 700.0, RULES), learned.curve(START + 700.0, RULES).lost_share
+    assert shares[0] == shares[1] == pytest.approx(2 / 22, abs=0.01)
+
+
 def test_callbacks_show_when_orders_settle() -> None:
     learned = Learned(AGES)
     end = day_of({40.0: 50, 4_000.0: 40}, learned)
