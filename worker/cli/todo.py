@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("ref", "id", "account", "since", "until", "note")
 _CSV_COLUMNS = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")
 
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many to show of each reason at most, the newest.")]
+Limit = Annotated[
+    int, typer.Option(min=1, max=10_000, help="How many to show of each reason at most: those with the latest `since`.")
+]
 
 
 def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:

@@ -37,7 +37,7 @@ class TodoGroup:
     is_more: bool
     """Whether there are more than were counted."""
     items: list[Row]
-    """The newest of them: `account`, `ref`, `id`, `since`, `until`, `note`."""
+    """Those that were changed last: `account`, `ref`, `id`, `since`, `until`, `note`."""
 
     @property
     def what_to_do(self) -> str:

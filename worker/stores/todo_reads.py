@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, literal_column, select
 
 from worker.domain.records.orders import Attention, OrderState
 from worker.stores.recharge_orders import ORDERS, PENDING
@@ -21,12 +21,13 @@ _MOST_ACCOUNTS = 1_000
 def orders_with_attention(
     connection: Connection, reason: Attention, most: int, most_counted: int
 ) -> tuple[int, list[Row]]:
-    """How many orders show a reason, as far as they are counted, and those of them that came in last."""
+    """How many orders show a reason, as far as they are counted, and those of them that were changed last."""
     shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
     by_index = (ORDERS.c.attention.desc(), ORDERS.c.id.desc())
-    listed = select(*_SHOWN).where(shown).order_by(*by_index).limit(most)
     counted = select(ORDERS.c.id).where(shown).order_by(*by_index).limit(most_counted).subquery()
-    return _count(connection, counted), _rows(connection, listed)
+    # No index has the times: what was counted is sorted, and no more.
+    known = select(*_SHOWN).where(shown).order_by(*by_index).limit(most_counted).subquery()
+    return _count(connection, counted), _rows(connection, select(known).order_by(*_last_changed(known)).limit(most))
 
 
 def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
@@ -34,7 +35,7 @@ def unresolved_without_attention(connection: Connection, most: int, most_read: i
     by_index = (ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at)
     unresolved = select(*_SHOWN).where(_UNRESOLVED).order_by(*by_index).limit(most_read).subquery()
     without: ColumnElement[bool] = unresolved.c.attention.is_(None)
-    listed = select(unresolved).where(without).order_by(unresolved.c.id.desc()).limit(most)
+    listed = select(unresolved).where(without).order_by(*_last_changed(unresolved)).limit(most)
     return _count(connection, select(unresolved.c.id).where(without).subquery()), _rows(connection, listed)
 
 
@@ -50,6 +51,10 @@ def accounts_with_pending(connection: Connection) -> list[str]:
             break
         found.append(account)
     return found
+
+
+def _last_changed(orders: Subquery) -> tuple[UnaryExpression[Any], ...]:
+    return (orders.c.updated_at.desc(), orders.c.id.desc())
 
 
 def _count(connection: Connection, rows: Any) -> int:

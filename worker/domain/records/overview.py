@@ -57,7 +57,7 @@ class AccountOverview:
     queries: Sequence[PastQuery] = ()
     """The last ones, the newest first."""
     lost_share: float | None = None
-    """Of the settled orders, the share whose callback never comes, as learned; None where nothing is known of it yet."""
+    """Of the settled orders, the share whose callback never comes, as learned; None before anything is known."""
 
     @property
     def pending(self) -> int:
