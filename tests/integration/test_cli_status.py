@@ -238,8 +238,13 @@ def test_a_pause_is_shown_with_why_until_when_and_by_whom(cli: CommandLine, benc
         "UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_until = '2999-01-31 10:00:00',"
         " paused_by = 'ann', pause_reason = 'ticket 77'"
     )
+    bench.add("2")
     shown = cli.run("status").stdout
     assert "paused by ann since 2016-01-31 18:00:00+08, until 2999-01-31 18:00:00+08: ticket 77" in shown
+    budget, orders = (shown.partition(f"{title}\n")[2].splitlines()[2].split() for title in ("Budget", "Orders"))
+    # Where the next query and the time to drain would stand.
+    assert budget == ["default", "(paused)", "0", "paused"]
+    assert (orders[0], orders[-1]) == ("default", "paused")
     bench.run("UPDATE account_states SET paused_until = '2016-01-31 11:00:00'")
     assert account_of(cli)["paused_at"] is None
 
@@ -331,6 +336,7 @@ def test_an_order_says_that_its_account_waits(cli: CommandLine, bench: Workbench
     bench.run("UPDATE account_states SET backoff_until = NULL, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
     shown = cli.run("order", "1").stdout
     assert "the account is paused by ann since 2016-01-31 18:00:00+08, until an operator ends it" in shown
+    assert "`reconciler resume default` ends it" in shown
 
 
 def test_an_order_of_a_query_that_is_under_way_waits_for_its_answer(cli: CommandLine, bench: Workbench) -> None:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from worker.adapters.error_text import one_line
 from worker.cli.output import counted, duration_text, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.next_step import Step, Wait
@@ -68,7 +69,7 @@ def in_words(step: Step, outlook: "Outlook", rules: "Rules") -> str:
     state = outlook.state
     if step.wait is Wait.PAUSED and state.paused_at is not None:
         words = pause_in_words(state.paused_at, state.paused_until, state.paused_by, state.pause_reason)
-        return f"the account is {words}"
+        return f"the account is {words} (`reconciler resume {one_line(state.account)}` ends it)"
     return _WORDS[step.wait].format(
         until="" if step.until is None else _at(step.until, outlook.now),
         budget=f"{_queries(rules.slots)} in {rules.spacing_seconds:g} s",

@@ -1,7 +1,7 @@
 """What `reconciler status` shows: as JSON, and as tables for people."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -130,9 +130,10 @@ def show(out: Console, response: Row) -> None:
         out.print(_WELL)
     out.print()
     accounts = response["accounts"]
+    paused = {one["account"] for one in accounts if one["paused_at"] is not None}
     _table(out, "Workers", _WORKERS, [_worker_row(row) for row in response["workers"]], ids=("host",))
     if response["slots"]:
-        _table(out, "Budget", _SLOTS, [_slot_row(slot) for slot in response["slots"]], ids=("accounts",))
+        _table(out, "Budget", _SLOTS, [_slot_row(slot, paused) for slot in response["slots"]], ids=("accounts",))
     else:
         out.print(NO_SLOTS, soft_wrap=True)
         out.print()
@@ -166,19 +167,26 @@ def _worker_row(row: Row) -> Row:
     }
 
 
-def _slot_row(slot: Row) -> Row:
-    names = ", ".join(slot["accounts"]) or f"not configured: {slot['account_sid']}"
-    return {**slot, "accounts": names, "next_query": when(slot["due_in_seconds"])}
+def _slot_row(slot: Row, paused: Collection[str]) -> Row:
+    names = slot["accounts"]
+    listed = ", ".join(f"{name} (paused)" if name in paused else name for name in names)
+    is_used = not names or any(name not in paused for name in names)
+    return {
+        **slot,
+        "accounts": listed or f"not configured: {slot['account_sid']}",
+        "next_query": when(slot["due_in_seconds"]) if is_used else "paused",
+    }
 
 
 def _orders_row(account: Row, now: datetime) -> Row:
     oldest = account["oldest_due_at"]
+    drained_in = "paused" if account["paused_at"] is not None else duration_text(account["minutes_to_drain"] * 60)
     numbers = {name: f"{account[name]:,}" for name in ("pending", "due", "never_polled", "in_flight")}
     return {
         **account,
         **numbers,
         "oldest_due": None if oldest is None else f"for {duration_text((now - oldest).total_seconds())}",
-        "drained_in": duration_text(account["minutes_to_drain"] * 60) if account["due"] else None,
+        "drained_in": drained_in if account["due"] else None,
     }
 
 
