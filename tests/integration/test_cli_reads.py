@@ -24,6 +24,8 @@ def test_orders_are_shown_newest_first_with_exact_amounts_and_times(cli: Command
     newest, oldest = cli.json("orders")
     assert (newest["request_id"], newest["state"], newest["expected_amount"]) == ("2", "failed", "100.00")
     assert (oldest["ori_amount"], oldest["expected_amount"], oldest["attention"]) == ("2.94", "2.50", "amount_mismatch")
+    events = cli.json("order", "1")["events"]
+    assert "charged 2.94, expected 2.50" in next(one["detail"] for one in events if one["kind"] == "settled")
     for name in ("submitted_at", "queried_at", "settled_at", "created_at"):
         assert datetime.fromisoformat(oldest[name]).utcoffset() is not None
     assert "lease_token" not in oldest

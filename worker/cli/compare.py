@@ -13,9 +13,10 @@ import typer
 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, amount_text, console, counted, print_json, print_table
+from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.periods import From, To, period_of
 from worker.cli.statement_file import read_cells
+from worker.domain.field_rules import amount_text
 from worker.domain.records.finance_rows import StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
 from worker.domain.statements import (

@@ -7,9 +7,9 @@ import typer
 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, InUtc, amount_text, console, print_json, print_table, time_text
+from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
 from worker.cli.times import TIME_RULE, read_time
-from worker.domain.field_rules import MOBILE_RULE, id_fault, normalise_mobile
+from worker.domain.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.domain.records.orders import Attention, OrderState
 
 if TYPE_CHECKING:

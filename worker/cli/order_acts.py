@@ -12,10 +12,10 @@ import typer
 from worker.adapters.error_text import one_line
 from worker.cli.acting import By, DryRun, OptionalReason, Reason, Yes, acting_session, confirm, operator
 from worker.cli.order_references import REF_HELP, Account, References, find_orders
-from worker.cli.output import AsJson, amount_text, counted, print_json, time_text
+from worker.cli.output import AsJson, counted, print_json, time_text
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain import operator_acts as acts
-from worker.domain.field_rules import AMOUNT_RULE, read_amount
+from worker.domain.field_rules import AMOUNT_RULE, amount_text, read_amount
 from worker.domain.records.acts import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.adapters.log_redaction import CONTROLS, escape_controls
+from worker.domain.field_rules import amount_text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]
@@ -62,12 +63,6 @@ def print_json(value: object) -> None:
     text = json.dumps(value, ensure_ascii=not is_unicode, indent=2, default=_to_json)
     # Line ends can only be json's own here. Other control characters are in strings, where this escape means the same.
     typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
-
-
-def amount_text(amount: Decimal) -> str:
-    """An amount in yuan with at least two decimals, whatever the database made of it."""
-    whole, _, fraction = format(amount, "f").partition(".")
-    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def duration_text(seconds: float) -> str:

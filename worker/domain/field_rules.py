@@ -106,6 +106,12 @@ def read_amount(text: str | None) -> Decimal | None:
     return amount if amount == amount.quantize(_SMALLEST) else None
 
 
+def amount_text(amount: Decimal) -> str:
+    """An amount in yuan with at least two decimals, whatever the database made of it."""
+    whole, _, fraction = format(amount, "f").partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
 def json_type(value: object) -> str:
     """The name that JSON gives to a value's type, for messages."""
     names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}

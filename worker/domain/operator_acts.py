@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from worker.domain.field_rules import amount_text
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
@@ -51,7 +52,7 @@ def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None
         state, settled_by=Source.OPERATOR, settled_at=act.now, ori_amount=amount, attention=None
     )
     words = None if order.attention is None else f"was {order.attention.value}"
-    said = None if amount is None else _plain(amount)
+    said = None if amount is None else amount_text(amount)
     return _change(order, after, EventKind.SETTLED, act, words, ori_amount=said)
 
 
@@ -128,14 +129,9 @@ def _refusal(order: Order, why: str) -> str:
     return f"order {order.key}: {why}"
 
 
-def _plain(amount: Decimal) -> str:
-    # Databases differ in how many zeros they add.
-    return format(amount.normalize(), "f")
-
-
 def _result_of(order: Order) -> str:
     """What a reopened order loses, in words: its history names it, whatever becomes of the archive."""
-    amount = None if order.ori_amount is None else f"charged {_plain(order.ori_amount)}"
+    amount = None if order.ori_amount is None else f"charged {amount_text(order.ori_amount)}"
     by = None if order.settled_by is None else f"by {order.settled_by.value}"
     attention = None if order.attention is None else order.attention.value
     return "was " + ", ".join(part for part in (order.state.value, by, amount, attention) if part)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
-from worker.domain.field_rules import masked_mobile_may_be, read_amount, shows_mobile
+from worker.domain.field_rules import amount_text, masked_mobile_may_be, read_amount, shows_mobile
 from worker.domain.records.orders import Attention, Order
 from worker.domain.records.reports import IdKind, Report, TrafficStatus
 
@@ -116,7 +116,7 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
             return Verdict(effect=Effect.DUE_NOW, report=report, reason="a success without an amount: poll for it")
         return _nothing(report, Attention.CONFLICTING_ANSWER, f"1 without a readable oriAmount ({report.ori_amount!r})")
     if order.expected_amount is not None and order.expected_amount != amount:
-        reason = f"charged {amount}, expected {order.expected_amount}"
+        reason = f"charged {amount_text(amount)}, expected {amount_text(order.expected_amount)}"
         return Verdict(
             effect=Effect.SUCCEEDED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
         )
@@ -132,7 +132,8 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None) -> Verdict:
     if _denies_order(report.remark or "", shows_number=shows_number):
         return _denial(report, polled_by, "-1 that says there is no such order")
     if amount != 0 and report.ori_amount is not None:
-        reason = f"charged {report.ori_amount} for a failed order"
+        charged = report.ori_amount if amount is None else amount_text(amount)
+        reason = f"charged {charged} for a failed order"
         return Verdict(
             effect=Effect.FAILED, report=report, amount=amount, attention=Attention.AMOUNT_MISMATCH, reason=reason
         )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.adapters.error_text import first_line, one_line
-from worker.cli.output import amount_text, print_json, show_times_in, time_text
+from worker.cli.output import print_json, show_times_in, time_text
 
 CHINA = timezone(timedelta(hours=8))
 NOON = datetime(2016, 1, 31, 12, 0, 30, tzinfo=CHINA)
@@ -45,13 +45,6 @@ def test_chinese_stays_readable_in_json(capsys: pytest.CaptureFixture[str]) -> N
 def test_what_has_no_form_in_json_is_a_fault_of_ours() -> None:
     with pytest.raises(TypeError, match="set has no form"):
         print_json({1})
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"), [("2.9400", "2.94"), ("100", "100.00"), ("0.1234", "0.1234"), ("1E+2", "100.00"), ("0", "0.00")]
-)
-def test_an_amount_is_written_the_same_whatever_database_it_came_from(amount: str, text: str) -> None:
-    assert amount_text(Decimal(amount)) == text
 
 
 def test_a_message_is_one_line_without_secrets_whatever_it_quotes() -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.field_rules import (
+    amount_text,
     id_fault,
     json_type,
     masked_mobile_may_be,
@@ -211,3 +212,10 @@ def test_no_text_is_an_error(text: str) -> None:
 @given(st.decimals(0, 9_999_999_999, places=4))
 def test_amounts_are_exact(amount: Decimal) -> None:
     assert read_amount(format(amount, "f")) == amount
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("2.9400", "2.94"), ("100", "100.00"), ("0.1234", "0.1234"), ("1E+2", "100.00"), ("0", "0.00")]
+)
+def test_an_amount_is_written_the_same_whatever_database_it_came_from(amount: str, text: str) -> None:
+    assert amount_text(Decimal(amount)) == text

@@ -100,8 +100,15 @@ def test_1_is_succeeded(expected: Decimal | None) -> None:
 
 
 def test_1_with_another_amount_than_expected_is_succeeded_with_an_amount_mismatch_beside_it() -> None:
-    verdict = verdict_of(make_report(), order=make_order(expected_amount=Decimal("3")))
+    verdict = verdict_of(make_report(), order=make_order(expected_amount=Decimal("3.1000")))
     assert (verdict.effect, verdict.attention) == (Effect.SUCCEEDED, Attention.AMOUNT_MISMATCH)
+    assert verdict.reason == "charged 2.94, expected 3.10"
+
+
+@pytest.mark.parametrize(("said", "shown"), [("0.5000", "0.50"), ("free", "free")])
+def test_what_a_failed_order_was_charged_is_written_as_money_where_it_can_be_read(said: str, shown: str) -> None:
+    verdict = verdict_of(make_report(traffic_sts="-1", ori_amount=said))
+    assert verdict.reason == f"charged {shown} for a failed order"
 
 
 def test_minus_1_with_neither_mobile_nor_amount_is_unknown_to_the_platform() -> None:
