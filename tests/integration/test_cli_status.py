@@ -145,6 +145,8 @@ def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: Command
     bench.add("1")
     bench.write_back.failed(bench.take(), Unreachable("no route"))
     assert checked(cli, 1).startswith("WARNING: default: backs off for ")
+    for command in (("status",), ("queries",), ("order", "1")):
+        assert "no route" in cli.run(*command).stdout
     bench.run("UPDATE account_states SET backoff_until = NULL, failures_in_row = 12")
     assert checked(cli, 1) == "WARNING: default: the last 12 queries failed"
     bench.run("UPDATE account_states SET failures_in_row = 0, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")

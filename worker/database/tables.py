@@ -190,6 +190,7 @@ class PlatformQuery(Base):
     http_status: Mapped[int | None] = mapped_column(Integer)
     status_code: Mapped[str | None] = mapped_column(LongText)
     status_msg: Mapped[str | None] = mapped_column(LongText)
+    """The platform's words; where there are none, why the query failed, in ours."""
     settled_count: Mapped[int | None] = mapped_column(Integer)
     pending_count: Mapped[int | None] = mapped_column(Integer)
     absent_count: Mapped[int | None] = mapped_column(Integer)

@@ -10,7 +10,7 @@ from worker.database.tables import PlatformQuery, table_of
 from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
-from worker.domain.records.query_errors import QueryError
+from worker.domain.records.query_errors import HttpError, QueryError
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import SlotKey
 
@@ -98,7 +98,8 @@ def end_with_error(connection: Connection, query: Query, error: QueryError, now:
             "answered_at": None if error.http_status is None else now,
             "http_status": error.http_status,
             "status_code": error.status_code,
-            "status_msg": error.status_msg,
+            # Where the platform gave no words, ours say why; of an HTTP status there is nothing to add.
+            "status_msg": error.status_msg if error.status_msg or isinstance(error, HttpError) else str(error),
             "answer_excerpt": error.excerpt,
         },
     )
