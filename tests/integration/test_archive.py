@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from alembic.util import CommandError
@@ -216,9 +217,15 @@ def test_ids_are_never_used_again(bench: Workbench, cli: CommandLine) -> None:
 def test_a_limit_bounds_a_run_and_the_next_one_continues(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, *map(str, range(450)))
     add_newest(bench)
+    assert archive(cli, "--limit", "250", "--dry-run") == 250
+    assert archive(cli, "--dry-run") == 450
+    assert "450 orders settled before " in (said := cli.run("archive", "--settled-before", "90d", "--dry-run").stdout)
+    assert " would be moved to the archive in " in said
+    assert archived_names(bench) == []
     assert archive(cli, "--limit", "250") == 250
     shown = cli.run("archive", "--settled-before", "90d").stdout
     assert shown.startswith("200 orders settled before ")
+    assert " moved to the archive in " in shown
     assert archive(cli) == 0
     assert cli.json("archive", "--restore", "--limit", "201")["restored"] == 201
     assert "249 orders restored" in cli.run("archive", "--restore").stdout
@@ -228,10 +235,13 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
     add_settled(bench, "1")
     add_settled(bench, "2", days_ago=200)
     add_newest(bench)
-    local = (datetime.now(UTC) - timedelta(days=150)).astimezone().isoformat()
-    printed = cli.json("archive", "--settled-before", local)
-    assert printed["archived"] == 1
-    assert datetime.fromisoformat(printed["settled_before"]) == datetime.fromisoformat(local)
+    then = datetime.now(UTC) - timedelta(days=150)
+    # Without an offset it is in the time zone of people.
+    local = then.astimezone(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None).isoformat()
+    printed = cli.json("archive", "--settled-before", local, "--dry-run")
+    assert (printed["archived"], printed["dry_run"]) == (1, True)
+    assert datetime.fromisoformat(printed["settled_before"]) == then
+    assert cli.json("archive", "--settled-before", f"{then:%Y-%m-%d}")["archived"] == 1
     assert archived_names(bench) == ["r-2"]
 
 
@@ -241,12 +251,12 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
     [
         ((), "give either --settled-before or --restore"),
         (("--settled-before", "90d", "--restore"), "give either --settled-before or --restore"),
-        (("--settled-before", "90"), "'90' is not an age such as 90d"),
-        (("--settled-before", "2016-01-31"), "is not an age such as 90d"),
-        (("--settled-before", "2016-01-31T10:00:00"), "is not an age such as 90d"),
+        (("--restore", "--dry-run"), "--dry-run is for --settled-before"),
+        (("--settled-before", "90"), "'90' is no time; accepted: an age such as 90m"),
+        (("--settled-before", "2016-31-01"), "is no time; accepted: an age such as 90m"),
         (("--settled-before", "23h"), "23h is less than a day ago; accepted: 1d or older"),
         (("--settled-before", "2100-01-01T00:00:00Z"), "is less than a day ago"),
-        (("--settled-before", "999999w"), "before the calendar begins"),
+        (("--settled-before", "999999w"), "is no time; accepted"),
         (("--settled-before", "90d", "--limit", "0"), "--limit"),
     ],
 )

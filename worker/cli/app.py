@@ -160,8 +160,9 @@ _add(
 _add(unmatched, "reconciler unmatched", "reconciler unmatched --before 1d --account shop")
 _add(
     archive,
+    "reconciler archive --settled-before 90d --dry-run",
     "reconciler archive --settled-before 90d",
-    "reconciler archive --settled-before 2016-01-31T00:00:00+08:00 --limit 100000 --json",
+    "reconciler archive --settled-before 2016-01-31 --limit 100000 --json",
 )
 _add(purge, "reconciler purge --older-than 400d --dry-run", "reconciler purge --older-than 400d")
 _add(plan, "reconciler plan", "reconciler plan --account shop --limit 20", "reconciler plan --json")

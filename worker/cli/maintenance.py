@@ -1,10 +1,9 @@
 """`reconciler doctor` and `archive`: the set-up, and the size of the tables."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime, tzinfo
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from rich.text import Text
 
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
+from worker.cli.times import TIME_RULE, read_time
 
 if TYPE_CHECKING:
     from worker.doctor import Check
@@ -20,34 +20,18 @@ _CHECK_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red", "skipp
 _LABEL_WIDTH = 9
 _NARROWEST = 20
 
-_AGE = re.compile(r"([0-9]{1,6})([hdw])")
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-_RULE = "an age such as 90d (h, d or w), or ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00"
-
-
-def _read_before(value: str | None) -> str | None:
-    if value is not None and not _AGE.fullmatch(value):
-        try:
-            named = datetime.fromisoformat(value)
-        except ValueError:
-            named = None
-        if named is None or named.utcoffset() is None:
-            raise typer.BadParameter(f"{value!r} is not {_RULE}")
-    return value
-
-
 SettledBefore = Annotated[
     str | None,
     typer.Option(
-        metavar="WHEN",
-        help=f"Move final and cancelled orders that nothing has happened to since: {_RULE}. At least a day ago.",
-        callback=_read_before,
+        metavar="TIME",
+        help=f"Move final and cancelled orders that nothing has happened to since: {TIME_RULE}. At least a day ago.",
         show_default=False,
     ),
 ]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.", show_default=False)
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be moved, and move nothing.")]
 Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into recharge_orders again instead.")]
 
 
@@ -97,6 +81,7 @@ def doctor_summary(checks: Sequence["Check"]) -> str:
 def archive(
     settled_before: SettledBefore = None,
     limit: Limit = None,
+    dry_run: DryRun = False,
     restore: Restore = False,
     utc: InUtc = False,
     as_json: AsJson = False,
@@ -109,10 +94,12 @@ def archive(
     once, and be interrupted: the next run goes on.
     """
     from worker.cli.session import session
-    from worker.operations.archive import move_settled, restore_all
+    from worker.operations.archive import count_settled, move_settled, restore_all
 
     if (settled_before is None) != restore:
         raise typer.BadParameter("give either --settled-before or --restore")
+    if restore and dry_run:
+        raise typer.BadParameter("--dry-run is for --settled-before: --restore restores everything")
     started = time.monotonic()
     with session(utc=utc) as opened:
         before = None
@@ -120,14 +107,16 @@ def archive(
             moved = _count(restore_all(opened.database, limit), "restored")
         else:
             with opened.database.read() as connection:
-                before = _time(settled_before, opened.database.now(connection))
-            moved = _count(move_settled(opened.database, before, limit), "moved")
+                before = _time(settled_before, opened.database.now(connection), opened.settings.zone)
+            move = count_settled if dry_run else move_settled
+            moved = _count(move(opened.database, before, limit), "found" if dry_run else "moved")
     seconds = time.monotonic() - started
     if as_json:
         counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
-        print_json({**counts, "settled_before": before, "seconds": round(seconds, 3)})
+        print_json({**counts, "settled_before": before, "dry_run": dry_run, "seconds": round(seconds, 3)})
         return
-    what = "restored from" if before is None else f"settled before {time_text(before)} moved to"
+    moved_to = "would be moved to" if dry_run else "moved to"
+    what = "restored from" if before is None else f"settled before {time_text(before)} {moved_to}"
     typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 
@@ -154,16 +143,11 @@ def _print_checks(checks: "Sequence[Check]") -> None:
     out.print(doctor_summary(checks))
 
 
-def _time(value: str, now: datetime) -> datetime:
-    """The time that an option names, in UTC. `now` is the database's clock, by which orders are settled."""
+def _time(value: str, now: datetime, zone: tzinfo) -> datetime:
+    """The time that the option names. `now` is the database's clock, by which orders are settled."""
     from worker.operations.archive import LEAST_AGE
 
-    age = _AGE.fullmatch(value)
-    try:
-        named = now - timedelta(**{_UNITS[age[2]]: int(age[1])}) if age else datetime.fromisoformat(value)
-        before = named.astimezone(now.tzinfo)
-    except OverflowError:
-        raise typer.BadParameter(f"{value!r} is before the calendar begins; accepted: {_RULE}") from None
+    before = read_time("--settled-before", value, now, zone)
     if before > now - LEAST_AGE:
         raise typer.BadParameter(f"--settled-before {value} is less than a day ago; accepted: 1d or older")
     return before

@@ -41,6 +41,20 @@ def move_settled(database: Database, before: datetime, limit: int | None = None)
         left -= 0 if limit is None else moved
 
 
+def count_settled(database: Database, before: datetime, limit: int | None = None) -> Iterator[int]:
+    """Count what `move_settled` would move, a batch at a time; yields how many."""
+    last: Position | None = None
+    left = _AT_ONCE if limit is None else limit
+    while left > 0:
+        with database.read() as connection:
+            found = find_settled(connection, before, _MOVED_STATES, last, min(left, _AT_ONCE))
+        if not found:
+            return
+        yield len(found)
+        last = found[-1]
+        left -= 0 if limit is None else len(found)
+
+
 def restore_all(database: Database, limit: int | None = None) -> Iterator[int]:
     """Restore archived orders, a batch in each transaction; yields how many. Raises as `move_settled` does."""
     left = _AT_ONCE if limit is None else limit
