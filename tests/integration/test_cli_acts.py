@@ -438,6 +438,9 @@ def test_acts_are_listed_newest_first_with_the_names_of_the_orders(cli: CommandL
     assert "'=bob" in lines[1]
     assert "'-1+1" in lines[1]
     assert "give either --json or --csv" in cli.error("acts", "--csv", "--json", status=2)
+    # An act without detail or reason leaves no blank line where these stand below their row.
+    cli.run("resume", "default", "--by", "bob")
+    assert "\n\n" not in cli.run("acts", width=60).stdout.rstrip("\n")
 
 
 def test_each_act_is_logged_in_a_line(cli: CommandLine, bench: Workbench) -> None:

@@ -118,7 +118,7 @@ def print_table(
         for text in long_ids:
             _print(out, text)
         _print_row(out, row, widths)
-        for name in below:
+        for name in (name for name in below if row[name]):
             for line in wrapped(row[name].plain, out.width - len(_INDENT)):
                 _print(out, Text(f"{_INDENT}{line}"))
     out.print()
