@@ -48,6 +48,10 @@ def test_an_order_is_found_by_the_start_of_either_id(cli: CommandLine, bench: Wo
     assert set(names(cli.json("orders", "--prefix", "r-1"))) == {"r-1", "r-12", "r-2"}
     assert names(cli.json("orders", "--prefix", "R-")) == ["R-1"]
     assert names(cli.json("orders", "--prefix", "c-1")) == ["r-1"]
+    for width in (80, 200):
+        shown = cli.run("orders", "--prefix", "c-1", width=width).stdout
+        assert "c-1" in shown
+        assert "r-1" in shown
     assert names(cli.json("orders", "--prefix", "r-12")) == ["r-12"]
     assert names(cli.json("orders", "--prefix", "r_")) == ["r_1"]
     assert cli.json("orders", "--prefix", "r-13") == []

@@ -57,6 +57,10 @@ def test_a_summary_counts_by_account_state_and_attention(cli: CommandLine, bench
         ],
     }
     assert "3 orders." in cli.run("orders", "--summary").stdout
+    bench.add("old", age_seconds=90_000)
+    assert cli.json("orders", "--summary")["total"] == 4
+    for chosen in (("--since", "1d"), ("--attention", "amount_mismatch", "--state", "succeeded"), ("--prefix", "ol")):
+        assert cli.json("orders", "--summary", *chosen)["total"] == len(cli.json("orders", *chosen)) > 0
 
 
 def test_the_table_fits_the_terminal_and_keeps_whole_ids(cli: CommandLine, bench: Workbench) -> None:

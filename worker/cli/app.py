@@ -119,7 +119,7 @@ _add(
     "reconciler orders --attention any --json",
     "reconciler orders --mobile 18812340804",
     "reconciler orders --prefix 20160131 --since 2016-01-31 --csv",
-    "reconciler orders --summary",
+    "reconciler orders --summary --since 7d",
 )
 _add(todo, "reconciler todo", "reconciler todo --limit 1000 --csv > todo.csv")
 _add(order, "reconciler order 2016010000000219", "reconciler order A-1001 --account shop", "reconciler order id:42")

@@ -26,6 +26,7 @@ _COLUMNS = {
     100: ("id", "account", "order", "state", "attention", "amount", "submitted_at"),
     150: ("id", "account", "order", "mobile", "state", "attention", "amount", "submitted_at", "queried_at"),
 }
+_IDS = ("request_id", "custom_parm")
 _CSV_COLUMNS = (
     *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
     *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
@@ -74,7 +75,10 @@ After = Annotated[
     typer.Option(metavar="ID", min=1, help="Go on after this order: the row's id of the last one of the page before."),
 ]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many orders to show at most.")]
-Summary = Annotated[bool, typer.Option("--summary", help="Count the orders instead; reads the whole table.")]
+Summary = Annotated[
+    bool,
+    typer.Option("--summary", help="Count those that match instead, without archived ones. May read the whole table."),
+]
 
 
 def orders(
@@ -101,49 +105,50 @@ def orders(
     on from there.
     """
     from worker.cli.session import require_known, session
-    from worker.stores.command_line_reads import count_orders
-    from worker.stores.order_search import OrderSearch
+    from worker.stores.order_search import OrderSearch, count_orders
 
     require_one_format(as_json, as_csv)
-    if summary and (state or attention or mobile or prefix or since or until or after):
-        raise typer.BadParameter("--summary counts all; leave --state and --attention out, and all but --account")
+    if summary and after:
+        raise typer.BadParameter("--summary counts all that match; leave --after out")
     accounts = account or ()
     with session(utc=utc) as opened:
         require_known(opened, accounts)
-        if summary:
-            with opened.database.read() as connection:
-                counts = count_orders(connection, accounts=accounts)
-            _show_counts(counts, as_json, as_csv)
-            return
         reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
         wanted = OrderSearch(accounts=accounts, states=state or (), attention=reasons, mobile=mobile, prefix=prefix)
-        found = _find(opened, wanted, since, until, after, limit)
-        _show(found, limit, as_json, as_csv)
+        wanted = _within(opened, wanted, since, until)
+        if summary:
+            with opened.database.read() as connection:
+                _show_counts(count_orders(connection, wanted), as_json, as_csv)
+            return
+        found = _find(opened, wanted, after, limit)
+        _show(found, limit, as_json, as_csv, both_ids=prefix is not None)
 
 
-def _find(
-    opened: "Session", wanted: "OrderSearch", since: str | None, until: str | None, after: int | None, limit: int
-) -> "FoundOrders":
+def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: str | None) -> "OrderSearch":
     from dataclasses import replace
 
+    zone = opened.settings.zone
+    with opened.database.read() as connection:
+        now = opened.database.now(connection)
+    return replace(
+        wanted,
+        since=None if since is None else read_time("--since", since, now, zone),
+        until=None if until is None else read_time("--until", until, now, zone),
+    )
+
+
+def _find(opened: "Session", wanted: "OrderSearch", after: int | None, limit: int) -> "FoundOrders":
     from worker.stores.order_search import find_orders, key_of
 
-    zone = opened.settings.zone
     # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
     with opened.database.snapshot() as connection:
-        now = opened.database.now(connection)
-        wanted = replace(
-            wanted,
-            since=None if since is None else read_time("--since", since, now, zone),
-            until=None if until is None else read_time("--until", until, now, zone),
-        )
         key = None if after is None else key_of(connection, after)
         if after is not None and key is None:
             raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
         return find_orders(connection, wanted, after=key, most=limit)
 
 
-def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool) -> None:
+def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
     if as_json:
         print_json(found.rows)
     elif as_csv:
@@ -151,7 +156,11 @@ def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool) -> None
     elif found.rows:
         out = console()
         columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]
-        print_table(out, columns, [_table_row(order) for order in found.rows], ids=("order", "account"))
+        if both_ids:
+            # Either may be the one that begins so.
+            at = columns.index("order")
+            columns = (*columns[:at], *_IDS, *columns[at + 1 :])
+        print_table(out, columns, [_table_row(order) for order in found.rows], ids=("order", *_IDS, "account"))
         if len(found.rows) == limit and found.stopped_at is None:
             typer.echo(f"The next page: --after {found.rows[-1]['id']}")
     elif found.stopped_at is None:

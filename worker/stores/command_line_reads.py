@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select
 
 from worker.domain.records.orders import OrderState
 from worker.domain.records.reports import IdKind
@@ -26,15 +26,6 @@ def has_orders(connection: Connection, account: str) -> bool:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
     return bool(found.rows) or found.stopped_at is not None
-
-
-def count_orders(connection: Connection, *, accounts: Sequence[str] = ()) -> list[Row]:
-    """How many orders there are of each account, state and attention. Reads the whole table."""
-    columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
-    statement = select(*columns, func.count().label("orders")).group_by(*columns)
-    counts = _rows(connection, statement.where(ORDERS.c.account.in_(accounts)) if accounts else statement)
-    # Sorted here: the databases differ in where null comes.
-    return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
 
 
 def order_by_id(connection: Connection, order_id: int) -> Row | None:

@@ -83,6 +83,17 @@ def find_orders(
     return FoundOrders(rows=listed, stopped_at=None if len(reached) == most else end)
 
 
+def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
+    """How many orders match, by account, state and attention; without archived ones. Reads the whole table, or the part
+    of it that was submitted within the search's times."""
+    columns = (ORDERS.c.account, ORDERS.c.state, ORDERS.c.attention)
+    matching = (*_filters(wanted)(ORDERS.c), *_submitted(ORDERS.c, wanted))
+    statement = select(*columns, func.count().label("orders")).where(*matching).group_by(*columns)
+    counts = [dict(row) for row in connection.execute(statement).mappings()]
+    # Sorted here: the databases differ in where null comes.
+    return sorted(counts, key=lambda count: (count["account"], count["state"], count["attention"] or ""))
+
+
 def key_of(connection: Connection, order_id: int) -> Key | None:
     """Where an order stands in the list; None where there is no such order."""
     for table in (ORDERS, ARCHIVED):

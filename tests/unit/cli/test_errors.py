@@ -98,7 +98,7 @@ def test_a_command_that_ends_well_has_status_zero() -> None:
         (("enqueue", "--format", "xls", "-"), "Invalid value for '--format': 'xls' is not one of 'csv'"),
         (("orders", "--attention", "lost"), "'lost' is not one of: any, late_conflict"),
         (("orders", "--limit", "0"), "--limit"),
-        (("orders", "--summary", "--state", "pending"), "leave --state and --attention out"),
+        (("orders", "--summary", "--after", "1"), "leave --after out"),
         (("order",), "Missing argument 'REF'"),
         (("enqueue", "nowhere.csv"), "there is no file nowhere.csv"),
         (("enqueue", "-"), "give --format csv or --format jsonl"),
