@@ -75,6 +75,7 @@ def _set_up_logging(**_: object) -> None:
     outage = BrokerOutageFilter(_broker_errors)
     for name in broker_outage.LOGGERS:
         logging.getLogger(name).addFilter(outage)
+    logging.getLogger(broker_outage.STOPPING_LOGGER).addFilter(broker_outage.is_no_requeue)
     # Beat logs each tick that it sends, as information.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:

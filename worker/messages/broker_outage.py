@@ -1,4 +1,4 @@
-"""What Celery logs while the broker is away: one line a minute, with an action of its own.
+"""What Celery and kombu log of the broker: while it is away, one line a minute, with an action of its own.
 
 Celery's beat logs a traceback for each tick that it cannot send, and its worker a line for each attempt to connect
 again: thousands of lines in an outage of a minute, and none that an alert could use.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import structlog
+from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from worker.adapters.error_text import first_words
 
@@ -17,7 +18,19 @@ SECONDS_BETWEEN_LINES = 60.0
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
 """The loggers that report a broker that cannot be used; their records have the error as an argument."""
 
+STOPPING_LOGGER = "kombu.transport.virtual.base"
+"""The logger that reports messages which come in while the worker stops."""
+
 log = structlog.stdlib.get_logger(__name__)
+
+
+def is_no_requeue(record: logging.LogRecord) -> bool:
+    """Whether a record is about anything but a message that came in when the worker had stopped to consume.
+
+    kombu warns of an undeliverable message, and puts it back on its queue, where the next worker takes it: nothing is
+    lost, and nobody has to do anything.
+    """
+    return bool(record.msg != W_NO_CONSUMERS)
 
 
 class BrokerOutageFilter(logging.Filter):
