@@ -197,6 +197,21 @@ def test_a_database_file_that_is_missing_is_not_made(command: tuple[str, ...]) -
     assert not Path("away.db").exists()
 
 
+def test_in_a_folder_without_env_the_error_says_that_the_default_database_was_meant() -> None:
+    nowhere = CommandLine()
+    hint = f"the default database, as there is no .env in {Path.cwd()} and RECONCILER_DATABASE_URL is not set"
+    for _ in ("missing", "empty"):
+        message = nowhere.error("orders")
+        assert "run `reconciler migrate`" in message
+        assert message.count(hint) == 1
+        assert hint in nowhere.run("status", "--check", status=3).stdout
+        Path("reconciler.db").touch()
+    Path(".env").write_text("RECONCILER_BATCH_SIZE=10\n", "utf-8")
+    assert "default database" not in nowhere.error("orders")
+    Path(".env").unlink()
+    assert "default database" not in on("sqlite:///reconciler.db").error("orders")
+
+
 @pytest.mark.parametrize("kind", ["postgresql+psycopg", "mysql+pymysql"])
 @pytest.mark.parametrize("command", [("migrate",), ("orders",), ("enqueue", "orders.csv")])
 def test_a_database_that_is_away_is_reported_in_a_line_without_its_password(
