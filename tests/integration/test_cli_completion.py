@@ -3,11 +3,13 @@
 import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import PROGRAM, CommandLine, environment
+from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
+from worker.database.migration_steps import revisions
 
 ASK_BASH = """
 eval "$(reconciler completion bash)"
@@ -28,11 +30,11 @@ def path(tmp_path: Path) -> str:
     return f"{program.parent}:/usr/bin:/bin"
 
 
-def completed(path: str, *words: str) -> list[str]:
+def completed(path: str, *words: str, settings: Mapping[str, str] = ACCOUNT) -> list[str]:
     """What bash offers for the last of these words."""
     done = subprocess.run(
         ["bash", "--norc", "-c", ASK_BASH, "bash", *words],
-        env=environment({"PATH": path}),
+        env=environment({**settings, "PATH": path}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -49,6 +51,30 @@ def test_bash_completes_commands_options_and_their_values(path: str) -> None:
     assert completed(path, "reconciler", "orders", "--state", "un") == ["unresolved"]
     # Then the shell itself offers files.
     assert completed(path, "reconciler", "compare", "") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("pause", ""), ["default"]),
+        (("orders", "--account", "d"), ["default"]),
+        (("orders", "--attention", "un"), ["unknown_status", "unknown_to_platform"]),
+        (("orders", "--attention", "an"), ["any"]),
+        (("queries", "--outcome", "un"), ["unreachable", "unsent"]),
+        (("migrate", "--to", "000"), revisions()),
+        (("resolve", "R-1", "--state", "s"), ["succeeded"]),
+    ],
+)
+def test_bash_completes_names_that_only_the_settings_or_this_release_know(
+    path: str, words: tuple[str, ...], offered: list[str]
+) -> None:
+    assert completed(path, "reconciler", *words) == offered
+
+
+@pytest.mark.slow
+def test_where_the_settings_are_wrong_no_account_is_offered_and_nothing_is_printed(path: str) -> None:
+    assert completed(path, "reconciler", "pause", "", settings={"RECONCILER_BATCH_SIZE": "0"}) == []
 
 
 @pytest.mark.slow

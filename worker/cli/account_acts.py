@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.acting import By, DryRun, OptionalReason, Reason, acting_session, operator
+from worker.cli.completion import account_names
 from worker.cli.output import AsJson, InUtc, counted, print_json, time_text
 from worker.cli.times import AGE_RULE, read_duration
 
@@ -20,7 +21,9 @@ def _read_lasts(value: str | None) -> str | None:
     return value
 
 
-OneAccount = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.")]
+OneAccount = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="The account's name in the settings.", autocompletion=account_names)
+]
 Lasts = Annotated[
     str | None,
     typer.Option(

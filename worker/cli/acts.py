@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
 
@@ -15,7 +16,10 @@ _CSV_COLUMNS = ("id", *_COLUMNS)
 _UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ")
 
 Accounts = Annotated[
-    list[str] | None, typer.Option("--account", help="Only acts on this account or on all; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--account", help="Only acts on this account or on all; may be repeated.", autocompletion=account_names
+    ),
 ]
 Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many acts to show at most.")]
 

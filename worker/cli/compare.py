@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, counted, print_json, print_table
@@ -66,7 +67,10 @@ def _column(option: str, what: str) -> Any:
 
 Statement = Annotated[Path, typer.Argument(metavar="STATEMENT", help="CSV, UTF-8 or GB18030; - is standard input.")]
 By = Annotated[PeriodBy, typer.Option("--by", help="Which time of an order counts for the period.")]
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Whose the statement is; may be repeated.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="Whose the statement is; may be repeated.", autocompletion=account_names),
+]
 IdColumn = Annotated[str | None, _column("--id-column", "request id, where it is not called request_id or requestId")]
 StateColumn = Annotated[str | None, _column("--state-column", "state, where it is not called state or status")]
 AmountColumn = Annotated[str | None, _column("--amount-column", "amount, where it is not called amount or oriAmount")]

@@ -4,6 +4,7 @@ Typer's own --install-completion writes to a person's shell set-up, and its two 
 """
 
 import os
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -30,6 +31,32 @@ _reconciler_completion() {{
 compdef _reconciler_completion reconciler
 """,
 }
+
+
+def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """For `autocompletion`: those of these words that begin as the person has typed."""
+
+    def begun(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return begun
+
+
+def account_names(incomplete: str) -> list[str]:
+    """For `autocompletion`: the accounts in the settings; none where these cannot be read."""
+    from worker.settings import SettingsError, load_settings
+
+    try:
+        return one_of(load_settings().accounts)(incomplete)
+    except SettingsError:
+        return []
+
+
+def revision_names(incomplete: str) -> list[str]:
+    """For `autocompletion`: the revisions that this release knows."""
+    from worker.database.migration_steps import BASE, revisions
+
+    return one_of([BASE, *revisions()])(incomplete)
 
 
 class Shell(StrEnum):

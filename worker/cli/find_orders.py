@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.completion import account_names, one_of
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
@@ -59,9 +60,13 @@ AttentionFilter = Annotated[
         metavar="REASON",
         help=f"Only orders that a person should look at: {_ANY}, or one of {_REASONS}.",
         callback=_read_attention,
+        autocompletion=one_of([_ANY, *Attention]),
     ),
 ]
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only orders of this account; may be repeated.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="Only orders of this account; may be repeated.", autocompletion=account_names),
+]
 Mobile = Annotated[str | None, typer.Option(help="Only orders that recharge this phone number.", callback=_read_mobile)]
 Prefix = Annotated[
     str | None, typer.Option(help="Only orders whose request_id or custom_parm begins so.", callback=_read_prefix)

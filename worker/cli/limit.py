@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import longer_window_remedy
+from worker.cli.completion import account_names
 from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.domain.budget import boot_clock_decides, is_longer
 
@@ -33,7 +34,10 @@ Window = Annotated[
     ),
 ]
 OneAccount = Annotated[
-    str | None, typer.Option("--account", help="Only the account SID of this account.", show_default=False)
+    str | None,
+    typer.Option(
+        "--account", help="Only the account SID of this account.", autocompletion=account_names, show_default=False
+    ),
 ]
 
 

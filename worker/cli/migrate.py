@@ -5,12 +5,19 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.completion import revision_names
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, print_json
 
 To = Annotated[
     str | None,
-    typer.Option("--to", metavar="REV", help="Up or down to this revision instead, such as 0007.", show_default=False),
+    typer.Option(
+        "--to",
+        metavar="REV",
+        help="Up or down to this revision instead, such as 0007.",
+        autocompletion=revision_names,
+        show_default=False,
+    ),
 ]
 Sql = Annotated[bool, typer.Option("--sql", help="Print the statements of the way up instead of running them.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before a way down; needed without a terminal.")]

@@ -11,6 +11,7 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.acting import By, DryRun, OptionalReason, Reason, Yes, acting_session, confirm, operator
+from worker.cli.completion import account_names
 from worker.cli.order_references import REF_HELP, Account, References, find_orders
 from worker.cli.output import AsJson, counted, print_json, time_text
 from worker.cli.times import TIME_RULE, read_time
@@ -66,6 +67,7 @@ OfAccount = Annotated[
     typer.Option(
         "--account",
         help="The account that the orders belong to; by default `default`, with --unresolved every one.",
+        autocompletion=account_names,
         show_default=False,
     ),
 ]

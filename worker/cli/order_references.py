@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.adapters.error_text import one_line
+from worker.cli.completion import account_names
 from worker.domain.field_rules import id_fault, order_id_fault
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _ROW_ID = re.compile(r"id:([0-9]{1,18})")
 REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
 
 
-Account = Annotated[str, typer.Option(help="The account that the orders belong to.")]
+Account = Annotated[str, typer.Option(help="The account that the orders belong to.", autocompletion=account_names)]
 Reference = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
 References = Annotated[list[str], typer.Argument(metavar="REF...", help=REF_HELP)]
 

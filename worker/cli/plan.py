@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.completion import account_names
 from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.records.candidates import Pick, Reason
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="Only this account; may be repeated.", autocompletion=account_names),
+]
 Limit = Annotated[
     int | None, typer.Option(min=1, max=10_000, help="How many orders to show at most; all, if not given.")
 ]

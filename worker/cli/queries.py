@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.completion import account_names, one_of
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
@@ -35,13 +36,14 @@ def _read_outcomes(values: list[str] | None) -> list[str] | None:
     return values
 
 
-Account = Annotated[str | None, typer.Option(help="Only queries of this account.")]
+Account = Annotated[str | None, typer.Option(help="Only queries of this account.", autocompletion=account_names)]
 Outcomes = Annotated[
     list[str] | None,
     typer.Option(
         "--outcome",
         help=f"Only queries that ended so; may be repeated: {', '.join(OUTCOMES)}.",
         callback=_read_outcomes,
+        autocompletion=one_of(OUTCOMES),
     ),
 ]
 Since = Annotated[

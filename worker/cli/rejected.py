@@ -7,6 +7,7 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.acting import By, system_user
+from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
@@ -32,7 +33,10 @@ Source = Annotated[
 ]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was received then or later: {TIME_RULE}.")]
 Before = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only what was received before then: {TIME_RULE}.")]
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only of this account; may be repeated.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="Only of this account; may be repeated.", autocompletion=account_names),
+]
 After = Annotated[
     int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
 ]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, console, print_fields, print_json, print_table
 from worker.cli.periods import From, To, period_of
@@ -19,7 +20,10 @@ _AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mis
 _SHOWN = (*_COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
 
 By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.", show_default=False)]
-Accounts = Annotated[list[str] | None, typer.Option("--account", help="Only this account; may be repeated.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="Only this account; may be repeated.", autocompletion=account_names),
+]
 
 
 def report(
