@@ -156,6 +156,8 @@ READS: dict[str, Read] = {
     "orders of another account": orders(accounts=["shop"]),
     "orders by state": orders(states=[OrderState.PENDING]),
     "orders by a rare state": orders(states=[OrderState.CANCELLED]),
+    "pending orders of an account": orders(states=[OrderState.PENDING], accounts=["default"]),
+    "pending orders of another account": orders(states=[OrderState.PENDING], accounts=["shop", "other"]),
     "unresolved orders": orders(states=[OrderState.UNRESOLVED]),
     "unresolved orders of an account": orders(states=[OrderState.UNRESOLVED], accounts=["default"]),
     "orders by attention": orders(attention=[Attention.AMOUNT_MISMATCH]),

@@ -16,7 +16,7 @@ from worker.database.bulk_statements import one_of
 from worker.domain.records.orders import Attention, OrderState
 from worker.stores.archived_orders import ARCHIVED, read_archived
 from worker.stores.newest_first import SECONDS, Filters, Key, Page, Walk, further_than, read_page
-from worker.stores.recharge_orders import ORDERS
+from worker.stores.recharge_orders import ORDERS, PENDING
 
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
@@ -177,6 +177,9 @@ def _indexed(table: Table, wanted: OrderSearch) -> list[list[_Narrow]]:
     if table is ORDERS and wanted.attention:
         shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(wanted.attention))
         found.append([_Narrow(condition=shown, order=[ORDERS.c.attention, ORDERS.c.id])])
+    if table is ORDERS and wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
+        pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING)
+        found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
     if table is ORDERS and set(wanted.states) == {OrderState.UNRESOLVED}:
         # Written out, not a parameter: a plan that is made once for all parameters could not use the partial index.
         unresolved = ORDERS.c.state == literal_column(f"'{OrderState.UNRESOLVED.value}'")
