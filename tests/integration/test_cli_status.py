@@ -219,6 +219,11 @@ def test_an_account_that_no_running_worker_has_is_reported_once_orders_are_due(
     assert "not: no running worker has it" in cli.run("status").stdout
     assert waits(next_of(cli, "1", "--account", "removed"))[:2] == ["grace", "not_served"]
     assert "no running worker has this account" in cli.run("order", "1", "--account", "removed").stdout
+    assert [group["reason"] for group in cli.json("todo")["todo"]] == ["account_not_configured"]
+    bench.run("UPDATE worker_processes SET accounts = 'default,removed'")
+    assert waits(next_of(cli, "1", "--account", "removed"))[0] == "grace"
+    assert cli.json("todo")["todo"] == []
+    bench.run("UPDATE worker_processes SET accounts = 'default'")
     bench.run("UPDATE recharge_orders SET due_at = '2016-01-31 10:00:00'")
     words = "WARNING: removed: no running worker has this account, and orders are due: 1"
     assert checked(cli, 1) == words

@@ -27,12 +27,15 @@ def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: 
     Nothing to do is exit status 0 as well; `reconciler status --check` is for monitoring.
     """
     from worker.cli.session import session
+    from worker.domain.monitoring import tick_allowance
     from worker.operations.read_todo import read_todo
     from worker.runtime import rules_of
 
     require_one_format(as_json, as_csv)
     with session(utc=utc) as opened:
-        groups, now = read_todo(opened.database, rules_of(opened.settings), list(opened.settings.accounts), limit)
+        settings = opened.settings
+        allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
+        groups, now = read_todo(opened.database, rules_of(settings), list(settings.accounts), allowance, limit)
     if as_json:
         print_json({"now": now, "todo": [_to_response(group) for group in groups]})
     elif as_csv:

@@ -6,7 +6,7 @@ shorter than that patience and the rows' period together.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -90,6 +90,14 @@ def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: floa
 def is_served(workers: Iterable[WorkerRow], account: str, now: datetime, within_seconds: float) -> bool:
     """Whether a process that has the account in its settings has ticked within so many seconds."""
     return is_ticking((row for row in workers if account in row.accounts), now, within_seconds)
+
+
+def polled_accounts(
+    workers: Iterable[WorkerRow], configured: Collection[str], now: datetime, within_seconds: float
+) -> Collection[str]:
+    """The accounts of the processes that have ticked within so many seconds; where none has, those of our settings."""
+    ticking = [row for row in workers if is_ticking([row], now, within_seconds)]
+    return {account for row in ticking for account in row.accounts} if ticking else configured
 
 
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:

@@ -25,7 +25,7 @@ class TodoKind(StrEnum):
     REFUSES_CONFIGURATION = "configuration_refused"
     """The platform refuses the application of an account."""
     NOT_CONFIGURED = "account_not_configured"
-    """An account has pending orders and is not in the settings: nobody polls them."""
+    """An account has pending orders and no running worker has it: nobody polls them."""
     TOO_FREQUENT = "queried_too_often"
     """The platform refuses queries of an account because they come too often."""
     PAUSED = "account_paused"
@@ -79,8 +79,8 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
             " its allowlist, or it is not live. Correct it at the platform; no restart is needed."
         ),
         TodoKind.NOT_CONFIGURED: (
-            "Orders are pending, and the settings do not name the account: nobody polls them. Add the account to the"
-            " settings of the workers, or cancel its orders."
+            "Orders are pending, and no running worker has the account in its settings: nobody polls them. Add it to"
+            " the settings of the workers, or cancel its orders."
         ),
         TodoKind.TOO_FREQUENT: (
             "The platform said in the last hour that it is queried too often: it saw more queries of the account's SID"
@@ -124,22 +124,21 @@ class AccountTodo:
 def accounts_to_do(
     states: Sequence[AccountState],
     with_pending: Collection[str],
-    configured: Collection[str],
+    polled: Collection[str],
     queries: Mapping[str, Sequence[PastQuery]],
     now: datetime,
     rules: Rules,
 ) -> list[AccountTodo]:
     """The accounts that need a person, by the kind and the name.
 
-    `with_pending` have pending orders; `queries` are the last ones of each account, the newest first.
+    `with_pending` have pending orders, `polled` are those that workers have; `queries` are the last ones of each
+    account, the newest first.
     """
     found = [
-        AccountTodo(kind=TodoKind.NOT_CONFIGURED, account=account)
-        for account in with_pending
-        if account not in configured
+        AccountTodo(kind=TodoKind.NOT_CONFIGURED, account=account) for account in with_pending if account not in polled
     ]
     for state in states:
-        if state.account not in configured:
+        if state.account not in polled:
             continue
         if state.configuration_refused:
             found.append(AccountTodo(kind=TodoKind.REFUSES_CONFIGURATION, account=state.account))

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from worker.database.transactions import Connection, Database
+from worker.domain.monitoring import polled_accounts
 from worker.domain.records.orders import Attention
 from worker.domain.records.parameters import Rules
 from worker.domain.todo import REFUSED_WITHIN, TODO, UNMATCHED_FOR, TodoKind, accounts_to_do
@@ -20,6 +21,7 @@ from worker.stores.input_reads import (
 from worker.stores.overview_counts import past_queries
 from worker.stores.slots_and_accounts import read_states
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
+from worker.stores.worker_processes import read_workers
 
 MOST_COUNTED = 10_000
 
@@ -46,14 +48,15 @@ class TodoGroup:
 
 
 def read_todo(
-    database: Database, rules: Rules, configured: Collection[str], most: int
+    database: Database, rules: Rules, configured: Collection[str], tick_allowance_seconds: float, most: int
 ) -> tuple[list[TodoGroup], datetime]:
     """All that needs a person, so many items of each reason, and the database's time. Reasons without items are left
-    out."""
+    out. `configured` are the accounts of our settings: they stand for those of the workers where none runs."""
     with database.snapshot() as connection:
         now = database.now(connection)
+        polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
         groups = [
-            *_accounts(connection, rules, configured, now),
+            *_accounts(connection, rules, polled, now),
             *(_orders(connection, reason, most) for reason in Attention),
             _unresolved(connection, most),
             _rejected(connection, now, most),
@@ -62,10 +65,10 @@ def read_todo(
     return [group for group in groups if group.count], now
 
 
-def _accounts(connection: Connection, rules: Rules, configured: Collection[str], now: datetime) -> list[TodoGroup]:
-    queries = {account: past_queries(connection, account) for account in configured}
+def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
+    queries = {account: past_queries(connection, account) for account in polled}
     with_pending = accounts_with_pending(connection)
-    found = accounts_to_do(read_states(connection), with_pending, configured, queries, now, rules)
+    found = accounts_to_do(read_states(connection), with_pending, polled, queries, now, rules)
     groups = []
     for kind, listed in groupby(found, attrgetter("kind")):
         items = [

@@ -15,6 +15,7 @@ from worker.domain.monitoring import (
     drain_seconds,
     is_ticking,
     last_tick,
+    polled_accounts,
     queries_for,
     tick_allowance,
     tick_patience,
@@ -82,6 +83,13 @@ def test_a_tick_that_lies_ahead_is_the_mark_of_a_stepped_clock() -> None:
     assert last_tick([make_worker(-3)], NOW) == ago(-3)
     assert last_tick([make_worker(-3600), make_worker(7)], NOW) == ago(7)
     assert not is_ticking([make_worker(-3600)], NOW, 30)
+
+
+def test_what_running_workers_have_is_polled_and_what_ours_name_where_none_runs() -> None:
+    dead = make_worker(31, accounts=("gone",))
+    both = [make_worker(accounts=("a",)), make_worker(29, accounts=("b",)), dead]
+    assert polled_accounts(both, ["ours"], NOW, 30) == {"a", "b"}
+    assert polled_accounts([dead], ["ours"], NOW, 30) == ["ours"]
 
 
 def test_without_a_tick_in_time_the_finding_is_critical() -> None:
