@@ -1,4 +1,7 @@
-"""The checker: S1 to S5, and what billing is told, from plain SQL and the platform's record of arrivals. It shares no code with the product."""
+"""The checker: S1 to S5, and what is told of orders, from plain SQL and the platform's record of arrivals.
+
+It shares no code with the product.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -148,7 +151,7 @@ class Checker:
         self.events = now
 
     def _check_told(self) -> None:
-        """Of each order: one notification for each state or attention that it came to, and the last one as it stands."""
+        """Of each order: a notification for each state or attention that it came to, the last one as it stands."""
         told: dict[int, list[Row]] = {}
         for row in rows_of(self.engine, "SELECT order_id, type, version, body FROM notifications ORDER BY id"):
             told.setdefault(row["order_id"], []).append(row)

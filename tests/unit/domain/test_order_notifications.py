@@ -57,7 +57,9 @@ def test_another_attention_or_none_any_more_is_told_of(before: Attention | None,
 
 
 def test_what_is_no_result_is_not_told_of() -> None:
-    unseen = changed(lane=Lane.ALONE, absences=3, traffic_sts=TrafficStatus.PENDING, remark="处理中", custom_parm="C1")
+    unseen = changed(
+        lane=Lane.ALONE, absences=3, traffic_sts=TrafficStatus.RECHARGING, remark="处理中", custom_parm="C1"
+    )
     settles = changed(state=S)
     assert visible_changes([unseen, settles, changed()]) == [(settles, EventType.SUCCEEDED)]
 
@@ -80,7 +82,7 @@ def test_the_text_of_a_result() -> None:
         before,
         settled,
         state=S,
-        traffic_sts=TrafficStatus.SUCCEEDED,
+        traffic_sts=TrafficStatus.RECHARGED,
         remark="成功\n" + "😀" * 2_000,
         ori_amount=Decimal("1E+2"),
         settled_by=Source.CALLBACK,
