@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.tables import NotifyEndpointRow, table_of
 from worker.domain.records.notifications import Endpoint
@@ -41,3 +41,8 @@ def add_endpoint(connection: Connection, endpoint: Endpoint, now: datetime) -> N
     """Insert an endpoint's row. Raises IntegrityError where there is one."""
     values = {name: getattr(endpoint, name) for name in _FIELDS}
     connection.execute(insert(ENDPOINTS).values(**values, updated_at=now))
+
+
+def delete_endpoint(connection: Connection, account: str) -> None:
+    """Delete an endpoint's row."""
+    connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.account == account))
