@@ -24,6 +24,16 @@ class PendingCount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NotificationCounts:
+    """The notifications of an account that nobody has received."""
+
+    pending: int = 0
+    oldest_changed_at: datetime | None = None
+    """When the order changed that the oldest pending one tells of."""
+    gave_up: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountOverview:
     """One account. Counts by source or reason are by the stored word; a reason of `None` stands for none."""
 
