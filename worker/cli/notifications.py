@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +13,7 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
 
 if TYPE_CHECKING:
-    from worker.domain.records.notifications import Endpoint, Notification, NotificationState
-    from worker.domain.records.overview import NotificationCounts
+    from worker.domain.records.notifications import Notification, NotificationState
     from worker.operations.act_by_hand import Operator
 
 Row = Mapping[str, Any]
@@ -23,7 +23,6 @@ _CSV_COLUMNS = (
     *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
     *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
 )
-_ENDPOINT_COLUMNS = ("account", "to", "events", "now", "pending", "gave_up")
 
 Pending = Annotated[bool, typer.Option("--pending", help="Only those that nobody has received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
@@ -104,13 +103,14 @@ def _list(
     as_json: bool,
     as_csv: bool,
 ) -> None:
+    from worker.cli.endpoint_view import endpoint_rows
     from worker.cli.session import session
     from worker.stores.notification_reads import count_notifications, recent_notifications
     from worker.stores.notify_endpoints import read_endpoints
 
     with session(utc=utc) as opened, opened.database.snapshot() as connection:
-        counts = count_notifications(connection)
-        endpoints = [_endpoint(one, counts) for one in read_endpoints(connection).values()]
+        now, known = opened.database.now(connection), list(read_endpoints(connection).values())
+        endpoints = endpoint_rows(known, count_notifications(connection), now)
         found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=limit)
     rows = [notification_row(one) for one in found]
     if as_json:
@@ -118,7 +118,7 @@ def _list(
     elif as_csv:
         write_csv(_CSV_COLUMNS, rows)
     else:
-        _show(endpoints, rows, limit, is_complete=stopped_at is None)
+        _show(endpoints, rows, limit, now, is_complete=stopped_at is None)
     if stopped_at is not None:
         typer.echo(f"Searched the notifications since {stopped_at}; for older ones: --after {stopped_at}", err=True)
 
@@ -140,11 +140,12 @@ def table_row(row: Row) -> Row:
     return {**row, "order": order, "due_at": row["due_at"] if is_pending else None, "outcome": outcome or None}
 
 
-def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, *, is_complete: bool) -> None:
+def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: datetime, *, is_complete: bool) -> None:
+    from worker.cli.endpoint_view import show_endpoints
+
     out = console()
     if endpoints:
-        listed = [{**one, "now": one["in_words"]} for one in endpoints]
-        print_table(out, _ENDPOINT_COLUMNS, listed, title="Endpoints", ids=("account",), long_texts=("events", "now"))
+        show_endpoints(out, endpoints, now)
         out.print()
     else:
         typer.echo("Nobody is told of results: docs/notifications.md says how to set it.")
@@ -161,28 +162,6 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, *, is_compl
             typer.echo(f"The next page: --after {rows[-1]['id']}")
     elif is_complete:
         typer.echo("No such notifications.")
-
-
-def _endpoint(one: "Endpoint", counts: "Mapping[str, NotificationCounts]") -> Row:
-    from worker.domain.monitoring import endpoint_in_words
-    from worker.domain.records.overview import NotificationCounts
-
-    count = counts.get(one.account, NotificationCounts())
-    return {
-        "account": one.account,
-        "transport": one.transport,
-        "to": one.shown,
-        "events": one.events,
-        "in_words": endpoint_in_words(one),
-        "pending": count.pending,
-        "oldest_changed_at": count.oldest_changed_at,
-        "gave_up": count.gave_up,
-        "failing_since": one.failing_since,
-        "resting_until": one.rest_until,
-        "stopped_at": one.stopped_at,
-        "paused_at": one.paused_at,
-        "paused_by": one.paused_by,
-    }
 
 
 def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Lane
 from worker.domain.records.reports import IdKind
 from worker.domain.records.workers import WorkerRow
@@ -90,3 +91,6 @@ class Overview:
     now: datetime
     accounts: Sequence[AccountOverview] = ()
     workers: Sequence[WorkerRow] = ()
+    endpoints: Sequence[Endpoint] = ()
+    notifications: Mapping[str, NotificationCounts] = field(default_factory=dict)
+    """By account, what nobody has received."""
