@@ -108,7 +108,7 @@ def test_a_success_is_noted_with_what_the_receiver_said(bench: Workbench, proces
     for row in notifications(bench):
         assert (row.state, row.outcome, row.http_status, row.answer) == ("delivered", "accepted", 200, "thanks")
         assert row.delivered_at == row.tried_at is not None
-        assert row.lease_token is row.leased_until is None
+        assert (row.lease_token, row.leased_until) == (None, None)
         assert row.tries == 0
     assert process.due() == set()
     assert process.claim() == []
@@ -154,7 +154,7 @@ def test_a_failure_of_its_own_delays_an_event_and_makes_way_for_others(bench: Wo
     assert (row.state, row.tries, row.rank, row.outcome, row.http_status) == ("pending", 1, 1, "http_error", 500)
     assert row.tried_at is not None
     assert row.due_at == row.tried_at + timedelta(seconds=5)
-    assert row.lease_token is row.leased_until is None
+    assert (row.lease_token, row.leased_until) == (None, None)
     assert process.claim() == []
     process.database.step = timedelta(seconds=6)
     assert len(process.claim()) == 1
