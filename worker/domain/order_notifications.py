@@ -5,7 +5,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from worker.domain.records.notifications import Endpoint, EventType, NewNotification, Rank
+from worker.domain.records.notifications import (
+    Endpoint,
+    EventType,
+    NewNotification,
+    Rank,
+)
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order, OrderState, Source
 
@@ -37,9 +42,10 @@ def event_of(change: Change) -> EventType | None:
     return EventType.ATTENTION if change.after.attention is not change.before.attention else None
 
 
-def type_of_state(order: Order) -> EventType:
-    """The notification that tells of an order as it stands. A pending order has no result; what can be told of it is
-    that it is pending, as after it was reopened."""
+def event_of_order(order: Order) -> EventType | None:
+    """What can be told of an order as it stands; None: it is pending, and that is all."""
+    if order.state is OrderState.PENDING and order.reopened_at is None:
+        return None if order.attention is None else EventType.ATTENTION
     return _TYPES[order.state]
 
 
@@ -62,10 +68,11 @@ def notification_of_change(
     return _notification(change.after, event, source, version, event_id=event_id, now=now, rank=rank)
 
 
-def notification_of_order(order: Order, *, event_id: str, changed_at: datetime, rank: Rank) -> NewNotification:
+def notification_of_order(
+    order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank
+) -> NewNotification:
     """The notification that tells of an order as it stands, under the version that it has."""
     source = order.settled_by or Source.OPERATOR
-    event = type_of_state(order)
     return _notification(order, event, source, order.version, event_id=event_id, now=changed_at, rank=rank)
 
 

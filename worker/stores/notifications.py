@@ -35,6 +35,21 @@ def notifications_of(connection: Connection, order_ids: Collection[int]) -> list
     return [to_notification(row) for row in connection.execute(chosen.order_by(NOTIFICATIONS.c.id))]
 
 
+def lock_notifications_of(connection: Connection, order_ids: Collection[int]) -> list[Notification]:
+    """The same, locked in the order of their ids."""
+    chosen = select(*NOTIFICATION_COLUMNS).where(one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
+    rows = connection.execute(chosen.order_by(NOTIFICATIONS.c.id).with_for_update())
+    return [to_notification(row) for row in rows]
+
+
+def send_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
+    """Make notifications pending, whatever became of them, as if they had never been tried; after all results."""
+    if ids:
+        values = {"state": NotificationState.PENDING, "rank": int(Rank.BULK), "tries": 0, "due_at": now}
+        chosen = update(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+        connection.execute(chosen.values(**values, delivered_at=None))
+
+
 def next_delayed(connection: Connection, account: str, after: int, most: int) -> Sequence[int]:
     """The ids of an account's next pending notifications that have failed, behind an id, without a lock."""
     delayed = _pending_of(account).where(NOTIFICATIONS.c.tries > 0, NOTIFICATIONS.c.id > after)

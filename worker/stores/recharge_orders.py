@@ -24,7 +24,7 @@ from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, OrderEvent
 from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, version_at
 from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import ARCHIVED, restore
+from worker.stores.archived_orders import ARCHIVED, read_archived, restore
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
@@ -74,6 +74,15 @@ def read_order(connection: Connection, order_id: int) -> Order | None:
     """The order with this row id, without a lock; None where it is not in the table."""
     row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
     return None if row is None else to_order(row)
+
+
+def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+    """The orders with these row ids, archived ones too, without a lock. One that is moved meanwhile may be missing."""
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
+    found = [to_order(row) for row in connection.execute(chosen)]
+    rest = set(order_ids) - {order.id for order in found}
+    archived = read_archived(connection, one_of(connection, ARCHIVED.c.id, rest)) if rest else []
+    return found + [Order(**{name: record.order[name] for name in _FIELDS}) for record in archived]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:

@@ -11,13 +11,19 @@ import pytest
 from tests.unit.domain.builders import NOW, make_order
 from worker.domain.order_notifications import (
     event_of,
+    event_of_order,
     notification_of_change,
     notification_of_order,
     rank_of,
     visible_changes,
     wanted,
 )
-from worker.domain.records.notifications import Endpoint, EventType, Rank, TransportKind
+from worker.domain.records.notifications import (
+    Endpoint,
+    EventType,
+    Rank,
+    TransportKind,
+)
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, version_at
 from worker.domain.records.reports import TrafficStatus
@@ -123,8 +129,16 @@ def test_the_version_is_the_clock_s_or_one_more_than_the_last() -> None:
 
 def test_an_order_as_it_stands_is_told_of_under_its_own_version() -> None:
     order = make_order(state=F, settled_by=Source.QUERY, settled_at=NOW, version=9)
-    told = notification_of_order(order, event_id="m", changed_at=NOW, rank=Rank.BULK)
+    assert event_of_order(order) is EventType.FAILED
+    told = notification_of_order(order, EventType.FAILED, event_id="m", changed_at=NOW, rank=Rank.BULK)
     assert (told.type, told.version) == (EventType.FAILED, 9)
     assert json.loads(told.body)["data"]["source"] == "query"
-    pending = notification_of_order(make_order(), event_id="m", changed_at=NOW, rank=Rank.BULK)
-    assert (pending.type, json.loads(pending.body)["data"]["source"]) == (EventType.REOPENED, "operator")
+    cancelled = make_order(state=C)
+    by_hand = notification_of_order(cancelled, EventType.CANCELLED, event_id="m", changed_at=NOW, rank=Rank.BULK)
+    assert json.loads(by_hand.body)["data"]["source"] == "operator"
+
+
+def test_a_pending_order_has_something_to_tell_only_if_it_was_reopened_or_needs_a_person() -> None:
+    assert event_of_order(make_order()) is None
+    assert event_of_order(make_order(reopened_at=NOW)) is EventType.REOPENED
+    assert event_of_order(make_order(attention=Attention.TOO_OLD)) is EventType.ATTENTION
