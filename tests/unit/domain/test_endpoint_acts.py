@@ -63,5 +63,5 @@ def test_a_pause_names_who_and_a_resumption_ends_all_that_kept_events_back() -> 
 def test_what_people_see_of_an_endpoint_holds_no_secret() -> None:
     assert FRESH.shown == "https://one.example"
     assert Endpoint(**{name: getattr(FRESH, name) for name in Endpoint.__dataclass_fields__}) == FRESH
-    assert "hook" not in repr(GIVEN)
+    assert "/hook" not in repr(GIVEN)
     assert "whsec" not in repr(GIVEN)
