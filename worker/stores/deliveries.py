@@ -42,8 +42,9 @@ def lock_first(connection: Connection, account: str, rank: Rank, most: int, leas
 
 def lease_rows(connection: Connection, ids: Collection[int], token: str, until: datetime) -> None:
     """Mark locked notifications with a lease."""
-    chosen = one_of(connection, NOTIFICATIONS.c.id, ids)
-    connection.execute(update(NOTIFICATIONS).where(chosen).values(lease_token=token, leased_until=until))
+    if ids:
+        chosen = one_of(connection, NOTIFICATIONS.c.id, ids)
+        connection.execute(update(NOTIFICATIONS).where(chosen).values(lease_token=token, leased_until=until))
 
 
 def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
