@@ -33,9 +33,8 @@ THREADS = 16
 """Deliveries that one process makes at a time, to all endpoints together."""
 POLL_SECONDS = 0.5
 """How often an idle process reads what is due: a result is told of half a second after it is known, at most."""
-_LOOK_AT_ALL_SECONDS = 60.0
-"""How often it claims without having read that something is due, for notifications that a clock which was stepped back
-has put far ahead."""
+_FAR_READ_SECONDS = 60.0
+"""How often it looks for notifications that a clock which was stepped back has put far ahead."""
 _GATHER_SECONDS = 0.005
 """After a delivery has ended it waits for others: one transaction notes them all, and one claims as many."""
 _RETRY_SECONDS = 1.0
@@ -77,7 +76,7 @@ class Senders:
         self._under_way: Counter[str] = Counter()
         self._unnoted: dict[str, list[EndedTry]] = {}
         self._claims = {account: count() for account in targets}
-        self._next_read = self._next_look_at_all = 0.0
+        self._next_read = self._next_far_read = 0.0
         self._is_cut_short = False
         # What senders hand over: a claim, and how it ended; None where nothing was sent.
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
@@ -125,11 +124,10 @@ class Senders:
         if now < self._next_read:
             return
         self._next_read = now + self._poll
-        if now >= self._next_look_at_all:
-            self._next_look_at_all = now + _LOOK_AT_ALL_SECONDS
-            self._due = set(self._targets)
-        else:
-            self._due = read_due(self._database, self._targets)
+        however_far = now >= self._next_far_read
+        self._due = read_due(self._database, self._targets, however_far=however_far)
+        if however_far:
+            self._next_far_read = now + _FAR_READ_SECONDS
 
     def _note_and_claim(self, account: str, places: int) -> None:
         target = self._targets[account]

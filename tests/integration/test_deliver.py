@@ -291,6 +291,17 @@ def test_after_a_step_back_by_an_hour_leases_and_rests_have_run_out(
     assert len(process.claim()) == (3 if result is None else 1)
 
 
+def test_what_a_step_back_has_put_far_ahead_is_found_by_a_read_that_looks_so_far(
+    bench: Workbench, process: Process
+) -> None:
+    put_notifications(bench, 1)
+    process.database.step = -HOUR
+    assert process.due() == set()
+    assert read_due(process.database, ["default"], however_far=True) == {"default"}
+    assert len(process.claim()) == 1
+    assert read_due(process.database, ["default"], however_far=True) == set()
+
+
 def test_after_a_step_forward_by_an_hour_nothing_is_lost(bench: Workbench, process: Process) -> None:
     put_notifications(bench, 3)
     process.claim(1)

@@ -31,15 +31,20 @@ from worker.stores.deliveries import (
 from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
 
 
-def read_due(database: Database, accounts: Collection[str]) -> set[str]:
-    """Of these accounts those to whose endpoint something may be sent now, as far as one read without a lock tells."""
+def read_due(database: Database, accounts: Collection[str], *, however_far: bool = False) -> set[str]:
+    """Of these accounts those to whose endpoint something may be sent now, as far as one read without a lock tells.
+
+    `however_far`: those as well whose notifications seem to be due later. A clock that was stepped back may have put
+    them too far ahead, which a claim finds out.
+    """
     with database.read() as connection:
         endpoints = read_endpoints(connection, accounts)
         if not endpoints:
             return set()
         now = database.now(connection)
-        open_now = {name for name, one in endpoints.items() if permission(one, now) is not Permission.NOTHING}
-        return accounts_due(connection, open_now, now, lease_ends_between(now)) if open_now else set()
+        may_get = {name for name, one in endpoints.items() if permission(one, now) is not Permission.NOTHING}
+        due_by = None if however_far else now
+        return accounts_due(connection, may_get, due_by, lease_ends_between(now)) if may_get else set()
 
 
 @retry_contention

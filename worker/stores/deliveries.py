@@ -17,9 +17,14 @@ Leased = tuple[datetime, datetime]
 """A row is leased while its lease ends after the first of these times and not after the second."""
 
 
-def accounts_due(connection: Connection, accounts: Collection[str], now: datetime, leased: Leased) -> set[str]:
-    """Of these accounts those that have an endpoint, and a notification that is due and not leased."""
-    first_due = func.coalesce(*(_first_due(rank, now, leased) for rank in Rank))
+def accounts_due(
+    connection: Connection, accounts: Collection[str], due_by: datetime | None, leased: Leased
+) -> set[str]:
+    """Of these accounts those that have an endpoint, and a notification that is due by then and not leased.
+
+    None for those that have any pending one, whenever it is due.
+    """
+    first_due = func.coalesce(*(_first_due(rank, due_by, leased) for rank in Rank))
     statement = select(ENDPOINTS.c.account).where(one_of(connection, ENDPOINTS.c.account, accounts))
     return set(connection.scalars(statement.where(first_due.is_not(None))))
 
@@ -78,10 +83,12 @@ def save_tried(connection: Connection, rows: Sequence[TriedRow]) -> None:
         connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id).values(values))
 
 
-def _first_due(rank: Rank, now: datetime, leased: Leased) -> ColumnElement[int]:
+def _first_due(rank: Rank, due_by: datetime | None, leased: Leased) -> ColumnElement[int]:
+    due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), _is_free(leased))
+    if due_by is not None:
+        due = due.where(NOTIFICATIONS.c.due_at <= due_by)
     # LIMIT and not EXISTS: for that PostgreSQL might read every due row of all accounts.
-    due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), NOTIFICATIONS.c.due_at <= now)
-    return due.where(_is_free(leased)).limit(1).scalar_subquery()
+    return due.limit(1).scalar_subquery()
 
 
 def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:
