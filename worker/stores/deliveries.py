@@ -87,6 +87,9 @@ def _first_due(rank: Rank, due_by: datetime | None, leased: Leased) -> ColumnEle
     due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), _is_free(leased))
     if due_by is not None:
         due = due.where(NOTIFICATIONS.c.due_at <= due_by)
+    for dialect in ("mysql", "mariadb"):
+        # By another index it would read every pending row of an account to learn that none is of this rank.
+        due = due.with_hint(NOTIFICATIONS, "FORCE INDEX (ix_notifications_due)", dialect)
     # LIMIT and not EXISTS: for that PostgreSQL might read every due row of all accounts.
     return due.limit(1).scalar_subquery()
 
