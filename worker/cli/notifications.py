@@ -148,7 +148,7 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: dateti
         show_endpoints(out, endpoints, now)
         out.print()
     else:
-        typer.echo("Nobody is told of results: docs/notifications.md says how to set it.")
+        typer.echo("Nobody is notified of results: docs/notifications.md says how to set it.")
     if rows:
         print_table(
             out,
@@ -192,8 +192,8 @@ def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -
         print_json({"account": account, "act": act, **({"removed": removed} if act == "forget" else {})})
         return
     words = {
-        "pause": f"{account} is told of nothing until `reconciler notifications --resume {account}`.",
-        "resume": f"{account} is told of its orders again.",
+        "pause": f"{account} is sent nothing until `reconciler notifications --resume {account}`.",
+        "resume": f"{account} is notified of its orders again.",
         "forget": f"{account} has no endpoint any more; {counted(removed, 'pending notification')} removed.",
     }
     typer.echo(words[act])

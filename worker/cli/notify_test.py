@@ -23,7 +23,7 @@ OneAccount = Annotated[
 def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
     """Send one signed test event to the endpoint that the settings name for an account, and show what came back.
 
-    Its type is `test`, which a receiver ignores. No order is told of, and nothing is written into the database. Exit
+    Its type is `test`, which a receiver ignores. It is about no order, and nothing is written into the database. Exit
     status 1 where the receiver did not take it.
     """
     from worker.adapters.clock import HostClock

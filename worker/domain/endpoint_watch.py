@@ -1,4 +1,4 @@
-"""What a person, or a program that watches, is to be told of endpoints and of what nobody has received."""
+"""What a person, or a program that watches, has to know about endpoints, and about what nobody has received."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A worker enters its endpoints in `notify_endpoints`: from then on every change of their orders is told of."""
+"""A worker enters its endpoints in `notify_endpoints`: from then on their accounts are notified."""
 
 from collections.abc import Collection
 

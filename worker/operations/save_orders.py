@@ -1,8 +1,8 @@
 """Saving changes of orders: the one place where a change is written, with its notification in the same transaction.
 Nothing is sent here.
 
-Whom to tell stands in `notify_endpoints` and not in this process's settings: whoever settles an order, a command line
-without them too, tells of it.
+Who is notified stands in `notify_endpoints` and not in this process's settings: whoever settles an order, a command
+line without them too, notifies of it.
 """
 
 import secrets

@@ -48,7 +48,7 @@ class AccountsFile:
     accounts: Mapping[str, Credentials]
     """In the file's order; may be empty."""
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
-    """Where the notifications of these accounts go; those that are told of nothing are missing."""
+    """Where the notifications of these accounts go; those that are notified of nothing are missing."""
     warnings: tuple[str, ...] = ()
     """What a person should know; the file can be used."""
 

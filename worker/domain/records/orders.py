@@ -179,7 +179,7 @@ class Order:
     dismissed_at: datetime | None = None
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
     version: int = 0
-    """Grows with every change that is saved: who is told of two changes knows which is the later one."""
+    """Grows with every change that is saved: who is notified of two changes knows which is the later one."""
 
     def next_version(self, now: datetime) -> int:
         """Its version once a change of it is saved at this time, as the guarded UPDATE sets it."""
