@@ -29,7 +29,7 @@ from worker.stores.input_reads import (
     recent_unmatched,
 )
 from worker.stores.notification_reads import count_notifications, orders_given_up, recent_notifications
-from worker.stores.notifications import delivered_before, next_delayed, next_pending, notifications_of
+from worker.stores.notification_rows import delivered_before, next_delayed, next_pending, notifications_of
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.stores.query_reads import recent_queries

@@ -146,7 +146,6 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: dateti
     out = console()
     if endpoints:
         show_endpoints(out, endpoints, now)
-        out.print()
     else:
         typer.echo("Nobody is notified of results: docs/notifications.md says how to set it.")
     if rows:

@@ -9,7 +9,7 @@ from worker.domain.endpoint_acts import pause_endpoint, resume_endpoint
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import Endpoint
 from worker.operations.act_by_hand import Operator
-from worker.stores.notifications import delete_notifications, next_pending
+from worker.stores.notification_rows import delete_notifications, next_pending
 from worker.stores.notify_endpoints import delete_endpoint, lock_endpoint, save_endpoint
 from worker.stores.recorded_acts import add_acts
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, literal_column,
 from worker.database.bulk_statements import RowUpdate, one_of
 from worker.domain.records.delivery_tries import DueRow, EndedTry, TriedRow
 from worker.domain.records.notifications import NotificationState, Rank
-from worker.stores.notifications import NOTIFICATIONS
+from worker.stores.notification_rows import NOTIFICATIONS
 from worker.stores.notify_endpoints import ENDPOINTS
 from worker.stores.recharge_orders import PENDING
 

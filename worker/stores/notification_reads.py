@@ -11,7 +11,7 @@ from worker.domain.records.notifications import Notification, NotificationState
 from worker.domain.records.overview import NotificationCounts
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.newest_first import SECONDS, Key, Walk, read_page
-from worker.stores.notifications import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
 from worker.stores.recharge_orders import ORDERS, PENDING
 
 _ROWS_AT_ONCE = 500

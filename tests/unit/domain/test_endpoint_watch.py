@@ -28,6 +28,7 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
         (replace(SOUND, rest_until=NOW + timedelta(seconds=9)), "rests for 9 s more"),
         (replace(FAILING, rest_until=NOW + timedelta(seconds=9)), "rests for 9 s more, failing for 3 hours"),
         (replace(FAILING, rest_until=NOW), "is tried again, failing for 3 hours"),
+        (replace(SOUND, failing_since=NOW - timedelta(seconds=9)), "is tried again, failing for 9 s"),
         (replace(SOUND, failing_since=NOW - timedelta(minutes=9)), "is tried again, failing for 9 minutes"),
     ],
 )
