@@ -7,12 +7,15 @@ from functools import partial
 from types import MappingProxyType
 
 from worker.adapters.clock import Clock, HostClock
+from worker.adapters.notify.transports import make_transport
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import ANSWER_SECONDS, Database
 from worker.domain.monitoring import tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.delete_delivered import OldDeliveries
+from worker.operations.enter_endpoints import EndpointEntry, enter_endpoints
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
@@ -21,6 +24,7 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat
 from worker.reconcile import Reconciler
+from worker.senders import Senders, Target
 from worker.settings import Settings, load_settings
 from worker.ticks import Ticks
 
@@ -55,6 +59,19 @@ def slots_of(settings: Settings) -> list[SlotKey]:
     ]
 
 
+def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:
+    """Where the notifications of each account go that has an endpoint."""
+    return {
+        account: Target(
+            digest=endpoint.target.digest,
+            transport=make_transport(
+                endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets
+            ),
+        )
+        for account, endpoint in settings.endpoints.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     """The classes of a process's parts. Another entry point may replace each by a subclass (see `compose`)."""
@@ -80,6 +97,8 @@ class Runtime:
         self.intake = Intake(self.database, rules, app_ids_of(settings))
         self._learning = Learning(self.database, rules)
         self._overdue = OverdueOrders(self.database, rules)
+        self._endpoints = EndpointEntry(self.database, tuple(settings.endpoints.values()))
+        self._old_deliveries = OldDeliveries(self.database, settings.notify_keep_days)
         self._accounts = tuple(settings.accounts)
         self.reconciler = Reconciler(
             grants=parts.grants(self.database, clock, rules),
@@ -108,15 +127,19 @@ class Runtime:
             patience_seconds=tick_patience(settings.tick_seconds),
         )
         self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick, settings.accounts)
+        self._senders = Senders(database=self.database, clock=clock, targets=targets_of(settings, clock))
 
     def _each_tick(self) -> None:
+        self._endpoints.enter_once()
         self.intake.match_some_callbacks()
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
+        self._old_deliveries.delete_some()
 
     def close(self) -> None:
-        """Wait for the passes that are under way, then close every connection."""
+        """Wait for the passes and the deliveries that are under way, then close every connection."""
         self.ticks.close()
+        self._senders.close()
         self._heartbeat.close()
         self.database.close()
 
@@ -139,8 +162,8 @@ def current() -> Runtime:
     return _current[1]
 
 
-def raise_windows(settings: Settings) -> None:
-    """Raise the windows of this worker's SIDs that are shorter than its own, before it is ready for work.
+def prepare_database(settings: Settings) -> None:
+    """Before a worker is ready: raise the windows of its SIDs that are shorter than its own, and enter its endpoints.
 
     Call it in the first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
     """
@@ -151,6 +174,7 @@ def raise_windows(settings: Settings) -> None:
     try:
         maintenance = _parts.maintenance(database, _parts.clock(), rules)
         maintenance.raise_windows({slot.account_sid for slot in slots_of(settings)})
+        enter_endpoints(database, tuple(settings.endpoints.values()))
     finally:
         database.close()
 

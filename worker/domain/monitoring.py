@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from worker.domain.after_failure import says_too_frequent
+from worker.domain.endpoint_watch import warnings_of
 from worker.domain.outages import FAILURES_OF_AN_OUTAGE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
@@ -139,6 +140,8 @@ def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Find
     found = [*_of_workers(overview, thresholds)]
     for account in overview.accounts:
         found.extend(_of_account(account, overview, thresholds, rules))
+    for account_name, name, words in warnings_of(overview.endpoints, overview.notifications, overview.now):
+        found.append(Finding(level=Level.WARNING, name=name, words=f"{account_name}: {words}", account=account_name))
     return sorted(found, key=lambda finding: -finding.level)
 
 

@@ -13,6 +13,7 @@ from worker.domain.callbacks import (
     key_in,
     read_callback,
 )
+from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import learned_keys
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
@@ -20,7 +21,8 @@ from worker.domain.scheduling.observing import observe_callbacks
 from worker.domain.submissions import read_items, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
-from worker.stores.recharge_orders import lock_by_keys, save_changes
+from worker.operations.save_orders import save_orders
+from worker.stores.recharge_orders import lock_by_keys
 from worker.stores.rejected_and_unmatched import (
     drop_kept,
     find_kept,
@@ -48,9 +50,18 @@ def record_callbacks(
 
 
 def record_callbacks_within(
-    connection: Connection, rules: Rules, app_ids: Mapping[str, str], callbacks: object, now: datetime
+    connection: Connection,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    callbacks: object,
+    now: datetime,
+    *,
+    rank: Rank = Rank.RESULT,
 ) -> CallbackResult:
-    """The same within a transaction of the caller's, who keeps what was refused."""
+    """The same within a transaction of the caller's, who keeps what was refused.
+
+    `rank` is that of the notifications.
+    """
     read, refused = read_items(callbacks, "callbacks", read_callback)
     parsed = [(index, callback) for index, _, callback in read]
     keys = [key_in(account, callback) for _, callback in parsed for account in callback.accounts(app_ids)]
@@ -58,7 +69,7 @@ def record_callbacks_within(
     result = apply_callbacks(parsed, orders, app_ids, now)
     result.rejections = [*refused, *result.rejections]
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
-    save_changes(connection, result.changes, now)
+    save_orders(connection, result.changes, now, rank=rank)
     keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
     return result
 
@@ -80,7 +91,7 @@ def match_kept_callbacks(
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
         matched, changes = apply_kept_callbacks(readable, orders, app_ids, now)
         add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
-        save_changes(connection, changes, now)
+        save_orders(connection, changes, now)
         drop_kept(connection, matched)
         return len(matched), learned_keys(changes)
 

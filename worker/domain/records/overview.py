@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
@@ -33,6 +34,16 @@ class PastQuery:
     order_count: int
     outcome: str
     status_msg: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotificationCounts:
+    """The notifications of an account that nobody has received."""
+
+    pending: int = 0
+    oldest_changed_at: datetime | None = None
+    """When the order changed that the oldest pending one is about."""
+    gave_up: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,3 +108,6 @@ class Overview:
     now: datetime
     accounts: Sequence[AccountOverview] = ()
     workers: Sequence[WorkerRow] = ()
+    endpoints: Sequence[Endpoint] = ()
+    notifications: Mapping[str, NotificationCounts] = field(default_factory=dict)
+    """By account, what nobody has received."""

@@ -1,0 +1,100 @@
+"""Notifications as the command line shows and selects them. Nothing here writes or locks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from worker.database.bulk_statements import one_of
+from worker.database.tables import GAVE_UP, NOT_PENDING
+from worker.domain.records.notifications import Notification, NotificationState
+from worker.domain.records.overview import NotificationCounts
+from worker.stores.archived_orders import ARCHIVED
+from worker.stores.newest_first import SECONDS, Key, Walk, read_page
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
+from worker.stores.recharge_orders import ORDERS, PENDING
+
+_ROWS_AT_ONCE = 500
+
+
+def recent_notifications(
+    connection: Connection,
+    *,
+    account: str | None,
+    state: NotificationState | None,
+    after: int | None,
+    most: int,
+    seconds: float = SECONDS,
+) -> tuple[list[Notification], int | None]:
+    """The newest notifications that match, newest first, from before the row `after`.
+
+    And the row up to which was searched, where time ran out before so many were found.
+    """
+    if state is NotificationState.GAVE_UP:
+        # By its own index: few are given up, and many are delivered.
+        of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
+        chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *of_account).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
+        further = chosen if after is None else chosen.where(NOTIFICATIONS.c.id < after)
+        return _whole(connection, list(connection.scalars(further))), None
+
+    def is_so(columns: Any) -> list[ColumnElement[bool]]:
+        wanted = [] if state is None else [columns.state == state]
+        return wanted if account is None else [*wanted, columns.account == account]
+
+    columns = [NOTIFICATIONS.c.state, NOTIFICATIONS.c.account]
+    walk = Walk(table=NOTIFICATIONS, index=None, key=[NOTIFICATIONS.c.id], columns=columns)
+    last: Key | None = None if after is None else (after,)
+    page = read_page(connection, walk, is_so, after=last, most=most, seconds=seconds)
+    found = _whole(connection, [key[0] for key in page.keys])
+    return found, None if page.stopped_at is None else page.stopped_at[0]
+
+
+def count_notifications(connection: Connection) -> dict[str, NotificationCounts]:
+    """How many notifications of each account are pending or given up, and since when the oldest one waits."""
+    # Of an index alone, the id among its columns: the rows themselves would have to be read for the time.
+    first, account = func.min(NOTIFICATIONS.c.id), NOTIFICATIONS.c.account
+    pending = select(account, func.count(), first).where(NOTIFICATIONS.c.state == PENDING).group_by(account)
+    waiting = {row[0]: (row[1], row[2]) for row in connection.execute(pending)}
+    given_up = select(account, func.count()).where(GAVE_UP).group_by(account)
+    gave_up = {row[0]: row[1] for row in connection.execute(given_up)}
+    times = _changed_at(connection, [row_id for _, row_id in waiting.values()])
+    return {
+        name: NotificationCounts(
+            pending=waiting.get(name, (0, 0))[0],
+            oldest_changed_at=times.get(waiting.get(name, (0, 0))[1]),
+            gave_up=gave_up.get(name, 0),
+        )
+        for name in sorted(waiting.keys() | gave_up.keys())
+    }
+
+
+def _changed_at(connection: Connection, ids: Sequence[int]) -> dict[int, datetime]:
+    chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
+
+
+def orders_given_up(connection: Connection, account: str | None) -> list[int]:
+    """The ids of the orders that have a notification which was given up."""
+    of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
+    return sorted(set(connection.scalars(select(NOTIFICATIONS.c.order_id).where(GAVE_UP, *of_account))))
+
+
+def orders_changed_since(connection: Connection, since: datetime, account: str | None) -> list[int]:
+    """The ids of the orders that changed at this time or later: those that have a notification from then on, and those
+    whose notification may be gone, archived ones too."""
+    chosen = [
+        select(NOTIFICATIONS.c.order_id, NOTIFICATIONS.c.account).where(NOTIFICATIONS.c.changed_at >= since),
+        select(ORDERS.c.id, ORDERS.c.account).where(NOT_PENDING, ORDERS.c.updated_at >= since),
+        select(ARCHIVED.c.id, ARCHIVED.c.account).where(ARCHIVED.c.settled_at >= since),
+    ]
+    found = (row for statement in chosen for row in connection.execute(statement))
+    return sorted({order_id for order_id, of in found if account in (None, of)})
+
+
+def _whole(connection: Connection, ids: Sequence[int]) -> list[Notification]:
+    found: list[Row[Any]] = []
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        chosen = select(*NOTIFICATION_COLUMNS).where(NOTIFICATIONS.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
+        found += connection.execute(chosen.order_by(NOTIFICATIONS.c.id.desc())).all()
+    return [to_notification(row) for row in found]
