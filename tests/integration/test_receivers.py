@@ -4,11 +4,9 @@ import base64
 import itertools
 import json
 import re
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,39 +16,19 @@ import pytest
 import sqlalchemy
 from standardwebhooks import Webhook
 
-import worker
-from tests.support.processes import Program, environment
+from tests.support.receivers_of_the_page import CELERY, FLASK, PAGE, TABLE, celery_receiver, example, stored
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.domain.records.notifications import EventType
 from worker.domain.records.orders import Source
 
 SECRET, NEXT = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"a", b"b"))
-PAGE = (
-    (Path(worker.__file__).parents[1] / "docs" / "integration.md").read_text("utf-8").split("## Be told of results")[1]
-)
-OPTIONS = ("--concurrency", "2", "--loglevel", "info")
-BROKER = "redis://redis.example.internal:6379/0"
 BODY: dict[str, Any] = json.loads(re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0])
-
-
-def example(title: str) -> str:
-    """The program below a heading of the page."""
-    found: list[str] = re.findall(r"^```python\n(.*?)^```$", PAGE.split(f"### {title}\n")[1], re.MULTILINE | re.DOTALL)
-    return found[0]
 
 
 def event(version: int = 1, event_type: str = "order.succeeded", **data: Any) -> dict[str, Any]:
     """An event as the page shows one, with another version and further changes."""
     return BODY | {"type": event_type, "data": BODY["data"] | {"version": version} | data}
-
-
-def stored() -> list[tuple[Any, ...]]:
-    """The rows of the billing table: id, state, amount, attention, version."""
-    with closing(sqlite3.connect("billing.db")) as billing:
-        if not billing.execute("SELECT 1 FROM sqlite_master WHERE name = 'recharges'").fetchone():
-            return []
-        return billing.execute("SELECT request_id, state, ori_amount, attention, version FROM recharges").fetchall()
 
 
 def row(version: int, state: str = "succeeded") -> tuple[Any, ...]:
@@ -81,12 +59,12 @@ class FlaskReceiver:
     """The receiver with Flask, in this process, with `billing.py` beside it."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, secret: str = SECRET) -> None:
-        (folder / "billing.py").write_text(example("The billing table"))
+        (folder / "billing.py").write_text(example(TABLE))
         monkeypatch.syspath_prepend(folder)
         monkeypatch.delitem(sys.modules, "billing", raising=False)
         monkeypatch.setenv("NOTIFY_SECRET", secret)
         program: dict[str, Any] = {"__name__": "receiver"}
-        exec(compile(example("A receiver with Flask"), "receiver.py", "exec"), program)
+        exec(compile(example(FLASK), "receiver.py", "exec"), program)
         monkeypatch.delitem(sys.modules, "billing")
         self._client = program["app"].test_client()
 
@@ -116,22 +94,22 @@ def test_the_last_version_is_kept_in_whatever_order_events_come(
     flask_receiver: FlaskReceiver, events: Sequence[dict[str, Any]]
 ) -> None:
     flask_receiver.take(*events, *reversed(events))
-    assert stored() == [row(3)]
+    assert stored(Path()) == [row(3)]
 
 
 def test_an_event_that_comes_twice_changes_nothing_the_second_time(flask_receiver: FlaskReceiver) -> None:
     flask_receiver.take(event(7), event(7, state="failed"), event(7))
-    assert stored() == [row(7)]
+    assert stored(Path()) == [row(7)]
 
 
 def test_a_cleared_attention_is_kept_too(flask_receiver: FlaskReceiver) -> None:
     flask_receiver.take(event(1, attention="late_conflict"), event(2, "order.attention"))
-    assert stored() == [row(2)]
+    assert stored(Path()) == [row(2)]
 
 
 def test_a_test_event_is_accepted_and_not_kept(flask_receiver: FlaskReceiver) -> None:
     flask_receiver.take({"type": "test", "timestamp": "2016-01-31T10:05:00+00:00", "data": {}})
-    assert stored() == []
+    assert stored(Path()) == []
 
 
 TEXT = json.dumps(event(1))
@@ -152,7 +130,7 @@ FORGED = {
 @pytest.mark.parametrize("what", FORGED)
 def test_what_is_forged_is_refused_and_not_kept(flask_receiver: FlaskReceiver, what: str) -> None:
     assert flask_receiver.post(FORGED[what]) == 401
-    assert stored() == []
+    assert stored(Path()) == []
 
 
 def test_what_is_no_json_is_refused_even_where_it_is_signed(flask_receiver: FlaskReceiver) -> None:
@@ -164,7 +142,7 @@ def test_a_request_signed_with_both_secrets_is_accepted_by_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     assert FlaskReceiver(tmp_path, monkeypatch, secret).post(signed(TEXT, SECRET, NEXT)) == 204
-    assert stored() == [row(1)]
+    assert stored(Path()) == [row(1)]
 
 
 def test_nothing_is_accepted_while_the_database_is_away(flask_receiver: FlaskReceiver, tmp_path: Path) -> None:
@@ -172,27 +150,21 @@ def test_nothing_is_accepted_while_the_database_is_away(flask_receiver: FlaskRec
     assert flask_receiver.post(GOOD) == 503
     (tmp_path / "billing.db").rmdir()
     flask_receiver.take(event(1))
-    assert stored() == [row(1)]
+    assert stored(Path()) == [row(1)]
 
 
 @pytest.mark.slow
 def test_the_receiver_with_celery_keeps_the_rule_and_loses_nothing_to_a_database_that_was_away(
     own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
-    program = example("A receiver with Celery")
-    assert BROKER in program
-    (tmp_path / "receiver.py").write_text(program.replace(BROKER, own_valkey.url))
-    (tmp_path / "billing.py").write_text(example("The billing table"))
     (tmp_path / "billing.db").mkdir()
-    command = (sys.executable, "-m", "celery", "--app", "receiver", "worker", "--queues", "billing", *OPTIONS)
-    with Program(*command, env=environment(), log=tmp_path / "receiver.log") as receiver:
-        receiver.wait_for(" ready.")
+    with celery_receiver(tmp_path, broker_url=own_valkey.url) as receiver:
         send(own_valkey.url, [event(3)])
         receiver.wait_for("Retry in")
         (tmp_path / "billing.db").rmdir()
-        eventually(stored, "the event that came while the database was away")
+        eventually(lambda: stored(tmp_path), "the event that came while the database was away")
         send(own_valkey.url, [event(1, state="failed"), event(3), event(2, state="pending"), event(4)])
-        eventually(lambda: stored() == [row(4)], "the last version")
+        eventually(lambda: stored(tmp_path) == [row(4)], "the last version")
 
 
 # All that is sent: the task and the queue by name, and the event as its one argument.
@@ -210,7 +182,7 @@ def send(broker: str, events: list[dict[str, Any]]) -> None:
 
 
 def test_each_receiver_has_about_twenty_lines() -> None:
-    for title in ("The billing table", "A receiver with Flask", "A receiver with Celery"):
+    for title in (TABLE, FLASK, CELERY):
         assert sum(bool(line) for line in example(title).splitlines()) <= 22, title
 
 
@@ -231,7 +203,7 @@ def test_the_page_explains_every_type_every_field_and_every_source() -> None:
 @pytest.mark.databases("postgresql")
 def test_the_statement_of_the_billing_table_runs_on_postgresql(database_url: str) -> None:
     program: dict[str, Any] = {}
-    exec(compile(example("The billing table"), "billing.py", "exec"), program)
+    exec(compile(example(TABLE), "billing.py", "exec"), program)
     engine = sqlalchemy.create_engine(database_url)
     with engine.begin() as connection:
         connection.exec_driver_sql(program["TABLE"])
