@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.faults.catalogue import Scenario
+from tests.faults.checker.notifications import check_notifications
 from tests.faults.checker.promise import check
 from tests.faults.lanes import Lane
 from tests.faults.plan import Run
@@ -107,7 +108,7 @@ def _run(run: Run, scenario: Scenario, lane: Lane, folder: Path) -> Result:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     testbed: Testbed | None = None
-    evidence = error = None
+    evidence = told = error = None
     try:
         with ExitStack() as stack:
             testbed = Testbed(
@@ -121,6 +122,7 @@ def _run(run: Run, scenario: Scenario, lane: Lane, folder: Path) -> Result:
             )
             scenario.run(testbed)
             evidence = testbed.finish()
+            told = testbed.notifications()
     except Exception:  # Whatever it is, the other runs continue, and the report shows it.
         error = traceback.format_exc()
     verdict = check(evidence) if evidence else None
@@ -132,7 +134,7 @@ def _run(run: Run, scenario: Scenario, lane: Lane, folder: Path) -> Result:
         seconds=round(time.monotonic() - began, 1),
         injections=testbed.injections if testbed else 0,
         observations=tuple(testbed.observations) if testbed else (),
-        violations=verdict.violations if verdict else (),
+        violations=(verdict.violations if verdict else ()) + (check_notifications(told) if told else ()),
         smallest_spacing=verdict.smallest_spacing if verdict else None,
         window=scenario.scale.window,
         recovery_seconds=verdict.recovery_seconds if verdict else None,

@@ -21,8 +21,10 @@ from celery import Celery
 from sqlalchemy.pool import NullPool
 
 from tests.faults.checker.evidence import Evidence, Recovery, Sent, collect
+from tests.faults.checker.notifications import NotificationEvidence, collect_notifications
 from tests.faults.lanes import TestbedBroker, TestbedDatabase
 from tests.faults.points import Point, Points
+from tests.faults.recorder import SECRET, Recorder
 from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
 from tests.support.raw_query import read_control, write_control
@@ -111,6 +113,9 @@ class Testbed:
         self.injections = 0
         self.observations: list[str] = []
         self.sent = Remembered()
+        self.refused: set[str] = set()
+        """Request ids of the orders that the recorder refuses until the end."""
+        self._recorder: Recorder | None = None
         self._messages: list[Message] = []
         self._clock_was_stepped = False
         self._stack = stack
@@ -141,6 +146,8 @@ class Testbed:
             "unresolved_after_seconds": _A_YEAR,
             "tick_seconds": scale.tick,
         }
+        if self._recorder is not None:
+            settings |= {"notify_url": self._recorder.url, "notify_secret": SECRET}
         return environment(**{**settings, **changes})
 
     def worker(
@@ -344,6 +351,28 @@ class Testbed:
         self._stack.callback(caller.close)
         return caller
 
+    def record_notifications(self) -> Recorder:
+        """Start a receiver of notifications. The workers that start later send to it, and the checker asks it.
+
+        To be called before the first worker starts: what was settled without an endpoint is never told.
+        """
+        recorder = Recorder(self.folder / "recorder", clock=self.folder / "database.step")
+        self._recorder = self.enter(recorder)
+        return recorder
+
+    def wait_until_told(self, *, seconds: float = 60.0) -> None:
+        """Return once no notification waits, but those of orders that the recorder refuses."""
+        statement = (
+            "SELECT request_id FROM recharge_orders WHERE id IN"
+            " (SELECT order_id FROM notifications WHERE state = 'pending')"
+        )
+        eventually(
+            lambda: {row[0] for row in self.rows(statement)} <= self.refused,
+            "no notification that waits",
+            seconds=seconds,
+            every=_POLL_SECONDS,
+        )
+
     # ------------------------------------------------------------------------------------------------------ platform
 
     def trouble(self, **faults: object) -> None:
@@ -460,6 +489,8 @@ class Testbed:
             eventually(
                 self._has_recovered, "every due order polled, and settled", seconds=seconds, every=2 * _POLL_SECONDS
             )
+            if self._recorder is not None:
+                self.wait_until_told()
         # A surplus query may come late.
         time.sleep(self.scale.window)
         for program in self._programs:
@@ -477,6 +508,18 @@ class Testbed:
             recovery=self._recovery,
             window=self.scale.window,
             queries=self.scale.slots,
+            clock_was_stepped=self._clock_was_stepped,
+        )
+
+    def notifications(self) -> NotificationEvidence | None:
+        """The evidence of what the billing system was told, after `finish`; None where nothing was recorded."""
+        if self._recorder is None:
+            return None
+        return collect_notifications(
+            database_url=self.database.direct_url,
+            deliveries=self._recorder.file,
+            refused=frozenset(self.refused),
+            hidden_tries=self._recorder.kills,
             clock_was_stepped=self._clock_was_stepped,
         )
 

@@ -75,14 +75,23 @@ def _s2(evidence: Evidence) -> Iterator[str]:
         elif not same_amount(order["ori_amount"], truth["amount"]):
             yield from _wrong_amount(order, truth, misled)
     for change in evidence.changes:
-        # A cancelled order never changes by itself either.
-        if change["old_state"] in (*FINAL, "cancelled") and change["new_state"] is not None:
+        # A cancelled order never changes by itself either. Another reason for a person takes nothing back.
+        if (
+            not _is_attention_alone(change)
+            and change["old_state"] in (*FINAL, "cancelled")
+            and change["new_state"] is not None
+        ):
             yield (
                 f"order {change['order_id']} was {change['old_state']} ({change['old_result']}) and became"
                 f" {change['new_state']} ({change['new_result']})"
             )
 
     yield from _given_up_on(evidence)
+
+
+def _is_attention_alone(change: Row) -> bool:
+    before = change["old_state"], change["old_result"]
+    return before == (change["new_state"], change["new_result"]) and change["old_attention"] != change["new_attention"]
 
 
 def _given_up_on(evidence: Evidence) -> Iterator[str]:

@@ -66,8 +66,10 @@ def truth(name: str, **fields: Any) -> dict[str, dict[str, Any]]:
     return {name: {**default, **fields}}
 
 
-def change(name: str, old: str | None, new: str | None) -> dict[str, Any]:
-    return {"order_id": int(name), "old_state": old, "new_state": new, "old_result": "", "new_result": ""}
+def change(name: str, old: str | None, new: str | None, attention: str | None = None) -> dict[str, Any]:
+    results = {"old_result": "", "new_result": ""}
+    attentions = {"old_attention": None, "new_attention": attention}
+    return {"order_id": int(name), "old_state": old, "new_state": new, **results, **attentions}
 
 
 def query(number: int, polled: str, outcome: str = "answered") -> dict[str, Any]:
@@ -176,6 +178,11 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
 def test_the_checker_finds(what: str) -> None:
     invariant, fields = BROKEN[what]
     assert invariant in {violation.partition(":")[0] for violation in check(replace(GOOD, **fields)).violations}
+
+
+def test_another_reason_for_a_person_takes_no_final_state_back() -> None:
+    changes = [*GOOD.changes, change("1", "succeeded", "succeeded", "late_conflict")]
+    assert check(replace(GOOD, changes=changes)).violations == ()
 
 
 def test_two_queries_a_window_are_checked_against_the_second_before() -> None:
