@@ -6,7 +6,6 @@ from datetime import datetime
 from worker.domain.endpoint_rest import ATTENTION_AFTER
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts
-from worker.domain.todo import AccountTodo, TodoKind
 
 
 def endpoint_in_words(endpoint: Endpoint, now: datetime) -> str:
@@ -38,24 +37,6 @@ def warnings_of(
     for account, count in counts.items():
         if count.gave_up:
             yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
-
-
-def endpoints_to_do(endpoints: Iterable[Endpoint], now: datetime) -> list[AccountTodo]:
-    """The endpoints that need a person, by the kind and the account."""
-    found = []
-    for one in endpoints:
-        if one.stopped_at is not None:
-            found.append(_todo(TodoKind.ENDPOINT_STOPPED, one, one.stopped_at))
-        elif is_failing_for_long(one, now):
-            found.append(_todo(TodoKind.ENDPOINT_FAILING, one, one.failing_since))
-        if one.paused_at is not None:
-            found.append(_todo(TodoKind.ENDPOINT_PAUSED, one, one.paused_at, by=one.paused_by))
-    kinds = list(TodoKind)
-    return sorted(found, key=lambda one: (kinds.index(one.kind), one.account))
-
-
-def _todo(kind: TodoKind, endpoint: Endpoint, since: datetime | None, by: str | None = None) -> AccountTodo:
-    return AccountTodo(kind=kind, account=endpoint.account, since=since, by=by, note=endpoint.shown)
 
 
 def _lasted(since: datetime, now: datetime) -> str:

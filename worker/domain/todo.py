@@ -1,13 +1,15 @@
 """What needs a person, and what that person can do about it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from worker.domain.endpoint_watch import is_failing_for_long
 from worker.domain.monitoring import too_frequent
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Attention
 from worker.domain.records.overview import PastQuery
 from worker.domain.records.parameters import Rules
@@ -188,3 +190,21 @@ def accounts_to_do(
             found.append(AccountTodo(kind=TodoKind.BACKS_OFF, account=state.account, until=state.backoff_until))
     kinds = list(TodoKind)
     return sorted(found, key=lambda one: (kinds.index(one.kind), one.account))
+
+
+def endpoints_to_do(endpoints: Iterable[Endpoint], now: datetime) -> list[AccountTodo]:
+    """The endpoints that need a person, by the kind and the account."""
+    found = []
+    for one in endpoints:
+        if one.stopped_at is not None:
+            found.append(_endpoint_to_do(TodoKind.ENDPOINT_STOPPED, one, one.stopped_at))
+        elif is_failing_for_long(one, now):
+            found.append(_endpoint_to_do(TodoKind.ENDPOINT_FAILING, one, one.failing_since))
+        if one.paused_at is not None:
+            found.append(_endpoint_to_do(TodoKind.ENDPOINT_PAUSED, one, one.paused_at, by=one.paused_by))
+    kinds = list(TodoKind)
+    return sorted(found, key=lambda one: (kinds.index(one.kind), one.account))
+
+
+def _endpoint_to_do(kind: TodoKind, endpoint: Endpoint, since: datetime | None, by: str | None = None) -> AccountTodo:
+    return AccountTodo(kind=kind, account=endpoint.account, since=since, by=by, note=endpoint.shown)

@@ -8,12 +8,19 @@ from operator import attrgetter
 from typing import Any
 
 from worker.database.transactions import Connection, Database
-from worker.domain.endpoint_watch import endpoints_to_do
 from worker.domain.monitoring import polled_accounts
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention
 from worker.domain.records.parameters import Rules
-from worker.domain.todo import REFUSED_WITHIN, TODO, UNMATCHED_FOR, AccountTodo, TodoKind, accounts_to_do
+from worker.domain.todo import (
+    REFUSED_WITHIN,
+    TODO,
+    UNMATCHED_FOR,
+    AccountTodo,
+    TodoKind,
+    accounts_to_do,
+    endpoints_to_do,
+)
 from worker.stores.input_reads import (
     count_rejected_since,
     count_unmatched_before,

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW
-from worker.domain.endpoint_watch import endpoint_in_words, endpoints_to_do, is_failing_for_long, warnings_of
+from worker.domain.endpoint_watch import endpoint_in_words, is_failing_for_long, warnings_of
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.overview import NotificationCounts
-from worker.domain.todo import TODO, TodoKind
+from worker.domain.todo import TODO, TodoKind, endpoints_to_do
 
 SOUND = Endpoint(account="a", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
 FAILING = replace(SOUND, failing_since=NOW - timedelta(hours=3))
