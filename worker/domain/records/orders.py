@@ -170,6 +170,8 @@ class Order:
     """When an operator made it pending again. From then on it teaches nothing of when orders settle."""
     dismissed_at: datetime | None = None
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
+    callback_check_after: datetime | None = None
+    """Before then no callback that is only a hint makes it due once more (`check_by_callback`)."""
 
     @property
     def age_limit_from(self) -> datetime:
