@@ -242,6 +242,8 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "archived_orders",
         "operator_acts",
         "worker_processes",
+        "notifications",
+        "notify_endpoints",
     }
 
     upgrade(database_url)

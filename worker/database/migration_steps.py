@@ -23,6 +23,14 @@ BASE = "base"
 _KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
+    (
+        "0009",
+        "notifications",
+        "state <> 'delivered'",
+        "what nobody has received yet",
+        "let the worker deliver them (`reconciler notifications`), or give them up with"
+        " `reconciler notifications --forget ACCOUNT`, then migrate down again",
+    ),
     ("0008", "order_events", "actor IS NOT NULL", "the names of those who acted on orders (actor)", _KEEP_A_COPY),
     (
         "0008",

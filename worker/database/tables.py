@@ -25,6 +25,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
+from worker.domain.records.notifications import EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
@@ -61,6 +62,9 @@ SETTLED = sql("settled_at IS NOT NULL")
 SHOWN = sql("attention IS NOT NULL")
 UNRESOLVED = sql("state = 'unresolved'")
 GROUPED = sql("suspect_group IS NOT NULL")
+NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
+DELIVERED = sql("delivered_at IS NOT NULL")
+GAVE_UP = sql("state = 'gave_up'")
 NO_COUNT = "0"
 """A count in rows and archive records that are older than its column."""
 
@@ -169,6 +173,8 @@ class RechargeOrder(Base):
     """When an operator made it pending again; the age limit counts from then on."""
     dismissed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
+    version: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
+    """Grows with every change that is saved; 0 where nothing has changed since revision 0009."""
 
 
 class PlatformQuery(Base):
@@ -413,3 +419,67 @@ class WorkerProcess(Base):
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
     clock_offset_seconds: Mapped[float] = mapped_column(Double)
     """The host's wall clock minus the database's."""
+
+
+class NotificationRow(Base):
+    """What a billing system is told of an order: `worker.domain.records.notifications` documents each field."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        UniqueConstraint("event_id"),
+        # What may be sent to an account's endpoint, in its order.
+        Index(
+            "ix_notifications_due",
+            *("account", "state", "rank", "due_at", "id"),
+            postgresql_where=NOT_SENT,
+            sqlite_where=PENDING,
+        ),
+        Index("ix_notifications_order", "order_id", "id"),
+        Index("ix_notifications_delivered", "delivered_at", postgresql_where=DELIVERED, sqlite_where=DELIVERED),
+        Index("ix_notifications_gave_up", *("state", "account", "id"), postgresql_where=GAVE_UP, sqlite_where=GAVE_UP),
+        Index("ix_notifications_changed", "changed_at", "id"),
+        {**TABLE_OPTIONS, **OFTEN_VACUUMED},
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(40))
+    account: Mapped[str] = mapped_column(String(64))
+    order_id: Mapped[int] = mapped_column(BigInt)
+    type: Mapped[EventType] = mapped_column(text_enum(EventType, 32))
+    version: Mapped[int] = mapped_column(BigInt)
+    rank: Mapped[int] = mapped_column(SmallInteger)
+    body: Mapped[str] = mapped_column(LongText)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[NotificationState] = mapped_column(text_enum(NotificationState, 16))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    tries: Mapped[int] = mapped_column(Integer)
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    leased_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    tried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(32))
+    http_status: Mapped[int | None] = mapped_column(Integer)
+    answer: Mapped[str | None] = mapped_column(LongText)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class NotifyEndpointRow(Base):
+    """A row per account that is told of its orders; workers enter it at their start."""
+
+    __tablename__ = "notify_endpoints"
+    __table_args__ = ({**TABLE_OPTIONS, **HALF_FULL},)
+
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    transport: Mapped[TransportKind] = mapped_column(text_enum(TransportKind, 16))
+    target_digest: Mapped[str] = mapped_column(String(64))
+    shown: Mapped[str] = mapped_column(String(255))
+    events: Mapped[str | None] = mapped_column(LongText)
+    rest_level: Mapped[int] = mapped_column(Integer)
+    rest_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    rest_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_in_row: Mapped[str | None] = mapped_column(LongText)
+    last_failed_id: Mapped[int | None] = mapped_column(BigInt)
+    stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_by: Mapped[str | None] = mapped_column(String(64))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,179 @@
+"""Notifications: what a billing system is told of orders, to whom it is sent, and how far that has come."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from urllib.parse import urlsplit
+
+
+class EventType(StrEnum):
+    """What has happened to an order, as the body of a notification names it."""
+
+    SUCCEEDED = "order.succeeded"
+    FAILED = "order.failed"
+    UNRESOLVED = "order.unresolved"
+    CANCELLED = "order.cancelled"
+    REOPENED = "order.reopened"
+    ATTENTION = "order.attention"
+    """It has another reason why a person should look at it, or none any more; its state is the same."""
+
+
+class NotificationState(StrEnum):
+    """How far a notification has come."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GAVE_UP = "gave_up"
+    """It failed too often; it waits until somebody resends it."""
+
+
+class Rank(IntEnum):
+    """Which notifications go first: four of five deliveries take a result before anything else."""
+
+    RESULT = 0
+    """What has happened to an order as it comes."""
+    BULK = 1
+    """Acts on many orders at once, retries of refused input, resends."""
+
+
+class TransportKind(StrEnum):
+    """How notifications reach a billing system."""
+
+    WEBHOOK = "webhook"
+    CELERY = "celery"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewNotification:
+    """A notification before it has a row. Its text is sent byte for byte, however often."""
+
+    event_id: str
+    """`msg_` and 128 random bits as 32 hex digits: the same at every try."""
+    account: str
+    order_id: int
+    type: EventType
+    version: int
+    """Of the order: a receiver ignores what is not newer than what it holds."""
+    rank: Rank
+    body: str = field(repr=False)
+    """JSON."""
+    changed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notification(NewNotification):
+    """One row of `notifications`. Times are by the database's clock."""
+
+    id: int
+    state: NotificationState = NotificationState.PENDING
+    due_at: datetime
+    """When the next try may begin."""
+    tries: int = 0
+    """Failures that were its own and not its endpoint's."""
+    lease_token: str | None = None
+    leased_until: datetime | None = None
+    tried_at: datetime | None = None
+    outcome: str | None = None
+    """How the last try ended, in one word."""
+    http_status: int | None = None
+    answer: str | None = None
+    """The first 500 characters that the receiver answered to the last try, without secrets."""
+    delivered_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """One row of `notify_endpoints`: where an account's notifications go, and how that endpoint fares."""
+
+    account: str
+    transport: TransportKind
+    target_digest: str
+    """SHA-256 of what it is in the settings, in hex: with another one it starts fresh."""
+    shown: str
+    """What it is to people, without a secret."""
+    events: str | None = None
+    """The types that it takes, joined by commas; None: all."""
+    rest_level: int = 0
+    rest_from: datetime | None = None
+    rest_until: datetime | None = None
+    failing_since: datetime | None = None
+    failed_in_row: str | None = None
+    """JSON: the different events that failed in a row."""
+    last_failed_id: int | None = None
+    stopped_at: datetime | None = None
+    """When it answered 410: nothing is sent to it until somebody resumes it."""
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+
+    def takes(self, event: EventType) -> bool:
+        """Whether it wants to be told of this."""
+        return self.events is None or event in self.events.split(",")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Webhook:
+    """An endpoint of the settings that takes HTTP requests. The representation shows neither path nor secrets."""
+
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """One or two, each `whsec_` and base64: a request is signed with every one of them."""
+    allow_http: bool = False
+    """Whether a URL of `http` may lead beyond this machine."""
+    ca_file: str | None = None
+    """The certificates in PEM form that the receiver's is checked against; None: the usual ones."""
+
+    transport = TransportKind.WEBHOOK
+
+    @property
+    def shown(self) -> str:
+        """The URL's origin: its path and query may hold a secret."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"[:255]
+
+    @property
+    def digest(self) -> str:
+        """What makes it another endpoint."""
+        return hashlib.sha256(self.url.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CeleryTask:
+    """An endpoint of the settings that is a Celery task. The representation shows no URL."""
+
+    task: str
+    queue: str
+    broker_url: str | None = field(default=None, repr=False)
+    """None: the worker's own broker."""
+
+    transport = TransportKind.CELERY
+
+    @property
+    def shown(self) -> str:
+        """Task and queue."""
+        return f"task {self.task} on queue {self.queue}"[:255]
+
+    @property
+    def digest(self) -> str:
+        """What makes it another endpoint."""
+        return hashlib.sha256("\n".join((self.task, self.queue, self.broker_url or "")).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointSettings:
+    """Where an account's notifications go, as the settings say."""
+
+    account: str
+    target: Webhook | CeleryTask
+    events: tuple[EventType, ...] = ()
+    """The types that it takes; none: all."""
+
+    def as_endpoint(self) -> Endpoint:
+        """Its row at its first start."""
+        return Endpoint(
+            account=self.account,
+            transport=self.target.transport,
+            target_digest=self.target.digest,
+            shown=self.target.shown,
+            events=",".join(self.events) or None,
+        )
