@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
@@ -52,15 +53,30 @@ def record_callbacks_within(
 ) -> CallbackResult:
     """The same within a transaction of the caller's, who keeps what was refused."""
     read, refused = read_items(callbacks, "callbacks", read_callback)
-    parsed = [(index, callback) for index, _, callback in read]
-    keys = [key_in(account, callback) for _, callback in parsed for account in callback.accounts(app_ids)]
-    orders = lock_by_keys(connection, keys)
-    result = apply_callbacks(parsed, orders, app_ids, now)
+    result = decide_within(connection, rules, app_ids, [(index, callback) for index, _, callback in read], now)
     result.rejections = [*refused, *result.rejections]
+    save_within(connection, rules, result, now)
+    return result
+
+
+def decide_within(
+    connection: Connection,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    callbacks: Sequence[tuple[int, Callback]],
+    now: datetime,
+) -> CallbackResult:
+    """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
+    keys = [key_in(account, callback) for _, callback in callbacks for account in callback.accounts(app_ids)]
+    return apply_callbacks(callbacks, lock_by_keys(connection, keys), app_ids, now, rules)
+
+
+def save_within(connection: Connection, rules: Rules, result: CallbackResult, now: datetime) -> None:
+    """Save what callbacks change, and keep those whose order is unknown."""
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
     save_changes(connection, result.changes, now)
-    keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
-    return result
+    kept = [(key, callback.payload_text, callback.trust) for key, callback in result.unmatched]
+    keep_callbacks(connection, kept, now)
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
@@ -70,12 +86,12 @@ def match_kept_callbacks(
     """Settle orders from kept callbacks with these ids; returns the keys of orders that learned an id by this."""
     with database.write() as connection:
         now = database.now(connection)
-        kept = [
-            (row.id, row.account, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)
+        kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
+        readable = [
+            (row.id, row.account, replace(one, trust=row.trust)) for row, one in kept if isinstance(one, Callback)
         ]
-        readable = [(kept_id, account, one) for kept_id, account, one in kept if isinstance(one, Callback)]
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
-        matched, changes = apply_kept_callbacks(readable, orders, app_ids, now)
+        matched, changes = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
         save_changes(connection, changes, now)
         drop_kept(connection, matched)
