@@ -8,12 +8,14 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from worker.domain.field_rules import ID_RULE, id_fault
+from worker.domain.records.notifications import EndpointSettings
 from worker.domain.wire.signed_requests import Credentials
+from worker.settings import notify
 from worker.settings.secret_files import SUFFIX, read_secret
 
 DEFAULT_ACCOUNT = "default"
@@ -22,8 +24,9 @@ DEFAULT_ACCOUNT = "default"
 SID_RULE = "1 to 64 ASCII letters, digits, dots, dashes and underscores"
 TOKEN_RULE = "1 to 256 printable ASCII characters, no white space"
 FILE_RULE = (
-    'a TOML file with one table per account: [NAME] and exactly account_sid, auth_token and app_id, each a "string";'
-    f" auth_token_file may name a file that holds the token; NAME: {ID_RULE}"
+    'a TOML file with one table per account: [NAME] and account_sid, auth_token and app_id, each a "string", and where'
+    " its notifications go: notify_url with notify_secret, or notify_task; auth_token_file, notify_url_file,"
+    f" notify_secret_file and notify_broker_url_file may name files that hold these; NAME: {ID_RULE}"
 )
 
 # The SID is in the URL's path and before the `|` of the Authorization header, where other characters would change the
@@ -31,8 +34,9 @@ FILE_RULE = (
 _SID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 _TOKEN = re.compile(r"[!-~]{1,256}")
 _KEYS = ("account_sid", "auth_token", "app_id")
-# Each of them may stand in a file of its own instead, which `NAME_file` names.
-_SECRET_KEYS = ("auth_token",)
+# Each of them may stand in a file of its own instead, which `NAME_file` names. What stands in for a secret that cannot
+# be had passes every check: the faults stop all the same.
+_STAND_INS = {"auth_token": "-", **notify.SECRET_KEYS}
 _MAX_FILE_BYTES = 1 << 20
 
 
@@ -43,6 +47,8 @@ class AccountsFile:
     path: Path
     accounts: Mapping[str, Credentials]
     """In the file's order; may be empty."""
+    endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
+    """Where the notifications of these accounts go; those that are told of nothing are missing."""
     warnings: tuple[str, ...] = ()
     """What a person should know; the file can be used."""
 
@@ -54,9 +60,15 @@ class AccountsFile:
         faults = [*secrets.faults, *(fault for name, table in tables.items() for fault in _table_faults(name, table))]
         if faults:
             raise ValueError("\n".join(faults))
-        accounts = {name: Credentials(**table) for name, table in tables.items()}
+        accounts = {name: Credentials(**{key: table[key] for key in _KEYS}) for name, table in tables.items()}
+        endpoints = {name: notify.endpoint_of(name, table) for name, table in tables.items()}
         warnings = [*mode_warnings(path), *(line for file in secrets.paths for line in secret_mode_warnings(file))]
-        return cls(path=path, accounts=accounts, warnings=tuple(warnings))
+        return cls(
+            path=path,
+            accounts=accounts,
+            endpoints={name: endpoint for name, endpoint in endpoints.items() if endpoint is not None},
+            warnings=tuple(warnings),
+        )
 
 
 def sid_fault(value: str) -> str | None:
@@ -131,9 +143,11 @@ class _Secrets:
         if not isinstance(table, dict):
             return table
         whole = dict(table)
-        for key in _SECRET_KEYS:
+        for key in _STAND_INS:
             if (file_key := f"{key}{SUFFIX}") in table:
                 self._read(name, whole, key, whole.pop(file_key))
+        if isinstance(certificates := whole.get("notify_ca_file"), str):
+            whole["notify_ca_file"] = str(self._folder / certificates)
         return whole
 
     def _read(self, name: str, table: dict[str, Any], key: str, named: object) -> None:
@@ -141,8 +155,7 @@ class _Secrets:
         if key in table:
             self.faults.append(f"{whose} with both {key} and {key}{SUFFIX}: keep one of the two")
             return
-        # What stands in for a secret that cannot be had would pass every check: the faults stop all the same.
-        table[key] = "-"
+        table[key] = _STAND_INS[key]
         if not isinstance(named, str):
             self.faults.append(f"{whose} whose {key}{SUFFIX} is not a string")
             return
@@ -187,7 +200,9 @@ def _table_faults(name: str, table: object) -> Iterator[str]:
             yield f"has an account {_short(name)} whose {key} is not a string"
         elif value_fault := _FAULTS[key](table[key]):
             yield f"has an account {_short(name)} whose {key} {value_fault}"
-    for key in table.keys() - set(_KEYS):
+    for key, notify_fault in notify.table_faults(table):
+        yield f"has an account {_short(name)} whose {key} {notify_fault}"
+    for key in table.keys() - {*_KEYS, *notify.KEYS}:
         yield f"has an account {_short(name)} with the unknown key {_short(key)}"
 
 

@@ -65,7 +65,7 @@ def database_url(text: str) -> str:
 def broker_url(text: str) -> str:
     """A broker's URL, or several joined by semicolons, which kombu tries in turn."""
     for part in _NEXT_URL.split(text):
-        if _split(part).scheme not in _BROKERS:
+        if split_url(part).scheme not in _BROKERS:
             raise ValueError("names a broker that is not supported")
     return text
 
@@ -74,25 +74,30 @@ def result_backend(text: str) -> str:
     """A Celery result backend's URL."""
     if text.startswith("db+"):
         return "db+" + database_url(text.removeprefix("db+"))
-    if _split(text).scheme not in _RESULT_BACKENDS:
+    if split_url(text).scheme not in _RESULT_BACKENDS:
         raise ValueError("names a result backend that is not supported")
     return text
 
 
 def platform_url(text: str) -> str:
     """The platform's base URL without a slash at its end."""
-    parts = _split(text)
+    parts = split_url(text)
     if parts.scheme not in {"http", "https"}:
         raise ValueError("is neither an http nor an https URL")
     if "@" in parts.netloc:
         raise ValueError("holds a user name or a password")
     if "?" in text or "#" in text:
         raise ValueError("holds a query or a fragment")
-    if not parts.hostname or not (_HOST_NAME.fullmatch(parts.hostname) or _is_ipv6(parts.hostname)):
+    if not is_host(parts.hostname):
         raise ValueError("has no valid host")
     if not _PATH.fullmatch(parts.path):
         raise ValueError("has a path with characters that do not belong in one")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def is_host(name: str | None) -> bool:
+    """Whether a text, as a URL names it, can be a host: a name, or an address of either family."""
+    return bool(name) and bool(_HOST_NAME.fullmatch(name or "") or _is_ipv6(name or ""))
 
 
 def is_loopback(url: str) -> bool:
@@ -125,7 +130,8 @@ def passwords(url: str) -> Iterator[str]:
             yield unquote(found[1])
 
 
-def _split(text: str) -> SplitResult:
+def split_url(text: str) -> SplitResult:
+    """The parts of a text that is a URL of printable ASCII. Raises ValueError."""
     # urlsplit drops line ends and tabs without an error: the checked text would differ from the one that is used.
     if not text.isascii() or any(character <= " " or character in '\\"<>\x7f' for character in text):
         raise ValueError("contains white space or a character that does not belong in a URL")

@@ -10,9 +10,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.adapters.certificates import authorities_file_fault
 from worker.domain.field_rules import ID_RULE
+from worker.domain.records.notifications import EndpointSettings
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules
-from worker.settings import addresses
+from worker.settings import addresses, notify
 from worker.settings.fields import LogFormat, LogLevel, NamedAccounts, Seconds, ZoneName, free_of, secretly
 
 PREFIX = "RECONCILER_"
@@ -84,6 +85,31 @@ class Settings(BaseSettings):
     )
     accounts_file: NamedAccounts | None = Field(default=None, description=account_rules.FILE_RULE)
 
+    # Of the account of these three alone. Each is checked against those before it.
+    notify_allow_http: bool = Field(default=False, description="true or false")
+    notify_url: Annotated[SecretStr, secretly(notify.webhook_url)] | None = Field(
+        default=None, description=notify.URL_RULE
+    )
+    notify_secret: Annotated[SecretStr, secretly(notify.webhook_secret)] | None = Field(
+        default=None, description=notify.SECRET_RULE
+    )
+    notify_task: Annotated[str, AfterValidator(notify.task_name)] | None = Field(
+        default=None, description=notify.TASK_RULE
+    )
+    notify_queue: Annotated[str, AfterValidator(notify.task_name)] | None = Field(
+        default=None, description=notify.QUEUE_RULE
+    )
+    notify_broker_url: Annotated[SecretStr, secretly(addresses.broker_url)] | None = Field(
+        default=None, description=addresses.BROKER_RULE
+    )
+    notify_events: Annotated[str, AfterValidator(notify.event_types)] | None = Field(
+        default=None, description=notify.EVENTS_RULE
+    )
+    notify_ca_file: Annotated[str, AfterValidator(notify.ca_file)] | None = Field(
+        default=None, description="a file of one or more certificates in PEM form"
+    )
+    notify_keep_days: int = Field(default=7, ge=1, le=3650, description="a whole number from 1 to 3650")
+
     query_window_seconds: Seconds = 60.0
     queries_per_window: int = Field(default=1, ge=1, le=1000, description="a whole number from 1 to 1000")
     query_margin_seconds: Seconds = 0.5
@@ -126,6 +152,21 @@ class Settings(BaseSettings):
             raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already: rename one;")
         if faults := "\n".join(account_rules.conflicts({**own, **named})):
             raise ValueError(faults)
+        return value
+
+    @field_validator(*notify.KEYS)
+    @classmethod
+    def _notifies_somebody(cls, value: Any, info: ValidationInfo) -> Any:
+        key = info.field_name or ""
+        has_no_account = "account_sid" in info.data and info.data["account_sid"] is None
+        if value is not None and key in ("notify_url", "notify_task") and has_no_account:
+            raise ValueError(
+                f"is set, though {PREFIX}ACCOUNT_SID is not: it belongs to that account alone;"
+                f" others have {key} in their table of {PREFIX}ACCOUNTS_FILE"
+            )
+        given = {name: _plain(one) for name, one in (*info.data.items(), (key, value))}
+        if fault := notify.combination_fault(key, given, lambda name: f"{PREFIX}{name.upper()}"):
+            raise ValueError(fault)
         return value
 
     @field_validator("query_window_seconds")
@@ -185,11 +226,20 @@ class Settings(BaseSettings):
         return self.accounts
 
     @property
+    def endpoints(self) -> Mapping[str, EndpointSettings]:
+        """Where notifications go, by account; only accounts that are to be told of their orders. May be empty."""
+        own = notify.endpoint_of(account_rules.DEFAULT_ACCOUNT, {name: _plain(value) for name, value in self})
+        named = self.accounts_file.endpoints if self.accounts_file is not None else {}
+        return MappingProxyType({**({own.account: own} if own is not None else {}), **named})
+
+    @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that no log may show: each account's token, and the passwords inside the URLs."""
+        """Texts that no log may show: each account's token, the passwords inside the URLs, and those of endpoints."""
         tokens = [credentials.auth_token for credentials in self.accounts.values()]
         urls = (self.database_dsn, self.broker_dsn, self.result_dsn or "")
-        return tuple(dict.fromkeys([*tokens, *(word for url in urls for word in addresses.passwords(url))]))
+        passwords = (word for url in urls for word in addresses.passwords(url))
+        of_endpoints = (text for endpoint in self.endpoints.values() for text in notify.hidden_texts(endpoint))
+        return tuple(dict.fromkeys([*tokens, *passwords, *of_endpoints]))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -202,6 +252,10 @@ class Settings(BaseSettings):
         copy = self.model_copy()
         copy._warnings = warnings  # noqa: SLF001  # a copy of this very object
         return copy
+
+
+def _plain(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:

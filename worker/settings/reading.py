@@ -143,7 +143,9 @@ def _file_warnings(env_file: str | Path | None, in_file: Mapping[str, str | None
 
 
 def _is_secret(name: str, value: str) -> bool:
-    return bool(value) and (name.endswith(("_TOKEN", "_PASSWORD")) or _PASSWORD_IN_URL.search(value) is not None)
+    return bool(value) and (
+        name.endswith(("_TOKEN", "_PASSWORD", "_SECRET")) or _PASSWORD_IN_URL.search(value) is not None
+    )
 
 
 def _unknown_variables(in_file: Mapping[str, str | None]) -> Iterator[str]:

@@ -1,0 +1,207 @@
+"""Where an account's notifications go: the same settings as variables of the account `default`, and as keys of a table
+in the file of accounts.
+
+Faults are raised as in `worker.settings.addresses`: a ValueError that completes the sentence "RECONCILER_... ", and
+shows no part of a URL or a secret.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from worker.adapters.certificates import authorities_file_fault
+from worker.domain.records.notifications import CeleryTask, EndpointSettings, EventType, Webhook
+from worker.settings import addresses
+
+URL_RULE = "https://HOST/PATH, no user, password or fragment; http:// on this machine, or where HTTP is allowed"
+SECRET_RULE = (
+    "whsec_ and the padded base64 of 24 to 64 bytes; two of these with a blank between them, while one is changed"
+)
+TASK_RULE = (
+    "the name of a Celery task, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
+)
+QUEUE_RULE = "the name of a queue, 1 to 200 of letters, digits, `_`, `-`, `.`, `:`; none that begins with reconciler."
+EVENTS_RULE = f"some of {', '.join(EventType)}, separated by commas; or not set, which is all of them"
+
+KEYS = (
+    *("notify_allow_http", "notify_url", "notify_secret", "notify_task"),
+    *("notify_queue", "notify_broker_url", "notify_events", "notify_ca_file"),
+)
+"""The settings of an endpoint, as keys of a table, in the order in which they are checked."""
+SECRET_KEYS: Mapping[str, str] = {
+    "notify_url": "https://stand.in",
+    "notify_secret": "whsec_" + base64.b64encode(bytes(24)).decode(),
+    "notify_broker_url": "redis://stand.in",
+}
+"""Those that may stand in a file of their own, each with a value that passes the checks."""
+OUR_PREFIX = "reconciler."
+"""What the worker's own tasks and queues begin with."""
+DEFAULT_QUEUE = "celery"
+"""Celery's own."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+_SECRET = "whsec_"
+_FEWEST_BYTES, _MOST_BYTES = 24, 64
+# A shorter path of a URL may be a word that logs need.
+_LONG_PATH = 16
+_ABSENT: Mapping[str, object] = {"notify_allow_http": False}
+
+
+def webhook_url(text: str) -> str:
+    """An http or https URL of a receiver. Raises ValueError."""
+    parts = addresses.split_url(text)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("is neither an http nor an https URL")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user name or a password")
+    if "#" in text:
+        raise ValueError("holds a fragment")
+    if not addresses.is_host(parts.hostname):
+        raise ValueError("has no valid host")
+    return text
+
+
+def webhook_secret(text: str) -> str:
+    """One or two secrets, with one blank between them. Raises ValueError."""
+    words = text.split()
+    if len(words) not in (1, 2):
+        raise ValueError("is neither one secret nor two with a blank between them")
+    for word in words:
+        if not word.startswith(_SECRET):
+            raise ValueError(f"holds a secret that does not begin with {_SECRET}")
+        try:
+            key = base64.b64decode(word.removeprefix(_SECRET), validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError(f"holds a secret that is not padded base64 after {_SECRET}") from None
+        if not _FEWEST_BYTES <= len(key) <= _MOST_BYTES:
+            raise ValueError(f"holds a secret of fewer than {_FEWEST_BYTES} or more than {_MOST_BYTES} bytes")
+    return " ".join(words)
+
+
+def task_name(text: str) -> str:
+    """A task's or a queue's name. Raises ValueError."""
+    if text.startswith(OUR_PREFIX):
+        raise ValueError(f"begins with {OUR_PREFIX}, as the worker's own do")
+    if not _NAME.fullmatch(text):
+        raise ValueError("has characters that are not accepted, or too many" if text else "is empty")
+    return text
+
+
+def event_types(text: str) -> str:
+    """Types of events, joined by commas without blanks. Raises ValueError."""
+    words = [word.strip() for word in text.split(",")]
+    if not set(words) <= set(EventType):
+        raise ValueError("names an event that there is not")
+    return ",".join(dict.fromkeys(words))
+
+
+def ca_file(path: str) -> str:
+    """A file of certificates. Raises ValueError."""
+    if fault := authorities_file_fault(path):
+        raise ValueError(fault)
+    return path
+
+
+def combination_fault(key: str, given: Mapping[str, Any], shown: Callable[[str], str]) -> str | None:
+    """Why a setting does not go with those before it, or None where it does.
+
+    `given` holds the plain values of this one and of those before it; one that is wrong by itself is missing.
+    `shown` is what a person calls a key.
+    """
+    to_url, to_task = given.get("notify_url"), given.get("notify_task")
+    is_set = bool(given.get(key))
+    if key == "notify_url" and to_url and given.get("notify_allow_http") is False and _is_open(to_url):
+        return (
+            "is an http URL beyond this machine, which anybody on the way can read: use https,"
+            f" or set {shown('notify_allow_http')} to true where the network is yours"
+        )
+    if key == "notify_secret" and "notify_url" in given and is_set is not bool(to_url):
+        own, other = ("is set", "is not") if is_set else ("is not set", "is")
+        return f"{own}, though {shown('notify_url')} {other}: every request is signed with it"
+    if key == "notify_task" and to_task and to_url:
+        return f"is set, and so is {shown('notify_url')}: keep one of the two"
+    if key in ("notify_queue", "notify_broker_url") and is_set and "notify_task" in given and not to_task:
+        return f"is set, though {shown('notify_task')} is not"
+    if key == "notify_ca_file" and is_set and "notify_url" in given and not to_url:
+        return f"is set, though {shown('notify_url')} is not"
+    if key == "notify_events" and is_set and {"notify_url", "notify_task"} <= given.keys() and not (to_url or to_task):
+        return f"is set, though neither {shown('notify_url')} nor {shown('notify_task')} is"
+    return None
+
+
+def table_faults(table: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Each key of a table of the file of accounts that is wrong, with why."""
+    given: dict[str, object] = {}
+    for key in KEYS:
+        try:
+            given[key] = _checked(key, table[key]) if key in table else _ABSENT.get(key)
+        except ValueError as error:
+            yield key, str(error)
+        else:
+            if fault := combination_fault(key, given, lambda other: other):
+                yield key, fault
+
+
+def endpoint_of(account: str, values: Mapping[str, Any]) -> EndpointSettings | None:
+    """An account's endpoint out of checked values; None where it has none."""
+    wanted = values.get("notify_events")
+    types = tuple(EventType(word) for word in event_types(wanted).split(",")) if wanted else ()
+    if to_url := values.get("notify_url"):
+        target: Webhook | CeleryTask = Webhook(
+            url=to_url,
+            secrets=tuple(values["notify_secret"].split()),
+            allow_http=bool(values.get("notify_allow_http")),
+            ca_file=values.get("notify_ca_file"),
+        )
+    elif to_task := values.get("notify_task"):
+        target = CeleryTask(
+            task=to_task,
+            queue=values.get("notify_queue") or DEFAULT_QUEUE,
+            broker_url=values.get("notify_broker_url"),
+        )
+    else:
+        return None
+    return EndpointSettings(account=account, target=target, events=types)
+
+
+def hidden_texts(endpoint: EndpointSettings) -> Iterator[str]:
+    """What no log may show of an endpoint: secrets, passwords, and a URL that has more than a host."""
+    target = endpoint.target
+    if isinstance(target, CeleryTask):
+        yield from addresses.passwords(target.broker_url or "")
+        return
+    for word in target.secrets:
+        yield word
+        yield word.removeprefix(_SECRET)
+    path = target.url.removeprefix(target.shown)
+    if path.strip("/"):
+        yield target.url
+        if len(path) >= _LONG_PATH:
+            yield path
+
+
+_CHECKS: Mapping[str, Callable[[str], str]] = {
+    "notify_url": webhook_url,
+    "notify_secret": webhook_secret,
+    "notify_task": task_name,
+    "notify_queue": task_name,
+    "notify_broker_url": addresses.broker_url,
+    "notify_events": event_types,
+    "notify_ca_file": ca_file,
+}
+
+
+def _checked(key: str, value: object) -> object:
+    if key == "notify_allow_http":
+        if not isinstance(value, bool):
+            raise ValueError("is neither true nor false")
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not a string")
+    return _CHECKS[key](value)
+
+
+def _is_open(text: str) -> bool:
+    return text.startswith("http:") and not addresses.is_loopback(text)
