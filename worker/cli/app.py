@@ -27,6 +27,7 @@ from worker.cli.queries import queries, query
 from worker.cli.rejected import rejected, unmatched
 from worker.cli.report import report
 from worker.cli.run import run
+from worker.cli.serve import callback_url, serve
 from worker.cli.status import status
 from worker.cli.todo import todo
 from worker.simulator.command import EnvironmentCommand, platform
@@ -106,6 +107,8 @@ _add(
     "reconciler migrate --sql",
     "reconciler migrate --to 0007",
 )
+_add(serve, "reconciler serve", "reconciler serve --port 8080 --workers 2 --only callbacks")
+_add(callback_url, "reconciler callback-url", "reconciler callback-url shop --new")
 _add(run, "reconciler run", "reconciler run --concurrency 2")
 _add(
     enqueue,

@@ -7,7 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import quote
 
 TOKEN_RULE = "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"
-ADDRESS_RULE = "IPv4 and IPv6 addresses and networks, with commas or blanks between, such as 203.0.113.7, 198.51.100.0/24"
+ADDRESS_RULE = (
+    "IPv4 and IPv6 addresses and networks, with commas or blanks between, such as 203.0.113.7, 198.51.100.0/24"
+)
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

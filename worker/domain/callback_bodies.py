@@ -1,4 +1,4 @@
-"""The body of a callback over HTTP, from bytes to one item: JSON or form fields, in UTF-8, as labelled, or in GB18030."""
+"""The body of a callback over HTTP, from bytes to one item: JSON or form fields; UTF-8, as labelled, or GB18030."""
 
 import codecs
 import re

@@ -31,7 +31,9 @@ def receive(account: str, app_id: str, body: bytes, content_type: str | None, tr
         return _refused(account, payload, callback)
     named = callback.report.app_id
     if named not in (None, app_id):
-        return _refused(account, payload, (f"appid: {storable(str(named), _LONGEST_SHOWN)} is not that of this account",))
+        return _refused(
+            account, payload, (f"appid: {storable(str(named), _LONGEST_SHOWN)} is not that of this account",)
+        )
     return replace(callback, account=account, trust=trust)
 
 

@@ -1,0 +1,74 @@
+"""gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
+
+from typing import Any
+
+import structlog
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from worker.settings import Settings
+from worker.web.app import WebProcess
+
+log = structlog.stdlib.get_logger(__name__)
+
+THREADS = 16
+# A request that is under way waits for its commit, and for no longer.
+_STOP_SECONDS = 10
+_LONGEST_REQUEST_LINE = 2048
+
+
+class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
+    """gunicorn's messages as records of our own log. It has no access log: a path holds the token of callbacks."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave levels and handlers to the root logger."""
+        self.cfg = cfg
+        self.error_log.propagate = True
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Log nothing: worker.web.access_log does."""
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
+    """The program `reconciler serve`; `run` does not return."""
+
+    def __init__(self, settings: Settings, *, host: str, port: int, workers: int) -> None:
+        self._settings = settings
+        self._bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._workers = workers
+        self._process: WebProcess | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """The settings of gunicorn; neither a file nor GUNICORN_CMD_ARGS is read."""
+        settings: dict[str, Any] = {
+            "bind": self._bind,
+            "workers": self._workers,
+            "worker_class": "gthread",
+            "threads": THREADS,
+            # A connection serves one request: a forger keeps none, and a proxy beside us opens another in no time.
+            "keepalive": 0,
+            "graceful_timeout": _STOP_SECONDS,
+            "limit_request_line": _LONGEST_REQUEST_LINE,
+            "logger_class": _ProjectLogger,
+            # No second door: neither gunicorn's own control, nor headers that change the path or the scheme.
+            "control_socket_disable": True,
+            "forwarded_allow_ips": "",
+            "when_ready": self._started,
+            "proc_name": "reconciler-serve",
+            "worker_exit": self._close,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application, once for each process, after its fork."""
+        self._process = WebProcess(self._settings)
+        return self._process.app()
+
+    def _started(self, arbiter: Any) -> None:
+        log.info("serving", action="serve_started", listening=[str(listener) for listener in arbiter.LISTENERS])
+
+    def _close(self, _arbiter: Any, _worker: Any) -> None:
+        if self._process is not None:
+            self._process.close()
