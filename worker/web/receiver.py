@@ -22,7 +22,7 @@ ROUTE = "/callbacks/<account>/<token>"
 PATIENCE_SECONDS = 4.5
 """How long a callback waits for its commit; whoever sent it gets an answer within 5 seconds."""
 
-_PART = 64 * 1024
+_PART = 16 * 1024
 
 Submit = Callable[[Callback | Rejection], None]
 """Returns once a callback is committed; raises TimeoutError, or what the database raised."""
@@ -79,16 +79,18 @@ def read_whole(stream: IO[bytes]) -> bytes:
 
     Raises BodyTooLong and BodyBroken.
     """
+    body, length = bytearray(), 0
     try:
-        body = stream.read(LONGEST_BODY + 1)
-        if len(body) <= LONGEST_BODY:
-            return body
-        left = LONGEST_DRAINED - len(body)
-        while left > 0 and (part := stream.read(min(left, _PART))):
-            left -= len(part)
+        # A read may give less than it was asked for.
+        while length < LONGEST_DRAINED and (part := stream.read(_PART)):
+            length += len(part)
+            if length <= LONGEST_BODY:
+                body += part
     except (OSError, ParseException):
         raise BodyBroken from None
-    raise BodyTooLong
+    if length > LONGEST_BODY:
+        raise BodyTooLong
+    return bytes(body)
 
 
 def _may_post(rules: CallbackRules, account: str, token: str) -> bool:

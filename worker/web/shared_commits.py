@@ -36,6 +36,11 @@ class SharedCommits(Generic[T, Followed]):
         self._thread = threading.Thread(target=self._run, name="shared-commits", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the next commit."""
+        return len(self._waiting)
+
     def submit(self, item: T, *, patience_seconds: float) -> None:
         """Return once the item is committed. Raises what the commit raised, and TimeoutError after `patience_seconds`.
 
