@@ -1,6 +1,5 @@
 """`reconciler serve` and `callback-url`: the platform's callbacks over HTTP."""
 
-import importlib.util
 import secrets
 from enum import StrEnum
 from ipaddress import ip_address
@@ -13,6 +12,7 @@ from worker.cli.errors import CommandError
 if TYPE_CHECKING:
     from worker.settings import Settings
 
+# What only the extra `web` installs.
 _PACKAGES = ("flask", "gunicorn")
 _TOKEN_BYTES = 24
 
@@ -37,13 +37,17 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     A callback is answered with status 200 once it is committed. GET /livez says that the process answers, GET /readyz
     that it can take callbacks in. SIGTERM or Ctrl-C lets requests that are under way end.
     """
-    if missing := [package for package in _PACKAGES if importlib.util.find_spec(package) is None]:
-        raise CommandError(
-            f"{' and '.join(missing)} of the extra `web` are not installed: pip install 'recharge-reconciler[web]'"
-        )
     from worker.adapters.log import configure_logging
     from worker.cli.session import check_database, read_settings
-    from worker.web.server import Server
+
+    try:
+        from worker.web.server import Server
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        raise CommandError(
+            f"the package {error.name} is not installed: pip install 'recharge-reconciler[web]'"
+        ) from None
 
     settings = read_settings(needs_accounts=True)
     check_database(settings)

@@ -33,7 +33,8 @@ _ERRORS = (400, 404, 405, 500)
 class WebProcess:
     """What one process of `reconciler serve` works with."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, intake: type[Intake] = Intake) -> None:
+        """Another entry point may replace `intake` by a subclass."""
         rules, app_ids = rules_of(settings), app_ids_of(settings)
         self._database = Database(
             settings.database_dsn,
@@ -41,7 +42,7 @@ class WebProcess:
             answer_seconds=_ANSWER_SECONDS,
             pool_size=_CONNECTIONS,
         )
-        self._intake = Intake(self._database, rules, app_ids)
+        self._intake = intake(self._database, rules, app_ids)
         self._commits: SharedCommits[Callback | Rejection, Sequence[OrderKey]] = SharedCommits(
             self._intake.receive_callbacks, self._match, is_hopeless=is_unavailable
         )

@@ -63,7 +63,7 @@ def callback_routes(rules: CallbackRules, submit: Submit) -> Blueprint:
             return _answer(404, "Not Found")
         g.account = account
         try:
-            body = read_whole(request.stream)
+            body = read_whole(request.stream, request.content_length)
         except BodyTooLong:
             return _answer(413, f"longer than {LONGEST_BODY} bytes")
         except BodyBroken:
@@ -74,10 +74,10 @@ def callback_routes(rules: CallbackRules, submit: Submit) -> Blueprint:
     return routes
 
 
-def read_whole(stream: IO[bytes]) -> bytes:
+def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
     """A body of at most 64 KiB. Of a longer one up to 1 MiB is read, so that its sender gets to read the answer.
 
-    Raises BodyTooLong and BodyBroken.
+    `declared` is its Content-Length, None where it has none. Raises BodyTooLong and BodyBroken.
     """
     body, length = bytearray(), 0
     try:
@@ -90,6 +90,9 @@ def read_whole(stream: IO[bytes]) -> bytes:
         raise BodyBroken from None
     if length > LONGEST_BODY:
         raise BodyTooLong
+    # Where a connection ends early, gunicorn gives what there is.
+    if declared is not None and length < declared:
+        raise BodyBroken
     return bytes(body)
 
 
@@ -119,7 +122,7 @@ def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Re
 def _drop_body() -> None:
     """Read a body that nobody wants: a connection that is closed before that is reset, and the answer lost."""
     try:
-        read_whole(request.stream)
+        read_whole(request.stream, request.content_length)
     except (BodyTooLong, BodyBroken):
         return
 

@@ -1,5 +1,6 @@
 """gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -32,8 +33,17 @@ class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no typ
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
     """The program `reconciler serve`; `run` does not return."""
 
-    def __init__(self, settings: Settings, *, host: str, port: int, workers: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        make_process: Callable[[Settings], WebProcess] = WebProcess,
+    ) -> None:
         self._settings = settings
+        self._make_process = make_process
         self._bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._workers = workers
         self._process: WebProcess | None = None
@@ -63,7 +73,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
 
     def load(self) -> Any:
         """The application, once for each process, after its fork."""
-        self._process = WebProcess(self._settings)
+        self._process = self._make_process(self._settings)
         return self._process.app()
 
     def _started(self, arbiter: Any) -> None:

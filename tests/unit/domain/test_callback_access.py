@@ -26,7 +26,7 @@ def test_an_account_has_one_token_or_two(text: str, tokens: tuple[str, ...] | st
 
 @pytest.mark.parametrize("text", ["", " ", "a" * 23, "a" * 257, f"{TOKEN} {TOKEN} {TOKEN}", f"{TOKEN}/", f"{TOKEN}é"])
 def test_other_tokens_are_refused_without_being_shown(text: str) -> None:
-    with pytest.raises(ValueError, match="^holds") as raised:
+    with pytest.raises(ValueError, match="holds ") as raised:
         read_tokens(text)
     assert TOKEN not in str(raised.value)
 

@@ -1,6 +1,5 @@
 """The route of callbacks, without a database: who is let in, and what is answered."""
 
-import json
 from io import BytesIO
 
 import pytest
@@ -122,7 +121,10 @@ class Stream(BytesIO):
 
 def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
     with pytest.raises(BodyBroken):
-        read_whole(Stream(BODY))
+        read_whole(Stream(BODY), None)
+    with pytest.raises(BodyBroken):
+        read_whole(BytesIO(BODY), len(BODY) + 1)
+    assert read_whole(BytesIO(BODY), len(BODY)) == read_whole(BytesIO(BODY), None) == BODY
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), OperationalError("", {}, Exception("server closed"))])
