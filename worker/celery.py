@@ -24,7 +24,7 @@ from worker.doctor import Check, Status, examine_before_start, examine_running, 
 from worker.messages import broker_outage
 from worker.messages.broker_outage import BrokerOutageFilter
 from worker.messages.single_order_batches import is_in_batch
-from worker.runtime import close_current, current, raise_windows
+from worker.runtime import close_current, current, prepare_database
 from worker.settings import SettingsError, load_settings
 
 _RECEIVES = "celery.worker.strategy"
@@ -145,11 +145,13 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
     if fatal:
         _leave("\n".join(f"the worker does not start: {check}" for check in fatal))
     try:
-        raise_windows(settings)
+        prepare_database(settings)
     except Exception as error:
-        # A lock that is held for so long blocks every query on its row. Ticks raise the window later.
+        # A lock that is held for so long blocks every query on its row. Ticks do both later.
         if not is_transient(error):
-            _leave(f"the worker does not start: the windows in query_budgets cannot be raised ({first_words(error)})")
+            _leave(
+                f"the worker does not start: query_budgets or notify_endpoints cannot be written ({first_words(error)})"
+            )
 
 
 @signals.worker_ready.connect(weak=False)

@@ -13,6 +13,8 @@ from worker.domain.monitoring import tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.operations.delete_delivered import OldDeliveries
+from worker.operations.enter_endpoints import EndpointEntry, enter_endpoints
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
@@ -80,6 +82,8 @@ class Runtime:
         self.intake = Intake(self.database, rules, app_ids_of(settings))
         self._learning = Learning(self.database, rules)
         self._overdue = OverdueOrders(self.database, rules)
+        self._endpoints = EndpointEntry(self.database, tuple(settings.endpoints.values()))
+        self._old_deliveries = OldDeliveries(self.database, settings.notify_keep_days)
         self._accounts = tuple(settings.accounts)
         self.reconciler = Reconciler(
             grants=parts.grants(self.database, clock, rules),
@@ -110,9 +114,11 @@ class Runtime:
         self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick)
 
     def _each_tick(self) -> None:
+        self._endpoints.enter_once()
         self.intake.match_some_callbacks()
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
+        self._old_deliveries.delete_some()
 
     def close(self) -> None:
         """Wait for the passes that are under way, then close every connection."""
@@ -139,8 +145,8 @@ def current() -> Runtime:
     return _current[1]
 
 
-def raise_windows(settings: Settings) -> None:
-    """Raise the windows of this worker's SIDs that are shorter than its own, before it is ready for work.
+def prepare_database(settings: Settings) -> None:
+    """Before a worker is ready: raise the windows of its SIDs that are shorter than its own, and enter its endpoints.
 
     Call it in the first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
     """
@@ -151,6 +157,7 @@ def raise_windows(settings: Settings) -> None:
     try:
         maintenance = _parts.maintenance(database, _parts.clock(), rules)
         maintenance.raise_windows({slot.account_sid for slot in slots_of(settings)})
+        enter_endpoints(database, tuple(settings.endpoints.values()))
     finally:
         database.close()
 

@@ -1,4 +1,7 @@
-"""The checker: S1 to S5 from plain SQL and the platform's record of arrivals. It shares no code with the product."""
+"""The checker: S1 to S5, and what is told of orders, from plain SQL and the platform's record of arrivals.
+
+It shares no code with the product.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +21,8 @@ _KEPT = ("state", "traffic_sts", "remark", "ori_amount", "settled_by", "settled_
 """What never changes of an order that is final or cancelled, unless an operator reopens it."""
 _NAMES = ("request_id", "custom_parm")
 _MOST_IDS = 100
+NOTIFIED = ("a", "b")
+"""The accounts that are told of their orders; a third one is not."""
 _DEADLINE_MS = 30_000
 
 
@@ -83,6 +88,7 @@ class Checker:
         self._check_nothing_lost()
         self._check_final()
         self._check_events([event for record in archived for event in record["events"]])
+        self._check_told()
 
     def of(self, order: PlatformOrder) -> list[Row]:
         """The rows that hold a name of this order: one, or two where billing has sent its names apart."""
@@ -143,6 +149,25 @@ class Checker:
         lost = {number: event for number, event in self.events.items() if now.get(number) != event}
         assert not lost, f"S5: events were lost or changed: {lost}"
         self.events = now
+
+    def _check_told(self) -> None:
+        """Of each order: a notification for each state or attention that it came to, the last one as it stands."""
+        told: dict[int, list[Row]] = {}
+        for row in rows_of(self.engine, "SELECT order_id, type, version, body FROM notifications ORDER BY id"):
+            told.setdefault(row["order_id"], []).append(row)
+        for order in self.orders:
+            seen, version = ("pending", None), 0
+            for row in told.pop(order["id"], ()):
+                data = json.loads(row["body"])["data"]
+                then = data["state"], data["attention"]
+                kind = "attention" if then[0] == seen[0] else then[0].replace("pending", "reopened")
+                assert then != seen, f"told twice: {row}"
+                assert row["type"] == f"order.{kind}", f"told of a wrong change: {row} after {seen}"
+                assert data["version"] == row["version"] > version, f"told under an old version: {row} after {version}"
+                seen, version = then, row["version"]
+            stands = (order["state"], order["attention"]) if order["account"] in NOTIFIED else ("pending", None)
+            assert (seen, version <= order["version"]) == (stands, True), f"not told of how it stands: {order}"
+        assert not told, f"told of orders that are not there: {told}"
 
     def _check_final(self) -> None:
         news = []

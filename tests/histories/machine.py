@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.histories.checker import Checker, rows_of
+from tests.histories.checker import NOTIFIED, Checker, rows_of
 from tests.histories.hosts import Exchange, Host, Kinds, slots_of
 from tests.histories.platform import APP_IDS, FAULTS, HONEST, LIES, SILENCES, Item, Mood, Platform, PlatformOrder
 from tests.histories.tail import run_tail
@@ -34,7 +34,7 @@ FLOOD = 110
 _TABLES = (
     *("recharge_orders", "platform_queries", "order_events", "query_budgets", "account_states"),
     *("rejected_orders", "unmatched_callbacks", "poll_schedules", "settlement_observations"),
-    *("archived_orders", "operator_acts"),
+    *("archived_orders", "operator_acts", "notifications", "notify_endpoints"),
 )
 
 names = st.sampled_from(["request_id", "request_id", "custom_parm", "both"])
@@ -161,6 +161,11 @@ class Histories(RuleBasedStateMachine):
         with self.database.engine.connect() as connection, connection.begin():
             for table in _TABLES:
                 connection.exec_driver_sql(f"DELETE FROM {table}")
+            for account in NOTIFIED:
+                connection.exec_driver_sql(
+                    "INSERT INTO notify_endpoints (account, transport, target_digest, shown, rest_level, updated_at)"
+                    f" VALUES ('{account}', 'webhook', '', '', 0, '2026-01-31 12:00:00')"
+                )
         forget_schedules()
         self.world = self.database.world = World()
         self.durations = Rules(

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from worker.database.bulk_statements import insert_rows, one_of
 from worker.database.transactions import Database, RaceLost
 from worker.domain.records.order_changes import Change
-from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, version_at
 from worker.domain.records.reports import IdKind
 from worker.stores.recharge_orders import ORDERS, lock_by_ids, save_changes, to_values
 
@@ -75,7 +75,8 @@ def test_rows_are_changed_each_to_values_of_its_own(database: Database) -> None:
     after = [replace(full(number, remark), id=before[number].id) for number, remark in enumerate(TEXTS)]
     with database.write() as connection:
         save_changes(connection, [Change(before=a, after=b) for a, b in zip(before, after, strict=False)], NOON)
-    assert without_id(kept(database)) == without_id([*after, before[-1]])
+    saved = [replace(two, version=one.next_version(NOON)) for one, two in zip(before, after, strict=False)]
+    assert without_id(kept(database)) == without_id([*saved, before[-1]])
 
 
 def test_a_row_that_changed_since_it_was_read_rolls_back_all(database: Database) -> None:
@@ -127,9 +128,22 @@ def test_only_what_has_changed_is_written(database: Database) -> None:
         ]
         save_changes(connection, changes, NOON)
     assert kept(database) == [
-        replace(one, remark="new", mobile="18812340804"),
-        replace(other, absences=1, mobile="18812340804"),
+        replace(one, remark="new", mobile="18812340804", version=version_at(NOON)),
+        replace(other, absences=1, mobile="18812340804", version=version_at(NOON)),
     ]
+
+
+def test_the_version_of_a_row_grows_with_each_change_whatever_the_clock_says(database: Database) -> None:
+    put(database, order(1), order(2, version=version_at(NOON) + 5), order(3, version=7))
+    for now in (NOON, NOON - timedelta(days=1), NOON + timedelta(milliseconds=1)):
+        before = kept(database)
+        with database.write() as connection:
+            changes = [Change(before=one, after=replace(one, absences=one.absences + 1)) for one in before[:2]]
+            save_changes(connection, changes, now)
+        after = kept(database)
+        assert [one.version for one in after[:2]] == [one.next_version(now) for one in before[:2]]
+        assert all(new.version > old.version for old, new in zip(before[:2], after[:2], strict=True))
+        assert after[2] == before[2]
 
 
 def test_columns_that_follow_from_others_are_written_with_them(database: Database) -> None:

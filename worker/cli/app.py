@@ -19,6 +19,7 @@ from worker.cli.health import health
 from worker.cli.limit import limit
 from worker.cli.maintenance import archive, doctor
 from worker.cli.migrate import migrate
+from worker.cli.notifications import notifications
 from worker.cli.order import order
 from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
 from worker.cli.plan import plan
@@ -26,6 +27,7 @@ from worker.cli.purge import purge
 from worker.cli.queries import queries, query
 from worker.cli.rejected import rejected, unmatched
 from worker.cli.report import report
+from worker.cli.resend import resend
 from worker.cli.run import run
 from worker.cli.serve import callback_url, serve
 from worker.cli.status import status
@@ -146,6 +148,19 @@ _add(
 )
 _add(resume, "reconciler resume default", "reconciler resume shop --json")
 _add(hold, 'reconciler hold --reason "failover at 14:05"', "reconciler hold --dry-run")
+_add(
+    notifications,
+    "reconciler notifications",
+    "reconciler notifications --gave-up --account shop --json",
+    'reconciler notifications --pause shop --reason "the billing system is being moved"',
+    "reconciler notifications --resume shop",
+)
+_add(
+    resend,
+    "reconciler resend A-1001",
+    "reconciler resend --gave-up --dry-run",
+    'reconciler resend --since 2d --reason "the billing system was restored" --yes',
+)
 _add(acts, "reconciler acts", "reconciler acts --account shop --limit 500 --csv > acts.csv", "reconciler acts --json")
 _add(
     queries,

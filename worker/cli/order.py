@@ -1,11 +1,12 @@
 """`reconciler order`: one order's row, what happened to it, the queries that polled it, and what happens next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from worker.cli.errors import CommandError
+from worker.cli.notifications import notification_row, table_row
 from worker.cli.order_next import in_words, polled_in_words, to_response
 from worker.cli.order_references import Account, Reference, Row, find_orders
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
+_TOLD_COLUMNS = ("id", "type", "changed_at", "state", "tries", "due_at", "outcome", "delivered_at", "answer")
 # What others have said, of any length.
-_NOTES = ("said", "outcome")
+_NOTES = ("said", "outcome", "answer")
 
 
 def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_json: AsJson = False) -> None:
-    """Show one order: what happens to it next, why not yet and when, its row, its history, and the queries about it.
+    """Show one order: what happens to it next, why not yet and when, its row, its history, the queries about it, and its
+    notifications.
 
     Amounts are yuan.
     """
     from worker.cli.session import session
     from worker.runtime import rules_of
     from worker.stores.command_line_reads import events_of, queries_about
+    from worker.stores.notifications import notifications_of
 
     with session(utc=utc or as_json) as opened:
         found = find_orders(opened, account, [ref])[ref]
@@ -37,15 +41,16 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
             raise CommandError(found)
         with opened.database.snapshot() as connection:
             events, queries = events_of(connection, found["id"]), queries_about(connection, found)
+            told = [notification_row(one) for one in notifications_of(connection, [found["id"]])]
         outlook, rules = _outlook(opened, found), rules_of(opened.settings)
     if found["state"] is not OrderState.PENDING:
         # What stands there is what was planned before: nobody polls it any more.
         found = {**found, "due_at": None}
     if as_json:
         following = None if outlook is None else to_response(outlook, rules)
-        print_json({"order": found, "next": following, "events": events, "queries": queries})
+        print_json({"order": found, "next": following, "events": events, "queries": queries, "notifications": told})
     else:
-        _show_order(found, outlook, rules, events, queries)
+        _show_order(found, outlook, rules, events, queries, told)
 
 
 def _outlook(opened: "Session", row: Row) -> "Outlook | None":
@@ -65,7 +70,12 @@ def _outlook(opened: "Session", row: Row) -> "Outlook | None":
 
 
 def _show_order(
-    row: Row, outlook: "Outlook | None", rules: "Rules", events: Sequence[Row], queries: Sequence[Row]
+    row: Row,
+    outlook: "Outlook | None",
+    rules: "Rules",
+    events: Sequence[Row],
+    queries: Sequence[Row],
+    told: Sequence[Mapping[str, object]],
 ) -> None:
     out = console()
     print_fields(out, row)
@@ -79,6 +89,7 @@ def _show_order(
     for title, columns, rows in (
         ("Events", _event_columns(events), [_event_row(event) for event in events]),
         ("Queries that polled it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
+        ("Notifications of it", _TOLD_COLUMNS, [table_row(one) for one in told]),
     ):
         out.print()
         if rows:

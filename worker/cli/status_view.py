@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from worker.cli.endpoint_view import endpoint_rows, show_endpoints
 from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
@@ -57,6 +58,7 @@ def to_response(
             _account(one, overview.accounts, status.last_queries[one.account], overview.now, rules)
             for one in overview.accounts
         ],
+        "endpoints": endpoint_rows(overview.endpoints, overview.notifications, overview.now),
         "acts": list(status.acts),
     }
 
@@ -135,6 +137,9 @@ def show(out: Console, response: Row) -> None:
     _table(out, "Queries", _QUERIES, [_queries_row(one, now) for one in accounts], long_texts=("asks", "ended"))
     _table(out, "Settled", _SETTLED, [_settled_row(one) for one in accounts])
     _table(out, "Needs a person (`reconciler todo` lists them)", _PEOPLE, _people_rows(accounts))
+    if response["endpoints"]:
+        show_endpoints(out, response["endpoints"], now)
+        out.print()
     acts = [{**act, "by": act["actor"], "account": act["account"] or "all"} for act in response["acts"]]
     _table(out, "Last acts of operators", _ACTS, acts, long_texts=("reason",))
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from worker.domain.records.incoming import Directory, Rejection, Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.due_times import first_due
 
@@ -60,6 +60,7 @@ def new_order(submission: Submission, now: datetime, rules: Rules, *, order_id: 
         submitted_at=submission.submitted_at,
         due_at=first_due(submission.submitted_at, rules),
         created_at=now,
+        version=version_at(now),
     )
 
 

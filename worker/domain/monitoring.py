@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from worker.domain.endpoint_watch import warnings_of
 from worker.domain.outages import FAILURES_OF_AN_OUTAGE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
@@ -106,6 +107,8 @@ def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Find
     found = [*_of_workers(overview, thresholds)]
     for account in overview.accounts:
         found.extend(_of_account(account, overview, thresholds, rules))
+    for account_name, name, words in warnings_of(overview.endpoints, overview.notifications, overview.now):
+        found.append(Finding(level=Level.WARNING, name=name, words=f"{account_name}: {words}", account=account_name))
     return sorted(found, key=lambda finding: -finding.level)
 
 

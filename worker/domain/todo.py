@@ -26,6 +26,12 @@ class TodoKind(StrEnum):
     """An account has pending orders and is not in the settings: nobody polls them."""
     PAUSED = "account_paused"
     BACKS_OFF = "account_backs_off"
+    ENDPOINT_STOPPED = "endpoint_stopped"
+    """The receiver of an account's notifications answered 410."""
+    ENDPOINT_FAILING = "endpoint_failing"
+    """It has taken none for 75 hours."""
+    NOTIFICATION_GAVE_UP = "notification_gave_up"
+    ENDPOINT_PAUSED = "endpoint_paused"
     UNRESOLVED = "unresolved"
     """Polling stopped without a result, and the order shows no reason (any more)."""
     REJECTED = "rejected_input"
@@ -82,6 +88,21 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
         TodoKind.BACKS_OFF: (
             "Queries fail for long: the platform or the network to it is down, or refuses. `reconciler queries"
             " --account ACCOUNT` shows how they end; queries go on by themselves once it is over."
+        ),
+        TodoKind.ENDPOINT_STOPPED: (
+            "The receiver answered 410: it wants no more notifications, so none is sent. Correct the receiver or the"
+            " URL, then `reconciler notifications --resume ACCOUNT`; what happened meanwhile is sent then."
+        ),
+        TodoKind.ENDPOINT_FAILING: (
+            "The receiver takes no notification for 75 hours or more. It is tried once an hour, nothing is lost."
+            " `reconciler notifications --account ACCOUNT` shows how it fails; correct it, then --resume ACCOUNT."
+        ),
+        TodoKind.NOTIFICATION_GAVE_UP: (
+            "The receiver takes others and refuses this one again and again: the order is settled here, and the billing"
+            " system does not know. Read its log, correct it, then `reconciler resend --gave-up`."
+        ),
+        TodoKind.ENDPOINT_PAUSED: (
+            "An operator paused it: no notification is sent. `reconciler notifications --resume ACCOUNT` goes on."
         ),
         TodoKind.UNRESOLVED: (
             "Polling stopped without a result. Neither book nor refund: ask the platform,"

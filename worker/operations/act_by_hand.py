@@ -15,13 +15,16 @@ from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.budget import hold
 from worker.domain.operator_acts import Decided, pause, resume
+from worker.domain.order_notifications import rank_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActEntry, ActKind
+from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.operations.maintain_slots import read_clocks
-from worker.stores.recharge_orders import lock_by_ids, save_changes
+from worker.operations.save_orders import save_orders
+from worker.stores.recharge_orders import lock_by_ids
 from worker.stores.recorded_acts import add_acts
 from worker.stores.slots_and_accounts import SlotRow, lock_rows, lock_states, read_rows, save_slot, save_state
 
@@ -63,7 +66,9 @@ def act_on_orders(
     Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
-        done = _act_on_some(database, operator, kind, order_ids[start : start + MOST_AT_ONCE], decide)
+        done = _act_on_some(
+            database, operator, kind, order_ids[start : start + MOST_AT_ONCE], decide, rank_of(len(order_ids))
+        )
         if done.changes:
             _log(operator, kind, orders=len(done.changes), refused=len(done.refusals))
         yield done
@@ -71,7 +76,7 @@ def act_on_orders(
 
 @retry_contention
 def _act_on_some(
-    database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide
+    database: Database, operator: Operator, kind: ActKind, order_ids: Sequence[int], decide: Decide, rank: Rank
 ) -> OrdersActedOn:
     with _writing(database, operator) as connection:
         # In ascending order of their ids, as every other transaction locks them.
@@ -79,7 +84,7 @@ def _act_on_some(
         act = operator.act(database.now(connection))
         decided = [(order.id, decide(order, act)) for order in orders]
         changes = tuple(one for _, one in decided if isinstance(one, Change))
-        save_changes(connection, changes, act.now)
+        save_orders(connection, changes, act.now, rank=rank)
         add_acts(connection, _entries(changes, act, kind))
     refusals = {order_id: one for order_id, one in decided if isinstance(one, str)}
     gone = set(order_ids) - {order_id for order_id, _ in decided}

@@ -5,10 +5,13 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.order_notifications import rank_of
+from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order
 from worker.domain.submissions import read_items, read_reference, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
-from worker.stores.recharge_orders import lock_by_keys, save_changes
+from worker.operations.save_orders import save_orders
+from worker.stores.recharge_orders import lock_by_keys
 from worker.stores.rejected_and_unmatched import keep_refused
 
 Decision = Callable[[Sequence[Reference], Sequence[Order], datetime], ReferenceResult]
@@ -39,12 +42,20 @@ def _decide_all(
 
 
 def decide_within(
-    connection: Connection, app_ids: Mapping[str, str], references: object, now: datetime, decide: Decision
+    connection: Connection,
+    app_ids: Mapping[str, str],
+    references: object,
+    now: datetime,
+    decide: Decision,
+    rank: Rank | None = None,
 ) -> ReferenceResult:
-    """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused."""
+    """Apply a decision to the orders that are named, in a transaction of the caller's, who keeps what was refused.
+
+    `rank` is that of the notifications; None: by the number of orders.
+    """
     read, refused = read_items(references, "orders", lambda item: read_reference(item, app_ids))
     orders = lock_by_keys(connection, [key for _, _, key in read])
     result = decide(read, orders, now)
-    save_changes(connection, result.changes.values(), now)
+    save_orders(connection, result.changes.values(), now, rank=rank_of(len(read)) if rank is None else rank)
     result.rejections = [*refused, *result.rejections]
     return result

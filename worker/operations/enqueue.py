@@ -14,19 +14,20 @@ from worker.domain.enqueueing import (
     names_an_id_twice,
     new_order,
 )
+from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.due_times import first_due
 from worker.domain.scheduling.observing import observe_arrivals
 from worker.domain.submissions import read_items, read_order, refused_texts
 from worker.operations.learn import add_observations
+from worker.operations.save_orders import save_orders
 from worker.stores.archived_orders import knows_any
 from worker.stores.recharge_orders import (
     by_account_and_column,
     insert_orders,
     insert_unknown,
     lock_by_keys,
-    save_changes,
 )
 from worker.stores.rejected_and_unmatched import keep_refused
 
@@ -61,8 +62,10 @@ def enqueue_within(
     now: datetime,
     *,
     received_at: datetime | None = None,
+    rank: Rank = Rank.RESULT,
 ) -> EnqueueResult:
-    """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now."""
+    """The same within a transaction of the caller's, who keeps what was refused. `received_at`: where not now.
+    `rank` is that of the notifications."""
     submissions, refused = read_items(orders, "orders", lambda item: read_order(item, app_ids, received_at or now))
     inserted = _insert_unknown(connection, submissions, now, rules)
     result, rest = after_insertion(submissions, inserted)
@@ -73,7 +76,7 @@ def enqueue_within(
     arrived = set(result.accepted)
     arrivals = [(one.key.account, one.submitted_at) for index, _, one in submissions if index in arrived]
     add_observations(connection, observe_arrivals(arrivals, now, rules), now, rules)
-    save_changes(connection, result.changes, now)
+    save_orders(connection, result.changes, now, rank=rank)
     result.rejections.extend(refused)
     return result
 

@@ -10,10 +10,11 @@ import structlog
 
 from worker.database.transactions import Database, retry_contention
 from worker.domain.giving_up import flag_overdue, overdue_before
+from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.parameters import Rules
+from worker.operations.save_orders import save_orders
 from worker.stores.pending_orders import has_overdue, lock_overdue
-from worker.stores.recharge_orders import save_changes
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,7 +50,8 @@ class OverdueOrders:
         with self._database.write() as connection:
             orders = lock_overdue(connection, before, MOST_AT_ONCE)
             changes = [flag_overdue(order, now, self._rules) for order in orders]
-            save_changes(connection, changes, now)
+            # Many at once, and none of them is a result.
+            save_orders(connection, changes, now, rank=Rank.BULK)
         for change in changes:
             log.warning(
                 "an order is still pending long past its age limit: a person should look at it",

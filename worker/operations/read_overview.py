@@ -18,6 +18,8 @@ from worker.domain.scheduling.stored_json import read_learned
 from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores import command_line_reads, overview_counts, poll_schedules
+from worker.stores.notification_reads import count_notifications
+from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import read_order
 from worker.stores.recorded_acts import recent_acts
@@ -52,6 +54,8 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             now=now,
             accounts=_read_accounts(connection, names, sids, queries, now, rules),
             workers=read_workers(connection),
+            endpoints=list(read_endpoints(connection).values()),
+            notifications=count_notifications(connection),
         )
         slots = command_line_reads.slots(connection, slots_per_sid=rules.slots)
         acts = recent_acts(connection, limit=_ACTS)

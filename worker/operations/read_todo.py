@@ -1,6 +1,6 @@
 """Reading all that needs a person, in one list."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -8,15 +8,19 @@ from operator import attrgetter
 from typing import Any
 
 from worker.database.transactions import Connection, Database
+from worker.domain.endpoint_watch import endpoints_to_do
+from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention
 from worker.domain.records.parameters import Rules
-from worker.domain.todo import REFUSED_WITHIN, TODO, UNMATCHED_FOR, TodoKind, accounts_to_do
+from worker.domain.todo import REFUSED_WITHIN, TODO, UNMATCHED_FOR, AccountTodo, TodoKind, accounts_to_do
 from worker.stores.input_reads import (
     count_rejected_since,
     count_unmatched_before,
     recent_rejected,
     recent_unmatched,
 )
+from worker.stores.notification_reads import count_notifications, recent_notifications
+from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.slots_and_accounts import read_states
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
 
@@ -30,7 +34,7 @@ class TodoGroup:
     """Everything that needs a person for one reason."""
 
     kind: str
-    """`order`, `account`, `rejected` or `unmatched`."""
+    """`order`, `account`, `endpoint`, `notification`, `rejected` or `unmatched`."""
     reason: Attention | TodoKind
     count: int
     is_more: bool
@@ -53,6 +57,8 @@ def read_todo(
         now = database.now(connection)
         groups = [
             *_accounts(connection, rules, configured, now),
+            *_endpoints(connection, now),
+            _given_up(connection, most),
             *(_orders(connection, reason, most) for reason in Attention),
             _unresolved(connection, most),
             _rejected(connection, now, most),
@@ -63,6 +69,14 @@ def read_todo(
 
 def _accounts(connection: Connection, rules: Rules, configured: Collection[str], now: datetime) -> list[TodoGroup]:
     found = accounts_to_do(read_states(connection), accounts_with_pending(connection), configured, now, rules)
+    return _groups("account", found)
+
+
+def _endpoints(connection: Connection, now: datetime) -> list[TodoGroup]:
+    return _groups("endpoint", endpoints_to_do(read_endpoints(connection).values(), now))
+
+
+def _groups(kind_of_all: str, found: Sequence[AccountTodo]) -> list[TodoGroup]:
     groups = []
     for kind, listed in groupby(found, attrgetter("kind")):
         items = [
@@ -76,13 +90,32 @@ def _accounts(connection: Connection, rules: Rules, configured: Collection[str],
             }
             for one in listed
         ]
-        groups.append(TodoGroup(kind="account", reason=kind, count=len(items), is_more=False, items=items))
+        groups.append(TodoGroup(kind=kind_of_all, reason=kind, count=len(items), is_more=False, items=items))
     return groups
 
 
 def _orders(connection: Connection, reason: Attention, most: int) -> TodoGroup:
     count, rows = orders_with_attention(connection, reason, most, MOST_COUNTED + 1)
     return _group("order", reason, count, [_order(row) for row in rows])
+
+
+def _given_up(connection: Connection, most: int) -> TodoGroup:
+    count = sum(one.gave_up for one in count_notifications(connection).values())
+    state = NotificationState.GAVE_UP
+    rows, _ = recent_notifications(connection, account=None, state=state, after=None, most=most)
+    items = [
+        {
+            "account": row.account,
+            "ref": f"id:{row.order_id}",
+            "id": row.id,
+            "since": row.changed_at,
+            "until": None,
+            "note": " ".join(str(part) for part in (row.outcome, row.http_status, row.answer) if part is not None)
+            or None,
+        }
+        for row in rows
+    ]
+    return _group("notification", TodoKind.NOTIFICATION_GAVE_UP, count, items)
 
 
 def _unresolved(connection: Connection, most: int) -> TodoGroup:

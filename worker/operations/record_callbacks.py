@@ -14,6 +14,7 @@ from worker.domain.callbacks import (
     key_in,
     read_callback,
 )
+from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import learned_keys
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
@@ -21,7 +22,8 @@ from worker.domain.scheduling.observing import observe_callbacks
 from worker.domain.submissions import read_items, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
-from worker.stores.recharge_orders import lock_by_keys, save_changes
+from worker.operations.save_orders import save_orders
+from worker.stores.recharge_orders import lock_by_keys
 from worker.stores.rejected_and_unmatched import (
     drop_kept,
     find_kept,
@@ -49,13 +51,22 @@ def record_callbacks(
 
 
 def record_callbacks_within(
-    connection: Connection, rules: Rules, app_ids: Mapping[str, str], callbacks: object, now: datetime
+    connection: Connection,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    callbacks: object,
+    now: datetime,
+    *,
+    rank: Rank = Rank.RESULT,
 ) -> CallbackResult:
-    """The same within a transaction of the caller's, who keeps what was refused."""
+    """The same within a transaction of the caller's, who keeps what was refused.
+
+    `rank` is that of the notifications.
+    """
     read, refused = read_items(callbacks, "callbacks", read_callback)
     result = decide_within(connection, rules, app_ids, [(index, callback) for index, _, callback in read], now)
     result.rejections = [*refused, *result.rejections]
-    save_within(connection, rules, result, now)
+    save_within(connection, rules, result, now, rank=rank)
     return result
 
 
@@ -71,10 +82,12 @@ def decide_within(
     return apply_callbacks(callbacks, lock_by_keys(connection, keys), app_ids, now, rules)
 
 
-def save_within(connection: Connection, rules: Rules, result: CallbackResult, now: datetime) -> None:
-    """Save what callbacks change, and keep those whose order is unknown."""
+def save_within(
+    connection: Connection, rules: Rules, result: CallbackResult, now: datetime, *, rank: Rank = Rank.RESULT
+) -> None:
+    """Save what callbacks change, and keep those whose order is unknown. `rank` is that of the notifications."""
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
-    save_changes(connection, result.changes, now)
+    save_orders(connection, result.changes, now, rank=rank)
     kept = [(key, callback.payload_text, callback.trust) for key, callback in result.unmatched]
     keep_callbacks(connection, kept, now)
 
@@ -93,7 +106,7 @@ def match_kept_callbacks(
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
         matched, changes = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
-        save_changes(connection, changes, now)
+        save_orders(connection, changes, now)
         drop_kept(connection, matched)
         return learned_keys(changes)
 

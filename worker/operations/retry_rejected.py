@@ -6,6 +6,7 @@ from datetime import datetime
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.cancellations_and_checks import cancel_all, check_all
 from worker.domain.records.acts import ActEntry, ActKind
+from worker.domain.records.notifications import Rank
 from worker.domain.records.parameters import Rules
 from worker.domain.retrying import InputKind, RefusedInput, Retried, gone, read_refused
 from worker.domain.submissions import refused_texts
@@ -63,14 +64,14 @@ def _take_in(
     result: Retried,
 ) -> None:
     if held.kind is InputKind.ORDERS:
-        orders = enqueue_within(connection, rules, app_ids, part, now, received_at=received_at)
+        orders = enqueue_within(connection, rules, app_ids, part, now, received_at=received_at, rank=Rank.BULK)
         rejections, keys = orders.rejections, orders.keys
     elif held.kind is InputKind.CALLBACKS:
-        callbacks = record_callbacks_within(connection, rules, app_ids, part, now)
+        callbacks = record_callbacks_within(connection, rules, app_ids, part, now, rank=Rank.BULK)
         rejections, keys = callbacks.rejections, list(callbacks.keys)
     else:
         decide = cancel_all if held.kind is InputKind.CANCELLATIONS else check_all
-        rejections, keys = decide_within(connection, app_ids, part, now, decide).rejections, []
+        rejections, keys = decide_within(connection, app_ids, part, now, decide, Rank.BULK).rejections, []
     result.rejections += rejections
     result.keys += keys
     result.done += len(part) - len(rejections)

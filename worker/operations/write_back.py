@@ -23,8 +23,9 @@ from worker.domain.records.reports import Answer
 from worker.domain.records.slots import Reading
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
+from worker.operations.save_orders import save_orders
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
-from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences, save_changes
+from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences
 from worker.stores.slots_and_accounts import (
     SlotRow,
     lock_slot_of_token,
@@ -112,7 +113,7 @@ class WriteBack:
 
     def _save(self, connection: Connection, query: Query, effects: QueryEffects, locked: _Locked) -> QueryEffects:
         row, now = locked.row, locked.now
-        save_changes(connection, effects.changes, now.database)
+        save_orders(connection, effects.changes, now.database)
         if row is None:
             return replace(effects, reset_absences_since=None, return_suspects=None)
         save_state(connection, effects.state)
@@ -139,4 +140,4 @@ class WriteBack:
                 connection, query.account, *effects.return_suspects, before=FAILED_AGAIN, now=now.database
             )
             returned = [return_to_batch(order, query, now.database, self._rules) for order in suspects]
-            save_changes(connection, returned, now.database)
+            save_orders(connection, returned, now.database)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, case, func, literal_column, select, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -23,9 +23,9 @@ from worker.database.tables import OrderEventRow, RechargeOrder, table_of
 from worker.database.transactions import RaceLost
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, OrderEvent, Saying
-from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source
+from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
 from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import ARCHIVED, restore
+from worker.stores.archived_orders import ARCHIVED, read_archived, restore
 
 ORDERS = table_of(RechargeOrder)
 EVENTS = table_of(OrderEventRow)
@@ -36,8 +36,8 @@ _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
 ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 
-# What may change: all but the id and the time at which the order came in.
-_SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at"))
+# What a decision may change: not the id, the time at which the order came in, and the version, which the UPDATE raises.
+_SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at", "version"))
 _saved_of = attrgetter(*_SAVED)
 # Whoever says always something new about a settled order must not make each callback dearer.
 _MOST_EVENTS_READ = 200
@@ -56,11 +56,15 @@ def _saving(columns: tuple[str, ...]) -> RowUpdate:
             ORDERS.c.state == value("row_state"),
             func.coalesce(ORDERS.c.lease_token, "") == value("row_token"),
         )
-        return update(ORDERS).where(*as_read).values({name: value(name) for name in written})
+        # As `Order.next_version`: where the row is locked, both give the same.
+        is_ahead = ORDERS.c.version >= value("least_version")
+        version = case((is_ahead, ORDERS.c.version + 1), else_=value("least_version"))
+        return update(ORDERS).where(*as_read).values({**{name: value(name) for name in written}, "version": version})
 
     written = (*columns, "updated_at")
     guards = {"row_id": ORDERS.c.id.type, "row_state": ORDERS.c.state.type, "row_token": ORDERS.c.lease_token.type}
-    return RowUpdate(build, {**guards, **{name: ORDERS.c[name].type for name in written}})
+    types = {name: ORDERS.c[name].type for name in written}
+    return RowUpdate(build, {**guards, **types, "least_version": ORDERS.c.version.type})
 
 
 def to_order(row: Row[Any]) -> Order:
@@ -73,6 +77,15 @@ def read_order(connection: Connection, order_id: int) -> Order | None:
     """The order with this row id, without a lock; None where it is not in the table."""
     row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
     return None if row is None else to_order(row)
+
+
+def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:
+    """The orders with these row ids, archived ones too, without a lock. One that is moved meanwhile may be missing."""
+    chosen = select(*ORDER_COLUMNS).where(one_of(connection, ORDERS.c.id, order_ids))
+    found = [to_order(row) for row in connection.execute(chosen)]
+    rest = set(order_ids) - {order.id for order in found}
+    archived = read_archived(connection, one_of(connection, ARCHIVED.c.id, rest)) if rest else []
+    return found + [Order(**{name: record.order[name] for name in _FIELDS}) for record in archived]
 
 
 def to_values(order: Order, now: datetime) -> dict[str, Any]:
@@ -191,6 +204,8 @@ def reset_absences(connection: Connection, account: str, kind: IdKind, names: Co
 def save_changes(connection: Connection, changes: Iterable[Change], now: datetime) -> None:
     """Write changed orders and append their events. The rows have to be locked.
 
+    Only `worker.operations.save_orders` calls it, which also writes the notifications of what has changed.
+
     Raises RaceLost where a row has changed since it was read.
     """
     listed = list(changes)
@@ -218,7 +233,8 @@ def _columns_to_save(changes: Sequence[Change]) -> tuple[str, ...]:
 def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[str, Any]:
     before, after = change.before, change.after
     as_read = {"row_id": before.id, "row_state": before.state, "row_token": before.lease_token or ""}
-    row = {**as_read, **{name: getattr(after, name) for name in columns}, "updated_at": now}
+    written = {"updated_at": now, "least_version": version_at(now)}
+    row = {**as_read, **{name: getattr(after, name) for name in columns}, **written}
     if "age_bucket" in row:
         row["age_bucket"] = _stored_bucket(after)
     return row

@@ -18,6 +18,12 @@ class ActKind(StrEnum):
     HOLD = "hold"
     RETRY = "retry"
     """Refused input was tried once more."""
+    RESEND = "resend"
+    """Notifications are to be sent once more."""
+    PAUSE_NOTIFICATIONS = "pause_notifications"
+    RESUME_NOTIFICATIONS = "resume_notifications"
+    FORGET_NOTIFICATIONS = "forget_notifications"
+    """An endpoint was removed, with what was pending for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

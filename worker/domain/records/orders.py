@@ -111,6 +111,14 @@ class OrderKey:
         return f"{self.account}:{self.request_id or self.custom_parm}"
 
 
+def version_at(now: datetime) -> int:
+    """The least version that a row written at this time has: the milliseconds since 1970.
+
+    So neither a restored database, nor an order that was deleted and comes again, falls behind what a receiver holds.
+    """
+    return int(now.timestamp() * 1000)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
     """One row of `recharge_orders`. Times are aware; amounts are yuan."""
@@ -172,6 +180,12 @@ class Order:
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
     callback_check_after: datetime | None = None
     """Before then no callback that is only a hint makes it due once more (`check_by_callback`)."""
+    version: int = 0
+    """Grows with every change that is saved: who is told of two changes knows which is the later one."""
+
+    def next_version(self, now: datetime) -> int:
+        """Its version once a change of it is saved at this time, as the guarded UPDATE sets it."""
+        return max(self.version + 1, version_at(now))
 
     @property
     def age_limit_from(self) -> datetime:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Lane
 from worker.domain.records.reports import IdKind
 from worker.domain.records.workers import WorkerRow
@@ -21,6 +22,16 @@ class PendingCount:
     never_polled: int = 0
     """No answered query polled them yet."""
     oldest_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotificationCounts:
+    """The notifications of an account that nobody has received."""
+
+    pending: int = 0
+    oldest_changed_at: datetime | None = None
+    """When the order changed that the oldest pending one tells of."""
+    gave_up: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,3 +91,6 @@ class Overview:
     now: datetime
     accounts: Sequence[AccountOverview] = ()
     workers: Sequence[WorkerRow] = ()
+    endpoints: Sequence[Endpoint] = ()
+    notifications: Mapping[str, NotificationCounts] = field(default_factory=dict)
+    """By account, what nobody has received."""

@@ -1,0 +1,179 @@
+"""Notifications as messages of Celery, on real brokers."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from kombu import Connection, Message, Queue
+
+from tests.support.servers import EmbeddedValkey
+from worker.adapters.notify.celery_task import CeleryTransport
+from worker.domain.records.delivery_tries import DeliveryOutcome
+from worker.domain.records.notifications import CeleryTask
+
+EVENT = "msg_0123456789abcdef0123456789abcdef"
+EVENT_BODY = {"type": "order.succeeded", "data": {"mobile": "13800138000", "remark": "成功", "version": 7}}
+BODY = json.dumps(EVENT_BODY, ensure_ascii=False)
+OK = DeliveryOutcome.ACCEPTED
+QUEUE = "billing.tests.notifications"
+TASK = "billing.order_changed"
+
+Transports = Callable[..., CeleryTransport]
+
+
+@pytest.fixture
+def transport_to() -> Iterator[Transports]:
+    """Makes transports to a broker."""
+    with ExitStack() as stack:
+
+        def make(url: str, *, queue: str = QUEUE, seconds: float = 2.5) -> CeleryTransport:
+            transport = CeleryTransport(
+                CeleryTask(task=TASK, queue=queue), broker_url=url, hidden=(), step_seconds=seconds
+            )
+            stack.callback(transport.close)
+            return transport
+
+        yield make
+
+
+@pytest.fixture
+def connection(broker_url: str) -> Iterator[Connection]:
+    """The billing system's own, which declares its queue."""
+    with Connection(broker_url) as connection, connection.channel() as channel:
+        queue = Queue(QUEUE, channel=channel)
+        queue.declare()
+        queue.purge()
+        yield connection
+        queue.delete()
+
+
+def received(connection: Connection) -> list[Message]:
+    with connection.channel() as channel:
+        queue = Queue(QUEUE, channel=channel)
+        messages = []
+        while (message := queue.get(accept=["json"])) is not None:
+            message.ack()
+            messages.append(message)
+        return messages
+
+
+def test_a_message_is_one_of_protocol_2_that_shows_no_phone(
+    broker_url: str, connection: Connection, transport_to: Transports
+) -> None:
+    assert transport_to(broker_url).deliver(EVENT, BODY).outcome is OK
+    (message,) = received(connection)
+    args, kwargs, follow_ups = message.payload
+    assert (args, kwargs) == ([], {"event": EVENT_BODY})
+    assert not any(follow_ups.values())
+    assert message.headers["id"] == message.headers["root_id"] == message.properties["correlation_id"] == EVENT
+    assert message.headers["task"] == TASK
+    assert message.headers["ignore_result"] is True
+    assert message.headers["argsrepr"] == message.headers["kwargsrepr"] == ""
+    assert message.properties["delivery_mode"] == 2
+    assert "13800138000" not in str(message.headers)
+
+
+def test_a_connection_is_kept_and_closed(broker_url: str, connection: Connection, transport_to: Transports) -> None:
+    transport = transport_to(broker_url)
+    started = time.monotonic()
+    assert {transport.deliver(EVENT, BODY).outcome for _ in range(50)} == {OK}
+    assert time.monotonic() - started < 5
+    assert len(received(connection)) == 50
+    transport.close()
+    assert transport.deliver(EVENT, BODY).outcome is OK
+
+
+@pytest.mark.slow
+def test_a_plain_celery_worker_runs_the_task(broker_url: str, connection: Connection, transport_to: Transports) -> None:
+    app = Celery("billing", broker=broker_url)
+    app.conf.update(task_default_queue=QUEUE, broker_connection_retry_on_startup=False, worker_hijack_root_logger=False)
+    events: list[Any] = []
+
+    # Not shared with the app of the other broker.
+    @app.task(name=TASK, bind=True, shared=False)  # type: ignore[untyped-decorator]  # Celery's are untyped
+    def order_changed(self: Any, event: dict[str, Any]) -> None:
+        events.append((self.request.id, event))
+
+    assert transport_to(broker_url).deliver(EVENT, BODY).outcome is OK
+    with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=20):
+        deadline = time.monotonic() + 20
+        while not events and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert events == [(EVENT, EVENT_BODY)]
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_on_rabbitmq_a_queue_that_is_missing_shows(broker_url: str, transport_to: Transports) -> None:
+    transport = transport_to(broker_url, queue="billing.tests.missing")
+    for _ in range(2):
+        result = transport.deliver(EVENT, BODY)
+        assert result.outcome is DeliveryOutcome.REFUSED
+        assert "the broker returned the message" in (result.answer or "")
+    with Connection(broker_url) as connection, connection.channel() as channel, pytest.raises(Exception, match="404"):
+        channel.queue_declare("billing.tests.missing", passive=True)
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_on_rabbitmq_a_full_queue_that_rejects_is_seen(broker_url: str, transport_to: Transports) -> None:
+    name = "billing.tests.full"
+    limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    with Connection(broker_url) as connection, connection.channel() as channel:
+        queue = Queue(name, channel=channel, queue_arguments=limits)
+        queue.declare()
+        try:
+            transport = transport_to(broker_url, queue=name)
+            outcomes = [transport.deliver(EVENT, BODY).outcome for _ in range(4)]
+        finally:
+            queue.delete()
+    assert outcomes[0] is OK
+    assert outcomes[-1] is DeliveryOutcome.REFUSED
+
+
+@pytest.mark.brokers("rabbitmq")
+def test_a_wrong_password_is_no_connection(broker_url: str, transport_to: Transports) -> None:
+    url = broker_url.replace("guest:guest@", "guest:not-it-at-all@")
+    result = transport_to(url).deliver(EVENT, BODY)
+    assert result.outcome is DeliveryOutcome.UNREACHABLE
+    assert "not-it-at-all" not in (result.answer or "")
+
+
+def test_a_redis_that_takes_no_message_is_seen(own_valkey: EmbeddedValkey, transport_to: Transports) -> None:
+    transport = transport_to(own_valkey.url)
+    with own_valkey.client() as client:
+        client.set(QUEUE, "no list")
+    assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.REFUSED
+    with own_valkey.client() as client:
+        client.delete(QUEUE)
+    assert transport.deliver(EVENT, BODY).outcome is OK
+
+
+def test_a_broker_that_goes_away_between_two_events_is_unreachable(
+    own_valkey: EmbeddedValkey, transport_to: Transports
+) -> None:
+    transport = transport_to(own_valkey.url)
+    assert transport.deliver(EVENT, BODY).outcome is OK
+    own_valkey.kill()
+    for _ in range(2):
+        assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+
+
+@pytest.mark.parametrize("scheme", ["redis://", "amqp://guest:guest@"])
+def test_a_broker_that_keeps_silent_is_given_up(transport_to: Transports, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", seconds=0.2)
+        started = time.monotonic()
+        assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+        assert time.monotonic() - started < 2
+
+
+def test_of_several_brokers_the_next_one_is_tried(own_valkey: EmbeddedValkey, transport_to: Transports) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gone = server.getsockname()[1]
+    transport = transport_to(f"redis://127.0.0.1:{gone}/0;{own_valkey.url}")
+    assert transport.deliver(EVENT, BODY).outcome is OK

@@ -1,0 +1,304 @@
+"""Webhooks against a receiver on loopback: what it gets, and what each of its answers means."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from standardwebhooks import Webhook as Verifier
+
+from tests.support.receiver import CERTIFICATE, Answering, Delivered, Receiver
+from worker.adapters.clock import HostClock
+from worker.adapters.notify.webhook import WebhookTransport
+from worker.domain.records.delivery_tries import DeliveryOutcome
+from worker.domain.records.notifications import Webhook
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER = "whsec_" + 32 * "B"
+EVENT = "msg_0123456789abcdef0123456789abcdef"
+BODY = json.dumps({"type": "order.succeeded", "data": {"mobile": "13800138000", "remark": "成功"}}, ensure_ascii=False)
+OK = DeliveryOutcome.ACCEPTED
+
+
+SendersTo = Callable[..., WebhookTransport]
+
+
+@pytest.fixture
+def sender_to() -> Iterator[SendersTo]:
+    """Makes transports to a receiver, with short exchanges where the test wants them."""
+    with ExitStack() as stack:
+
+        def make(
+            url: str, *, secrets: tuple[str, ...] = (SECRET,), seconds: float = 10.0, clock: HostClock | None = None
+        ) -> WebhookTransport:
+            target = Webhook(url=url, secrets=secrets, ca_file=str(CERTIFICATE) if url.startswith("https") else None)
+            hidden = ("/hooks/a-secret-path?key=a-secret-key", *secrets)
+            transport = WebhookTransport(target, clock=clock or HostClock(), hidden=hidden, exchange_seconds=seconds)
+            stack.callback(transport.close)
+            return transport
+
+        yield make
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+class FixedClock(HostClock):
+    """A wall clock that stands still, and is not in UTC."""
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(1614265330, ZoneInfo("Asia/Shanghai"))
+
+
+def test_the_example_of_the_libraries_own_tests_is_signed_as_they_say(receiver: Receiver, sender_to: SendersTo) -> None:
+    sender = sender_to(receiver.url, secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",), clock=FixedClock())
+    sender.deliver("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}')
+    (request,) = receiver.requests
+    assert request.headers["webhook-timestamp"] == "1614265330"
+    assert request.headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_receiver_gets_the_bytes_of_the_body_and_a_signature_that_verifies(
+    receiver: Receiver, sender_to: SendersTo
+) -> None:
+    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    assert (result.outcome, result.http_status, result.answer) == (OK, 200, "")
+    (request,) = receiver.requests
+    assert request.body == BODY.encode()
+    assert request.path == "/hooks/a-secret-path?key=a-secret-key"
+    assert request.headers["content-type"] == "application/json"
+    assert request.event_id == EVENT
+    assert abs(int(request.headers["webhook-timestamp"]) - time.time()) < 5
+    assert Verifier(SECRET).verify(request.body, request.headers) == json.loads(BODY)
+
+
+def test_two_secrets_make_two_signatures_and_either_verifies(receiver: Receiver, sender_to: SendersTo) -> None:
+    sender_to(receiver.url, secrets=(SECRET, OTHER)).deliver(EVENT, BODY)
+    (request,) = receiver.requests
+    assert len(request.headers["webhook-signature"].split(" ")) == 2
+    for secret in (SECRET, OTHER):
+        assert Verifier(secret).verify(request.body, request.headers)
+
+
+def test_a_connection_is_kept(receiver: Receiver, sender_to: SendersTo) -> None:
+    sender = sender_to(receiver.url)
+    assert [sender.deliver(EVENT, BODY).outcome for _ in range(3)] == [OK] * 3
+    assert receiver.connections == 1
+
+
+def test_threads_share_no_connection(receiver: Receiver, sender_to: SendersTo) -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def wait_for_others(_: Delivered, answering: Answering) -> None:
+        together.wait()
+        answering.answer()
+
+    receiver.reply = wait_for_others
+    sender = sender_to(receiver.url)
+    threads = [threading.Thread(target=sender.deliver, args=(EVENT, BODY)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert receiver.connections == 4
+
+
+def test_a_kept_connection_that_the_receiver_has_closed_is_replaced(receiver: Receiver, sender_to: SendersTo) -> None:
+    sender = sender_to(receiver.url)
+    sender.deliver(EVENT, BODY)
+    receiver.drop_connections()
+    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert receiver.connections == 2
+
+
+def test_a_kept_connection_that_breaks_before_an_answer_is_tried_once_more_on_a_fresh_one(
+    receiver: Receiver, sender_to: SendersTo
+) -> None:
+    sender = sender_to(receiver.url)
+    sender.deliver(EVENT, BODY)
+
+    def break_old_connections(request: Delivered, answering: Answering) -> None:
+        if request.connection == 1:
+            answering.hang_up()
+        else:
+            answering.answer()
+
+    receiver.reply = break_old_connections
+    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert [request.connection for request in receiver.requests] == [1, 1, 2]
+
+
+def test_a_fresh_connection_that_breaks_is_not_tried_again(receiver: Receiver, sender_to: SendersTo) -> None:
+    receiver.reply = lambda _, answering: answering.hang_up()
+    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    assert result.outcome is DeliveryOutcome.MALFORMED
+    assert len(receiver.requests) == 1
+
+
+def test_a_kept_connection_that_breaks_within_an_answer_is_not_tried_again(
+    receiver: Receiver, sender_to: SendersTo
+) -> None:
+    sender = sender_to(receiver.url)
+    sender.deliver(EVENT, BODY)
+
+    def break_off(_: Delivered, answering: Answering) -> None:
+        answering.send(b"HTTP/1.1 200 OK\r\nContent-")
+        answering.hang_up()
+
+    receiver.reply = break_off
+    assert sender.deliver(EVENT, BODY).outcome is DeliveryOutcome.MALFORMED
+    assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_any_2xx_is_a_success(receiver: Receiver, sender_to: SendersTo, status: int) -> None:
+    receiver.reply = lambda _, answering: answering.answer(status)
+    assert sender_to(receiver.url).deliver(EVENT, BODY).outcome is OK
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 500, 503])
+def test_any_other_status_is_a_failure_and_a_redirect_is_not_followed(
+    receiver: Receiver, sender_to: SendersTo, status: int
+) -> None:
+    receiver.reply = lambda _, answering: answering.answer(status, b"no", Location=receiver.url)
+    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    assert (result.outcome, result.http_status, result.answer) == (DeliveryOutcome.HTTP_ERROR, status, "no")
+    assert len(receiver.requests) == 1
+
+
+def test_the_wait_that_a_receiver_asks_for_is_read(receiver: Receiver, sender_to: SendersTo) -> None:
+    receiver.reply = lambda _, answering: answering.answer(503, Retry_After="120")
+    assert sender_to(receiver.url).deliver(EVENT, BODY).retry_after == 120.0
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX: y\r\n"], ids=["silence", "half of the headers"])
+def test_a_receiver_that_hangs_is_given_up_at_the_deadline(
+    receiver: Receiver, sender_to: SendersTo, sent: bytes
+) -> None:
+    def hang(_: Delivered, answering: Answering) -> None:
+        answering.send(sent)
+        answering.hang()
+
+    receiver.reply = hang
+    started = time.monotonic()
+    assert sender_to(receiver.url, seconds=0.3).deliver(EVENT, BODY).outcome is DeliveryOutcome.TIMEOUT
+    assert 0.25 < time.monotonic() - started < 2
+
+
+def test_headers_that_come_byte_by_byte_end_at_the_deadline(receiver: Receiver, sender_to: SendersTo) -> None:
+    receiver.reply = lambda _, answering: answering.drip(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 60, every=0.01)
+    started = time.monotonic()
+    assert sender_to(receiver.url, seconds=0.3).deliver(EVENT, BODY).outcome is DeliveryOutcome.TIMEOUT
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_complete_headers_decide_however_the_body_comes(receiver: Receiver, sender_to: SendersTo, status: int) -> None:
+    def drip(_: Delivered, answering: Answering) -> None:
+        answering.send(f"HTTP/1.1 {status} X\r\nContent-Length: 400\r\n\r\n".encode())
+        answering.drip(b"thanks" * 60, every=0.01)
+
+    receiver.reply = drip
+    started = time.monotonic()
+    sender = sender_to(receiver.url, seconds=0.3)
+    result = sender.deliver(EVENT, BODY)
+    assert time.monotonic() - started < 2
+    assert result.http_status == status
+    assert result.outcome is (OK if status == 200 else DeliveryOutcome.HTTP_ERROR)
+    assert (result.answer or "").startswith("thanks")
+    # The rest of this body must not be read as the next answer.
+    receiver.reply = lambda _, answering: answering.answer(200)
+    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert receiver.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + b"x" * 20_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 300_000,
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nxxxxx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
+    ],
+    ids=["negative chunk", "long body", "not gzip", "cut short"],
+)
+def test_a_body_of_any_kind_never_decides(receiver: Receiver, sender_to: SendersTo, answer: bytes) -> None:
+    def send(_: Delivered, answering: Answering) -> None:
+        answering.send(answer)
+        answering.hang_up()
+
+    receiver.reply = send
+    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    assert result.outcome is OK
+    assert len(result.answer or "") <= 500
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 300_000],
+    ids=["another protocol", "no status", "endless header"],
+)
+def test_an_answer_that_is_no_http_is_malformed(receiver: Receiver, sender_to: SendersTo, answer: bytes) -> None:
+    def send(_: Delivered, answering: Answering) -> None:
+        answering.send(answer)
+        answering.hang_up()
+
+    receiver.reply = send
+    assert sender_to(receiver.url).deliver(EVENT, BODY).outcome is DeliveryOutcome.MALFORMED
+
+
+def test_without_a_listener_the_receiver_is_unreachable(sender_to: SendersTo) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    result = sender_to(f"http://127.0.0.1:{port}/a-secret").deliver(EVENT, BODY)
+    assert result.outcome is DeliveryOutcome.UNREACHABLE
+    assert result.answer == "no connection: ConnectionRefusedError (Connection refused)"
+
+
+def test_over_tls_the_certificate_is_checked_against_the_file_of_authorities(sender_to: SendersTo) -> None:
+    with Receiver(tls=True) as receiver:
+        sender = sender_to(receiver.url)
+        assert [sender.deliver(EVENT, BODY).outcome for _ in range(2)] == [OK, OK]
+        assert receiver.connections == 1
+        stranger = WebhookTransport(Webhook(url=receiver.url, secrets=(SECRET,)), clock=HostClock(), hidden=())
+        result = stranger.deliver(EVENT, BODY)
+        assert result.outcome is DeliveryOutcome.UNREACHABLE
+        assert "self-signed certificate" in (result.answer or "")
+
+
+def test_a_tls_handshake_that_hangs_ends_at_the_deadline(sender_to: SendersTo) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+        started = time.monotonic()
+        assert sender_to(url, seconds=0.3).deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+        assert time.monotonic() - started < 2
+
+
+def test_what_an_answer_echoes_of_secrets_and_phones_is_masked(receiver: Receiver, sender_to: SendersTo) -> None:
+    def echo(request: Delivered, answering: Answering) -> None:
+        words = [request.path, SECRET, request.headers["webhook-signature"], request.body.decode(), "x" * 600]
+        answering.answer(400, "\n".join(words).encode())
+
+    receiver.reply = echo
+    answer = sender_to(receiver.url).deliver(EVENT, BODY).answer or ""
+    assert len(answer) == 500
+    assert "成功" in answer
+    signature = receiver.requests[0].headers["webhook-signature"]
+    for hidden in ("a-secret-path", SECRET, SECRET[6:], "13800138000", signature):
+        assert hidden not in answer
+
+
+def test_a_proxy_of_the_environment_is_not_used(
+    receiver: Receiver, sender_to: SendersTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert sender_to(receiver.url).deliver(EVENT, BODY).outcome is OK

@@ -1,0 +1,221 @@
+"""`notifications` and `resend`, and what `order`, `todo` and `status` say of notifications."""
+
+import csv
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from tests.support.archiving import add_newest, age, callback
+from tests.support.command_line import CommandLine
+from tests.support.notifying import ENDPOINTS, NOTIFICATIONS, put_endpoint, told_of
+from tests.support.reconciling import Workbench
+from worker.database.tables import OperatorAct, table_of
+from worker.domain.records.notifications import NotificationState, Rank
+
+DELIVERED = {"state": NotificationState.DELIVERED, "outcome": "accepted", "http_status": 204}
+GAVE_UP = {"state": NotificationState.GAVE_UP, "tries": 10, "outcome": "http_error", "http_status": 500, "answer": "no"}
+
+
+def settle(bench: Workbench, *names: str, endpoint: bool = True) -> None:
+    if endpoint:
+        put_endpoint(bench)
+    bench.add(*names)
+    bench.intake.record_callbacks([callback(name) for name in names])
+
+
+def mark(bench: Workbench, name: str, **values: Any) -> None:
+    ids = [one.row.id for one in told_of(bench, name)]
+    with bench.database.write() as connection:
+        if values.get("state") is NotificationState.DELIVERED:
+            values["delivered_at"] = bench.database.now(connection)
+        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(ids)).values(**values))
+
+
+def mark_endpoint(bench: Workbench, hours_ago: float, *names: str, **values: Any) -> None:
+    with bench.database.write() as connection:
+        then = bench.database.now(connection) - timedelta(hours=hours_ago)
+        connection.execute(update(ENDPOINTS).values(**dict.fromkeys(names, then), **values))
+
+
+def test_without_an_endpoint_it_is_said_how_to_set_one(bench: Workbench, cli: CommandLine) -> None:
+    shown = cli.run("notifications").stdout
+    assert "docs/notifications.md" in shown
+    assert "No such notifications." in shown
+    assert cli.json("notifications") == {"endpoints": [], "notifications": []}
+
+
+def test_endpoints_and_notifications_are_listed_newest_first_in_pages(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1", "r2", "r3")
+    mark(bench, "r1", **DELIVERED)
+    mark(bench, "r2", **GAVE_UP)
+    printed = cli.json("notifications")
+    (endpoint,) = printed["endpoints"]
+    assert (endpoint["account"], endpoint["to"], endpoint["in_words"]) == (
+        *("default", "https://billing.example", "takes notifications"),
+    )
+    assert (endpoint["pending"], endpoint["gave_up"]) == (1, 1)
+    rows = printed["notifications"]
+    assert [(row["request_id"], row["state"], row["http_status"]) for row in rows] == [
+        ("r3", "pending", None),
+        ("r2", "gave_up", 500),
+        ("r1", "delivered", 204),
+    ]
+    assert "body" not in rows[0]
+    first = cli.json("notifications", "--limit", "2")["notifications"]
+    rest = cli.json("notifications", "--limit", "2", "--after", str(first[-1]["id"]))["notifications"]
+    assert [*first, *rest] == rows
+    assert [row["request_id"] for row in cli.json("notifications", "--pending")["notifications"]] == ["r3"]
+    assert [row["request_id"] for row in cli.json("notifications", "--gave-up")["notifications"]] == ["r2"]
+    assert cli.json("notifications", "--gave-up", "--account", "shop")["notifications"] == []
+    shown = cli.run("notifications").stdout
+    assert "https://billing.example" in shown
+    assert "http_error 500" in shown
+
+
+def test_the_list_is_printed_as_csv(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    listed = list(csv.DictReader(io.StringIO(cli.run("notifications", "--csv").stdout.removeprefix("\ufeff"))))
+    assert [(row["request_id"], row["type"], row["state"]) for row in listed] == [("r1", "order.succeeded", "pending")]
+
+
+def test_an_endpoint_is_paused_resumed_and_forgotten_by_name(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    assert "has no endpoint" in cli.error("notifications", "--pause", "shop")
+    cli.run("notifications", "--pause", "default", "--by", "ann", "--reason", "moving")
+    assert cli.json("notifications")["endpoints"][0]["in_words"] == "paused by ann"
+    assert cli.json("notifications", "--resume", "default") == {"account": "default", "act": "resume"}
+    assert cli.json("notifications")["endpoints"][0]["paused_at"] is None
+    refused = cli.run("notifications", "--forget", "default", status=2)
+    assert "1 notification of default to https://billing.example will never be sent" in refused.stderr
+    assert told_of(bench)
+    done = cli.json("notifications", "--forget", "default", "--yes", "--by", "ann")
+    assert done == {"account": "default", "act": "forget", "removed": 1}
+    assert told_of(bench) == []
+    acts = [(row["act"], row["actor"]) for row in bench.rows(table_of(OperatorAct))]
+    assert acts[0] == ("pause_notifications", "ann")
+    assert acts[-1] == ("forget_notifications", "ann")
+
+
+def test_two_acts_at_once_are_refused(cli: CommandLine) -> None:
+    assert "give one of" in cli.run("notifications", "--pending", "--gave-up", status=2).stderr
+
+
+def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    mark(bench, "r1", **GAVE_UP)
+    bench.intake.record_callbacks([callback("r1", status="-1")])
+    (first, latest) = told_of(bench, "r1")
+    with bench.database.write() as connection:
+        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == latest.row.id).values(**GAVE_UP))
+    assert cli.json("resend", "r1", "--dry-run") == {"resent": 1, "made": 0, "rejected": [], "dry_run": True}
+    assert [one.row.state for one in told_of(bench)] == [NotificationState.GAVE_UP] * 2
+    assert cli.json("resend", "r1", "--by", "ann", "--reason", "ticket 7") == {"resent": 1, "made": 0, "rejected": []}
+    (again,) = told_of(bench, "r1")
+    assert (again.row.event_id, again.row.body) == (latest.row.event_id, latest.row.body)
+    assert (again.row.state, again.row.rank, again.row.tries) == (NotificationState.PENDING, Rank.BULK, 0)
+    assert first.row.event_id != again.row.event_id
+    (act,) = bench.rows(table_of(OperatorAct))
+    assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "ticket 7")
+    assert f"id:{bench.order('r1').id}" in act["detail"]
+
+
+def test_an_order_without_a_notification_is_told_of_as_it_stands(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1", endpoint=False)
+    bench.add("r2")
+    assert "has no endpoint" in cli.json("resend", "r1", status=1)["rejected"][0]["errors"][0]
+    put_endpoint(bench)
+    done = cli.json("resend", "r1", "r2", "r3", status=1)
+    assert (done["resent"], done["made"], [one["ref"] for one in done["rejected"]]) == (0, 1, ["r3", "r2"])
+    (told,) = told_of(bench)
+    assert (told.type, told.row.version, told.row.rank) == ("order.succeeded", bench.order("r1").version, Rank.BULK)
+
+
+def test_an_archived_order_keeps_its_deliveries_and_is_resent_from_the_archive(
+    bench: Workbench, cli: CommandLine
+) -> None:
+    settle(bench, "r1", "r2")
+    mark(bench, "r1", **DELIVERED)
+    mark(bench, "r2", **DELIVERED)
+    age(bench, "r1", "r2")
+    add_newest(bench)
+    assert cli.json("archive", "--settled-before", "90d")["archived"] == 2
+    (kept,) = cli.json("order", "r1")["notifications"]
+    assert kept["state"] == "delivered"
+    bench.run("DELETE FROM notifications WHERE order_id = (SELECT id FROM archived_orders WHERE request_id = 'r2')")
+    assert cli.json("resend", "r1", "r2") == {"resent": 1, "made": 1, "rejected": []}
+    assert {one.row.state for one in told_of(bench)} == {NotificationState.PENDING}
+    assert len(told_of(bench, "r2")) == 1
+    assert [order.request_id for order in bench.orders()] == ["newest"]
+
+
+def test_what_a_filter_selects_is_counted_and_needs_a_yes(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1", "r2", "r3")
+    mark(bench, "r1", **GAVE_UP)
+    mark(bench, "r2", **DELIVERED)
+    refused = cli.run("resend", "--gave-up", status=2)
+    assert "1 order is selected" in refused.stderr
+    assert cli.json("resend", "--gave-up", "--yes")["resent"] == 1
+    assert told_of(bench, "r1")[0].row.state is NotificationState.PENDING
+    assert cli.json("resend", "--since", "1h", "--yes")["resent"] == 3
+    with bench.database.write() as connection:
+        then = bench.database.now(connection) - timedelta(hours=2)
+        connection.execute(update(NOTIFICATIONS).values(changed_at=then))
+    age(bench, "r1", "r2", "r3", days_ago=1)
+    assert cli.json("resend", "--since", "1h", "--yes")["resent"] == 0
+    assert cli.json("resend", "--since", "3h", "--account", "shop", "--yes")["resent"] == 0
+    assert cli.json("resend", "--since", "3h", "--yes")["resent"] == 3
+
+
+def test_orders_or_a_filter_have_to_be_named(cli: CommandLine) -> None:
+    for wrong in ((), ("r1", "--gave-up"), ("--gave-up", "--since", "1h")):
+        assert "name orders, or select them" in cli.run("resend", *wrong, status=2).stderr
+
+
+def test_the_deliveries_of_an_order_are_shown_with_it(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    mark(bench, "r1", **GAVE_UP)
+    (told,) = cli.json("order", "r1")["notifications"]
+    assert (told["type"], told["state"], told["tries"], told["answer"]) == ("order.succeeded", "gave_up", 10, "no")
+    shown = cli.run("order", "r1").stdout
+    assert "Notifications of it" in shown
+    assert "http_error 500" in shown
+
+
+def test_what_was_given_up_and_endpoints_that_need_a_person_are_to_do(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    mark(bench, "r1", **GAVE_UP)
+    mark_endpoint(bench, 76, "failing_since", "paused_at", paused_by="ann")
+    groups = {group["reason"]: group for group in cli.json("todo")["todo"]}
+    assert set(groups) == {"endpoint_failing", "endpoint_paused", "notification_gave_up"}
+    (gave_up,) = groups["notification_gave_up"]["items"]
+    assert (gave_up["ref"], gave_up["note"]) == (f"id:{bench.order('r1').id}", "http_error 500 no")
+    assert groups["endpoint_paused"]["items"][0]["note"] == "ann: https://billing.example"
+    mark_endpoint(bench, 1, "stopped_at")
+    assert "endpoint_stopped" in {group["reason"] for group in cli.json("todo")["todo"]}
+    assert "reconciler resend --gave-up" in cli.run("todo").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"), [("endpoint_stopped", 1.0), ("endpoint_failing", 76.0), ("notifications_gave_up", 0.0)]
+)
+def test_monitoring_is_told_of_what_is_given_up_or_stopped(
+    bench: Workbench, cli: CommandLine, name: str, hours: float
+) -> None:
+    settle(bench, "r1")
+
+    def names() -> list[str]:
+        return [one["name"] for one in cli.json("status")["findings"]]
+
+    assert name not in names()
+    if name == "notifications_gave_up":
+        mark(bench, "r1", **GAVE_UP)
+    else:
+        mark_endpoint(bench, hours, "failing_since" if name == "endpoint_failing" else "stopped_at")
+    assert name in names()
+    assert name in [one["name"] for one in cli.json("status", "--check", status=2)["findings"]]
+    (endpoint,) = cli.json("status")["endpoints"]
+    assert endpoint["account"] == "default"
+    assert "https://billing.example" in cli.run("status").stdout

@@ -1,0 +1,178 @@
+"""Notifications as messages of a Celery task of the billing system (message protocol 2).
+
+Nothing is declared: the queue is its consumers'. On RabbitMQ the message is mandatory and confirmed, so a queue that is
+missing shows. Redis confirms nothing: accepted means that LPUSH was answered.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from kombu import Connection, Producer
+
+from worker.adapters.certificates import certified
+from worker.adapters.notify.answer_text import AnswerText
+from worker.adapters.platform.errors import describe
+from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
+from worker.domain.records.notifications import CeleryTask
+
+STEP_SECONDS = 2.5
+"""For each of connecting, logging in, publishing and closing: 10 s in all."""
+_PERSISTENT = 2
+_REDIS = ("redis", "unix")
+_NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+class CeleryTransport:
+    """Publishes events as messages of one task. Connections are kept; one is used by one thread at a time.
+
+    Any error closes its connection.
+    """
+
+    def __init__(
+        self, target: CeleryTask, *, broker_url: str, hidden: Iterable[str], step_seconds: float = STEP_SECONDS
+    ) -> None:
+        """`broker_url`: the broker where the target names none. `hidden`: texts that no result may show."""
+        self._task = target.task
+        self._queue = target.queue
+        self._url = target.broker_url or broker_url
+        self._seconds = step_seconds
+        self._answer = AnswerText(hidden)
+        self._kept: deque[_Publisher] = deque()
+        self._is_closed = False
+
+    def deliver(self, event_id: str, body: str) -> DeliveryResult:
+        """Send an event once; returns how that ended, and raises nothing for what the broker does."""
+        try:
+            publisher = self._kept.pop()
+        except IndexError:
+            publisher = _Publisher(self._url, self._seconds)
+        # kombu lets through whatever the libraries below it raise, also for bytes that they cannot read.
+        try:
+            publisher.connect()
+        except Exception as error:
+            publisher.close()
+            return self._failed(DeliveryOutcome.UNREACHABLE, f"no connection to the broker: {describe(error)}")
+        try:
+            publisher.publish(self._task, self._queue, event_id, body)
+        except Exception as error:
+            publisher.close()
+            return self._failure(error, publisher)
+        if publisher.returned:
+            publisher.close()
+            return self._failed(DeliveryOutcome.REFUSED, f"the broker returned the message: {publisher.returned}")
+        if self._is_closed:
+            publisher.close()
+        else:
+            self._kept.append(publisher)
+        return DeliveryResult(outcome=DeliveryOutcome.ACCEPTED)
+
+    def close(self) -> None:
+        """Close the connections that are kept, and keep no more."""
+        self._is_closed = True
+        while self._kept:
+            self._kept.pop().close()
+
+    def _failure(self, error: Exception, publisher: "_Publisher") -> DeliveryResult:
+        words = describe(error)
+        if isinstance(error, TimeoutError):
+            return self._failed(DeliveryOutcome.TIMEOUT, f"no answer of the broker in time: {words}")
+        if isinstance(error, publisher.connection_errors):
+            return self._failed(DeliveryOutcome.UNREACHABLE, f"no connection to the broker: {words}")
+        return self._failed(DeliveryOutcome.REFUSED, f"the broker did not take the message: {words}")
+
+    def _failed(self, outcome: DeliveryOutcome, words: str) -> DeliveryResult:
+        return DeliveryResult(outcome=outcome, answer=self._answer.of(words))
+
+
+class _Publisher:
+    """A connection to a broker, made when it is first used."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self.returned = ""
+        """Why the broker returned the last message, if it did."""
+        self._seconds = seconds
+        self._brokers = len(url.split(";"))
+        self._is_redis = url.startswith(_REDIS)
+        self._connection = Connection(
+            url,
+            ssl=certified(url) or False,
+            connect_timeout=seconds,
+            # Nobody would answer them between two events.
+            heartbeat=0,
+            transport_options=_redis_options(seconds) if self._is_redis else _rabbitmq_options(seconds),
+        )
+        self._producer: Any = None
+
+    @property
+    def connection_errors(self) -> tuple[type[BaseException], ...]:
+        errors: tuple[type[BaseException], ...] = self._connection.connection_errors
+        return errors
+
+    def connect(self) -> None:
+        """Connect and log in, where that was not done yet. Several brokers are tried in turn, while there is time."""
+        if self._producer is not None:
+            return
+        self._connection.ensure_connection(
+            max_retries=self._brokers - 1, timeout=self._seconds, reraise_as_library_errors=False
+        )
+        return_handler = {} if self._is_redis else {"on_return": self._note_return}
+        self._producer = Producer(self._connection.channel(), auto_declare=False, **return_handler)
+
+    def publish(self, task: str, queue: str, event_id: str, body: str) -> None:
+        """Publish a message to a queue. Raises whatever kombu and the libraries below it raise."""
+        self.returned = ""
+        self._producer.publish(
+            [[], {"event": json.loads(body)}, _NOTHING_FOLLOWS],
+            exchange="",
+            routing_key=queue,
+            serializer="json",
+            headers=_headers(task, event_id),
+            correlation_id=event_id,
+            reply_to="",
+            delivery_mode=_PERSISTENT,
+            declare=[],
+            mandatory=True,
+            retry=False,
+            timeout=self._seconds,
+            confirm_timeout=self._seconds,
+        )
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        with suppress(Exception):
+            self._connection.release()
+
+    def _note_return(self, error: Exception, *_: object) -> None:
+        self.returned = type(error).__name__
+
+
+def _headers(task: str, event_id: str) -> dict[str, object]:
+    return {
+        "lang": "py",
+        "task": task,
+        "id": event_id,
+        "root_id": event_id,
+        "parent_id": None,
+        "group": None,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        # Celery, Flower and logs show these: they would show phones.
+        "argsrepr": "",
+        "kwargsrepr": "",
+        "origin": "recharge-reconciler",
+        "ignore_result": True,
+    }
+
+
+def _redis_options(seconds: float) -> dict[str, object]:
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "socket_keepalive": True}
+
+
+def _rabbitmq_options(seconds: float) -> dict[str, object]:
+    return {"confirm_publish": True, "read_timeout": seconds, "write_timeout": seconds}

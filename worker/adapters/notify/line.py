@@ -1,0 +1,132 @@
+"""A connection on which every read and every write ends by the deadline of the exchange that uses it."""
+
+import io
+import socket
+import ssl
+from typing import TYPE_CHECKING, Protocol
+
+WIRE_LIMIT = 262_144
+"""Bytes that are taken from the network for one answer, headers and framing included."""
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class BootClock(Protocol):
+    """The part of a host's clocks by which deadlines run."""
+
+    def boot(self) -> float:
+        """Seconds since some fixed moment of this boot, suspend included."""
+
+
+class Deadline:
+    """When an exchange must have ended."""
+
+    def __init__(self, clock: BootClock, seconds: float) -> None:
+        """`seconds` from now."""
+        self._clock = clock
+        self._ends = clock.boot() + seconds
+
+    def rest(self) -> float:
+        """Seconds that are left. Raises TimeoutError where none are."""
+        rest = self._ends - self._clock.boot()
+        if rest <= 0:
+            raise TimeoutError("timed out")
+        return rest
+
+
+class Line:
+    """A connected socket, with TLS or without, as http.client uses one.
+
+    http.client's own timeout is per read, so an answer that comes byte by byte never meets it. Here each read gets the
+    rest of the exchange's time.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._socket = sock
+        self.deadline = deadline
+        self.received = 0
+        """Bytes of the answer."""
+        self.has_ended = False
+        """Whether the other side has ended the connection, and all that it sent was read."""
+
+    def begin(self, deadline: Deadline) -> None:
+        """Another exchange uses it from now on."""
+        self.deadline = deadline
+        self.received = 0
+
+    def sendall(self, data: bytes) -> None:
+        """Send bytes. Raises TimeoutError at the deadline."""
+        self._socket.settimeout(self.deadline.rest())
+        self._socket.sendall(data)
+
+    def read_into(self, raw: io.RawIOBase, buffer: "WriteableBuffer") -> int | None:
+        """Read what comes next. Raises TimeoutError at the deadline, ValueError for more than an answer may have."""
+        self._socket.settimeout(self.deadline.rest())
+        count = raw.readinto(buffer)
+        self.received += count or 0
+        self.has_ended = count == 0
+        if self.received > WIRE_LIMIT:
+            raise ValueError(f"the answer is longer than {WIRE_LIMIT} bytes")
+        return count
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """The stream from which http.client reads an answer."""
+        return io.BufferedReader(_Reader(self, self._socket.makefile("rb", buffering=0)))
+
+    def settimeout(self, _seconds: float | None) -> None:
+        """Nothing: the deadline holds."""
+
+    def fileno(self) -> int:
+        """By which the pool of kept connections sees that the other side has closed one."""
+        return self._socket.fileno()
+
+    def shutdown(self, how: int) -> None:
+        """End one or both directions."""
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, line: Line, raw: io.RawIOBase) -> None:
+        self._line = line
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        return self._line.read_into(self._raw, buffer)
+
+    def close(self) -> None:
+        try:
+            self._raw.close()
+        finally:
+            super().close()
+
+
+def dial(host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> Line:
+    """Connect to the first address that accepts a connection, and shake hands where TLS is wanted.
+
+    Raises OSError, which includes TimeoutError and ssl.SSLError. The search for a name's address ends when the resolver
+    gives up; nothing is sent if that is after the deadline.
+    """
+    last: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(deadline.rest())
+            sock.connect(address)
+            if tls is not None:
+                sock.settimeout(deadline.rest())
+                sock = tls.wrap_socket(sock, server_hostname=host.partition("%")[0])
+            return Line(sock, deadline)
+        except OSError as error:
+            sock.close()
+            # Without its frame, which would make a reference cycle with the error.
+            last = error.with_traceback(None)
+    raise last

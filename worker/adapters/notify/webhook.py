@@ -1,0 +1,204 @@
+"""Notifications as HTTP requests, signed as Standard Webhooks 1.0 says (standardwebhooks.com)."""
+
+import http.client
+import logging
+import math
+import os
+import ssl
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from standardwebhooks import Webhook as Signer
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.response import HTTPResponse
+
+from worker.adapters.certificates import platform_authorities
+from worker.adapters.clock import Clock
+from worker.adapters.notify.answer_text import AnswerText
+from worker.adapters.notify.line import Deadline, Line, dial
+from worker.adapters.platform.answer_headers import wait_requested
+from worker.adapters.platform.errors import describe
+from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
+from worker.domain.records.notifications import Webhook
+
+EXCHANGE_SECONDS = 10.0
+"""For all of it: connecting, sending, and the answer."""
+BODY_LIMIT = 8192
+"""Bytes that are read of an answer's body."""
+_BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
+
+
+class WebhookTransport:
+    """Posts events to one URL. Connections are kept; one is used by one thread at a time.
+
+    No redirect is followed, and nothing is read from the environment but the authorities' file: no proxy, no .netrc.
+    """
+
+    def __init__(
+        self, target: Webhook, *, clock: Clock, hidden: Iterable[str], exchange_seconds: float = EXCHANGE_SECONDS
+    ) -> None:
+        """`hidden`: texts that no answer may show when it is kept."""
+        parts = urlsplit(target.url)
+        self._is_tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._is_tls else 80)
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._ca_file = target.ca_file
+        self._signers = tuple(Signer(secret) for secret in target.secrets)
+        self._clock = clock
+        self._answer = AnswerText(hidden)
+        self._seconds = exchange_seconds
+        self._kept: deque[_Connection] = deque()
+        self._is_closed = False
+        # It logs the URL of an answer whose headers are damaged.
+        logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+
+    def deliver(self, event_id: str, body: str) -> DeliveryResult:
+        """Send an event once; returns how that ended, and raises nothing for what the other side does."""
+        deadline = Deadline(self._clock, self._seconds)
+        request = _Request(self._path, body.encode(), self._headers(event_id, body))
+        kept = self._take_kept()
+        if kept is not None:
+            kept.line.begin(deadline)
+            try:
+                return self._exchange(kept, request)
+            except _Stale:
+                # The receiver closed it before it read anything: that counts neither as a try nor as a failure.
+                pass
+        try:
+            fresh = _Connection(self._host, self._port, self._tls, deadline)
+        except OSError as error:
+            return self._failed(DeliveryOutcome.UNREACHABLE, "no connection", error)
+        return self._exchange(fresh, request)
+
+    def close(self) -> None:
+        """Close the connections that are kept, and keep no more."""
+        self._is_closed = True
+        while self._kept:
+            self._kept.pop().close()
+
+    def _headers(self, event_id: str, body: str) -> Mapping[str, str]:
+        # The signer replaces the zone of a time by UTC.
+        now = self._clock.now().astimezone(UTC)
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": "recharge-reconciler",
+            "Accept-Encoding": "identity",
+            "webhook-id": event_id,
+            "webhook-timestamp": str(math.floor(now.timestamp())),
+            "webhook-signature": " ".join(signer.sign(event_id, now, body) for signer in self._signers),
+        }
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        """Made once: to read the authorities takes some 20 ms. Raises OSError."""
+        if not self._is_tls:
+            return None
+        path = self._ca_file or platform_authorities(None, os.environ).path or DEFAULT_CA_BUNDLE_PATH
+        if os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+
+    def _take_kept(self) -> "_Connection | None":
+        while True:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                return None
+            if connection.is_alive:
+                return connection
+            connection.close()
+
+    def _exchange(self, connection: "_Connection", request: "_Request") -> DeliveryResult:
+        """Raises _Stale where the connection was a kept one, and broke before the first byte of an answer."""
+        try:
+            response = connection.send(request)
+        except TimeoutError as error:
+            connection.close()
+            return self._failed(DeliveryOutcome.TIMEOUT, "no complete answer in time", error)
+        except _BROKEN as error:
+            connection.close()
+            if connection.was_used and not connection.line.received:
+                raise _Stale from None
+            return self._failed(DeliveryOutcome.MALFORMED, "the connection broke, or the answer is not HTTP", error)
+        body, is_whole = _read(response)
+        if is_whole and connection.is_alive and not self._is_closed:
+            connection.was_used = True
+            self._kept.append(connection)
+        else:
+            connection.close()
+        return DeliveryResult(
+            outcome=DeliveryOutcome.ACCEPTED if 200 <= response.status < 300 else DeliveryOutcome.HTTP_ERROR,
+            http_status=response.status,
+            answer=self._answer.of_bytes(body),
+            retry_after=wait_requested(response.headers.get("Retry-After"), self._clock.now()),
+        )
+
+    def _failed(self, outcome: DeliveryOutcome, what: str, error: BaseException) -> DeliveryResult:
+        return DeliveryResult(outcome=outcome, answer=self._answer.of(f"{what}: {describe(error)}"))
+
+
+class _Stale(Exception):
+    """A kept connection was of no use."""
+
+
+class _Request:
+    def __init__(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+        self.path = path
+        self.body = body
+        self.headers = headers
+
+
+class _Connection:
+    """urllib3's connection over a line of ours."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> None:
+        """Connect. Raises OSError."""
+        self.line: Line = dial(host, port, tls, deadline)
+        self.was_used = False
+        self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
+        # http.client would connect again by itself, without a deadline, for a request whose connection is gone.
+        self._http.auto_open = 0
+        # It has all of a socket that http.client uses.
+        self._http.sock = self.line
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the other side has neither closed it nor sent anything without being asked."""
+        return self._http.is_connected
+
+    def send(self, request: _Request) -> HTTPResponse:
+        """Send a request; returns the answer when its headers are complete. Raises the errors of `_BROKEN`."""
+        self._http.request(
+            "POST", request.path, request.body, request.headers, preload_content=False, decode_content=False
+        )
+        response = self._http.getresponse()
+        if self.line.has_ended:
+            # http.client takes the end of a connection for the end of the headers.
+            response.close()
+            raise ConnectionError("the connection ended within the headers")
+        return response
+
+    def close(self) -> None:
+        """Close it."""
+        self._http.close()
+        self.line.close()
+
+
+def _read(response: HTTPResponse) -> tuple[bytes, bool]:
+    """The start of a body, and whether that is all of it. However it goes on: the headers have decided."""
+    body = b""
+    try:
+        while len(body) <= BODY_LIMIT:
+            chunk = response.read1(BODY_LIMIT + 1 - len(body), decode_content=False)
+            if not chunk:
+                return body, True
+            body += chunk
+    except _BROKEN:
+        pass
+    return body[:BODY_LIMIT], False

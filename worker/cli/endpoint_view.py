@@ -1,0 +1,57 @@
+"""Endpoints as `reconciler notifications` and `status` show them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from worker.cli.output import duration_text, print_table
+from worker.domain.endpoint_watch import endpoint_in_words
+from worker.domain.records.notifications import Endpoint
+from worker.domain.records.overview import NotificationCounts
+
+Row = Mapping[str, Any]
+
+_COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave_up")
+_NONE = NotificationCounts()
+
+
+def endpoint_rows(endpoints: Sequence[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime) -> list[Row]:
+    """A row for each account that has an endpoint, or notifications that nobody has received."""
+    by_account = {one.account: one for one in endpoints}
+    accounts = sorted(by_account.keys() | counts.keys())
+    return [_row(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
+
+
+def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
+    """Print them for people."""
+    listed = [
+        {
+            **row,
+            "takes": row["events"] or "all",
+            "now": row["in_words"],
+            "pending": f"{row['pending']:,}",
+            "oldest": None if row["oldest_changed_at"] is None else _ago(row["oldest_changed_at"], now),
+            "gave_up": f"{row['gave_up']:,}",
+        }
+        for row in rows
+    ]
+    print_table(out, _COLUMNS, listed, title="Endpoints", ids=("account",), long_texts=("takes", "now"))
+
+
+def _ago(time: datetime, now: datetime) -> str:
+    return f"for {duration_text((now - time).total_seconds())}"
+
+
+def _row(account: str, endpoint: Endpoint | None, count: NotificationCounts, now: datetime) -> Row:
+    names = ("transport", "events", "failing_since", "rest_until", "stopped_at", "paused_at", "paused_by")
+    return {
+        "account": account,
+        "to": None if endpoint is None else endpoint.shown,
+        "in_words": "has no endpoint: nothing is sent" if endpoint is None else endpoint_in_words(endpoint, now),
+        "pending": count.pending,
+        "oldest_changed_at": count.oldest_changed_at,
+        "gave_up": count.gave_up,
+        **{name: getattr(endpoint, name, None) for name in names},
+    }

@@ -1,0 +1,199 @@
+"""`reconciler notifications`: where results are sent, which were, which wait and which were given up."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator
+from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
+
+if TYPE_CHECKING:
+    from worker.domain.records.notifications import Notification, NotificationState
+    from worker.operations.act_by_hand import Operator
+
+Row = Mapping[str, Any]
+
+_COLUMNS = ("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer")
+_CSV_COLUMNS = (
+    *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
+    *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
+)
+
+Pending = Annotated[bool, typer.Option("--pending", help="Only those that nobody has received yet.")]
+GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
+Account = Annotated[str | None, typer.Option(help="Only those of this account.", show_default=False)]
+Pause = Annotated[
+    str | None,
+    typer.Option("--pause", metavar="ACCOUNT", help="Send this account nothing for now.", show_default=False),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="ACCOUNT",
+        help="Send to this account again at once: after a pause, out of a rest, or after it answered 410.",
+        show_default=False,
+    ),
+]
+Forget = Annotated[
+    str | None,
+    typer.Option(
+        "--forget",
+        metavar="ACCOUNT",
+        help="Remove this account's endpoint, and what is pending for it.",
+        show_default=False,
+    ),
+]
+After = Annotated[
+    int | None, typer.Option(metavar="ID", min=1, help="Go on after this one: the last one of the page before.")
+]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many notifications to show at most.")]
+
+
+def notifications(
+    pending: Pending = False,
+    gave_up: GaveUp = False,
+    account: Account = None,
+    pause: Pause = None,
+    resume: Resume = None,
+    forget: Forget = None,
+    reason: OptionalReason = None,
+    by: By = None,
+    yes: Yes = False,
+    after: After = None,
+    limit: Limit = 20,
+    utc: InUtc = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show where results are sent, and the notifications of them, newest first: delivered, pending or given up.
+
+    Or act on an endpoint, with --pause, --resume or --forget. What happens while it is paused waits. An endpoint that
+    is forgotten comes back with the next start of a worker that has it in its settings: remove it there first.
+    """
+    acts = [(name, of) for name, of in (("pause", pause), ("resume", resume), ("forget", forget)) if of is not None]
+    if len(acts) + pending + gave_up > 1:
+        raise typer.BadParameter("give one of --pending, --gave-up, --pause, --resume and --forget")
+    require_one_format(as_json, as_csv)
+    if acts:
+        ((act, of),) = acts
+        _act(act, of, operator(by, reason, dry_run=False), yes=yes, as_json=as_json)
+        return
+    _list(_state_of(pending, gave_up), account, after, limit, utc=utc, as_json=as_json, as_csv=as_csv)
+
+
+def _state_of(pending: bool, gave_up: bool) -> "NotificationState | None":
+    from worker.domain.records.notifications import NotificationState
+
+    return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
+
+
+def _list(
+    state: "NotificationState | None",
+    account: str | None,
+    after: int | None,
+    limit: int,
+    *,
+    utc: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    from worker.cli.endpoint_view import endpoint_rows
+    from worker.cli.session import session
+    from worker.stores.notification_reads import count_notifications, recent_notifications
+    from worker.stores.notify_endpoints import read_endpoints
+
+    with session(utc=utc) as opened, opened.database.snapshot() as connection:
+        now, known = opened.database.now(connection), list(read_endpoints(connection).values())
+        endpoints = endpoint_rows(known, count_notifications(connection), now)
+        found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=limit)
+    rows = [notification_row(one) for one in found]
+    if as_json:
+        print_json({"endpoints": endpoints, "notifications": rows})
+    elif as_csv:
+        write_csv(_CSV_COLUMNS, rows)
+    else:
+        _show(endpoints, rows, limit, now, is_complete=stopped_at is None)
+    if stopped_at is not None:
+        typer.echo(f"Searched the notifications since {stopped_at}; for older ones: --after {stopped_at}", err=True)
+
+
+def notification_row(one: "Notification") -> Row:
+    """A notification as JSON and CSV show it: all but its text, which `reconciler order` tells in other words."""
+    data = json.loads(one.body)["data"]
+    names = {name: data[name] for name in ("request_id", "custom_parm")}
+    held = {name: getattr(one, name) for name in _CSV_COLUMNS if name not in names}
+    # In the order of the columns.
+    return {name: {**held, **names}[name] for name in _CSV_COLUMNS}
+
+
+def table_row(row: Row) -> Row:
+    """The same for people."""
+    is_pending = row["state"] == "pending"
+    outcome = " ".join(str(part) for part in (row["outcome"], row["http_status"]) if part is not None)
+    order = row["request_id"] or row["custom_parm"]
+    return {**row, "order": order, "due_at": row["due_at"] if is_pending else None, "outcome": outcome or None}
+
+
+def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: datetime, *, is_complete: bool) -> None:
+    from worker.cli.endpoint_view import show_endpoints
+
+    out = console()
+    if endpoints:
+        show_endpoints(out, endpoints, now)
+        out.print()
+    else:
+        typer.echo("Nobody is told of results: docs/notifications.md says how to set it.")
+    if rows:
+        print_table(
+            out,
+            _COLUMNS,
+            [table_row(row) for row in rows],
+            title="Notifications",
+            ids=("account", "order"),
+            long_texts=("answer",),
+        )
+        if len(rows) == limit:
+            typer.echo(f"The next page: --after {rows[-1]['id']}")
+    elif is_complete:
+        typer.echo("No such notifications.")
+
+
+def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -> None:
+    from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
+    from worker.stores.notification_reads import count_notifications
+    from worker.stores.notify_endpoints import read_endpoints
+
+    with acting_session() as opened:
+        with opened.database.read() as connection:
+            endpoint = read_endpoints(connection, [account]).get(account)
+            count = count_notifications(connection).get(account)
+        removed = 0
+        waiting = 0 if count is None else count.pending
+        if endpoint is None and not (act == "forget" and waiting):
+            raise CommandError(
+                f"the account {account} has no endpoint; `reconciler notifications` lists those that have"
+            )
+        if act == "forget":
+            to = "" if endpoint is None else f" to {endpoint.shown}"
+            waits = f"{counted(waiting, 'notification')} of {account}{to} will never be sent."
+            confirm(waits, "Forget the endpoint?", yes=yes or not waiting)
+            _, removed = forget_endpoint(opened.database, who, account)
+        elif act == "pause":
+            pause_notifications(opened.database, who, account)
+        else:
+            resume_notifications(opened.database, who, account)
+    if as_json:
+        print_json({"account": account, "act": act, **({"removed": removed} if act == "forget" else {})})
+        return
+    words = {
+        "pause": f"{account} is told of nothing until `reconciler notifications --resume {account}`.",
+        "resume": f"{account} is told of its orders again.",
+        "forget": f"{account} has no endpoint any more; {counted(removed, 'pending notification')} removed.",
+    }
+    typer.echo(words[act])

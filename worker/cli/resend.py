@@ -1,0 +1,113 @@
+"""`reconciler resend`: notifications are sent once more."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.adapters.error_text import one_line
+from worker.cli.acting import By, DryRun, OptionalReason, Yes, acting_session, confirm, operator
+from worker.cli.order_acts import OfAccount, OptionalReferences
+from worker.cli.order_references import find_orders
+from worker.cli.output import AsJson, counted, print_json, time_text
+from worker.cli.times import TIME_RULE, read_time
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.operations.act_by_hand import Operator
+
+_FOUND_AT_ONCE = 500
+
+GaveUp = Annotated[bool, typer.Option("--gave-up", help="All orders with a notification that was given up.")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help=f"All orders that changed at this time or later: {TIME_RULE}.", show_default=False
+    ),
+]
+
+
+def resend(
+    refs: OptionalReferences = None,
+    gave_up: GaveUp = False,
+    since: Since = None,
+    account: OfAccount = None,
+    reason: OptionalReason = None,
+    by: By = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send the latest notification of orders once more, under the same id. Results that come meanwhile go first.
+
+    An order that has none left (a delivered one is kept for RECONCILER_NOTIFY_KEEP_DAYS) gets a new one, of how it
+    stands. A receiver ignores what is not newer than what it has, so nothing is booked twice. What --gave-up or --since
+    selects is counted, and you are asked.
+    """
+    if bool(refs) + gave_up + (since is not None) != 1:
+        raise typer.BadParameter("name orders, or select them by --gave-up or by --since")
+    who = operator(by, reason, dry_run=dry_run)
+    rejected: list[dict[str, Any]] = []
+    with acting_session() as opened:
+        if refs:
+            named = _named(opened, account or "default", refs, rejected)
+        else:
+            named = _selected(opened, since, account)
+            if named and not dry_run:
+                orders = counted(len(named), "order")
+                confirm(
+                    f"{orders} {'is' if len(named) == 1 else 'are'} selected.",
+                    "Tell of all of them once more?",
+                    yes=yes,
+                )
+        again, made = _resend(opened, who, named, rejected)
+    _end(again, made, rejected, who, as_json=as_json)
+
+
+def _named(opened: "Session", account: str, refs: Sequence[str], rejected: list[dict[str, Any]]) -> dict[int, str]:
+    named: dict[int, str] = {}
+    for start in range(0, len(refs), _FOUND_AT_ONCE):
+        for ref, row in find_orders(opened, account, refs[start : start + _FOUND_AT_ONCE]).items():
+            if isinstance(row, str):
+                rejected.append({"ref": ref, "errors": [row]})
+            else:
+                named[row["id"]] = ref
+    return named
+
+
+def _selected(opened: "Session", since: str | None, account: str | None) -> dict[int, str]:
+    from worker.stores.notification_reads import orders_changed_since, orders_given_up
+
+    with opened.database.read() as connection:
+        if since is None:
+            found = orders_given_up(connection, account)
+        else:
+            start = read_time("--since", since, opened.database.now(connection), opened.settings.zone)
+            found = orders_changed_since(connection, start, account)
+            typer.echo(f"Changed since {time_text(start)}:", err=True)
+    return {order_id: f"id:{order_id}" for order_id in found}
+
+
+def _resend(
+    opened: "Session", who: "Operator", named: dict[int, str], rejected: list[dict[str, Any]]
+) -> tuple[int, int]:
+    from worker.operations.resend import resend as send_once_more
+
+    again = made = 0
+    for done in send_once_more(opened.database, who, list(named)):
+        again, made = again + done.again, made + done.made
+        rejected += [{"ref": named[order_id], "errors": [why]} for order_id, why in done.refusals.items()]
+    return again, made
+
+
+def _end(again: int, made: int, rejected: list[dict[str, Any]], who: "Operator", *, as_json: bool) -> None:
+    if as_json:
+        dry = {"dry_run": True} if who.dry_run else {}
+        print_json({"resent": again, "made": made, "rejected": rejected, **dry})
+    else:
+        for one in rejected:
+            typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
+        new = f", {made:,} of them under new ids" if made else ""
+        what = f"{counted(again + made, 'notification')} will be sent{new}."
+        typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)
+    raise typer.Exit(1 if rejected else 0)

@@ -1,0 +1,201 @@
+"""What the ends of deliveries mean for their endpoint and for their events: rests, probes, delays, giving up."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from worker.domain.delivery import EVENT_WAITS, LEASE, Fault, fault_of, wait_after
+from worker.domain.records.delivery_tries import EndedTry, Permission, TriedRow
+from worker.domain.records.notifications import Endpoint, NotificationState, Rank
+
+FIRST_REST = timedelta(seconds=5)
+LONGEST_REST = timedelta(minutes=15)
+LONGEST_RETRY_AFTER = timedelta(hours=1)
+ATTENTION_AFTER = timedelta(hours=75)
+"""An endpoint that has failed for so long needs a person, and is probed once an hour."""
+HOURLY = timedelta(hours=1)
+DIFFERENT_EVENTS = 5
+"""So many different events that fail in a row are the endpoint's fault: a wrong route, a wrong secret."""
+_HIGHEST_LEVEL = 10
+"""The longest rest is reached before it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveryEffects:
+    """What some ended tries change."""
+
+    endpoint: Endpoint
+    """As it is afterwards."""
+    delivered: tuple[EndedTry, ...]
+    failed: tuple[EndedTry, ...]
+    """Without those whose lease had passed to somebody else."""
+    rows: tuple[TriedRow, ...]
+    """The rows that failures changed, as they are afterwards: those that failed, and those that got tries back."""
+
+
+def permission(endpoint: Endpoint, now: datetime) -> Permission:
+    """What may be sent to an endpoint. `now` is read after the endpoint: a rest that begins later has run out."""
+    if endpoint.stopped_at is not None or endpoint.paused_at is not None:
+        return Permission.NOTHING
+    if endpoint.rest_from is None or endpoint.rest_until is None:
+        return Permission.ANY
+    # Before its beginning: a clock was stepped back, and the rest lies further ahead than its own length.
+    return Permission.NOTHING if endpoint.rest_from <= now < endpoint.rest_until else Permission.PROBE
+
+
+def begin_probe(endpoint: Endpoint, now: datetime) -> Endpoint:
+    """The endpoint while a probe is under way: nobody sends another one until its lease has run out."""
+    return replace(endpoint, rest_from=now, rest_until=now + LEASE)
+
+
+def needs_attention(endpoint: Endpoint, now: datetime) -> bool:
+    """Whether a person should look at it: it has failed for 75 hours, or wants no more events."""
+    is_failing = endpoint.failing_since is not None and endpoint.failing_since <= now - ATTENTION_AFTER
+    return is_failing or endpoint.stopped_at is not None
+
+
+def is_sound(endpoint: Endpoint) -> bool:
+    """Whether a success changes nothing about it."""
+    return endpoint.rest_from is None and endpoint.failing_since is None and endpoint.failed_in_row is None
+
+
+def rows_needed(endpoint: Endpoint, ended: Iterable[EndedTry]) -> list[int]:
+    """The ids of the rows that `after_deliveries` decides about, in order."""
+    failed = {one.claim.id for one in ended if fault_of(one.result) is not None}
+    last = set() if endpoint.last_failed_id is None else {endpoint.last_failed_id}
+    return sorted(failed | last | _in_row(endpoint).keys())
+
+
+def after_deliveries(
+    endpoint: Endpoint, rows: Mapping[int, TriedRow], ended: Iterable[EndedTry], now: datetime
+) -> DeliveryEffects:
+    """The effects of tries that have ended, in this order.
+
+    `endpoint` is locked, and so are `rows`: those of `rows_needed` that still exist. Any success counts. A failure
+    counts where its lease is still the row's.
+    """
+    account = _Account(endpoint, rows, now)
+    delivered, failed = [], []
+    for one in ended:
+        fault = fault_of(one.result)
+        if fault is None:
+            account.succeed(one)
+            delivered.append(one)
+        elif account.holds(one):
+            account.fail(one, fault)
+            failed.append(one)
+    return DeliveryEffects(
+        endpoint=account.endpoint, delivered=tuple(delivered), failed=tuple(failed), rows=account.changed
+    )
+
+
+class _Account:
+    """An endpoint and the rows of its tries, while the ends of deliveries are applied one after the other."""
+
+    def __init__(self, endpoint: Endpoint, rows: Mapping[int, TriedRow], now: datetime) -> None:
+        self.endpoint = endpoint
+        self._before = rows
+        self._rows = dict(rows)
+        self._now = now
+
+    @property
+    def changed(self) -> tuple[TriedRow, ...]:
+        return tuple(row for event, row in sorted(self._rows.items()) if row != self._before[event])
+
+    def holds(self, one: EndedTry) -> bool:
+        row = self._rows.get(one.claim.id)
+        return row is not None and row.lease_token == one.claim.token
+
+    def succeed(self, one: EndedTry) -> None:
+        """One success ends the rest and all that was counted. The event that failed last is then to blame itself."""
+        last_failed = self._rows.get(self.endpoint.last_failed_id or 0)
+        self.endpoint = replace(
+            self.endpoint,
+            rest_level=0,
+            rest_from=None,
+            rest_until=None,
+            failing_since=None,
+            failed_in_row=None,
+            last_failed_id=None,
+        )
+        if last_failed is not None and last_failed.id != one.claim.id:
+            self._blame(last_failed, one.jitter)
+
+    def fail(self, one: EndedTry, fault: Fault) -> None:
+        """A failure whose lease was still its row's."""
+        row = self._rows[one.claim.id] = replace(self._rows[one.claim.id], lease_token=None)
+        if fault is Fault.GONE:
+            self.endpoint = replace(self.endpoint, stopped_at=self.endpoint.stopped_at or self._now)
+        elif fault is Fault.ENDPOINT:
+            self._rest(one)
+        elif self._are_many_in_row(row.id):
+            self._give_tries_back(row.id)
+            self._rest(one)
+        else:
+            self._blame(row, one.jitter)
+            self._probe_again(one)
+
+    def _rest(self, one: EndedTry) -> None:
+        """Rest, or rest for longer. A delivery that began before the present rest says nothing new."""
+        if self.endpoint.rest_from != one.claim.rest_from:
+            return
+        since = self.endpoint.failing_since or self._now
+        length = min(FIRST_REST * 2**self.endpoint.rest_level, LONGEST_REST)
+        if since <= self._now - ATTENTION_AFTER:
+            length = HOURLY
+        asked = min(timedelta(seconds=one.result.retry_after or 0.0), LONGEST_RETRY_AFTER)
+        self.endpoint = replace(
+            self.endpoint,
+            rest_level=min(self.endpoint.rest_level + 1, _HIGHEST_LEVEL),
+            rest_from=self._now,
+            rest_until=self._now + max(length * (1 - one.jitter / 10), asked),
+            failing_since=since,
+            last_failed_id=one.claim.id,
+        )
+
+    def _blame(self, row: TriedRow, jitter: float) -> None:
+        """Count a failure of the event's own. While its endpoint rests it is delayed, and never given up."""
+        if row.state is not NotificationState.PENDING:
+            return
+        tries = row.tries + 1
+        if self.endpoint.rest_from is not None:
+            tries = min(tries, len(EVENT_WAITS))
+        wait = wait_after(tries, jitter)
+        self._rows[row.id] = replace(
+            row,
+            state=NotificationState.GAVE_UP if wait is None else NotificationState.PENDING,
+            rank=Rank.BULK,
+            tries=tries,
+            due_at=row.due_at if wait is None else self._now + wait,
+        )
+
+    def _probe_again(self, one: EndedTry) -> None:
+        # The endpoint answers, so the next probe need not wait. Only an event that it accepts ends the rest.
+        if self.endpoint.rest_from is not None and self.endpoint.rest_from == one.claim.rest_from:
+            self.endpoint = replace(self.endpoint, rest_until=self._now)
+
+    def _are_many_in_row(self, event: int) -> bool:
+        """Count this failure; returns whether so many events have failed in a row that none of them is to blame."""
+        in_row = _in_row(self.endpoint)
+        if len(in_row) < DIFFERENT_EVENTS:
+            in_row[event] = in_row.get(event, 0) + 1
+            self.endpoint = replace(self.endpoint, failed_in_row=json.dumps(in_row))
+        return len(in_row) == DIFFERENT_EVENTS
+
+    def _give_tries_back(self, event: int) -> None:
+        """Undo what was counted of the events that failed in a row; this one's last failure was not counted yet."""
+        in_row = _in_row(self.endpoint)
+        if event in in_row:
+            in_row[event] = max(0, in_row[event] - 1)
+        for failed, count in in_row.items():
+            row = self._rows.get(failed)
+            if row is not None and count and row.state is not NotificationState.DELIVERED:
+                tries = max(0, row.tries - count)
+                self._rows[failed] = replace(row, state=NotificationState.PENDING, tries=tries, due_at=self._now)
+        self.endpoint = replace(self.endpoint, failed_in_row=json.dumps(dict.fromkeys(in_row, 0)))
+
+
+def _in_row(endpoint: Endpoint) -> dict[int, int]:
+    """How often each of the events that failed in a row was counted as its own fault."""
+    return {int(event): count for event, count in json.loads(endpoint.failed_in_row or "{}").items()}

@@ -1,0 +1,126 @@
+"""What a billing system is told of an order: which change gives which notification, and its text."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from worker.domain.records.notifications import (
+    Endpoint,
+    EventType,
+    NewNotification,
+    Rank,
+)
+from worker.domain.records.order_changes import Change
+from worker.domain.records.orders import Order, OrderState, Source
+
+LONGEST_REMARK = 1_000
+"""Characters of the platform's remark that a notification carries."""
+
+_TYPES: Mapping[OrderState, EventType] = {
+    OrderState.SUCCEEDED: EventType.SUCCEEDED,
+    OrderState.FAILED: EventType.FAILED,
+    OrderState.UNRESOLVED: EventType.UNRESOLVED,
+    OrderState.CANCELLED: EventType.CANCELLED,
+    OrderState.PENDING: EventType.REOPENED,
+}
+
+
+def rank_of(orders: int) -> Rank:
+    """The rank of what becomes of so many orders by one act or list: many do not go before results."""
+    return Rank.RESULT if orders == 1 else Rank.BULK
+
+
+def event_of(change: Change) -> EventType | None:
+    """What a reader of the table can see of a change: another state, or else another attention; None: neither.
+
+    What changes while an order is pending otherwise (what the platform said last, its ids, when it is polled) is no
+    result.
+    """
+    if change.after.state is not change.before.state:
+        return _TYPES[change.after.state]
+    return EventType.ATTENTION if change.after.attention is not change.before.attention else None
+
+
+def event_of_order(order: Order) -> EventType | None:
+    """What can be told of an order as it stands; None: it is pending, and that is all."""
+    if order.state is OrderState.PENDING and order.reopened_at is None:
+        return None if order.attention is None else EventType.ATTENTION
+    return _TYPES[order.state]
+
+
+def visible_changes(changes: Iterable[Change]) -> list[tuple[Change, EventType]]:
+    """The changes that a billing system is told of, each with its type."""
+    return [(change, event) for change in changes if (event := event_of(change)) is not None]
+
+
+def wanted(endpoint: Endpoint | None, event: EventType) -> bool:
+    """Whether an account is told of this. Without an endpoint it is told of nothing."""
+    return endpoint is not None and endpoint.takes(event)
+
+
+def notification_of_change(
+    change: Change, event: EventType, *, event_id: str, now: datetime, rank: Rank
+) -> NewNotification:
+    """The notification of a change that is saved at this time, by the database's clock."""
+    source = change.events[-1].source if change.events else Source.WORKER
+    version = change.before.next_version(now)
+    return _notification(change.after, event, source, version, event_id=event_id, now=now, rank=rank)
+
+
+def notification_of_order(
+    order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank
+) -> NewNotification:
+    """The notification that tells of an order as it stands, under the version that it has."""
+    source = order.settled_by or Source.OPERATOR
+    return _notification(order, event, source, order.version, event_id=event_id, now=changed_at, rank=rank)
+
+
+def _notification(
+    order: Order, event: EventType, source: Source, version: int, *, event_id: str, now: datetime, rank: Rank
+) -> NewNotification:
+    return NewNotification(
+        event_id=event_id,
+        account=order.account,
+        order_id=order.id,
+        type=event,
+        version=version,
+        rank=rank,
+        body=body_of(event, _data(order, source, version), now),
+        changed_at=now,
+    )
+
+
+def body_of(event: str, data: Mapping[str, object], timestamp: datetime) -> str:
+    """The text that is sent: JSON in one line, with the time of the change."""
+    return json.dumps(
+        {"type": event, "timestamp": _utc(timestamp), "data": data}, ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def _data(order: Order, source: Source, version: int) -> dict[str, object]:
+    return {
+        "account": order.account,
+        "request_id": order.request_id,
+        "custom_parm": order.custom_parm,
+        "mobile": order.mobile,
+        "state": order.state,
+        "traffic_sts": None if order.traffic_sts is None else int(order.traffic_sts),
+        "remark": None if order.remark is None else order.remark[:LONGEST_REMARK],
+        "ori_amount": _yuan(order.ori_amount),
+        "expected_amount": _yuan(order.expected_amount),
+        "attention": order.attention,
+        "settled_by": order.settled_by,
+        "settled_at": None if order.settled_at is None else _utc(order.settled_at),
+        "source": source,
+        "version": version,
+    }
+
+
+def _yuan(amount: Decimal | None) -> str | None:
+    # Without the zeros that a database adds: the same amount is the same text, wherever the order was read.
+    return None if amount is None else format(amount.normalize(), "f")
+
+
+def _utc(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()

@@ -1,0 +1,79 @@
+"""A worker enters its endpoints in `notify_endpoints`: from then on every change of their orders is told of."""
+
+from collections.abc import Collection
+
+import structlog
+
+from worker.database.transactions import Database, is_transient, retry_contention
+from worker.domain.endpoint_acts import enter, is_another_target
+from worker.domain.records.notifications import Endpoint, EndpointSettings
+from worker.stores.notifications import begin_again, next_delayed
+from worker.stores.notify_endpoints import add_endpoint, lock_endpoint, read_endpoints, save_endpoint
+
+log = structlog.stdlib.get_logger(__name__)
+
+_AT_ONCE = 1_000
+
+
+def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> None:
+    """Enter endpoints that are new or changed; those of other workers, and those that nobody has any more, stay.
+
+    Raises what a transaction raises that lost too many races, or whose database is away: what was entered stays.
+    """
+    with database.read() as connection:
+        known = read_endpoints(connection, [one.account for one in given]) if given else {}
+    for one in given:
+        before = known.get(one.account)
+        if enter(before, one) == before:
+            continue
+        if is_another_target(before, one):
+            # First: a worker that dies in between does it again at its next start.
+            _begin_again(database, one.account)
+        entered = _enter(database, one)
+        log.info("notifications go to this endpoint", action="endpoint_entered", account=one.account, to=entered.shown)
+
+
+class EndpointEntry:
+    """Enters the endpoints of a process once: at its first tick whose database is there."""
+
+    def __init__(self, database: Database, given: Collection[EndpointSettings]) -> None:
+        self._database = database
+        self._given = given
+        self._is_done = not given
+
+    def enter_once(self) -> None:
+        """Enter them, unless that is done; a database that is away is tried again at the next call."""
+        if self._is_done:
+            return
+        try:
+            enter_endpoints(self._database, self._given)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        else:
+            self._is_done = True
+
+
+@retry_contention
+def _enter(database: Database, given: EndpointSettings) -> Endpoint:
+    with database.write() as connection:
+        now = database.now(connection)
+        known = lock_endpoint(connection, given.account)
+        entered = enter(known, given)
+        (add_endpoint if known is None else save_endpoint)(connection, entered, now)
+        return entered
+
+
+def _begin_again(database: Database, account: str) -> None:
+    """Take back what was counted against an account's pending notifications: the new target is to be tried now."""
+    last: int | None = 0
+    while last is not None:
+        last = _begin_some_again(database, account, last)
+
+
+@retry_contention
+def _begin_some_again(database: Database, account: str, after: int) -> int | None:
+    with database.write() as connection:
+        delayed = next_delayed(connection, account, after, _AT_ONCE)
+        begin_again(connection, delayed, database.now(connection))
+    return delayed[-1] if len(delayed) == _AT_ONCE else None

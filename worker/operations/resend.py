@@ -1,0 +1,93 @@
+"""Sending notifications once more: each order's latest one, under the same id; or a new one of how the order stands."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from worker.database.transactions import Connection, Database, retry_contention
+from worker.domain.order_notifications import notification_of_order
+from worker.domain.records.acts import Act, ActEntry, ActKind
+from worker.domain.records.notifications import NewNotification, Rank
+from worker.domain.resends import Resend, choose_resends
+from worker.operations.act_by_hand import MOST_AT_ONCE, Operator
+from worker.operations.save_orders import new_event_id
+from worker.stores.notifications import (
+    add_notifications,
+    delete_notifications,
+    lock_notifications_of,
+    send_again,
+)
+from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.recharge_orders import read_orders
+from worker.stores.recorded_acts import add_acts
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resent:
+    """What became of the orders of one transaction."""
+
+    again: int
+    """Notifications that are sent once more, under the same ids."""
+    made: int
+    """New ones, of orders that had none left."""
+    refusals: dict[int, str]
+    """By order id, in words."""
+
+
+def resend(database: Database, operator: Operator, order_ids: Sequence[int]) -> Iterator[Resent]:
+    """Send what is known of these orders once more, after all results: 1,000 orders in a transaction.
+
+    Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
+    """
+    for start in range(0, len(order_ids), MOST_AT_ONCE):
+        done = _resend_some(database, operator, order_ids[start : start + MOST_AT_ONCE])
+        if not operator.dry_run:
+            log.info(
+                "notifications are sent once more",
+                action="operator_act",
+                act=ActKind.RESEND.value,
+                actor=operator.name,
+                reason=operator.reason,
+                orders=done.again + done.made,
+                refused=len(done.refusals),
+            )
+        yield done
+
+
+@retry_contention
+def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int]) -> Resent:
+    with database.write() as connection:
+        chosen = _choose(connection, order_ids)
+        act = operator.act(database.now(connection))
+        send_again(connection, [one.id for one in chosen.again], act.now)
+        delete_notifications(connection, [one.id for one in chosen.superseded])
+        made = [
+            notification_of_order(order, event, event_id=new_event_id(), changed_at=act.now, rank=Rank.BULK)
+            for order, event in chosen.made
+        ]
+        add_notifications(connection, made, act.now)
+        add_acts(connection, _entries([*chosen.again, *made], act))
+        if operator.dry_run:
+            connection.rollback()
+    return Resent(again=len(chosen.again), made=len(made), refusals=dict(chosen.refusals))
+
+
+def _choose(connection: Connection, order_ids: Sequence[int]) -> Resend:
+    left = lock_notifications_of(connection, order_ids)
+    orders = read_orders(connection, order_ids)
+    accounts = {one.account for one in left} | {one.account for one in orders}
+    return choose_resends(order_ids, orders, left, read_endpoints(connection, accounts) if accounts else {})
+
+
+def _entries(sent: Sequence[NewNotification], act: Act) -> Iterator[ActEntry]:
+    """A row for each account, with the row ids of its orders."""
+    for account in sorted({one.account for one in sent}):
+        ids = [one.order_id for one in sent if one.account == account]
+        names = ", ".join(f"id:{order_id}" for order_id in ids)
+        detail = f"{len(ids)} order{'' if len(ids) == 1 else 's'}: {names}"
+        yield ActEntry(
+            at=act.now, actor=act.actor, act=ActKind.RESEND, account=account, reason=act.reason, detail=detail
+        )

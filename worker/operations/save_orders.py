@@ -1,0 +1,42 @@
+"""Saving changes of orders: the one place where a change is written, with its notification in the same transaction.
+Nothing is sent here.
+
+Whom to tell stands in `notify_endpoints` and not in this process's settings: whoever settles an order, a command line
+without them too, tells of it.
+"""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
+
+from worker.database.transactions import Connection
+from worker.domain.order_notifications import notification_of_change, visible_changes, wanted
+from worker.domain.records.notifications import Rank
+from worker.domain.records.order_changes import Change
+from worker.stores.notifications import add_notifications
+from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.recharge_orders import save_changes
+
+
+def save_orders(connection: Connection, changes: Iterable[Change], now: datetime, *, rank: Rank = Rank.RESULT) -> None:
+    """Write changed orders with their events, and a notification for each change that a reader of the table can see.
+
+    The rows have to be locked. `now` is by the database's clock. Raises RaceLost where a row has changed since.
+    """
+    listed = list(changes)
+    save_changes(connection, listed, now)
+    visible = visible_changes(listed)
+    if not visible:
+        return
+    endpoints = read_endpoints(connection, {change.after.account for change, _ in visible})
+    told = [(change, event) for change, event in visible if wanted(endpoints.get(change.after.account), event)]
+    add_notifications(
+        connection,
+        [notification_of_change(change, event, event_id=new_event_id(), now=now, rank=rank) for change, event in told],
+        now,
+    )
+
+
+def new_event_id() -> str:
+    """An id that no other notification has: `msg_` and 128 random bits."""
+    return f"msg_{secrets.token_hex(16)}"
