@@ -7,6 +7,7 @@ from functools import partial
 from types import MappingProxyType
 
 from worker.adapters.clock import Clock, HostClock
+from worker.adapters.notify.transports import make_transport
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import ANSWER_SECONDS, Database
 from worker.domain.monitoring import tick_patience
@@ -23,6 +24,7 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.operations.write_heartbeat import Heartbeat
 from worker.reconcile import Reconciler
+from worker.senders import Senders, Target
 from worker.settings import Settings, load_settings
 from worker.ticks import Ticks
 
@@ -55,6 +57,19 @@ def slots_of(settings: Settings) -> list[SlotKey]:
         for sid, app_ids in by_sid.items()
         for number in range(settings.queries_per_window)
     ]
+
+
+def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:
+    """Where the notifications of each account go that has an endpoint."""
+    return {
+        account: Target(
+            digest=endpoint.target.digest,
+            transport=make_transport(
+                endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets
+            ),
+        )
+        for account, endpoint in settings.endpoints.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +127,7 @@ class Runtime:
             patience_seconds=tick_patience(settings.tick_seconds),
         )
         self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick)
+        self._senders = Senders(database=self.database, clock=clock, targets=targets_of(settings, clock))
 
     def _each_tick(self) -> None:
         self._endpoints.enter_once()
@@ -121,8 +137,9 @@ class Runtime:
         self._old_deliveries.delete_some()
 
     def close(self) -> None:
-        """Wait for the passes that are under way, then close every connection."""
+        """Wait for the passes and the deliveries that are under way, then close every connection."""
         self.ticks.close()
+        self._senders.close()
         self._heartbeat.close()
         self.database.close()
 

@@ -1,5 +1,6 @@
 """A whole run against a platform that repeats whatever it is sent: nothing that the run leaves holds a secret."""
 
+import base64
 import json
 import re
 import secrets
@@ -29,6 +30,9 @@ pytestmark = pytest.mark.slow
 TOKEN = secrets.token_hex(16)
 BROKER_PASSWORD = "the-brokers-own-password"
 CALLBACK_TOKENS = (secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+SIGNING_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+RECEIVER_PATH = f"/hooks/{secrets.token_hex(16)}?key={secrets.token_hex(16)}"
+"""A receiver's URL is often all that it asks for."""
 SETTINGS = {
     "auth_token": TOKEN,
     "callback_token": " ".join(CALLBACK_TOKENS),
@@ -114,7 +118,7 @@ class EchoingPlatform(RawServer):
 
     def secrets(self) -> set[str]:
         of_queries = {secret for echo in self.echoes for secret in (echo.sign, echo.authorization)}
-        return {TOKEN, BROKER_PASSWORD, *CALLBACK_TOKENS, *of_queries}
+        return {TOKEN, BROKER_PASSWORD, SIGNING_KEY, RECEIVER_PATH, *CALLBACK_TOKENS, *of_queries}
 
 
 def texts_with(secrets: Iterable[str], texts: Mapping[str, str]) -> dict[str, list[str]]:
@@ -179,6 +183,12 @@ COMMANDS = (
     ("doctor",),
     ("doctor", "--json"),
     ("report", "--json"),
+    ("notifications",),
+    ("notifications", "--json"),
+    ("notify-test",),
+    ("notify-test", "--json"),
+    ("resend", "r1"),
+    ("todo", "--json"),
     ("migrate",),
     ("rejected", "--json"),
     ("unmatched", "--json"),
@@ -255,17 +265,22 @@ def break_the_database(file: Path, broker: str, *workers: Program) -> None:
 
 def test_nothing_that_a_run_leaves_holds_a_secret(broker: str, tmp_path: Path) -> None:
     upgrade(f"sqlite:///{tmp_path / 'orders.db'}")
-    with EchoingPlatform() as platform:
+    # A receiver that repeats in its answers what only it and we know.
+    repeated = http(f"whsec_{SIGNING_KEY} {SIGNING_KEY} {RECEIVER_PATH}".encode())
+    with EchoingPlatform() as platform, RawServer(repeated) as receiver:
         urls = {"broker_url": broker, "result_backend": broker, "database_url": f"sqlite:///{tmp_path / 'orders.db'}"}
-        env = environment(platform_url=platform.url, **urls, **SETTINGS)
+        told = {"notify_url": receiver.url + RECEIVER_PATH, "notify_secret": f"whsec_{SIGNING_KEY}"}
+        env = environment(platform_url=platform.url, **urls, **told, **SETTINGS)
         texts = run_all(platform, env, broker, tmp_path)
     texts["wrong token"] = said(env | {"RECONCILER_CALLBACK_TOKEN": " ".join([*CALLBACK_TOKENS, TOKEN])}, "status")
     texts["wrong settings"] = said(env | {"RECONCILER_AUTH_TOKEN": f"{TOKEN} {TOKEN}"}, "status")
     misspelt = {"RECONCILER_BROKER_URL": broker.replace("redis:", "radis:")}
+    wrong_secret = {"RECONCILER_NOTIFY_SECRET": f"whsec_{SIGNING_KEY}="}
+    texts["wrong secret"] = said(env | wrong_secret, "notifications") + said(env | wrong_secret, "doctor")
     texts["wrong broker"] = said(env | misspelt, "doctor")
     assert texts_with(platform.secrets(), texts) == {}
     # The repeated secrets did arrive, masked. Otherwise there would have been nothing to find.
-    for name in ("database", "console.log", "machine.log", "order"):
+    for name in ("database", "console.log", "machine.log", "order", "notify-test"):
         assert "***" in texts[name], name
     ends = ("answered", "refused", "http_error", "malformed", "timeout")
     assert [end for end in ends if f"'{end}'" not in texts["database"]] == []

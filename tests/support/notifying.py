@@ -4,11 +4,21 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import update
+
 from tests.support.reconciling import Workbench
 from worker.database.tables import NotificationRow, NotifyEndpointRow, table_of
-from worker.domain.records.notifications import Endpoint, Notification, TransportKind
-from worker.stores.notifications import NOTIFICATION_COLUMNS, to_notification
-from worker.stores.notify_endpoints import add_endpoint
+from worker.domain.records.notifications import (
+    Endpoint,
+    EventType,
+    NewNotification,
+    Notification,
+    Rank,
+    TransportKind,
+)
+from worker.operations.save_orders import new_event_id
+from worker.stores.notifications import NOTIFICATION_COLUMNS, add_notifications, to_notification
+from worker.stores.notify_endpoints import add_endpoint, read_endpoints
 
 NOTIFICATIONS = table_of(NotificationRow)
 ENDPOINTS = table_of(NotifyEndpointRow)
@@ -40,3 +50,42 @@ def told_of(bench: Workbench, name: str | None = None) -> list[Told]:
         body = json.loads(row.body)
         found.append(Told(row=row, type=body["type"], data=body["data"]))
     return [one for one in found if name is None or name in (one.data["request_id"], one.data["custom_parm"])]
+
+
+def put_notifications(
+    bench: Workbench, count: int, *, account: str = "default", rank: Rank = Rank.RESULT, **fields: Any
+) -> list[Notification]:
+    """Add pending notifications of orders that need not exist; returns all of the account."""
+    body = '{"type": "order.succeeded", "data": {"mobile": "13800138000"}}'
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        new = [
+            NewNotification(
+                event_id=new_event_id(),
+                account=account,
+                order_id=number,
+                type=EventType.SUCCEEDED,
+                version=1,
+                rank=rank,
+                body=body,
+                changed_at=now,
+            )
+            for number in range(1, count + 1)
+        ]
+        add_notifications(connection, new, now)
+        if fields:
+            events = [one.event_id for one in new]
+            connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.event_id.in_(events)).values(fields))
+    return notifications(bench, account)
+
+
+def notifications(bench: Workbench, account: str = "default") -> list[Notification]:
+    """The notifications of an account, oldest first."""
+    rows = [to_notification([row[column.name] for column in NOTIFICATION_COLUMNS]) for row in bench.rows(NOTIFICATIONS)]
+    return [row for row in rows if row.account == account]
+
+
+def endpoint(bench: Workbench, account: str = "default") -> Endpoint:
+    """An account's endpoint as it is now."""
+    with bench.database.read() as connection:
+        return read_endpoints(connection, [account])[account]

@@ -20,6 +20,7 @@ from worker.cli.limit import limit
 from worker.cli.maintenance import archive, doctor
 from worker.cli.migrate import migrate
 from worker.cli.notifications import notifications
+from worker.cli.notify_test import notify_test
 from worker.cli.order import order
 from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
 from worker.cli.plan import plan
@@ -89,8 +90,10 @@ def demo(context: typer.Context) -> None:
     raise typer.Exit(status if isinstance(status, int) else 0)
 
 
-def _add(command: Callable[..., None], *examples: str, cls: type[TyperCommand] | None = None) -> None:
-    app.command(help=_flowing(command.__doc__), epilog=_listed(*examples), cls=cls)(command)
+def _add(
+    command: Callable[..., None], *examples: str, cls: type[TyperCommand] | None = None, name: str | None = None
+) -> None:
+    app.command(name, help=_flowing(command.__doc__), epilog=_listed(*examples), cls=cls)(command)
 
 
 app.callback(
@@ -161,6 +164,7 @@ _add(
     "reconciler resend --gave-up --dry-run",
     'reconciler resend --since 2d --reason "the billing system was restored" --yes',
 )
+_add(notify_test, "reconciler notify-test", "reconciler notify-test shop --json", name="notify-test")
 _add(acts, "reconciler acts", "reconciler acts --account shop --limit 500 --csv > acts.csv", "reconciler acts --json")
 _add(
     queries,

@@ -25,8 +25,7 @@ _NOTES = ("said", "outcome", "answer")
 
 
 def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_json: AsJson = False) -> None:
-    """Show one order: what happens to it next, why not yet and when, its row, its history, the queries about it, and its
-    notifications.
+    """Show one order: what happens to it next, why not yet and when, its row, history, queries and notifications.
 
     Amounts are yuan.
     """

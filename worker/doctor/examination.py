@@ -12,6 +12,7 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.server import PostgresqlReading, durability_settings
 from worker.doctor import checks
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
+from worker.doctor.endpoints import endpoint_checks, hosts_of
 from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
@@ -41,7 +42,8 @@ def examine(settings: Settings) -> list[Check]:
     # All at the same time, since a person waits.
     database = start_reading(lambda: _read_database(settings), seconds=_DATABASE_SECONDS)
     broker = start_reading(lambda: read_broker(settings.broker_dsn, seconds=_REPLY_SECONDS), seconds=_BROKER_SECONDS)
-    address = start_reading(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
+    address = _start_resolving(host)
+    receivers = {one: _start_resolving(one) for one in hosts_of(settings.endpoints)}
     return _shown(
         settings,
         [
@@ -52,8 +54,13 @@ def examine(settings: Settings) -> list[Check]:
             *_backend_checks(settings, faults.get("result_backend")),
             _host_check(host, address),
             *_certificates_checks(settings),
+            *endpoint_checks(settings.endpoints, receivers),
         ],
     )
+
+
+def _start_resolving(host: str) -> Callable[[], str]:
+    return start_reading(lambda: resolve(host), seconds=_RESOLVER_SECONDS)
 
 
 def examine_unreadable(error: SettingsError) -> list[Check]:

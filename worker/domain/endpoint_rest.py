@@ -25,6 +25,7 @@ _HIGHEST_LEVEL = 10
 class DeliveryEffects:
     """What some ended tries change."""
 
+    before: Endpoint
     endpoint: Endpoint
     """As it is afterwards."""
     delivered: tuple[EndedTry, ...]
@@ -86,7 +87,11 @@ def after_deliveries(
             account.fail(one, fault)
             failed.append(one)
     return DeliveryEffects(
-        endpoint=account.endpoint, delivered=tuple(delivered), failed=tuple(failed), rows=account.changed
+        before=endpoint,
+        endpoint=account.endpoint,
+        delivered=tuple(delivered),
+        failed=tuple(failed),
+        rows=account.changed,
     )
 
 

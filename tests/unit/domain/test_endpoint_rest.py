@@ -48,6 +48,8 @@ class World:
         self.rows = {
             number: TriedRow(
                 id=number,
+                event_id=f"msg_{number}",
+                order_id=number,
                 state=NotificationState.PENDING,
                 rank=Rank.RESULT,
                 tries=count,

@@ -52,6 +52,18 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DueRow:
+    """A pending notification, as far as a claim needs to know it."""
+
+    id: int
+    event_id: str
+    order_id: int
+    body: str = field(repr=False)
+    tries: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EndedTry:
     """A claim whose delivery has ended."""
 
@@ -63,9 +75,11 @@ class EndedTry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TriedRow:
-    """What a failure changes in the row of a notification."""
+    """What a failure may change in the row of a notification, and what a log names it by."""
 
     id: int
+    event_id: str
+    order_id: int
     state: NotificationState
     rank: Rank
     tries: int

@@ -1,0 +1,293 @@
+"""Claims of notifications and notes of how deliveries ended, on every database."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.support.notifying import endpoint, notifications, put_endpoint, put_notifications
+from tests.support.reconciling import Workbench
+from worker.database.transactions import Database
+from worker.domain.records.delivery_tries import Claim, DeliveryOutcome, DeliveryResult, EndedTry
+from worker.domain.records.notifications import NotificationState, Rank
+from worker.operations.deliver import claim, note, read_due
+
+HOUR = timedelta(hours=1)
+OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200, answer="thanks")
+TIMEOUT = DeliveryResult(outcome=DeliveryOutcome.TIMEOUT)
+
+
+def answered(status: int) -> DeliveryResult:
+    return DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=status, answer="no")
+
+
+class SteppedDatabase(Database):
+    """A database whose clock the test steps."""
+
+    step = timedelta(0)
+
+    def now(self, connection: Connection) -> datetime:
+        """The stepped clock's time."""
+        return super().now(connection) + self.step
+
+
+class Process:
+    """A worker process, as far as it claims and notes."""
+
+    def __init__(self, url: str) -> None:
+        self.database = SteppedDatabase(url)
+        self.claims = 0
+
+    def due(self) -> set[str]:
+        return read_due(self.database, ["default"])
+
+    def claim(self, places: int = 8, digest: str = "digest") -> list[Claim]:
+        self.claims += 1
+        return claim(self.database, "default", digest, places=places, claim_number=self.claims - 1)
+
+    def end(self, claims: Sequence[Claim], result: DeliveryResult, digest: str = "digest") -> None:
+        ended = [EndedTry(claim=one, result=result, jitter=0.0) for one in claims]
+        note(self.database, "default", digest, ended)
+
+
+@pytest.fixture
+def process(bench: Workbench) -> Iterator[Process]:
+    put_endpoint(bench)
+    process = Process(bench.url)
+    yield process
+    process.database.close()
+
+
+@pytest.fixture
+def other(bench: Workbench) -> Iterator[Process]:
+    other = Process(bench.url)
+    yield other
+    other.database.close()
+
+
+def test_what_is_claimed_is_leased_for_20_seconds_and_claimed_by_nobody_else(
+    bench: Workbench, process: Process, other: Process
+) -> None:
+    rows = put_notifications(bench, 5)
+    first, second = process.claim(3), other.claim(3)
+    assert [one.event_id for one in first + second] == [row.event_id for row in rows]
+    assert other.claim(3) == []
+    assert process.due() == set()
+    other.database.step = timedelta(seconds=19)
+    assert other.claim() == []
+    other.database.step = timedelta(seconds=21)
+    assert len(other.claim()) == 5
+
+
+@pytest.mark.slow
+def test_two_workers_on_one_outbox_claim_nothing_twice(bench: Workbench, process: Process, other: Process) -> None:
+    put_notifications(bench, 300)
+
+    def claim_all(one: Process) -> list[str]:
+        claimed: list[str] = []
+        for _ in range(200):
+            claims = one.claim(3)
+            claimed += [one.event_id for one in claims]
+            one.end(claims, OK)
+        return claimed
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(claim_all, (process, other))
+    assert len(first) + len(second) == 300
+    assert len({*first, *second}) == 300
+    assert first
+    assert second
+    assert {row.state for row in notifications(bench)} == {NotificationState.DELIVERED}
+
+
+def test_a_success_is_noted_with_what_the_receiver_said(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 2)
+    process.end(process.claim(), OK)
+    for row in notifications(bench):
+        assert (row.state, row.outcome, row.http_status, row.answer) == ("delivered", "accepted", 200, "thanks")
+        assert row.delivered_at == row.tried_at is not None
+        assert (row.lease_token, row.leased_until) == (None, None)
+        assert row.tries == 0
+    assert process.due() == set()
+    assert process.claim() == []
+
+
+def test_a_success_is_noted_also_after_its_lease(bench: Workbench, process: Process, other: Process) -> None:
+    put_notifications(bench, 1)
+    late = process.claim()
+    other.database.step = HOUR
+    again = other.claim()
+    assert len(again) == 1
+    process.end(late, OK)
+    assert notifications(bench)[0].state is NotificationState.DELIVERED
+    other.end(again, answered(500))
+    assert notifications(bench)[0].state is NotificationState.DELIVERED
+
+
+def test_what_was_delivered_twice_keeps_its_first_time(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 1)
+    claims = process.claim()
+    process.end(claims, OK)
+    first = notifications(bench)
+    process.database.step = HOUR
+    process.end(claims, OK)
+    assert notifications(bench) == first
+
+
+def test_a_failure_is_noted_only_by_the_holder_of_the_lease(bench: Workbench, process: Process, other: Process) -> None:
+    put_notifications(bench, 1)
+    late = process.claim()
+    other.database.step = HOUR
+    other.claim()
+    before = notifications(bench)
+    process.end(late, TIMEOUT)
+    assert notifications(bench) == before
+    assert endpoint(bench).rest_from is None
+
+
+def test_a_failure_of_its_own_delays_an_event_and_makes_way_for_others(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 1)
+    process.end(process.claim(), answered(500))
+    (row,) = notifications(bench)
+    assert (row.state, row.tries, row.rank, row.outcome, row.http_status) == ("pending", 1, 1, "http_error", 500)
+    assert row.tried_at is not None
+    assert row.due_at == row.tried_at + timedelta(seconds=5)
+    assert (row.lease_token, row.leased_until) == (None, None)
+    assert process.claim() == []
+    process.database.step = timedelta(seconds=6)
+    assert len(process.claim()) == 1
+
+
+def test_one_process_probes_a_resting_endpoint_with_one_event(
+    bench: Workbench, process: Process, other: Process
+) -> None:
+    put_notifications(bench, 5)
+    process.end(process.claim(3), TIMEOUT)
+    failed = endpoint(bench).last_failed_id
+    assert process.due() == other.due() == set()
+    assert process.claim() == other.claim() == []
+    process.database.step = other.database.step = timedelta(seconds=6)
+    assert process.due() == {"default"}
+    (probe,) = process.claim()
+    assert probe.id != failed
+    assert other.due() == set()
+    assert other.claim() == []
+    process.end([probe], OK)
+    assert endpoint(bench).rest_from is None
+    # What failed last is to blame, and waits by itself.
+    assert len(other.claim()) == 3
+
+
+def test_a_probe_that_is_never_noted_is_followed_by_another_one_when_its_lease_runs_out(
+    bench: Workbench, process: Process, other: Process
+) -> None:
+    put_notifications(bench, 3)
+    process.end(process.claim(1), TIMEOUT)
+    process.database.step = timedelta(seconds=6)
+    assert len(process.claim()) == 1
+    other.database.step = timedelta(seconds=25)
+    assert other.claim() == []
+    other.database.step = timedelta(seconds=27)
+    assert len(other.claim()) == 1
+
+
+def test_failures_of_deliveries_that_began_together_are_one_rest(
+    bench: Workbench, process: Process, other: Process
+) -> None:
+    put_notifications(bench, 6)
+    first, second = process.claim(3), other.claim(3)
+    process.end(first, TIMEOUT)
+    rest = endpoint(bench)
+    other.end(second, TIMEOUT)
+    assert endpoint(bench) == rest
+    assert {row.outcome for row in notifications(bench)} == {"timeout"}
+
+
+def test_five_events_that_fail_in_a_row_get_their_tries_back_and_what_was_given_up(
+    bench: Workbench, process: Process
+) -> None:
+    put_notifications(bench, 5, tries=9)
+    for claims in [process.claim(1) for _ in range(4)]:
+        process.end(claims, answered(404))
+    assert [row.state for row in notifications(bench)] == ["gave_up"] * 4 + ["pending"]
+    process.end(process.claim(), answered(404))
+    assert [(row.state, row.tries) for row in notifications(bench)] == [("pending", 9)] * 5
+    assert endpoint(bench).rest_from is not None
+    process.database.step = timedelta(seconds=6)
+    (probe,) = process.claim()
+    process.end([probe], OK)
+    assert endpoint(bench).failed_in_row is None
+
+
+def test_410_stops_the_endpoint(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 3)
+    process.end(process.claim(1), answered(410))
+    assert endpoint(bench).stopped_at is not None
+    process.database.step = 1000 * HOUR
+    assert process.due() == set()
+    assert process.claim() == []
+    assert [row.state for row in notifications(bench)] == ["pending"] * 3
+
+
+def test_four_of_five_claims_take_results_first(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 10, rank=Rank.BULK)
+    put_notifications(bench, 10)
+    rank = {row.id: row.rank for row in notifications(bench)}
+    assert [rank[process.claim(1)[0].id] for _ in range(10)] == [0, 0, 0, 0, 1] * 2
+
+
+def test_a_claim_is_filled_with_what_is_of_the_other_rank(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 3, rank=Rank.BULK)
+    put_notifications(bench, 3)
+    assert len(process.claim(5)) == 5
+
+
+def test_a_worker_with_another_target_claims_nothing_and_notes_no_failure(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 2)
+    assert process.claim(digest="an older URL") == []
+    claims = process.claim(1)
+    process.end(claims, TIMEOUT, digest="an older URL")
+    assert endpoint(bench).rest_from is None
+    process.end(claims, OK, digest="an older URL")
+    assert notifications(bench)[0].state is NotificationState.DELIVERED
+
+
+def test_without_an_endpoint_nothing_is_due_and_a_late_success_is_noted(bench: Workbench, other: Process) -> None:
+    assert other.due() == set()
+    assert other.claim() == []
+    (row,) = put_notifications(bench, 1)
+    late = Claim(id=row.id, account="default", event_id=row.event_id, order_id=1, body="", token="gone", rest_from=None)
+    other.end([late], OK)
+    assert notifications(bench)[0].state is NotificationState.DELIVERED
+    other.end([late], TIMEOUT)
+
+
+@pytest.mark.parametrize("result", [None, TIMEOUT], ids=["leases", "a rest"])
+def test_after_a_step_back_by_an_hour_leases_and_rests_have_run_out(
+    bench: Workbench, process: Process, result: DeliveryResult | None
+) -> None:
+    put_notifications(bench, 3)
+    claims = process.claim(3)
+    if result is not None:
+        process.end(claims, result)
+        assert process.claim() == []
+    process.database.step = -HOUR
+    assert len(process.claim()) == (3 if result is None else 1)
+
+
+def test_after_a_step_forward_by_an_hour_nothing_is_lost(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 3)
+    process.claim(1)
+    process.database.step = HOUR
+    assert len(process.claim()) == 3
+
+
+def test_what_was_read_just_before_a_claim_does_not_make_that_claim_look_stepped(
+    bench: Workbench, process: Process, other: Process
+) -> None:
+    put_notifications(bench, 3)
+    assert len(process.claim()) == 3
+    other.database.step = -timedelta(seconds=5)
+    assert other.claim() == []

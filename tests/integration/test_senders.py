@@ -1,0 +1,264 @@
+"""The sending threads of a worker process, with a real database and a real receiver."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from standardwebhooks import Webhook as Verifier
+from structlog.testing import capture_logs
+
+from tests.support.notifying import endpoint, notifications, put_endpoint, put_notifications
+from tests.support.receiver import Answering, Delivered, Receiver
+from tests.support.reconciling import Workbench
+from tests.support.waiting import eventually
+from worker.adapters.clock import HostClock
+from worker.adapters.notify.transports import make_transport
+from worker.database.transactions import Database
+from worker.domain.records.notifications import Webhook
+from worker.senders import Senders, Target
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+# What differs from one database to the other is tested in test_deliver.py, and by the tests that name all three.
+pytestmark = pytest.mark.databases("postgresql")
+all_databases = pytest.mark.databases("sqlite", "postgresql", "mariadb")
+
+StartSenders = Callable[..., Senders]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def start(bench: Workbench) -> Iterator[StartSenders]:
+    """Starts the threads of one process that sends to these URLs, by account, and enters their endpoints."""
+    with ExitStack() as stack:
+
+        def start(
+            urls: dict[str, str], *, database: Database | None = None, clock: Any = None, enters: bool = True
+        ) -> Senders:
+            clock = clock or HostClock()
+            targets = {}
+            for account, url in urls.items():
+                target = Webhook(url=url, secrets=(SECRET,))
+                if enters:
+                    put_endpoint(bench, account, target_digest=target.digest)
+                transport = make_transport(target, broker_url="redis://127.0.0.1:9", clock=clock, hidden=())
+                targets[account] = Target(digest=target.digest, transport=transport)
+            if database is None:
+                database = Database(bench.url)
+                stack.callback(database.close)
+            senders = Senders(database=database, clock=clock, targets=targets, poll_seconds=0.05)
+            stack.callback(senders.close)
+            return senders
+
+        yield start
+
+
+def states(bench: Workbench, account: str = "default") -> list[str]:
+    return [row.state.value for row in notifications(bench, account)]
+
+
+def counted(logs: Sequence[Mapping[str, Any]]) -> int:
+    """How many deliveries the log tells of."""
+    return sum(line["count"] for line in logs if line["action"] == "notifications_delivered")
+
+
+def senders_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("notify")]
+
+
+@all_databases
+def test_every_event_is_delivered_once_and_verifies(bench: Workbench, receiver: Receiver, start: StartSenders) -> None:
+    rows = put_notifications(bench, 40)
+    with capture_logs() as logs:
+        start({"default": receiver.url})
+        eventually(lambda: counted(logs) == 40, "every delivery, with a line in the log")
+    assert states(bench) == ["delivered"] * 40
+    assert sorted(receiver.event_ids) == sorted(row.event_id for row in rows)
+    for request in receiver.requests:
+        assert Verifier(SECRET).verify(request.body, request.headers)
+    assert receiver.connections <= 8
+
+
+@all_databases
+@pytest.mark.slow
+def test_two_processes_on_one_outbox_deliver_nothing_twice(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    put_notifications(bench, 200)
+    start({"default": receiver.url})
+    start({"default": receiver.url}, enters=False)
+    eventually(lambda: states(bench) == ["delivered"] * 200, "every delivery", seconds=60)
+    assert len(receiver.requests) == len(set(receiver.event_ids)) == 200
+
+
+def test_no_more_than_eight_deliveries_to_one_endpoint_are_under_way(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    under_way: list[int] = []
+    lock = threading.Lock()
+    now = [0]
+
+    def count(_: Delivered, answering: Answering) -> None:
+        with lock:
+            now[0] += 1
+            under_way.append(now[0])
+        time.sleep(0.02)
+        with lock:
+            now[0] -= 1
+        answering.answer()
+
+    receiver.reply = count
+    put_notifications(bench, 40)
+    start({"default": receiver.url})
+    eventually(lambda: states(bench) == ["delivered"] * 40, "every delivery")
+    assert max(under_way) == 8
+
+
+def test_an_endpoint_that_hangs_delays_no_other(bench: Workbench, receiver: Receiver, start: StartSenders) -> None:
+    with Receiver(lambda _, answering: answering.hang()) as hanging:
+        put_notifications(bench, 30, account="hangs")
+        put_notifications(bench, 30, account="lives")
+        start({"hangs": hanging.url, "lives": receiver.url})
+        eventually(lambda: states(bench, "lives") == ["delivered"] * 30, "the deliveries to the other endpoint")
+        assert len(hanging.requests) <= 8
+        hanging.stopped.set()
+
+
+@pytest.mark.slow
+def test_an_endpoint_that_is_away_rests_and_then_gets_everything(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    receiver.reply = lambda _, answering: answering.answer(503)
+    put_notifications(bench, 20)
+    with capture_logs() as logs:
+        start({"default": receiver.url})
+        eventually(lambda: endpoint(bench).rest_from is not None, "the rest")
+        requests = len(receiver.requests)
+        assert requests <= 8
+        receiver.reply = lambda _, answering: answering.answer(200)
+        eventually(lambda: states(bench) == ["delivered"] * 20, "every delivery", seconds=30)
+    actions = [line["action"] for line in logs]
+    assert actions.count("endpoint_rests") == 1
+    assert actions.count("endpoint_recovered") == 1
+    assert "notification_gave_up" not in actions
+
+
+def test_what_an_event_is_to_blame_for_is_in_the_log_without_its_text(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    receiver.reply = lambda _, answering: answering.answer(422, b"13800138000")
+    (row,) = put_notifications(bench, 1, tries=9)
+    with capture_logs() as logs:
+        start({"default": receiver.url})
+        eventually(lambda: states(bench) == ["gave_up"], "its end")
+        eventually(lambda: len(logs) == 2, "the lines")
+    failed, gave_up = logs
+    assert (failed["action"], failed["http_status"], failed["event_id"]) == ("notification_failed", 422, row.event_id)
+    assert (gave_up["action"], gave_up["tries"], gave_up["order_id"]) == ("notification_gave_up", 10, 1)
+    assert "13800138000" not in str(logs)
+    assert "13800138000" not in str(notifications(bench)[0].answer)
+
+
+def test_an_endpoint_that_answers_410_is_stopped_with_a_line(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    receiver.reply = lambda _, answering: answering.answer(410)
+    put_notifications(bench, 1)
+    with capture_logs() as logs:
+        start({"default": receiver.url})
+        eventually(lambda: any(line["action"] == "endpoint_stopped" for line in logs), "the line")
+    assert states(bench) == ["pending"]
+
+
+class FullDatabase(Database):
+    """A database that has no connection free for a while."""
+
+    is_full = True
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock, where there is a connection."""
+        if self.is_full:
+            raise NoConnectionFree
+        return super().now(connection)
+
+
+@pytest.mark.slow
+def test_a_database_that_is_away_ends_no_thread_and_is_one_line(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    put_notifications(bench, 3)
+    with closing(FullDatabase(bench.url)) as database, capture_logs() as logs:
+        senders = start({"default": receiver.url}, database=database)
+        eventually(lambda: logs, "the line")
+        # It tries again each second.
+        time.sleep(1.2)
+        database.is_full = False
+        eventually(lambda: states(bench) == ["delivered"] * 3, "every delivery")
+        senders.close()
+    assert [line["action"] for line in logs if line["log_level"] == "warning"] == ["database_connections"]
+
+
+class SuspendedClock(HostClock):
+    """A boot clock that jumps ahead after each claim, as that of a machine that was suspended."""
+
+    readings = 0
+
+    def boot(self) -> float:
+        self.readings += 1
+        return super().boot() + (0.0 if self.readings % 2 else 9.0)
+
+
+def test_nothing_is_sent_late_within_its_lease(bench: Workbench, receiver: Receiver, start: StartSenders) -> None:
+    put_notifications(bench, 1)
+    senders = start({"default": receiver.url}, clock=SuspendedClock())
+    eventually(lambda: notifications(bench)[0].lease_token is not None, "the claim")
+    senders.close()
+    assert receiver.requests == []
+    assert notifications(bench)[0].tried_at is None
+
+
+def test_what_is_under_way_at_the_end_is_waited_for_and_noted(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def wait(_: Delivered, answering: Answering) -> None:
+        arrived.set()
+        go_on.wait(10)
+        answering.answer()
+
+    receiver.reply = wait
+    put_notifications(bench, 1)
+    senders = start({"default": receiver.url})
+    assert arrived.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    senders.close()
+    assert states(bench) == ["delivered"]
+    assert senders_threads() == []
+
+
+def test_without_an_endpoint_there_is_no_thread(bench: Workbench, start: StartSenders) -> None:
+    start({})
+    assert senders_threads() == []
+
+
+@all_databases
+def test_an_event_that_a_stepped_clock_put_far_ahead_is_sent_all_the_same(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    with bench.database.read() as connection:
+        ahead = bench.database.now(connection) + timedelta(hours=1)
+    put_notifications(bench, 2, due_at=ahead)
+    start({"default": receiver.url})
+    eventually(lambda: states(bench) == ["delivered"] * 2, "both deliveries")

@@ -1,0 +1,31 @@
+"""The transport of an endpoint of the settings."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from worker.adapters.clock import Clock
+from worker.adapters.notify.celery_task import CeleryTransport
+from worker.adapters.notify.webhook import WebhookTransport
+from worker.domain.records.delivery_tries import DeliveryResult
+from worker.domain.records.notifications import CeleryTask, Webhook
+
+
+class Transport(Protocol):
+    """Sends events to one endpoint; several threads may share it. Make it after the fork."""
+
+    def deliver(self, event_id: str, body: str) -> DeliveryResult:
+        """Send an event once, within some 10 s; returns how that ended, and raises nothing for what the other side
+        does. The result shows neither secrets nor phone numbers."""
+
+    def close(self) -> None:
+        """Close its connections, and keep no more."""
+
+
+def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Clock, hidden: Iterable[str]) -> Transport:
+    """The transport to a target; connects to nothing yet.
+
+    `broker_url`: the worker's own broker, for a task that names none. `hidden`: texts that no result may show.
+    """
+    if isinstance(target, Webhook):
+        return WebhookTransport(target, clock=clock, hidden=hidden)
+    return CeleryTransport(target, broker_url=broker_url, hidden=hidden)

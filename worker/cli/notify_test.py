@@ -1,0 +1,82 @@
+"""`reconciler notify-test`: one test event to an account's endpoint, and what came back."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, console, print_fields, print_json
+from worker.domain.order_notifications import body_of_test
+
+if TYPE_CHECKING:
+    from worker.adapters.clock import Clock
+    from worker.domain.records.delivery_tries import DeliveryResult
+    from worker.domain.records.notifications import EndpointSettings
+    from worker.settings import Settings
+
+OneAccount = Annotated[
+    str | None,
+    typer.Argument(metavar="[ACCOUNT]", help="By default the only account with an endpoint.", show_default=False),
+]
+
+
+def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
+    """Send one signed test event to the endpoint that the settings name for an account, and show what came back.
+
+    Its type is `test`, which a receiver ignores. No order is told of, and nothing is written into the database. Exit
+    status 1 where the receiver did not take it.
+    """
+    from worker.adapters.clock import HostClock
+    from worker.cli.session import read_settings
+    from worker.domain.records.delivery_tries import DeliveryOutcome
+    from worker.operations.save_orders import new_event_id
+
+    settings = read_settings()
+    endpoint = _endpoint(settings, account)
+    clock, event_id = HostClock(), new_event_id()
+    result = _deliver(settings, endpoint, clock, event_id, body_of_test(endpoint.account, clock.now()))
+    shown = {
+        "account": endpoint.account,
+        "to": endpoint.target.shown,
+        "event_id": event_id,
+        "outcome": result.outcome,
+        "http_status": result.http_status,
+        "answer": result.answer,
+    }
+    if as_json:
+        print_json(shown)
+    else:
+        print_fields(console(), shown)
+    raise typer.Exit(0 if result.outcome is DeliveryOutcome.ACCEPTED else 1)
+
+
+def _endpoint(settings: "Settings", account: str | None) -> "EndpointSettings":
+    endpoints = settings.endpoints
+    if not endpoints:
+        raise CommandError("the settings name no endpoint: docs/notifications.md says how to set one", status=2)
+    if account is None:
+        if len(endpoints) > 1:
+            raise CommandError(f"name the account: one of {', '.join(endpoints)}", status=2)
+        return next(iter(endpoints.values()))
+    if account not in endpoints:
+        raise CommandError(f"the account {account} has no endpoint in the settings; these have: {', '.join(endpoints)}")
+    return endpoints[account]
+
+
+def _deliver(
+    settings: "Settings", endpoint: "EndpointSettings", clock: "Clock", event_id: str, body: str
+) -> "DeliveryResult":
+    from worker.adapters.notify.celery_task import CeleryTransport
+    from worker.adapters.notify.webhook import WebhookTransport
+    from worker.domain.records.notifications import Webhook
+
+    target = endpoint.target
+    transport: WebhookTransport | CeleryTransport
+    if isinstance(target, Webhook):
+        transport = WebhookTransport(target, clock=clock, hidden=settings.secrets)
+    else:
+        transport = CeleryTransport(target, broker_url=settings.broker_dsn, hidden=settings.secrets)
+    try:
+        return transport.deliver(event_id, body)
+    finally:
+        transport.close()

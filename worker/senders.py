@@ -1,0 +1,216 @@
+"""The threads of a worker process that send notifications.
+
+One thread claims what is due and notes how deliveries ended; others send, one delivery each. Nothing that is sent
+waits for a transaction, and no transaction waits for a receiver. What a process does not come to note runs out with its
+lease, and is sent again.
+"""
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+import structlog
+
+from worker.adapters.clock import Clock
+from worker.adapters.error_text import first_words
+from worker.adapters.notify.transports import Transport
+from worker.database.error_kinds import kind_of
+from worker.database.transactions import Database
+from worker.domain.delivery import fault_of, free_places, may_still_send
+from worker.domain.endpoint_rest import DeliveryEffects
+from worker.domain.records.delivery_tries import Claim, EndedTry
+from worker.domain.records.notifications import NotificationState
+from worker.operations.deliver import claim, note, read_due
+
+log = structlog.stdlib.get_logger(__name__)
+
+THREADS = 16
+"""Deliveries that one process makes at a time, to all endpoints together."""
+POLL_SECONDS = 0.5
+"""How often an idle process reads what is due: a result is told of half a second after it is known, at most."""
+_LOOK_AT_ALL_SECONDS = 60.0
+"""How often it claims without having read that something is due, for notifications that a clock which was stepped back
+has put far ahead."""
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Where the notifications of an account go."""
+
+    digest: str
+    """Of the endpoint, as `notify_endpoints.target_digest` keeps it."""
+    transport: Transport
+
+
+class Senders:
+    """Sends the notifications of some accounts, from its making to `close`. Make it after the fork.
+
+    Without an account it does nothing, and has no thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        targets: Mapping[str, Target],
+        threads: int = THREADS,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """`targets` are by account."""
+        self._database = database
+        self._clock = clock
+        self._targets = targets
+        self._threads = threads
+        self._poll = poll_seconds
+        self._sending = ThreadPoolExecutor(threads, thread_name_prefix="notify-send")
+        # Of the claiming thread alone: what may be claimed, deliveries under way, and ends that are to be noted.
+        self._due: set[str] = set()
+        self._under_way: Counter[str] = Counter()
+        self._unnoted: dict[str, list[EndedTry]] = {}
+        self._claims = {account: count() for account in targets}
+        self._next_read = self._next_look_at_all = 0.0
+        self._is_cut_short = False
+        # What senders hand over: a claim, and how it ended; None where nothing was sent.
+        self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
+        self._woken = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="notify-claims", daemon=True)
+        if targets:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Claim nothing more, wait for the deliveries under way (some 10 s at most), and note how they ended."""
+        self._closing = True
+        self._woken.set()
+        if self._targets:
+            self._thread.join()
+        self._sending.shutdown(wait=True)
+        self._guarded(self._note_ended)
+        for target in self._targets.values():
+            target.transport.close()
+
+    def _run(self) -> None:
+        while not self._closing:
+            if self._guarded(self._turn):
+                self._woken.wait(max(0.0, self._next_read - time.monotonic()))
+            else:
+                self._woken.wait(_RETRY_SECONDS)
+            self._woken.clear()
+
+    def _turn(self) -> None:
+        self._note_ended()
+        self._read_due()
+        # In random order: with many endpoints no one is always the last to get a thread.
+        for account in random.sample(sorted(self._due), len(self._due)):
+            others_wait = len(self._due) > 1
+            places = free_places(account, self._under_way, threads=self._threads, others_wait=others_wait)
+            if places and not self._closing:
+                self._claim(account, places)
+
+    def _read_due(self) -> None:
+        now = time.monotonic()
+        if now < self._next_read:
+            return
+        self._next_read = now + self._poll
+        if now >= self._next_look_at_all:
+            self._next_look_at_all = now + _LOOK_AT_ALL_SECONDS
+            self._due = set(self._targets)
+        else:
+            self._due = read_due(self._database, self._targets)
+
+    def _claim(self, account: str, places: int) -> None:
+        target = self._targets[account]
+        # Before the claim: however long that takes, nothing is sent after its lease.
+        claimed_at = self._clock.boot()
+        claims = claim(self._database, account, target.digest, places=places, claim_number=next(self._claims[account]))
+        if len(claims) < places:
+            self._due.discard(account)
+        for one in claims:
+            self._sending.submit(self._deliver, one, claimed_at, target.transport)
+            self._under_way[account] += 1
+
+    def _deliver(self, claimed: Claim, claimed_at: float, transport: Transport) -> None:
+        ended = None
+        try:
+            if may_still_send(claimed=claimed_at, boot=self._clock.boot()):
+                result = transport.deliver(claimed.event_id, claimed.body)
+                ended = EndedTry(claim=claimed, result=result, jitter=random.random())
+        except Exception:
+            log.exception("a notification could not be sent", action="sender_failed", account=claimed.account)
+        finally:
+            self._ended.append((claimed, ended))
+            self._woken.set()
+
+    def _note_ended(self) -> None:
+        while self._ended:
+            claimed, ended = self._ended.popleft()
+            self._under_way[claimed.account] -= 1
+            if ended is not None:
+                self._unnoted.setdefault(claimed.account, []).append(ended)
+        for account in list(self._unnoted):
+            effects = note(self._database, account, self._targets[account].digest, self._unnoted[account])
+            _log_ends(account, self._unnoted.pop(account), effects)
+
+    def _guarded(self, part: Callable[[], None]) -> bool:
+        """Whether it was done. A database that is away is tried again, and is one line in the log."""
+        try:
+            part()
+        except Exception as error:
+            kind = kind_of(error)
+            if kind is None:
+                log.exception("notifications are not sent at present", action="sender_failed")
+            elif not self._is_cut_short:
+                words = f"notifications wait: {kind.words}"
+                log.warning(words, action=kind.action, error=first_words(error))
+            self._is_cut_short = True
+            return False
+        self._is_cut_short = False
+        return True
+
+
+def _log_ends(account: str, ended: Sequence[EndedTry], effects: DeliveryEffects | None) -> None:
+    accepted = sum(fault_of(one.result) is None for one in ended)
+    if accepted:
+        log.info("notifications were delivered", action="notifications_delivered", account=account, count=accepted)
+    if effects is None:
+        return
+    for one in effects.failed:
+        log.warning(
+            "a notification was not delivered",
+            action="notification_failed",
+            account=account,
+            event_id=one.claim.event_id,
+            order_id=one.claim.order_id,
+            outcome=one.result.outcome.value,
+            http_status=one.result.http_status,
+        )
+    for row in effects.rows:
+        if row.state is NotificationState.GAVE_UP:
+            log.error(
+                "a notification was given up: nothing sends it again until somebody resends it",
+                action="notification_gave_up",
+                account=account,
+                event_id=row.event_id,
+                order_id=row.order_id,
+                tries=row.tries,
+            )
+    _log_endpoint(effects)
+
+
+def _log_endpoint(effects: DeliveryEffects) -> None:
+    before, after = effects.before, effects.endpoint
+    names = {"account": after.account, "endpoint": after.shown}
+    if after.stopped_at is not None and before.stopped_at is None:
+        log.error("the endpoint wants no more notifications (410)", action="endpoint_stopped", **names)
+    if after.rest_from is not None and before.rest_from is None:
+        until = after.rest_until.isoformat() if after.rest_until else None
+        log.warning("the endpoint takes no notifications at present", action="endpoint_rests", until=until, **names)
+    if after.rest_from is None and before.rest_from is not None:
+        log.info("the endpoint takes notifications again", action="endpoint_recovered", **names)

@@ -1,0 +1,133 @@
+"""Deliveries of notifications, in SQL: which are due, claims, and how tries ended."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, literal, literal_column, or_, select, update
+
+from worker.database.bulk_statements import RowUpdate, one_of
+from worker.domain.records.delivery_tries import DueRow, EndedTry, TriedRow
+from worker.domain.records.notifications import NotificationState, Rank
+from worker.stores.notifications import NOTIFICATIONS
+from worker.stores.notify_endpoints import ENDPOINTS
+from worker.stores.recharge_orders import PENDING
+
+Leased = tuple[datetime, datetime]
+"""A row is leased while its lease ends after the first of these times and not after the second."""
+
+
+def accounts_due(connection: Connection, accounts: Collection[str], now: datetime, leased: Leased) -> set[str]:
+    """Of these accounts those that have an endpoint, and a notification that is due and not leased."""
+    first_due = func.coalesce(*(_first_due(rank, now, leased) for rank in Rank))
+    statement = select(ENDPOINTS.c.account).where(one_of(connection, ENDPOINTS.c.account, accounts))
+    return set(connection.scalars(statement.where(first_due.is_not(None))))
+
+
+def lock_first(connection: Connection, account: str, rank: Rank, most: int, leased: Leased) -> list[DueRow]:
+    """Lock and read an account's first pending notifications of a rank, by the time when they are due.
+
+    Those that are leased, or that somebody else holds locked, are passed over.
+    """
+    columns = ("id", "event_id", "order_id", "body", "tries", "due_at")
+    statement = (
+        select(*(NOTIFICATIONS.c[name] for name in columns))
+        .where(*_pending(literal(account), rank), _is_free(leased))
+        .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return [DueRow(**row) for row in connection.execute(statement).mappings()]
+
+
+def lease_rows(connection: Connection, ids: Collection[int], token: str, until: datetime) -> None:
+    """Mark locked notifications with a lease."""
+    chosen = one_of(connection, NOTIFICATIONS.c.id, ids)
+    connection.execute(update(NOTIFICATIONS).where(chosen).values(lease_token=token, leased_until=until))
+
+
+def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
+    """Note successes, whoever holds the lease by now. What was delivered before keeps its first time."""
+    if ended:
+        shared = {"tried_at": now}
+        rows = [_how_it_ended(one) | shared for one in ended]
+        _DELIVERED.execute(connection, sorted(rows, key=lambda row: row["row_id"]))
+
+
+def note_failed(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
+    """Note how tries failed, and end their leases. The rows have to be locked."""
+    if ended:
+        _FAILED.execute(connection, [_how_it_ended(one) | {"tried_at": now} for one in ended])
+
+
+def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, TriedRow]:
+    """Lock these rows, in the order of their ids; returns those that exist, by id."""
+    if not ids:
+        return {}
+    columns = ("id", "event_id", "order_id", "state", "rank", "tries", "due_at", "lease_token")
+    statement = select(*(NOTIFICATIONS.c[name] for name in columns)).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    rows = connection.execute(statement.order_by(NOTIFICATIONS.c.id).with_for_update()).mappings()
+    return {row["id"]: TriedRow(**{**row, "rank": Rank(row["rank"])}) for row in rows}
+
+
+def save_tried(connection: Connection, rows: Sequence[TriedRow]) -> None:
+    """Write what failures have changed in locked rows."""
+    for row in rows:
+        values = {"state": row.state, "rank": int(row.rank), "tries": row.tries, "due_at": row.due_at}
+        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id).values(values))
+
+
+def _first_due(rank: Rank, now: datetime, leased: Leased) -> ColumnElement[int]:
+    # LIMIT and not EXISTS: for that PostgreSQL might read every due row of all accounts.
+    due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), NOTIFICATIONS.c.due_at <= now)
+    return due.where(_is_free(leased)).limit(1).scalar_subquery()
+
+
+def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:
+    # Written out, not a parameter: see `recharge_orders.PENDING`.
+    state = NOTIFICATIONS.c.state == PENDING
+    return NOTIFICATIONS.c.account == account, state, NOTIFICATIONS.c.rank == literal_column(str(int(rank)))
+
+
+def _is_free(leased: Leased) -> ColumnElement[bool]:
+    until = NOTIFICATIONS.c.leased_until
+    return or_(until.is_(None), until <= leased[0], until > leased[1])
+
+
+def _how_it_ended(one: EndedTry) -> dict[str, Any]:
+    return {
+        "row_id": one.claim.id,
+        "how": one.result.outcome.value,
+        "status": one.result.http_status,
+        "text": one.result.answer,
+    }
+
+
+_TRY_TYPES = {
+    "row_id": NOTIFICATIONS.c.id.type,
+    "tried_at": NOTIFICATIONS.c.tried_at.type,
+    "how": NOTIFICATIONS.c.outcome.type,
+    "status": NOTIFICATIONS.c.http_status.type,
+    "text": NOTIFICATIONS.c.answer.type,
+}
+
+
+def _noting(value: Any, **others: Any) -> Any:
+    return update(NOTIFICATIONS).values(
+        lease_token=None,
+        leased_until=None,
+        tried_at=value("tried_at"),
+        outcome=value("how"),
+        http_status=value("status"),
+        answer=value("text"),
+        **others,
+    )
+
+
+_DELIVERED = RowUpdate(
+    lambda value: _noting(value, state=NotificationState.DELIVERED, delivered_at=value("tried_at")).where(
+        NOTIFICATIONS.c.id == value("row_id"), NOTIFICATIONS.c.state != NotificationState.DELIVERED
+    ),
+    _TRY_TYPES,
+)
+_FAILED = RowUpdate(lambda value: _noting(value).where(NOTIFICATIONS.c.id == value("row_id")), _TRY_TYPES)
