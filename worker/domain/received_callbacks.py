@@ -50,14 +50,15 @@ def without_repeats(changes: Sequence[Change], known: Mapping[Saying, int]) -> t
     """The changes without events that only repeat another, and the ids of the stored events that are repeated, one for
     each repeat.
 
-    `known` are the stored events of these orders, by what they say.
+    `known` are the stored events of these orders, by what they say. Whatever changes an order has an event of its own.
     """
     kept, repeated = [], []
     for change in changes:
+        is_changed = change.after != change.before
         events: dict[object, OrderEvent] = {}
         for number, event in enumerate(change.events):
             key = _saying(event) if _may_repeat(event) else number
-            if isinstance(key, Saying) and key in known:
+            if isinstance(key, Saying) and key in known and not is_changed:
                 repeated.append(known[key])
             elif key in events:
                 events[key] = replace(events[key], repeats=(events[key].repeats or 0) + 1)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -125,6 +126,16 @@ def test_what_is_said_again_of_a_settled_order_is_counted_and_not_recorded_again
     (ignored,) = set(sayings_of(later.changes))
     (change,), repeated = without_repeats(later.changes, {ignored: 42})
     assert (change.events, repeated) == ((), [42, 42, 42])
+
+
+def test_what_is_said_again_and_changes_the_order_is_recorded_again() -> None:
+    # An operator has cleared the attention that the same contradiction had caused.
+    settled = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)
+    result = apply_callbacks([(0, callback())], [settled], TWO, NOW, RULES)
+    (said,) = sayings_of(result.changes)
+    (change,), repeated = without_repeats(result.changes, {said: 42})
+    assert ([event.kind for event in change.events], repeated) == ([EventKind.CONTRADICTED], [])
+    assert change.after.attention == "late_conflict"
 
 
 def test_what_is_said_again_of_a_pending_order_is_recorded_each_time() -> None:
