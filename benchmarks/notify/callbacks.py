@@ -23,24 +23,22 @@ from worker.adapters.child_processes import Child
 
 _PROCESSES = 2
 _SENDERS = 32
-_CALLBACKS = 3000
-_ROUNDS = 3
 _WARM_UP = 300
 _TOKEN = "the-token-of-the-benchmark"
 _COMMAND = [sys.executable, "-c", "from worker.cli import main; main()", "serve"]
 _SETTLED = "SELECT count(*) FROM recharge_orders WHERE settled_by = 'callback' AND state = 'succeeded'"
 
 
-def run(bench: Bench) -> list[Figure]:
+def run(bench: Bench, *, callbacks: int, rounds: int) -> list[Figure]:
     """Send callbacks about pending orders from 32 threads, each on a connection of its own, and count the seconds.
 
     Raises RuntimeError where a callback was not answered with 200, or has not settled its order.
     """
-    wanted = _WARM_UP + _ROUNDS * _CALLBACKS
+    wanted = _WARM_UP + rounds * callbacks
     with tables.database(bench.postgres.url, orders=wanted, pending_one_in=1) as database, _serve(database) as url:
         ids = iter(tables.request_ids(database))
         _send(url, [next(ids) for _ in range(_WARM_UP)])
-        rates = [_CALLBACKS / _send(url, [next(ids) for _ in range(_CALLBACKS)]) for _ in range(_ROUNDS)]
+        rates = [callbacks / _send(url, [next(ids) for _ in range(callbacks)]) for _ in range(rounds)]
         engine = sqlalchemy.create_engine(database, poolclass=NullPool)
         with engine.connect() as connection:
             settled = connection.exec_driver_sql(_SETTLED).scalar_one()
