@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,20 @@ def test_forged_callbacks_settle_nothing_and_leave_no_row(serve: Deployment) -> 
     assert len(serve.rows("SELECT * FROM rejected_orders")) == 1
     assert serve.call_back("n1", f"/callbacks/north/{NORTH_TOKEN}")[0] == 200
     assert serve.states() == {"r1": "pending", "n1": "succeeded"}
+
+
+@pytest.mark.databases("sqlite")
+def test_who_keeps_connections_open_holds_nobody_up(migrated_database_url: str, tmp_path: Path) -> None:
+    with serving(migrated_database_url, tmp_path, "--workers", "1") as serve, ExitStack() as stack:
+        parts = urlsplit(serve.url)
+        for _ in range(12):
+            held = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
+            stack.enter_context(closing(held))
+            held.sendall(b"POST /callbacks/default/wrong HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+            assert held.recv(12) == b"HTTP/1.1 404"
+        began = time.monotonic()
+        assert serve.send("GET", "/livez")[0] == 200
+        assert time.monotonic() - began < 2
 
 
 def test_no_log_line_holds_a_token_or_a_guess(serve: Deployment) -> None:

@@ -1,6 +1,7 @@
 """The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -24,7 +25,7 @@ from worker.web.shared_commits import SharedCommits
 log = structlog.stdlib.get_logger(__name__)
 
 _ANSWER_SECONDS = 4.0
-# One commits, the others answer probes.
+# One commits, one matches, the others answer probes.
 _CONNECTIONS = 2
 # Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
@@ -44,8 +45,10 @@ class WebProcess:
         )
         self._intake = intake(self._database, rules, app_ids)
         self._commits: SharedCommits[Callback | Rejection, Sequence[OrderKey]] = SharedCommits(
-            self._intake.receive_callbacks, self._match, is_hopeless=is_unavailable
+            self._intake.receive_callbacks, self._match_later, is_hopeless=is_unavailable
         )
+        # Apart from the commits, which nothing may keep waiting.
+        self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._revision = RevisionCheck()
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
@@ -69,17 +72,22 @@ class WebProcess:
         return app
 
     def close(self) -> None:
-        """Commit what waits, then close every connection."""
+        """Commit what waits, then close every connection. What is not matched by then a worker's tick matches."""
         self._commits.close()
+        self._matching.shutdown(cancel_futures=True)
         self._database.close()
 
     def _submit(self, callback: Callback | Rejection) -> None:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
+    def _match_later(self, keys: Sequence[OrderKey]) -> None:
+        if keys:
+            self._matching.submit(self._match, keys)
+
     def _match(self, keys: Sequence[OrderKey]) -> None:
         try:
             self._intake.match_callbacks(keys)
-        except Exception as error:  # whatever it is: the next callbacks are to be committed all the same
+        except Exception as error:  # whatever it is, it has to be logged: nobody waits for this
             log.warning(
                 "kept callbacks were not matched; a worker's tick will", action="match_failed", error=first_words(error)
             )

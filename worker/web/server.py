@@ -1,6 +1,8 @@
 """gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -16,6 +18,7 @@ THREADS = 16
 # A request that is under way waits for its commit, and for no longer.
 _STOP_SECONDS = 10
 _LONGEST_REQUEST_LINE = 2048
+_LINGER_SECONDS, _MOST_READS, _READ_SIZE = 0.2, 16, 64 * 1024
 
 
 class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
@@ -65,6 +68,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
             "control_socket_disable": True,
             "forwarded_allow_ips": "",
             "when_ready": self._started,
+            "post_request": _end_connection,
             "proc_name": "reconciler-serve",
             "worker_exit": self._close,
         }
@@ -82,3 +86,23 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
     def _close(self, _arbiter: Any, _worker: Any) -> None:
         if self._process is not None:
             self._process.close()
+
+
+def _end_connection(_worker: Any, _request: Any, environ: Mapping[str, Any], response: Any) -> None:
+    """End the connection in the thread that served it.
+
+    Left to gunicorn, its one thread that accepts connections would wait for the other end to close, up to 2 seconds for
+    each: whoever keeps a few open would stop the process.
+    """
+    if response is None or not response.headers_sent:
+        return
+    connection: socket.socket = environ["gunicorn.socket"]
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        # What a sender of a very long body still sends: to close before it has read the answer would reset it.
+        connection.settimeout(_LINGER_SECONDS)
+        for _ in range(_MOST_READS):
+            if not connection.recv(_READ_SIZE):
+                break
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
