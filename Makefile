@@ -34,7 +34,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup demo test test-all test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts faults platforms model lock audit clean
+.PHONY: help setup demo test test-all test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms model lock audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ bench-ingest: setup ## Measure lists, single orders and callbacks taken in, and 
 
 bench-accounts: setup ## Measure 1,000 accounts with a backlog each (minutes; BENCH_FLAGS="--hanging 50", "--limit", ...)
 	@$(BIN)/python -m benchmarks.accounts $(BENCH_FLAGS)
+
+bench-notify: setup ## Measure notifications: deliveries, their delay, and what they cost queries and write-backs (minutes; BENCH_FLAGS=--quick)
+	@$(BIN)/python -m benchmarks.notify $(BENCH_FLAGS)
 
 faults: setup ## Inject every fault into real workers, and check (SEED=7 ONLY=13 RESUME=1; up to 90 minutes)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) \

@@ -25,7 +25,7 @@ from worker.domain.delivery import fault_of, free_places, may_still_send
 from worker.domain.endpoint_rest import DeliveryEffects
 from worker.domain.records.delivery_tries import Claim, EndedTry
 from worker.domain.records.notifications import NotificationState
-from worker.operations.deliver import claim, note, read_due
+from worker.operations.deliver import note_and_claim, read_due
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,9 +33,10 @@ THREADS = 16
 """Deliveries that one process makes at a time, to all endpoints together."""
 POLL_SECONDS = 0.5
 """How often an idle process reads what is due: a result is told of half a second after it is known, at most."""
-_LOOK_AT_ALL_SECONDS = 60.0
-"""How often it claims without having read that something is due, for notifications that a clock which was stepped back
-has put far ahead."""
+_FAR_READ_SECONDS = 60.0
+"""How often it looks for notifications that a clock which was stepped back has put far ahead."""
+_GATHER_SECONDS = 0.005
+"""After a delivery has ended it waits for others: one transaction notes them all, and one claims as many."""
 _RETRY_SECONDS = 1.0
 
 
@@ -75,7 +76,7 @@ class Senders:
         self._under_way: Counter[str] = Counter()
         self._unnoted: dict[str, list[EndedTry]] = {}
         self._claims = {account: count() for account in targets}
-        self._next_read = self._next_look_at_all = 0.0
+        self._next_read = self._next_far_read = 0.0
         self._is_cut_short = False
         # What senders hand over: a claim, and how it ended; None where nothing was sent.
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
@@ -92,49 +93,58 @@ class Senders:
         if self._targets:
             self._thread.join()
         self._sending.shutdown(wait=True)
-        self._guarded(self._note_ended)
+        self._guarded(self._turn)
         for target in self._targets.values():
             target.transport.close()
 
     def _run(self) -> None:
         while not self._closing:
             if self._guarded(self._turn):
-                self._woken.wait(max(0.0, self._next_read - time.monotonic()))
+                if self._woken.wait(max(0.0, self._next_read - time.monotonic())) and not self._closing:
+                    time.sleep(_GATHER_SECONDS)
             else:
                 self._woken.wait(_RETRY_SECONDS)
             self._woken.clear()
 
     def _turn(self) -> None:
-        self._note_ended()
+        self._take_ended()
         self._read_due()
+        accounts = self._due | self._unnoted.keys()
         # In random order: with many endpoints no one is always the last to get a thread.
-        for account in random.sample(sorted(self._due), len(self._due)):
-            others_wait = len(self._due) > 1
-            places = free_places(account, self._under_way, threads=self._threads, others_wait=others_wait)
-            if places and not self._closing:
-                self._claim(account, places)
+        for account in random.sample(sorted(accounts), len(accounts)):
+            places = 0
+            if account in self._due and not self._closing:
+                others_wait = len(self._due) > 1
+                places = free_places(account, self._under_way, threads=self._threads, others_wait=others_wait)
+            if places or account in self._unnoted:
+                self._note_and_claim(account, places)
 
     def _read_due(self) -> None:
         now = time.monotonic()
         if now < self._next_read:
             return
         self._next_read = now + self._poll
-        if now >= self._next_look_at_all:
-            self._next_look_at_all = now + _LOOK_AT_ALL_SECONDS
-            self._due = set(self._targets)
-        else:
-            self._due = read_due(self._database, self._targets)
+        however_far = now >= self._next_far_read
+        self._due = read_due(self._database, self._targets, however_far=however_far)
+        if however_far:
+            self._next_far_read = now + _FAR_READ_SECONDS
 
-    def _claim(self, account: str, places: int) -> None:
+    def _note_and_claim(self, account: str, places: int) -> None:
         target = self._targets[account]
+        ended = self._unnoted.get(account, [])
         # Before the claim: however long that takes, nothing is sent after its lease.
         claimed_at = self._clock.boot()
-        claims = claim(self._database, account, target.digest, places=places, claim_number=next(self._claims[account]))
-        if len(claims) < places:
+        number = next(self._claims[account]) if places else 0
+        claims, effects = note_and_claim(
+            self._database, account, target.digest, ended, places=places, claim_number=number
+        )
+        self._unnoted.pop(account, None)
+        if places and len(claims) < places:
             self._due.discard(account)
         for one in claims:
-            self._sending.submit(self._deliver, one, claimed_at, target.transport)
             self._under_way[account] += 1
+            self._sending.submit(self._deliver, one, claimed_at, target.transport)
+        _log_ends(account, ended, effects)
 
     def _deliver(self, claimed: Claim, claimed_at: float, transport: Transport) -> None:
         ended = None
@@ -148,15 +158,12 @@ class Senders:
             self._ended.append((claimed, ended))
             self._woken.set()
 
-    def _note_ended(self) -> None:
+    def _take_ended(self) -> None:
         while self._ended:
             claimed, ended = self._ended.popleft()
             self._under_way[claimed.account] -= 1
             if ended is not None:
                 self._unnoted.setdefault(claimed.account, []).append(ended)
-        for account in list(self._unnoted):
-            effects = note(self._database, account, self._targets[account].digest, self._unnoted[account])
-            _log_ends(account, self._unnoted.pop(account), effects)
 
     def _guarded(self, part: Callable[[], None]) -> bool:
         """Whether it was done. A database that is away is tried again, and is one line in the log."""

@@ -1,4 +1,4 @@
-"""The checker: S1 to S5, and what is told of orders, from plain SQL and the platform's record of arrivals.
+"""The checker: S1 to S5, and notifications, from plain SQL and the platform's record of arrivals.
 
 It shares no code with the product.
 """
@@ -22,7 +22,7 @@ _KEPT = ("state", "traffic_sts", "remark", "ori_amount", "settled_by", "settled_
 _NAMES = ("request_id", "custom_parm")
 _MOST_IDS = 100
 NOTIFIED = ("a", "b")
-"""The accounts that are told of their orders; a third one is not."""
+"""The accounts that have an endpoint; a third one has none."""
 _DEADLINE_MS = 30_000
 
 
@@ -162,12 +162,12 @@ class Checker:
                 then = data["state"], data["attention"]
                 kind = "attention" if then[0] == seen[0] else then[0].replace("pending", "reopened")
                 assert then != seen, f"told twice: {row}"
-                assert row["type"] == f"order.{kind}", f"told of a wrong change: {row} after {seen}"
+                assert row["type"] == f"order.{kind}", f"a notification of a wrong change: {row} after {seen}"
                 assert data["version"] == row["version"] > version, f"told under an old version: {row} after {version}"
                 seen, version = then, row["version"]
             stands = (order["state"], order["attention"]) if order["account"] in NOTIFIED else ("pending", None)
-            assert (seen, version <= order["version"]) == (stands, True), f"not told of how it stands: {order}"
-        assert not told, f"told of orders that are not there: {told}"
+            assert (seen, version <= order["version"]) == (stands, True), f"not notified of how it stands: {order}"
+        assert not told, f"notifications of orders that are not there: {told}"
 
     def _check_final(self) -> None:
         news = []

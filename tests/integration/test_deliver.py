@@ -12,7 +12,7 @@ from tests.support.reconciling import Workbench
 from worker.database.transactions import Database
 from worker.domain.records.delivery_tries import Claim, DeliveryOutcome, DeliveryResult, EndedTry
 from worker.domain.records.notifications import NotificationState, Rank
-from worker.operations.deliver import claim, note, read_due
+from worker.operations.deliver import note_and_claim, read_due
 
 HOUR = timedelta(hours=1)
 OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200, answer="thanks")
@@ -45,11 +45,17 @@ class Process:
 
     def claim(self, places: int = 8, digest: str = "digest") -> list[Claim]:
         self.claims += 1
-        return claim(self.database, "default", digest, places=places, claim_number=self.claims - 1)
+        number = self.claims - 1
+        claims, _ = note_and_claim(self.database, "default", digest, [], places=places, claim_number=number)
+        return claims
 
-    def end(self, claims: Sequence[Claim], result: DeliveryResult, digest: str = "digest") -> None:
+    def end(
+        self, claims: Sequence[Claim], result: DeliveryResult, digest: str = "digest", *, places: int = 0
+    ) -> list[Claim]:
+        """Note that all of these ended so; returns what was claimed in the same transaction."""
         ended = [EndedTry(claim=one, result=result, jitter=0.0) for one in claims]
-        note(self.database, "default", digest, ended)
+        next_claims, _ = note_and_claim(self.database, "default", digest, ended, places=places, claim_number=0)
+        return next_claims
 
 
 @pytest.fixture
@@ -112,6 +118,14 @@ def test_a_success_is_noted_with_what_the_receiver_said(bench: Workbench, proces
         assert row.tries == 0
     assert process.due() == set()
     assert process.claim() == []
+
+
+def test_ends_are_noted_and_the_next_are_claimed_in_one_transaction(bench: Workbench, process: Process) -> None:
+    rows = put_notifications(bench, 4)
+    claims = process.end(process.claim(2), OK, places=8)
+    assert [one.id for one in claims] == [row.id for row in rows[2:]]
+    assert process.end(claims, TIMEOUT, places=8) == []
+    assert [row.outcome for row in notifications(bench)] == ["accepted", "accepted", "timeout", "timeout"]
 
 
 def test_a_success_is_noted_also_after_its_lease(bench: Workbench, process: Process, other: Process) -> None:
@@ -275,6 +289,17 @@ def test_after_a_step_back_by_an_hour_leases_and_rests_have_run_out(
         assert process.claim() == []
     process.database.step = -HOUR
     assert len(process.claim()) == (3 if result is None else 1)
+
+
+def test_what_a_step_back_has_put_far_ahead_is_found_by_a_read_that_looks_so_far(
+    bench: Workbench, process: Process
+) -> None:
+    put_notifications(bench, 1)
+    process.database.step = -HOUR
+    assert process.due() == set()
+    assert read_due(process.database, ["default"], however_far=True) == {"default"}
+    assert len(process.claim()) == 1
+    assert read_due(process.database, ["default"], however_far=True) == set()
 
 
 def test_after_a_step_forward_by_an_hour_nothing_is_lost(bench: Workbench, process: Process) -> None:

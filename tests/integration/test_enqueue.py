@@ -18,6 +18,7 @@ from tests.support.databases import Sqlite
 from tests.support.reconciling import ORDERS, Workbench
 from worker.database.migrations import upgrade
 from worker.database.tables import RejectedOrder, table_of
+from worker.domain.records.orders import version_at
 from worker.domain.records.parameters import Rules
 
 REJECTED = table_of(RejectedOrder)
@@ -349,7 +350,8 @@ def test_an_order_is_the_same_row_whether_it_is_looked_up_first_or_not(bench: Wo
     # An id that is named twice: each is looked up, and inserted after the other.
     assert enqueue(bench, *others, others[0]) == answer_of(accepted=4, duplicates=1)
     rows = sorted(bench.rows(ORDERS), key=lambda row: row["id"])
-    ignored = ("id", "request_id", "custom_parm", "created_at", "updated_at")
+    assert all(row["version"] == version_at(row["created_at"]) for row in rows)
+    ignored = ("id", "request_id", "custom_parm", "created_at", "updated_at", "version")
 
     def shown(some: list[Any]) -> list[str]:
         kept = [{name: value for name, value in row.items() if name not in ignored} for row in some]

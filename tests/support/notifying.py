@@ -17,7 +17,7 @@ from worker.domain.records.notifications import (
     TransportKind,
 )
 from worker.operations.save_orders import new_event_id
-from worker.stores.notifications import NOTIFICATION_COLUMNS, add_notifications, to_notification
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, add_notifications, to_notification
 from worker.stores.notify_endpoints import add_endpoint, read_endpoints
 
 NOTIFICATIONS = table_of(NotificationRow)

@@ -1,4 +1,4 @@
-"""What import-linter cannot say: what the domain imports, and that the names of its files are its own."""
+"""What import-linter cannot say: what the domain imports, that the names of its files are its own, who saves orders."""
 
 import ast
 import sys
@@ -36,3 +36,14 @@ def test_no_file_name_stands_twice_in_the_domain_the_stores_and_the_operations()
     folders = (DOMAIN, DOMAIN.parent / "stores", DOMAIN.parent / "operations")
     names = Counter(module.name for folder in folders for module in folder.rglob("*.py"))
     assert [name for name, count in names.items() if count > 1] == ["__init__.py"]
+
+
+def test_one_operation_alone_saves_changes_of_orders() -> None:
+    # It writes the notifications as well: a second place would forget them.
+    users = {
+        module.stem
+        for module in DOMAIN.parent.rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and any(name.name == "save_changes" for name in node.names)
+    }
+    assert users == {"save_orders"}

@@ -113,7 +113,7 @@ _add(
     "reconciler migrate --to 0007",
 )
 _add(serve, "reconciler serve", "reconciler serve --port 8080 --workers 2 --only callbacks")
-_add(callback_url, "reconciler callback-url", "reconciler callback-url shop --new")
+_add(callback_url, "reconciler callback-url", "reconciler callback-url shop --new", name="callback-url")
 _add(run, "reconciler run", "reconciler run --concurrency 2")
 _add(
     enqueue,

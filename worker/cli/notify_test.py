@@ -23,7 +23,7 @@ OneAccount = Annotated[
 def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
     """Send one signed test event to the endpoint that the settings name for an account, and show what came back.
 
-    Its type is `test`, which a receiver ignores. No order is told of, and nothing is written into the database. Exit
+    Its type is `test`, which a receiver ignores. It is about no order, and nothing is written into the database. Exit
     status 1 where the receiver did not take it.
     """
     from worker.adapters.clock import HostClock
@@ -66,16 +66,9 @@ def _endpoint(settings: "Settings", account: str | None) -> "EndpointSettings":
 def _deliver(
     settings: "Settings", endpoint: "EndpointSettings", clock: "Clock", event_id: str, body: str
 ) -> "DeliveryResult":
-    from worker.adapters.notify.celery_task import CeleryTransport
-    from worker.adapters.notify.webhook import WebhookTransport
-    from worker.domain.records.notifications import Webhook
+    from worker.adapters.notify.transports import make_transport
 
-    target = endpoint.target
-    transport: WebhookTransport | CeleryTransport
-    if isinstance(target, Webhook):
-        transport = WebhookTransport(target, clock=clock, hidden=settings.secrets)
-    else:
-        transport = CeleryTransport(target, broker_url=settings.broker_dsn, hidden=settings.secrets)
+    transport = make_transport(endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets)
     try:
         return transport.deliver(event_id, body)
     finally:

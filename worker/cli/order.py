@@ -32,7 +32,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     from worker.cli.session import session
     from worker.runtime import rules_of
     from worker.stores.command_line_reads import events_of, queries_about
-    from worker.stores.notifications import notifications_of
+    from worker.stores.notification_rows import notifications_of
 
     with session(utc=utc or as_json) as opened:
         found = find_orders(opened, account, [ref])[ref]

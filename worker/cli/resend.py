@@ -57,7 +57,7 @@ def resend(
                 orders = counted(len(named), "order")
                 confirm(
                     f"{orders} {'is' if len(named) == 1 else 'are'} selected.",
-                    "Tell of all of them once more?",
+                    "Send all of these once more?",
                     yes=yes,
                 )
         again, made = _resend(opened, who, named, rejected)

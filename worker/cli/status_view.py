@@ -139,7 +139,6 @@ def show(out: Console, response: Row) -> None:
     _table(out, "Needs a person (`reconciler todo` lists them)", _PEOPLE, _people_rows(accounts))
     if response["endpoints"]:
         show_endpoints(out, response["endpoints"], now)
-        out.print()
     acts = [{**act, "by": act["actor"], "account": act["account"] or "all"} for act in response["acts"]]
     _table(out, "Last acts of operators", _ACTS, acts, long_texts=("reason",))
 

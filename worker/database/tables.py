@@ -437,7 +437,7 @@ class WorkerProcess(Base):
 
 
 class NotificationRow(Base):
-    """What a billing system is told of an order: `worker.domain.records.notifications` documents each field."""
+    """What is sent to a billing system about an order: `worker.domain.records.notifications` documents each field."""
 
     __tablename__ = "notifications"
     __table_args__ = (
@@ -478,7 +478,7 @@ class NotificationRow(Base):
 
 
 class NotifyEndpointRow(Base):
-    """A row per account that is told of its orders; workers enter it at their start."""
+    """A row per account that is notified of its orders; workers enter it at their start."""
 
     __tablename__ = "notify_endpoints"
     __table_args__ = ({**TABLE_OPTIONS, **HALF_FULL},)

@@ -1,4 +1,4 @@
-"""What a person, or a program that watches, is to be told of endpoints and of what nobody has received."""
+"""What a person, or a program that watches, has to know about endpoints, and about what nobody has received."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ def endpoint_in_words(endpoint: Endpoint, now: datetime) -> str:
         return "stopped: it answered 410, which means that it wants no more"
     if endpoint.paused_at is not None:
         return f"paused by {endpoint.paused_by or 'an operator'}"
-    failing = "" if endpoint.failing_since is None else f", failing for {_hours(endpoint.failing_since, now)}"
+    failing = "" if endpoint.failing_since is None else f", failing for {_lasted(endpoint.failing_since, now)}"
     if endpoint.rest_until is not None and endpoint.rest_until > now:
         return f"rests for {(endpoint.rest_until - now).total_seconds():,.0f} s more{failing}"
     return f"is tried again{failing}" if failing else "takes notifications"
@@ -34,7 +34,7 @@ def warnings_of(
         if endpoint.stopped_at is not None:
             yield endpoint.account, "endpoint_stopped", "its endpoint answered 410, and is sent nothing more"
         elif is_failing_for_long(endpoint, now) and endpoint.failing_since is not None:
-            yield endpoint.account, "endpoint_failing", f"its endpoint fails for {_hours(endpoint.failing_since, now)}"
+            yield endpoint.account, "endpoint_failing", f"its endpoint fails for {_lasted(endpoint.failing_since, now)}"
     for account, count in counts.items():
         if count.gave_up:
             yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
@@ -58,6 +58,8 @@ def _todo(kind: TodoKind, endpoint: Endpoint, since: datetime | None, by: str | 
     return AccountTodo(kind=kind, account=endpoint.account, since=since, by=by, note=endpoint.shown)
 
 
-def _hours(since: datetime, now: datetime) -> str:
-    hours = (now - since).total_seconds() / 3600
-    return f"{hours:,.0f} hours" if hours >= 2 else f"{hours * 60:,.0f} minutes"
+def _lasted(since: datetime, now: datetime) -> str:
+    seconds = max(0.0, (now - since).total_seconds())
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 3600:,.0f} hours" if seconds >= 7200 else f"{seconds / 60:,.0f} minutes"

@@ -1,4 +1,4 @@
-"""What a billing system is told of an order: which change gives which notification, and its text."""
+"""What a billing system is notified of: which change gives which notification, and its text."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -43,19 +43,19 @@ def event_of(change: Change) -> EventType | None:
 
 
 def event_of_order(order: Order) -> EventType | None:
-    """What can be told of an order as it stands; None: it is pending, and that is all."""
+    """The type by which an order is reported as it stands; None: it is pending, and that is all."""
     if order.state is OrderState.PENDING and order.reopened_at is None:
         return None if order.attention is None else EventType.ATTENTION
     return _TYPES[order.state]
 
 
 def visible_changes(changes: Iterable[Change]) -> list[tuple[Change, EventType]]:
-    """The changes that a billing system is told of, each with its type."""
+    """The changes that a billing system is notified of, each with its type."""
     return [(change, event) for change in changes if (event := event_of(change)) is not None]
 
 
 def wanted(endpoint: Endpoint | None, event: EventType) -> bool:
-    """Whether an account is told of this. Without an endpoint it is told of nothing."""
+    """Whether an account is notified of this. Without an endpoint it is notified of nothing."""
     return endpoint is not None and endpoint.takes(event)
 
 
@@ -71,7 +71,7 @@ def notification_of_change(
 def notification_of_order(
     order: Order, event: EventType, *, event_id: str, changed_at: datetime, rank: Rank
 ) -> NewNotification:
-    """The notification that tells of an order as it stands, under the version that it has."""
+    """The notification of an order as it stands, under the version that it has."""
     source = order.settled_by or Source.OPERATOR
     return _notification(order, event, source, order.version, event_id=event_id, now=changed_at, rank=rank)
 

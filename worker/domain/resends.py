@@ -19,7 +19,7 @@ class Resend:
     superseded: tuple[Notification, ...]
     """Given up, and older than one of these: a receiver ignores them, and nobody needs to look at them any more."""
     made: tuple[tuple[Order, EventType], ...]
-    """Orders that have none left, and what is to be told of them."""
+    """Orders that have none left, and the type by which they are reported."""
     refusals: Mapping[int, str]
     """By order id, in words."""
 
@@ -47,7 +47,7 @@ def choose_resends(
         elif row is None and order is not None:
             event = event_of_order(order)
             if event is None:
-                refusals[order_id] = f"order {order.key}: is pending, there is no result to tell of"
+                refusals[order_id] = f"order {order.key}: is pending, there is no result to send"
             else:
                 made.append((order, event))
     again = tuple(row for order_id, row in latest.items() if order_id not in refusals)

@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 from worker.database.transactions import Database, retry_contention
-from worker.stores.notifications import delete_notifications, delivered_before
+from worker.stores.notification_rows import delete_notifications, delivered_before
 
 MOST_AT_ONCE = 1_000
 _PERIOD_SECONDS = 60.0

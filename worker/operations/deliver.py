@@ -1,10 +1,11 @@
-"""Delivering notifications: what is due, claims, and notes of how deliveries ended, each in one short transaction.
+"""Delivering notifications: what is due, and in one short transaction notes of how deliveries ended with new claims.
 
 Nothing is sent here, so no transaction is open while somebody else's server is waited for.
 """
 
 import secrets
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.delivery import LEASE, choose_probe, fault_of, is_due, lease_ends_between, ranks_in_turn
@@ -19,7 +20,6 @@ from worker.domain.endpoint_rest import (
 from worker.domain.records.delivery_tries import Claim, DueRow, EndedTry, Permission
 from worker.domain.records.notifications import Endpoint
 from worker.stores.deliveries import (
-    Leased,
     accounts_due,
     lease_rows,
     lock_first,
@@ -31,67 +31,51 @@ from worker.stores.deliveries import (
 from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
 
 
-def read_due(database: Database, accounts: Collection[str]) -> set[str]:
-    """Of these accounts those to whose endpoint something may be sent now, as far as one read without a lock tells."""
+def read_due(database: Database, accounts: Collection[str], *, however_far: bool = False) -> set[str]:
+    """Of these accounts those to whose endpoint something may be sent now, as far as one read without a lock tells.
+
+    `however_far`: those as well whose notifications seem to be due later. A clock that was stepped back may have put
+    them too far ahead, which a claim finds out.
+    """
     with database.read() as connection:
         endpoints = read_endpoints(connection, accounts)
         if not endpoints:
             return set()
         now = database.now(connection)
-        open_now = {name for name, one in endpoints.items() if permission(one, now) is not Permission.NOTHING}
-        return accounts_due(connection, open_now, now, lease_ends_between(now)) if open_now else set()
+        may_get = {name for name, one in endpoints.items() if permission(one, now) is not Permission.NOTHING}
+        due_by = None if however_far else now
+        return accounts_due(connection, may_get, due_by, lease_ends_between(now)) if may_get else set()
 
 
 @retry_contention
-def claim(database: Database, account: str, digest: str, *, places: int, claim_number: int) -> list[Claim]:
-    """Lease up to so many notifications of an account, or one where its endpoint is to be probed.
+def note_and_claim(
+    database: Database, account: str, digest: str, ended: Sequence[EndedTry], *, places: int, claim_number: int
+) -> tuple[list[Claim], DeliveryEffects | None]:
+    """Note how some deliveries to an account's endpoint ended, then lease what may be sent to it, in one transaction.
 
-    `digest` is the target's, as this process knows it: for another one nothing is claimed. Of five claims in a row,
-    which `claim_number` counts, four take results first.
+    Up to `places` notifications are leased, and one where the endpoint is to be probed. Of five claims in a row, which
+    `claim_number` counts, four take results first. `digest` is the target's, as this process knows it: for another one
+    nothing is claimed, and failures say nothing about it. Returns the claims, and what failures and a recovery changed;
+    None where there were none.
     """
     with database.write() as connection:
         endpoint = read_endpoints(connection, [account]).get(account)
-        if endpoint is not None and permission(endpoint, database.now(connection)) is Permission.PROBE:
-            # Of all processes one sends the probe.
-            endpoint = lock_endpoint(connection, account)
-        if endpoint is None or endpoint.target_digest != digest:
-            return []
-        now = database.now(connection)
-        allowed = permission(endpoint, now)
-        if allowed is Permission.NOTHING:
-            return []
-        # Two, to have another one than the event that failed last.
-        most = places if allowed is Permission.ANY else 2
-        rows = [
-            row
-            for row in _first_rows(connection, account, claim_number, most, lease_ends_between(now))
-            if is_due(row.due_at, row.tries, now)
-        ]
-        if allowed is Permission.PROBE:
-            probe = choose_probe([row.id for row in rows], endpoint.last_failed_id)
-            rows = [row for row in rows if row.id == probe]
-            if rows:
-                endpoint = begin_probe(endpoint, now)
-                save_endpoint(connection, endpoint, now)
-        token = secrets.token_hex(16)
-        lease_rows(connection, [row.id for row in rows], token, now + LEASE)
-        return [_to_claim(row, endpoint, token) for row in rows]
+        is_ours = endpoint is not None and endpoint.target_digest == digest
+        effects = _note(database, connection, endpoint if is_ours else None, ended) if ended else None
+        if endpoint is None or not is_ours or not places:
+            return [], effects
+        return _claim(database, connection, effects.endpoint if effects else endpoint, places, claim_number), effects
 
 
-@retry_contention
-def note(database: Database, account: str, digest: str, ended: Sequence[EndedTry]) -> DeliveryEffects | None:
-    """Note how some deliveries to an account's endpoint ended; returns what failures changed, None where none did.
-
-    Failures at another target than the present one say nothing about it, and are left to their leases.
-    """
+def _note(
+    database: Database, connection: Connection, endpoint: Endpoint | None, ended: Sequence[EndedTry]
+) -> DeliveryEffects | None:
     accepted = [one for one in ended if fault_of(one.result) is None]
-    with database.write() as connection:
-        endpoint = read_endpoints(connection, [account]).get(account)
-        if endpoint is not None and not (is_sound(endpoint) and len(accepted) == len(ended)):
-            endpoint = lock_endpoint(connection, account)
-            if endpoint is not None and endpoint.target_digest == digest:
-                return _note_failures(database, connection, endpoint, ended)
-        note_delivered(connection, accepted, database.now(connection))
+    if endpoint is not None and not (is_sound(endpoint) and len(accepted) == len(ended)):
+        locked = lock_endpoint(connection, endpoint.account)
+        if locked is not None and locked.target_digest == endpoint.target_digest:
+            return _note_failures(database, connection, locked, ended)
+    note_delivered(connection, accepted, database.now(connection))
     return None
 
 
@@ -109,11 +93,37 @@ def _note_failures(
     return effects
 
 
-def _first_rows(connection: Connection, account: str, claim_number: int, most: int, leased: Leased) -> list[DueRow]:
+def _claim(
+    database: Database, connection: Connection, endpoint: Endpoint, places: int, claim_number: int
+) -> list[Claim]:
+    now = database.now(connection)
+    if permission(endpoint, now) is Permission.PROBE:
+        # Of all processes one sends the probe, so this is decided under the lock.
+        endpoint = lock_endpoint(connection, endpoint.account) or endpoint
+        now = database.now(connection)
+    allowed = permission(endpoint, now)
+    if allowed is Permission.NOTHING:
+        return []
+    # Two for a probe, to have another one than the event that failed last.
+    most = places if allowed is Permission.ANY else 2
+    rows = _first_due(connection, endpoint.account, claim_number, most, now)
+    if allowed is Permission.PROBE:
+        probe = choose_probe([row.id for row in rows], endpoint.last_failed_id)
+        rows = [row for row in rows if row.id == probe]
+        if rows:
+            endpoint = begin_probe(endpoint, now)
+            save_endpoint(connection, endpoint, now)
+    token = secrets.token_hex(16)
+    lease_rows(connection, [row.id for row in rows], token, now + LEASE)
+    return [_to_claim(row, endpoint, token) for row in rows]
+
+
+def _first_due(connection: Connection, account: str, claim_number: int, most: int, now: datetime) -> list[DueRow]:
     rows: list[DueRow] = []
     for rank in ranks_in_turn(claim_number):
         if len(rows) < most:
-            rows += lock_first(connection, account, rank, most - len(rows), leased)
+            found = lock_first(connection, account, rank, most - len(rows), lease_ends_between(now))
+            rows += [row for row in found if is_due(row.due_at, row.tries, now)]
     return rows
 
 

@@ -1,4 +1,4 @@
-"""A worker enters its endpoints in `notify_endpoints`: from then on every change of their orders is told of."""
+"""A worker enters its endpoints in `notify_endpoints`: from then on their accounts are notified."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,7 @@ import structlog
 from worker.database.transactions import Database, is_transient, retry_contention
 from worker.domain.endpoint_acts import enter, is_another_target
 from worker.domain.records.notifications import Endpoint, EndpointSettings
-from worker.stores.notifications import begin_again, next_delayed
+from worker.stores.notification_rows import begin_again, next_delayed
 from worker.stores.notify_endpoints import add_endpoint, lock_endpoint, read_endpoints, save_endpoint
 
 log = structlog.stdlib.get_logger(__name__)

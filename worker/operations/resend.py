@@ -12,7 +12,7 @@ from worker.domain.records.notifications import NewNotification, Rank
 from worker.domain.resends import Resend, choose_resends
 from worker.operations.act_by_hand import MOST_AT_ONCE, Operator
 from worker.operations.save_orders import new_event_id
-from worker.stores.notifications import (
+from worker.stores.notification_rows import (
     add_notifications,
     delete_notifications,
     lock_notifications_of,

@@ -1,8 +1,8 @@
 """Saving changes of orders: the one place where a change is written, with its notification in the same transaction.
 Nothing is sent here.
 
-Whom to tell stands in `notify_endpoints` and not in this process's settings: whoever settles an order, a command line
-without them too, tells of it.
+Who is notified stands in `notify_endpoints` and not in this process's settings: whoever settles an order, a command
+line without them too, notifies of it.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from worker.database.transactions import Connection
 from worker.domain.order_notifications import notification_of_change, visible_changes, wanted
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
-from worker.stores.notifications import add_notifications
+from worker.stores.notification_rows import add_notifications
 from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.recharge_orders import save_changes
 

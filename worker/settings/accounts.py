@@ -51,7 +51,7 @@ class AccountsFile:
     accounts: Mapping[str, Credentials]
     """In the file's order; may be empty."""
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
-    """Where the notifications of these accounts go; those that are told of nothing are missing."""
+    """Where the notifications of these accounts go; those that are notified of nothing are missing."""
     callback_tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     """The tokens of those accounts whose callbacks come in over HTTP."""
     warnings: tuple[str, ...] = ()

@@ -261,7 +261,7 @@ class Settings(BaseSettings):
 
     @property
     def endpoints(self) -> Mapping[str, EndpointSettings]:
-        """Where notifications go, by account; only accounts that are to be told of their orders. May be empty."""
+        """Where notifications go, by account; only accounts that are to be notified. May be empty."""
         own = notify.endpoint_of(account_rules.DEFAULT_ACCOUNT, {name: _plain(value) for name, value in self})
         named = self.accounts_file.endpoints if self.accounts_file is not None else {}
         return MappingProxyType({**({own.account: own} if own is not None else {}), **named})

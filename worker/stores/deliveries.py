@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, literal_column,
 from worker.database.bulk_statements import RowUpdate, one_of
 from worker.domain.records.delivery_tries import DueRow, EndedTry, TriedRow
 from worker.domain.records.notifications import NotificationState, Rank
-from worker.stores.notifications import NOTIFICATIONS
+from worker.stores.notification_rows import NOTIFICATIONS
 from worker.stores.notify_endpoints import ENDPOINTS
 from worker.stores.recharge_orders import PENDING
 
@@ -17,9 +17,14 @@ Leased = tuple[datetime, datetime]
 """A row is leased while its lease ends after the first of these times and not after the second."""
 
 
-def accounts_due(connection: Connection, accounts: Collection[str], now: datetime, leased: Leased) -> set[str]:
-    """Of these accounts those that have an endpoint, and a notification that is due and not leased."""
-    first_due = func.coalesce(*(_first_due(rank, now, leased) for rank in Rank))
+def accounts_due(
+    connection: Connection, accounts: Collection[str], due_by: datetime | None, leased: Leased
+) -> set[str]:
+    """Of these accounts those that have an endpoint, and a notification that is due by then and not leased.
+
+    None for those that have any pending one, whenever it is due.
+    """
+    first_due = func.coalesce(*(_first_due(connection, rank, due_by, leased) for rank in Rank))
     statement = select(ENDPOINTS.c.account).where(one_of(connection, ENDPOINTS.c.account, accounts))
     return set(connection.scalars(statement.where(first_due.is_not(None))))
 
@@ -42,8 +47,9 @@ def lock_first(connection: Connection, account: str, rank: Rank, most: int, leas
 
 def lease_rows(connection: Connection, ids: Collection[int], token: str, until: datetime) -> None:
     """Mark locked notifications with a lease."""
-    chosen = one_of(connection, NOTIFICATIONS.c.id, ids)
-    connection.execute(update(NOTIFICATIONS).where(chosen).values(lease_token=token, leased_until=until))
+    if ids:
+        chosen = one_of(connection, NOTIFICATIONS.c.id, ids)
+        connection.execute(update(NOTIFICATIONS).where(chosen).values(lease_token=token, leased_until=until))
 
 
 def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
@@ -77,10 +83,15 @@ def save_tried(connection: Connection, rows: Sequence[TriedRow]) -> None:
         connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id).values(values))
 
 
-def _first_due(rank: Rank, now: datetime, leased: Leased) -> ColumnElement[int]:
-    # LIMIT and not EXISTS: for that PostgreSQL might read every due row of all accounts.
-    due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), NOTIFICATIONS.c.due_at <= now)
-    return due.where(_is_free(leased)).limit(1).scalar_subquery()
+def _first_due(connection: Connection, rank: Rank, due_by: datetime | None, leased: Leased) -> ColumnElement[int]:
+    due = select(literal(1)).where(*_pending(ENDPOINTS.c.account, rank), _is_free(leased)).limit(1)
+    if due_by is not None:
+        due = due.where(NOTIFICATIONS.c.due_at <= due_by)
+    if connection.dialect.name in ("mysql", "mariadb"):
+        # In the index's order it would read the whole index, and by another one every pending row of an account.
+        return due.with_hint(NOTIFICATIONS, "FORCE INDEX (ix_notifications_due)").scalar_subquery()
+    # In the index's order: otherwise PostgreSQL reads the whole table, for an account that has nothing.
+    return due.order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id).scalar_subquery()
 
 
 def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:

@@ -11,7 +11,7 @@ from worker.domain.records.notifications import Notification, NotificationState
 from worker.domain.records.overview import NotificationCounts
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.newest_first import SECONDS, Key, Walk, read_page
-from worker.stores.notifications import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
 from worker.stores.recharge_orders import ORDERS, PENDING
 
 _ROWS_AT_ONCE = 500
@@ -30,19 +30,19 @@ def recent_notifications(
 
     And the row up to which was searched, where time ran out before so many were found.
     """
-    within: list[ColumnElement[bool]] = [] if account is None else [NOTIFICATIONS.c.account == account]
     if state is NotificationState.GAVE_UP:
         # By its own index: few are given up, and many are delivered.
-        chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *within).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
+        of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
+        chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *of_account).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
         further = chosen if after is None else chosen.where(NOTIFICATIONS.c.id < after)
         return _whole(connection, list(connection.scalars(further))), None
 
     def is_so(columns: Any) -> list[ColumnElement[bool]]:
-        return [] if state is None else [columns.state == state]
+        wanted = [] if state is None else [columns.state == state]
+        return wanted if account is None else [*wanted, columns.account == account]
 
-    walk = Walk(
-        table=NOTIFICATIONS, index=None, key=[NOTIFICATIONS.c.id], columns=[NOTIFICATIONS.c.state], within=within
-    )
+    columns = [NOTIFICATIONS.c.state, NOTIFICATIONS.c.account]
+    walk = Walk(table=NOTIFICATIONS, index=None, key=[NOTIFICATIONS.c.id], columns=columns)
     last: Key | None = None if after is None else (after,)
     page = read_page(connection, walk, is_so, after=last, most=most, seconds=seconds)
     found = _whole(connection, [key[0] for key in page.keys])

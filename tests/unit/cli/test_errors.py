@@ -29,14 +29,14 @@ COMMANDS = (
     "resume",
     "hold",
     "acts",
+    "notifications",
+    "resend",
+    "notify-test",
     "todo",
     "queries",
     "query",
     "rejected",
     "unmatched",
-    "notifications",
-    "resend",
-    "notify-test",
     "archive",
     "purge",
     "limit",
@@ -128,8 +128,8 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 
 def test_every_command_is_tested_for_its_help() -> None:
-    names = {info.callback.__name__.replace("_", "-") for info in app.registered_commands if info.callback}
-    assert names == set(COMMANDS)
+    named = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    assert named == set(COMMANDS)
 
 
 def test_the_version_is_printed() -> None:

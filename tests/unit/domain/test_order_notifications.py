@@ -1,4 +1,4 @@
-"""Which change of an order is told of, under which type, rank and version, and what the text holds."""
+"""Which change of an order gives a notification, under which type, rank and version, and what the text holds."""
 
 import json
 from dataclasses import replace

@@ -5,7 +5,6 @@ missing shows. Redis confirms nothing: accepted means that LPUSH was answered.
 """
 
 import json
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +13,7 @@ from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
 from worker.adapters.notify.answer_text import AnswerText
+from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.platform.errors import describe
 from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
 from worker.domain.records.notifications import CeleryTask
@@ -40,15 +40,11 @@ class CeleryTransport:
         self._url = target.broker_url or broker_url
         self._seconds = step_seconds
         self._answer = AnswerText(hidden)
-        self._kept: deque[_Publisher] = deque()
-        self._is_closed = False
+        self._kept: KeptConnections[_Publisher] = KeptConnections()
 
     def deliver(self, event_id: str, body: str) -> DeliveryResult:
         """Send an event once; returns how that ended, and raises nothing for what the broker does."""
-        try:
-            publisher = self._kept.pop()
-        except IndexError:
-            publisher = _Publisher(self._url, self._seconds)
+        publisher = self._kept.take() or _Publisher(self._url, self._seconds)
         # kombu lets through whatever the libraries below it raise, also for bytes that they cannot read.
         try:
             publisher.connect()
@@ -63,17 +59,12 @@ class CeleryTransport:
         if publisher.returned:
             publisher.close()
             return self._failed(DeliveryOutcome.REFUSED, f"the broker returned the message: {publisher.returned}")
-        if self._is_closed:
-            publisher.close()
-        else:
-            self._kept.append(publisher)
+        self._kept.keep(publisher)
         return DeliveryResult(outcome=DeliveryOutcome.ACCEPTED)
 
     def close(self) -> None:
         """Close the connections that are kept, and keep no more."""
-        self._is_closed = True
-        while self._kept:
-            self._kept.pop().close()
+        self._kept.close()
 
     def _failure(self, error: Exception, publisher: "_Publisher") -> DeliveryResult:
         words = describe(error)

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from worker.adapters.clock import Clock
-from worker.adapters.notify.celery_task import CeleryTransport
-from worker.adapters.notify.webhook import WebhookTransport
 from worker.domain.records.delivery_tries import DeliveryResult
 from worker.domain.records.notifications import CeleryTask, Webhook
 
@@ -26,6 +24,11 @@ def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Cloc
 
     `broker_url`: the worker's own broker, for a task that names none. `hidden`: texts that no result may show.
     """
+    # Imported here: commands that send nothing need neither library.
     if isinstance(target, Webhook):
+        from worker.adapters.notify.webhook import WebhookTransport
+
         return WebhookTransport(target, clock=clock, hidden=hidden)
+    from worker.adapters.notify.celery_task import CeleryTransport
+
     return CeleryTransport(target, broker_url=broker_url, hidden=hidden)

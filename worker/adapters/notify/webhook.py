@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import ssl
-from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 from functools import cached_property
@@ -20,6 +19,7 @@ from urllib3.response import HTTPResponse
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
 from worker.adapters.notify.answer_text import AnswerText
+from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.notify.line import Deadline, Line, dial
 from worker.adapters.platform.answer_headers import wait_requested
 from worker.adapters.platform.errors import describe
@@ -53,8 +53,7 @@ class WebhookTransport:
         self._clock = clock
         self._answer = AnswerText(hidden)
         self._seconds = exchange_seconds
-        self._kept: deque[_Connection] = deque()
-        self._is_closed = False
+        self._kept: KeptConnections[_Connection] = KeptConnections()
         # It logs the URL of an answer whose headers are damaged.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
@@ -78,9 +77,7 @@ class WebhookTransport:
 
     def close(self) -> None:
         """Close the connections that are kept, and keep no more."""
-        self._is_closed = True
-        while self._kept:
-            self._kept.pop().close()
+        self._kept.close()
 
     def _headers(self, event_id: str, body: str) -> Mapping[str, str]:
         # The signer replaces the zone of a time by UTC.
@@ -105,14 +102,9 @@ class WebhookTransport:
         return ssl.create_default_context(cafile=path)
 
     def _take_kept(self) -> "_Connection | None":
-        while True:
-            try:
-                connection = self._kept.pop()
-            except IndexError:
-                return None
-            if connection.is_alive:
-                return connection
+        while (connection := self._kept.take()) is not None and not connection.is_alive:
             connection.close()
+        return connection
 
     def _exchange(self, connection: "_Connection", request: "_Request") -> DeliveryResult:
         """Raises _Stale where the connection was a kept one, and broke before the first byte of an answer."""
@@ -127,9 +119,9 @@ class WebhookTransport:
                 raise _Stale from None
             return self._failed(DeliveryOutcome.MALFORMED, "the connection broke, or the answer is not HTTP", error)
         body, is_whole = _read(response)
-        if is_whole and connection.is_alive and not self._is_closed:
+        if is_whole and connection.is_alive:
             connection.was_used = True
-            self._kept.append(connection)
+            self._kept.keep(connection)
         else:
             connection.close()
         return DeliveryResult(

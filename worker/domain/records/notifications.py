@@ -1,4 +1,4 @@
-"""Notifications: what a billing system is told of orders, to whom it is sent, and how far that has come."""
+"""Notifications: what a billing system is sent about orders, where it goes, and how far that has come."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -107,7 +107,7 @@ class Endpoint:
     paused_by: str | None = None
 
     def takes(self, event: EventType) -> bool:
-        """Whether it wants to be told of this."""
+        """Whether it wants this type."""
         return self.events is None or event in self.events.split(",")
 
 

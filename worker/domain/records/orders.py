@@ -181,7 +181,7 @@ class Order:
     callback_check_after: datetime | None = None
     """Before then no callback that is only a hint makes it due once more (`check_by_callback`)."""
     version: int = 0
-    """Grows with every change that is saved: who is told of two changes knows which is the later one."""
+    """Grows with every change that is saved: who is notified of two changes knows which is the later one."""
 
     def next_version(self, now: datetime) -> int:
         """Its version once a change of it is saved at this time, as the guarded UPDATE sets it."""

@@ -30,7 +30,7 @@ class NotificationCounts:
 
     pending: int = 0
     oldest_changed_at: datetime | None = None
-    """When the order changed that the oldest pending one tells of."""
+    """When the order changed that the oldest pending one is about."""
     gave_up: int = 0
 
 

@@ -1,0 +1,78 @@
+"""What the senders read twice a second, and what they claim, is a few entries of one index, however much waits."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, text
+
+from tests.integration.test_schema import ANALYZE, NOON, steps_of
+from tests.support.notifying import NOTIFICATIONS, put_endpoint
+from tests.support.reconciling import Workbench
+from worker.domain.delivery import lease_ends_between
+from worker.domain.records.notifications import EventType, NotificationState, Rank
+from worker.stores.deliveries import accounts_due, lock_first
+
+ACCOUNTS = [f"account{number}" for number in range(5)]
+LEASED = lease_ends_between(NOON)
+WHOLE_TABLE = ("Seq Scan on notifications", "SCAN notifications\n", "notifications ALL", "notifications index")
+
+
+@pytest.fixture
+def full(bench: Workbench) -> Workbench:
+    """An outbox of which one account's endpoint has taken nothing for long."""
+    for account in ACCOUNTS:
+        put_endpoint(bench, account)
+    states = [NotificationState.DELIVERED] * 4 + [NotificationState.PENDING]
+    with bench.database.write() as connection:
+        for start in range(0, 20_000, 5_000):
+            rows = [
+                {
+                    "event_id": f"msg_{number}",
+                    "account": ACCOUNTS[0] if state is NotificationState.PENDING else ACCOUNTS[number % 4],
+                    "order_id": number,
+                    "type": EventType.SUCCEEDED,
+                    "version": 1,
+                    "rank": 1,
+                    "body": "{}",
+                    "changed_at": NOON,
+                    "state": state,
+                    "due_at": NOON + timedelta(seconds=number - 10_000),
+                    "tries": 0,
+                    "delivered_at": NOON if state is NotificationState.DELIVERED else None,
+                }
+                for number in range(start, start + 5_000)
+                for state in [states[number % 5]]
+            ]
+            connection.execute(insert(NOTIFICATIONS), rows)
+    with bench.database.write() as connection:
+        connection.execute(text(ANALYZE[bench.database.kind].replace("recharge_orders", "notifications"))).close()
+    return bench
+
+
+def read_due(connection: Connection) -> set[str]:
+    return accounts_due(connection, ACCOUNTS, NOON, LEASED)
+
+
+def read_far(connection: Connection) -> set[str]:
+    return accounts_due(connection, ACCOUNTS, None, LEASED)
+
+
+def claim_first(connection: Connection) -> list[int]:
+    return [row.id for row in lock_first(connection, ACCOUNTS[0], Rank.BULK, 8, LEASED)]
+
+
+@pytest.mark.parametrize("read", [read_due, read_far, claim_first])
+def test_senders_read_by_the_index_of_what_is_due(full: Workbench, read: Callable[[Connection], Any]) -> None:
+    steps = steps_of(full.database, read) + "\n"
+    assert "ix_notifications_due" in steps, steps
+    for whole_table in WHOLE_TABLE:
+        assert whole_table not in steps, steps
+
+
+def test_what_they_read_is_right(full: Workbench) -> None:
+    with full.database.write() as connection:
+        assert read_due(connection) == read_far(connection) == {ACCOUNTS[0]}
+        assert claim_first(connection) == sorted(claim_first(connection))
+        assert len(claim_first(connection)) == 8
