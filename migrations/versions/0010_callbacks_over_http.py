@@ -17,7 +17,7 @@ down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-_DIGEST = "ix_rejected_orders_digest"
+_DIGEST = "uq_rejected_orders_digest"
 
 
 def _columns() -> list[tuple[str, sa.Column[Any]]]:

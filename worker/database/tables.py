@@ -360,7 +360,7 @@ class RejectedOrder(Base):
     __tablename__ = "rejected_orders"
     __table_args__ = (
         Index("ix_rejected_orders_received_at", "received_at"),
-        Index("ix_rejected_orders_digest", "digest", unique=True),
+        Index("uq_rejected_orders_digest", "digest", unique=True),
         TABLE_OPTIONS,
     )
 
