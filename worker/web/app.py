@@ -93,6 +93,8 @@ class WebProcess:
             )
 
     def _readiness_fault(self) -> str | None:
+        if not self._commits.is_running:
+            return "this process commits nothing any more"
         try:
             with self._database.read() as connection:
                 return self._revision.fault(connection)

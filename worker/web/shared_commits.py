@@ -37,6 +37,11 @@ class SharedCommits(Generic[T, Followed]):
         self._thread.start()
 
     @property
+    def is_running(self) -> bool:
+        """Whether the thread lives: without it nothing is ever committed."""
+        return self._thread.is_alive()
+
+    @property
     def waiting(self) -> int:
         """How many items wait for the next commit."""
         return len(self._waiting)
