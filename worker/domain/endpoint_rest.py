@@ -50,12 +50,6 @@ def begin_probe(endpoint: Endpoint, now: datetime) -> Endpoint:
     return replace(endpoint, rest_from=now, rest_until=now + LEASE)
 
 
-def needs_attention(endpoint: Endpoint, now: datetime) -> bool:
-    """Whether a person should look at it: it has failed for 75 hours, or wants no more events."""
-    is_failing = endpoint.failing_since is not None and endpoint.failing_since <= now - ATTENTION_AFTER
-    return is_failing or endpoint.stopped_at is not None
-
-
 def is_sound(endpoint: Endpoint) -> bool:
     """Whether a success changes nothing about it."""
     return endpoint.rest_from is None and endpoint.failing_since is None and endpoint.failed_in_row is None

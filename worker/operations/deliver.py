@@ -38,13 +38,10 @@ def read_due(database: Database, accounts: Collection[str], *, however_far: bool
     them too far ahead, which a claim finds out.
     """
     with database.read() as connection:
-        endpoints = read_endpoints(connection, accounts)
-        if not endpoints:
-            return set()
         now = database.now(connection)
-        may_get = {name for name, one in endpoints.items() if permission(one, now) is not Permission.NOTHING}
-        due_by = None if however_far else now
-        return accounts_due(connection, may_get, due_by, lease_ends_between(now)) if may_get else set()
+        due = accounts_due(connection, accounts, None if however_far else now, lease_ends_between(now))
+        endpoints = read_endpoints(connection, due) if due else {}
+    return {name for name, one in endpoints.items() if permission(one, now) is not Permission.NOTHING}
 
 
 @retry_contention

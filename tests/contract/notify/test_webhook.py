@@ -263,6 +263,11 @@ def test_without_a_listener_the_receiver_is_unreachable(sender_to: SendersTo) ->
     assert result.answer == "no connection: ConnectionRefusedError (Connection refused)"
 
 
+def test_a_name_that_cannot_be_one_is_unreachable(sender_to: SendersTo) -> None:
+    result = sender_to(f"http://{'x' * 64}.example/").deliver(EVENT, BODY)
+    assert result.outcome is DeliveryOutcome.UNREACHABLE
+
+
 def test_over_tls_the_certificate_is_checked_against_the_file_of_authorities(sender_to: SendersTo) -> None:
     with Receiver(tls=True) as receiver:
         sender = sender_to(receiver.url)

@@ -12,10 +12,10 @@ from worker.domain.endpoint_rest import (
     after_deliveries,
     begin_probe,
     is_sound,
-    needs_attention,
     permission,
     rows_needed,
 )
+from worker.domain.endpoint_watch import is_failing_for_long
 from worker.domain.records.delivery_tries import (
     Claim,
     DeliveryOutcome,
@@ -299,7 +299,7 @@ def test_410_stops_the_endpoint_and_blames_no_event() -> None:
     world = World(0, 0)
     world.note(world.end(1, answered(410)))
     assert permission(world.endpoint, NOW + 1000 * HOUR) is Permission.NOTHING
-    assert needs_attention(world.endpoint, NOW)
+    assert world.endpoint.stopped_at == NOW
     assert world.rows[1].tries == 0
     world.now += HOUR
     world.note(world.end(2, answered(410)))
@@ -337,9 +337,9 @@ def test_after_75_hours_an_endpoint_needs_a_person_and_is_probed_hourly() -> Non
     world = World(0)
     world.note(world.end(1, TIMEOUT))
     while world.now < NOW + 75 * HOUR:
-        assert not needs_attention(world.endpoint, world.now)
+        assert not is_failing_for_long(world.endpoint, world.now)
         world.probe(1, TIMEOUT)
-    assert needs_attention(world.endpoint, world.now)
+    assert is_failing_for_long(world.endpoint, world.now)
     assert world.rest == HOUR
     assert world.rows[1].state is NotificationState.PENDING
     assert world.rows[1].tries == 0

@@ -56,9 +56,11 @@ class CeleryTransport:
         except Exception as error:
             publisher.close()
             return self._failure(error, publisher)
-        if publisher.returned:
+        if publisher.was_returned:
             publisher.close()
-            return self._failed(DeliveryOutcome.REFUSED, f"the broker returned the message: {publisher.returned}")
+            return self._failed(
+                DeliveryOutcome.REFUSED, f"the broker has no queue {self._queue}: its worker declares it"
+            )
         self._kept.keep(publisher)
         return DeliveryResult(outcome=DeliveryOutcome.ACCEPTED)
 
@@ -82,8 +84,8 @@ class _Publisher:
     """A connection to a broker, made when it is first used."""
 
     def __init__(self, url: str, seconds: float) -> None:
-        self.returned = ""
-        """Why the broker returned the last message, if it did."""
+        self.was_returned = False
+        """Whether the broker returned the last message, having no such queue."""
         self._seconds = seconds
         self._brokers = len(url.split(";"))
         self._is_redis = url.startswith(_REDIS)
@@ -114,7 +116,7 @@ class _Publisher:
 
     def publish(self, task: str, queue: str, event_id: str, body: str) -> None:
         """Publish a message to a queue. Raises whatever kombu and the libraries below it raise."""
-        self.returned = ""
+        self.was_returned = False
         self._producer.publish(
             [[], {"event": json.loads(body)}, _NOTHING_FOLLOWS],
             exchange="",
@@ -136,8 +138,8 @@ class _Publisher:
         with suppress(Exception):
             self._connection.release()
 
-    def _note_return(self, error: Exception, *_: object) -> None:
-        self.returned = type(error).__name__
+    def _note_return(self, *_: object) -> None:
+        self.was_returned = True
 
 
 def _headers(task: str, event_id: str) -> dict[str, object]:

@@ -111,8 +111,8 @@ class _Reader(io.RawIOBase):
 def dial(host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> Line:
     """Connect to the first address that accepts a connection, and shake hands where TLS is wanted.
 
-    Raises OSError, which includes TimeoutError and ssl.SSLError. The search for a name's address ends when the resolver
-    gives up; nothing is sent if that is after the deadline.
+    Raises OSError, which includes TimeoutError and ssl.SSLError, and UnicodeError for a name that cannot be one. The
+    search for a name's address ends when the resolver gives up; nothing is sent if that is after the deadline.
     """
     last: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):

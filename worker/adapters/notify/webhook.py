@@ -71,7 +71,8 @@ class WebhookTransport:
                 pass
         try:
             fresh = _Connection(self._host, self._port, self._tls, deadline)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # The resolver takes no name with a label of more than 63 characters.
             return self._failed(DeliveryOutcome.UNREACHABLE, "no connection", error)
         return self._exchange(fresh, request)
 
@@ -147,10 +148,10 @@ class _Request:
 
 
 class _Connection:
-    """urllib3's connection over a line of ours."""
+    """urllib3's connection over a `Line`."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> None:
-        """Connect. Raises OSError."""
+        """Connect. Raises OSError, and UnicodeError for a name that cannot be one."""
         self.line: Line = dial(host, port, tls, deadline)
         self.was_used = False
         self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
