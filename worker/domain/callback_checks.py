@@ -1,7 +1,7 @@
 """What a callback does that is only a hint (`Trust.CHECK`): it makes its order due, and a query says what is true.
 
 Whoever forges one gains a place in a query, and settles nothing. So that forged ones are no flood, each order is made
-due once per re-query interval, and such orders fill half a batch at most, as requested checks do.
+due once per re-query interval, and half a batch at most goes to such orders out of turn, as to requested checks.
 """
 
 from dataclasses import replace

@@ -106,9 +106,9 @@ def test_a_process_that_stops_commits_what_waits_and_takes_no_more(
     shared: SharedCommits[str, int], committer: Committer
 ) -> None:
     shared.submit("a", patience_seconds=10)
-    assert shared.is_running
+    before = shared.is_running
     shared.close()
-    assert not shared.is_running
+    assert (before, shared.is_running) == (True, False)
     with pytest.raises(TimeoutError, match="stopping"):
         shared.submit("b", patience_seconds=10)
     assert committer.commits == [["a"]]
