@@ -1,14 +1,14 @@
-# The image of the worker, of beat and of the command line: the same image, another command.
+# The image of the worker, of beat, of the receiver of callbacks and of the command line: the same image, another command.
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # The commands are those of docs/deployment.md ("Install"), which a test checks. The pinned packages come first: this
 # layer is built again only when a pin changes.
-COPY requirements/build.txt requirements/runtime.txt requirements/
+COPY requirements/build.txt requirements/web.txt requirements/
 RUN python3 -m venv --clear build/env \
     && build/env/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/build.txt \
     && python3 -m venv /opt/reconciler \
-    && /opt/reconciler/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/runtime.txt
+    && /opt/reconciler/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements/web.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY migrations migrations
@@ -25,7 +25,7 @@ ENV PATH=/opt/reconciler/bin:$PATH PYTHONUNBUFFERED=1 RECONCILER_LOG_FORMAT=json
 WORKDIR /app
 USER 10001:10001
 # Whether this container's worker ticks, as the database has it: unhealthy only where the database says that it does not.
-# Beat, the command line and the simulated platform have no worker: docker-compose.yml sets their health checks.
+# Beat, the receiver, the command line and the simulated platform have no worker: docker-compose.yml sets their health checks.
 HEALTHCHECK --interval=60s --timeout=30s --start-period=30s --retries=3 CMD ["reconciler", "health"]
 # On SIGTERM Celery finishes the query that is under way: stop it with a timeout above the request's deadline
 # (docker stop --time 75).

@@ -124,10 +124,11 @@ model: ## Check the budget's protocol with spin (Debian: spin and gcc; a few min
 lock: ## Compile the requirements again (needs uv; LOCK_FLAGS=--upgrade for newer versions)
 	$(COMPILE) --group build -o requirements/build.txt
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra web -o requirements/web.txt
 	$(COMPILE) pyproject.toml --extra demo --extra web --group dev -o requirements/dev.txt
 
 audit: ## Search for known vulnerabilities of the pinned packages (needs pip-audit and a network)
-	$(PIP_AUDIT) --strict --disable-pip --require-hashes -r requirements/runtime.txt
+	$(PIP_AUDIT) --strict --disable-pip --require-hashes -r requirements/web.txt
 
 clean: ## Remove .venv and everything that was made
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist

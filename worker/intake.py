@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 
 from worker.database.transactions import Database
+from worker.domain.callbacks import Callback
 from worker.domain.enqueueing import EnqueueResult
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
@@ -13,6 +14,7 @@ from worker.domain.records.parameters import Rules
 from worker.domain.retrying import errors_of
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue
+from worker.operations.receive_callbacks import receive_callbacks
 from worker.operations.record_callbacks import (
     find_callbacks_for,
     find_callbacks_of_known_orders,
@@ -72,6 +74,23 @@ class Intake:
         self.match_callbacks(result.keys)
         log.info("callbacks recorded", action="callbacks_recorded", **_counts(answer))
         return answer
+
+    def receive_callbacks(self, received: Sequence[Callback | Rejection]) -> list[OrderKey]:
+        """Take in callbacks that came together over HTTP. After the return all of them are committed.
+
+        `match_callbacks` has to follow for the keys that are returned.
+        """
+        result = receive_callbacks(self._database, self._rules, self._app_ids, received)
+        log.info(
+            "callbacks received",
+            action="callbacks_received",
+            settled=result.settled,
+            unchanged=result.unchanged,
+            checked=result.checked,
+            kept=len(result.unmatched),
+            rejected=len(result.rejections),
+        )
+        return result.keys
 
     def cancel_orders(self, orders: object, *, source: str = "reconciler.cancel_orders") -> Answer:
         """Stop polling orders that the billing system has dealt with."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.notify [NAME ...] [--quick] [--json]`: deliveries, and what they cost the rest."""
+"""`python -m benchmarks.notify [NAME ...] [--quick] [--json]`: deliveries, what they cost the rest, and callbacks."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from benchmarks import servers
 from benchmarks.about import about
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, table
-from benchmarks.notify import deliveries, spacing, write_back
+from benchmarks.notify import callbacks, deliveries, spacing, write_back
 
 _TESTS_OWN = {servers.POSTGRES: "RECONCILER_TEST_POSTGRES_URL", servers.REDIS: "RECONCILER_TEST_REDIS_URL"}
 
@@ -47,12 +47,14 @@ def _benchmarks(*, is_quick: bool) -> Mapping[str, Callable[[Bench], list[Figure
             "delay": partial(deliveries.delay, runs=10),
             "spacing": partial(spacing.run, waiting=1_000, windows=3),
             "write-back": write_back.run,
+            "callbacks": partial(callbacks.run, callbacks=300, rounds=1),
         }
     return {
         "rate": partial(deliveries.rate, count=5_000, runs=3),
         "delay": partial(deliveries.delay, runs=40),
         "spacing": partial(spacing.run, waiting=100_000, windows=12),
         "write-back": write_back.run,
+        "callbacks": partial(callbacks.run, callbacks=3_000, rounds=3),
     }
 
 

@@ -71,7 +71,7 @@ def test_the_environment_holds_the_pinned_runtime_packages_and_no_others(program
     # What `venv` itself puts there, and the project.
     others = {"pip", "setuptools", "recharge-reconciler"}
     there = {str(canonicalize_name(name)): version for name, version in installed.items()}
-    lines = (ROOT / "requirements" / "runtime.txt").read_text("utf-8").splitlines()
+    lines = (ROOT / "requirements" / "web.txt").read_text("utf-8").splitlines()
     pins = [Requirement(line.removesuffix("\\")) for line in lines if line[:1].isalnum()]
     wanted = {
         str(canonicalize_name(pin.name)): str(pin.specifier).removeprefix("==")

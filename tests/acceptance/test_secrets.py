@@ -4,10 +4,11 @@ import base64
 import json
 import re
 import secrets
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.contract.platform.raw_server import Peer, RawServer, http
 from tests.support.command_line import logging_restored
-from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
+from tests.support.processes import Program, environment, running_beat, running_serve, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.cli.app import app
@@ -28,11 +29,13 @@ pytestmark = pytest.mark.slow
 # Of this run alone: other tests, whose programs may run at the same time, give a simulator its token as an argument.
 TOKEN = secrets.token_hex(16)
 BROKER_PASSWORD = "the-brokers-own-password"
+CALLBACK_TOKENS = (secrets.token_urlsafe(24), secrets.token_urlsafe(24))
 SIGNING_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 RECEIVER_PATH = f"/hooks/{secrets.token_hex(16)}?key={secrets.token_hex(16)}"
 """A receiver's URL is often all that it asks for."""
 SETTINGS = {
     "auth_token": TOKEN,
+    "callback_token": " ".join(CALLBACK_TOKENS),
     "query_window_seconds": 0.05,
     "query_margin_seconds": 0.05,
     "request_deadline_seconds": 1,
@@ -115,7 +118,7 @@ class EchoingPlatform(RawServer):
 
     def secrets(self) -> set[str]:
         of_queries = {secret for echo in self.echoes for secret in (echo.sign, echo.authorization)}
-        return {TOKEN, BROKER_PASSWORD, SIGNING_KEY, RECEIVER_PATH, *of_queries}
+        return {TOKEN, BROKER_PASSWORD, SIGNING_KEY, RECEIVER_PATH, *CALLBACK_TOKENS, *of_queries}
 
 
 def texts_with(secrets: Iterable[str], texts: Mapping[str, str]) -> dict[str, list[str]]:
@@ -210,7 +213,32 @@ COMMANDS = (
     ("resend", "r1"),
     ("todo", "--json"),
     ("migrate",),
+    ("rejected", "--json"),
+    ("unmatched", "--json"),
 )
+
+
+def call_back(serve: str) -> None:
+    """Callbacks over HTTP, right ones and such as a server reports: each has a token in its path."""
+    port = int(serve.rpartition(":")[2])
+    body = b'{"requestId": "r2", "trafficSts": "0"}'
+    for token in CALLBACK_TOKENS:
+        path = f"/callbacks/default/{token}"
+        requests = [
+            f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body,
+            f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nno {path}".encode(),
+            f"GET {path}?{token} HTTP/1.1\r\nHost: h\r\nReferer: {path}\r\n\r\n".encode(),
+            f"POST {path} HTTP/7.7\r\n\r\n".encode(),
+            f"POST {path} {path}\r\n\r\n".encode(),
+            f"POST {path} HTTP/1.1\r\nHost: h\r\n{path}\r\n\r\n".encode(),
+            f"POST {path}{'x' * 3000} HTTP/1.1\r\nHost: h\r\n\r\n".encode(),
+        ]
+        for request in requests:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, suppress(ConnectionError):
+                connection.sendall(request)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
 
 
 def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, folder: Path) -> dict[str, str]:
@@ -222,12 +250,14 @@ def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, fold
         running_worker(env, folder, "--task-events", name="console") as console,
         running_worker(json_env, folder, name="machine") as machine,
         running_beat(json_env, folder) as beat,
+        running_serve(env, folder, "--workers", "1") as (serve, serve_url),
     ):
         orders = [{"request_id": f"r{number}", "mobile": "18812340804"} for number in range(1, 40)]
         answers = send_tasks(broker, ("reconciler.enqueue_orders", [[*orders, {"request_id": "?"}]]), backend=broker)
         callback = {"requestId": "r1", "trafficSts": "1", "remark": "done"}
         answers += send_tasks(broker, ("reconciler.record_callbacks", [[callback, "junk"]]), backend=broker)
         texts["answers"] = json.dumps(answers)
+        call_back(serve_url)
         eventually(lambda: len(platform.echoes) > len(ENDS) + 1, "a query for each of its ends", seconds=40)
         texts["processes"] = processes()
         assert "celery" in texts["processes"]
@@ -240,7 +270,7 @@ def run_all(platform: EchoingPlatform, env: Mapping[str, str], broker: str, fold
         break_the_database(file, broker, console, machine)
         with redis.Redis.from_url(broker) as client:
             texts["broker"] = all_of_redis(client)
-        assert [program.stop() for program in (beat, console, machine)] == [0, 0, 0]
+        assert [program.stop() for program in (beat, console, machine, serve)] == [0, 0, 0, 0]
     texts["database"] = rows_of(file)
     texts |= {path.name: path.read_text(errors="replace") for path in folder.iterdir() if path.suffix == ".log"}
     return texts
@@ -269,6 +299,7 @@ def test_nothing_that_a_run_leaves_holds_a_secret(broker: str, tmp_path: Path) -
         told = {"notify_url": receiver.url + RECEIVER_PATH, "notify_secret": f"whsec_{SIGNING_KEY}"}
         env = environment(platform_url=platform.url, **urls, **told, **SETTINGS)
         texts = run_all(platform, env, broker, tmp_path)
+    texts["wrong token"] = said(env | {"RECONCILER_CALLBACK_TOKEN": " ".join([*CALLBACK_TOKENS, TOKEN])}, "status")
     texts["wrong settings"] = said(env | {"RECONCILER_AUTH_TOKEN": f"{TOKEN} {TOKEN}"}, "status")
     misspelt = {"RECONCILER_BROKER_URL": broker.replace("redis:", "radis:")}
     wrong_secret = {"RECONCILER_NOTIFY_SECRET": f"whsec_{SIGNING_KEY}="}
@@ -280,6 +311,7 @@ def test_nothing_that_a_run_leaves_holds_a_secret(broker: str, tmp_path: Path) -
         assert "***" in texts[name], name
     ends = ("answered", "refused", "http_error", "malformed", "timeout")
     assert [end for end in ends if f"'{end}'" not in texts["database"]] == []
+    assert "http_request" in texts["serve.log"]
     assert "task_failed" in texts["console.log"] + texts["machine.log"]
     # The search does find a secret that is there.
     planted = {

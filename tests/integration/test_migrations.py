@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
+from worker.database.migration_steps import refuse_to_lose
 from worker.database.migrations import (
     MigrationError,
     NotAtHead,
@@ -213,6 +214,8 @@ def test_a_migration_that_died_half_way_continues_where_it_stopped(database_url:
     assert structure(database_url) == whole
     check_at_head(database_url)
 
+    # A way down that died among the drops of the first revision.
+    downgrade(database_url, "0001")
     execute(database_url, "DROP TABLE unmatched_callbacks")
     downgrade(database_url, "base")
     assert our_tables(database_url) == set()
@@ -428,6 +431,25 @@ def test_the_way_down_ends_pauses_that_are_over_and_words_new_events_as_old_ones
         assert list(paused) == ["endless"]
         kinds = connection.execute(text("SELECT kind FROM order_events ORDER BY id")).scalars()
         assert list(kinds) == ["ignored", "ignored", "settled"]
+
+
+def test_kept_callbacks_that_may_settle_nothing_are_in_the_way_down(database_url: str) -> None:
+    upgrade(database_url)
+    for trust in ("settle", "check"):
+        values = f"'default', 'r1', '2026-01-31 12:00:00', '{{}}', '{trust}'"
+        execute(
+            database_url,
+            f"INSERT INTO unmatched_callbacks (account, request_id, received_at, payload, trust) VALUES ({values})",
+        )
+    with engine_of(database_url).connect() as connection, pytest.raises(MigrationError, match="delete those rows"):
+        refuse_to_lose(connection, "0010", "0009")
+    execute(database_url, "DELETE FROM unmatched_callbacks WHERE trust = 'check'")
+    with engine_of(database_url).connect() as connection:
+        refuse_to_lose(connection, "0010", "0009")
+    downgrade(database_url, "0009")
+    upgrade(database_url)
+    with engine_of(database_url).connect() as connection:
+        assert connection.execute(text("SELECT trust FROM unmatched_callbacks")).scalars().all() == ["settle"]
 
 
 @pytest.mark.databases("postgresql")

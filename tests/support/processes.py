@@ -16,6 +16,7 @@ from worker.adapters.child_processes import Child, environment_of_programs, wait
 
 ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
 CELERY = (sys.executable, "-m", "celery")
+SERVE = (sys.executable, "-c", "from worker.cli import main; main()", "serve")
 PLATFORM = (sys.executable, "-c", "import typer; from worker.simulator.command import platform; typer.run(platform)")
 
 _PATIENCE_SECONDS = 40.0
@@ -126,6 +127,19 @@ def running_platform(
         platform.wait_for("}\n")
         ready = next(line for line in platform.output.splitlines() if line.startswith("{"))
         yield json.loads(ready)["url"]
+
+
+@contextmanager
+def running_serve(
+    env: Mapping[str, str], folder: Path, *options: str, name: str = "serve", program: Sequence[str] = SERVE
+) -> Iterator[tuple[Program, str]]:
+    """`reconciler serve` on a free port of this machine; yields it with its URL."""
+    log = folder / f"{name}.log"
+    given = {**env, "RECONCILER_LOG_FORMAT": "json"}
+    with Program(*program, "--port", "0", *options, env=given, log=log) as serve:
+        serve.wait_for('"serve_started"')
+        started = next(json.loads(line) for line in serve.output.splitlines() if '"serve_started"' in line)
+        yield serve, started["listening"][0]
 
 
 # All that a billing system needs to know of the worker: Celery's protocol, a task's name and its queue.

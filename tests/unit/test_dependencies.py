@@ -138,11 +138,13 @@ def test_everything_loads_where_nothing_but_the_declared_is_installed() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_lock_holds_exactly_what_the_declared_install() -> None:
-    lines = (ROOT / "requirements" / "runtime.txt").read_text("utf-8").splitlines()
+@pytest.mark.parametrize(("file", "extras"), [("runtime.txt", ()), ("web.txt", ("web",))])
+def test_the_lock_holds_exactly_what_the_declared_install(file: str, extras: tuple[str, ...]) -> None:
+    lines = (ROOT / "requirements" / file).read_text("utf-8").splitlines()
     pins = [Requirement(line.removesuffix("\\")) for line in lines if line[:1].isalnum()]
     here = names(one for one in pins if one.marker is None or one.marker.evaluate())
-    needed = installed_with(Requirement(text) for text in PROJECT["dependencies"])
+    wanted = [*PROJECT["dependencies"], *(text for extra in extras for text in PROJECT["optional-dependencies"][extra])]
+    needed = installed_with(map(Requirement, wanted))
     assert here == needed
 
 

@@ -89,6 +89,11 @@ def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
         "notify_events": None,
         "notify_ca_file": None,
         "notify_keep_days": 7,
+        "callback_token": None,
+        "callback_trust": "settle",
+        "callback_allow": None,
+        "callback_reply": "Success",
+        "trusted_proxies": 0,
         "query_window_seconds": 60.0,
         "queries_per_window": 1,
         "query_margin_seconds": 0.5,
@@ -372,8 +377,8 @@ def test_every_secret_may_come_from_a_file_and_a_line_end_is_dropped(given: Give
 
 def test_the_variables_that_name_files_are_those_of_the_secrets() -> None:
     of_files = {name.removeprefix(PREFIX).removesuffix("_FILE") for name in VARIABLES[len(Settings.model_fields) :]}
-    # Those of notifications are tested in test_notify_settings.py.
-    assert of_files == {*FILED, "NOTIFY_URL", "NOTIFY_SECRET", "NOTIFY_BROKER_URL"}
+    # Those of notifications and callbacks are tested in test_notify_settings.py and test_callback_settings.py.
+    assert of_files == {*FILED, "NOTIFY_URL", "NOTIFY_SECRET", "NOTIFY_BROKER_URL", "CALLBACK_TOKEN"}
 
 
 def test_dot_env_may_name_the_file_of_a_secret(given: Given) -> None:

@@ -12,13 +12,17 @@ from urllib.parse import quote
 
 MASK = "***"
 
-_SECRET_KEYS = frozenset({"authorization", "sign", "auth_token", "authtoken", "password", "passwd"})
+_SECRET_KEYS = frozenset({"authorization", "sign", "auth_token", "authtoken", "callback_token", "password", "passwd"})
 
 # The text before a secret is kept, so that a reader still sees which part of a URL or a header was masked.
 _SECRET_PATTERNS = (
     re.compile(r"(\bsign['\"]?\s*[=:]\s*['\"]?)[0-9a-f]{32}", re.IGNORECASE),
     re.compile(r"(\bauthorization['\"]?\s*[=:]\s*['\"]?)(?:Basic |Bearer )?[A-Za-z0-9+/=_-]+", re.IGNORECASE),
-    re.compile(r"(\b(?:auth_?token|password|passwd)['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;)}]+", re.IGNORECASE),
+    re.compile(
+        r"(\b(?:auth_?token|callback_?token|password|passwd)['\"]?\s*[=:]\s*['\"]?)[^\s'\"&,;)}]+", re.IGNORECASE
+    ),
+    # The token in the path of callbacks, also one that is not configured; the route itself is shown.
+    re.compile(r"(/callbacks/[^\s/'\"]{1,200}/)(?!<token>)[^\s/'\"?]+", re.IGNORECASE),
     re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]*:)[^\s/'\"]+(?=@)", re.IGNORECASE),
 )
 

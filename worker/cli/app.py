@@ -30,6 +30,7 @@ from worker.cli.rejected import rejected, unmatched
 from worker.cli.report import report
 from worker.cli.resend import resend
 from worker.cli.run import run
+from worker.cli.serve import callback_url, serve
 from worker.cli.status import status
 from worker.cli.todo import todo
 from worker.simulator.command import EnvironmentCommand, platform
@@ -111,6 +112,8 @@ _add(
     "reconciler migrate --sql",
     "reconciler migrate --to 0007",
 )
+_add(serve, "reconciler serve", "reconciler serve --port 8080 --workers 2 --only callbacks")
+_add(callback_url, "reconciler callback-url", "reconciler callback-url shop --new", name="callback-url")
 _add(run, "reconciler run", "reconciler run --concurrency 2")
 _add(
     enqueue,

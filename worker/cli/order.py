@@ -106,6 +106,8 @@ def _event_columns(events: Sequence[Row]) -> Sequence[str]:
 def _event_row(event: Row) -> dict[str, object]:
     before, after = event["from_state"], event["to_state"]
     said = [event[name] for name in ("traffic_sts", "ori_amount", "remark", "detail") if event[name] is not None]
+    if event["repeats"]:
+        said.append(f"said {event['repeats']} times more")
     change = f"{before} > {after}" if before != after and before is not None else None
     return {**event, "by": event["actor"], "query": event["query_id"], "change": change, "said": " | ".join(said)}
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_COLUMNS = ("id", "received_at", "source", "errors", "payload")
-_UNMATCHED_COLUMNS = ("id", "received_at", "account", "request_id", "custom_parm", "payload")
+_COLUMNS = ("id", "received_at", "source", "repeats", "errors", "payload")
+_UNMATCHED_COLUMNS = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload")
 _LONGEST_SHOWN = 200
 
 Ids = Annotated[

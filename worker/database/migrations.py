@@ -95,6 +95,22 @@ def check_at_head(url: str) -> None:
         )
 
 
+class RevisionCheck:
+    """Whether a database is at this release's revision, or at that of a newer one. Reads the revisions once."""
+
+    def __init__(self) -> None:
+        script = ScriptDirectory(str(script_location()))
+        self._needed = set(script.get_heads())
+        self._known = {known.revision for known in script.walk_revisions()}
+
+    def fault(self, connection: Connection) -> str | None:
+        """Why the database cannot be used, or None where it can."""
+        found = _revisions_of(connection)
+        if found == self._needed or found - self._known:
+            return None
+        return f"the database is at revision {_listed(found) or 'none'}, but needs {_listed(self._needed)}"
+
+
 def revision_of(connection: Connection) -> str | None:
     """The revision that the database is at; None before the first migration."""
     return _listed(_revisions_of(connection)) or None

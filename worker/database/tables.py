@@ -25,6 +25,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
+from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
@@ -175,6 +176,8 @@ class RechargeOrder(Base):
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
     version: Mapped[int] = mapped_column(BigInt, server_default=NO_COUNT)
     """Grows with every change that is saved; 0 where nothing has changed since revision 0009."""
+    callback_check_after: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Before then no callback that is only a hint makes it due once more."""
 
 
 class PlatformQuery(Base):
@@ -228,6 +231,8 @@ class OrderEventRow(Base):
     detail: Mapped[str | None] = mapped_column(LongText)
     actor: Mapped[str | None] = mapped_column(String(64))
     """Who did it, where it was an operator."""
+    repeats: Mapped[int | None] = mapped_column(Integer)
+    """How often a callback over HTTP has said the same again; null for never."""
 
 
 class ArchivedOrder(Base):
@@ -354,7 +359,11 @@ class RejectedOrder(Base):
     """What was refused, with its errors: nothing that came in is lost."""
 
     __tablename__ = "rejected_orders"
-    __table_args__ = (Index("ix_rejected_orders_received_at", "received_at"), TABLE_OPTIONS)
+    __table_args__ = (
+        Index("ix_rejected_orders_received_at", "received_at"),
+        Index("uq_rejected_orders_digest", "digest", unique=True),
+        TABLE_OPTIONS,
+    )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -364,6 +373,10 @@ class RejectedOrder(Base):
     """JSON, as it came."""
     errors: Mapped[str] = mapped_column(LongText)
     """One a line."""
+    digest: Mapped[str | None] = mapped_column(String(64))
+    """Of a callback over HTTP: by it the same one is found when it comes again."""
+    repeats: Mapped[int | None] = mapped_column(Integer)
+    """How often the same callback has come again over HTTP; null for never."""
 
 
 class UnmatchedCallback(Base):
@@ -384,6 +397,8 @@ class UnmatchedCallback(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     payload: Mapped[str] = mapped_column(LongText)
     """JSON, as it came."""
+    trust: Mapped[Trust] = mapped_column(text_enum(Trust, 16), server_default=Trust.SETTLE.value)
+    """What it may do to its order once that is known."""
 
 
 class OperatorAct(Base):

@@ -92,12 +92,12 @@ def _run(
     with Stage(
         folder=folder, name=name, pace=pace, seed=seed, database_url=database_url, broker_url=broker_url
     ) as stage:
-        with console.status("Starting broker, database, platform, worker and beat ..."):
+        with console.status("Starting broker, database, receiver of callbacks, platform, worker and beat ..."):
             platform = stage.set_up()
         with contextlib.closing(DemoRun(plan=plan, stage=stage, platform=platform, began=began)) as demo_run:
             is_done = demo_run.watch(console)
             # They finish what is under way, so that neither side changes during the comparison.
-            stage.stop_worker_and_beat()
+            stage.stop_ours()
             summary = demo_run.compare(timed_out=not is_done)
     _say(console, closing(summary))
     example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id

@@ -20,13 +20,14 @@ Recharge reconciler: the demo. It takes about a minute and ends by itself.
 
   {len(plan.orders):,} recharge orders are placed at a simulated platform, and enqueued with a real Celery
   worker as a billing system does it: by task, in lists. For most of them the platform's
-  callback comes. For {lost} it is lost: only a query can find their result, {IDS_PER_QUERY} orders in one
-  query, and never two queries within {pace.window:g} s (in real life within {_REAL_WINDOW_SECONDS} s).
+  callback comes, over HTTP, to `reconciler serve`. For {lost} it is lost: only a query can find
+  their result, {IDS_PER_QUERY} orders in one query, and never two queries within {pace.window:g} s (in real
+  life within {_REAL_WINDOW_SECONDS} s).
   {stuck} orders recharge for ever, one is unknown to the platform, and for one more is
   charged than was expected. At the end each order is compared with the platform's truth.
 
   Broker: {broker}. Database: {database}.
-  Platform, worker and beat: processes of their own. Ctrl-C ends all of them.
+  Platform, receiver, worker and beat: processes of their own. Ctrl-C ends all of them.
 """
 
 

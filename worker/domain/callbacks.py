@@ -5,10 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from worker.domain.callback_checks import check_by_callback
 from worker.domain.field_rules import id_fault, json_type
-from worker.domain.records.incoming import Directory, Rejection
+from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, learned_keys
 from worker.domain.records.orders import Order, OrderKey, Source
+from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import Report
 from worker.domain.records.storable_text import storable
 from worker.domain.settlement import settle
@@ -32,9 +34,14 @@ class Callback:
     """The body as it came."""
     payload_text: str
     """The same as JSON."""
+    account: str | None = None
+    """The account by whose own address it came; it is about no other. None where its appid has to tell."""
+    trust: Trust = Trust.SETTLE
 
     def accounts(self, app_ids: Mapping[str, str]) -> tuple[str, ...]:
-        """The accounts that it can be about: those of its appid, or all where it has none of ours."""
+        """The accounts that it can be about: its own, those of its appid, or all where it has none of ours."""
+        if self.account is not None:
+            return (self.account,)
         named = tuple(account for account, app_id in app_ids.items() if app_id == self.report.app_id)
         return named or tuple(app_ids)
 
@@ -45,6 +52,8 @@ class CallbackResult:
 
     settled: int = 0
     unchanged: int = 0
+    checked: int = 0
+    """Those that made their order due (`Trust.CHECK`); they count as unchanged, too."""
     unmatched: list[tuple[OrderKey, Callback]] = field(default_factory=list)
     """To be kept until the order that they name is known."""
     rejections: list[Rejection] = field(default_factory=list)
@@ -92,13 +101,17 @@ def key_in(account: str, callback: Callback) -> OrderKey:
 
 
 def apply_callbacks(
-    callbacks: Sequence[tuple[int, Callback]], orders: Sequence[Order], app_ids: Mapping[str, str], now: datetime
+    callbacks: Sequence[tuple[int, Callback]],
+    orders: Sequence[Order],
+    app_ids: Mapping[str, str],
+    now: datetime,
+    rules: Rules,
 ) -> CallbackResult:
     """Decide what a list of callbacks changes, one after the other. `orders` are all that they can name.
 
     `callbacks` are (index in the list, callback); `app_ids` are the configured accounts, with the app id of each.
     """
-    matcher, result = CallbackMatcher(orders, app_ids), CallbackResult()
+    matcher, result = CallbackMatcher(orders, app_ids, rules), CallbackResult()
     for index, callback in callbacks:
         account = matcher.account_of(callback)
         if account is None:
@@ -112,18 +125,22 @@ def apply_callbacks(
             result.settled += 1
         else:
             result.unchanged += 1
-    result.changes = matcher.changes
+    result.changes, result.checked = matcher.changes, matcher.checked
     return result
 
 
 def apply_kept_callbacks(
-    kept: Sequence[tuple[int, str, Callback]], orders: Sequence[Order], app_ids: Mapping[str, str], now: datetime
+    kept: Sequence[tuple[int, str, Callback]],
+    orders: Sequence[Order],
+    app_ids: Mapping[str, str],
+    now: datetime,
+    rules: Rules,
 ) -> tuple[list[int], list[Change]]:
     """Decide what kept callbacks do: the ids of those whose order is known by now, and the changes.
 
     `kept` are (id, account, callback). One whose account is no longer configured goes on waiting.
     """
-    matcher, matched = CallbackMatcher(orders, app_ids), []
+    matcher, matched = CallbackMatcher(orders, app_ids, rules), []
     for kept_id, account, callback in kept:
         named = matcher.orders_of(key_in(account, callback))
         if named and account in app_ids:
@@ -135,7 +152,10 @@ def apply_kept_callbacks(
 class CallbackMatcher:
     """The orders that a list of callbacks can name, as the list is worked through."""
 
-    def __init__(self, orders: Sequence[Order], app_ids: Mapping[str, str]) -> None:
+    def __init__(self, orders: Sequence[Order], app_ids: Mapping[str, str], rules: Rules) -> None:
+        self.checked = 0
+        """How many callbacks have made their order due."""
+        self._rules = rules
         self._changes = {order.id: Change(before=order, after=order) for order in orders}
         self._app_ids = app_ids
         self._directory = Directory()
@@ -160,6 +180,9 @@ class CallbackMatcher:
 
     def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
         """Judge the callback and change the orders; returns whether one was settled by it."""
+        if callback.trust is Trust.CHECK:
+            self._check(orders, callback, now)
+            return False
         contradiction = _TWO_ORDERS if len(orders) > 1 else None
         settled = False
         for order in orders:
@@ -171,3 +194,10 @@ class CallbackMatcher:
             if change.after.request_id != order.request_id:
                 self._directory.enter(change.after.key, order.id)
         return settled
+
+    def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:
+        # Of one whose ids belong to two orders nobody knows which one it means.
+        for order in orders if len(orders) == 1 else ():
+            change = check_by_callback(order, callback.report, now, self._rules)
+            self._changes[order.id] = self._changes[order.id].then(change.after, change.events)
+            self.checked += change.after != order

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
@@ -63,15 +64,32 @@ def record_callbacks_within(
     `rank` is that of the notifications.
     """
     read, refused = read_items(callbacks, "callbacks", read_callback)
-    parsed = [(index, callback) for index, _, callback in read]
-    keys = [key_in(account, callback) for _, callback in parsed for account in callback.accounts(app_ids)]
-    orders = lock_by_keys(connection, keys)
-    result = apply_callbacks(parsed, orders, app_ids, now)
+    result = decide_within(connection, rules, app_ids, [(index, callback) for index, _, callback in read], now)
     result.rejections = [*refused, *result.rejections]
+    save_within(connection, rules, result, now, rank=rank)
+    return result
+
+
+def decide_within(
+    connection: Connection,
+    rules: Rules,
+    app_ids: Mapping[str, str],
+    callbacks: Sequence[tuple[int, Callback]],
+    now: datetime,
+) -> CallbackResult:
+    """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
+    keys = [key_in(account, callback) for _, callback in callbacks for account in callback.accounts(app_ids)]
+    return apply_callbacks(callbacks, lock_by_keys(connection, keys), app_ids, now, rules)
+
+
+def save_within(
+    connection: Connection, rules: Rules, result: CallbackResult, now: datetime, *, rank: Rank = Rank.RESULT
+) -> None:
+    """Save what callbacks change, and keep those whose order is unknown. `rank` is that of the notifications."""
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
-    keep_callbacks(connection, [(key, callback.payload_text) for key, callback in result.unmatched], now)
-    return result
+    kept = [(key, callback.payload_text, callback.trust) for key, callback in result.unmatched]
+    keep_callbacks(connection, kept, now)
 
 
 @retry_until(seconds=PATIENCE_SECONDS)
@@ -84,12 +102,12 @@ def match_kept_callbacks(
     """
     with database.write() as connection:
         now = database.now(connection)
-        kept = [
-            (row.id, row.account, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)
+        kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
+        readable = [
+            (row.id, row.account, replace(one, trust=row.trust)) for row, one in kept if isinstance(one, Callback)
         ]
-        readable = [(kept_id, account, one) for kept_id, account, one in kept if isinstance(one, Callback)]
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
-        matched, changes = apply_kept_callbacks(readable, orders, app_ids, now)
+        matched, changes = apply_kept_callbacks(readable, orders, app_ids, now, rules)
         add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
         save_orders(connection, changes, now)
         drop_kept(connection, matched)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.domain.callback_access import TOKEN_RULE as CALLBACK_TOKEN_RULE
+from worker.domain.callback_access import read_tokens
 from worker.domain.field_rules import ID_RULE, id_fault
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.wire.signed_requests import Credentials
@@ -25,8 +27,9 @@ SID_RULE = "1 to 64 ASCII letters, digits, dots, dashes and underscores"
 TOKEN_RULE = "1 to 256 printable ASCII characters, no white space"
 FILE_RULE = (
     'a TOML file with one table per account: [NAME] and account_sid, auth_token and app_id, each a "string", and where'
-    " its notifications go: notify_url with notify_secret, or notify_task; auth_token_file, notify_url_file,"
-    f" notify_secret_file and notify_broker_url_file may name files that hold these; NAME: {ID_RULE}"
+    " its notifications go: notify_url with notify_secret, or notify_task; where its callbacks come in over HTTP:"
+    " callback_token; auth_token_file, notify_url_file, notify_secret_file, notify_broker_url_file and"
+    f" callback_token_file may name files that hold these; NAME: {ID_RULE}"
 )
 
 # The SID is in the URL's path and before the `|` of the Authorization header, where other characters would change the
@@ -36,7 +39,7 @@ _TOKEN = re.compile(r"[!-~]{1,256}")
 _KEYS = ("account_sid", "auth_token", "app_id")
 # Each of them may stand in a file of its own instead, which `NAME_file` names. What stands in for a secret that cannot
 # be had passes every check: the faults stop all the same.
-_STAND_INS = {"auth_token": "-", **notify.SECRET_KEYS}
+_STAND_INS = {"auth_token": "-", "callback_token": "-" * 24, **notify.SECRET_KEYS}
 _MAX_FILE_BYTES = 1 << 20
 
 
@@ -49,6 +52,8 @@ class AccountsFile:
     """In the file's order; may be empty."""
     endpoints: Mapping[str, EndpointSettings] = field(default_factory=dict)
     """Where the notifications of these accounts go; those that are notified of nothing are missing."""
+    callback_tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """The tokens of those accounts whose callbacks come in over HTTP."""
     warnings: tuple[str, ...] = ()
     """What a person should know; the file can be used."""
 
@@ -67,6 +72,11 @@ class AccountsFile:
             path=path,
             accounts=accounts,
             endpoints={name: endpoint for name, endpoint in endpoints.items() if endpoint is not None},
+            callback_tokens={
+                name: read_tokens(table["callback_token"])
+                for name, table in tables.items()
+                if "callback_token" in table
+            },
             warnings=tuple(warnings),
         )
 
@@ -84,6 +94,24 @@ def token_fault(value: str) -> str | None:
 def checked_token(value: str) -> str:
     """Return the token. Raises ValueError where it cannot be one."""
     if fault := token_fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def callback_token_fault(value: object) -> str | None:
+    """Why a value cannot be the tokens of callbacks, or None where it can."""
+    if not isinstance(value, str):
+        return "is not a string"
+    try:
+        read_tokens(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def checked_callback_token(value: str) -> str:
+    """Return the tokens of callbacks. Raises ValueError where they cannot be that."""
+    if fault := callback_token_fault(value):
         raise ValueError(fault)
     return value
 
@@ -202,7 +230,9 @@ def _table_faults(name: str, table: object) -> Iterator[str]:
             yield f"has an account {_short(name)} whose {key} {value_fault}"
     for key, notify_fault in notify.table_faults(table):
         yield f"has an account {_short(name)} whose {key} {notify_fault}"
-    for key in table.keys() - {*_KEYS, *notify.KEYS}:
+    if "callback_token" in table and (fault := callback_token_fault(table["callback_token"])):
+        yield f"has an account {_short(name)} whose callback_token {fault}; accepted: {CALLBACK_TOKEN_RULE}"
+    for key in table.keys() - {*_KEYS, *notify.KEYS, "callback_token"}:
         yield f"has an account {_short(name)} with the unknown key {_short(key)}"
 
 

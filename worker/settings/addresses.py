@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Address, ip_address
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from worker.domain.callback_access import read_networks
+
 DATABASE_RULE = (
     "postgresql://USER:PASSWORD@HOST/NAME, mariadb://... or mysql://... (utf8mb4), sqlite:///FILE;"
     " special characters in the password percent-encoded"
@@ -93,6 +95,12 @@ def platform_url(text: str) -> str:
     if not _PATH.fullmatch(parts.path):
         raise ValueError("has a path with characters that do not belong in one")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def networks(text: str) -> str:
+    """A list of addresses and networks."""
+    read_networks(text)
+    return text
 
 
 def is_host(name: str | None) -> bool:

@@ -9,12 +9,23 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationIn
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.adapters.certificates import authorities_file_fault
+from worker.domain.callback_access import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.field_rules import ID_RULE
+from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify
-from worker.settings.fields import LogFormat, LogLevel, NamedAccounts, Seconds, ZoneName, free_of, secretly
+from worker.settings.fields import (
+    CallbackTrust,
+    LogFormat,
+    LogLevel,
+    NamedAccounts,
+    Seconds,
+    ZoneName,
+    free_of,
+    secretly,
+)
 
 PREFIX = "RECONCILER_"
 _LIMIT_WINDOW_SECONDS = 60.0
@@ -110,6 +121,19 @@ class Settings(BaseSettings):
     )
     notify_keep_days: int = Field(default=7, ge=1, le=3650, description="a whole number from 1 to 3650")
 
+    # Of the same account alone.
+    callback_token: Annotated[SecretStr, secretly(account_rules.checked_callback_token)] | None = Field(
+        default=None, description=TOKEN_RULE
+    )
+    callback_trust: CallbackTrust = Field(default=Trust.SETTLE, description="settle or check")
+    callback_allow: Annotated[str, AfterValidator(addresses.networks)] | None = Field(
+        default=None, description=ADDRESS_RULE
+    )
+    callback_reply: str = Field(
+        default="Success", pattern=r"^[ -~]{0,1000}$", description="0 to 1000 printable ASCII characters"
+    )
+    trusted_proxies: int = Field(default=0, ge=0, le=10, description="a whole number from 0 to 10")
+
     query_window_seconds: Seconds = 60.0
     queries_per_window: int = Field(default=1, ge=1, le=1000, description="a whole number from 1 to 1000")
     query_margin_seconds: Seconds = 0.5
@@ -152,6 +176,16 @@ class Settings(BaseSettings):
             raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already: rename one;")
         if faults := "\n".join(account_rules.conflicts({**own, **named})):
             raise ValueError(faults)
+        return value
+
+    @field_validator("callback_token")
+    @classmethod
+    def _has_its_account(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("account_sid", "") is None:
+            raise ValueError(
+                f"is set, though {PREFIX}ACCOUNT_SID is not: it belongs to that account alone;"
+                f" others have callback_token in their table of {PREFIX}ACCOUNTS_FILE"
+            )
         return value
 
     @field_validator(*notify.KEYS)
@@ -233,9 +267,23 @@ class Settings(BaseSettings):
         return MappingProxyType({**({own.account: own} if own is not None else {}), **named})
 
     @property
+    def callback_tokens(self) -> Mapping[str, tuple[str, ...]]:
+        """The tokens of each account whose callbacks come in over HTTP. May be empty."""
+        named = self.accounts_file.callback_tokens if self.accounts_file is not None else {}
+        own = self.callback_token
+        of_own = {} if own is None else {account_rules.DEFAULT_ACCOUNT: read_tokens(own.get_secret_value())}
+        return MappingProxyType({**of_own, **named})
+
+    @property
+    def callback_networks(self) -> tuple[Network, ...]:
+        """The networks from which callbacks may come; empty where they may come from anywhere."""
+        return () if self.callback_allow is None else read_networks(self.callback_allow)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that no log may show: each account's token, the passwords inside the URLs, and those of endpoints."""
+        """Texts that no log may show: each account's tokens, the passwords inside the URLs, and those of endpoints."""
         tokens = [credentials.auth_token for credentials in self.accounts.values()]
+        tokens += [token for some in self.callback_tokens.values() for token in some]
         urls = (self.database_dsn, self.broker_dsn, self.result_dsn or "")
         passwords = (word for url in urls for word in addresses.passwords(url))
         of_endpoints = (text for endpoint in self.endpoints.values() for text in notify.hidden_texts(endpoint))

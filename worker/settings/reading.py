@@ -41,6 +41,7 @@ _WORDS = {
     "int_from_float": "is not a whole number",
     "bool_parsing": "is neither true nor false",
     "literal_error": "is none of the accepted words",
+    "enum": "is none of the accepted words",
     "string_pattern_mismatch": "has characters that are not accepted, or too many",
 }
 

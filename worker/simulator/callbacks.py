@@ -5,7 +5,8 @@ import http.client
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from urllib.parse import urlsplit
 
@@ -14,23 +15,40 @@ from worker.simulator.draws import Delay
 from worker.simulator.orders import PlacedOrder
 
 CallbackSink = Callable[[Sequence[Item]], None]
-"""Receives the bodies of callbacks that are due together; an exception means that none of them arrived."""
+"""Receives the bodies of callbacks that are due together. `NotAccepted` says which of them did not arrive; any other
+exception means that none did."""
 
 _LARGEST_PUSH = 100
 _PUSH_SECONDS = 5.0
+_PUSHED_AT_ONCE = 8
 _LONGEST_SLEEP = 1.0
+_BETWEEN_TRIES_SECONDS = 2.0
+_ACCEPTED = 200
+
+
+class NotAccepted(Exception):
+    """Some callbacks were answered otherwise than with status 200, or not at all."""
+
+    def __init__(self, positions: Collection[int]) -> None:
+        super().__init__(f"{len(positions)} callbacks were not accepted")
+        self.positions = frozenset(positions)
 
 
 class CallbackQueue:
     """The callbacks that are not sent yet, in the order of their times. Safe to use from several threads."""
 
-    def __init__(self, sink: CallbackSink | None, *, delay: Delay, seed: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, sink: CallbackSink | None, *, delay: Delay, tries: int, seed: int, clock: Callable[[], float]
+    ) -> None:
+        """`tries` is how often a callback is pushed at most; what was not accepted is pushed again 2 s later."""
         self._sink = sink
         self._delay = delay
+        self._tries = tries
         self._seed = seed
         self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: list[tuple[float, int, PlacedOrder]] = []
+        # Due at, number, order, how often it was pushed.
+        self._waiting: list[tuple[float, int, PlacedOrder, int]] = []
         self._states: dict[PlacedOrder, str] = {}
         self._stopped = False
 
@@ -44,24 +62,33 @@ class CallbackQueue:
                 self._states[order] = "lost"
                 return
             self._states[order] = "waiting"
-            heapq.heappush(self._waiting, (due, len(self._states), order))
+            heapq.heappush(self._waiting, (due, len(self._states), order, 0))
             self._changed.notify()
 
     def deliver_due(self) -> int:
         """Push the callbacks that are due by now, at most 100; returns how many."""
         with self._changed:
-            due: list[PlacedOrder] = []
+            due: list[tuple[float, int, PlacedOrder, int]] = []
             while self._waiting and self._waiting[0][0] <= self._clock() and len(due) < _LARGEST_PUSH:
-                due.append(heapq.heappop(self._waiting)[2])
+                due.append(heapq.heappop(self._waiting))
         if not due or self._sink is None:
             return 0
-        state = "sent"
+        failed: Collection[int] = ()
         try:
-            self._sink([item_of(order, self._clock()) for order in due])
+            self._sink([item_of(order, self._clock()) for _, _, order, _ in due])
+        except NotAccepted as error:
+            failed = error.positions
         except Exception:  # a receiver may fail in any way; the platform only counts that
-            state = "failed"
+            failed = range(len(due))
         with self._changed:
-            self._states |= dict.fromkeys(due, state)
+            for position, (_, number, order, pushed) in enumerate(due):
+                if position not in failed:
+                    self._states[order] = "sent"
+                elif pushed + 1 < self._tries:
+                    again = (self._clock() + _BETWEEN_TRIES_SECONDS, number, order, pushed + 1)
+                    heapq.heappush(self._waiting, again)
+                else:
+                    self._states[order] = "failed"
         return len(due)
 
     def run(self) -> None:
@@ -92,23 +119,32 @@ class CallbackQueue:
 
 
 def http_sink(url: str) -> CallbackSink:
-    """Push each callback as one HTTP POST of JSON. Raises ValueError where the URL is none that can be posted to."""
+    """Push each callback as one HTTP POST of JSON, which is to be answered with status 200; a few at once.
+
+    Raises ValueError where the URL is none that can be posted to. The message does not show it: its path is a secret.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no http:// or https:// URL to push callbacks to")
+        raise ValueError("the URL of callbacks is no http:// or https:// URL")
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {"Content-Type": "application/json;charset=utf-8"}
 
+    def is_accepted(body: Item) -> bool:
+        connection = connect(parts.hostname or "", parts.port, timeout=_PUSH_SECONDS)
+        try:
+            connection.request("POST", target, json.dumps(body, ensure_ascii=False).encode(), headers)
+            return connection.getresponse().status == _ACCEPTED
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
     def push(bodies: Sequence[Item]) -> None:
-        for body in bodies:
-            connection = connect(parts.hostname or "", parts.port, timeout=_PUSH_SECONDS)
-            try:
-                connection.request("POST", target, json.dumps(body, ensure_ascii=False).encode(), headers)
-                if connection.getresponse().status >= 300:
-                    raise ConnectionError("the receiver did not accept the callback")
-            finally:
-                connection.close()
+        with ThreadPoolExecutor(min(len(bodies), _PUSHED_AT_ONCE)) as pool:
+            accepted = list(pool.map(is_accepted, bodies))
+        if not all(accepted):
+            raise NotAccepted([position for position, is_good in enumerate(accepted) if not is_good])
 
     return push
 

@@ -34,6 +34,7 @@ lognormal:MEDIAN,SIGMA or bimodal:FAST,SLOW,SLOW_SHARE."""
 _FAULT_HELP = """May be repeated. Of answers: http-NNN, garbage-KIND, refuse, reset, reset-midway, silent, drip-headers,
 drip-body. Of items: absent, duplicate, conflict, foreign, wrong-appid, wrong-mobile, wrong-amount, wrong-custom-parm,
 unknown-status, colliding-keys, denied."""
+_URL_HELP = """Push each callback to this URL, as a POST of JSON; `reconciler callback-url` prints the path."""
 _BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
 reconciler.orders."""
 
@@ -90,7 +91,12 @@ def platform(
         list[str] | None, _faults("--poison-id", help="An id that spoils every batch it is in; may be repeated.")
     ] = None,
     poison_effect: Annotated[str, _faults(help="The fault of such a batch.")] = "refuse",
-    callback_url: Annotated[str | None, _callbacks(help="Push callbacks to this URL, as POST of JSON.")] = None,
+    callback_url: Annotated[
+        str | None,
+        # The path of `reconciler serve` holds a token, and others can see a process's arguments.
+        _callbacks(help=_URL_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_URL"),
+    ] = None,
+    callback_tries: Annotated[int, _callbacks(help="Pushes of a callback until it is accepted.", min=1)] = 1,
     callback_broker: Annotated[
         str | None,
         # The URL may hold a password, and others can see a process's arguments.

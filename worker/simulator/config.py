@@ -98,6 +98,8 @@ class SimulatorConfig(Draws):
     """Take unknown ids for orders placed at that moment, whose truth is drawn from the seed and the id."""
     callback_delay: Delay = field(default_factory=lambda: Delay.parse("fixed:0"))
     """From an order's settling to its callback."""
+    callback_tries: int = 1
+    """How often a callback is pushed until it is accepted. Whether the platform repeats one is not documented."""
     answers: AnswerStyle = field(default_factory=AnswerStyle)
     faults: Faults = field(default_factory=Faults)
     record_path: Path | None = None
@@ -107,6 +109,8 @@ class SimulatorConfig(Draws):
         """Raise ValueError for a value out of range."""
         if not 0 < self.window_seconds < math.inf or self.queries_per_window < 1:
             raise ValueError("the window must be longer than 0 s and allow at least 1 query")
+        if self.callback_tries < 1:
+            raise ValueError("a callback is pushed at least once")
         shares = (self.failed_share, self.stuck_share, self.lost_share, self.failed_share + self.stuck_share)
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError("shares must be from 0 to 1, and failed and stuck orders together at most 1")

@@ -57,7 +57,9 @@ class Platform:
         self._clock = clock
         self._wall_clock = wall_clock
         self._accounts = registry(config.accounts)
-        self.callbacks = CallbackQueue(on_callback, delay=config.callback_delay, seed=config.seed, clock=clock)
+        self.callbacks = CallbackQueue(
+            on_callback, delay=config.callback_delay, tries=config.callback_tries, seed=config.seed, clock=clock
+        )
         self._orders = OrderBook(config, adopt=config.adopt, on_placed=self.callbacks.add)
         self.record = Record(
             window_seconds=config.window_seconds,

@@ -1,5 +1,6 @@
 """Orders and their events, between rows and values."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -21,8 +22,8 @@ from worker.database.bulk_statements import (
 from worker.database.tables import OrderEventRow, RechargeOrder, table_of
 from worker.database.transactions import RaceLost
 from worker.domain.records.incoming import Submission
-from worker.domain.records.order_changes import Change, OrderEvent
-from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, version_at
+from worker.domain.records.order_changes import Change, OrderEvent, Saying
+from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
 from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import ARCHIVED, read_archived, restore
 
@@ -38,6 +39,8 @@ ORDER_COLUMNS = [ORDERS.c[name] for name in _FIELDS]
 # What a decision may change: not the id, the time at which the order came in, and the version, which the UPDATE raises.
 _SAVED = tuple(name for name in _FIELDS if name not in ("id", "created_at", "version"))
 _saved_of = attrgetter(*_SAVED)
+# Whoever says always something new about a settled order must not make each callback dearer.
+_MOST_EVENTS_READ = 200
 # More suspects of a very long outage stay suspects: the slot's row must not be locked for long.
 _MOST_SUSPECTS = 5000
 
@@ -240,6 +243,29 @@ def _saved_row(change: Change, columns: Sequence[str], now: datetime) -> dict[st
 def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
     """Append events."""
     insert_rows(connection, EVENTS, [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in events])
+
+
+def find_said(connection: Connection, sayings: Collection[Saying]) -> dict[Saying, int]:
+    """The ids of the events that say the same by a callback: the first of each. Of an order's events the last 200 are
+    read."""
+    wanted, found = set(sayings), dict[Saying, int]()
+    for order_id in sorted({saying.order_id for saying in wanted}):
+        newest = (
+            select(EVENTS.c.id, EVENTS.c.kind, EVENTS.c.detail)
+            .where(EVENTS.c.order_id == order_id, EVENTS.c.source == Source.CALLBACK)
+            .order_by(EVENTS.c.id.desc())
+            .limit(_MOST_EVENTS_READ)
+        )
+        for event_id, kind, detail in connection.execute(newest):
+            found[Saying(order_id, kind, detail)] = event_id
+    return {saying: event_id for saying, event_id in found.items() if saying in wanted}
+
+
+def count_repeats(connection: Connection, event_ids: Collection[int]) -> None:
+    """Count for each of these events that the same was said again; an event that is named twice counts two."""
+    for event_id, times in Counter(event_ids).items():
+        repeats = func.coalesce(EVENTS.c.repeats, 0) + times
+        connection.execute(update(EVENTS).where(EVENTS.c.id == event_id).values(repeats=repeats))
 
 
 def by_account_and_column(keys: Iterable[OrderKey]) -> list[tuple[str, str, list[str]]]:

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from worker.database.bulk_statements import ids_of, insert_rows
 from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
-from worker.domain.records.incoming import RefusedText
+from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.recharge_orders import ORDERS, by_account_and_column
@@ -25,11 +25,12 @@ _MOST_FOR_ONE_ORDER = 100
 
 
 class KeptCallback(NamedTuple):
-    """A row: its id, the account that it was kept for, and the callback's body as JSON."""
+    """A row: its id, the account that it was kept for, the callback's body as JSON, and what it may do."""
 
     id: int
     account: str
     payload: str
+    trust: Trust
 
 
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
@@ -37,6 +38,20 @@ def keep_refused(connection: Connection, refused: Iterable[RefusedText], source:
     rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
     if rows:
         connection.execute(insert(REJECTED), rows)
+
+
+def keep_refused_once(
+    connection: Connection, refused: Iterable[tuple[str, RefusedText]], source: str, now: datetime
+) -> None:
+    """Store refused input, given with its digest; of what is kept already, count that it came again.
+
+    Raises IntegrityError where somebody else has stored the same at this moment.
+    """
+    again = {"repeats": func.coalesce(REJECTED.c.repeats, 0) + 1}
+    for digest, one in refused:
+        if not connection.execute(update(REJECTED).where(REJECTED.c.digest == digest).values(again)).rowcount:
+            row = {"received_at": now, "source": source, "payload": one.payload, "errors": one.errors}
+            connection.execute(insert(REJECTED), {**row, "digest": digest})
 
 
 class RefusedRow(NamedTuple):
@@ -66,8 +81,8 @@ def drop_refused(connection: Connection, rejected_id: int) -> None:
     connection.execute(delete(REJECTED).where(REJECTED.c.id == rejected_id))
 
 
-def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str]], now: datetime) -> None:
-    """Keep callbacks, each as the key that it names and its body as JSON."""
+def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str, Trust]], now: datetime) -> None:
+    """Keep callbacks, each as the key that it names, its body as JSON, and what it may do."""
     rows = [
         {
             "account": key.account,
@@ -75,8 +90,9 @@ def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, s
             "custom_parm": key.custom_parm,
             "received_at": now,
             "payload": payload,
+            "trust": trust,
         }
-        for key, payload in callbacks
+        for key, payload, trust in callbacks
     ]
     insert_rows(connection, UNMATCHED, rows)
 
@@ -109,7 +125,7 @@ def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) 
 
 def lock_kept(connection: Connection, ids: Collection[int]) -> list[KeptCallback]:
     """Lock and read these rows, the oldest first; those that somebody else holds are left out."""
-    columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload)
+    columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload, UNMATCHED.c.trust)
     chosen = select(*columns).where(UNMATCHED.c.id.in_(ids)).order_by(UNMATCHED.c.id)
     return [KeptCallback(*row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
 

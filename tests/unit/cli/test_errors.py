@@ -15,6 +15,8 @@ from worker.settings import SettingsError
 COMMANDS = (
     "migrate",
     "run",
+    "serve",
+    "callback-url",
     "enqueue",
     "orders",
     "order",
@@ -135,7 +137,7 @@ def test_the_version_is_printed() -> None:
 
 
 def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
-    heavy = ("sqlalchemy", "celery", "kombu", "pydantic", "requests", "alembic")
+    heavy = ("sqlalchemy", "celery", "kombu", "pydantic", "requests", "alembic", "flask", "gunicorn")
     list_loaded = f"import sys; import worker.cli.app; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([*PROGRAM[:-1], list_loaded], env=environment({}), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "[]\n")

@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import example, given
 
-from tests.unit.domain.builders import APP_ID, MASKED, NOW, make_order
+from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, make_order
 from tests.unit.domain.test_submissions import json_values, nested
 from worker.domain.callbacks import (
     LONGEST_PAYLOAD,
@@ -106,18 +106,18 @@ def test_where_two_accounts_share_an_appid_the_row_decides() -> None:
 
 
 def test_a_callback_settles_the_order_that_it_names() -> None:
-    result = apply_callbacks([(0, callback())], [make_order(1, custom_parm="C1")], ONE, NOW)
+    result = apply_callbacks([(0, callback())], [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
     assert (result.settled, result.unchanged, result.unmatched, result.keys) == (1, 0, [], [])
     assert [change.settles for change in result.changes] == [True]
 
 
 def test_the_same_callback_twice_settles_once() -> None:
-    result = apply_callbacks([(0, callback()), (1, callback())], [make_order(1, custom_parm="C1")], ONE, NOW)
+    result = apply_callbacks([(0, callback()), (1, callback())], [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
     assert (result.settled, result.unchanged) == (1, 1)
 
 
 def test_a_callback_of_an_unknown_order_is_to_be_kept_and_matched_again() -> None:
-    result = apply_callbacks([(0, callback())], [], ONE, NOW)
+    result = apply_callbacks([(0, callback())], [], ONE, NOW, RULES)
     assert result.unmatched == [(key_in("default", callback()), callback())]
     assert result.keys == [key_in("default", callback())]
 
@@ -125,26 +125,26 @@ def test_a_callback_of_an_unknown_order_is_to_be_kept_and_matched_again() -> Non
 def test_a_later_callback_of_a_list_finds_an_order_by_the_id_that_an_earlier_one_filled_in() -> None:
     order = make_order(1, request_id=None, custom_parm="C1")
     first, second = callback(trafficSts="0"), callback(customParm=None)
-    result = apply_callbacks([(0, first), (1, second)], [order], ONE, NOW)
+    result = apply_callbacks([(0, first), (1, second)], [order], ONE, NOW, RULES)
     assert (result.settled, result.unchanged) == (1, 1)
     assert [key.request_id for key in result.keys] == ["R1"]
 
 
 def test_a_callback_whose_ids_belong_to_two_orders_settles_neither_and_flags_both() -> None:
     orders = [make_order(1), make_order(2, request_id=None, custom_parm="C1")]
-    result = apply_callbacks([(0, callback())], orders, ONE, NOW)
+    result = apply_callbacks([(0, callback())], orders, ONE, NOW, RULES)
     assert (result.settled, result.unchanged) == (0, 1)
     assert [change.after.attention for change in result.changes] == [Attention.CONFLICTING_ANSWER] * 2
 
 
 def test_a_callback_without_an_account_is_refused() -> None:
-    result = apply_callbacks([(5, callback(appid="nobody's"))], [], TWO, NOW)
+    result = apply_callbacks([(5, callback(appid="nobody's"))], [], TWO, NOW, RULES)
     assert [(one.index, one.errors[0].split(":")[0]) for one in result.rejections] == [(5, "appid")]
 
 
 def test_kept_callbacks_are_matched_once_their_order_is_known() -> None:
     other = callback(requestId="R9", customParm=None)
     kept = [(11, "default", callback()), (12, "default", other), (13, "no longer configured", callback())]
-    matched, changes = apply_kept_callbacks(kept, [make_order(1, custom_parm="C1")], ONE, NOW)
+    matched, changes = apply_kept_callbacks(kept, [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
     assert matched == [11]
     assert [change.settles for change in changes] == [True]

@@ -3,9 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.records.orders import OrderKey
+
+
+class Trust(StrEnum):
+    """What a callback may do to its order."""
+
+    SETTLE = "settle"
+    """It settles the order by the same rules as an item of an answer."""
+    CHECK = "check"
+    """It only makes the order due: a query says what is true."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

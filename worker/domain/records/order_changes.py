@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 
@@ -54,6 +55,16 @@ class OrderEvent:
     """Why, and what the platform said about this order in its own words."""
     actor: str | None = None
     """Who did it, where it was an operator."""
+    repeats: int | None = None
+    """How often the same was said again, in a callback over HTTP; None for never."""
+
+
+class Saying(NamedTuple):
+    """What a callback said about an order, as its event holds it."""
+
+    order_id: int
+    kind: EventKind
+    detail: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

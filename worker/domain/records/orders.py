@@ -178,6 +178,8 @@ class Order:
     """When an operator made it pending again. From then on it teaches nothing of when orders settle."""
     dismissed_at: datetime | None = None
     """When an operator cleared `too_old` of it: it is not flagged as overdue again."""
+    callback_check_after: datetime | None = None
+    """Before then no callback that is only a hint makes it due once more (`check_by_callback`)."""
     version: int = 0
     """Grows with every change that is saved: who is notified of two changes knows which is the later one."""
 

@@ -35,6 +35,11 @@ class FieldFault(Exception):
     """A value that cannot be read without guessing; `str()` says why."""
 
 
+def is_known_key(key: str) -> bool:
+    """Whether an item's key, in any case, is one that is read."""
+    return key.casefold() in _NAMES_IN_ANY_CASE
+
+
 def read_report(fields: Mapping[str, object]) -> Report:
     """Read one item. Values are text or numbers; null and empty text count as absent; unknown keys are ignored.
 

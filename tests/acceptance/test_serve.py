@@ -1,0 +1,313 @@
+"""`reconciler serve` as a process of its own: callbacks over real HTTP, and what forgers and faults do to it."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from tests.support.missing import without
+from tests.support.processes import SERVE, Program, environment, running_serve
+from tests.support.raw_query import APP_ID
+from tests.support.waiting import eventually, locked_table
+from worker.database.transactions import Database
+from worker.domain.records.parameters import Rules
+from worker.intake import Intake
+
+pytestmark = pytest.mark.slow
+
+TOKEN, NORTH_TOKEN = "the-token-of-account-default", "the-token-of-account-north"
+NORTH = f'[north]\naccount_sid = "north"\nauth_token = "t"\napp_id = "app-2"\ncallback_token = "{NORTH_TOKEN}"\n'
+PATH = f"/callbacks/default/{TOKEN}"
+
+
+@dataclass
+class Deployment:
+    """A receiver on a database."""
+
+    database_url: str
+    program: Program
+    url: str
+
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
+        """One request; its headers have dashes for underscores."""
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            assert answer.getheader("Connection") == "close"
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def call_back(self, request_id: str, path: str = PATH, **fields: object) -> tuple[int, str]:
+        item = {"requestId": request_id, "trafficSts": "1", "oriAmount": "2.94", "mobile": "188****0804", **fields}
+        return self.send("POST", path, json.dumps(item).encode(), Content_Type="application/json")
+
+    def enqueue(self, *request_ids: str, account: str = "default") -> None:
+        orders = [{"request_id": one, "mobile": "18812340804", "account": account} for one in request_ids]
+        database = Database(self.database_url, pool_size=1)
+        try:
+            answer = Intake(database, Rules(), {"default": APP_ID, "north": "app-2"}).enqueue_orders(orders)
+        finally:
+            database.close()
+        assert answer["accepted"] == len(orders)
+
+    def rows(self, statement: str) -> list[Any]:
+        engine = sqlalchemy.create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(statement)]
+
+    def states(self) -> dict[str, str]:
+        return dict(self.rows("SELECT request_id, state FROM recharge_orders"))
+
+
+@contextmanager
+def serving(
+    database_url: str,
+    folder: Path,
+    *options: str,
+    program: Sequence[str] = SERVE,
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[Deployment]:
+    accounts = folder / "accounts.toml"
+    accounts.write_text(NORTH)
+    accounts.chmod(0o600)
+    given = {"callback_token": TOKEN, "accounts_file": accounts, "database_url": database_url, **(settings or {})}
+    with running_serve(environment(**given), folder, *options, program=program) as (serve, url):
+        yield Deployment(database_url, serve, url)
+
+
+@pytest.fixture
+def serve(migrated_database_url: str, tmp_path: Path) -> Iterator[Deployment]:
+    with serving(migrated_database_url, tmp_path) as deployment:
+        yield deployment
+
+
+def test_a_callback_is_answered_once_it_is_committed_and_settles_its_order_once(serve: Deployment) -> None:
+    serve.enqueue("r1", "r2")
+    assert serve.call_back("r1") == (200, "Success")
+    assert serve.states() == {"r1": "succeeded", "r2": "pending"}
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: serve.call_back(f"r{1 + number % 2}"), range(64)))
+    assert set(answers) == {(200, "Success")}
+    assert serve.states() == {"r1": "succeeded", "r2": "succeeded"}
+    kinds = serve.rows("SELECT kind, count(*) FROM order_events GROUP BY kind")
+    assert dict(kinds)["settled"] == 2
+    # Two that commit at the same moment may both be recorded.
+    assert dict(kinds)["ignored"] <= 2 * 2
+
+
+def test_orders_and_forms_and_chinese_arrive_as_they_were_sent(serve: Deployment) -> None:
+    serve.enqueue("r1")
+    form = "requestId=r1&trafficSts=-1&oriAmount=0.00&mobile=188****0804&remark=%BA%C5%C2%EB%B4%ED%CE%F3"
+    sent = {"Content_Type": "application/x-www-form-urlencoded;charset=gbk"}
+    assert serve.send("POST", PATH, form.encode(), **sent)[0] == 200
+    assert serve.rows("SELECT state, remark FROM recharge_orders") == [("failed", "号码错误")]
+
+
+def test_forged_callbacks_settle_nothing_and_leave_no_row(serve: Deployment) -> None:
+    serve.enqueue("r1")
+    serve.enqueue("n1", account="north")
+    forged = [
+        f"/callbacks/default/{TOKEN[:-1]}x",
+        f"/callbacks/default/{NORTH_TOKEN}",
+        f"/callbacks/north/{TOKEN}",
+        f"/callbacks/nobody/{TOKEN}",
+        "/callbacks/default/",
+        f"/callbacks/default/{'x' * 1500}",
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: serve.call_back("r1", forged[number % len(forged)]), range(300)))
+    assert {status for status, _ in answers} == {404}
+    huge = b'{"requestId": "r1", "trafficSts": "1", "remark": "' + b"x" * 900_000 + b'"}'
+    assert serve.send("POST", PATH, huge)[0] == 413
+    assert serve.send("POST", forged[0], huge)[0] == 404
+    for table in ("rejected_orders", "unmatched_callbacks"):
+        assert serve.rows(f"SELECT * FROM {table}") == []
+    # With the right token of another account.
+    assert serve.call_back("n1", appid="app-2")[0] == 200
+    assert serve.call_back("n1")[0] == 200
+    assert serve.states() == {"r1": "pending", "n1": "pending"}
+    assert serve.rows("SELECT account FROM unmatched_callbacks") == [("default",)]
+    assert len(serve.rows("SELECT * FROM rejected_orders")) == 1
+    assert serve.call_back("n1", f"/callbacks/north/{NORTH_TOKEN}")[0] == 200
+    assert serve.states() == {"r1": "pending", "n1": "succeeded"}
+
+
+@pytest.mark.databases("sqlite")
+def test_who_keeps_connections_open_holds_nobody_up(migrated_database_url: str, tmp_path: Path) -> None:
+    with serving(migrated_database_url, tmp_path, "--workers", "1") as serve, ExitStack() as stack:
+        parts = urlsplit(serve.url)
+        for _ in range(12):
+            held = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
+            stack.enter_context(closing(held))
+            held.sendall(b"POST /callbacks/default/wrong HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+            assert held.recv(12) == b"HTTP/1.1 404"
+        began = time.monotonic()
+        assert serve.send("GET", "/livez")[0] == 200
+        assert time.monotonic() - began < 2
+
+
+def test_no_log_line_holds_a_token_or_a_guess(serve: Deployment) -> None:
+    guess = "a-guess-that-nobody-should-read"
+    serve.call_back("r1")
+    serve.call_back("r1", f"/callbacks/default/{guess}")
+    raw_request(serve, f"POST {PATH} HTTP/9.9\r\n\r\n".encode())
+    raw_request(serve, f"P<ST {PATH} HTTP/1.1\r\n\r\n".encode())
+    raw_request(serve, f"POST /callbacks/default/{guess} HTTP/1.1\r\nContent-Length: x\r\n\r\n".encode())
+    serve.program.stop()
+    assert "http_request" in serve.program.output
+    assert not [word for word in (TOKEN, guess) if word in serve.program.output]
+
+
+def test_a_body_that_does_not_come_whole_is_not_taken_in(serve: Deployment) -> None:
+    body = b"requestId=r1&trafficSts=1"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body) + 9}\r\n\r\n".encode()
+    raw_request(serve, head + body)
+    chunked = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    raw_request(serve, chunked + b"19\r\n" + body + b"\r\nzz\r\n")
+    raw_request(serve, chunked + b"19\r\n" + body + b"\r\n")
+    assert serve.rows("SELECT * FROM unmatched_callbacks") == []
+    assert serve.rows("SELECT * FROM rejected_orders") == []
+    whole = raw_request(serve, chunked + b"19\r\n" + body + b"\r\n0\r\n\r\n")
+    assert b"Success" in whole
+    assert len(serve.rows("SELECT * FROM unmatched_callbacks")) == 1
+
+
+def raw_request(serve: Deployment, sent: bytes) -> bytes:
+    """What comes back for these bytes, after which the client sends no more."""
+    parts = urlsplit(serve.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while part := connection.recv(4096):
+            received += part
+        return received
+
+
+@pytest.mark.databases("sqlite")
+def test_hints_settle_nothing_and_addresses_are_checked(migrated_database_url: str, tmp_path: Path) -> None:
+    settings = {"callback_trust": "check", "callback_allow": "10.0.0.0/8", "trusted_proxies": 1, "callback_reply": "ok"}
+    with serving(migrated_database_url, tmp_path, "--workers", "1", "--only", "callbacks", settings=settings) as serve:
+        serve.enqueue("r1")
+        body = b'{"requestId": "r1", "trafficSts": "1", "oriAmount": "2.94"}'
+        assert serve.send("POST", PATH, body)[0] == 404
+        assert serve.send("POST", PATH, body, X_Forwarded_For="10.0.0.1, 192.0.2.1")[0] == 404
+        assert serve.send("POST", PATH, body, X_Forwarded_For="192.0.2.1, ::ffff:10.0.0.1") == (200, "ok")
+        ((state, checked),) = serve.rows("SELECT state, check_requested_at FROM recharge_orders")
+        assert (state, checked is not None) == ("pending", True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from worker.adapters.log import configure_logging
+from worker.intake import Intake
+from worker.settings import load_settings
+from worker.web.app import WebProcess
+from worker.web.server import Server
+
+class KilledAfterCommit(Intake):
+    def receive_callbacks(self, received):
+        keys = super().receive_callbacks(received)
+        if Path("kill").exists():
+            os.unlink("kill")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return keys
+
+configure_logging("INFO", "json")
+make = lambda settings: WebProcess(settings, intake=KilledAfterCommit)
+Server(load_settings(), host="127.0.0.1", port=0, workers=1, make_process=make).run()
+"""
+
+
+def test_a_callback_whose_process_dies_between_commit_and_answer_settles_its_order_once(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    with serving(migrated_database_url, tmp_path, program=[sys.executable, "-c", KILLED]) as serve:
+        serve.enqueue("r1")
+        (tmp_path / "kill").touch()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            serve.call_back("r1")
+        assert serve.states() == {"r1": "succeeded"}
+        # As the platform does, which had no answer: another process has taken the place of the one that died.
+        assert eventually(lambda: repeated(serve), "an answer to the repeated callback") == (200, "Success")
+        kinds = [kind for (kind,) in serve.rows("SELECT kind FROM order_events ORDER BY id")]
+        assert kinds == ["settled", "ignored"]
+
+
+def repeated(serve: Deployment) -> tuple[int, str] | None:
+    try:
+        return serve.call_back("r1")
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_while_the_database_keeps_silent_the_answer_is_503_within_5_seconds(serve: Deployment) -> None:
+    serve.enqueue("r1")
+    with locked_table(serve.database_url, "recharge_orders"):
+        began = time.monotonic()
+        assert serve.call_back("r1")[0] == 503
+        assert time.monotonic() - began < 5
+    assert eventually(lambda: serve.call_back("r1")[0] == 200, "an answer once the database is back")
+    assert serve.states() == {"r1": "succeeded"}
+
+
+def test_probes_say_whether_callbacks_can_be_taken_in(serve: Deployment) -> None:
+    assert serve.send("GET", "/livez") == (200, "alive\n")
+    assert serve.send("GET", "/readyz") == (200, "ready\n")
+    engine = sqlalchemy.create_engine(serve.database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    # A newer release has migrated it, and has kept what this one needs.
+    assert serve.send("GET", "/readyz") == (200, "ready\n")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0009'")
+    status, said = serve.send("GET", "/readyz")
+    assert (status, "0009" in said) == (503, True)
+    assert serve.send("GET", "/livez")[0] == 200
+
+
+@pytest.mark.databases("sqlite")
+def test_it_ends_in_order_and_leaves_nothing_running(migrated_database_url: str, tmp_path: Path) -> None:
+    with serving(migrated_database_url, tmp_path, "--workers", "2") as serve:
+        children = eventually(lambda: found if len(found := serve.program.children()) == 2 else None, "two processes")
+        assert serve.program.stop(how=signal.SIGTERM) == 0
+        for child in children or ():
+            with pytest.raises(ProcessLookupError):
+                os.kill(child, 0)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_bind_beyond_loopback_is_warned_of(migrated_database_url: str, tmp_path: Path) -> None:
+    with serving(migrated_database_url, tmp_path, "--host", "0.0.0.0") as serve:
+        assert "Warning: 0.0.0.0 can be reached from other machines" in serve.program.output
+
+
+@pytest.mark.parametrize("package", ["flask", "gunicorn"])
+def test_without_the_extra_one_line_says_how_to_install_it(package: str, tmp_path: Path) -> None:
+    code = "from worker.cli import main; sys.argv = ['reconciler', 'serve']; main()"
+    command: list[str] = without([package], code)
+    env: Mapping[str, str] = environment()
+    with Program(*command, env=env, log=tmp_path / "serve.log") as program:
+        assert program.wait() == 1
+        assert program.output == (
+            f"Error: the package {package} is not installed: pip install 'recharge-reconciler[web]'\n"
+        )

@@ -1,0 +1,57 @@
+"""`callback-url`, and what `serve` says before it serves."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import ACCOUNT, CommandLine
+from worker.domain.callback_access import read_tokens
+
+TOKEN, OTHER = "a" * 24, "b" * 24
+PATH = re.compile(r"/callbacks/([^/]+)/([^/\n]+)\n")
+
+
+def test_an_account_with_tokens_gets_the_paths_of_these() -> None:
+    result = CommandLine({**ACCOUNT, "RECONCILER_CALLBACK_TOKEN": f"{TOKEN} {OTHER}"}).run("callback-url")
+    assert result.stdout == f"/callbacks/default/{TOKEN}\n/callbacks/default/{OTHER}\n"
+    assert result.stderr == ""
+
+
+def test_an_account_without_a_token_gets_one_to_copy() -> None:
+    result = CommandLine().run("callback-url")
+    found = PATH.fullmatch(result.stdout)
+    assert found
+    assert found[1] == "default"
+    assert read_tokens(found[2]) == (found[2],)
+    assert f"once RECONCILER_CALLBACK_TOKEN is {found[2]}, and" in result.stderr
+    assert CommandLine().run("callback-url").stdout != result.stdout
+
+
+def test_a_token_to_change_to_is_made_beside_the_present_one(tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(f'[shop]\naccount_sid = "s"\nauth_token = "t"\napp_id = "app-2"\ncallback_token = "{TOKEN}"\n')
+    accounts.chmod(0o600)
+    cli = CommandLine({**ACCOUNT, "RECONCILER_ACCOUNTS_FILE": str(accounts)})
+    result = cli.run("callback-url", "shop", "--new")
+    found = PATH.fullmatch(result.stdout)
+    assert found
+    assert (found[1], found[2] == TOKEN) == ("shop", False)
+    assert f"put a blank and {found[2]} behind the present token in callback_token in the table [shop]" in result.stderr
+
+
+def test_an_account_that_is_not_configured_has_no_path() -> None:
+    assert "there is no account shop" in CommandLine().error("callback-url", "shop")
+
+
+@pytest.mark.parametrize("missing", ["nothing.db", "sub/nothing.db"])
+def test_serve_needs_a_database_that_is_migrated(missing: str, tmp_path: Path) -> None:
+    cli = CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": f"sqlite:///{tmp_path / missing}"})
+    assert "run `reconciler migrate`" in cli.error("serve")
+
+
+@pytest.mark.parametrize(
+    "options", [("--port", "70000"), ("--workers", "0"), ("--only", "everything"), ("--only", "operate")]
+)
+def test_serve_that_is_used_wrongly_says_so(options: tuple[str, ...]) -> None:
+    assert options[0] in CommandLine().error("serve", *options, status=2)

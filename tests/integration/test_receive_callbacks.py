@@ -1,0 +1,130 @@
+"""Callbacks over HTTP in the database: shared transactions, repeats that are counted, hints that settle nothing."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.reconciling import ORDERS, Workbench
+from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
+from worker.domain.callbacks import Callback
+from worker.domain.received_callbacks import receive
+from worker.domain.records.incoming import Rejection, Trust
+
+UNMATCHED, REJECTED = table_of(UnmatchedCallback), table_of(RejectedOrder)
+APP_IDS = {"default": "app-1", "north": "app-2"}
+
+
+@pytest.fixture
+def bench(migrated_database_url: str) -> Iterator[Workbench]:
+    workbench = Workbench(migrated_database_url, app_ids=APP_IDS)
+    yield workbench
+    workbench.close()
+
+
+def callback(
+    request_id: str = "r1", *, account: str = "default", trust: Trust = Trust.SETTLE, **fields: object
+) -> Callback | Rejection:
+    """A callback that came by the address of an account."""
+    said = {"requestId": request_id, "appid": APP_IDS[account], "trafficSts": "1", "oriAmount": "2.94", **fields}
+    body = json.dumps({name: value for name, value in said.items() if value is not None}).encode()
+    return receive(account, APP_IDS[account], body, "application/json", trust)
+
+
+def take_in(bench: Workbench, *callbacks: Callback | Rejection) -> None:
+    bench.intake.match_callbacks(bench.intake.receive_callbacks(callbacks))
+
+
+def states(bench: Workbench) -> dict[str | None, str]:
+    return {order.request_id: order.state.value for order in bench.orders()}
+
+
+def ignored(bench: Workbench, name: str) -> list[Any]:
+    return [row["repeats"] for row in bench.events_of(name) if row["kind"] == "ignored"]
+
+
+def test_callbacks_that_came_together_settle_their_orders_in_one_transaction(bench: Workbench) -> None:
+    bench.add("r1", "r2")
+    take_in(bench, callback("r1"), callback("r2", trafficSts="-1", mobile="188****0804"), callback("r3"))
+    assert states(bench) == {"r1": "succeeded", "r2": "failed"}
+    assert [row["request_id"] for row in bench.rows(UNMATCHED)] == ["r3"]
+
+
+def test_the_same_callback_again_is_recorded_once_and_counted(bench: Workbench) -> None:
+    bench.add("r1")
+    take_in(bench, callback())
+    assert ignored(bench, "r1") == []
+    take_in(bench, callback())
+    assert ignored(bench, "r1") == [None]
+    before = bench.rows(ORDERS)
+    take_in(bench, callback(), callback())
+    take_in(bench, callback())
+    assert ignored(bench, "r1") == [3]
+    assert bench.rows(ORDERS) == before
+    take_in(bench, callback(oriAmount="9.80"), callback(oriAmount="9.80"))
+    contradicted = [row for row in bench.events_of("r1") if row["kind"] == "contradicted"]
+    assert [row["repeats"] for row in contradicted] == [1]
+
+
+def test_refused_callbacks_are_kept_once_and_counted(bench: Workbench) -> None:
+    junk = receive("default", "app-1", b"junk", None, Trust.SETTLE)
+    take_in(bench, junk, junk)
+    take_in(bench, junk, receive("north", "app-2", b"junk", None, Trust.SETTLE))
+    rows = bench.rows(REJECTED)
+    assert [(row["source"], row["payload"], row["repeats"]) for row in rows] == [
+        ("reconciler serve", '"junk"', 2),
+        ("reconciler serve", '"junk"', None),
+    ]
+    assert [row["errors"].splitlines()[-1] for row in rows] == [
+        "address: that of account default",
+        "address: that of account north",
+    ]
+
+
+def test_refused_callbacks_that_come_to_several_processes_are_kept_once(bench: Workbench) -> None:
+    junk = [receive("default", "app-1", b"junk %d" % number, None, Trust.SETTLE) for number in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(take_in, bench, *junk) for _ in range(4)]:
+            done.result()
+    assert [row["repeats"] for row in bench.rows(REJECTED)] == [3, 3, 3]
+
+
+def test_a_callback_by_one_accounts_address_touches_no_order_of_another(bench: Workbench) -> None:
+    bench.add("r1")
+    bench.intake.enqueue_orders([{"account": "north", "request_id": "r9", "mobile": "18812340804"}])
+    before = bench.rows(ORDERS)
+    take_in(
+        bench,
+        callback("r9", account="default", appid="app-2"),
+        callback("r9", account="default", appid=None),
+        callback("r1", account="north", appid=None),
+    )
+    assert bench.rows(ORDERS) == before
+    assert len(bench.rows(REJECTED)) == 1
+    assert [(row["account"], row["request_id"]) for row in bench.rows(UNMATCHED)] == [
+        ("default", "r9"),
+        ("north", "r1"),
+    ]
+
+
+def test_a_hint_makes_its_order_due_once_and_settles_nothing(bench: Workbench) -> None:
+    bench.add("r1")
+    hint = callback(trust=Trust.CHECK)
+    take_in(bench, hint, hint)
+    take_in(bench, hint)
+    order = bench.order("r1")
+    assert (order.state, order.check_requested_at is not None) == ("pending", True)
+    assert order.callback_check_after is not None
+    assert [row["kind"] for row in bench.events_of("r1")].count("check_requested") == 1
+
+
+def test_a_hint_that_is_kept_does_no_more_once_its_order_is_known(bench: Workbench) -> None:
+    take_in(bench, callback(trust=Trust.CHECK), callback("r2"))
+    assert [row["trust"] for row in bench.rows(UNMATCHED)] == [Trust.CHECK, Trust.SETTLE]
+    bench.add("r1", "r2")
+    bench.intake.match_some_callbacks()
+    assert states(bench) == {"r1": "pending", "r2": "succeeded"}
+    assert bench.order("r1").check_requested_at is not None
+    assert bench.rows(UNMATCHED) == []

@@ -1,0 +1,54 @@
+"""What one process of `reconciler serve` holds, on a database that is there and on one that is away."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.server_process import free_port
+from worker.settings import Settings
+from worker.web.app import WebProcess
+
+TOKEN = "a-token-of-the-account-1"
+PATH = f"/callbacks/default/{TOKEN}"
+ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1", "callback_token": TOKEN}
+
+
+@pytest.fixture
+def away() -> Iterator[FlaskClient]:
+    """A process whose database is away."""
+    url = f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler"
+    process = WebProcess(Settings(database_url=url, **ACCOUNT))
+    yield process.app().test_client()
+    process.close()
+
+
+def test_while_the_database_is_away_callbacks_are_put_off_and_the_process_is_not_ready(away: FlaskClient) -> None:
+    answer = away.post(PATH, data=b'{"requestId": "r1"}')
+    assert (answer.status_code, answer.text) == (503, "the database is away: send it again")
+    ready = away.get("/readyz")
+    assert (ready.status_code, ready.text) == (503, "the database is away\n")
+    assert away.get("/livez").status_code == 200
+    assert away.post("/callbacks/default/wrong").status_code == 404
+
+
+def test_a_database_that_is_not_migrated_is_not_ready(database_url: str) -> None:
+    process = WebProcess(Settings(database_url=database_url, **ACCOUNT))
+    try:
+        ready = process.app().test_client().get("/readyz")
+    finally:
+        process.close()
+    assert ready.status_code == 503
+    assert ready.text.startswith("the database is at revision none, but needs 0")
+
+
+def test_callbacks_are_committed_and_matched(migrated_database_url: str) -> None:
+    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT))
+    try:
+        client = process.app().test_client()
+        assert client.get("/readyz").status_code == 200
+        assert client.post(PATH, data=b'{"requestId": "r1", "trafficSts": "1"}').text == "Success"
+        assert client.post("/elsewhere").text == "Not Found\n"
+        assert client.get(PATH).text == "Method Not Allowed\n"
+    finally:
+        process.close()

@@ -1,0 +1,146 @@
+"""Callbacks over HTTP: whose they are, what one that is only a hint does, and what repeats."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, WINDOW, leased, make_order, make_report
+from worker.domain.callback_checks import check_by_callback
+from worker.domain.callbacks import Callback, apply_callbacks, apply_kept_callbacks
+from worker.domain.received_callbacks import receive, sayings_of, without_repeats
+from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import OrderState, Source
+
+BODY = {"requestId": "R1", "appid": APP_ID, "trafficSts": "1", "oriAmount": "2.94", "mobile": MASKED}
+TWO = {"default": APP_ID, "north": "app-north"}
+
+
+def received(account: str = "default", trust: Trust = Trust.SETTLE, **fields: object) -> Callback | Rejection:
+    body = {name: value for name, value in {**BODY, **fields}.items() if value is not None}
+    return receive(account, TWO[account], json.dumps(body).encode(), "application/json", trust)
+
+
+def callback(account: str = "default", trust: Trust = Trust.SETTLE, **fields: object) -> Callback:
+    found = received(account, trust, **fields)
+    assert isinstance(found, Callback), found
+    return found
+
+
+def test_the_address_decides_whose_callback_it_is() -> None:
+    of_north = callback("north", appid=None)
+    assert of_north.accounts(TWO) == ("north",)
+    orders = [make_order(1), make_order(2, account="north", request_id="R1")]
+    result = apply_callbacks([(0, of_north)], orders, TWO, NOW, RULES)
+    assert [change.after.account for change in result.changes if change.settles] == ["north"]
+
+
+@pytest.mark.parametrize("appid", ["app-north", "nobody's", 7])
+def test_a_callback_with_another_appid_is_refused(appid: object) -> None:
+    refused = received(appid=appid)
+    assert isinstance(refused, Rejection)
+    assert refused.errors == (f"appid: {appid} is not that of this account", "address: that of account default")
+
+
+def test_what_cannot_be_read_is_refused_and_kept_as_it_came() -> None:
+    refused = receive("default", APP_ID, b"hello \xff", None, Trust.SETTLE)
+    assert isinstance(refused, Rejection)
+    assert refused.payload == "hello \\xff"
+    assert [error.partition(":")[0] for error in refused.errors] == ["callback", "address"]
+    nameless = received(requestId=None)
+    assert isinstance(nameless, Rejection)
+    assert nameless.errors[0].startswith("requestId: is missing")
+    assert isinstance(nameless.payload, dict)
+
+
+@pytest.mark.parametrize("status", ["1", "-1"])
+def test_a_hint_makes_its_order_due_and_settles_nothing(status: str) -> None:
+    order = make_order(1, due_at=NOW + 10 * WINDOW)
+    result = apply_callbacks([(0, callback(trust=Trust.CHECK, trafficSts=status))], [order], TWO, NOW, RULES)
+    (change,) = result.changes
+    assert (result.settled, result.unchanged, result.checked) == (0, 1, 1)
+    assert change.after == replace(order, due_at=NOW, check_requested_at=NOW, callback_check_after=NOW + 10 * WINDOW)
+    (event,) = change.events
+    assert (event.kind, event.source, event.from_state) == (EventKind.CHECK_REQUESTED, Source.CALLBACK, "pending")
+
+
+def test_a_hint_counts_once_until_the_order_would_be_due_and_for_two_windows_at_least() -> None:
+    order = make_order(1, due_at=NOW - WINDOW)
+    first = check_by_callback(order, make_report(1), NOW, RULES).after
+    assert first.callback_check_after == NOW + 2 * WINDOW
+    polled = replace(first, due_at=NOW + 5 * WINDOW, check_requested_at=None)
+    early = NOW + 2 * WINDOW - timedelta(microseconds=1)
+    assert check_by_callback(polled, make_report(1), early, RULES).after == polled
+    later = check_by_callback(polled, make_report(1), NOW + 2 * WINDOW, RULES).after
+    assert (later.due_at, later.callback_check_after) == (NOW + 2 * WINDOW, NOW + 5 * WINDOW)
+
+
+def test_a_hint_about_an_order_that_a_query_polls_has_it_polled_again_afterwards() -> None:
+    order = leased(make_order(1))
+    after = check_by_callback(order, make_report(1), NOW, RULES).after
+    assert (after.due_at, after.check_requested_at, after.lease_token) == (order.due_at, NOW, order.lease_token)
+
+
+@pytest.mark.parametrize("fields", [{"traffic_sts": "0"}, {"traffic_sts": "7"}, {"fault": "mobile: too long"}])
+def test_a_hint_without_a_result_does_nothing(fields: dict[str, str]) -> None:
+    order = make_order(1)
+    change = check_by_callback(order, make_report(1, **fields), NOW, RULES)
+    assert (change.after, change.events) == (order, ())
+
+
+@pytest.mark.parametrize("state", [OrderState.SUCCEEDED, OrderState.UNRESOLVED, OrderState.CANCELLED])
+def test_a_hint_about_an_order_that_is_not_pending_is_recorded_only(state: OrderState) -> None:
+    order = make_order(1, state=state)
+    change = check_by_callback(order, make_report(1, traffic_sts="-1"), NOW, RULES)
+    assert change.after == order
+    assert [event.kind for event in change.events] == [EventKind.IGNORED]
+
+
+def test_a_hint_whose_ids_belong_to_two_orders_does_nothing() -> None:
+    orders = [make_order(1), make_order(2, custom_parm="C2")]
+    result = apply_callbacks([(0, callback(trust=Trust.CHECK, customParm="C2"))], orders, TWO, NOW, RULES)
+    assert [change.after for change in result.changes] == orders
+
+
+def test_a_hint_that_was_kept_does_no_more_once_its_order_is_known() -> None:
+    kept = [(5, "default", callback(trust=Trust.CHECK))]
+    matched, changes = apply_kept_callbacks(kept, [make_order(1)], TWO, NOW, RULES)
+    assert matched == [5]
+    assert [(change.after.state, change.after.due_at <= NOW) for change in changes] == [("pending", True)]
+
+
+def test_what_is_said_again_of_a_settled_order_is_counted_and_not_recorded_again() -> None:
+    order = make_order(1)
+    three = [(index, callback()) for index in range(3)]
+    result = apply_callbacks(three, [order], TWO, NOW, RULES)
+    # In one list: the second is recorded, the third counted beside it.
+    (change,), repeated = without_repeats(result.changes, {})
+    assert [(event.kind, event.repeats) for event in change.events] == [("settled", None), ("ignored", 1)]
+    assert repeated == []
+    # Later: all of them are counted beside the stored event.
+    settled = change.after
+    later = apply_callbacks(three, [settled], TWO, NOW, RULES)
+    (ignored,) = set(sayings_of(later.changes))
+    (change,), repeated = without_repeats(later.changes, {ignored: 42})
+    assert (change.events, repeated) == ((), [42, 42, 42])
+
+
+def test_what_is_said_again_and_changes_the_order_is_recorded_again() -> None:
+    # An operator has cleared the attention that the same contradiction had caused.
+    settled = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)
+    result = apply_callbacks([(0, callback())], [settled], TWO, NOW, RULES)
+    (said,) = sayings_of(result.changes)
+    (change,), repeated = without_repeats(result.changes, {said: 42})
+    assert ([event.kind for event in change.events], repeated) == ([EventKind.CONTRADICTED], [])
+    assert change.after.attention == "late_conflict"
+
+
+def test_what_is_said_again_of_a_pending_order_is_recorded_each_time() -> None:
+    odd = callback(trafficSts="7")
+    result = apply_callbacks([(0, odd), (1, odd)], [make_order(1)], TWO, NOW, RULES)
+    (change,), repeated = without_repeats(result.changes, {})
+    assert [event.kind for event in change.events] == ["not_believed", "not_believed"]
+    assert (sayings_of(result.changes), repeated) == ([], [])

@@ -1,0 +1,101 @@
+"""The settings of callbacks over HTTP: variables of the account `default`, and keys in the file of accounts."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from worker.domain.records.incoming import Trust
+from worker.settings import Settings, SettingsError, load_settings
+
+TOKEN, OTHER, THIRD = "a" * 24, "b" * 30, "c" * 40
+ACCOUNT = {"ACCOUNT_SID": "s" * 32, "AUTH_TOKEN": "the-auth-token", "APP_ID": "app-1"}
+NORTH = '[north]\naccount_sid = "north-sid"\nauth_token = "north-auth"\napp_id = "app-2"\n'
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"RECONCILER_{name}", value)
+    return load_settings(env_file=None)
+
+
+def faults_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    with pytest.raises(SettingsError) as raised:
+        read(monkeypatch, **variables)
+    return str(raised.value)
+
+
+def file_with(tmp_path: Path, *lines: str) -> str:
+    path = tmp_path / "accounts.toml"
+    path.write_text(NORTH + "\n".join(lines))
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_each_account_has_its_own_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    accounts = file_with(tmp_path, f'callback_token = "{THIRD}"')
+    settings = read(monkeypatch, **ACCOUNT, CALLBACK_TOKEN=f"{TOKEN} {OTHER}", ACCOUNTS_FILE=accounts)
+    assert settings.callback_tokens == {"default": (TOKEN, OTHER), "north": (THIRD,)}
+    assert {TOKEN, OTHER, THIRD} <= set(settings.secrets)
+    assert not [token for token in (TOKEN, OTHER, THIRD) if token in repr(settings)]
+
+
+def test_an_account_of_the_file_inherits_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = read(monkeypatch, **ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with(tmp_path))
+    assert settings.callback_tokens == {"default": (TOKEN,)}
+
+
+def test_tokens_may_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, token in (("own", TOKEN), ("theirs", OTHER)):
+        (tmp_path / name).write_text(f"{token}\n")
+        (tmp_path / name).chmod(0o600)
+    accounts = file_with(tmp_path, 'callback_token_file = "theirs"')
+    settings = read(monkeypatch, **ACCOUNT, CALLBACK_TOKEN_FILE=str(tmp_path / "own"), ACCOUNTS_FILE=accounts)
+    assert settings.callback_tokens == {"default": (TOKEN,), "north": (OTHER,)}
+
+
+def test_the_other_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(
+        monkeypatch, CALLBACK_TRUST="CHECK", CALLBACK_ALLOW="10.0.0.0/8, ::1", CALLBACK_REPLY="ok", TRUSTED_PROXIES="2"
+    )
+    assert settings.callback_trust is Trust.CHECK
+    assert settings.callback_networks == (ip_network("10.0.0.0/8"), ip_network("::1"))
+    assert (settings.callback_reply, settings.trusted_proxies) == ("ok", 2)
+    assert Settings().callback_networks == ()
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({**ACCOUNT, "CALLBACK_TOKEN": "a" * 23}, "RECONCILER_CALLBACK_TOKEN holds a token that is too short"),
+        ({**ACCOUNT, "CALLBACK_TOKEN": f"{TOKEN} {OTHER} {THIRD}"}, "RECONCILER_CALLBACK_TOKEN holds 3 tokens"),
+        ({"CALLBACK_TOKEN": TOKEN}, "RECONCILER_CALLBACK_TOKEN is set, though RECONCILER_ACCOUNT_SID is not"),
+        ({"CALLBACK_TRUST": "always"}, "RECONCILER_CALLBACK_TRUST is none of the accepted words ('always')"),
+        ({"CALLBACK_ALLOW": "everybody"}, "RECONCILER_CALLBACK_ALLOW holds a word that is neither an address"),
+        ({"CALLBACK_REPLY": "成功"}, "RECONCILER_CALLBACK_REPLY has characters that are not accepted"),
+        ({"TRUSTED_PROXIES": "11"}, "RECONCILER_TRUSTED_PROXIES is too large"),
+    ],
+)
+def test_what_is_wrong_is_named_without_a_token(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    said = faults_of(monkeypatch, **variables)
+    assert said.startswith(fault)
+    assert not [token for token in ("a" * 23, TOKEN, OTHER, THIRD) if token in said]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("callback_token = 5", "whose callback_token is not a string"),
+        ('callback_token = "short"', "whose callback_token holds a token that is too short"),
+        (f'callback_token = "{TOKEN}"\ncallback_token_file = "x"', "with both callback_token and callback_token_file"),
+        ('callback_token_file = "nowhere"', "whose callback_token_file names a file that cannot be read"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, fault: str
+) -> None:
+    said = faults_of(monkeypatch, ACCOUNTS_FILE=file_with(tmp_path, line))
+    assert f"has an account 'north' {fault}" in said
+    assert TOKEN not in said

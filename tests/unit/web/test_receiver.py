@@ -1,0 +1,155 @@
+"""The route of callbacks, without a database: who is let in, and what is answered."""
+
+from io import BytesIO
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from worker.domain.callback_access import read_networks
+from worker.domain.callbacks import Callback
+from worker.domain.records.incoming import Rejection, Trust
+from worker.web.access_log import log_requests
+from worker.web.receiver import BodyBroken, CallbackRules, callback_routes, read_whole
+
+TOKEN = "a-token-of-the-account-1"
+PATH = f"/callbacks/default/{TOKEN}"
+BODY = b'{"requestId": "R1", "trafficSts": "1"}'
+
+
+class Receiver:
+    """The app over a list in the place of the database."""
+
+    def __init__(self, **rules: object) -> None:
+        self.taken: list[Callback | Rejection] = []
+        self.error: Exception | None = None
+        defaults = {"app_ids": {"default": "app-1", "north": "app-2"}, "tokens": {"default": (TOKEN,)}}
+        app = Flask(__name__)
+        log_requests(app)
+        app.register_blueprint(callback_routes(CallbackRules(**{**defaults, **rules}), self._submit))  # type: ignore[arg-type]  # each test names what it is about
+        self.client: FlaskClient = app.test_client()
+
+    def _submit(self, callback: Callback | Rejection) -> None:
+        if self.error is not None:
+            raise self.error
+        self.taken.append(callback)
+
+    def post(self, path: str = PATH, body: bytes = BODY, **headers: str) -> tuple[int, str]:
+        answer = self.client.post(path, data=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        return answer.status_code, answer.text
+
+
+def test_a_callback_is_taken_in_and_answered_with_the_reply() -> None:
+    receiver = Receiver(trust=Trust.CHECK, reply="OK then")
+    assert receiver.post() == (200, "OK then")
+    (taken,) = receiver.taken
+    assert isinstance(taken, Callback)
+    assert (taken.account, taken.trust, taken.report.request_id) == ("default", Trust.CHECK, "R1")
+
+
+def test_what_cannot_be_read_is_answered_200_too() -> None:
+    receiver = Receiver()
+    assert receiver.post(body=b"junk") == (200, "Success")
+    assert [type(one) for one in receiver.taken] == [Rejection]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        PATH[:-1],
+        f"{PATH}x",
+        f"{PATH}/",
+        f"/callbacks/north/{TOKEN}",
+        f"/callbacks/nobody/{TOKEN}",
+        "/callbacks/default/",
+        "/callbacks",
+        f"//callbacks/default/{TOKEN}",
+        f"/callbacks/default//{TOKEN}",
+    ],
+)
+def test_a_wrong_token_or_path_is_not_found(path: str) -> None:
+    receiver = Receiver()
+    assert receiver.post(path)[0] in (404, 308)
+    assert receiver.taken == []
+
+
+def test_without_a_token_the_path_of_an_account_is_not_found() -> None:
+    receiver = Receiver(tokens={})
+    assert receiver.post()[0] == 404
+
+
+def test_only_posts_are_taken() -> None:
+    assert Receiver().client.get(PATH).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "status"),
+    [
+        (0, "10.0.0.1", 404),
+        (1, "10.0.0.1", 200),
+        (1, "10.0.0.2", 404),
+        (1, "10.0.0.1, 10.0.0.2", 404),
+        (2, "10.0.0.1, 10.0.0.2", 200),
+        (2, "10.0.0.1", 404),
+        (1, "", 404),
+    ],
+)
+def test_only_listed_addresses_are_let_in(proxies: int, forwarded: str, status: int) -> None:
+    receiver = Receiver(networks=read_networks("::ffff:10.0.0.1"), trusted_proxies=proxies)
+    assert receiver.post(X_Forwarded_For=forwarded)[0] == status
+    assert len(receiver.taken) == (status == 200)
+
+
+def test_64_kib_are_read_and_more_is_refused() -> None:
+    receiver = Receiver()
+    assert receiver.post(body=b"x" * 65_536)[0] == 200
+    assert receiver.post(body=b"x" * 65_537)[0] == 413
+    assert receiver.post(body=b"x" * 3_000_000)[0] == 413
+    assert len(receiver.taken) == 1
+
+
+class Stream(BytesIO):
+    """Gives less than it was asked for, and breaks off after its first 20 bytes."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= 20:
+            raise OSError("the connection is gone")
+        return super().read(10)
+
+
+def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
+    with pytest.raises(BodyBroken):
+        read_whole(Stream(BODY), None)
+    with pytest.raises(BodyBroken):
+        read_whole(BytesIO(BODY), len(BODY) + 1)
+    assert read_whole(BytesIO(BODY), len(BODY)) == read_whole(BytesIO(BODY), None) == BODY
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OperationalError("", {}, Exception("server closed"))])
+def test_while_the_database_is_away_the_answer_is_503(error: Exception) -> None:
+    receiver = Receiver()
+    receiver.error = error
+    assert receiver.post() == (503, "the database is away: send it again")
+
+
+def test_a_defect_is_answered_500() -> None:
+    receiver = Receiver()
+    receiver.error = KeyError("oops")
+    assert receiver.post()[0] == 500
+
+
+def test_the_log_line_names_the_route_and_never_the_path() -> None:
+    receiver = Receiver()
+    with capture_logs() as lines:
+        receiver.post()
+        receiver.post(f"/callbacks/default/{'w' * 24}")
+        receiver.post("/elsewhere")
+    assert [(line["action"], line["status"], line["account"]) for line in lines] == [
+        ("http_request", 200, "default"),
+        ("http_request", 404, None),
+        ("http_request", 404, None),
+    ]
+    assert [line["route"] for line in lines] == ["/callbacks/<account>/<token>"] * 2 + ["none"]
+    assert not [line for line in lines if TOKEN in str(line) or "w" * 24 in str(line) or "elsewhere" in str(line)]

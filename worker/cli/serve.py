@@ -1,0 +1,111 @@
+"""`reconciler serve` and `callback-url`: the platform's callbacks over HTTP."""
+
+import secrets
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+# What only the extra `web` installs.
+_PACKAGES = ("flask", "gunicorn")
+_TOKEN_BYTES = 24
+
+
+class Part(StrEnum):
+    """What `--only` leaves of the program."""
+
+    CALLBACKS = "callbacks"
+
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)]
+Workers = Annotated[int, typer.Option(help="Processes, each with 16 threads.", min=1, max=100)]
+Only = Annotated[Part | None, typer.Option(help="Serve this part alone: what stands on a public port is `callbacks`.")]
+Account = Annotated[str, typer.Argument(help="The account whose callbacks come there.")]
+New = Annotated[bool, typer.Option("--new", help="Make a token to change to, although the account has one.")]
+
+
+def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, only: Only = None) -> None:
+    """Receive the platform's callbacks over HTTP, by the path that `reconciler callback-url` prints.
+
+    A callback is answered with status 200 once it is committed. GET /livez says that the process answers, GET /readyz
+    that it can take callbacks in. SIGTERM or Ctrl-C lets requests that are under way end.
+    """
+    from worker.adapters.log import configure_logging
+    from worker.cli.session import check_database, read_settings
+
+    try:
+        from worker.web.server import Server
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        raise CommandError(
+            f"the package {error.name} is not installed: pip install 'recharge-reconciler[web]'"
+        ) from None
+
+    settings = read_settings(needs_accounts=True)
+    check_database(settings)
+    _warn(settings, host)
+    configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
+    # Today it serves no other part than that of `--only callbacks`.
+    Server(settings, host=host, port=port, workers=workers).run()
+
+
+def callback_url(account: Account = "default", new: New = False) -> None:
+    """Print the path that the platform posts an account's callbacks to; where the account has no token, make one.
+
+    Put the host name of your proxy before the path, and give the whole to the platform. The path is a secret.
+    """
+    from worker.cli.session import read_settings, require_configured
+    from worker.domain.callback_access import callback_path
+
+    settings = read_settings(needs_accounts=True)
+    require_configured(settings, [account])
+    tokens = settings.callback_tokens.get(account, ())
+    if tokens and not new:
+        for token in tokens:
+            typer.echo(callback_path(account, token))
+        return
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    typer.echo(callback_path(account, token))
+    typer.echo(_how_to_set(account, token, is_change=bool(tokens), settings=settings), err=True)
+
+
+def _how_to_set(account: str, token: str, *, is_change: bool, settings: "Settings") -> str:
+    in_file = settings.accounts_file is not None and account in settings.accounts_file.accounts
+    where = f"callback_token in the table [{account}] of the accounts file" if in_file else "RECONCILER_CALLBACK_TOKEN"
+    if is_change:
+        return (
+            f"To change to it: put a blank and {token} behind the present token in {where}, start `reconciler serve`"
+            " again, give the platform the new path, then take the old token out."
+        )
+    return f"The path works once {where} is {token}, and `reconciler serve` was started after that."
+
+
+def _warn(settings: "Settings", host: str) -> None:
+    if not settings.callback_tokens:
+        typer.echo(
+            "Warning: no account has a token, so every callback is answered 404: see `reconciler callback-url`",
+            err=True,
+        )
+    if not _is_loopback(host):
+        typer.echo(
+            f"Warning: {host} can be reached from other machines: a proxy that buffers requests has to stand before it,"
+            " or slow senders take all threads; docs/deployment.md has nginx and Caddy",
+            err=True,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

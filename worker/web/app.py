@@ -1,0 +1,110 @@
+"""The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from flask import Flask
+
+from worker.adapters.error_text import first_words
+from worker.database.error_kinds import kind_of
+from worker.database.migrations import RevisionCheck
+from worker.database.transactions import Database, is_unavailable
+from worker.domain.callbacks import Callback
+from worker.domain.records.incoming import Rejection
+from worker.domain.records.orders import OrderKey
+from worker.intake import Intake
+from worker.runtime import app_ids_of, rules_of
+from worker.settings import Settings
+from worker.web.access_log import log_requests
+from worker.web.probes import probe_routes
+from worker.web.receiver import PATIENCE_SECONDS, CallbackRules, callback_routes
+from worker.web.shared_commits import SharedCommits
+
+log = structlog.stdlib.get_logger(__name__)
+
+_ANSWER_SECONDS = 4.0
+# One commits, one matches, the others answer probes.
+_CONNECTIONS = 2
+# Flask's own pages are HTML.
+_ERRORS = (400, 404, 405, 500)
+
+
+class WebProcess:
+    """What one process of `reconciler serve` works with."""
+
+    def __init__(self, settings: Settings, *, intake: type[Intake] = Intake) -> None:
+        """Another entry point may replace `intake` by a subclass."""
+        rules, app_ids = rules_of(settings), app_ids_of(settings)
+        self._database = Database(
+            settings.database_dsn,
+            idle_transaction_seconds=rules.deadline_seconds,
+            answer_seconds=_ANSWER_SECONDS,
+            pool_size=_CONNECTIONS,
+        )
+        self._intake = intake(self._database, rules, app_ids)
+        self._commits: SharedCommits[Callback | Rejection, Sequence[OrderKey]] = SharedCommits(
+            self._intake.receive_callbacks, self._match_later, is_hopeless=is_unavailable
+        )
+        # Apart from the commits, which nothing may keep waiting.
+        self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
+        self._revision = RevisionCheck()
+        self._callback_rules = CallbackRules(
+            app_ids=app_ids,
+            tokens=settings.callback_tokens,
+            trust=settings.callback_trust,
+            networks=settings.callback_networks,
+            trusted_proxies=settings.trusted_proxies,
+            reply=settings.callback_reply,
+        )
+
+    def app(self) -> Flask:
+        """The application. Each further part (metrics, the console) is a blueprint that is registered here."""
+        app = Flask(__name__, static_folder=None)
+        # A redirect would repeat the path, and with it the token.
+        app.url_map.merge_slashes = False
+        log_requests(app)
+        for status in _ERRORS:
+            app.register_error_handler(status, _in_plain_text)
+        app.register_blueprint(probe_routes(self._readiness_fault))
+        app.register_blueprint(callback_routes(self._callback_rules, self._submit))
+        return app
+
+    def close(self) -> None:
+        """Commit what waits, then close every connection. What is not matched by then a worker's tick matches."""
+        self._commits.close()
+        self._matching.shutdown(cancel_futures=True)
+        self._database.close()
+
+    def _submit(self, callback: Callback | Rejection) -> None:
+        self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
+
+    def _match_later(self, keys: Sequence[OrderKey]) -> None:
+        if keys:
+            self._matching.submit(self._match, keys)
+
+    def _match(self, keys: Sequence[OrderKey]) -> None:
+        try:
+            self._intake.match_callbacks(keys)
+        except Exception as error:  # whatever it is, it has to be logged: nobody waits for this
+            log.warning(
+                "kept callbacks were not matched; a worker's tick will", action="match_failed", error=first_words(error)
+            )
+
+    def _readiness_fault(self) -> str | None:
+        if not self._commits.is_running:
+            return "this process commits nothing any more"
+        try:
+            with self._database.read() as connection:
+                return self._revision.fault(connection)
+        except Exception as error:
+            kind = kind_of(error)
+            if kind is None:
+                raise
+            # Not the error's own words: they name hosts and users, and anybody may ask.
+            return kind.words
+
+
+def _in_plain_text(error: Any) -> tuple[str, int, dict[str, str]]:
+    return f"{error.name}\n", error.code, {"Content-Type": "text/plain; charset=utf-8"}

@@ -1,0 +1,131 @@
+"""Receives the platform's callbacks: `POST /callbacks/ACCOUNT/TOKEN`, committed, then answered."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+import structlog
+from flask import Blueprint, Response, g, request
+from gunicorn.http.errors import ParseException
+
+from worker.adapters.error_text import first_words
+from worker.database.transactions import is_transient
+from worker.domain.callback_access import Network, client_address, is_allowed, is_token_of
+from worker.domain.callback_bodies import LONGEST_BODY, LONGEST_DRAINED
+from worker.domain.callbacks import Callback
+from worker.domain.received_callbacks import receive
+from worker.domain.records.incoming import Rejection, Trust
+
+log = structlog.stdlib.get_logger(__name__)
+
+ROUTE = "/callbacks/<account>/<token>"
+PATIENCE_SECONDS = 4.5
+"""How long a callback waits for its commit; whoever sent it gets an answer within 5 seconds."""
+
+_PART = 16 * 1024
+
+Submit = Callable[[Callback | Rejection], None]
+"""Returns once a callback is committed; raises TimeoutError, or what the database raised."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallbackRules:
+    """The settings of the receiver."""
+
+    app_ids: Mapping[str, str]
+    """The configured accounts, with the app id of each."""
+    tokens: Mapping[str, Sequence[str]] = field(repr=False)
+    """The tokens of those accounts that have some."""
+    trust: Trust = Trust.SETTLE
+    networks: Sequence[Network] = ()
+    """Where callbacks may come from; empty for anywhere."""
+    trusted_proxies: int = 0
+    reply: str = "Success"
+
+
+class BodyTooLong(Exception):
+    """A body of more than 64 KiB."""
+
+
+class BodyBroken(Exception):
+    """A body that did not come whole."""
+
+
+def callback_routes(rules: CallbackRules, submit: Submit) -> Blueprint:
+    """The route of callbacks."""
+    routes = Blueprint("callbacks", __name__)
+
+    @routes.post(ROUTE)
+    def post(account: str, token: str) -> Response:
+        """Take in one callback; 200 means that it is committed."""
+        if not _may_post(rules, account, token):
+            _drop_body()
+            return _answer(404, "Not Found")
+        g.account = account
+        try:
+            body = read_whole(request.stream, request.content_length)
+        except BodyTooLong:
+            return _answer(413, f"longer than {LONGEST_BODY} bytes")
+        except BodyBroken:
+            return _answer(400, "the body did not come whole")
+        callback = receive(account, rules.app_ids[account], body, request.headers.get("Content-Type"), rules.trust)
+        return _committed(callback, submit, rules.reply)
+
+    return routes
+
+
+def read_whole(stream: IO[bytes], declared: int | None) -> bytes:
+    """A body of at most 64 KiB. Of a longer one up to 1 MiB is read, so that its sender gets to read the answer.
+
+    `declared` is its Content-Length, None where it has none. Raises BodyTooLong and BodyBroken.
+    """
+    body, length = bytearray(), 0
+    try:
+        # A read may give less than it was asked for.
+        while length < LONGEST_DRAINED and (part := stream.read(_PART)):
+            length += len(part)
+            if length <= LONGEST_BODY:
+                body += part
+    except (OSError, ParseException):
+        raise BodyBroken from None
+    if length > LONGEST_BODY:
+        raise BodyTooLong
+    # Where a connection ends early, gunicorn gives what there is.
+    if declared is not None and length < declared:
+        raise BodyBroken
+    return bytes(body)
+
+
+def _may_post(rules: CallbackRules, account: str, token: str) -> bool:
+    forwarded = request.headers.get("X-Forwarded-For")
+    address = client_address(request.remote_addr, forwarded, rules.trusted_proxies)
+    g.client = str(address) if address is not None else None
+    is_right = is_token_of(rules.tokens, account, token)
+    return is_right and address is not None and is_allowed(address, rules.networks)
+
+
+def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Response:
+    try:
+        submit(callback)
+    except TimeoutError:
+        log.warning("a callback was not committed in time", action="callback_put_off", error="no commit in time")
+        return _answer(503, "the database is away: send it again")
+    except Exception as error:
+        if not is_transient(error):
+            # A defect of ours: it is logged with its traceback, and answered 500.
+            raise
+        log.warning("a callback was not committed", action="callback_put_off", error=first_words(error))
+        return _answer(503, "the database is away: send it again")
+    return _answer(200, reply)
+
+
+def _drop_body() -> None:
+    """Read a body that nobody wants: a connection that is closed before that is reset, and the answer lost."""
+    try:
+        read_whole(request.stream, request.content_length)
+    except (BodyTooLong, BodyBroken):
+        return
+
+
+def _answer(status: int, text: str) -> Response:
+    return Response(text, status, mimetype="text/plain")

@@ -1,0 +1,108 @@
+"""gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
+
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from worker.settings import Settings
+from worker.web.app import WebProcess
+
+log = structlog.stdlib.get_logger(__name__)
+
+THREADS = 16
+# A request that is under way waits for its commit, and for no longer.
+_STOP_SECONDS = 10
+_LONGEST_REQUEST_LINE = 2048
+_LINGER_SECONDS, _MOST_READS, _READ_SIZE = 0.2, 16, 64 * 1024
+
+
+class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no types
+    """gunicorn's messages as records of our own log. It has no access log: a path holds the token of callbacks."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave levels and handlers to the root logger."""
+        self.cfg = cfg
+        self.error_log.propagate = True
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Log nothing: worker.web.access_log does."""
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types
+    """The program `reconciler serve`; `run` does not return."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        make_process: Callable[[Settings], WebProcess] = WebProcess,
+    ) -> None:
+        self._settings = settings
+        self._make_process = make_process
+        self._bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._workers = workers
+        self._process: WebProcess | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """The settings of gunicorn; neither a file nor GUNICORN_CMD_ARGS is read."""
+        settings: dict[str, Any] = {
+            "bind": self._bind,
+            "workers": self._workers,
+            "worker_class": "gthread",
+            "threads": THREADS,
+            # A connection serves one request: a forger keeps none, and a proxy beside us opens another in no time.
+            "keepalive": 0,
+            "graceful_timeout": _STOP_SECONDS,
+            "limit_request_line": _LONGEST_REQUEST_LINE,
+            "logger_class": _ProjectLogger,
+            # No second door: neither gunicorn's own control, nor headers that change the path or the scheme.
+            "control_socket_disable": True,
+            "forwarded_allow_ips": "",
+            "when_ready": self._started,
+            "post_request": _end_connection,
+            "proc_name": "reconciler-serve",
+            "worker_exit": self._close,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The application, once for each process, after its fork."""
+        self._process = self._make_process(self._settings)
+        return self._process.app()
+
+    def _started(self, arbiter: Any) -> None:
+        log.info("serving", action="serve_started", listening=[str(listener) for listener in arbiter.LISTENERS])
+
+    def _close(self, _arbiter: Any, _worker: Any) -> None:
+        if self._process is not None:
+            self._process.close()
+
+
+def _end_connection(_worker: Any, _request: Any, environ: Mapping[str, Any], response: Any) -> None:
+    """End the connection in the thread that served it.
+
+    Left to gunicorn, its one thread that accepts connections would wait for the other end to close, up to 2 seconds for
+    each: whoever keeps a few open would stop the process.
+    """
+    if response is None or not response.headers_sent:
+        return
+    connection: socket.socket = environ["gunicorn.socket"]
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        # What a sender of a very long body still sends: to close before it has read the answer would reset it.
+        connection.settimeout(_LINGER_SECONDS)
+        for _ in range(_MOST_READS):
+            if not connection.recv(_READ_SIZE):
+                break
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)

@@ -1,0 +1,100 @@
+"""Items that come together share a commit: one thread of the process commits, and those who wait are told the result.
+
+Nobody waits for others to come: what arrives while a commit runs goes into the next one.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Followed = TypeVar("Followed")
+
+
+class SharedCommits(Generic[T, Followed]):
+    """The thread and what waits for it. Made after the fork; safe to use from several threads."""
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[T]], Followed],
+        follow: Callable[[Followed], None],
+        *,
+        is_hopeless: Callable[[Exception], bool],
+    ) -> None:
+        """`commit` commits several items in one transaction; `follow` gets what it returned, once those who wait know,
+        and raises nothing.
+
+        Where a commit of several fails they are committed one by one, unless the error `is_hopeless` for each of them.
+        """
+        self._commit = commit
+        self._follow = follow
+        self._is_hopeless = is_hopeless
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[T, Future[None]]] = []
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="shared-commits", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread lives: without it nothing is ever committed."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the next commit."""
+        return len(self._waiting)
+
+    def submit(self, item: T, *, patience_seconds: float) -> None:
+        """Return once the item is committed. Raises what the commit raised, and TimeoutError after `patience_seconds`.
+
+        After a TimeoutError an item that no commit has taken yet is dropped; one that is being committed may be there.
+        """
+        future: Future[None] = Future()
+        with self._changed:
+            if self._is_closed:
+                raise TimeoutError("this process is stopping")
+            self._waiting.append((item, future))
+            self._changed.notify()
+        try:
+            future.result(patience_seconds)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            # From here on none can be cancelled.
+            taken = [(item, future) for item, future in batch if future.set_running_or_notify_cancel()]
+            if taken:
+                self._commit_all(taken)
+
+    def _next_batch(self) -> list[tuple[T, Future[None]]]:
+        with self._changed:
+            while not self._waiting and not self._is_closed:
+                self._changed.wait()
+            batch, self._waiting = self._waiting, []
+            return batch
+
+    def _commit_all(self, taken: Sequence[tuple[T, Future[None]]]) -> None:
+        try:
+            followed = self._commit([item for item, _ in taken])
+        except Exception as error:
+            if len(taken) == 1 or self._is_hopeless(error):
+                for _, future in taken:
+                    future.set_exception(error)
+                return
+            for one in taken:
+                self._commit_all([one])
+            return
+        for _, future in taken:
+            future.set_result(None)
+        self._follow(followed)
