@@ -108,7 +108,6 @@ def upgrade() -> None:
         sa.Column("last_tick_at", UtcDateTime()),
         sa.Column("written_at", UtcDateTime(), nullable=False),
         sa.Column("clock_offset_seconds", sa.Double(), nullable=False),
-        sa.Column("accounts", LongText, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_worker_processes")),
         postgresql_with={"fillfactor": "50"},
         **_goes_on("if_not_exists"),

@@ -73,7 +73,7 @@ def _worker(row: "WorkerRow", now: datetime) -> Row:
         "last_tick_seconds_ago": None if tick is None else rest((now - tick).total_seconds()),
         "written_at": row.written_at,
         "clock_offset_seconds": round(row.clock_offset_seconds, 3),
-        "accounts": list(row.accounts),
+        "accounts": row.accounts,
     }
 
 

@@ -435,8 +435,8 @@ class WorkerProcess(Base):
     written_at: Mapped[datetime] = mapped_column(UtcDateTime)
     clock_offset_seconds: Mapped[float] = mapped_column(Double)
     """The host's wall clock minus the database's."""
-    accounts: Mapped[str] = mapped_column(LongText)
-    """The names of the accounts in its settings, joined by commas."""
+    accounts: Mapped[str | None] = mapped_column(LongText)
+    """The names of the accounts in its settings, joined by commas; null where a release before 0011 wrote the row."""
 
 
 class NotificationRow(Base):

@@ -89,16 +89,19 @@ def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: floa
 
 
 def is_served(workers: Iterable[WorkerRow], account: str, now: datetime, within_seconds: float) -> bool:
-    """Whether a process that has the account in its settings has ticked within so many seconds."""
-    return is_ticking((row for row in workers if account in row.accounts), now, within_seconds)
+    """Whether a process that has the account in its settings, or does not say, has ticked within so many seconds."""
+    able = (row for row in workers if row.accounts is None or account in row.accounts)
+    return is_ticking(able, now, within_seconds)
 
 
 def polled_accounts(
     workers: Iterable[WorkerRow], configured: Collection[str], now: datetime, within_seconds: float
 ) -> Collection[str]:
-    """The accounts of the processes that have ticked within so many seconds; where none has, those of our settings."""
+    """The accounts of the processes that have ticked within so many seconds; those of our settings where none has, and
+    for a process that does not say."""
     ticking = [row for row in workers if is_ticking([row], now, within_seconds)]
-    return {account for row in ticking for account in row.accounts} if ticking else configured
+    said = [configured if row.accounts is None else row.accounts for row in ticking]
+    return set().union(*said) if ticking else configured
 
 
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:

@@ -17,7 +17,7 @@ def save_worker(connection: Connection, row: WorkerRow) -> None:
     """Write a process's row; begin it where it is missing."""
     values = asdict(row)
     # These stay the same as long as the process lives, and there may be many: they are not written every few seconds.
-    accounts = ",".join(values.pop("accounts"))
+    accounts = ",".join(values.pop("accounts") or ())
     if connection.execute(update(WORKERS).where(WORKERS.c.name == row.name).values(values)).rowcount == 0:
         connection.execute(insert(WORKERS).values({**values, "accounts": accounts}))
 
@@ -41,5 +41,9 @@ def read_workers(connection: Connection, *, host: str | None = None) -> Sequence
     if host is not None:
         statement = statement.where(WORKERS.c.host == host)
     rows = connection.execute(statement).mappings()
+    return [WorkerRow(**{**row, "accounts": _split(row["accounts"])}) for row in rows]
+
+
+def _split(accounts: str | None) -> tuple[str, ...] | None:
     # No account's name holds a comma, and none is empty.
-    return [WorkerRow(**{**row, "accounts": tuple(filter(None, row["accounts"].split(",")))}) for row in rows]
+    return None if accounts is None else tuple(filter(None, accounts.split(",")))

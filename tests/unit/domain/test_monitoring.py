@@ -13,6 +13,7 @@ from worker.domain.monitoring import (
     Thresholds,
     check,
     drain_seconds,
+    is_served,
     is_ticking,
     last_tick,
     polled_accounts,
@@ -90,6 +91,13 @@ def test_what_running_workers_have_is_polled_and_what_ours_name_where_none_runs(
     both = [make_worker(accounts=("a",)), make_worker(29, accounts=("b",)), dead]
     assert polled_accounts(both, ["ours"], NOW, 30) == {"a", "b"}
     assert polled_accounts([dead], ["ours"], NOW, 30) == ["ours"]
+
+
+def test_a_worker_of_a_release_that_does_not_say_may_poll_every_account() -> None:
+    silent = replace(make_worker(), accounts=None)
+    assert polled_accounts([make_worker(accounts=("a",)), silent], ["ours"], NOW, 30) == {"a", "ours"}
+    assert is_served([silent], "any", NOW, 30)
+    assert not is_served([make_worker(accounts=("a",))], "any", NOW, 30)
 
 
 def test_without_a_tick_in_time_the_finding_is_critical() -> None:

@@ -18,5 +18,5 @@ class WorkerRow:
     written_at: datetime
     clock_offset_seconds: float
     """The host's wall clock minus the database's."""
-    accounts: tuple[str, ...]
-    """The accounts in its settings: it polls the orders of no other."""
+    accounts: tuple[str, ...] | None
+    """The accounts in its settings: it polls the orders of no other. None where its release does not say."""
