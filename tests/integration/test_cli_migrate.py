@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from tests.support.archiving import add_settled
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from tests.support.databases import DatabaseServer
+from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from worker.database.migrations import check_at_head, upgrade
@@ -97,9 +98,21 @@ def archive_all(bench: Workbench) -> None:
     assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC)))
 
 
+def notify(bench: Workbench) -> None:
+    put_endpoint(bench)
+    bench.intake.cancel_orders([{"request_id": "1"}])
+
+
+def give_up(bench: Workbench) -> None:
+    notify(bench)
+    bench.run("UPDATE notifications SET state = 'gave_up'")
+
+
 @pytest.mark.parametrize(
     ("prepare", "target", "said"),
     [
+        (notify, "0008", "the way down to 0008 would lose of notifications what nobody has received yet"),
+        (give_up, "0008", "the way down to 0008 would lose of notifications what nobody has received yet"),
         (add_act, "0007", "operator_acts holds acts, which the release before does not know"),
         (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
@@ -124,6 +137,17 @@ def test_a_way_down_that_would_lose_something_is_refused_in_one_line(
     # MariaDB keeps the steps that were taken before the refusal: the same command leads up again.
     cli.run("migrate")
     assert len(cli.json("orders")) >= 1
+
+
+def test_notifications_that_were_delivered_may_go_with_their_tables(bench: Workbench) -> None:
+    bench.add("1")
+    notify(bench)
+    bench.run("UPDATE notifications SET state = 'delivered'")
+    cli = on(bench.url)
+    bench.close()
+    assert cli.json("migrate", "--to", "0008", "--yes")["to"] == "0008"
+    cli.run("migrate")
+    assert cli.json("notifications") == {"endpoints": [], "notifications": []}
 
 
 @pytest.mark.databases("sqlite")

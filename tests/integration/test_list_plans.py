@@ -29,7 +29,7 @@ from worker.stores.input_reads import (
     recent_unmatched,
 )
 from worker.stores.notification_reads import count_notifications, orders_given_up, recent_notifications
-from worker.stores.notification_rows import delivered_before, next_delayed, next_pending, notifications_of
+from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.stores.query_reads import recent_queries
@@ -219,7 +219,7 @@ READS: dict[str, Read] = {
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
     "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),
     "notifications: delivered long ago": lambda connection: delivered_before(connection, submitted(5900), 20),
-    "notifications: pending of an account": lambda connection: next_pending(connection, "account-3", 20),
+    "notifications: pending of an account": lambda connection: next_unreceived(connection, "account-3", 20),
     "notifications: delayed of an account": lambda connection: next_delayed(connection, "account-3", 0, 20),
     "purge: archived": lambda connection: old_archived(connection, submitted(3000), (submitted(5000), 7), 20),
     "purge: live": lambda connection: old_live(connection, submitted(5000), None, 20),

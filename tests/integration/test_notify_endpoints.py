@@ -153,19 +153,21 @@ def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_an_endpoint_is_forgotten_with_what_is_pending(bench: Workbench) -> None:
+def test_an_endpoint_is_forgotten_with_all_that_nobody_has_received(bench: Workbench) -> None:
     put_endpoint(bench)
     put_endpoint(bench, "north")
     put_notifications(bench, 2_100)
     with bench.database.write() as connection:
         first = {"state": NotificationState.GAVE_UP}
+        last = {"state": NotificationState.DELIVERED}
         connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 1).values(first))
         connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 2).values(account="north"))
+        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == 3).values(last))
     assert forget_endpoint(bench.database, ANN, "default") == (True, 2_098)
     assert endpoint_of(bench) is None
     assert [(one.row.account, one.row.state.value) for one in told_of(bench)] == [
-        ("default", "gave_up"),
         ("north", "pending"),
+        ("default", "delivered"),
     ]
     bench.add("late")
     bench.intake.record_callbacks([callback("late")])

@@ -45,7 +45,7 @@ Forget = Annotated[
     typer.Option(
         "--forget",
         metavar="ACCOUNT",
-        help="Remove this account's endpoint, and what is pending for it.",
+        help="Remove this account's endpoint, and all that nobody has received.",
         show_default=False,
     ),
 ]
@@ -173,7 +173,7 @@ def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -
             endpoint = read_endpoints(connection, [account]).get(account)
             count = count_notifications(connection).get(account)
         removed = 0
-        waiting = 0 if count is None else count.pending
+        waiting = 0 if count is None else count.pending + count.gave_up
         if endpoint is None and not (act == "forget" and waiting):
             raise CommandError(
                 f"the account {account} has no endpoint; `reconciler notifications` lists those that have"
@@ -193,6 +193,6 @@ def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -
     words = {
         "pause": f"{account} is sent nothing until `reconciler notifications --resume {account}`.",
         "resume": f"{account} is notified of its orders again.",
-        "forget": f"{account} has no endpoint any more; {counted(removed, 'pending notification')} removed.",
+        "forget": f"{account} has no endpoint any more; {counted(removed, 'notification')} went with it.",
     }
     typer.echo(words[act])

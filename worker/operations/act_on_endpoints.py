@@ -1,4 +1,4 @@
-"""What operators do to endpoints: pause and resume them, and forget one with what is pending for it."""
+"""What operators do to endpoints: pause and resume them, and forget one with all that nobody has received."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from worker.domain.endpoint_acts import pause_endpoint, resume_endpoint
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import Endpoint
 from worker.operations.act_by_hand import Operator
-from worker.stores.notification_rows import delete_notifications, next_pending
+from worker.stores.notification_rows import delete_notifications, next_unreceived
 from worker.stores.notify_endpoints import delete_endpoint, lock_endpoint, save_endpoint
 from worker.stores.recorded_acts import add_acts
 
@@ -30,7 +30,7 @@ def resume_notifications(database: Database, operator: Operator, account: str) -
 
 
 def forget_endpoint(database: Database, operator: Operator, account: str) -> tuple[bool, int]:
-    """Remove an account's endpoint, then its pending notifications, 1,000 in a transaction.
+    """Remove an account's endpoint, then its notifications that are pending or given up, 1,000 in a transaction.
 
     Returns whether there was one, and how many notifications were removed. A transaction that read the endpoint before
     may add a few more: to forget it once more removes them. A worker that has it in its settings enters it again at
@@ -39,7 +39,7 @@ def forget_endpoint(database: Database, operator: Operator, account: str) -> tup
     was_there = _remove(database, operator, account)
     removed, last = 0, 1
     while last:
-        last = _remove_pending(database, account)
+        last = _remove_unreceived(database, account)
         removed += last
     return was_there, removed
 
@@ -73,9 +73,9 @@ def _remove(database: Database, operator: Operator, account: str) -> bool:
 
 
 @retry_contention
-def _remove_pending(database: Database, account: str) -> int:
+def _remove_unreceived(database: Database, account: str) -> int:
     with database.write() as connection:
-        return delete_notifications(connection, next_pending(connection, account, _AT_ONCE))
+        return delete_notifications(connection, next_unreceived(connection, account, _AT_ONCE))
 
 
 def _entry(act: Act, kind: ActKind, endpoint: Endpoint) -> ActEntry:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
+from worker.database.bulk_statements import one_of
 from worker.database.tables import GAVE_UP, NOT_PENDING
 from worker.domain.records.notifications import Notification, NotificationState
 from worker.domain.records.overview import NotificationCounts
@@ -51,18 +52,26 @@ def recent_notifications(
 
 def count_notifications(connection: Connection) -> dict[str, NotificationCounts]:
     """How many notifications of each account are pending or given up, and since when the oldest one waits."""
-    oldest = func.min(NOTIFICATIONS.c.changed_at)
-    pending = select(NOTIFICATIONS.c.account, func.count(), oldest).where(NOTIFICATIONS.c.state == PENDING)
-    given_up = select(NOTIFICATIONS.c.account, func.count()).where(GAVE_UP)
-    found: dict[str, NotificationCounts] = {}
-    for account, count, since in connection.execute(pending.group_by(NOTIFICATIONS.c.account)):
-        found[account] = NotificationCounts(pending=count, oldest_changed_at=since)
-    for account, count in connection.execute(given_up.group_by(NOTIFICATIONS.c.account)):
-        known = found.get(account, NotificationCounts())
-        found[account] = NotificationCounts(
-            pending=known.pending, oldest_changed_at=known.oldest_changed_at, gave_up=count
+    # Of an index alone, the id among its columns: the rows themselves would have to be read for the time.
+    first, account = func.min(NOTIFICATIONS.c.id), NOTIFICATIONS.c.account
+    pending = select(account, func.count(), first).where(NOTIFICATIONS.c.state == PENDING).group_by(account)
+    waiting = {row[0]: (row[1], row[2]) for row in connection.execute(pending)}
+    given_up = select(account, func.count()).where(GAVE_UP).group_by(account)
+    gave_up = {row[0]: row[1] for row in connection.execute(given_up)}
+    times = _changed_at(connection, [row_id for _, row_id in waiting.values()])
+    return {
+        name: NotificationCounts(
+            pending=waiting.get(name, (0, 0))[0],
+            oldest_changed_at=times.get(waiting.get(name, (0, 0))[1]),
+            gave_up=gave_up.get(name, 0),
         )
-    return found
+        for name in sorted(waiting.keys() | gave_up.keys())
+    }
+
+
+def _changed_at(connection: Connection, ids: Sequence[int]) -> dict[int, datetime]:
+    chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
 
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select, update
 
 from worker.database.bulk_statements import insert_rows, one_of
-from worker.database.tables import NotificationRow, table_of
+from worker.database.tables import GAVE_UP, NotificationRow, table_of
 from worker.domain.records.notifications import NewNotification, Notification, NotificationState, Rank
 from worker.stores.recharge_orders import PENDING
 
@@ -63,9 +63,11 @@ def begin_again(connection: Connection, ids: Collection[int], now: datetime) -> 
         connection.execute(update(NOTIFICATIONS).where(chosen).values(tries=0, due_at=now))
 
 
-def next_pending(connection: Connection, account: str, most: int) -> Sequence[int]:
-    """The ids of some pending notifications of an account, without a lock."""
-    return connection.scalars(_pending_of(account).limit(most)).all()
+def next_unreceived(connection: Connection, account: str, most: int) -> Sequence[int]:
+    """The ids of some notifications of an account that are pending or given up, without a lock."""
+    pending = connection.scalars(_pending_of(account).limit(most)).all()
+    given_up = select(NOTIFICATIONS.c.id).where(GAVE_UP, NOTIFICATIONS.c.account == account)
+    return pending or connection.scalars(given_up.limit(most)).all()
 
 
 def delivered_before(connection: Connection, before: datetime, most: int) -> Sequence[int]:

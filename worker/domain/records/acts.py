@@ -23,7 +23,7 @@ class ActKind(StrEnum):
     PAUSE_NOTIFICATIONS = "pause_notifications"
     RESUME_NOTIFICATIONS = "resume_notifications"
     FORGET_NOTIFICATIONS = "forget_notifications"
-    """An endpoint was removed, with what was pending for it."""
+    """An endpoint was removed, with all that nobody has received."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
