@@ -123,7 +123,9 @@ class _Account:
 
     def fail(self, one: EndedTry, fault: Fault) -> None:
         """A failure whose lease was still its row's."""
-        row = self._rows[one.claim.id] = replace(self._rows[one.claim.id], lease_token=None)
+        # It goes behind the others that are due: otherwise two events that make their receiver hang would be the probes
+        # in turn, for ever.
+        row = self._rows[one.claim.id] = replace(self._rows[one.claim.id], lease_token=None, due_at=self._now)
         if fault is Fault.GONE:
             self.endpoint = replace(self.endpoint, stopped_at=self.endpoint.stopped_at or self._now)
         elif fault is Fault.ENDPOINT:

@@ -136,6 +136,13 @@ def test_failures_of_deliveries_that_began_before_the_rest_do_not_lengthen_it() 
     assert len(effects.failed) == 3
 
 
+def test_an_event_that_failed_goes_behind_the_others_that_are_due() -> None:
+    world = World(0, 0)
+    world.now += SECOND
+    world.note(world.end(1, TIMEOUT))
+    assert world.rows[1].due_at == world.now > world.rows[2].due_at
+
+
 def test_a_failure_that_began_before_a_rest_that_has_ended_begins_another_one() -> None:
     world = World(0, 0, 0)
     late = world.end(2, TIMEOUT)
