@@ -37,7 +37,7 @@ def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float
     """The engine of a SQLAlchemy URL; `Database` documents the arguments. Connects to nothing yet."""
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+        engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS}, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -56,6 +56,8 @@ def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float
         pool_use_lifo=True,
         pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
         pool_recycle=1800,
+        # An error's text goes into logs, and parameters hold phone numbers.
+        hide_parameters=True,
     )
     event.listen(engine, "handle_error", _leave_read_only)
     if answer_seconds is not None:
