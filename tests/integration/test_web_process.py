@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy
 from flask.testing import FlaskClient
+from sqlalchemy.pool import NullPool
 
 from tests.support.server_process import free_port
 from worker.settings import Settings
@@ -25,7 +27,7 @@ def away() -> Iterator[FlaskClient]:
 
 def test_while_the_database_is_away_callbacks_are_put_off_and_the_process_is_not_ready(away: FlaskClient) -> None:
     answer = away.post(PATH, data=b'{"requestId": "r1"}')
-    assert (answer.status_code, answer.text) == (503, "the database is away: send it again")
+    assert (answer.status_code, answer.text) == (503, "not committed: send it again")
     ready = away.get("/readyz")
     assert (ready.status_code, ready.text) == (503, "the database is away\n")
     assert away.get("/livez").status_code == 200
@@ -50,5 +52,21 @@ def test_callbacks_are_committed_and_matched(migrated_database_url: str) -> None
         assert client.post(PATH, data=b'{"requestId": "r1", "trafficSts": "1"}').text == "Success"
         assert client.post("/elsewhere").text == "Not Found\n"
         assert client.get(PATH).text == "Method Not Allowed\n"
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize(
+    "statement", ["ALTER TABLE unmatched_callbacks DROP COLUMN trust", "DROP TABLE unmatched_callbacks"]
+)
+def test_while_the_database_is_at_another_revision_callbacks_are_put_off(
+    migrated_database_url: str, statement: str
+) -> None:
+    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT))
+    try:
+        assert process.app().test_client().post(PATH, data=b'{"requestId": "r1"}').status_code == 503
     finally:
         process.close()
