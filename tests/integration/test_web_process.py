@@ -1,6 +1,7 @@
 """What one process of `reconciler serve` holds, on a database that is there and on one that is away."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 
 import pytest
 import sqlalchemy
@@ -8,6 +9,9 @@ from flask.testing import FlaskClient
 from sqlalchemy.pool import NullPool
 
 from tests.support.server_process import free_port
+from tests.support.waiting import eventually
+from worker.domain.records.orders import OrderKey
+from worker.intake import Intake
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
@@ -70,3 +74,25 @@ def test_while_the_database_is_at_another_revision_callbacks_are_put_off(
         assert process.app().test_client().post(PATH, data=b'{"requestId": "r1"}').status_code == 503
     finally:
         process.close()
+
+
+@pytest.mark.databases("sqlite")
+def test_while_matching_is_slow_callbacks_are_taken_in_and_few_wait_for_it(migrated_database_url: str) -> None:
+    gate, asked = threading.Event(), list[Sequence[OrderKey]]()
+
+    class SlowMatching(Intake):
+        def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
+            assert gate.wait(20)
+            asked.append(keys)
+
+    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT), intake=SlowMatching)
+    try:
+        client = process.app().test_client()
+        answers = [client.post(PATH, data=b'{"requestId": "r%d"}' % number).status_code for number in range(50)]
+        gate.set()
+        eventually(lambda: len(asked) >= 32, "what waits for its matching")
+    finally:
+        gate.set()
+        process.close()
+    assert answers == [200] * 50
+    assert len(asked) == 32

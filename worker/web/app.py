@@ -1,5 +1,6 @@
 """The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,6 +28,8 @@ log = structlog.stdlib.get_logger(__name__)
 _ANSWER_SECONDS = 4.0
 # One commits, one matches, the others answer probes.
 _CONNECTIONS = 2
+# Whoever sends many callbacks of unknown orders would let the queue grow without end.
+_MOST_MATCHES = 32
 # Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
 
@@ -49,6 +52,7 @@ class WebProcess:
         )
         # Apart from the commits, which nothing may keep waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
+        self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         self._revision = RevisionCheck()
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
@@ -81,8 +85,9 @@ class WebProcess:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
     def _match_later(self, keys: Sequence[OrderKey]) -> None:
-        if keys:
-            self._matching.submit(self._match, keys)
+        # What finds no place a worker's tick matches.
+        if keys and self._places.acquire(blocking=False):
+            self._matching.submit(self._match, keys).add_done_callback(lambda _: self._places.release())
 
     def _match(self, keys: Sequence[OrderKey]) -> None:
         try:
