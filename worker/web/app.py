@@ -19,7 +19,7 @@ from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
 from worker.web.access_log import log_requests
-from worker.web.probes import probe_routes
+from worker.web.probes import SharedReading, probe_routes
 from worker.web.receiver import PATIENCE_SECONDS, CallbackRules, callback_routes
 from worker.web.shared_commits import SharedCommits
 
@@ -54,6 +54,7 @@ class WebProcess:
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         self._revision = RevisionCheck()
+        self._database_fault = SharedReading(self._read_database_fault)
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
             tokens=settings.callback_tokens,
@@ -100,6 +101,9 @@ class WebProcess:
     def _readiness_fault(self) -> str | None:
         if not self._commits.is_running:
             return "this process commits nothing any more"
+        return self._database_fault.fault()
+
+    def _read_database_fault(self) -> str | None:
         try:
             with self._database.read() as connection:
                 return self._revision.fault(connection)
