@@ -1,7 +1,9 @@
 """What one process of `reconciler serve` holds, on a database that is there and on one that is away."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy
@@ -10,7 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
+from worker.database.transactions import Database
 from worker.domain.records.orders import OrderKey
+from worker.domain.records.parameters import Rules
 from worker.intake import Intake
 from worker.settings import Settings
 from worker.web.app import WebProcess
@@ -96,3 +100,29 @@ def test_while_matching_is_slow_callbacks_are_taken_in_and_few_wait_for_it(migra
         process.close()
     assert answers == [200] * 50
     assert len(asked) == 32
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql", "mariadb")
+def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_database_url: str) -> None:
+    names = [f"r{number}" for number in range(10)]
+    settings = Settings(database_url=migrated_database_url, **ACCOUNT)
+    database = Database(migrated_database_url, pool_size=1)
+    process = WebProcess(settings)
+    try:
+        Intake(database, Rules(), {"default": "app-1"}).enqueue_orders([{"request_id": name} for name in names])
+        client = process.app().test_client
+
+        def status(name: str) -> int:
+            return client().post(PATH, data=f'{{"requestId": "{name}", "trafficSts": "1"}}'.encode()).status_code
+
+        with database.write() as connection, ThreadPoolExecutor(len(names) + 1) as pool:
+            connection.exec_driver_sql("SELECT * FROM recharge_orders WHERE request_id = 'r0' FOR UPDATE")
+            began = time.monotonic()
+            # The first is committed alone, and the others wait for it.
+            assert list(pool.map(status, ["r0", *names])) == [503, 503, *[200] * 9]
+            assert time.monotonic() - began < 5
+        assert status("r0") == 200
+    finally:
+        process.close()
+        database.close()

@@ -26,6 +26,8 @@ from worker.web.shared_commits import SharedCommits
 log = structlog.stdlib.get_logger(__name__)
 
 _ANSWER_SECONDS = 4.0
+# So short that callbacks which came together with that of a locked order have time to be committed without it.
+_LOCK_SECONDS = 0.5
 # One commits, one matches, the others answer probes.
 _CONNECTIONS = 2
 # Whoever sends many callbacks of unknown orders would let the queue grow without end.
@@ -44,6 +46,7 @@ class WebProcess:
             settings.database_dsn,
             idle_transaction_seconds=rules.deadline_seconds,
             answer_seconds=_ANSWER_SECONDS,
+            lock_seconds=_LOCK_SECONDS,
             pool_size=_CONNECTIONS,
         )
         self._intake = intake(self._database, rules, app_ids)
