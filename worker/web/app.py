@@ -25,7 +25,7 @@ from worker.web.shared_commits import SharedCommits
 
 log = structlog.stdlib.get_logger(__name__)
 
-_ANSWER_SECONDS = 4.0
+_ANSWER_SECONDS = 3.5
 # So short that callbacks which came together with that of a locked order have time to be committed without it.
 _LOCK_SECONDS = 0.5
 # One commits, one matches, the others answer probes.

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
 
+from worker.domain.commit_health import CommitHealth
+
 T = TypeVar("T")
 Followed = TypeVar("Followed")
 
@@ -34,13 +36,14 @@ class SharedCommits(Generic[T, Followed]):
         and raises nothing.
 
         Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
-        the error `is_hopeless` for each of them.
+        the error `is_hopeless` for each of them: the database is away.
         """
         self._commit = commit
         self._follow = follow
         self._is_hopeless = is_hopeless
         self._clock = clock
         self._changed = threading.Condition()
+        self._health = CommitHealth()
         self._waiting: list[_Waiting[T]] = []
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="shared-commits", daemon=True)
@@ -57,7 +60,8 @@ class SharedCommits(Generic[T, Followed]):
         return len(self._waiting)
 
     def submit(self, item: T, *, patience_seconds: float) -> None:
-        """Return once the item is committed. Raises what the commit raised, and TimeoutError after `patience_seconds`.
+        """Return once the item is committed. Raises what the commit raised, and TimeoutError: after `patience_seconds`,
+        or at once while the database does not answer.
 
         After a TimeoutError an item that no commit has taken yet is dropped; one that is being committed may be there.
         """
@@ -65,7 +69,11 @@ class SharedCommits(Generic[T, Followed]):
         with self._changed:
             if self._is_closed:
                 raise TimeoutError("this process is stopping")
-            self._waiting.append(_Waiting(item, future, self._clock() + patience_seconds))
+            now = self._clock()
+            if not self._health.takes(now):
+                raise TimeoutError("the database does not answer at present")
+            self._health = self._health.taken(now)
+            self._waiting.append(_Waiting(item, future, now + patience_seconds))
             self._changed.notify()
         try:
             future.result(patience_seconds)
@@ -96,7 +104,7 @@ class SharedCommits(Generic[T, Followed]):
 
     def _commit_all(self, taken: Sequence[_Waiting[T]]) -> None:
         try:
-            followed = self._commit([one.item for one in taken])
+            followed = self._commit_once([one.item for one in taken])
         except Exception as error:
             if len(taken) == 1 or self._is_hopeless(error):
                 for one in taken:
@@ -107,6 +115,19 @@ class SharedCommits(Generic[T, Followed]):
         for one in taken:
             one.future.set_result(None)
         self._follow(followed)
+
+    def _commit_once(self, items: Sequence[T]) -> Followed:
+        with self._changed:
+            self._health = self._health.begun(self._clock())
+        is_away = False
+        try:
+            return self._commit(items)
+        except Exception as error:
+            is_away = self._is_hopeless(error)
+            raise
+        finally:
+            with self._changed:
+                self._health = self._health.ended(self._clock(), is_away=is_away)
 
     def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
         for one in taken:

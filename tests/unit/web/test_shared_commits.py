@@ -91,6 +91,38 @@ def test_where_the_database_is_away_none_is_tried_alone(shared: SharedCommits[st
     assert len(committer.commits) == 2
 
 
+def test_while_the_database_is_away_one_item_tests_it_each_second(
+    shared: SharedCommits[str, int], committer: Committer
+) -> None:
+    with pytest.raises(ConnectionError):
+        shared.submit("away", patience_seconds=10)
+    with pytest.raises(TimeoutError, match="does not answer"):
+        shared.submit("a", patience_seconds=10)
+    committer.now += 1
+    with pytest.raises(ConnectionError):
+        shared.submit("away", patience_seconds=10)
+    committer.now += 1
+    shared.submit("b", patience_seconds=10)
+    shared.submit("c", patience_seconds=10)
+    assert committer.commits == [["away"], ["away"], ["b"], ["c"]]
+
+
+def test_while_a_commit_gets_no_answer_nobody_else_waits_for_it(
+    shared: SharedCommits[str, int], committer: Committer
+) -> None:
+    committer.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shared.submit, "first", patience_seconds=10)
+        assert committer.under_way.wait(10)
+        committer.now += 2
+        with pytest.raises(TimeoutError, match="does not answer"):
+            shared.submit("late", patience_seconds=10)
+        committer.gate.set()
+        assert first.exception() is None
+    shared.submit("next", patience_seconds=10)
+    assert committer.commits == [["first"], ["next"]]
+
+
 def test_who_has_waited_long_enough_is_told_and_not_committed_later(
     shared: SharedCommits[str, int], committer: Committer
 ) -> None:
