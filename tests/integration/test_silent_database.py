@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import QueuePool
 
+from tests.support.processes import environment, running_serve
 from tests.support.proxy import Mode, Proxy
 from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.reconciling import EVENTS, QUERIES, Workbench, answer_to, item
@@ -252,6 +254,32 @@ def test_ticks_that_hang_end_and_the_process_queries_again_by_itself(
         eventually(lambda: arrivals() >= before + 2, "queries once the database is back", seconds=15)
         runtime.close()
         assert simulator.record.violations() == []
+
+
+def test_150_callbacks_at_once_are_answered_within_5_seconds_and_committed_once_the_database_is_back(
+    database_behind: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    token = "a-token-of-the-account-1"
+    env = environment(database_url=database_behind, callback_token=token)
+    with running_serve(env, tmp_path, "--workers", "1") as (_, url):
+
+        def call_back(number: int) -> tuple[int, float]:
+            began = time.monotonic()
+            answer = urllib3.request(
+                "POST", f"{url}/callbacks/default/{token}", json={"requestId": f"r{number}"}, retries=False, timeout=30
+            )
+            return answer.status, time.monotonic() - began
+
+        assert call_back(0)[0] == 200
+        proxy.set(Mode.HOLD)
+        with ThreadPoolExecutor(150) as pool:
+            answers = list(pool.map(call_back, range(150)))
+        assert {status for status, _ in answers} == {503}
+        assert max(seconds for _, seconds in answers) < 5
+        # Of those that come now, few wait.
+        assert min(call_back(number)[1] for number in range(2)) < 1
+        proxy.set(Mode.PASS)
+        eventually(lambda: call_back(0)[0] == 200, "a commit once the database is back", every=0.2)
 
 
 def test_waiting_in_vain_for_a_free_connection_means_that_the_database_is_away() -> None:
