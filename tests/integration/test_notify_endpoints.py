@@ -1,5 +1,6 @@
 """Endpoints: entered by a worker that starts, paused, resumed and forgotten by operators; old deliveries go."""
 
+import os
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -7,11 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from tests.support.archiving import callback
 from tests.support.notifying import ENDPOINTS, NOTIFICATIONS, put_endpoint, told_of
 from tests.support.reconciling import Workbench
 from worker.database.tables import OperatorAct, table_of
+from worker.database.transactions import Database
 from worker.domain.records.notifications import (
     CeleryTask,
     Endpoint,
@@ -125,11 +128,49 @@ def test_many_workers_may_enter_the_same_endpoint_at_once(bench: Workbench) -> N
     assert endpoint_of(bench) == GIVEN.as_endpoint()
 
 
-def test_a_process_enters_its_endpoints_once(bench: Workbench) -> None:
-    entry = EndpointEntry(bench.database, [GIVEN])
-    entry.enter_once()
+def in_a_child(entry: EndpointEntry, url: str) -> None:
+    """Let a process that is forked now do what it does at its ticks."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            one = Workbench(url)
+            entry.enter_once(one.database, [GIVEN])
+            one.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# Python 3.12 warns of a fork beside threads, such as those of an embedded server; the child uses none of them.
+forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@forking
+def test_what_an_operator_or_a_newer_worker_did_is_not_undone_by_a_process_that_starts_later(bench: Workbench) -> None:
+    entry = EndpointEntry()
+    entry.enter_once(bench.database, [GIVEN])
+    in_a_child(entry, bench.url)
+    enter_endpoints(bench.database, [MOVED])
+    in_a_child(entry, bench.url)
+    assert endpoint_of(bench) == MOVED.as_endpoint()
     forget_endpoint(bench.database, ANN, "default")
-    entry.enter_once()
+    in_a_child(entry, bench.url)
+    assert endpoint_of(bench) is None
+
+
+@forking
+def test_a_process_of_the_pool_enters_endpoints_that_the_first_one_could_not_enter(bench: Workbench) -> None:
+    entry, away = EndpointEntry(), Database("sqlite:////nowhere/at/all.db")
+    with pytest.raises(OperationalError):
+        entry.enter_once(away, [GIVEN])
+    away.close()
+    in_a_child(entry, bench.url)
+    assert endpoint_of(bench) == GIVEN.as_endpoint()
+    forget_endpoint(bench.database, ANN, "default")
+    in_a_child(entry, bench.url)
+    entry.enter_once(bench.database, [GIVEN])
     assert endpoint_of(bench) is None
 
 

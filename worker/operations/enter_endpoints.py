@@ -1,10 +1,11 @@
 """A worker enters its endpoints in `notify_endpoints`: from then on their accounts are notified."""
 
+import mmap
 from collections.abc import Collection
 
 import structlog
 
-from worker.database.transactions import Database, is_transient, retry_contention
+from worker.database.transactions import Database, retry_contention
 from worker.domain.endpoint_acts import enter, is_another_target
 from worker.domain.records.notifications import Endpoint, EndpointSettings
 from worker.stores.notification_rows import begin_again, next_delayed
@@ -34,24 +35,21 @@ def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> 
 
 
 class EndpointEntry:
-    """Enters the endpoints of a process once: at its first tick whose database is there."""
+    """Enters a worker's endpoints once, by whichever of its processes reaches the database first.
 
-    def __init__(self, database: Database, given: Collection[EndpointSettings]) -> None:
-        self._database = database
-        self._given = given
-        self._is_done = not given
+    Make it before the pool forks. Its processes, and those that replace them later, share what it remembers: one that
+    entered them by itself would undo what a newer worker, or an operator who forgets an endpoint, has done meanwhile.
+    """
 
-    def enter_once(self) -> None:
-        """Enter them, unless that is done; a database that is away is tried again at the next call."""
-        if self._is_done:
-            return
-        try:
-            enter_endpoints(self._database, self._given)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        else:
-            self._is_done = True
+    def __init__(self) -> None:
+        # A byte of memory that is shared with whatever is forked from here on.
+        self._is_done = mmap.mmap(-1, 1)
+
+    def enter_once(self, database: Database, given: Collection[EndpointSettings]) -> None:
+        """Enter them, unless that is done. Raises as `enter_endpoints`: then the next call tries it again."""
+        if not self._is_done[0]:
+            enter_endpoints(database, given)
+            self._is_done[0] = 1
 
 
 @retry_contention
