@@ -15,7 +15,7 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
 from worker.operations.delete_delivered import OldDeliveries
-from worker.operations.enter_endpoints import EndpointEntry
+from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
@@ -102,6 +102,7 @@ class Runtime:
         self._overdue = OverdueOrders(self.database, rules)
         self._endpoints = tuple(settings.endpoints.values())
         self._endpoint_entry = endpoint_entry or EndpointEntry()
+        self._endpoint_comparison = EndpointComparison(self.database, self._endpoints)
         self._old_deliveries = OldDeliveries(self.database, settings.notify_keep_days)
         self._accounts = tuple(settings.accounts)
         self.reconciler = Reconciler(
@@ -139,6 +140,7 @@ class Runtime:
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
         self._old_deliveries.delete_some()
+        self._endpoint_comparison.compare_sometimes()
 
     def _enter_endpoints(self) -> None:
         # Done before the fork, unless the database was away then.

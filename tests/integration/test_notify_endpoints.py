@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from tests.support.archiving import callback
 from tests.support.notifying import ENDPOINTS, NOTIFICATIONS, put_endpoint, told_of
@@ -27,13 +28,14 @@ from worker.domain.records.notifications import (
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.operations.delete_delivered import OldDeliveries
-from worker.operations.enter_endpoints import EndpointEntry, enter_endpoints
+from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry, enter_endpoints
 from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
 
 ANN = Operator(name="ann", reason="moved")
 SECRETS = ("whsec_" + "A" * 32,)
 GIVEN = EndpointSettings(account="default", target=Webhook(url="https://one.example/hook?k=v", secrets=SECRETS))
 MOVED = replace(GIVEN, target=Webhook(url="https://two.example/hook", secrets=SECRETS))
+MOVED_AGAIN = replace(GIVEN, target=Webhook(url="https://three.example/hook", secrets=SECRETS))
 ROUGH: dict[str, Any] = {"rest_level": 3, "failed_in_row": "[1]", "last_failed_id": 1}
 
 
@@ -172,6 +174,30 @@ def test_a_process_of_the_pool_enters_endpoints_that_the_first_one_could_not_ent
     in_a_child(entry, bench.url)
     entry.enter_once(bench.database, [GIVEN])
     assert endpoint_of(bench) is None
+
+
+def test_a_process_with_another_target_than_the_one_entered_says_so_once_until_that_changes(bench: Workbench) -> None:
+    comparison = EndpointComparison(bench.database, [GIVEN])
+
+    def said() -> list[tuple[str, str]]:
+        with capture_logs() as logs:
+            comparison.compare()
+        return [(line["endpoint"], line["ours"]) for line in logs if line["action"] == "endpoint_differs"]
+
+    assert said() == []
+    enter_endpoints(bench.database, [replace(GIVEN, events=(EventType.FAILED,))])
+    assert said() == []
+    enter_endpoints(bench.database, [MOVED])
+    assert said() == [("https://two.example", "https://one.example")]
+    assert said() == []
+    enter_endpoints(bench.database, [MOVED_AGAIN])
+    assert said() == [("https://three.example", "https://one.example")]
+    enter_endpoints(bench.database, [GIVEN])
+    assert said() == []
+    enter_endpoints(bench.database, [MOVED_AGAIN])
+    assert said() == [("https://three.example", "https://one.example")]
+    forget_endpoint(bench.database, ANN, "default")
+    assert said() == []
 
 
 def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:
