@@ -198,6 +198,29 @@ def test_what_was_given_up_and_endpoints_that_need_a_person_are_to_do(bench: Wor
     assert "reconciler resend --gave-up" in cli.run("todo").stdout
 
 
+def test_that_nobody_sends_is_shown_unless_some_are_under_way(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1", "r2", "r3")
+
+    def shown() -> set[str]:
+        found = {group["reason"] for group in cli.json("todo")["todo"]}
+        words = cli.json("notifications")["endpoints"][0]["in_words"]
+        return found | ({"in words"} if "nobody sends" in words else set())
+
+    assert shown() == set()
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        connection.execute(update(NOTIFICATIONS).values(due_at=now - timedelta(minutes=6)))
+        later = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == told_of(bench, "r3")[0].row.id)
+        connection.execute(later.values(rank=Rank.BULK, due_at=now + timedelta(hours=1)))
+    assert shown() == {"notifications_unsent", "in words"}
+    finding = {"notifications_unsent"} & {one["name"] for one in cli.json("status", "--check", status=2)["findings"]}
+    assert finding
+    mark(bench, "r2", rank=Rank.BULK, leased_until=now + timedelta(hours=1))
+    assert shown() == set()
+    mark(bench, "r2", leased_until=now - timedelta(seconds=1))
+    assert shown() == {"notifications_unsent", "in words"}
+
+
 @pytest.mark.parametrize(
     ("name", "hours"), [("endpoint_stopped", 1.0), ("endpoint_failing", 76.0), ("notifications_gave_up", 0.0)]
 )

@@ -217,7 +217,7 @@ READS: dict[str, Read] = {
     "notifications: given up": lambda connection: recent_notifications(
         connection, account="account-3", state=NotificationState.GAVE_UP, after=None, **PAGE
     ),
-    "notifications: counts": count_notifications,
+    "notifications: counts": lambda connection: count_notifications(connection, NOON),
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
     "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),
     "notifications: delivered long ago": lambda connection: delivered_before(connection, submitted(5900), 20),

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union_all
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import GAVE_UP, NOT_PENDING
-from worker.domain.records.notifications import Notification, NotificationState
+from worker.domain.records.notifications import Notification, NotificationState, Rank
 from worker.domain.records.overview import NotificationCounts
 from worker.stores.archived_orders import ARCHIVED
 from worker.stores.newest_first import SECONDS, Key, Walk, read_page
@@ -16,6 +16,7 @@ from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS,
 from worker.stores.recharge_orders import ORDERS, PENDING
 
 _ROWS_AT_ONCE = 500
+_FIRST_DUE = 100
 
 
 def recent_notifications(
@@ -50,8 +51,8 @@ def recent_notifications(
     return found, None if page.stopped_at is None else page.stopped_at[0]
 
 
-def count_notifications(connection: Connection) -> dict[str, NotificationCounts]:
-    """How many notifications of each account are pending or given up, and since when the oldest one waits."""
+def count_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
+    """How many notifications of each account are pending or given up, and since when they wait."""
     # Of an index alone, the id among its columns: the rows themselves would have to be read for the time.
     first, account = func.min(NOTIFICATIONS.c.id), NOTIFICATIONS.c.account
     pending = select(account, func.count(), first).where(NOTIFICATIONS.c.state == PENDING).group_by(account)
@@ -63,6 +64,7 @@ def count_notifications(connection: Connection) -> dict[str, NotificationCounts]
         name: NotificationCounts(
             pending=waiting.get(name, (0, 0))[0],
             oldest_changed_at=times.get(waiting.get(name, (0, 0))[1]),
+            waits_since=_waits_since(connection, name, now) if name in waiting else None,
             gave_up=gave_up.get(name, 0),
         )
         for name in sorted(waiting.keys() | gave_up.keys())
@@ -72,6 +74,29 @@ def count_notifications(connection: Connection) -> dict[str, NotificationCounts]
 def _changed_at(connection: Connection, ids: Sequence[int]) -> dict[int, datetime]:
     chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
     return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
+
+
+def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:
+    # Claims take the first ones. Where none of so many is leased, nobody sends, however many wait. In one statement: a
+    # delivery that ends gives its lease to another row, of either rank.
+    first = connection.execute(union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank))).all()
+    is_sending = any(row.leased_until is not None and row.leased_until > now for row in first)
+    return None if is_sending else min((row.due_at for row in first), default=None)
+
+
+def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime, datetime | None]]:
+    return (
+        select(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.leased_until)
+        .where(
+            NOTIFICATIONS.c.account == account,
+            # Written out, not a parameter: see `recharge_orders.PENDING`.
+            NOTIFICATIONS.c.state == PENDING,
+            NOTIFICATIONS.c.rank == int(rank),
+            NOTIFICATIONS.c.due_at <= now,
+        )
+        .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
+        .limit(_FIRST_DUE)
+    )
 
 
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:
