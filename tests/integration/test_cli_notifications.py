@@ -169,6 +169,29 @@ def test_what_a_filter_selects_is_counted_and_needs_a_yes(bench: Workbench, cli:
     assert cli.json("resend", "--since", "3h", "--yes")["resent"] == 3
 
 
+def test_orders_that_changed_since_are_found_whose_notifications_are_gone(bench: Workbench, cli: CommandLine) -> None:
+    put_endpoint(bench)
+    names = ["settled", "cancelled", "old", "reopened", "overdue", "waits"]
+    bench.add(*names)
+    bench.intake.record_callbacks([callback("settled"), callback("reopened")])
+    bench.intake.cancel_orders([{"request_id": "cancelled"}, {"request_id": "old"}])
+    cli.run("reopen", "reopened", "--reason", "wrong", "--force")
+    bench.run("UPDATE recharge_orders SET attention = 'too_old' WHERE request_id = 'overdue'")
+    age(bench, "settled", "cancelled", days_ago=2)
+    age(bench, "old", days_ago=9)
+    add_newest(bench)
+    assert cli.json("archive", "--settled-before", "1d")["archived"] == 3
+    bench.run("DELETE FROM notifications")
+    assert cli.json("resend", "--since", "3d", "--yes")["made"] == 4
+    made = {one.data["request_id"]: one.type for one in told_of(bench)}
+    assert made == {
+        "settled": "order.succeeded",
+        "cancelled": "order.cancelled",
+        "reopened": "order.reopened",
+        "overdue": "order.attention",
+    }
+
+
 def test_orders_or_a_filter_have_to_be_named(cli: CommandLine) -> None:
     for wrong in ((), ("r1", "--gave-up"), ("--gave-up", "--since", "1h")):
         assert "name orders, or select them" in cli.run("resend", *wrong, status=2).stderr

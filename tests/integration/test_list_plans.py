@@ -28,7 +28,12 @@ from worker.stores.input_reads import (
     recent_rejected,
     recent_unmatched,
 )
-from worker.stores.notification_reads import count_notifications, orders_given_up, recent_notifications
+from worker.stores.notification_reads import (
+    count_notifications,
+    orders_changed_since,
+    orders_given_up,
+    recent_notifications,
+)
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
@@ -219,6 +224,7 @@ READS: dict[str, Read] = {
     ),
     "notifications: counts": lambda connection: count_notifications(connection, NOON),
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
+    "notifications: orders changed since": lambda connection: orders_changed_since(connection, submitted(50), None),
     "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),
     "notifications: delivered long ago": lambda connection: delivered_before(connection, submitted(5900), 20),
     "notifications: pending of an account": lambda connection: next_unreceived(connection, "account-3", 20),

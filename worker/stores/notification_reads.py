@@ -1,16 +1,16 @@
 """Notifications as the command line shows and selects them. Nothing here writes or locks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union_all
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import GAVE_UP, NOT_PENDING
+from worker.database.tables import GAVE_UP, NOT_PENDING, SHOWN
 from worker.domain.records.notifications import Notification, NotificationState, Rank
 from worker.domain.records.overview import NotificationCounts
-from worker.stores.archived_orders import ARCHIVED
+from worker.stores.archived_orders import ARCHIVED, read_archived
 from worker.stores.newest_first import SECONDS, Key, Walk, read_page
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
 from worker.stores.recharge_orders import ORDERS, PENDING
@@ -107,14 +107,29 @@ def orders_given_up(connection: Connection, account: str | None) -> list[int]:
 
 def orders_changed_since(connection: Connection, since: datetime, account: str | None) -> list[int]:
     """The ids of the orders that changed at this time or later: those that have a notification from then on, and those
-    whose notification may be gone, archived ones too."""
+    whose notification may be gone: archived ones too, and pending ones that a person should look at or has reopened."""
     chosen = [
         select(NOTIFICATIONS.c.order_id, NOTIFICATIONS.c.account).where(NOTIFICATIONS.c.changed_at >= since),
         select(ORDERS.c.id, ORDERS.c.account).where(NOT_PENDING, ORDERS.c.updated_at >= since),
+        select(ORDERS.c.id, ORDERS.c.account).where(SHOWN, ORDERS.c.updated_at >= since),
+        select(ORDERS.c.id, ORDERS.c.account).where(
+            ORDERS.c.state == PENDING, ORDERS.c.reopened_at.is_not(None), ORDERS.c.updated_at >= since
+        ),
         select(ARCHIVED.c.id, ARCHIVED.c.account).where(ARCHIVED.c.settled_at >= since),
     ]
-    found = (row for statement in chosen for row in connection.execute(statement))
+    found = [tuple(row) for statement in chosen for row in connection.execute(statement)]
+    found += _archived_without_result(connection, since)
     return sorted({order_id for order_id, of in found if account in (None, of)})
+
+
+def _archived_without_result(connection: Connection, since: datetime) -> Iterator[tuple[int, str]]:
+    """Archived orders that were never settled and changed at this time or later. The record alone has that time."""
+    later = select(ARCHIVED.c.id).where(ARCHIVED.c.settled_at.is_(None), ARCHIVED.c.archived_at >= since)
+    ids = connection.scalars(later).all()
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        part = one_of(connection, ARCHIVED.c.id, ids[start : start + _ROWS_AT_ONCE])
+        orders = (record.order for record in read_archived(connection, part))
+        yield from ((order["id"], order["account"]) for order in orders if order["updated_at"] >= since)
 
 
 def _whole(connection: Connection, ids: Sequence[int]) -> list[Notification]:
