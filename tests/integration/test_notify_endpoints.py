@@ -29,6 +29,8 @@ from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.operations.delete_delivered import OldDeliveries
 from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry, enter_endpoints
+from worker.runtime import Runtime
+from worker.settings import Settings
 from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
 
 ANN = Operator(name="ann", reason="moved")
@@ -198,6 +200,29 @@ def test_a_process_with_another_target_than_the_one_entered_says_so_once_until_t
     assert said() == [("https://three.example", "https://one.example")]
     forget_endpoint(bench.database, ANN, "default")
     assert said() == []
+
+
+def test_a_process_compares_its_endpoints_at_a_tick(bench: Workbench) -> None:
+    entry = EndpointEntry()
+    entry.enter_once(bench.database, [MOVED])
+    settings = Settings(
+        database_url=bench.url,
+        account_sid="a" * 32,
+        auth_token="b" * 32,
+        app_id="app-1",
+        platform_url="http://127.0.0.1:9",
+        notify_url="https://one.example/hook?k=v",
+        notify_secret=SECRETS[0],
+    )
+    runtime = Runtime(settings, endpoint_entry=entry)
+    try:
+        with capture_logs() as logs:
+            runtime.ticks.tick()
+            runtime.ticks.tick()
+    finally:
+        runtime.close()
+    assert [line["account"] for line in logs if line["action"] == "endpoint_differs"] == ["default"]
+    assert endpoint_of(bench) == MOVED.as_endpoint()
 
 
 def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:
