@@ -122,7 +122,8 @@ def test_no_more_than_eight_deliveries_to_one_endpoint_are_under_way(
     put_notifications(bench, 40)
     start({"default": receiver.url})
     eventually(lambda: states(bench) == ["delivered"] * 40, "every delivery")
-    assert max(under_way) == 8
+    # On a busy machine the eighth may come when the first has ended.
+    assert 4 <= max(under_way) <= 8
 
 
 def test_an_endpoint_that_hangs_delays_no_other(bench: Workbench, receiver: Receiver, start: StartSenders) -> None:

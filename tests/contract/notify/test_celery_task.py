@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
 from kombu import Connection, Message, Queue
 
+from tests.support.proxy import Proxy
 from tests.support.servers import EmbeddedValkey
 from worker.adapters.notify.celery_task import CeleryTransport
 from worker.domain.records.delivery_tries import DeliveryOutcome
@@ -161,6 +163,22 @@ def test_a_broker_that_goes_away_between_two_events_is_unreachable(
     own_valkey.kill()
     for _ in range(2):
         assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+
+
+def test_a_connection_that_is_half_open_is_given_up_and_replaced(
+    broker_url: str, connection: Connection, transport_to: Transports
+) -> None:
+    parts = urlsplit(broker_url)
+    with Proxy((parts.hostname or "", parts.port or 0)) as proxy:
+        to_proxy = broker_url.replace(f":{parts.port}", f":{proxy.port}")
+        transport = transport_to(to_proxy, seconds=0.5)
+        assert transport.deliver(EVENT, BODY).outcome is OK
+        proxy.strand()
+        started = time.monotonic()
+        outcome = transport.deliver(EVENT, BODY).outcome
+        assert time.monotonic() - started < 4
+        assert outcome in (DeliveryOutcome.UNREACHABLE, DeliveryOutcome.TIMEOUT)
+        assert transport.deliver(EVENT, BODY).outcome is OK
 
 
 @pytest.mark.parametrize("scheme", ["redis://", "amqp://guest:guest@"])
