@@ -13,6 +13,7 @@ from worker.database.transactions import Database
 from worker.domain.records.delivery_tries import Claim, DeliveryOutcome, DeliveryResult, EndedTry
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.operations.deliver import note_and_claim, read_due
+from worker.stores.notification_rows import delete_notifications
 
 HOUR = timedelta(hours=1)
 OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200, answer="thanks")
@@ -138,6 +139,20 @@ def test_a_success_is_noted_also_after_its_lease(bench: Workbench, process: Proc
     assert notifications(bench)[0].state is NotificationState.DELIVERED
     other.end(again, answered(500))
     assert notifications(bench)[0].state is NotificationState.DELIVERED
+
+
+def test_a_success_is_not_noted_for_another_event_that_has_the_id_of_its_row_by_now(
+    bench: Workbench, process: Process
+) -> None:
+    put_notifications(bench, 1)
+    late = process.claim()
+    with bench.database.write() as connection:
+        delete_notifications(connection, [late[0].id])
+    # SQLite gives it by itself.
+    (row,) = put_notifications(bench, 1, id=late[0].id)
+    process.end(late, OK)
+    assert row.id == late[0].id
+    assert notifications(bench) == [row]
 
 
 def test_what_was_delivered_twice_keeps_its_first_time(bench: Workbench, process: Process) -> None:
