@@ -217,7 +217,13 @@ READS: dict[str, Read] = {
     "todo: rejected": lambda connection: count_rejected_since(connection, submitted(50), 10_001),
     "todo: unmatched": lambda connection: count_unmatched_before(connection, submitted(5900), 10_001),
     "notifications": lambda connection: recent_notifications(
-        connection, account="account-3", state=NotificationState.PENDING, after=None, **PAGE
+        connection, account="account-3", state=None, after=None, **PAGE
+    ),
+    "notifications: pending of one account": lambda connection: recent_notifications(
+        connection, account="account-3", state=NotificationState.PENDING, after=COUNT // 2, **PAGE
+    ),
+    "notifications: pending": lambda connection: recent_notifications(
+        connection, account=None, state=NotificationState.PENDING, after=None, **PAGE
     ),
     "notifications: given up": lambda connection: recent_notifications(
         connection, account="account-3", state=NotificationState.GAVE_UP, after=None, **PAGE
@@ -256,3 +262,23 @@ def test_the_newest_rows_come_in_the_order_of_an_index(database: Database) -> No
         first, *_ = plans_of(database, READS[name])
         # Rows of one moment are sorted by their ids, as far as they are read.
         assert not re.search(r"(?<!Incremental )Sort  \(", first), f"{name}: {first}"
+
+
+def test_pending_notifications_are_found_by_an_index_that_has_their_state(database: Database) -> None:
+    # On MariaDB, which has no partial indexes, that of what was given up has the state first.
+    for name in ("notifications: pending", "notifications: pending of one account"):
+        first, *_ = plans_of(database, READS[name])
+        assert re.search("ix_notifications_(due|gave_up)", first), f"{name}: {first}"
+
+
+def test_pending_notifications_come_newest_first_a_page_at_a_time(database: Database) -> None:
+    with database.read() as connection:
+        found: list[int] = []
+        while len(found) < 60:
+            page, _ = recent_notifications(
+                connection, account=None, state=NotificationState.PENDING, after=found[-1] if found else None, most=25
+            )
+            found += [row.id for row in page]
+            assert page
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) == 60

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
@@ -208,6 +208,24 @@ def test_a_database_that_is_away_ends_no_thread_and_is_one_line(
         eventually(lambda: states(bench) == ["delivered"] * 3, "every delivery")
         senders.close()
     assert [line["action"] for line in logs if line["log_level"] == "warning"] == ["database_connections"]
+
+
+def test_what_a_defect_logs_holds_no_parameters_of_a_statement(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    receiver.reply = lambda _, answering: answering.answer(400, b"Wang Wei has no account")
+    with bench.database.write() as connection:
+        connection.execute(text("ALTER TABLE notifications ALTER COLUMN answer TYPE integer USING NULL"))
+    put_notifications(bench, 1)
+    with capture_logs() as logs:
+        start({"default": receiver.url})
+        eventually(lambda: any(line["action"] == "sender_failed" for line in logs), "the line")
+    (line, *_) = (line for line in logs if line["action"] == "sender_failed")
+    assert line["error"].startswith('ProgrammingError: column "answer" is of type integer')
+    assert "in note_and_claim" in line["stack"]
+    # A traceback would be written with the texts of the errors.
+    assert "exc_info" not in line
+    assert "Wang Wei" not in str(logs)
 
 
 class SuspendedClock(HostClock):

@@ -38,6 +38,8 @@ def recent_notifications(
         chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *of_account).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
         further = chosen if after is None else chosen.where(NOTIFICATIONS.c.id < after)
         return _whole(connection, list(connection.scalars(further))), None
+    if state is NotificationState.PENDING:
+        return _whole(connection, _newest_pending(connection, account, after, most)), None
 
     def is_so(columns: Any) -> list[ColumnElement[bool]]:
         wanted = [] if state is None else [columns.state == state]
@@ -49,6 +51,18 @@ def recent_notifications(
     page = read_page(connection, walk, is_so, after=last, most=most, seconds=seconds)
     found = _whole(connection, [key[0] for key in page.keys])
     return found, None if page.stopped_at is None else page.stopped_at[0]
+
+
+def _newest_pending(connection: Connection, account: str | None, after: int | None, most: int) -> Sequence[int]:
+    """By the index of what is due, sorted: newest first, the primary key has all that was delivered before them."""
+    # An expression, so that no database reads the primary key backwards for it.
+    newest = NOTIFICATIONS.c.id + 0
+    chosen = select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == PENDING).order_by(newest.desc()).limit(most)
+    if account is not None:
+        chosen = chosen.where(NOTIFICATIONS.c.account == account)
+    if after is not None:
+        chosen = chosen.where(newest < after)
+    return connection.scalars(chosen).all()
 
 
 def count_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
