@@ -320,6 +320,16 @@ def test_a_mistake_of_ours_is_not_transient(error: Exception) -> None:
         raise error
 
 
+@pytest.mark.databases("sqlite", "postgresql", "mariadb")
+def test_the_text_of_an_error_does_not_hold_what_was_written(migrated_database_url: str) -> None:
+    statement = sqlalchemy.text("INSERT INTO nowhere (mobile) VALUES (:mobile)")
+    with opened(migrated_database_url) as database:
+        with pytest.raises(DBAPIError) as caught, database.write() as connection:
+            connection.execute(statement, {"mobile": "13912345678"})
+        assert "nowhere" in str(caught.value)
+        assert "13912345678" not in str(caught.value)
+
+
 # ------------------------------------------------------------------------------------------------- the whole worker
 
 

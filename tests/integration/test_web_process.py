@@ -1,11 +1,21 @@
 """What one process of `reconciler serve` holds, on a database that is there and on one that is away."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy
 from flask.testing import FlaskClient
+from sqlalchemy.pool import NullPool
 
 from tests.support.server_process import free_port
+from tests.support.waiting import eventually
+from worker.database.transactions import Database
+from worker.domain.records.orders import OrderKey
+from worker.domain.records.parameters import Rules
+from worker.intake import Intake
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
@@ -25,7 +35,7 @@ def away() -> Iterator[FlaskClient]:
 
 def test_while_the_database_is_away_callbacks_are_put_off_and_the_process_is_not_ready(away: FlaskClient) -> None:
     answer = away.post(PATH, data=b'{"requestId": "r1"}')
-    assert (answer.status_code, answer.text) == (503, "the database is away: send it again")
+    assert (answer.status_code, answer.text) == (503, "not committed: send it again")
     ready = away.get("/readyz")
     assert (ready.status_code, ready.text) == (503, "the database is away\n")
     assert away.get("/livez").status_code == 200
@@ -52,3 +62,67 @@ def test_callbacks_are_committed_and_matched(migrated_database_url: str) -> None
         assert client.get(PATH).text == "Method Not Allowed\n"
     finally:
         process.close()
+
+
+@pytest.mark.parametrize(
+    "statement", ["ALTER TABLE unmatched_callbacks DROP COLUMN trust", "DROP TABLE unmatched_callbacks"]
+)
+def test_while_the_database_is_at_another_revision_callbacks_are_put_off(
+    migrated_database_url: str, statement: str
+) -> None:
+    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT))
+    try:
+        assert process.app().test_client().post(PATH, data=b'{"requestId": "r1"}').status_code == 503
+    finally:
+        process.close()
+
+
+@pytest.mark.databases("sqlite")
+def test_while_matching_is_slow_callbacks_are_taken_in_and_few_wait_for_it(migrated_database_url: str) -> None:
+    gate, asked = threading.Event(), list[Sequence[OrderKey]]()
+
+    class SlowMatching(Intake):
+        def match_callbacks(self, keys: Sequence[OrderKey]) -> None:
+            assert gate.wait(20)
+            asked.append(keys)
+
+    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT), intake=SlowMatching)
+    try:
+        client = process.app().test_client()
+        answers = [client.post(PATH, data=b'{"requestId": "r%d"}' % number).status_code for number in range(50)]
+        gate.set()
+        eventually(lambda: len(asked) >= 32, "what waits for its matching")
+    finally:
+        gate.set()
+        process.close()
+    assert answers == [200] * 50
+    assert len(asked) == 32
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql", "mariadb")
+def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_database_url: str) -> None:
+    names = [f"r{number}" for number in range(10)]
+    settings = Settings(database_url=migrated_database_url, **ACCOUNT)
+    database = Database(migrated_database_url, pool_size=1)
+    process = WebProcess(settings)
+    try:
+        Intake(database, Rules(), {"default": "app-1"}).enqueue_orders([{"request_id": name} for name in names])
+        client = process.app().test_client
+
+        def status(name: str) -> int:
+            return client().post(PATH, data=f'{{"requestId": "{name}", "trafficSts": "1"}}'.encode()).status_code
+
+        with database.write() as connection, ThreadPoolExecutor(len(names) + 1) as pool:
+            connection.exec_driver_sql("SELECT * FROM recharge_orders WHERE request_id = 'r0' FOR UPDATE")
+            began = time.monotonic()
+            # The first is committed alone, and the others wait for it.
+            assert list(pool.map(status, ["r0", *names])) == [503, 503, *[200] * 9]
+            assert time.monotonic() - began < 5
+        assert status("r0") == 200
+    finally:
+        process.close()
+        database.close()

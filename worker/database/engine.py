@@ -13,8 +13,9 @@ from worker.database.column_types import pymysql_conversions
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.server_silence_timeout import bound_answers
 
-# A transaction that waits longer for a row than this gives up, and is tried again.
-_LOCK_WAIT_SECONDS = 10
+LOCK_SECONDS = 10.0
+"""A transaction that waits longer for a row than this gives up, and is tried again."""
+
 # While the database hangs, more threads want a connection than there are.
 _FREE_CONNECTION_WAIT_SECONDS = 10
 
@@ -33,11 +34,13 @@ def missing_file(url: str) -> Path | None:
     return None if file.exists() else file
 
 
-def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float | None, pool_size: int) -> Engine:
+def make_engine(
+    url: str, *, idle_transaction_seconds: float, answer_seconds: float | None, lock_seconds: float, pool_size: int
+) -> Engine:
     """The engine of a SQLAlchemy URL; `Database` documents the arguments. Connects to nothing yet."""
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+        engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS}, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -56,12 +59,16 @@ def make_engine(url: str, idle_transaction_seconds: float, answer_seconds: float
         pool_use_lifo=True,
         pool_timeout=_FREE_CONNECTION_WAIT_SECONDS,
         pool_recycle=1800,
+        # An error's text goes into logs, and parameters hold phone numbers.
+        hide_parameters=True,
     )
     event.listen(engine, "handle_error", _leave_read_only)
     if answer_seconds is not None:
         bound_answers(engine, answer_seconds)
     figures = {
-        "lock_wait_s": _LOCK_WAIT_SECONDS,
+        "lock_ms": math.ceil(lock_seconds * 1000),
+        # This server counts in whole seconds.
+        "lock_s": math.ceil(lock_seconds),
         "idle_ms": math.ceil(idle_transaction_seconds * 1000),
         "idle_s": math.ceil(idle_transaction_seconds),
     }
@@ -98,7 +105,7 @@ _SESSION_SETTINGS = {
         # The driver reads times in no other style.
         "SET DateStyle = 'ISO'",
         "SET idle_in_transaction_session_timeout = {idle_ms}",
-        "SET lock_timeout = '{lock_wait_s}s'",
+        "SET lock_timeout = {lock_ms}",
         # The driver prepares what it runs often. A plan that was made while a table was small would read all of it for
         # as long as the connection lives, or until the table is analysed; to plan again takes a fraction of a ms.
         "SET plan_cache_mode = force_custom_plan",
@@ -106,9 +113,9 @@ _SESSION_SETTINGS = {
     "mysql": (
         # Times are stored without a zone: sysdate() must give UTC. Only MariaDB reads what /*M! holds: MySQL has no
         # such setting.
-        "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_wait_s},"
+        "SET SESSION time_zone = '+00:00', SESSION innodb_lock_wait_timeout = {lock_s},"
         # A table that is being altered: by the server's default a session would wait a day, long after we gave up.
-        " SESSION lock_wait_timeout = {lock_wait_s}"
+        " SESSION lock_wait_timeout = {lock_s}"
         " /*M! , SESSION idle_transaction_timeout = {idle_s} */",
     ),
 }

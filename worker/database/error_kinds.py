@@ -111,6 +111,9 @@ _POSTGRESQL_CONNECTIONS = re.compile(
 _POSTGRESQL_AWAY = re.compile(r"the database system is|cannot connect to server|server login fail|server conn crashed")
 _POSTGRESQL_REFUSED = re.compile(r"\b(FATAL|ERROR):|no password supplied")
 
+_POSTGRESQL_MISSING = ("42P01", "42703")  # undefined_table, undefined_column
+_MYSQL_MISSING = (1054, 1146)
+
 
 def kind_of(error: BaseException) -> ErrorKind | None:
     """The kind of a database's error; None where it is a mistake of ours."""
@@ -125,6 +128,14 @@ def kind_of(error: BaseException) -> ErrorKind | None:
     if error.connection_invalidated:
         return ErrorKind.UNREACHABLE
     return ErrorKind.OTHER if is_operational else None
+
+
+def is_of_another_revision(error: BaseException) -> bool:
+    """Whether a table or a column is missing: the database was migrated while this process ran. SQLite has no code for
+    it, and such an error is `OTHER`."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    code = cause.args[0] if cause is not None and cause.args else None
+    return code in _MYSQL_MISSING or getattr(cause, "sqlstate", None) in _POSTGRESQL_MISSING
 
 
 def _by_code(cause: BaseException | None, *, is_operational: bool) -> ErrorKind | None:

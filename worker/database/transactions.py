@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 from tenacity.stop import stop_base
 
-from worker.database.engine import make_engine
+from worker.database.engine import LOCK_SECONDS, make_engine
 from worker.database.error_kinds import ErrorKind, kind_of
 
 # With the two names of SQLAlchemy that an operation needs, so that it imports nothing else of it.
@@ -30,6 +30,7 @@ __all__ = [
     "is_transient",
     "is_unavailable",
     "retry_contention",
+    "retry_races",
     "retry_until",
 ]
 
@@ -61,6 +62,8 @@ class Database:
     `answer_seconds`: a statement during which the server says nothing for longer ends with an error that
     `is_unavailable` knows, and its connection is closed. None waits for ever, as a migration must: to build an index
     takes long. On SQLite there is no server that could keep silent: locks are bounded, and a disk read cannot be ended.
+    `lock_seconds`: how long a statement waits for a lock; on MariaDB in whole seconds, rounded up. On SQLite, where the
+    one lock is the file's and all writers take it in turns, it is always `LOCK_SECONDS`.
     """
 
     def __init__(
@@ -69,10 +72,17 @@ class Database:
         *,
         idle_transaction_seconds: float = 30.0,
         answer_seconds: float | None = None,
+        lock_seconds: float = LOCK_SECONDS,
         pool_size: int = 10,
     ) -> None:
         self.kind = make_url(url).get_backend_name()
-        self._engine = make_engine(url, max(1.0, idle_transaction_seconds), answer_seconds, pool_size)
+        self._engine = make_engine(
+            url,
+            idle_transaction_seconds=max(1.0, idle_transaction_seconds),
+            answer_seconds=answer_seconds,
+            lock_seconds=lock_seconds,
+            pool_size=pool_size,
+        )
 
     @property
     def engine(self) -> Engine:
@@ -115,6 +125,12 @@ def retry_contention(transaction: Callable[P, T]) -> Callable[P, T]:
     return _repeating(transaction, is_contention, stop_after_attempt(_ATTEMPTS), first_wait=0.02, longest_wait=0.5)
 
 
+def retry_races(transaction: Callable[P, T]) -> Callable[P, T]:
+    """As `retry_contention`, but a transaction that waited in vain for a lock is not repeated: for a caller that has
+    something else to do meanwhile."""
+    return _repeating(transaction, _is_race, stop_after_attempt(_ATTEMPTS), first_wait=0.02, longest_wait=0.5)
+
+
 def retry_until(*, seconds: float) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Repeat a transaction that may succeed later (`is_transient`), until `seconds` have passed."""
 
@@ -149,7 +165,7 @@ def _repeating(
 
 def is_contention(error: BaseException) -> bool:
     """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
-    return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) in (ErrorKind.LOCKED, ErrorKind.CONTENDED)
+    return _is_race(error) or kind_of(error) is ErrorKind.LOCKED
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -161,3 +177,8 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed later: others were at work, or the database is away, full, read-only or
     out of connections, or refuses for another reason that is no mistake of ours."""
     return is_contention(error) or kind_of(error) is not None
+
+
+def _is_race(error: BaseException) -> bool:
+    """The same without a lock wait: the next try meets nobody any more."""
+    return isinstance(error, (RaceLost, IntegrityError)) or kind_of(error) is ErrorKind.CONTENDED

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from worker.database.transactions import Database, retry_contention
+from worker.database.transactions import Database, retry_races
 from worker.domain.callbacks import Callback, CallbackResult
 from worker.domain.received_callbacks import sayings_of, without_repeats
 from worker.domain.records.incoming import RefusedText, Rejection
@@ -17,14 +17,15 @@ SOURCE = "reconciler serve"
 """Of what is refused here, in `rejected_orders`."""
 
 
-@retry_contention
+@retry_races
 def receive_callbacks(
     database: Database, rules: Rules, app_ids: Mapping[str, str], received: Sequence[Callback | Rejection]
 ) -> CallbackResult:
     """Settle, keep or refuse callbacks, each of which came by the address of its account.
 
     Of what is refused, and of what is said about orders that are no longer pending, the same is recorded once and
-    counted. After the return the caller matches `result.keys` with the kept callbacks.
+    counted. After the return the caller matches `result.keys` with the kept callbacks. Where somebody holds one of the
+    rows, the caller tries the others without it.
     """
     callbacks = [(index, one) for index, one in enumerate(received) if isinstance(one, Callback)]
     with database.write() as connection:

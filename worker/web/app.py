@@ -1,5 +1,6 @@
 """The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,15 +19,19 @@ from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
 from worker.web.access_log import log_requests
-from worker.web.probes import probe_routes
+from worker.web.probes import SharedReading, probe_routes
 from worker.web.receiver import PATIENCE_SECONDS, CallbackRules, callback_routes
 from worker.web.shared_commits import SharedCommits
 
 log = structlog.stdlib.get_logger(__name__)
 
 _ANSWER_SECONDS = 4.0
+# So short that callbacks which came together with that of a locked order have time to be committed without it.
+_LOCK_SECONDS = 0.5
 # One commits, one matches, the others answer probes.
 _CONNECTIONS = 2
+# Whoever sends many callbacks of unknown orders would let the queue grow without end.
+_MOST_MATCHES = 32
 # Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
 
@@ -41,6 +46,7 @@ class WebProcess:
             settings.database_dsn,
             idle_transaction_seconds=rules.deadline_seconds,
             answer_seconds=_ANSWER_SECONDS,
+            lock_seconds=_LOCK_SECONDS,
             pool_size=_CONNECTIONS,
         )
         self._intake = intake(self._database, rules, app_ids)
@@ -49,7 +55,9 @@ class WebProcess:
         )
         # Apart from the commits, which nothing may keep waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
+        self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         self._revision = RevisionCheck()
+        self._database_fault = SharedReading(self._read_database_fault)
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
             tokens=settings.callback_tokens,
@@ -81,8 +89,9 @@ class WebProcess:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
     def _match_later(self, keys: Sequence[OrderKey]) -> None:
-        if keys:
-            self._matching.submit(self._match, keys)
+        # What finds no place a worker's tick matches.
+        if keys and self._places.acquire(blocking=False):
+            self._matching.submit(self._match, keys).add_done_callback(lambda _: self._places.release())
 
     def _match(self, keys: Sequence[OrderKey]) -> None:
         try:
@@ -95,6 +104,9 @@ class WebProcess:
     def _readiness_fault(self) -> str | None:
         if not self._commits.is_running:
             return "this process commits nothing any more"
+        return self._database_fault.fault()
+
+    def _read_database_fault(self) -> str | None:
         try:
             with self._database.read() as connection:
                 return self._revision.fault(connection)

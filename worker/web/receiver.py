@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, request
 from gunicorn.http.errors import ParseException
 
 from worker.adapters.error_text import first_words
+from worker.database.error_kinds import is_of_another_revision
 from worker.database.transactions import is_transient
 from worker.domain.callback_access import Network, client_address, is_allowed, is_token_of
 from worker.domain.callback_bodies import LONGEST_BODY, LONGEST_DRAINED
@@ -23,6 +24,7 @@ PATIENCE_SECONDS = 4.5
 """How long a callback waits for its commit; whoever sent it gets an answer within 5 seconds."""
 
 _PART = 16 * 1024
+_PUT_OFF = "not committed: send it again"
 
 Submit = Callable[[Callback | Rejection], None]
 """Returns once a callback is committed; raises TimeoutError, or what the database raised."""
@@ -109,13 +111,13 @@ def _committed(callback: Callback | Rejection, submit: Submit, reply: str) -> Re
         submit(callback)
     except TimeoutError:
         log.warning("a callback was not committed in time", action="callback_put_off", error="no commit in time")
-        return _answer(503, "the database is away: send it again")
+        return _answer(503, _PUT_OFF)
     except Exception as error:
-        if not is_transient(error):
+        if not (is_transient(error) or is_of_another_revision(error)):
             # A defect of ours: it is logged with its traceback, and answered 500.
             raise
         log.warning("a callback was not committed", action="callback_put_off", error=first_words(error))
-        return _answer(503, "the database is away: send it again")
+        return _answer(503, _PUT_OFF)
     return _answer(200, reply)
 
 

@@ -4,12 +4,19 @@ Nobody waits for others to come: what arrives while a commit runs goes into the 
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 Followed = TypeVar("Followed")
+
+
+class _Waiting(NamedTuple, Generic[T]):
+    item: T
+    future: Future[None]
+    gives_up_at: float
 
 
 class SharedCommits(Generic[T, Followed]):
@@ -21,17 +28,20 @@ class SharedCommits(Generic[T, Followed]):
         follow: Callable[[Followed], None],
         *,
         is_hopeless: Callable[[Exception], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`commit` commits several items in one transaction; `follow` gets what it returned, once those who wait know,
         and raises nothing.
 
-        Where a commit of several fails they are committed one by one, unless the error `is_hopeless` for each of them.
+        Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
+        the error `is_hopeless` for each of them.
         """
         self._commit = commit
         self._follow = follow
         self._is_hopeless = is_hopeless
+        self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: list[tuple[T, Future[None]]] = []
+        self._waiting: list[_Waiting[T]] = []
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="shared-commits", daemon=True)
         self._thread.start()
@@ -55,7 +65,7 @@ class SharedCommits(Generic[T, Followed]):
         with self._changed:
             if self._is_closed:
                 raise TimeoutError("this process is stopping")
-            self._waiting.append((item, future))
+            self._waiting.append(_Waiting(item, future, self._clock() + patience_seconds))
             self._changed.notify()
         try:
             future.result(patience_seconds)
@@ -73,28 +83,35 @@ class SharedCommits(Generic[T, Followed]):
     def _run(self) -> None:
         while batch := self._next_batch():
             # From here on none can be cancelled.
-            taken = [(item, future) for item, future in batch if future.set_running_or_notify_cancel()]
+            taken = [one for one in batch if one.future.set_running_or_notify_cancel()]
             if taken:
                 self._commit_all(taken)
 
-    def _next_batch(self) -> list[tuple[T, Future[None]]]:
+    def _next_batch(self) -> list[_Waiting[T]]:
         with self._changed:
             while not self._waiting and not self._is_closed:
                 self._changed.wait()
             batch, self._waiting = self._waiting, []
             return batch
 
-    def _commit_all(self, taken: Sequence[tuple[T, Future[None]]]) -> None:
+    def _commit_all(self, taken: Sequence[_Waiting[T]]) -> None:
         try:
-            followed = self._commit([item for item, _ in taken])
+            followed = self._commit([one.item for one in taken])
         except Exception as error:
             if len(taken) == 1 or self._is_hopeless(error):
-                for _, future in taken:
-                    future.set_exception(error)
-                return
-            for one in taken:
-                self._commit_all([one])
+                for one in taken:
+                    one.future.set_exception(error)
+            else:
+                self._commit_singly(taken)
             return
-        for _, future in taken:
-            future.set_result(None)
+        for one in taken:
+            one.future.set_result(None)
         self._follow(followed)
+
+    def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
+        for one in taken:
+            # Each may take long, and those who come meanwhile wait for all of them.
+            if self._clock() < one.gives_up_at:
+                self._commit_all([one])
+            else:
+                one.future.set_exception(TimeoutError("nobody waits for it any more"))

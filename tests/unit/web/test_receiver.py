@@ -131,7 +131,7 @@ def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
 def test_while_the_database_is_away_the_answer_is_503(error: Exception) -> None:
     receiver = Receiver()
     receiver.error = error
-    assert receiver.post() == (503, "the database is away: send it again")
+    assert receiver.post() == (503, "not committed: send it again")
 
 
 def test_a_defect_is_answered_500() -> None:

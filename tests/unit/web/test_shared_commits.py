@@ -13,6 +13,7 @@ class Committer:
     """Records each commit; `gate` holds the commits back, and items named `bad...` fail."""
 
     def __init__(self) -> None:
+        self.now = 100.0
         self.gate = threading.Event()
         self.gate.set()
         self.under_way = threading.Event()
@@ -39,7 +40,10 @@ def committer() -> Committer:
 @pytest.fixture
 def shared(committer: Committer) -> Iterator[SharedCommits[str, int]]:
     commits = SharedCommits(
-        committer.commit, committer.followed.append, is_hopeless=lambda error: isinstance(error, ConnectionError)
+        committer.commit,
+        committer.followed.append,
+        is_hopeless=lambda error: isinstance(error, ConnectionError),
+        clock=lambda: committer.now,
     )
     yield commits
     committer.gate.set()
@@ -100,6 +104,25 @@ def test_who_has_waited_long_enough_is_told_and_not_committed_later(
         assert first.exception() is None
     shared.submit("next", patience_seconds=10)
     assert committer.commits == [["first"], ["next"]]
+
+
+def test_of_a_commit_that_failed_nothing_is_committed_for_which_nobody_waits_any_more(
+    shared: SharedCommits[str, int], committer: Committer
+) -> None:
+    committer.gate.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(shared.submit, "first", patience_seconds=20)
+        assert committer.under_way.wait(10)
+        bad = pool.submit(shared.submit, "bad", patience_seconds=20)
+        late = pool.submit(shared.submit, "late", patience_seconds=10)
+        while shared.waiting < 2:
+            threading.Event().wait(0.001)
+        committer.now += 11
+        committer.gate.set()
+        assert first.exception() is None
+        assert str(bad.exception()) == "bad"
+        assert isinstance(late.exception(), TimeoutError)
+    assert sorted(map(sorted, committer.commits)) == [["bad"], ["bad", "late"], ["first"]]
 
 
 def test_a_process_that_stops_commits_what_waits_and_takes_no_more(
