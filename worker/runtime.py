@@ -9,13 +9,13 @@ from types import MappingProxyType
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.transports import make_transport
 from worker.adapters.platform.client import PlatformClient
-from worker.database.transactions import ANSWER_SECONDS, Database
+from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
 from worker.domain.monitoring import tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
 from worker.operations.delete_delivered import OldDeliveries
-from worker.operations.enter_endpoints import EndpointEntry, enter_endpoints
+from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry
 from worker.operations.flag_overdue import OverdueOrders
 from worker.operations.learn import Learning
 from worker.operations.maintain_slots import SlotMaintenance
@@ -87,7 +87,10 @@ class Parts:
 class Runtime:
     """What the tasks of one process work with."""
 
-    def __init__(self, settings: Settings, parts: Parts | None = None) -> None:
+    def __init__(
+        self, settings: Settings, parts: Parts | None = None, endpoint_entry: EndpointEntry | None = None
+    ) -> None:
+        """`endpoint_entry` is the one that was made before the pool forked; None: this is the only process."""
         parts = parts or Parts()
         clock = parts.clock()
         rules = rules_of(settings)
@@ -97,7 +100,9 @@ class Runtime:
         self.intake = Intake(self.database, rules, app_ids_of(settings))
         self._learning = Learning(self.database, rules)
         self._overdue = OverdueOrders(self.database, rules)
-        self._endpoints = EndpointEntry(self.database, tuple(settings.endpoints.values()))
+        self._endpoints = tuple(settings.endpoints.values())
+        self._endpoint_entry = endpoint_entry or EndpointEntry()
+        self._endpoint_comparison = EndpointComparison(self.database, self._endpoints)
         self._old_deliveries = OldDeliveries(self.database, settings.notify_keep_days)
         self._accounts = tuple(settings.accounts)
         self.reconciler = Reconciler(
@@ -130,11 +135,21 @@ class Runtime:
         self._senders = Senders(database=self.database, clock=clock, targets=targets_of(settings, clock))
 
     def _each_tick(self) -> None:
-        self._endpoints.enter_once()
+        self._enter_endpoints()
         self.intake.match_some_callbacks()
         self._learning.relearn(self._accounts)
         self._overdue.flag_some()
         self._old_deliveries.delete_some()
+        self._endpoint_comparison.compare_sometimes()
+
+    def _enter_endpoints(self) -> None:
+        # Done before the fork, unless the database was away then.
+        try:
+            self._endpoint_entry.enter_once(self.database, self._endpoints)
+        except Exception as error:
+            # The tick goes on with what the database still does; the next one tries it again.
+            if not is_transient(error):
+                raise
 
     def close(self) -> None:
         """Wait for the passes and the deliveries that are under way, then close every connection."""
@@ -145,6 +160,7 @@ class Runtime:
 
 
 _parts = Parts()
+_endpoint_entry = EndpointEntry()
 _current: tuple[int, Runtime] | None = None
 
 
@@ -158,7 +174,7 @@ def current() -> Runtime:
     """This process's runtime, made on first use: a child that a pool forks later must share no connection with it."""
     global _current
     if _current is None or _current[0] != os.getpid():
-        _current = (os.getpid(), Runtime(load_settings(), _parts))
+        _current = (os.getpid(), Runtime(load_settings(), _parts, _endpoint_entry))
     return _current[1]
 
 
@@ -174,7 +190,7 @@ def prepare_database(settings: Settings) -> None:
     try:
         maintenance = _parts.maintenance(database, _parts.clock(), rules)
         maintenance.raise_windows({slot.account_sid for slot in slots_of(settings)})
-        enter_endpoints(database, tuple(settings.endpoints.values()))
+        _endpoint_entry.enter_once(database, tuple(settings.endpoints.values()))
     finally:
         database.close()
 

@@ -8,6 +8,7 @@ lease, and is sent again.
 import random
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -172,7 +173,7 @@ class Senders:
         except Exception as error:
             kind = kind_of(error)
             if kind is None:
-                log.exception("notifications are not sent at present", action="sender_failed")
+                _log_defect(error)
             elif not self._is_cut_short:
                 words = f"notifications wait: {kind.words}"
                 log.warning(words, action=kind.action, error=first_words(error))
@@ -180,6 +181,17 @@ class Senders:
             return False
         self._is_cut_short = False
         return True
+
+
+def _log_defect(error: Exception) -> None:
+    # Not the texts of the error and its causes: SQLAlchemy's quote the parameters of the statement, among them what
+    # receivers answered. The lines of code show no values.
+    log.error(
+        "notifications are not sent at present",
+        action="sender_failed",
+        error=f"{type(error).__name__}: {first_words(error)}",
+        stack="".join(traceback.format_tb(error.__traceback__)).rstrip(),
+    )
 
 
 def _log_ends(account: str, ended: Sequence[EndedTry], effects: DeliveryEffects | None) -> None:

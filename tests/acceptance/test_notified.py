@@ -1,6 +1,8 @@
 """A real worker tells a billing system of a result, over HTTP and by a task of its Celery."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,11 @@ from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.raw_query import APP_ID
 from tests.support.receiver import Receiver
 from tests.support.waiting import eventually
+from worker.database.transactions import Database
+from worker.operations.act_by_hand import Operator
+from worker.operations.act_on_endpoints import forget_endpoint
+from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.worker_processes import read_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql")]
 
@@ -63,3 +70,27 @@ def test_a_task_is_told_on_the_workers_own_broker(migrated_database_url: str, br
     assert message.headers["task"] == "billing.order_changed"
     _, kwargs, _ = message.payload
     assert kwargs["event"]["data"]["request_id"] == "r1"
+
+
+def ticking(database: Database) -> set[int]:
+    """The process ids of a worker's processes that have ticked."""
+    with database.read() as connection:
+        return {row.pid for row in read_workers(connection) if row.last_tick_at is not None}
+
+
+def test_a_forgotten_endpoint_stays_forgotten_when_a_process_of_the_worker_is_replaced(
+    migrated_database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    urls = {"database_url": migrated_database_url, "broker_url": broker_url, "platform_url": "http://127.0.0.1:9"}
+    env = environment(**urls, notify_url="http://127.0.0.1:9/hook", notify_secret=SECRET, tick_seconds=0.1)
+    database = Database(migrated_database_url)
+    with running_worker(env, tmp_path) as worker:
+        eventually(lambda: len(ticking(database)) == 2, "two processes")
+        first = ticking(database)
+        assert forget_endpoint(database, Operator(name="ann"), "default") == (True, 0)
+        os.kill(min(first), signal.SIGKILL)
+        eventually(lambda: ticking(database) - first, "a process that replaces it")
+        with database.read() as connection:
+            assert read_endpoints(connection) == {}
+        assert worker.stop() == 0
+    database.close()

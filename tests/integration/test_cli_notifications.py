@@ -169,6 +169,29 @@ def test_what_a_filter_selects_is_counted_and_needs_a_yes(bench: Workbench, cli:
     assert cli.json("resend", "--since", "3h", "--yes")["resent"] == 3
 
 
+def test_orders_that_changed_since_are_found_whose_notifications_are_gone(bench: Workbench, cli: CommandLine) -> None:
+    put_endpoint(bench)
+    names = ["settled", "cancelled", "old", "reopened", "overdue", "waits"]
+    bench.add(*names)
+    bench.intake.record_callbacks([callback("settled"), callback("reopened")])
+    bench.intake.cancel_orders([{"request_id": "cancelled"}, {"request_id": "old"}])
+    cli.run("reopen", "reopened", "--reason", "wrong", "--force")
+    bench.run("UPDATE recharge_orders SET attention = 'too_old' WHERE request_id = 'overdue'")
+    age(bench, "settled", "cancelled", days_ago=2)
+    age(bench, "old", days_ago=9)
+    add_newest(bench)
+    assert cli.json("archive", "--settled-before", "1d")["archived"] == 3
+    bench.run("DELETE FROM notifications")
+    assert cli.json("resend", "--since", "3d", "--yes")["made"] == 4
+    made = {one.data["request_id"]: one.type for one in told_of(bench)}
+    assert made == {
+        "settled": "order.succeeded",
+        "cancelled": "order.cancelled",
+        "reopened": "order.reopened",
+        "overdue": "order.attention",
+    }
+
+
 def test_orders_or_a_filter_have_to_be_named(cli: CommandLine) -> None:
     for wrong in ((), ("r1", "--gave-up"), ("--gave-up", "--since", "1h")):
         assert "name orders, or select them" in cli.run("resend", *wrong, status=2).stderr
@@ -196,6 +219,29 @@ def test_what_was_given_up_and_endpoints_that_need_a_person_are_to_do(bench: Wor
     mark_endpoint(bench, 1, "stopped_at")
     assert "endpoint_stopped" in {group["reason"] for group in cli.json("todo")["todo"]}
     assert "reconciler resend --gave-up" in cli.run("todo").stdout
+
+
+def test_that_nobody_sends_is_shown_unless_some_are_under_way(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1", "r2", "r3")
+
+    def shown() -> set[str]:
+        found = {group["reason"] for group in cli.json("todo")["todo"]}
+        words = cli.json("notifications")["endpoints"][0]["in_words"]
+        return found | ({"in words"} if "nobody sends" in words else set())
+
+    assert shown() == set()
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        connection.execute(update(NOTIFICATIONS).values(due_at=now - timedelta(minutes=6)))
+        later = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == told_of(bench, "r3")[0].row.id)
+        connection.execute(later.values(rank=Rank.BULK, due_at=now + timedelta(hours=1)))
+    assert shown() == {"notifications_unsent", "in words"}
+    finding = {"notifications_unsent"} & {one["name"] for one in cli.json("status", "--check", status=2)["findings"]}
+    assert finding
+    mark(bench, "r2", rank=Rank.BULK, leased_until=now + timedelta(hours=1))
+    assert shown() == set()
+    mark(bench, "r2", leased_until=now - timedelta(seconds=1))
+    assert shown() == {"notifications_unsent", "in words"}
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,20 @@
 """Claims of notifications and notes of how deliveries ended, on every database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
-from tests.support.notifying import endpoint, notifications, put_endpoint, put_notifications
+from tests.support.notifying import ENDPOINTS, endpoint, notifications, put_endpoint, put_notifications
 from tests.support.reconciling import Workbench
 from worker.database.transactions import Database
 from worker.domain.records.delivery_tries import Claim, DeliveryOutcome, DeliveryResult, EndedTry
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.operations.deliver import note_and_claim, read_due
+from worker.stores.notification_rows import delete_notifications
+from worker.stores.notify_endpoints import delete_endpoint
 
 HOUR = timedelta(hours=1)
 OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200, answer="thanks")
@@ -27,9 +29,14 @@ class SteppedDatabase(Database):
     """A database whose clock the test steps."""
 
     step = timedelta(0)
+    meanwhile: Callable[[], object] | None = None
+    """What others do before the next reading of the clock."""
 
     def now(self, connection: Connection) -> datetime:
         """The stepped clock's time."""
+        first, self.meanwhile = self.meanwhile, None
+        if first is not None:
+            first()
         return super().now(connection) + self.step
 
 
@@ -140,6 +147,20 @@ def test_a_success_is_noted_also_after_its_lease(bench: Workbench, process: Proc
     assert notifications(bench)[0].state is NotificationState.DELIVERED
 
 
+def test_a_success_is_not_noted_for_another_event_that_has_the_id_of_its_row_by_now(
+    bench: Workbench, process: Process
+) -> None:
+    put_notifications(bench, 1)
+    late = process.claim()
+    with bench.database.write() as connection:
+        delete_notifications(connection, [late[0].id])
+    # SQLite gives it by itself.
+    (row,) = put_notifications(bench, 1, id=late[0].id)
+    process.end(late, OK)
+    assert row.id == late[0].id
+    assert notifications(bench) == [row]
+
+
 def test_what_was_delivered_twice_keeps_its_first_time(bench: Workbench, process: Process) -> None:
     put_notifications(bench, 1)
     claims = process.claim()
@@ -192,6 +213,30 @@ def test_one_process_probes_a_resting_endpoint_with_one_event(
     assert endpoint(bench).rest_from is None
     # What failed last is to blame, and waits by itself.
     assert len(other.claim()) == 3
+
+
+def forget(bench: Workbench) -> None:
+    with bench.database.write() as connection:
+        delete_endpoint(connection, "default")
+
+
+def give_another_url(bench: Workbench) -> None:
+    with bench.database.write() as connection:
+        connection.execute(update(ENDPOINTS).values(target_digest="a newer URL"))
+
+
+# On SQLite nobody writes between two statements of a transaction that may write.
+@pytest.mark.databases("postgresql", "mariadb")
+@pytest.mark.parametrize("others_do", [forget, give_another_url])
+def test_no_probe_goes_to_an_endpoint_that_was_forgotten_or_changed_since_it_was_read(
+    bench: Workbench, process: Process, others_do: Callable[[Workbench], None]
+) -> None:
+    put_notifications(bench, 3)
+    process.end(process.claim(1), TIMEOUT)
+    process.database.step = timedelta(seconds=6)
+    process.database.meanwhile = lambda: others_do(bench)
+    assert process.claim() == []
+    assert [row.leased_until for row in notifications(bench)] == [None] * 3
 
 
 def test_a_probe_that_is_never_noted_is_followed_by_another_one_when_its_lease_runs_out(

@@ -28,7 +28,12 @@ from worker.stores.input_reads import (
     recent_rejected,
     recent_unmatched,
 )
-from worker.stores.notification_reads import count_notifications, orders_given_up, recent_notifications
+from worker.stores.notification_reads import (
+    count_notifications,
+    orders_changed_since,
+    orders_given_up,
+    recent_notifications,
+)
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
@@ -212,13 +217,20 @@ READS: dict[str, Read] = {
     "todo: rejected": lambda connection: count_rejected_since(connection, submitted(50), 10_001),
     "todo: unmatched": lambda connection: count_unmatched_before(connection, submitted(5900), 10_001),
     "notifications": lambda connection: recent_notifications(
-        connection, account="account-3", state=NotificationState.PENDING, after=None, **PAGE
+        connection, account="account-3", state=None, after=None, **PAGE
+    ),
+    "notifications: pending of one account": lambda connection: recent_notifications(
+        connection, account="account-3", state=NotificationState.PENDING, after=COUNT // 2, **PAGE
+    ),
+    "notifications: pending": lambda connection: recent_notifications(
+        connection, account=None, state=NotificationState.PENDING, after=None, **PAGE
     ),
     "notifications: given up": lambda connection: recent_notifications(
         connection, account="account-3", state=NotificationState.GAVE_UP, after=None, **PAGE
     ),
-    "notifications: counts": count_notifications,
+    "notifications: counts": lambda connection: count_notifications(connection, NOON),
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
+    "notifications: orders changed since": lambda connection: orders_changed_since(connection, submitted(50), None),
     "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),
     "notifications: delivered long ago": lambda connection: delivered_before(connection, submitted(5900), 20),
     "notifications: pending of an account": lambda connection: next_unreceived(connection, "account-3", 20),
@@ -250,3 +262,23 @@ def test_the_newest_rows_come_in_the_order_of_an_index(database: Database) -> No
         first, *_ = plans_of(database, READS[name])
         # Rows of one moment are sorted by their ids, as far as they are read.
         assert not re.search(r"(?<!Incremental )Sort  \(", first), f"{name}: {first}"
+
+
+def test_pending_notifications_are_found_by_an_index_that_has_their_state(database: Database) -> None:
+    # On MariaDB, which has no partial indexes, that of what was given up has the state first.
+    for name in ("notifications: pending", "notifications: pending of one account"):
+        first, *_ = plans_of(database, READS[name])
+        assert re.search("ix_notifications_(due|gave_up)", first), f"{name}: {first}"
+
+
+def test_pending_notifications_come_newest_first_a_page_at_a_time(database: Database) -> None:
+    with database.read() as connection:
+        found: list[int] = []
+        while len(found) < 60:
+            page, _ = recent_notifications(
+                connection, account=None, state=NotificationState.PENDING, after=found[-1] if found else None, most=25
+            )
+            found += [row.id for row in page]
+            assert page
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) == 60

@@ -1,5 +1,6 @@
 """Endpoints: entered by a worker that starts, paused, resumed and forgotten by operators; old deliveries go."""
 
+import os
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -7,11 +8,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from tests.support.archiving import callback
 from tests.support.notifying import ENDPOINTS, NOTIFICATIONS, put_endpoint, told_of
 from tests.support.reconciling import Workbench
 from worker.database.tables import OperatorAct, table_of
+from worker.database.transactions import Database
 from worker.domain.records.notifications import (
     CeleryTask,
     Endpoint,
@@ -24,13 +28,16 @@ from worker.domain.records.notifications import (
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.operations.delete_delivered import OldDeliveries
-from worker.operations.enter_endpoints import EndpointEntry, enter_endpoints
+from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry, enter_endpoints
+from worker.runtime import Runtime
+from worker.settings import Settings
 from worker.stores.notify_endpoints import lock_endpoint, read_endpoints, save_endpoint
 
 ANN = Operator(name="ann", reason="moved")
 SECRETS = ("whsec_" + "A" * 32,)
 GIVEN = EndpointSettings(account="default", target=Webhook(url="https://one.example/hook?k=v", secrets=SECRETS))
 MOVED = replace(GIVEN, target=Webhook(url="https://two.example/hook", secrets=SECRETS))
+MOVED_AGAIN = replace(GIVEN, target=Webhook(url="https://three.example/hook", secrets=SECRETS))
 ROUGH: dict[str, Any] = {"rest_level": 3, "failed_in_row": "[1]", "last_failed_id": 1}
 
 
@@ -125,12 +132,97 @@ def test_many_workers_may_enter_the_same_endpoint_at_once(bench: Workbench) -> N
     assert endpoint_of(bench) == GIVEN.as_endpoint()
 
 
-def test_a_process_enters_its_endpoints_once(bench: Workbench) -> None:
-    entry = EndpointEntry(bench.database, [GIVEN])
-    entry.enter_once()
+def in_a_child(entry: EndpointEntry, url: str) -> None:
+    """Let a process that is forked now do what it does at its ticks."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            one = Workbench(url)
+            entry.enter_once(one.database, [GIVEN])
+            one.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# Python 3.12 warns of a fork beside threads, such as those of an embedded server; the child uses none of them.
+forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@forking
+def test_what_an_operator_or_a_newer_worker_did_is_not_undone_by_a_process_that_starts_later(bench: Workbench) -> None:
+    entry = EndpointEntry()
+    entry.enter_once(bench.database, [GIVEN])
+    in_a_child(entry, bench.url)
+    enter_endpoints(bench.database, [MOVED])
+    in_a_child(entry, bench.url)
+    assert endpoint_of(bench) == MOVED.as_endpoint()
     forget_endpoint(bench.database, ANN, "default")
-    entry.enter_once()
+    in_a_child(entry, bench.url)
     assert endpoint_of(bench) is None
+
+
+@forking
+def test_a_process_of_the_pool_enters_endpoints_that_the_first_one_could_not_enter(bench: Workbench) -> None:
+    entry, away = EndpointEntry(), Database("sqlite:////nowhere/at/all.db")
+    with pytest.raises(OperationalError):
+        entry.enter_once(away, [GIVEN])
+    away.close()
+    in_a_child(entry, bench.url)
+    assert endpoint_of(bench) == GIVEN.as_endpoint()
+    forget_endpoint(bench.database, ANN, "default")
+    in_a_child(entry, bench.url)
+    entry.enter_once(bench.database, [GIVEN])
+    assert endpoint_of(bench) is None
+
+
+def test_a_process_with_another_target_than_the_one_entered_says_so_once_until_that_changes(bench: Workbench) -> None:
+    comparison = EndpointComparison(bench.database, [GIVEN])
+
+    def said() -> list[tuple[str, str]]:
+        with capture_logs() as logs:
+            comparison.compare()
+        return [(line["endpoint"], line["ours"]) for line in logs if line["action"] == "endpoint_differs"]
+
+    assert said() == []
+    enter_endpoints(bench.database, [replace(GIVEN, events=(EventType.FAILED,))])
+    assert said() == []
+    enter_endpoints(bench.database, [MOVED])
+    assert said() == [("https://two.example", "https://one.example")]
+    assert said() == []
+    enter_endpoints(bench.database, [MOVED_AGAIN])
+    assert said() == [("https://three.example", "https://one.example")]
+    enter_endpoints(bench.database, [GIVEN])
+    assert said() == []
+    enter_endpoints(bench.database, [MOVED_AGAIN])
+    assert said() == [("https://three.example", "https://one.example")]
+    forget_endpoint(bench.database, ANN, "default")
+    assert said() == []
+
+
+def test_a_process_compares_its_endpoints_at_a_tick(bench: Workbench) -> None:
+    entry = EndpointEntry()
+    entry.enter_once(bench.database, [MOVED])
+    settings = Settings(
+        database_url=bench.url,
+        account_sid="a" * 32,
+        auth_token="b" * 32,
+        app_id="app-1",
+        platform_url="http://127.0.0.1:9",
+        notify_url="https://one.example/hook?k=v",
+        notify_secret=SECRETS[0],
+    )
+    runtime = Runtime(settings, endpoint_entry=entry)
+    try:
+        with capture_logs() as logs:
+            runtime.ticks.tick()
+            runtime.ticks.tick()
+    finally:
+        runtime.close()
+    assert [line["account"] for line in logs if line["action"] == "endpoint_differs"] == ["default"]
+    assert endpoint_of(bench) == MOVED.as_endpoint()
 
 
 def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:

@@ -4,11 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
@@ -20,8 +20,10 @@ from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.transports import make_transport
 from worker.database.transactions import Database
-from worker.domain.records.notifications import Webhook
+from worker.domain.records.notifications import Rank, Webhook
+from worker.domain.records.overview import NotificationCounts
 from worker.senders import Senders, Target
+from worker.stores.notification_reads import count_notifications
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -68,6 +70,12 @@ def states(bench: Workbench, account: str = "default") -> list[str]:
     return [row.state.value for row in notifications(bench, account)]
 
 
+def waiting(bench: Workbench) -> NotificationCounts:
+    with bench.database.read() as connection:
+        counts = count_notifications(connection, bench.database.now(connection))
+    return counts.get("default", NotificationCounts())
+
+
 def counted(logs: Sequence[Mapping[str, Any]]) -> int:
     """How many deliveries the log tells of."""
     return sum(line["count"] for line in logs if line["action"] == "notifications_delivered")
@@ -100,6 +108,24 @@ def test_two_processes_on_one_outbox_deliver_nothing_twice(
     start({"default": receiver.url}, enters=False)
     eventually(lambda: states(bench) == ["delivered"] * 200, "every delivery", seconds=60)
     assert len(receiver.requests) == len(set(receiver.event_ids)) == 200
+
+
+@all_databases
+@pytest.mark.slow
+def test_a_backlog_that_is_being_sent_is_not_shown_as_sent_by_nobody(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    overdue = datetime.now(UTC) - timedelta(minutes=10)
+    for rank in Rank:
+        put_notifications(bench, 150, rank=rank, due_at=overdue)
+    assert waiting(bench).waits_since is not None
+    start({"default": receiver.url})
+    eventually(lambda: receiver.requests, "a delivery")
+    looks = 0
+    while (count := waiting(bench)).pending:
+        assert count.waits_since is None
+        looks += 1
+    assert looks > 10
 
 
 def test_no_more_than_eight_deliveries_to_one_endpoint_are_under_way(
@@ -208,6 +234,24 @@ def test_a_database_that_is_away_ends_no_thread_and_is_one_line(
         eventually(lambda: states(bench) == ["delivered"] * 3, "every delivery")
         senders.close()
     assert [line["action"] for line in logs if line["log_level"] == "warning"] == ["database_connections"]
+
+
+def test_what_a_defect_logs_holds_no_parameters_of_a_statement(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    receiver.reply = lambda _, answering: answering.answer(400, b"Wang Wei has no account")
+    with bench.database.write() as connection:
+        connection.execute(text("ALTER TABLE notifications ALTER COLUMN answer TYPE integer USING NULL"))
+    put_notifications(bench, 1)
+    with capture_logs() as logs:
+        start({"default": receiver.url})
+        eventually(lambda: any(line["action"] == "sender_failed" for line in logs), "the line")
+    (line, *_) = (line for line in logs if line["action"] == "sender_failed")
+    assert line["error"].startswith('ProgrammingError: column "answer" is of type integer')
+    assert "in note_and_claim" in line["stack"]
+    # A traceback would be written with the texts of the errors.
+    assert "exc_info" not in line
+    assert "Wang Wei" not in str(logs)
 
 
 class SuspendedClock(HostClock):

@@ -49,7 +49,7 @@ def _row(account: str, endpoint: Endpoint | None, count: NotificationCounts, now
     return {
         "account": account,
         "to": None if endpoint is None else endpoint.shown,
-        "in_words": "has no endpoint: nothing is sent" if endpoint is None else endpoint_in_words(endpoint, now),
+        "in_words": "has no endpoint: nothing is sent" if endpoint is None else endpoint_in_words(endpoint, count, now),
         "pending": count.pending,
         "oldest_changed_at": count.oldest_changed_at,
         "gave_up": count.gave_up,

@@ -110,7 +110,7 @@ def _list(
 
     with session(utc=utc) as opened, opened.database.snapshot() as connection:
         now, known = opened.database.now(connection), list(read_endpoints(connection).values())
-        endpoints = endpoint_rows(known, count_notifications(connection), now)
+        endpoints = endpoint_rows(known, count_notifications(connection, now), now)
         found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=limit)
     rows = [notification_row(one) for one in found]
     if as_json:
@@ -171,7 +171,7 @@ def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -
     with acting_session() as opened:
         with opened.database.read() as connection:
             endpoint = read_endpoints(connection, [account]).get(account)
-            count = count_notifications(connection).get(account)
+            count = count_notifications(connection, opened.database.now(connection)).get(account)
         removed = 0
         waiting = 0 if count is None else count.pending + count.gave_up
         if endpoint is None and not (act == "forget" and waiting):

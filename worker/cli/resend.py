@@ -40,9 +40,10 @@ def resend(
 ) -> None:
     """Send the latest notification of orders once more, under the same id. Results that come meanwhile go first.
 
-    An order that has none left (a delivered one is kept for RECONCILER_NOTIFY_KEEP_DAYS) gets a new one, of how it
-    stands. A receiver ignores what is not newer than what it has, so nothing is booked twice. What --gave-up or --since
-    selects is counted, and you are asked.
+    An order gets a new one, of how it stands, where none is left (a delivered one is kept for
+    RECONCILER_NOTIFY_KEEP_DAYS) or the latest one says something else (it changed while nobody was notified). A
+    receiver ignores what is not newer than what it has, so nothing is booked twice. What --gave-up or --since selects
+    is counted, and you are asked.
     """
     if bool(refs) + gave_up + (since is not None) != 1:
         raise typer.BadParameter("name orders, or select them by --gave-up or by --since")

@@ -1,19 +1,26 @@
 """What a person, or a program that watches, has to know about endpoints, and about what nobody has received."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from worker.domain.endpoint_rest import ATTENTION_AFTER
+from worker.domain.endpoint_rest import ATTENTION_AFTER, permission
+from worker.domain.records.delivery_tries import Permission
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts
 
+UNSENT_AFTER = timedelta(minutes=5)
+"""What is due for so long, and not under way, is sent by nobody."""
+_NONE = NotificationCounts()
 
-def endpoint_in_words(endpoint: Endpoint, now: datetime) -> str:
-    """How an endpoint fares, without a full stop."""
+
+def endpoint_in_words(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> str:
+    """How an endpoint fares, without a full stop. `count` is of its account's notifications."""
     if endpoint.stopped_at is not None:
         return "stopped: it answered 410, which means that it wants no more"
     if endpoint.paused_at is not None:
         return f"paused by {endpoint.paused_by or 'an operator'}"
+    if (since := unsent_since(endpoint, count, now)) is not None:
+        return f"nobody sends to it, notifications are due for {_lasted(since, now)}"
     failing = "" if endpoint.failing_since is None else f", failing for {_lasted(endpoint.failing_since, now)}"
     if endpoint.rest_until is not None and endpoint.rest_until > now:
         return f"rests for {(endpoint.rest_until - now).total_seconds():,.0f} s more{failing}"
@@ -25,6 +32,17 @@ def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
     return endpoint.failing_since is not None and endpoint.failing_since <= now - ATTENTION_AFTER
 
 
+def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
+    """Since when notifications are due that may be sent and that nobody sends; None for less than five minutes.
+
+    No worker runs, or none has this endpoint in its settings.
+    """
+    if count.waits_since is None or permission(endpoint, now) is Permission.NOTHING:
+        return None
+    since = max(count.waits_since, endpoint.rest_until or count.waits_since)
+    return since if since <= now - UNSENT_AFTER else None
+
+
 def warnings_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[tuple[str, str, str]]:
@@ -34,6 +52,12 @@ def warnings_of(
             yield endpoint.account, "endpoint_stopped", "its endpoint answered 410, and is sent nothing more"
         elif is_failing_for_long(endpoint, now) and endpoint.failing_since is not None:
             yield endpoint.account, "endpoint_failing", f"its endpoint fails for {_lasted(endpoint.failing_since, now)}"
+        if (since := unsent_since(endpoint, counts.get(endpoint.account, _NONE), now)) is not None:
+            yield (
+                endpoint.account,
+                "notifications_unsent",
+                f"nobody sends its notifications, which are due for {_lasted(since, now)}",
+            )
     for account, count in counts.items():
         if count.gave_up:
             yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"

@@ -49,6 +49,12 @@ def event_of_order(order: Order) -> EventType | None:
     return _TYPES[order.state]
 
 
+def shows(body: str, order: Order) -> bool:
+    """Whether a notification's text says of an order what a reader of the table can see of it now."""
+    data = json.loads(body)["data"]
+    return (data["state"], data["attention"]) == (order.state, order.attention)
+
+
 def visible_changes(changes: Iterable[Change]) -> list[tuple[Change, EventType]]:
     """The changes that a billing system is notified of, each with its type."""
     return [(change, event) for change in changes if (event := event_of(change)) is not None]

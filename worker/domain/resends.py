@@ -1,13 +1,14 @@
-"""What is sent once more of some orders: the latest notification of each, or a new one where none is left."""
+"""What is sent once more of some orders: the latest notification of each, or a new one of how the order stands."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.domain.order_notifications import event_of_order
+from worker.domain.order_notifications import event_of_order, shows
 from worker.domain.records.notifications import Endpoint, EventType, Notification, NotificationState
 from worker.domain.records.orders import Order
 
 _SET_ONE = "set where its notifications go, and start a worker"
+_TYPES = "RECONCILER_NOTIFY_EVENTS, or notify_events of its account, says which types it takes"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,11 +16,11 @@ class Resend:
     """What is to be sent once more."""
 
     again: tuple[Notification, ...]
-    """The latest of each order."""
+    """The latest of each order, where that says how the order stands."""
     superseded: tuple[Notification, ...]
     """Given up, and older than one of these: a receiver ignores them, and nobody needs to look at them any more."""
     made: tuple[tuple[Order, EventType], ...]
-    """Orders that have none left, and the type by which they are reported."""
+    """Orders whose latest one says something else, or that have none left, and the type by which they are reported."""
     refusals: Mapping[int, str]
     """By order id, in words."""
 
@@ -33,10 +34,8 @@ def choose_resends(
     """What to send once more of these orders. `orders` are those that are there, `left` all that is left of their
     notifications, of any state."""
     by_id = {order.id: order for order in orders}
-    latest: dict[int, Notification] = {}
-    for one in sorted(left, key=lambda row: (row.version, row.id)):
-        latest[one.order_id] = one
-    made, refusals = [], {}
+    latest = {one.order_id: one for one in sorted(left, key=lambda row: (row.version, row.id))}
+    again, made, refusals = dict[int, Notification](), list[tuple[Order, EventType]](), dict[int, str]()
     for order_id in order_ids:
         order, row = by_id.get(order_id), latest.get(order_id)
         account = order.account if order is not None else row.account if row is not None else None
@@ -44,20 +43,25 @@ def choose_resends(
             refusals[order_id] = f"there is no order id:{order_id}"
         elif account not in endpoints:
             refusals[order_id] = f"its account {account} has no endpoint; {_SET_ONE}"
-        elif row is None and order is not None:
-            event = event_of_order(order)
+        elif row is not None and (order is None or shows(row.body, order)):
+            again[row.id] = row
+        elif order is not None:
+            event = _event_to_make(order, row)
             if event is None:
                 refusals[order_id] = f"order {order.key}: is pending, there is no result to send"
+            elif not endpoints[account].takes(event):
+                refusals[order_id] = f"order {order.key}: its endpoint does not take {event.value}; {_TYPES}"
             else:
                 made.append((order, event))
-    again = tuple(row for order_id, row in latest.items() if order_id not in refusals)
-    return Resend(
-        again=again,
-        superseded=tuple(one for one in left if _is_superseded(one, latest[one.order_id], refusals)),
-        made=tuple(made),
-        refusals=refusals,
-    )
+    superseded = [
+        one
+        for one in left
+        if one.state is NotificationState.GAVE_UP and one.id not in again and one.order_id not in refusals
+    ]
+    return Resend(again=tuple(again.values()), superseded=tuple(superseded), made=tuple(made), refusals=refusals)
 
 
-def _is_superseded(one: Notification, latest: Notification, refusals: Mapping[int, str]) -> bool:
-    return one.state is NotificationState.GAVE_UP and one.id != latest.id and one.order_id not in refusals
+def _event_to_make(order: Order, row: Notification | None) -> EventType | None:
+    event = event_of_order(order)
+    # The row reports an attention that is gone by now.
+    return EventType.ATTENTION if event is None and row is not None else event

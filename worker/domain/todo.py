@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from worker.domain.endpoint_watch import is_failing_for_long
+from worker.domain.endpoint_watch import is_failing_for_long, unsent_since
 from worker.domain.monitoring import too_frequent
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Attention
-from worker.domain.records.overview import PastQuery
+from worker.domain.records.overview import NotificationCounts, PastQuery
 from worker.domain.records.parameters import Rules
 
 UNMATCHED_FOR = timedelta(days=1)
@@ -36,6 +36,8 @@ class TodoKind(StrEnum):
     """The receiver of an account's notifications answered 410."""
     ENDPOINT_FAILING = "endpoint_failing"
     """It has taken none for 75 hours."""
+    NOTIFICATIONS_UNSENT = "notifications_unsent"
+    """No process sends what is due to it."""
     NOTIFICATION_GAVE_UP = "notification_gave_up"
     ENDPOINT_PAUSED = "endpoint_paused"
     UNRESOLVED = "unresolved"
@@ -107,6 +109,11 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
         TodoKind.ENDPOINT_FAILING: (
             "The receiver takes no notification for 75 hours or more. It is tried once an hour, nothing is lost."
             " `reconciler notifications --account ACCOUNT` shows how it fails; correct it, then --resume ACCOUNT."
+        ),
+        TodoKind.NOTIFICATIONS_UNSENT: (
+            "Notifications are due for 5 minutes or more, and no process sends them: no worker runs, or none has the"
+            " endpoint that was entered last; others log `endpoint_differs`. Give all workers the same settings and"
+            " restart them. To notify the account no more: `reconciler notifications --forget ACCOUNT`."
         ),
         TodoKind.NOTIFICATION_GAVE_UP: (
             "The receiver takes others and refuses this one again and again: the order is settled here, and the billing"
@@ -192,14 +199,19 @@ def accounts_to_do(
     return sorted(found, key=lambda one: (kinds.index(one.kind), one.account))
 
 
-def endpoints_to_do(endpoints: Iterable[Endpoint], now: datetime) -> list[AccountTodo]:
-    """The endpoints that need a person, by the kind and the account."""
+def endpoints_to_do(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
+) -> list[AccountTodo]:
+    """The endpoints that need a person, by the kind and the account. `counts` are by account."""
     found = []
     for one in endpoints:
         if one.stopped_at is not None:
             found.append(_endpoint_to_do(TodoKind.ENDPOINT_STOPPED, one, one.stopped_at))
         elif is_failing_for_long(one, now):
             found.append(_endpoint_to_do(TodoKind.ENDPOINT_FAILING, one, one.failing_since))
+        since = unsent_since(one, counts.get(one.account, NotificationCounts()), now)
+        if since is not None:
+            found.append(_endpoint_to_do(TodoKind.NOTIFICATIONS_UNSENT, one, since))
         if one.paused_at is not None:
             found.append(_endpoint_to_do(TodoKind.ENDPOINT_PAUSED, one, one.paused_at, by=one.paused_by))
     kinds = list(TodoKind)

@@ -96,7 +96,11 @@ def _claim(
     now = database.now(connection)
     if permission(endpoint, now) is Permission.PROBE:
         # Of all processes one sends the probe, so this is decided under the lock.
-        endpoint = lock_endpoint(connection, endpoint.account) or endpoint
+        locked = lock_endpoint(connection, endpoint.account)
+        if locked is None or locked.target_digest != endpoint.target_digest:
+            # Forgotten, or another URL, since it was read.
+            return []
+        endpoint = locked
         now = database.now(connection)
     allowed = permission(endpoint, now)
     if allowed is Permission.NOTHING:

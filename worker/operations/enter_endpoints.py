@@ -1,10 +1,12 @@
 """A worker enters its endpoints in `notify_endpoints`: from then on their accounts are notified."""
 
+import mmap
+import time
 from collections.abc import Collection
 
 import structlog
 
-from worker.database.transactions import Database, is_transient, retry_contention
+from worker.database.transactions import Database, retry_contention
 from worker.domain.endpoint_acts import enter, is_another_target
 from worker.domain.records.notifications import Endpoint, EndpointSettings
 from worker.stores.notification_rows import begin_again, next_delayed
@@ -13,6 +15,7 @@ from worker.stores.notify_endpoints import add_endpoint, lock_endpoint, read_end
 log = structlog.stdlib.get_logger(__name__)
 
 _AT_ONCE = 1_000
+_COMPARE_SECONDS = 60.0
 
 
 def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> None:
@@ -34,24 +37,56 @@ def enter_endpoints(database: Database, given: Collection[EndpointSettings]) -> 
 
 
 class EndpointEntry:
-    """Enters the endpoints of a process once: at its first tick whose database is there."""
+    """Enters a worker's endpoints once, by whichever of its processes reaches the database first.
+
+    Make it before the pool forks. Its processes, and those that replace them later, share what it remembers: one that
+    entered them by itself would undo what a newer worker, or an operator who forgets an endpoint, has done meanwhile.
+    """
+
+    def __init__(self) -> None:
+        # A byte of memory that is shared with whatever is forked from here on.
+        self._is_done = mmap.mmap(-1, 1)
+
+    def enter_once(self, database: Database, given: Collection[EndpointSettings]) -> None:
+        """Enter them, unless that is done. Raises as `enter_endpoints`: then the next call tries it again."""
+        if not self._is_done[0]:
+            enter_endpoints(database, given)
+            self._is_done[0] = 1
+
+
+class EndpointComparison:
+    """Warns of endpoints of a process that are not those of `notify_endpoints`: it sends their accounts nothing.
+
+    A worker that started later has entered others, and may have ended since.
+    """
 
     def __init__(self, database: Database, given: Collection[EndpointSettings]) -> None:
         self._database = database
         self._given = given
-        self._is_done = not given
+        self._next_read = 0.0
+        self._warned: dict[str, str] = {}
 
-    def enter_once(self) -> None:
-        """Enter them, unless that is done; a database that is away is tried again at the next call."""
-        if self._is_done:
-            return
-        try:
-            enter_endpoints(self._database, self._given)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        else:
-            self._is_done = True
+    def compare_sometimes(self) -> None:
+        """Compare them, once a minute."""
+        if self._given and time.monotonic() >= self._next_read:
+            self.compare()
+            self._next_read = time.monotonic() + _COMPARE_SECONDS
+
+    def compare(self) -> None:
+        """Compare them now; log each that differs, unless it did so the last time."""
+        with self._database.read() as connection:
+            known = read_endpoints(connection, [one.account for one in self._given])
+        others = {one.account: one for one in self._given if is_another_target(known.get(one.account), one)}
+        for account, ours in others.items():
+            if self._warned.get(account) != known[account].target_digest:
+                log.warning(
+                    "this process sends no notifications of the account: another worker has entered another endpoint",
+                    action="endpoint_differs",
+                    account=account,
+                    endpoint=known[account].shown,
+                    ours=ours.target.shown,
+                )
+        self._warned = {account: known[account].target_digest for account in others}
 
 
 @retry_contention

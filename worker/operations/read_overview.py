@@ -57,7 +57,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             accounts=_read_accounts(connection, names, sids, queries, now, rules),
             workers=read_workers(connection),
             endpoints=list(read_endpoints(connection).values()),
-            notifications=count_notifications(connection),
+            notifications=count_notifications(connection, now),
         )
         slots = command_line_reads.slots(connection, slots_per_sid=rules.slots)
         acts = recent_acts(connection, limit=_ACTS)

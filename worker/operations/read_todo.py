@@ -66,10 +66,11 @@ def read_todo(
     with database.snapshot() as connection:
         now = database.now(connection)
         polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
+        notifications = count_notifications(connection, now)
         groups = [
             *_accounts(connection, rules, polled, now),
-            *_endpoints(connection, now),
-            _given_up(connection, most),
+            *_groups("endpoint", endpoints_to_do(read_endpoints(connection).values(), notifications, now)),
+            _given_up(connection, sum(one.gave_up for one in notifications.values()), most),
             *(_orders(connection, reason, most) for reason in Attention),
             _unresolved(connection, most),
             _rejected(connection, now, most),
@@ -83,10 +84,6 @@ def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now
     with_pending = accounts_with_pending(connection)
     found = accounts_to_do(read_states(connection), with_pending, polled, queries, now, rules)
     return _groups("account", found)
-
-
-def _endpoints(connection: Connection, now: datetime) -> list[TodoGroup]:
-    return _groups("endpoint", endpoints_to_do(read_endpoints(connection).values(), now))
 
 
 def _groups(kind_of_all: str, found: Sequence[AccountTodo]) -> list[TodoGroup]:
@@ -112,8 +109,7 @@ def _orders(connection: Connection, reason: Attention, most: int) -> TodoGroup:
     return _group("order", reason, count, [_order(row) for row in rows])
 
 
-def _given_up(connection: Connection, most: int) -> TodoGroup:
-    count = sum(one.gave_up for one in count_notifications(connection).values())
+def _given_up(connection: Connection, count: int, most: int) -> TodoGroup:
     state = NotificationState.GAVE_UP
     rows, _ = recent_notifications(connection, account=None, state=state, after=None, most=most)
     items = [

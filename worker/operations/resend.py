@@ -1,4 +1,5 @@
-"""Sending notifications once more: each order's latest one, under the same id; or a new one of how the order stands."""
+"""Sending notifications once more: each order's latest one, under the same id; or a new one, where none says how the
+order stands."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Resent:
     again: int
     """Notifications that are sent once more, under the same ids."""
     made: int
-    """New ones, of orders that had none left."""
+    """New ones, of orders that had none which says how they stand."""
     refusals: dict[int, str]
     """By order id, in words."""
 

@@ -53,7 +53,11 @@ def lease_rows(connection: Connection, ids: Collection[int], token: str, until: 
 
 
 def note_delivered(connection: Connection, ended: Sequence[EndedTry], now: datetime) -> None:
-    """Note successes, whoever holds the lease by now. What was delivered before keeps its first time."""
+    """Note successes, whoever holds the lease by now. What was delivered before keeps its first time.
+
+    A row that has another event by now is left alone: SQLite gives the id of a deleted row again, and so does any
+    database that was restored.
+    """
     if ended:
         shared = {"tried_at": now}
         rows = [_how_it_ended(one) | shared for one in ended]
@@ -108,6 +112,7 @@ def _is_free(leased: Leased) -> ColumnElement[bool]:
 def _how_it_ended(one: EndedTry) -> dict[str, Any]:
     return {
         "row_id": one.claim.id,
+        "event": one.claim.event_id,
         "how": one.result.outcome.value,
         "status": one.result.http_status,
         "text": one.result.answer,
@@ -116,6 +121,7 @@ def _how_it_ended(one: EndedTry) -> dict[str, Any]:
 
 _TRY_TYPES = {
     "row_id": NOTIFICATIONS.c.id.type,
+    "event": NOTIFICATIONS.c.event_id.type,
     "tried_at": NOTIFICATIONS.c.tried_at.type,
     "how": NOTIFICATIONS.c.outcome.type,
     "status": NOTIFICATIONS.c.http_status.type,
@@ -124,21 +130,26 @@ _TRY_TYPES = {
 
 
 def _noting(value: Any, **others: Any) -> Any:
-    return update(NOTIFICATIONS).values(
-        lease_token=None,
-        leased_until=None,
-        tried_at=value("tried_at"),
-        outcome=value("how"),
-        http_status=value("status"),
-        answer=value("text"),
-        **others,
+    is_it = (NOTIFICATIONS.c.id == value("row_id")) & (NOTIFICATIONS.c.event_id == value("event"))
+    return (
+        update(NOTIFICATIONS)
+        .where(is_it)
+        .values(
+            lease_token=None,
+            leased_until=None,
+            tried_at=value("tried_at"),
+            outcome=value("how"),
+            http_status=value("status"),
+            answer=value("text"),
+            **others,
+        )
     )
 
 
 _DELIVERED = RowUpdate(
     lambda value: _noting(value, state=NotificationState.DELIVERED, delivered_at=value("tried_at")).where(
-        NOTIFICATIONS.c.id == value("row_id"), NOTIFICATIONS.c.state != NotificationState.DELIVERED
+        NOTIFICATIONS.c.state != NotificationState.DELIVERED
     ),
     _TRY_TYPES,
 )
-_FAILED = RowUpdate(lambda value: _noting(value).where(NOTIFICATIONS.c.id == value("row_id")), _TRY_TYPES)
+_FAILED = RowUpdate(_noting, _TRY_TYPES)

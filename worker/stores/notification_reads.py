@@ -1,21 +1,22 @@
 """Notifications as the command line shows and selects them. Nothing here writes or locks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union_all
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import GAVE_UP, NOT_PENDING
-from worker.domain.records.notifications import Notification, NotificationState
+from worker.database.tables import GAVE_UP, NOT_PENDING, SHOWN
+from worker.domain.records.notifications import Notification, NotificationState, Rank
 from worker.domain.records.overview import NotificationCounts
-from worker.stores.archived_orders import ARCHIVED
+from worker.stores.archived_orders import ARCHIVED, read_archived
 from worker.stores.newest_first import SECONDS, Key, Walk, read_page
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
 from worker.stores.recharge_orders import ORDERS, PENDING
 
 _ROWS_AT_ONCE = 500
+_FIRST_DUE = 100
 
 
 def recent_notifications(
@@ -37,6 +38,8 @@ def recent_notifications(
         chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *of_account).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
         further = chosen if after is None else chosen.where(NOTIFICATIONS.c.id < after)
         return _whole(connection, list(connection.scalars(further))), None
+    if state is NotificationState.PENDING:
+        return _whole(connection, _newest_pending(connection, account, after, most)), None
 
     def is_so(columns: Any) -> list[ColumnElement[bool]]:
         wanted = [] if state is None else [columns.state == state]
@@ -50,8 +53,20 @@ def recent_notifications(
     return found, None if page.stopped_at is None else page.stopped_at[0]
 
 
-def count_notifications(connection: Connection) -> dict[str, NotificationCounts]:
-    """How many notifications of each account are pending or given up, and since when the oldest one waits."""
+def _newest_pending(connection: Connection, account: str | None, after: int | None, most: int) -> Sequence[int]:
+    """By the index of what is due, sorted: newest first, the primary key has all that was delivered before them."""
+    # An expression, so that no database reads the primary key backwards for it.
+    newest = NOTIFICATIONS.c.id + 0
+    chosen = select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == PENDING).order_by(newest.desc()).limit(most)
+    if account is not None:
+        chosen = chosen.where(NOTIFICATIONS.c.account == account)
+    if after is not None:
+        chosen = chosen.where(newest < after)
+    return connection.scalars(chosen).all()
+
+
+def count_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
+    """How many notifications of each account are pending or given up, and since when they wait."""
     # Of an index alone, the id among its columns: the rows themselves would have to be read for the time.
     first, account = func.min(NOTIFICATIONS.c.id), NOTIFICATIONS.c.account
     pending = select(account, func.count(), first).where(NOTIFICATIONS.c.state == PENDING).group_by(account)
@@ -63,6 +78,7 @@ def count_notifications(connection: Connection) -> dict[str, NotificationCounts]
         name: NotificationCounts(
             pending=waiting.get(name, (0, 0))[0],
             oldest_changed_at=times.get(waiting.get(name, (0, 0))[1]),
+            waits_since=_waits_since(connection, name, now) if name in waiting else None,
             gave_up=gave_up.get(name, 0),
         )
         for name in sorted(waiting.keys() | gave_up.keys())
@@ -74,6 +90,29 @@ def _changed_at(connection: Connection, ids: Sequence[int]) -> dict[int, datetim
     return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
 
+def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:
+    # Claims take the first ones. Where none of so many is leased, nobody sends, however many wait. In one statement: a
+    # delivery that ends gives its lease to another row, of either rank.
+    first = connection.execute(union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank))).all()
+    is_sending = any(row.leased_until is not None and row.leased_until > now for row in first)
+    return None if is_sending else min((row.due_at for row in first), default=None)
+
+
+def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime, datetime | None]]:
+    return (
+        select(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.leased_until)
+        .where(
+            NOTIFICATIONS.c.account == account,
+            # Written out, not a parameter: see `recharge_orders.PENDING`.
+            NOTIFICATIONS.c.state == PENDING,
+            NOTIFICATIONS.c.rank == int(rank),
+            NOTIFICATIONS.c.due_at <= now,
+        )
+        .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
+        .limit(_FIRST_DUE)
+    )
+
+
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:
     """The ids of the orders that have a notification which was given up."""
     of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
@@ -82,14 +121,29 @@ def orders_given_up(connection: Connection, account: str | None) -> list[int]:
 
 def orders_changed_since(connection: Connection, since: datetime, account: str | None) -> list[int]:
     """The ids of the orders that changed at this time or later: those that have a notification from then on, and those
-    whose notification may be gone, archived ones too."""
+    whose notification may be gone: archived ones too, and pending ones that a person should look at or has reopened."""
     chosen = [
         select(NOTIFICATIONS.c.order_id, NOTIFICATIONS.c.account).where(NOTIFICATIONS.c.changed_at >= since),
         select(ORDERS.c.id, ORDERS.c.account).where(NOT_PENDING, ORDERS.c.updated_at >= since),
+        select(ORDERS.c.id, ORDERS.c.account).where(SHOWN, ORDERS.c.updated_at >= since),
+        select(ORDERS.c.id, ORDERS.c.account).where(
+            ORDERS.c.state == PENDING, ORDERS.c.reopened_at.is_not(None), ORDERS.c.updated_at >= since
+        ),
         select(ARCHIVED.c.id, ARCHIVED.c.account).where(ARCHIVED.c.settled_at >= since),
     ]
-    found = (row for statement in chosen for row in connection.execute(statement))
+    found = [tuple(row) for statement in chosen for row in connection.execute(statement)]
+    found += _archived_without_result(connection, since)
     return sorted({order_id for order_id, of in found if account in (None, of)})
+
+
+def _archived_without_result(connection: Connection, since: datetime) -> Iterator[tuple[int, str]]:
+    """Archived orders that were never settled and changed at this time or later. The record alone has that time."""
+    later = select(ARCHIVED.c.id).where(ARCHIVED.c.settled_at.is_(None), ARCHIVED.c.archived_at >= since)
+    ids = connection.scalars(later).all()
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        part = one_of(connection, ARCHIVED.c.id, ids[start : start + _ROWS_AT_ONCE])
+        orders = (record.order for record in read_archived(connection, part))
+        yield from ((order["id"], order["account"]) for order in orders if order["updated_at"] >= since)
 
 
 def _whole(connection: Connection, ids: Sequence[int]) -> list[Notification]:

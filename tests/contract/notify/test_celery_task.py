@@ -2,9 +2,11 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from kombu import Connection, Message, Queue
 
 from tests.support.proxy import Proxy
 from tests.support.servers import EmbeddedValkey
+from worker.adapters.clock import HostClock
 from worker.adapters.notify.celery_task import CeleryTransport
 from worker.domain.records.delivery_tries import DeliveryOutcome
 from worker.domain.records.notifications import CeleryTask
@@ -34,9 +37,14 @@ def transport_to() -> Iterator[Transports]:
     """Makes transports to a broker."""
     with ExitStack() as stack:
 
-        def make(url: str, *, queue: str = QUEUE, seconds: float = 2.5) -> CeleryTransport:
+        def make(url: str, *, queue: str = QUEUE, seconds: float = 10.0, step: float = 2.5) -> CeleryTransport:
             transport = CeleryTransport(
-                CeleryTask(task=TASK, queue=queue), broker_url=url, hidden=(), step_seconds=seconds
+                CeleryTask(task=TASK, queue=queue),
+                broker_url=url,
+                clock=HostClock(),
+                hidden=(),
+                exchange_seconds=seconds,
+                step_seconds=step,
             )
             stack.callback(transport.close)
             return transport
@@ -184,10 +192,42 @@ def test_a_connection_that_is_half_open_is_given_up_and_replaced(
 @pytest.mark.parametrize("scheme", ["redis://", "amqp://guest:guest@"])
 def test_a_broker_that_keeps_silent_is_given_up(transport_to: Transports, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", seconds=0.2)
+        transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", step=0.2)
         started = time.monotonic()
         assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
         assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer"),
+    [("redis://", b"+"), ("amqp://guest:guest@", b"\1\0\0\0\0\1\0")],
+    ids=["a long line of Redis", "a long frame of AMQP"],
+)
+def test_a_broker_that_answers_byte_by_byte_is_given_up_at_the_deadline(
+    transport_to: Transports, scheme: str, answer: bytes
+) -> None:
+    given_up = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        line, _ = server.accept()
+        with line, suppress(OSError):
+            line.recv(1)
+            line.sendall(answer)
+            for _ in range(100):
+                line.sendall(b"x")
+                if given_up.wait(0.05):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        server.settimeout(5)
+        thread.submit(drip, server)
+        transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", seconds=0.4)
+        started = time.monotonic()
+        result = transport.deliver(EVENT, BODY)
+        taken = time.monotonic() - started
+        given_up.set()
+    assert (result.outcome, result.answer) == (DeliveryOutcome.TIMEOUT, "the broker took longer than 0.4 s")
+    assert taken < 2
 
 
 def test_of_several_brokers_the_next_one_is_tried(own_valkey: EmbeddedValkey, transport_to: Transports) -> None:

@@ -268,6 +268,26 @@ def test_a_name_that_cannot_be_one_is_unreachable(sender_to: SendersTo) -> None:
     assert result.outcome is DeliveryOutcome.UNREACHABLE
 
 
+def test_a_resolver_that_hangs_is_given_up_at_the_deadline(
+    receiver: Receiver, sender_to: SendersTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver_ends = threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        resolver_ends.wait(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", hang)
+        sender = sender_to(receiver.url, seconds=0.3)
+        started = time.monotonic()
+        result = sender.deliver(EVENT, BODY)
+        assert 0.25 < time.monotonic() - started < 2
+        assert (result.outcome, result.answer) == (DeliveryOutcome.UNREACHABLE, "no connection: TimeoutError")
+        resolver_ends.set()
+    assert sender.deliver(EVENT, BODY).outcome is OK
+
+
 def test_over_tls_the_certificate_is_checked_against_the_file_of_authorities(sender_to: SendersTo) -> None:
     with Receiver(tls=True) as receiver:
         sender = sender_to(receiver.url)

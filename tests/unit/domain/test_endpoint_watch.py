@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW
-from worker.domain.endpoint_watch import endpoint_in_words, is_failing_for_long, warnings_of
+from worker.domain.endpoint_watch import endpoint_in_words, is_failing_for_long, unsent_since, warnings_of
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.overview import NotificationCounts
 from worker.domain.todo import TODO, TodoKind, endpoints_to_do
@@ -14,6 +14,8 @@ from worker.domain.todo import TODO, TodoKind, endpoints_to_do
 SOUND = Endpoint(account="a", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
 FAILING = replace(SOUND, failing_since=NOW - timedelta(hours=3))
 LONG = replace(SOUND, failing_since=NOW - timedelta(hours=75))
+NONE = NotificationCounts()
+WAITING = NotificationCounts(pending=9, waits_since=NOW - timedelta(minutes=6))
 STOPPED = replace(LONG, stopped_at=NOW)
 PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
 
@@ -33,7 +35,37 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
     ],
 )
 def test_how_an_endpoint_fares_in_words(endpoint: Endpoint, words: str) -> None:
-    assert endpoint_in_words(endpoint, NOW) == words
+    assert endpoint_in_words(endpoint, NONE, NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "minutes", "since"),
+    [
+        (SOUND, 5, 5),
+        (SOUND, 4.9, None),
+        (PAUSED, 60, None),
+        (STOPPED, 60, None),
+        (replace(SOUND, rest_from=NOW, rest_until=NOW + timedelta(minutes=1)), 60, None),
+        # Its rest has just ended: the probe comes within a second.
+        (replace(SOUND, rest_from=NOW - timedelta(minutes=15), rest_until=NOW), 60, None),
+        (replace(SOUND, rest_from=NOW - timedelta(minutes=15), rest_until=NOW - timedelta(minutes=7)), 60, 7),
+    ],
+)
+def test_nobody_sends_what_is_due_for_five_minutes_and_may_be_sent(
+    endpoint: Endpoint, minutes: float, since: float | None
+) -> None:
+    count = NotificationCounts(pending=1, waits_since=NOW - timedelta(minutes=minutes))
+    assert unsent_since(endpoint, count, NOW) == (None if since is None else NOW - timedelta(minutes=since))
+    assert unsent_since(endpoint, NONE, NOW) is None
+
+
+def test_that_nobody_sends_is_said_in_words_to_monitoring_and_on_the_list_of_things_to_do() -> None:
+    assert endpoint_in_words(SOUND, WAITING, NOW) == "nobody sends to it, notifications are due for 6 minutes"
+    (warning,) = warnings_of([SOUND], {"a": WAITING}, NOW)
+    assert warning == ("a", "notifications_unsent", "nobody sends its notifications, which are due for 6 minutes")
+    (todo,) = endpoints_to_do([SOUND], {"a": WAITING}, NOW)
+    assert (todo.kind, todo.since) == (TodoKind.NOTIFICATIONS_UNSENT, WAITING.waits_since)
+    assert todo.kind in TODO
 
 
 def test_an_endpoint_needs_a_person_after_75_hours() -> None:
@@ -51,7 +83,7 @@ def test_monitoring_is_warned_of_stopped_and_failing_endpoints_and_of_what_was_g
 
 
 def test_what_a_person_can_do_is_listed_gravest_first() -> None:
-    found = endpoints_to_do([SOUND, PAUSED, LONG, replace(STOPPED, paused_at=NOW)], NOW)
+    found = endpoints_to_do([SOUND, PAUSED, LONG, replace(STOPPED, paused_at=NOW)], {}, NOW)
     assert [(one.kind, one.by) for one in found] == [
         (TodoKind.ENDPOINT_STOPPED, None),
         (TodoKind.ENDPOINT_FAILING, None),

@@ -13,13 +13,16 @@ from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
 from worker.adapters.notify.answer_text import AnswerText
+from worker.adapters.notify.deadline import BootClock, Deadline
 from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.platform.errors import describe
 from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
 from worker.domain.records.notifications import CeleryTask
 
+EXCHANGE_SECONDS = 10.0
+"""For all of it: finding the broker's address, connecting, logging in, publishing, and closing after an error."""
 STEP_SECONDS = 2.5
-"""For each of connecting, logging in, publishing and closing: 10 s in all."""
+"""For one wait within it. A broker that sends byte by byte never meets this: the libraries count each read anew."""
 _PERSISTENT = 2
 _REDIS = ("redis", "unix")
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -32,22 +35,48 @@ class CeleryTransport:
     """
 
     def __init__(
-        self, target: CeleryTask, *, broker_url: str, hidden: Iterable[str], step_seconds: float = STEP_SECONDS
+        self,
+        target: CeleryTask,
+        *,
+        broker_url: str,
+        clock: BootClock,
+        hidden: Iterable[str],
+        exchange_seconds: float = EXCHANGE_SECONDS,
+        step_seconds: float = STEP_SECONDS,
     ) -> None:
         """`broker_url`: the broker where the target names none. `hidden`: texts that no result may show."""
         self._task = target.task
         self._queue = target.queue
         self._url = target.broker_url or broker_url
-        self._seconds = step_seconds
+        self._clock = clock
+        self._seconds = exchange_seconds
+        self._step_seconds = step_seconds
         self._answer = AnswerText(hidden)
         self._kept: KeptConnections[_Publisher] = KeptConnections()
 
     def deliver(self, event_id: str, body: str) -> DeliveryResult:
-        """Send an event once; returns how that ended, and raises nothing for what the broker does."""
-        publisher = self._kept.take() or _Publisher(self._url, self._seconds)
+        """Send an event once; returns how that ended, and raises nothing for what the broker does.
+
+        It returns by the deadline. Publishing that began before it may end a few seconds later, and its message may
+        then be taken: like any other failure, it is followed by another try.
+        """
+        deadline = Deadline(self._clock, self._seconds)
+        try:
+            return deadline.bound(lambda: self._exchange(event_id, body, deadline))
+        except TimeoutError:
+            return self._failed(DeliveryOutcome.TIMEOUT, f"the broker took longer than {self._seconds:g} s")
+
+    def close(self) -> None:
+        """Close the connections that are kept, and keep no more."""
+        self._kept.close()
+
+    def _exchange(self, event_id: str, body: str, deadline: Deadline) -> DeliveryResult:
+        publisher = self._kept.take() or _Publisher(self._url, self._step_seconds)
         # kombu lets through whatever the libraries below it raise, also for bytes that they cannot read.
         try:
             publisher.connect()
+            # Nobody waits for it any more.
+            deadline.rest()
         except Exception as error:
             publisher.close()
             return self._failed(DeliveryOutcome.UNREACHABLE, f"no connection to the broker: {describe(error)}")
@@ -63,10 +92,6 @@ class CeleryTransport:
             )
         self._kept.keep(publisher)
         return DeliveryResult(outcome=DeliveryOutcome.ACCEPTED)
-
-    def close(self) -> None:
-        """Close the connections that are kept, and keep no more."""
-        self._kept.close()
 
     def _failure(self, error: Exception, publisher: "_Publisher") -> DeliveryResult:
         words = describe(error)

@@ -3,36 +3,15 @@
 import io
 import socket
 import ssl
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from worker.adapters.notify.deadline import Deadline
 
 WIRE_LIMIT = 262_144
 """Bytes that are taken from the network for one answer, headers and framing included."""
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-
-class BootClock(Protocol):
-    """The part of a host's clocks by which deadlines run."""
-
-    def boot(self) -> float:
-        """Seconds since some fixed moment of this boot, suspend included."""
-
-
-class Deadline:
-    """When an exchange must have ended."""
-
-    def __init__(self, clock: BootClock, seconds: float) -> None:
-        """`seconds` from now."""
-        self._clock = clock
-        self._ends = clock.boot() + seconds
-
-    def rest(self) -> float:
-        """Seconds that are left. Raises TimeoutError where none are."""
-        rest = self._ends - self._clock.boot()
-        if rest <= 0:
-            raise TimeoutError("timed out")
-        return rest
 
 
 class Line:
@@ -111,11 +90,12 @@ class _Reader(io.RawIOBase):
 def dial(host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> Line:
     """Connect to the first address that accepts a connection, and shake hands where TLS is wanted.
 
-    Raises OSError, which includes TimeoutError and ssl.SSLError, and UnicodeError for a name that cannot be one. The
-    search for a name's address ends when the resolver gives up; nothing is sent if that is after the deadline.
+    Raises OSError, which includes TimeoutError and ssl.SSLError, and UnicodeError for a name that cannot be one.
     """
     last: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    # A resolver that is away is waited for by it for half a minute, whatever the deadline.
+    addresses = deadline.bound(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

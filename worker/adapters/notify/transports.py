@@ -31,4 +31,4 @@ def make_transport(target: Webhook | CeleryTask, *, broker_url: str, clock: Cloc
         return WebhookTransport(target, clock=clock, hidden=hidden)
     from worker.adapters.notify.celery_task import CeleryTransport
 
-    return CeleryTransport(target, broker_url=broker_url, hidden=hidden)
+    return CeleryTransport(target, broker_url=broker_url, clock=clock, hidden=hidden)

@@ -19,8 +19,9 @@ from urllib3.response import HTTPResponse
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
 from worker.adapters.notify.answer_text import AnswerText
+from worker.adapters.notify.deadline import Deadline
 from worker.adapters.notify.kept_connections import KeptConnections
-from worker.adapters.notify.line import Deadline, Line, dial
+from worker.adapters.notify.line import Line, dial
 from worker.adapters.platform.answer_headers import wait_requested
 from worker.adapters.platform.errors import describe
 from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult

@@ -1,0 +1,55 @@
+"""When an exchange with a receiver must have ended, whatever it consists of."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class BootClock(Protocol):
+    """The part of a host's clocks by which deadlines run."""
+
+    def boot(self) -> float:
+        """Seconds since some fixed moment of this boot, suspend included."""
+
+
+class Deadline:
+    """When an exchange must have ended."""
+
+    def __init__(self, clock: BootClock, seconds: float) -> None:
+        """`seconds` from now."""
+        self._clock = clock
+        self._ends = clock.boot() + seconds
+
+    def rest(self) -> float:
+        """Seconds that are left. Raises TimeoutError where none are."""
+        rest = self._ends - self._clock.boot()
+        if rest <= 0:
+            raise TimeoutError("timed out")
+        return rest
+
+    def bound(self, call: Callable[[], T]) -> T:
+        """What a call returns or raises; raises TimeoutError where it has not ended by then.
+
+        For what takes no timeout, such as the search for a name's address. It runs in a thread of its own, which goes
+        on until the call ends by itself: nobody sees that, and the process does not wait for it.
+        """
+        ended: Future[T] = Future()
+        thread = Thread(target=_run, args=(call, ended), name="notify-bounded", daemon=True)
+        rest = self.rest()
+        thread.start()
+        thread.join(rest)
+        if not ended.done():
+            raise TimeoutError("timed out")
+        return ended.result()
+
+
+def _run(call: Callable[[], T], ended: Future[T]) -> None:
+    try:
+        result = call()
+    except BaseException as error:
+        ended.set_exception(error)
+    else:
+        ended.set_result(result)
