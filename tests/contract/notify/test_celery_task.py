@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from typing import Any
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from celery import Celery
-from celery.contrib.testing.worker import start_worker
 from kombu import Connection, Message, Queue
 
+from tests.support.processes import CELERY, Program
 from tests.support.proxy import Proxy
 from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+from worker.adapters.child_processes import environment_of_programs
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.celery_task import CeleryTransport
 from worker.domain.records.delivery_tries import DeliveryOutcome
@@ -99,23 +100,34 @@ def test_a_connection_is_kept_and_closed(broker_url: str, connection: Connection
     assert transport.deliver(EVENT, BODY).outcome is OK
 
 
+BILLING = f"""
+import json
+from pathlib import Path
+from celery import Celery
+
+app = Celery("billing")
+app.conf.update(task_default_queue="{QUEUE}", broker_connection_retry_on_startup=False)
+
+@app.task(name="{TASK}", bind=True)
+def order_changed(self, event):
+    Path("part").write_text(json.dumps([self.request.id, event]))
+    Path("part").rename("received")
+"""
+
+
 @pytest.mark.slow
-def test_a_plain_celery_worker_runs_the_task(broker_url: str, connection: Connection, transport_to: Transports) -> None:
-    app = Celery("billing", broker=broker_url)
-    app.conf.update(task_default_queue=QUEUE, broker_connection_retry_on_startup=False, worker_hijack_root_logger=False)
-    events: list[Any] = []
-
-    # Not shared with the app of the other broker.
-    @app.task(name=TASK, bind=True, shared=False)  # type: ignore[untyped-decorator]  # Celery's are untyped
-    def order_changed(self: Any, event: dict[str, Any]) -> None:
-        events.append((self.request.id, event))
-
+def test_a_plain_celery_worker_runs_the_task(
+    broker_url: str, connection: Connection, transport_to: Transports, tmp_path: Path
+) -> None:
+    (tmp_path / "billing.py").write_text(BILLING, "utf-8")
+    received = tmp_path / "received"
     assert transport_to(broker_url).deliver(EVENT, BODY).outcome is OK
-    with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=20):
-        deadline = time.monotonic() + 20
-        while not events and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert events == [(EVENT, EVENT_BODY)]
+    # In a process of its own: where our worker's app is loaded, its signals reach any worker.
+    command = (*CELERY, "--app=billing", f"--broker={broker_url}", "worker", "--pool=solo")
+    with Program(*command, env=environment_of_programs({}), log=tmp_path / "billing.log") as worker:
+        eventually(received.exists, "the task")
+        worker.stop()
+    assert json.loads(received.read_text("utf-8")) == [EVENT, EVENT_BODY]
 
 
 @pytest.mark.brokers("rabbitmq")
