@@ -52,7 +52,7 @@ class PointedDatabase(Database):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        event.listen(self.engine, "before_cursor_execute", _mark_a_grant)
+        event.listen(self.engine, "before_cursor_execute", _mark)
         if self.kind == "sqlite":
             event.listen(self.engine, "begin", partial(bound_pages, _FOLDER))
 
@@ -61,6 +61,9 @@ class PointedDatabase(Database):
         """A transaction with a point before its commit and one after."""
         # A grant that is repeated after a lost race is an attempt again until it grants something.
         does_again("grant", "attempt")
+        # The thread that claims notifications has one context for all its transactions.
+        does_again("claim", "sending")
+        does_again("note", "sending")
         with super().write() as connection:
             yield connection
             _pass(commit_point("before"))
@@ -105,9 +108,14 @@ class PointedWriteBack(WriteBack):
             return super().failed(query, error)
 
 
-def _mark_a_grant(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+def _mark(_connection: object, _cursor: object, statement: str, *_: object) -> None:
     if statement.startswith("INSERT INTO platform_queries"):
         does("grant")
+    elif statement.startswith("UPDATE notifications SET") and "lease_token" in statement:
+        if "http_status" in statement:
+            does("note")
+        else:
+            does("claim", unless="note")
 
 
 def _pass(point: Point | None) -> None:

@@ -46,6 +46,17 @@ class Point(StrEnum):
     WRITE_BACK_AFTER_COMMIT = "write-back-after-commit"
     INTAKE_BEFORE_COMMIT = "intake-before-commit"
     INTAKE_AFTER_COMMIT = "intake-after-commit"
+    CLAIM_BEFORE_COMMIT = "claim-before-commit"
+    """Notifications are claimed. A transaction that notes ends as well passes the points of the note."""
+    CLAIM_AFTER_COMMIT = "claim-after-commit"
+    """Committed, and nothing sent yet."""
+    NOTE_BEFORE_COMMIT = "note-before-commit"
+    """Deliveries have ended, and nobody knows it but their process."""
+    NOTE_AFTER_COMMIT = "note-after-commit"
+    RECEIPT_BEGINS = "receipt-begins"
+    """Callbacks have come over HTTP; nothing is written yet."""
+    RECEIPT_COMMITTED = "receipt-committed"
+    """They are committed; nobody is answered yet."""
 
 
 class Points:
@@ -133,13 +144,14 @@ def doing(what: str) -> Iterator[None]:
         _doing.reset(token)
 
 
-def does(what: str) -> None:
-    """From now on, until the context ends, the transaction belongs to `what`."""
-    _doing.set(what)
+def does(what: str, *, unless: str = "") -> None:
+    """From now on, until the context ends, the transaction belongs to `what`; it stays what it is if it is `unless`."""
+    if _doing.get() != unless:
+        _doing.set(what)
 
 
 def does_again(what: str, instead: str) -> None:
-    """A transaction that belonged to `what` starts again, and belongs to `instead`."""
+    """Another transaction starts: where the one before belonged to `what`, it belongs to `instead`."""
     if _doing.get() == what:
         _doing.set(instead)
 

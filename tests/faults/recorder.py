@@ -1,4 +1,4 @@
-"""The recorder of notifications as a scenario handles it: started, killed, and told how to answer."""
+"""The recorders of notifications as a scenario handles them: started, killed, and told how to answer."""
 
 import json
 import sys
@@ -29,6 +29,13 @@ class Recorder:
         self.url = ""
         """Where it takes notifications, once it was started."""
         self.kills = 0
+        self.endpoint = ("POST", "/notifications")
+        """Method and path of every delivery."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings of a worker that sends to it."""
+        return {"notify_url": self.url, "notify_secret": SECRET}
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
@@ -77,6 +84,46 @@ class Recorder:
 
     def __enter__(self) -> Self:
         self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._program is not None:
+            self._program.kill()
+
+
+class NotificationConsumer:
+    """A consumer of the task that notifications are sent as: a program of its own. A context kills it at the end."""
+
+    TASK, QUEUE = "billing.notified", "billing"
+
+    def __init__(self, folder: Path, broker_url: str, notify_broker_url: str) -> None:
+        """It consumes by `broker_url`; workers send by `notify_broker_url`."""
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self._broker_url = broker_url
+        self._program: Program | None = None
+        self.settings: dict[str, object] = {
+            "notify_task": self.TASK,
+            "notify_queue": self.QUEUE,
+            "notify_broker_url": notify_broker_url,
+        }
+        self.endpoint = ("task", self.TASK)
+        self.kills = 0
+
+    @property
+    def file(self) -> Path:
+        """The file of its deliveries."""
+        return self._folder / DELIVERIES
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Every message so far, in the order of arrival."""
+        return read_deliveries(self.file)
+
+    def __enter__(self) -> Self:
+        options = ("--broker", self._broker_url, "--queue", self.QUEUE, "--file", str(self.file))
+        command = (sys.executable, "-m", "tests.faults.notification_consumer", *options)
+        self._program = Program(*command, env=environment(), log=self._folder / "consumer.log")
+        self._program.wait_for("consuming\n")
         return self
 
     def __exit__(self, *_: object) -> None:

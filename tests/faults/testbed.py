@@ -6,6 +6,7 @@ Durations are scaled down, their proportions kept: a window of 2 s stands for 60
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -24,10 +25,11 @@ from tests.faults.checker.evidence import Evidence, Recovery, Sent, collect
 from tests.faults.checker.notifications import NotificationEvidence, collect_notifications
 from tests.faults.lanes import TestbedBroker, TestbedDatabase
 from tests.faults.points import Point, Points
-from tests.faults.recorder import SECRET, Recorder
+from tests.faults.recorder import NotificationConsumer, Recorder
 from tests.support.processes import Program, environment, running_platform
 from tests.support.proxy import Proxy
 from tests.support.raw_query import read_control, write_control
+from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -36,6 +38,9 @@ _FINAL = ("succeeded", "failed")
 _A_YEAR = 31_536_000
 _POLL_SECONDS = 0.1
 """Seconds between two reads of a database or a platform: several testbeds share the machine."""
+CALLBACK_TOKEN = "the-token-of-the-fault-suite"
+"""Of the account `default`, for callbacks over HTTP."""
+_COMMAND_LINE = (sys.executable, "-c", "from worker.cli import main; main()")
 VISIBILITY_SECONDS = 12
 """Seconds after which Redis redelivers what a killed worker had received; 300 s in the product."""
 
@@ -71,6 +76,10 @@ class Remembered:
     refused: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
+    resolved: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What an operator has said of orders: state and amount, by request id."""
+    reopened: list[str] = field(default_factory=list)
+    """Request ids of orders that an operator has reopened, as often as that was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +119,18 @@ class Testbed:
         self.points = Points(folder)
         self.order_age = 10.0
         """Seconds since the orders that are enqueued were submitted: past the grace, and soon polled again."""
+        self.serve_port = 0
+        """Where `serve` listens, once it was started; the same after a restart."""
         self.injections = 0
         self.observations: list[str] = []
         self.sent = Remembered()
         self.refused: set[str] = set()
         """Request ids of the orders that the recorder refuses until the end."""
-        self._recorder: Recorder | None = None
+        self.extra_settings: dict[str, object] = {}
+        """Settings of all programs that start from now on."""
+        self._recorder: Recorder | NotificationConsumer | None = None
         self._messages: list[Message] = []
-        self._clock_was_stepped = False
+        self._stepped: set[str] = set()
         self._stack = stack
         self._programs: list[Program] = []
         self._numbers = itertools.count(self.rng.randrange(10**9) * 10**6)
@@ -147,8 +160,8 @@ class Testbed:
             "tick_seconds": scale.tick,
         }
         if self._recorder is not None:
-            settings |= {"notify_url": self._recorder.url, "notify_secret": SECRET}
-        return environment(**{**settings, **changes})
+            settings |= self._recorder.settings
+        return environment(**{**settings, **self.extra_settings, **changes})
 
     def worker(
         self,
@@ -187,6 +200,28 @@ class Testbed:
     def loop(self, name: str = "loop") -> Program:
         """Start a plain loop that ticks by itself, with the worker's parts and without a broker."""
         return self._program(module="tests.faults.loop", env=self._settings_of_parts(), name=name)
+
+    def serve(self, name: str = "serve") -> Program:
+        """Start `reconciler serve`, with points to strike at; it takes callbacks in at `serve_port`."""
+        self.serve_port = self.serve_port or free_port()
+        env = self._settings_of_parts(callback_token=CALLBACK_TOKEN)
+        program = self._program(str(self.serve_port), module="tests.faults.serving", env=env, name=name)
+        program.wait_for("serve_started", times=program.output.count("serve_started") + 1)
+        return program
+
+    def command(self, *arguments: str, **changes: object) -> str:
+        """Run `reconciler` as an operator does; returns what it prints. Raises AssertionError where it fails."""
+        done = subprocess.run(
+            [*_COMMAND_LINE, *arguments],
+            env=self.settings(**changes),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"reconciler {arguments[0]}: {done.stdout}{done.stderr}"
+        return done.stdout
 
     def _settings_of_parts(self, **changes: object) -> dict[str, str]:
         return self.settings(**changes) | {"FAULTS_FOLDER": str(self.folder)}
@@ -356,9 +391,15 @@ class Testbed:
 
         To be called before the first worker starts: what was settled without an endpoint is never told.
         """
-        recorder = Recorder(self.folder / "recorder", clock=self.folder / "database.step")
-        self._recorder = self.enter(recorder)
+        recorder = self.enter(Recorder(self.folder / "recorder", clock=self.folder / "database.step"))
+        self._recorder = recorder
         return recorder
+
+    def consume_notifications(self, broker_url: str) -> NotificationConsumer:
+        """The same as a Celery task's consumer. The workers send to its queue by `broker_url`."""
+        consumer = NotificationConsumer(self.folder / "consumer", self.broker.direct_url, broker_url)
+        self._recorder = self.enter(consumer)
+        return consumer
 
     def wait_until_told(self, *, seconds: float = 60.0) -> None:
         """Return once no notification waits, but those of orders that the recorder refuses."""
@@ -428,7 +469,7 @@ class Testbed:
 
     def step_clock(self, clock: str, seconds: float) -> None:
         """Step the `host`'s wall clock or the `database`'s clock, as the worker's processes see it, to so far off."""
-        self._clock_was_stepped = True
+        self._stepped.add(clock)
         draft = self.folder / f"{clock}.draft"
         draft.write_text(str(seconds))
         draft.rename(self.folder / f"{clock}.step")
@@ -500,6 +541,8 @@ class Testbed:
             refused=frozenset(self.sent.refused),
             cancelled=frozenset(self.sent.cancelled),
             callbacks=tuple(self.sent.callbacks),
+            resolved=dict(self.sent.resolved),
+            reopened=tuple(self.sent.reopened),
         )
         return collect(
             platform_url=self.platform_url,
@@ -508,7 +551,7 @@ class Testbed:
             recovery=self._recovery,
             window=self.scale.window,
             queries=self.scale.slots,
-            clock_was_stepped=self._clock_was_stepped,
+            clock_was_stepped=bool(self._stepped),
         )
 
     def notifications(self) -> NotificationEvidence | None:
@@ -520,7 +563,9 @@ class Testbed:
             deliveries=self._recorder.file,
             refused=frozenset(self.refused),
             hidden_tries=self._recorder.kills,
-            clock_was_stepped=self._clock_was_stepped,
+            endpoint=self._recorder.endpoint,
+            # The host's clock signs.
+            clock_was_stepped="host" in self._stepped,
         )
 
     def _has_recovered(self) -> bool:

@@ -36,7 +36,11 @@ class Sent:
     cancelled: frozenset[str] = frozenset()
     """Request ids of orders whose cancellation a broker kept."""
     callbacks: Sequence[Row] = ()
-    """Bodies of callbacks, as the billing system passed them on."""
+    """Bodies of callbacks, as the billing system passed them on, or as the platform posted them."""
+    resolved: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """What an operator has said of orders last: state and amount, by request id."""
+    reopened: Sequence[str] = ()
+    """Request ids of the orders that an operator has reopened, each as often as that was done."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,8 @@ class NotificationEvidence:
     """Request ids of the orders that the receiver refuses until the end: it need not know them."""
     hidden_tries: int = 0
     """How many tries of one event may have failed without the receiver's knowledge: one each time it was killed."""
-    path: str = "/notifications"
+    endpoint: tuple[str, str] = ("POST", "/notifications")
+    """Method and path of every delivery; `task` and the task's name where they are messages."""
     clock_was_stepped: bool = False
     """Whether the clock that signs was wrong for a while."""
 
@@ -59,6 +60,7 @@ def collect_notifications(
     deliveries: Path,
     refused: frozenset[str] = frozenset(),
     hidden_tries: int = 0,
+    endpoint: tuple[str, str] = ("POST", "/notifications"),
     clock_was_stepped: bool = False,
 ) -> NotificationEvidence:
     """Read the database and the receiver's file, once nothing is under way any more."""
@@ -75,6 +77,7 @@ def collect_notifications(
         deliveries=read_deliveries(deliveries),
         refused=refused,
         hidden_tries=hidden_tries,
+        endpoint=endpoint,
         clock_was_stepped=clock_was_stepped,
     )
 
@@ -203,7 +206,7 @@ def _n5(evidence: NotificationEvidence) -> Iterator[str]:
             yield f"event {event_id} came with a signature that is not valid"
         elif not _is_fresh(one) and not evidence.clock_was_stepped:
             yield f"event {event_id} was signed for a time {one['age']} s ago"
-        if (one["method"], one["path"]) != ("POST", evidence.path):
+        if (one["method"], one["path"]) != evidence.endpoint:
             yield f"event {event_id} came by {one['method']} to {one['path']}: a redirect was followed"
         if one["body"] != expected:
             yield f"event {event_id} came with another body than before, or than was written"

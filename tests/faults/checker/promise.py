@@ -8,6 +8,7 @@ from typing import Any
 from tests.faults.checker.evidence import FINAL, Evidence, Row, same_amount
 from tests.faults.checker.traces import check_evidence
 
+_OPERATOR = "operator"
 _BAD_TIMESTAMP = "-9004"
 """The platform refuses a request with a bad timestamp by its head alone."""
 
@@ -60,10 +61,13 @@ def _spacings(evidence: Evidence) -> Iterator[tuple[float, Row]]:
 
 
 def _s2(evidence: Evidence) -> Iterator[str]:
-    """A final state equals the platform's truth and never changes by itself."""
+    """A final state equals the platform's truth, or an operator's word, and never changes by itself."""
     misled = {name for arrival in evidence.arrivals for name, fault in arrival["spoiled"] if fault == "wrong-amount"}
     for order in evidence.orders:
         if order["state"] not in FINAL:
+            continue
+        if order["settled_by"] == _OPERATOR:
+            yield from _not_as_resolved(order, evidence)
             continue
         truth = evidence.truth.get(order["request_id"])
         if truth is None or not truth["settled"]:
@@ -74,19 +78,39 @@ def _s2(evidence: Evidence) -> Iterator[str]:
             yield f"order {order['request_id']} is {order['state']} with traffic_sts {order['traffic_sts']}"
         elif not same_amount(order["ori_amount"], truth["amount"]):
             yield from _wrong_amount(order, truth, misled)
+    yield from _changed_by_themselves(evidence)
+    yield from _given_up_on(evidence)
+
+
+def _not_as_resolved(order: Row, evidence: Evidence) -> Iterator[str]:
+    said = evidence.sent.resolved.get(order["request_id"])
+    if said is None or said[0] != order["state"] or not same_amount(order["ori_amount"] or "0", said[1]):
+        there = order["state"], order["ori_amount"]
+        yield f"order {order['request_id']} is {there} by an operator's word, and the operator said {said}"
+
+
+def _changed_by_themselves(evidence: Evidence) -> Iterator[str]:
+    """Final and cancelled orders that became something else, more often than an operator has done that."""
+    names = {order["id"]: order["request_id"] for order in evidence.orders}
+    reopened, resolved = Counter(evidence.sent.reopened), Counter(evidence.sent.resolved.keys())
     for change in evidence.changes:
-        # A cancelled order never changes by itself either. Another reason for a person takes nothing back.
+        # Another reason for a person takes nothing back.
         if (
-            not _is_attention_alone(change)
-            and change["old_state"] in (*FINAL, "cancelled")
-            and change["new_state"] is not None
+            change["old_state"] not in (*FINAL, "cancelled")
+            or change["new_state"] is None
+            or _is_attention_alone(change)
         ):
+            continue
+        name = names.get(change["order_id"])
+        if change["new_state"] == "pending" and reopened[name]:
+            reopened[name] -= 1
+        elif change["old_state"] == "cancelled" and change["new_state"] in FINAL and resolved[name]:
+            resolved[name] -= 1
+        else:
             yield (
                 f"order {change['order_id']} was {change['old_state']} ({change['old_result']}) and became"
                 f" {change['new_state']} ({change['new_result']})"
             )
-
-    yield from _given_up_on(evidence)
 
 
 def _is_attention_alone(change: Row) -> bool:
@@ -126,7 +150,7 @@ def _s3(evidence: Evidence) -> Iterator[str]:
             yield f"the input {request_id} was refused without a record"
     states = {order["request_id"]: order["state"] for order in evidence.orders}
     for request_id in sorted(evidence.sent.cancelled):
-        if states.get(request_id) == "pending":
+        if states.get(request_id) == "pending" and request_id not in evidence.sent.reopened:
             yield f"order {request_id} was cancelled and is still polled"
     yield from _lost_callbacks(evidence)
 

@@ -1,10 +1,11 @@
 """S5: the evidence of a settled order."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tests.faults.checker.evidence import FINAL, Evidence, Row, same_amount
 
+_OPERATOR = "operator"
 _Item = tuple[str, str | None, str | None]
 """Status, amount and remark, as they were answered."""
 
@@ -13,6 +14,7 @@ def check_evidence(evidence: Evidence) -> Iterator[str]:
     """Every settled order names the query or callback that settled it, and keeps the item's own words."""
     queries = {query["id"]: query for query in evidence.queries}
     settling: dict[int, list[Row]] = defaultdict(list)
+    reopened = Counter(evidence.sent.reopened)
     for event in evidence.events:
         if event["to_state"] in FINAL and event["from_state"] != event["to_state"]:
             settling[event["order_id"]].append(event)
@@ -20,12 +22,16 @@ def check_evidence(evidence: Evidence) -> Iterator[str]:
         if order["state"] not in FINAL:
             continue
         name, events = order["request_id"], settling[order["id"]]
-        if len(events) != 1:
+        if not 1 <= len(events) <= 1 + reopened[name]:
             yield f"order {name} is {order['state']} by {len(events)} events"
             continue
-        (event,) = events
+        # In the order of their ids: what settled it before it was reopened comes first.
+        event = events[-1]
         if event["source"] != order["settled_by"]:
             yield f"order {name} was settled by {order['settled_by']!r}, its event says {event['source']!r}"
+        if event["source"] == _OPERATOR:
+            # `resolved` holds what was said; S2 compares it with the order.
+            continue
         if not event["detail"]:
             yield f"order {name} was settled by an item whose words were not kept"
         if event["source"] == "query":
