@@ -1,0 +1,63 @@
+"""The endpoint of a testbed's notifications: how it rests, and clocks that are stepped to the end of a wait."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tests.faults.recorder import NotificationConsumer, Recorder
+from tests.faults.testbed import Testbed
+from tests.support.waiting import eventually
+
+_JUST_AFTER_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """A rest of the endpoint, in seconds since 1970 by the database's clock."""
+
+    level: int
+    begins: float
+    ends: float
+
+
+def rest_of(testbed: Testbed, account: str = "default") -> Rest | None:
+    """How the endpoint rests now; None where it does not."""
+    columns = "rest_level, rest_from, rest_until"
+    ((level, begins, ends),) = testbed.rows(f"SELECT {columns} FROM notify_endpoints WHERE account = '{account}'")
+    return None if begins is None else Rest(level=level, begins=_seconds(begins), ends=_seconds(ends))
+
+
+def wait_for_rest(testbed: Testbed, *, level: int = 1, seconds: float = 40.0) -> Rest:
+    """Return once the endpoint rests on this level, or a higher one."""
+
+    def rests() -> Rest | None:
+        rest = rest_of(testbed)
+        return rest if rest is not None and rest.level >= level else None
+
+    rest = eventually(rests, f"an endpoint that rests on level {level}", seconds=seconds)
+    assert rest is not None
+    return rest
+
+
+def step_to(testbed: Testbed, moment: float) -> float:
+    """Step the database's clock forward to just after this moment; returns by how many seconds it is ahead then."""
+    ahead = moment - time.time() + _JUST_AFTER_SECONDS
+    testbed.step_clock("database", ahead)
+    return ahead
+
+
+def repeats(recorder: Recorder | NotificationConsumer) -> int:
+    """How many deliveries only repeated what had been accepted."""
+    accepted = [one["id"] for one in recorder.deliveries() if one["accepts"]]
+    return len(accepted) - len(set(accepted))
+
+
+def count_notifications(testbed: Testbed, condition: str) -> int:
+    """How many rows of `notifications` there are with this condition."""
+    return int(testbed.rows(f"SELECT count(*) FROM notifications WHERE {condition}")[0][0])
+
+
+def _seconds(value: datetime | str) -> float:
+    """A time as a database driver returns it: text on SQLite, and without its zone, UTC, on MariaDB."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
