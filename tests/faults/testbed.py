@@ -474,6 +474,11 @@ class Testbed:
         draft.write_text(str(seconds))
         draft.rename(self.folder / f"{clock}.step")
 
+    def clock_step(self, clock: str) -> float:
+        """By how many seconds a clock is stepped now."""
+        file = self.folder / f"{clock}.step"
+        return float(file.read_text()) if file.exists() else 0.0
+
     def rest(self, most: float, *, least: float = 0.0) -> None:
         """Wait for a random time, so that faults meet every moment of a pass."""
         time.sleep(self.rng.uniform(least, most))

@@ -1,0 +1,139 @@
+"""Many notifications at once: those of a dead endpoint, those of a bulk act, and several workers at one outbox."""
+
+import json
+from pathlib import Path
+
+from tests.faults.catalogue import fault
+from tests.faults.endpoints import count_notifications, repeats, wait_for_rest
+from tests.faults.notification_recorder import HANG, Answer
+from tests.faults.recorder import SECRET, Recorder
+from tests.faults.roles import execute
+from tests.faults.testbed import Testbed
+from tests.support.raw_query import APP_ID
+from tests.support.waiting import eventually
+
+_DEAD_ROWS = 100_000
+_HOUR = 3600.0
+_AT_ONCE = 16
+"""Deliveries that two processes have under way to one endpoint."""
+_MOST_IN_A_TRANSACTION = 1_000
+_TOLD_WITHIN = 10.0
+"""Seconds from a result to its delivery, on a busy machine."""
+
+
+@fault(38, "100,000 notifications of an endpoint that hangs, beside one that lives", times_in_ci=2, seconds=90.0)
+def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
+    recorder = testbed.record_notifications()
+    dead = testbed.enter(Recorder(testbed.folder / "dead"))
+    dead.answers(Answer(how=HANG))
+    testbed.extra_settings["accounts_file"] = _accounts_file(testbed, dead)
+    testbed.worker()
+    testbed.beat()
+    _add_rows(testbed, "dead", _DEAD_ROWS)
+    testbed.injected()
+    dead.wait_for(1)
+    for _ in range(4):
+        testbed.wait_until_settled(testbed.place(25))
+        testbed.rest(2.0)
+    testbed.wait_until_told()
+    slowest = _slowest_seconds(testbed)
+    assert slowest <= _TOLD_WITHIN, f"told of a result {slowest:.1f} s after it, beside a dead endpoint"
+    wait_for_rest(testbed, account="dead")
+    tried = len(dead.deliveries())
+    # Each rest ends with one probe.
+    assert tried <= _AT_ONCE + 5, f"a dead endpoint was tried {tried} times"
+    testbed.observed(f"told within {slowest:.1f} s; the dead endpoint was tried {tried} times")
+    testbed.command("notifications", "--forget", "dead", "--reason", "it is dead", "--yes")
+    assert count_notifications(testbed, "account = 'dead'") == 0
+
+
+def _accounts_file(testbed: Testbed, dead: Recorder) -> Path:
+    file = testbed.folder / "accounts.toml"
+    account = {
+        "account_sid": "sid-of-the-dead",
+        "auth_token": "token-of-the-dead",
+        "app_id": APP_ID,
+        "notify_url": dead.url,
+        "notify_secret": SECRET,
+    }
+    file.write_text("[dead]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in account.items()))
+    file.chmod(0o600)
+    return file
+
+
+def _add_rows(testbed: Testbed, account: str, count: int) -> None:
+    """Pending notifications of orders that nobody has any more, as if they had been written long ago."""
+    numbers, event_id = {
+        "postgresql": (f"generate_series(1, {count}) AS numbers (n)", "'msg_' || lpad(n::text, 32, '0')"),
+        "mariadb": (f"(SELECT seq AS n FROM seq_1_to_{count}) AS numbers", "concat('msg_', lpad(n, 32, '0'))"),
+        "sqlite": (
+            f"(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)",
+            "'msg_' || printf('%%032d', n)",
+        ),
+    }[testbed.database.kind]
+    long_ago = "'2026-01-01 00:00:00.000000'"
+    execute(
+        testbed,
+        "INSERT INTO notifications"
+        " (event_id, account, order_id, type, version, rank, body, changed_at, state, due_at, tries)"
+        f" SELECT {event_id}, '{account}', 0, 'order.succeeded', n, 0, '{{}}', {long_ago}, 'pending', {long_ago}, 0"
+        f" FROM {numbers}",
+    )
+
+
+def _slowest_seconds(testbed: Testbed) -> float:
+    """The longest time from a change to its delivery, of the account `default`."""
+    moments = {
+        "postgresql": "extract(epoch FROM delivered_at - changed_at)",
+        "mariadb": "timestampdiff(microsecond, changed_at, delivered_at) / 1e6",
+        "sqlite": "(julianday(delivered_at) - julianday(changed_at)) * 86400",
+    }
+    longest = f"SELECT max({moments[testbed.database.kind]}) FROM notifications WHERE account = 'default' AND rank = 0"
+    return float(testbed.rows(longest)[0][0])
+
+
+@fault(39, "a bulk act of 100,000 orders, with results beside it", times=3, times_in_ci=1, seconds=600.0)
+def fault_39_many_orders_are_cancelled_at_once(testbed: Testbed) -> None:
+    recorder = testbed.record_notifications()
+    testbed.worker()
+    testbed.beat()
+    count = 3_000 if testbed.is_brief else 100_000
+    names = _add_orders(testbed, count)
+    testbed.command("notifications", "--pause", "default", "--reason", "to have all of them wait", "--yes")
+    for start in range(0, count, 10_000):
+        testbed.command("cancel", *names[start : start + 10_000], "--reason", "they were sold otherwise")
+    testbed.injected()
+    times = "SELECT count(*) FROM notifications WHERE rank = 1 GROUP BY changed_at"
+    sizes = [row[0] for row in testbed.rows(times)]
+    assert sum(sizes) == count
+    assert max(sizes) <= _MOST_IN_A_TRANSACTION, f"{max(sizes)} rows in one transaction"
+    results = testbed.place(20)
+    testbed.wait_until_settled(results)
+    testbed.command("notifications", "--resume", "default", "--reason", "go on", "--yes")
+    recorder.wait_for(count // 10, seconds=120)
+    _check_that_results_came_first(recorder, results)
+    testbed.wait_until_told(seconds=60 + count / 50)
+
+
+def _add_orders(testbed: Testbed, count: int) -> list[str]:
+    """Copies of a pending order that are not due for long; returns their request ids."""
+    (model,) = testbed.place(1, outcome="stuck")
+    testbed.cancel([model])
+    eventually(lambda: testbed.states()[model] == "cancelled", "the order to be copied, at rest")
+    ((*_,),) = testbed.rows("SELECT 1")
+    columns = [name for name in _columns_of_orders(testbed) if name not in ("id", "request_id", "state", "due_at")]
+    numbers, name = {
+        "postgresql": (f"generate_series(1, {count}) AS numbers (n)", "'b' || n"),
+        "mariadb": (f"(SELECT seq AS n FROM seq_1_to_{count}) AS numbers", "concat('b', n)"),
+        "sqlite": (
+            f"(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)",
+            "'b' || n",
+        ),
+    }[testbed.database.kind]
+    execute(
+        testbed,
+        f"INSERT INTO recharge_orders (request_id, state, due_at, {', '.join(columns)})"
+        f" SELECT {name}, 'pending', '2099-01-01 00:00:00.000000', {', '.join(columns)}"
+        f" FROM recharge_orders, {numbers} WHERE request_id = '{model}'",
+    )
+    return [f"b{number}" for number in range(1, count + 1)]
