@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
 from tests.faults.recorder import NotificationConsumer, Recorder
 from tests.faults.testbed import Testbed
 from tests.support.waiting import eventually
@@ -27,11 +30,11 @@ def rest_of(testbed: Testbed, account: str = "default") -> Rest | None:
     return None if begins is None else Rest(level=level, begins=_seconds(begins), ends=_seconds(ends))
 
 
-def wait_for_rest(testbed: Testbed, *, level: int = 1, seconds: float = 40.0) -> Rest:
+def wait_for_rest(testbed: Testbed, account: str = "default", *, level: int = 1, seconds: float = 40.0) -> Rest:
     """Return once the endpoint rests on this level, or a higher one."""
 
     def rests() -> Rest | None:
-        rest = rest_of(testbed)
+        rest = rest_of(testbed, account)
         return rest if rest is not None and rest.level >= level else None
 
     rest = eventually(rests, f"an endpoint that rests on level {level}", seconds=seconds)
@@ -50,6 +53,12 @@ def repeats(recorder: Recorder | NotificationConsumer) -> int:
     """How many deliveries only repeated what had been accepted."""
     accepted = [one["id"] for one in recorder.deliveries() if one["accepts"]]
     return len(accepted) - len(set(accepted))
+
+
+def column_names(testbed: Testbed, table: str) -> set[str]:
+    """The names of a table's columns."""
+    engine = sqlalchemy.create_engine(testbed.database.direct_url, poolclass=NullPool)
+    return {column["name"] for column in sqlalchemy.inspect(engine).get_columns(table)}
 
 
 def count_notifications(testbed: Testbed, condition: str) -> int:

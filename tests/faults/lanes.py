@@ -110,13 +110,13 @@ class Lane:
     def broker(self, kind: str) -> Iterator[TestbedBroker]:
         """A broker whose two queues are empty."""
         if kind == "redis":
-            with EmbeddedValkey() as valkey, _through_proxy(valkey.url, 6379) as (proxy, url):
+            with EmbeddedValkey() as valkey, through_proxy(valkey.url, 6379) as (proxy, url):
                 yield TestbedBroker(kind=kind, url=url, direct_url=valkey.url, proxy=proxy, valkey=valkey)
             return
         if self._rabbitmq is None:
             self._rabbitmq = self._stack.enter_context(OwnRabbitmq())
         node = self._rabbitmq
-        with _through_proxy(node.url, 5672) as (proxy, url):
+        with through_proxy(node.url, 5672) as (proxy, url):
             remove_queues(node.url)
             yield TestbedBroker(kind=kind, url=url, direct_url=node.url, proxy=proxy, rabbitmq=node)
 
@@ -159,7 +159,7 @@ def _upgrade_alone(url: str) -> None:
 
 
 @contextmanager
-def _through_proxy(url: str, standard_port: int) -> Iterator[tuple[Proxy, str]]:
+def through_proxy(url: str, standard_port: int) -> Iterator[tuple[Proxy, str]]:
     """The same URL through a proxy of its own."""
     parsed = sqlalchemy.make_url(url)
     with Proxy((str(parsed.host), int(parsed.port or standard_port))) as proxy:

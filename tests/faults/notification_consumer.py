@@ -63,6 +63,9 @@ def main() -> None:
     parser.add_argument("--queue", required=True)
     parser.add_argument("--file", type=Path, required=True)
     options = parser.parse_args()
+    with Connection(options.broker, connect_timeout=5) as connection:
+        # What a killed consumer of another testbed has left.
+        Queue(options.queue, channel=connection.default_channel).delete()
     deliveries = Deliveries(options.file)
     while True:
         try:

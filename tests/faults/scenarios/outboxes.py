@@ -1,10 +1,11 @@
 """Many notifications at once: those of a dead endpoint, those of a bulk act, and several workers at one outbox."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.catalogue import fault
-from tests.faults.endpoints import count_notifications, repeats, wait_for_rest
+from tests.faults.endpoints import column_names, count_notifications, repeats, wait_for_rest
 from tests.faults.notification_recorder import HANG, Answer
 from tests.faults.recorder import SECRET, Recorder
 from tests.faults.roles import execute
@@ -17,6 +18,9 @@ _HOUR = 3600.0
 _AT_ONCE = 16
 """Deliveries that two processes have under way to one endpoint."""
 _MOST_IN_A_TRANSACTION = 1_000
+_BEFORE_THE_PAUSE = 2
+_TOLD_AFTER_A_STEP = 75.0
+"""A row that a stepped clock has put far ahead is looked for once a minute, and at the next claim."""
 _TOLD_WITHIN = 10.0
 """Seconds from a result to its delivery, on a busy machine."""
 
@@ -63,13 +67,10 @@ def _accounts_file(testbed: Testbed, dead: Recorder) -> Path:
 
 def _add_rows(testbed: Testbed, account: str, count: int) -> None:
     """Pending notifications of orders that nobody has any more, as if they had been written long ago."""
-    numbers, event_id = {
-        "postgresql": (f"generate_series(1, {count}) AS numbers (n)", "'msg_' || lpad(n::text, 32, '0')"),
-        "mariadb": (f"(SELECT seq AS n FROM seq_1_to_{count}) AS numbers", "concat('msg_', lpad(n, 32, '0'))"),
-        "sqlite": (
-            f"(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)",
-            "'msg_' || printf('%%032d', n)",
-        ),
+    event_id = {
+        "postgresql": "'msg_' || lpad(n::text, 32, '0')",
+        "mariadb": "concat('msg_', lpad(n, 32, '0'))",
+        "sqlite": "'msg_' || printf('%032d', n)",
     }[testbed.database.kind]
     long_ago = "'2026-01-01 00:00:00.000000'"
     execute(
@@ -77,8 +78,18 @@ def _add_rows(testbed: Testbed, account: str, count: int) -> None:
         "INSERT INTO notifications"
         " (event_id, account, order_id, type, version, rank, body, changed_at, state, due_at, tries)"
         f" SELECT {event_id}, '{account}', 0, 'order.succeeded', n, 0, '{{}}', {long_ago}, 'pending', {long_ago}, 0"
-        f" FROM {numbers}",
+        f" FROM {_numbers(testbed, count)}",
     )
+
+
+def _numbers(testbed: Testbed, count: int) -> str:
+    """A table of the numbers from 1 on, with a column `n`."""
+    recursive = f"WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s"
+    return {
+        "postgresql": f"generate_series(1, {count}) AS numbers (n)",
+        "mariadb": f"(SELECT seq AS n FROM seq_1_to_{count}) AS numbers",
+        "sqlite": f"({recursive}) AS numbers",
+    }[testbed.database.kind]
 
 
 def _slowest_seconds(testbed: Testbed) -> float:
@@ -120,20 +131,54 @@ def _add_orders(testbed: Testbed, count: int) -> list[str]:
     (model,) = testbed.place(1, outcome="stuck")
     testbed.cancel([model])
     eventually(lambda: testbed.states()[model] == "cancelled", "the order to be copied, at rest")
-    ((*_,),) = testbed.rows("SELECT 1")
-    columns = [name for name in _columns_of_orders(testbed) if name not in ("id", "request_id", "state", "due_at")]
-    numbers, name = {
-        "postgresql": (f"generate_series(1, {count}) AS numbers (n)", "'b' || n"),
-        "mariadb": (f"(SELECT seq AS n FROM seq_1_to_{count}) AS numbers", "concat('b', n)"),
-        "sqlite": (
-            f"(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)",
-            "'b' || n",
-        ),
-    }[testbed.database.kind]
+    columns = ", ".join(column_names(testbed, "recharge_orders") - {"id", "request_id", "state", "due_at"})
+    name = "concat('b', n)" if testbed.database.kind == "mariadb" else "'b' || n"
     execute(
         testbed,
-        f"INSERT INTO recharge_orders (request_id, state, due_at, {', '.join(columns)})"
-        f" SELECT {name}, 'pending', '2099-01-01 00:00:00.000000', {', '.join(columns)}"
-        f" FROM recharge_orders, {numbers} WHERE request_id = '{model}'",
+        f"INSERT INTO recharge_orders (request_id, state, due_at, {columns})"
+        f" SELECT {name}, 'pending', '2099-01-01 00:00:00.000000', {columns}"
+        f" FROM recharge_orders, {_numbers(testbed, count)} WHERE request_id = '{model}'",
     )
     return [f"b{number}" for number in range(1, count + 1)]
+
+
+def _check_that_results_came_first(recorder: Recorder, results: Sequence[str]) -> None:
+    """Four of five claims take results first, however many others have waited for longer."""
+    places = [place for place, one in enumerate(recorder.deliveries()) if any(name in one["body"] for name in results)]
+    assert len(places) == len(results)
+    # The deliveries before the pause, and a claim of each process that took the others first.
+    most = len(results) + _BEFORE_THE_PAUSE + 4 * _AT_ONCE
+    assert places[-1] <= most, f"the last of {len(results)} results came as number {places[-1]}"
+
+
+@fault(40, "two workers at one outbox; their clocks stepped by an hour, both ways", times_in_ci=1, seconds=120.0)
+def fault_40_two_workers_share_an_outbox(testbed: Testbed) -> None:
+    testbed.order_age = 3 * _HOUR
+    recorder = testbed.record_notifications()
+    for number in (1, 2):
+        testbed.worker(f"worker-{number}", boot_id=f"host-{number}")
+    testbed.beat()
+    testbed.wait_until_settled(testbed.place(150))
+    testbed.wait_until_told()
+    assert repeats(recorder) == 0, f"{repeats(recorder)} deliveries were made twice"
+    testbed.injected()
+    steps = [(clock, seconds) for clock in ("host", "database") for seconds in (_HOUR, -_HOUR)]
+    testbed.rng.shuffle(steps)
+    for clock, seconds in steps:
+        for offset in (seconds, 0.0):
+            _step_while_some_wait(testbed, recorder, clock, offset)
+            testbed.injected()
+    testbed.observed(f"{repeats(recorder)} deliveries repeated what had been accepted")
+
+
+def _step_while_some_wait(testbed: Testbed, recorder: Recorder, clock: str, offset: float) -> None:
+    """Step a clock while an endpoint rests and notifications wait, or while deliveries are under way."""
+    recorder.answers(testbed.rng.choice((Answer(status=503), Answer(status=500), Answer(how=HANG))))
+    seen = len(recorder.deliveries())
+    testbed.place(4)
+    recorder.wait_for(seen + 2)
+    testbed.step_clock(clock, offset)
+    recorder.answers()
+    fresh = testbed.place(3)
+    testbed.wait_until_settled(fresh)
+    testbed.wait_until_told(seconds=_TOLD_AFTER_A_STEP)
