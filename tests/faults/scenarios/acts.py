@@ -61,7 +61,7 @@ def _resolve(
     charged = ("--amount", amount) if state == "succeeded" else ()
     done = _act(testbed, "resolve", *names, "--state", state, *charged, may_be_late=may_be_late)
     if done:
-        testbed.sent.resolved.update({name: (state, amount) for name in names})
+        testbed.sent.resolved.update(dict.fromkeys(names, (state, amount)))
 
 
 def _cancel(testbed: Testbed, names: Sequence[str], *, may_be_late: bool = False) -> None:

@@ -14,7 +14,7 @@ from tests.faults.points import Point, Strike
 from tests.faults.posting import PATH, body_of, post, post_until_accepted
 from tests.faults.roles import execute
 from tests.faults.testbed import CALLBACK_TOKEN, Testbed
-from tests.support.raw_query import APP_ID, SID, TOKEN
+from tests.support.raw_query import SID, TOKEN
 from tests.support.waiting import eventually
 
 _SETTLE_AFTER = 20.0
@@ -136,12 +136,15 @@ def _forge(testbed: Testbed, forgery: _Forgery) -> tuple[int, int | None]:
 
 def _forgeries(victims: Sequence[str], others: Sequence[str]) -> list[_Forgery]:
     wanted = json.dumps({"requestId": victims[0], "trafficSts": "1", "oriAmount": "9.99"}).encode()
-    guesses = ["x" * 28, CALLBACK_TOKEN[:-1] + "x", CALLBACK_TOKEN.upper(), f"{CALLBACK_TOKEN}x", "%00", "\u00ff"]
+    guesses = ["x" * 28, CALLBACK_TOKEN[:-1] + "x", CALLBACK_TOKEN.upper(), f"{CALLBACK_TOKEN}x", "%00"]
     theirs = [{"requestId": name, "trafficSts": "1", "oriAmount": "9.99"} for name in others]
     foreign = [{**one, "appid": _OTHER_APP_ID} for one in (*theirs, {**theirs[0], "requestId": victims[1]})]
     return [
-        *((404, "POST", f"/callbacks/default/{guess}", wanted) for guess in guesses[:5]),
-        *((404, "POST", f"/callbacks/{account}/{CALLBACK_TOKEN}", wanted) for account in ("other", "nobody", "..", "DEFAULT")),
+        *((404, "POST", f"/callbacks/default/{guess}", wanted) for guess in guesses),
+        *(
+            (404, "POST", f"/callbacks/{account}/{CALLBACK_TOKEN}", wanted)
+            for account in ("other", "nobody", "..", "DEFAULT")
+        ),
         (404, "POST", "/callbacks/default", wanted),
         (405, "GET", PATH, b""),
         (405, "PUT", PATH, wanted),
