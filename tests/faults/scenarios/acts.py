@@ -13,6 +13,7 @@ _REASON = ("--reason", "by the fault suite")
     42,
     "an operator resolves, reopens and cancels orders beside running workers",
     scale=Scale(deadline=3.0),
+    times=6,
     times_in_ci=2,
     seconds=90.0,
 )

@@ -28,6 +28,7 @@ _ANSWERED_WITHIN = 6.0
     43,
     "`serve` killed between commit and answer, and before both; its database away; each callback repeated",
     databases=SERVERS,
+    times=6,
     times_in_ci=2,
     seconds=90.0,
 )
@@ -92,7 +93,9 @@ def _check_that_callbacks_settle(testbed: Testbed) -> None:
     eventually(lambda: all(testbed.truth()[name]["settled"] for name in names), "orders that the platform has settled")
 
 
-@fault(44, "10,000 forged callbacks: wrong tokens, huge bodies, other accounts' ids", times_in_ci=2, seconds=120.0)
+@fault(
+    44, "10,000 forged callbacks: wrong tokens, huge bodies, other accounts' ids", times=6, times_in_ci=2, seconds=120.0
+)
 def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     testbed.record_notifications()
     testbed.extra_settings["accounts_file"] = _accounts_file(testbed)

@@ -23,7 +23,9 @@ _LEASE_SECONDS = 20.0
 _UNHURRIED = Scale(deadline=2.0)
 
 
-@fault(34, "kill -9 of the sender and of the receiver at every step of a delivery", times_in_ci=2, seconds=90.0)
+@fault(
+    34, "kill -9 of the sender and of the receiver at every step of a delivery", times=6, times_in_ci=2, seconds=90.0
+)
 def fault_34_sender_and_receiver_are_killed_at_every_step(testbed: Testbed) -> None:
     recorder = testbed.record_notifications()
     worker = testbed.worker()
@@ -77,6 +79,7 @@ def _hang(testbed: Testbed, recorder: Recorder) -> None:
     "the database killed at every step of a delivery; an acknowledgement lost",
     databases=SERVERS,
     scale=_UNHURRIED,
+    times=6,
     times_in_ci=2,
     seconds=90.0,
 )

@@ -25,7 +25,9 @@ _TOLD_WITHIN = 10.0
 """Seconds from a result to its delivery, on a busy machine."""
 
 
-@fault(38, "100,000 notifications of an endpoint that hangs, beside one that lives", times_in_ci=2, seconds=90.0)
+@fault(
+    38, "100,000 notifications of an endpoint that hangs, beside one that lives", times=6, times_in_ci=2, seconds=90.0
+)
 def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
     testbed.record_notifications()
     dead = testbed.enter(Recorder(testbed.folder / "dead"))
@@ -151,7 +153,9 @@ def _check_that_results_came_first(recorder: Recorder, results: Sequence[str]) -
     assert places[-1] <= most, f"the last of {len(results)} results came as number {places[-1]}"
 
 
-@fault(40, "two workers at one outbox; their clocks stepped by an hour, both ways", times_in_ci=1, seconds=120.0)
+@fault(
+    40, "two workers at one outbox; their clocks stepped by an hour, both ways", times=6, times_in_ci=1, seconds=120.0
+)
 def fault_40_two_workers_share_an_outbox(testbed: Testbed) -> None:
     testbed.order_age = 3 * _HOUR
     recorder = testbed.record_notifications()

@@ -23,6 +23,7 @@ _TRIES = len(_OWN_WAITS) + 1
 @fault(
     36,
     "a receiver that hangs, drips, breaks off, answers garbage or a redirect, and `Retry-After` of a year",
+    times=6,
     times_in_ci=2,
     seconds=90.0,
 )
@@ -92,6 +93,7 @@ def _ask_for_a_year(testbed: Testbed, recorder: Recorder) -> None:
 @fault(
     37,
     "503 for an hour; 404 for all, then recovered; 410; 500 for one order for ever",
+    times=6,
     times_in_ci=2,
     seconds=120.0,
 )

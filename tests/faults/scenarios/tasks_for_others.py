@@ -15,7 +15,7 @@ _BYTES = (100, 1_500)
 """Less than a message and the login before it."""
 
 
-@fault(41, "the billing system's broker lost in mid-publish, muted, away", times_in_ci=2, seconds=90.0)
+@fault(41, "the billing system's broker lost in mid-publish, muted, away", times=6, times_in_ci=2, seconds=90.0)
 def fault_41_the_broker_of_notifications_is_lost(testbed: Testbed) -> None:
     proxy, url = testbed.enter(through_proxy(testbed.broker.direct_url, _PORTS[testbed.broker.kind]))
     consumer = testbed.consume_notifications(url)
