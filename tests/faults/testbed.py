@@ -378,9 +378,6 @@ class Testbed:
 
     def renew_caller(self) -> None:
         """From now on the billing system sends by a new connection; a broken one is closed."""
-        # kombu keeps connections by their URL: another app with the same one would get the broken one.
-        for pool in (self._caller.amqp.producer_pool, self._caller.pool):
-            pool.force_close_all(close_pool=False)
         self._caller = self._new_caller()
 
     def _new_caller(self) -> Celery:

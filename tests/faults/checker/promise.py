@@ -101,7 +101,7 @@ def _changed_by_themselves(evidence: Evidence) -> Iterator[str]:
             or _is_attention_alone(change)
         ):
             continue
-        name = names.get(change["order_id"])
+        name = str(names.get(change["order_id"]))
         if change["new_state"] == "pending" and reopened[name]:
             reopened[name] -= 1
         elif change["old_state"] == "cancelled" and change["new_state"] in FINAL and resolved[name]:

@@ -1,6 +1,6 @@
 """Operators who settle, reopen and cancel orders while workers query for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.faults.catalogue import fault
 from tests.faults.points import Point, Strike
@@ -24,7 +24,7 @@ def fault_42_an_operator_acts_beside_workers(testbed: Testbed) -> None:
     testbed.beat()
     settled, stuck = testbed.place(20), testbed.place(8, outcome="stuck")
     testbed.wait_until_settled(settled)
-    acts = [
+    acts: list[Callable[[], None]] = [
         lambda: _resolve(testbed, stuck[:2], "succeeded", "3.50"),
         lambda: _resolve(testbed, stuck[2:3], "failed"),
         lambda: _cancel(testbed, stuck[3:5]),

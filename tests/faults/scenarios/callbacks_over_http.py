@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from typing import Any
@@ -37,7 +37,7 @@ def fault_43_serve_is_killed_between_commit_and_answer(testbed: Testbed) -> None
     serve = testbed.serve()
     testbed.worker()
     testbed.beat()
-    steps = [
+    steps: list[Callable[[], None]] = [
         lambda: _kill_at(testbed, Point.RECEIPT_BEGINS),
         lambda: _kill_at(testbed, Point.RECEIPT_COMMITTED),
         lambda: _kill_the_database(testbed),
@@ -125,6 +125,8 @@ def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     assert kept <= _KINDS_THAT_ARE_KEPT, f"{kept} rows keep the same few forgeries"
     assert serve.children() == processes, "a process of `serve` was lost"
     _check_that_callbacks_settle(testbed)
+    # They were never meant to be polled.
+    testbed.command("cancel", *others, "--account", "other", "--reason", "the end of the scenario")
 
 
 _Forgery = tuple[int, str, str, bytes]

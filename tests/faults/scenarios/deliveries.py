@@ -31,7 +31,7 @@ def fault_34_sender_and_receiver_are_killed_at_every_step(testbed: Testbed) -> N
     worker = testbed.worker()
     testbed.beat()
     steps: list[Callable[[], None]] = [
-        *(lambda point=point: _kill_the_sender_at(testbed, point) for point in _POINTS),  # type: ignore[misc]  # mypy sees no default
+        *(lambda point=point: _kill_the_sender_at(testbed, point) for point in _POINTS),
         lambda: _kill_the_sender_in_mid_exchange(testbed, recorder, worker),
         lambda: _kill_the_receiver(testbed, recorder),
     ]

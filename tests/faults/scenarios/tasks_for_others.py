@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable
 
+from kombu.exceptions import OperationalError
+
 from tests.faults.catalogue import fault
 from tests.faults.endpoints import repeats
 from tests.faults.lanes import through_proxy
 from tests.faults.recorder import NotificationConsumer
 from tests.faults.testbed import Testbed
 from tests.support.proxy import Mode, Proxy
+from tests.support.waiting import eventually
 
 _PORTS = {"redis": 6379, "rabbitmq": 5672}
 _BYTES = (100, 1_500)
@@ -78,5 +81,14 @@ def _kill_rabbitmq(testbed: Testbed, consumer: NotificationConsumer) -> None:
     node.kill()
     testbed.rest(1.0)
     node.start()
-    testbed.renew_caller()
+    eventually(lambda: _is_connected_again(testbed), "a new connection of the billing system")
     testbed.wait_until_settled(names)
+
+
+def _is_connected_again(testbed: Testbed) -> bool:
+    """A broken connection is kept by kombu until something is sent by it: here, a tick that nobody needs."""
+    try:
+        testbed.send("reconciler.reconcile")
+    except OperationalError:
+        return False
+    return True
