@@ -15,7 +15,7 @@ from tests.support import mariadb, rabbitmq
 from tests.support.brokers import remove_queues
 from tests.support.databases import DatabaseServer, Mariadb, Postgresql, Sqlite
 from tests.support.mariadb import OwnMariadb
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, through_proxy
 from tests.support.rabbitmq import OwnRabbitmq
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from worker.database.migrations import upgrade
@@ -156,14 +156,3 @@ def _upgrade_alone(url: str) -> None:
     """Alembic keeps its state in global variables: one lane at a time."""
     with _upgrading:
         upgrade(url)
-
-
-@contextmanager
-def through_proxy(url: str, standard_port: int) -> Iterator[tuple[Proxy, str]]:
-    """The same URL through a proxy of its own."""
-    parsed = sqlalchemy.make_url(url)
-    with Proxy((str(parsed.host), int(parsed.port or standard_port))) as proxy:
-        user = f"{parsed.username}:{parsed.password}@" if parsed.username else ""
-        # An AMQP URL's path is the virtual host: `//` is the one that is called `/`.
-        path = url.split("://", 1)[1].partition("/")[2]
-        yield proxy, f"{parsed.drivername}://{user}127.0.0.1:{proxy.port}/{path}"

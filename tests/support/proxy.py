@@ -5,12 +5,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import sqlalchemy
 
 Upstream = tuple[str, int] | Path
 """A host and a port, or a Unix socket."""
@@ -174,6 +176,17 @@ class Proxy:
             line.connect(str(self._upstream))
             return line
         return socket.create_connection(self._upstream, timeout=5)
+
+
+@contextmanager
+def through_proxy(url: str, standard_port: int) -> Iterator[tuple[Proxy, str]]:
+    """The same URL through a proxy of its own."""
+    parsed = sqlalchemy.make_url(url)
+    with Proxy((str(parsed.host), int(parsed.port or standard_port))) as proxy:
+        user = f"{parsed.username}:{parsed.password}@" if parsed.username else ""
+        # An AMQP URL's path is the virtual host: `//` is the one that is called `/`.
+        path = url.split("://", 1)[1].partition("/")[2]
+        yield proxy, f"{parsed.drivername}://{user}127.0.0.1:{proxy.port}/{path}"
 
 
 class _Pair:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Barrier
 from urllib.parse import urlsplit
 
 import pytest
 from kombu import Connection, Message, Queue
 
 from tests.support.processes import CELERY, Program
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, through_proxy
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.adapters.child_processes import environment_of_programs
@@ -199,6 +200,27 @@ def test_a_connection_that_is_half_open_is_given_up_and_replaced(
         assert time.monotonic() - started < 4
         assert outcome in (DeliveryOutcome.UNREACHABLE, DeliveryOutcome.TIMEOUT)
         assert transport.deliver(EVENT, BODY).outcome is OK
+
+
+def test_after_a_broken_connection_none_of_the_kept_ones_is_used(
+    broker_url: str, connection: Connection, transport_to: Transports
+) -> None:
+    port = 6379 if broker_url.startswith("redis") else 5672
+    with through_proxy(broker_url, port) as (proxy, url):
+        transport = transport_to(url)
+        with ThreadPoolExecutor(4) as senders:
+            together = Barrier(4)
+
+            def deliver(_: int) -> DeliveryOutcome:
+                together.wait()
+                return transport.deliver(EVENT, BODY).outcome
+
+            assert set(senders.map(deliver, range(4))) == {OK}
+        proxy.cut()
+        # kombu connects to Redis once more by itself.
+        first = transport.deliver(EVENT, BODY).outcome
+        assert first in (OK, DeliveryOutcome.UNREACHABLE)
+        assert {transport.deliver(EVENT, BODY).outcome for _ in range(4)} == {OK}
 
 
 @pytest.mark.parametrize("scheme", ["redis://", "amqp://guest:guest@"])

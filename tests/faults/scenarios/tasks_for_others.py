@@ -7,10 +7,9 @@ from kombu.exceptions import OperationalError
 
 from tests.faults.catalogue import fault
 from tests.faults.endpoints import repeats
-from tests.faults.lanes import through_proxy
 from tests.faults.recorder import NotificationConsumer
 from tests.faults.testbed import Testbed
-from tests.support.proxy import Mode, Proxy
+from tests.support.proxy import Mode, Proxy, through_proxy
 from tests.support.waiting import eventually
 
 _PORTS = {"redis": 6379, "rabbitmq": 5672}

@@ -84,6 +84,8 @@ class CeleryTransport:
             publisher.publish(self._task, self._queue, event_id, body)
         except Exception as error:
             publisher.close()
+            # What broke this one has broken the others: each would fail a probe, and lengthen the rest.
+            self._kept.drop()
             return self._failure(error, publisher)
         if publisher.was_returned:
             publisher.close()

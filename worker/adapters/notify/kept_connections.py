@@ -43,8 +43,16 @@ class KeptConnections(Generic[T]):
         if self._is_closed:
             self.close()
 
+    def drop(self) -> None:
+        """Close those that are kept; others may be kept from now on."""
+        while True:
+            try:
+                connection, _ = self._kept.pop()
+            except IndexError:
+                return
+            connection.close()
+
     def close(self) -> None:
         """Close those that are kept, and keep no more."""
         self._is_closed = True
-        while self._kept:
-            self._kept.pop()[0].close()
+        self.drop()

@@ -27,6 +27,17 @@ def test_a_connection_that_was_idle_for_long_is_closed() -> None:
     assert line.is_closed
 
 
+def test_what_is_dropped_is_closed_and_others_are_kept() -> None:
+    kept = KeptConnections[Line]()
+    lines = [Line(), Line(), Line()]
+    for line in lines[:2]:
+        kept.keep(line)
+    kept.drop()
+    kept.keep(lines[2])
+    assert [line.is_closed for line in lines] == [True, True, False]
+    assert kept.take() is lines[2]
+
+
 def test_after_the_end_no_connection_is_kept() -> None:
     kept = KeptConnections[Line]()
     early, late = Line(), Line()
