@@ -29,7 +29,7 @@ _ANSWERED_WITHIN = 6.0
     "`serve` killed between commit and answer, and before both; its database away; each callback repeated",
     databases=SERVERS,
     times=6,
-    times_in_ci=2,
+    times_in_ci=1,
     seconds=90.0,
 )
 def fault_43_serve_is_killed_between_commit_and_answer(testbed: Testbed) -> None:
@@ -94,7 +94,7 @@ def _check_that_callbacks_settle(testbed: Testbed) -> None:
 
 
 @fault(
-    44, "10,000 forged callbacks: wrong tokens, huge bodies, other accounts' ids", times=6, times_in_ci=2, seconds=120.0
+    44, "10,000 forged callbacks: wrong tokens, huge bodies, other accounts' ids", times=6, times_in_ci=1, seconds=120.0
 )
 def fault_44_callbacks_are_forged(testbed: Testbed) -> None:
     testbed.record_notifications()

@@ -26,7 +26,7 @@ _TOLD_WITHIN = 10.0
 
 
 @fault(
-    38, "100,000 notifications of an endpoint that hangs, beside one that lives", times=6, times_in_ci=2, seconds=90.0
+    38, "100,000 notifications of an endpoint that hangs, beside one that lives", times=6, times_in_ci=1, seconds=90.0
 )
 def fault_38_a_dead_endpoint_has_many_rows(testbed: Testbed) -> None:
     testbed.record_notifications()
@@ -168,7 +168,7 @@ def fault_40_two_workers_share_an_outbox(testbed: Testbed) -> None:
     testbed.injected()
     steps = [(clock, seconds) for clock in ("host", "database") for seconds in (_HOUR, -_HOUR)]
     testbed.rng.shuffle(steps)
-    for clock, seconds in steps:
+    for clock, seconds in steps[:2] if testbed.is_brief else steps:
         for offset in (seconds, 0.0):
             _step_while_some_wait(testbed, recorder, clock, offset)
             testbed.injected()

@@ -24,7 +24,7 @@ _TRIES = len(_OWN_WAITS) + 1
     36,
     "a receiver that hangs, drips, breaks off, answers garbage or a redirect, and `Retry-After` of a year",
     times=6,
-    times_in_ci=2,
+    times_in_ci=1,
     seconds=90.0,
 )
 def fault_36_the_receiver_misbehaves(testbed: Testbed) -> None:
@@ -94,7 +94,7 @@ def _ask_for_a_year(testbed: Testbed, recorder: Recorder) -> None:
     37,
     "503 for an hour; 404 for all, then recovered; 410; 500 for one order for ever",
     times=6,
-    times_in_ci=2,
+    times_in_ci=1,
     seconds=120.0,
 )
 def fault_37_the_receiver_refuses_for_long(testbed: Testbed) -> None:
