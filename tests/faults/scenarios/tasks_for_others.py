@@ -6,7 +6,7 @@ from collections.abc import Callable
 from kombu.exceptions import OperationalError
 
 from tests.faults.catalogue import fault
-from tests.faults.endpoints import repeats
+from tests.faults.endpoints import repeats, wait_until_told_after_waits
 from tests.faults.recorder import NotificationConsumer
 from tests.faults.testbed import Testbed
 from tests.support.proxy import Mode, Proxy, through_proxy
@@ -35,7 +35,7 @@ def fault_41_the_broker_of_notifications_is_lost(testbed: Testbed) -> None:
     for lose in losses:
         lose()
         testbed.injected()
-        testbed.wait_until_told()
+        wait_until_told_after_waits(testbed)
     testbed.observed(f"{repeats(consumer)} messages repeated what had been sent")
 
 
