@@ -77,7 +77,7 @@ def waiting(bench: Workbench) -> NotificationCounts:
 
 
 def counted(logs: Sequence[Mapping[str, Any]]) -> int:
-    """How many deliveries the log tells of."""
+    """How many deliveries the log reports."""
     return sum(line["count"] for line in logs if line["action"] == "notifications_delivered")
 
 

@@ -102,7 +102,7 @@ def _n1(evidence: NotificationEvidence) -> Iterator[str]:
 
 
 def _type_of(change: Row) -> str | None:
-    """The type of the notification that tells of a change; None where nobody is told."""
+    """The type of the notification about a change; None where nobody is notified."""
     if None in (change["old_state"], change["new_state"]):
         # Taken in, or moved to or from the archive.
         return None

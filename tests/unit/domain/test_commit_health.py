@@ -1,4 +1,4 @@
-"""Whom a database that does not answer keeps waiting."""
+"""What waits for a database that does not answer."""
 
 from worker.domain.commit_health import CommitHealth
 
