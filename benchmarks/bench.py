@@ -1,11 +1,13 @@
 """What the benchmarks share: servers and the large table, each made when first used."""
 
+import os
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
 from benchmarks import servers, tables
+from worker.adapters.log import configure_logging
 from worker.settings import Settings
 
 SID, TOKEN, APP_ID = "a" * 32, "b" * 32, "c" * 32
@@ -18,6 +20,9 @@ class Bench:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        # A worker writes its log lines, too; here they are discarded, also those of what runs in this process.
+        nowhere = self._stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        configure_logging("INFO", "json", stream=nowhere)
         return self
 
     def __exit__(

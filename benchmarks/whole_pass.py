@@ -1,7 +1,6 @@
 """A whole pass, without the time that the platform takes to answer."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ import sqlalchemy
 from benchmarks.bench import APP_ID, Bench, settings
 from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
-from worker.adapters.log import configure_logging
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
 from worker.domain.records.reports import Answer, IdKind
@@ -74,10 +72,7 @@ class _InstantPlatform(PlatformClient):
 
 def run(bench: Bench) -> list[Figure]:
     """Time passes over one slot, which is opened before each, and the parts of each pass."""
-    # A worker writes its log lines, too; here they are discarded.
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        configure_logging("INFO", "json", stream=nowhere)
-        moments = _measure(bench.large_database)
+    moments = _measure(bench.large_database)
     parts = {
         "  the grant": [one.grant for one in moments],
         "  reading the answer": [one.reading for one in moments],

@@ -14,7 +14,6 @@ from benchmarks.accounts.outcome import ENOUGH, Outcome
 from benchmarks.accounts.plan import REAL_WINDOW, Plan
 from benchmarks.accounts.run import measure
 from benchmarks.bench import Bench
-from worker.adapters.log import configure_logging
 
 _LIMIT_WINDOW = 20.0
 _LIMIT_STEP = 500
@@ -35,8 +34,6 @@ def main() -> None:
     )
     # SIGTERM must stop the servers and workers that are started here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    # While the backlogs are filled only warnings are logged, to standard error.
-    configure_logging("WARNING", "console")
     load_before = os.getloadavg()[0]
     with Bench() as bench:
         outcomes = _limit(bench, plan) if arguments.limit else [measure(bench, plan)]

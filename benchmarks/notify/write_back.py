@@ -4,7 +4,6 @@ Both kinds take turns on one database, so that a disk or a neighbour that become
 """
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from statistics import median
@@ -15,7 +14,6 @@ from benchmarks import tables
 from benchmarks.bench import APP_ID, Bench, settings
 from benchmarks.figures import Figure, milliseconds
 from worker.adapters.clock import HostClock
-from worker.adapters.log import configure_logging
 from worker.database.transactions import Database
 from worker.domain.records.notifications import EndpointSettings, Webhook
 from worker.domain.wire.answers import read_answer
@@ -38,11 +36,8 @@ _ENDPOINT = EndpointSettings(
 
 def run(bench: Bench) -> list[Figure]:
     """Time write-backs that settle every order of a batch, with and without an endpoint in turn."""
-    # A worker writes its log lines, too; here they are discarded.
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        configure_logging("INFO", "json", stream=nowhere)
-        with tables.database(bench.postgres.url, orders=_ORDERS) as url:
-            told, untold = _measure(url)
+    with tables.database(bench.postgres.url, orders=_ORDERS) as url:
+        told, untold = _measure(url)
     ratio = median(told) / median(untold)
     return [
         Figure(
