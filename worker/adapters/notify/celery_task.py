@@ -22,7 +22,7 @@ from worker.domain.records.notifications import CeleryTask
 EXCHANGE_SECONDS = 10.0
 """For all of it: finding the broker's address, connecting, logging in, publishing, and closing after an error."""
 STEP_SECONDS = 2.5
-"""For one wait within it. A broker that sends byte by byte never meets this: the libraries start again with each read."""
+"""For one wait within it. A broker that sends byte by byte never meets this: the libraries count each read alone."""
 _PERSISTENT = 2
 _REDIS = ("redis", "unix")
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
