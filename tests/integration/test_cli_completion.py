@@ -62,7 +62,7 @@ def test_bash_completes_commands_options_and_their_values(path: str) -> None:
         (("orders", "--attention", "un"), ["unknown_status", "unknown_to_platform"]),
         (("orders", "--attention", "an"), ["any"]),
         (("queries", "--outcome", "un"), ["unreachable", "unsent"]),
-        (("migrate", "--to", "000"), revisions()),
+        (("migrate", "--to", "00"), revisions()),
         (("resolve", "R-1", "--state", "s"), ["succeeded"]),
     ],
 )

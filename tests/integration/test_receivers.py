@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,23 +113,34 @@ def test_a_test_event_is_accepted_and_not_kept(flask_receiver: FlaskReceiver) ->
 
 
 TEXT = json.dumps(event(1))
-GOOD = signed(TEXT)
-FORGED = {
-    "another secret": signed(TEXT, NEXT),
-    "another body": Signed(TEXT.replace("succeeded", "failed"), GOOD.headers),
-    "another id": Signed(TEXT, GOOD.headers | {"webhook-id": "msg_2"}),
-    "signed six minutes ago": signed(TEXT, age=timedelta(minutes=6)),
-    "signed for a time to come": signed(TEXT, age=timedelta(minutes=-6)),
-    "no signature": Signed(TEXT, {}),
-    "a signature that is none": Signed(TEXT, GOOD.headers | {"webhook-signature": "nonsense"}),
-    "a signature in no base64": Signed(TEXT, GOOD.headers | {"webhook-signature": "v1,é"}),
-    "a time that is none": Signed(TEXT, GOOD.headers | {"webhook-timestamp": "yesterday"}),
+
+
+def good() -> Signed:
+    """What is accepted now: a signature is good for five minutes."""
+    return signed(TEXT)
+
+
+def with_header(name: str, value: str) -> Signed:
+    """The same with another header."""
+    return Signed(TEXT, good().headers | {name: value})
+
+
+FORGED: dict[str, Callable[[], Signed]] = {
+    "another secret": lambda: signed(TEXT, NEXT),
+    "another body": lambda: Signed(TEXT.replace("succeeded", "failed"), good().headers),
+    "another id": lambda: with_header("webhook-id", "msg_2"),
+    "signed six minutes ago": lambda: signed(TEXT, age=timedelta(minutes=6)),
+    "signed for a time to come": lambda: signed(TEXT, age=timedelta(minutes=-6)),
+    "no signature": lambda: Signed(TEXT, {}),
+    "a signature that is none": lambda: with_header("webhook-signature", "nonsense"),
+    "a signature in no base64": lambda: with_header("webhook-signature", "v1,é"),
+    "a time that is none": lambda: with_header("webhook-timestamp", "yesterday"),
 }
 
 
 @pytest.mark.parametrize("what", FORGED)
 def test_what_is_forged_is_refused_and_not_kept(flask_receiver: FlaskReceiver, what: str) -> None:
-    assert flask_receiver.post(FORGED[what]) == 401
+    assert flask_receiver.post(FORGED[what]()) == 401
     assert stored(Path()) == []
 
 
@@ -147,7 +158,7 @@ def test_a_request_signed_with_both_secrets_is_accepted_by_either(
 
 def test_nothing_is_accepted_while_the_database_is_away(flask_receiver: FlaskReceiver, tmp_path: Path) -> None:
     (tmp_path / "billing.db").mkdir()
-    assert flask_receiver.post(GOOD) == 503
+    assert flask_receiver.post(good()) == 503
     (tmp_path / "billing.db").rmdir()
     flask_receiver.take(event(1))
     assert stored(Path()) == [row(1)]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +23,9 @@ def install(package: str, folder: Path) -> None:
     if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
         _cannot(f"this machine has no {' and no '.join(missing)}")
     command = ["npm", "install", "--prefix", str(folder), *_OPTIONS, *_PATIENCE, package]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    # Node.js trusts its own authorities alone: those of this machine are added, which a proxy of its network may need.
+    env = {"NODE_EXTRA_CA_CERTS": ssl.get_default_verify_paths().cafile or "", **os.environ}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=100)
     if done.returncode:
         _cannot(f"npm cannot install {package}: {done.stderr.strip()[:500]}")
 
