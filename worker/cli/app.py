@@ -20,7 +20,6 @@ from worker.cli.limit import limit
 from worker.cli.maintenance import archive, doctor
 from worker.cli.migrate import migrate
 from worker.cli.notifications import notifications
-from worker.cli.notify_test import notify_test
 from worker.cli.order import order
 from worker.cli.order_acts import cancel, check, dismiss, reopen, resolve
 from worker.cli.plan import plan
@@ -30,6 +29,7 @@ from worker.cli.rejected import rejected, unmatched
 from worker.cli.report import report
 from worker.cli.resend import resend
 from worker.cli.run import run
+from worker.cli.send_test_event import notify_test
 from worker.cli.serve import callback_url, serve
 from worker.cli.status import status
 from worker.cli.todo import todo

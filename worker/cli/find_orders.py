@@ -9,6 +9,7 @@ from worker.cli.completion import account_names, one_of
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
+from worker.cli.pages import After, Limit, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.domain.records.orders import Attention, OrderState
@@ -75,11 +76,6 @@ Since = Annotated[
     str | None, typer.Option(metavar="TIME", help=f"Only orders that were submitted then or later: {TIME_RULE}.")
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only orders that were submitted before then.")]
-After = Annotated[
-    int | None,
-    typer.Option(metavar="ID", min=1, help="Go on after this order: the row's id of the last one of the page before."),
-]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many orders to show at most.")]
 Summary = Annotated[
     bool,
     typer.Option("--summary", help="Count those that match instead, without archived ones. May read the whole table."),
@@ -166,8 +162,8 @@ def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool, *, both
             at = columns.index("order")
             columns = (*columns[:at], *_IDS, *columns[at + 1 :])
         print_table(out, columns, [_table_row(order) for order in found.rows], ids=("order", *_IDS, "account"))
-        if len(found.rows) == limit and found.stopped_at is None:
-            typer.echo(f"The next page: --after {found.rows[-1]['id']}")
+        if found.stopped_at is None:
+            name_next_page(found.rows, limit)
     elif found.stopped_at is None:
         typer.echo("No such orders.")
     if found.stopped_at is not None:

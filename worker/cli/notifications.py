@@ -11,6 +11,7 @@ from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
+from worker.cli.pages import After, Limit, name_next_page
 
 if TYPE_CHECKING:
     from worker.domain.records.notifications import Notification, NotificationState
@@ -49,10 +50,6 @@ Forget = Annotated[
         show_default=False,
     ),
 ]
-After = Annotated[
-    int | None, typer.Option(metavar="ID", min=1, help="Go on after this one: the last one of the page before.")
-]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many notifications to show at most.")]
 
 
 def notifications(
@@ -157,8 +154,7 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: dateti
             ids=("account", "order"),
             long_texts=("answer",),
         )
-        if len(rows) == limit:
-            typer.echo(f"The next page: --after {rows[-1]['id']}")
+        name_next_page(rows, limit)
     elif is_complete:
         typer.echo("No such notifications.")
 

@@ -10,6 +10,7 @@ from worker.cli.completion import account_names, one_of
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
+from worker.cli.pages import After, Limit, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 
 if TYPE_CHECKING:
@@ -49,10 +50,6 @@ Outcomes = Annotated[
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help=f"Only queries that were sent then or later: {TIME_RULE}.")
 ]
-After = Annotated[
-    int | None, typer.Option(metavar="ID", min=1, help="Go on after this query: the last one of the page before.")
-]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many queries to show at most.")]
 QueryId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The query's id, as `reconciler queries` shows it.")]
 
 
@@ -88,8 +85,7 @@ def queries(
         write_csv(_CSV_COLUMNS, rows)
     elif rows:
         print_table(console(), _COLUMNS, [_table_row(row) for row in rows], ids=("account",), long_texts=("said",))
-        if len(rows) == limit:
-            typer.echo(f"The next page: --after {rows[-1]['id']}. One query with its orders: reconciler query ID")
+        name_next_page(rows, limit, ". One query with its orders: reconciler query ID")
     elif stopped_at is None:
         typer.echo("No such queries.")
     if stopped_at is not None:

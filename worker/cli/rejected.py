@@ -11,6 +11,7 @@ from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
+from worker.cli.pages import After, Limit, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ Accounts = Annotated[
     list[str] | None,
     typer.Option("--account", help="Only of this account; may be repeated.", autocompletion=account_names),
 ]
-After = Annotated[
-    int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
-]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many rows to show at most.")]
 
 
 def rejected(
@@ -163,8 +160,7 @@ def _show_list(
     elif rows:
         shown = [{**row, **{name: _short(row[name]) for name in ("errors", "payload") if name in row}} for row in rows]
         print_table(console(), columns, shown, ids=("request_id", "custom_parm"), long_texts=("errors", "payload"))
-        if len(rows) == limit:
-            typer.echo(f"The next page: --after {rows[-1]['id']}")
+        name_next_page(rows, limit)
     elif stopped_at is None:
         typer.echo("There are none.")
     if stopped_at is not None:
