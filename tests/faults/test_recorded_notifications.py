@@ -12,6 +12,7 @@ from tests.faults.checker.notifications import check_notifications
 from tests.faults.lanes import Lane
 from tests.faults.notification_recorder import Answer
 from tests.faults.testbed import Scale, Testbed
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.faults
 
@@ -54,8 +55,10 @@ def test_every_result_reaches_a_receiver_that_is_killed_and_refuses(testbed: Tes
     moved = testbed.place(2)
     recorder.answers(orders={name: Answer(status=307, headers={"Location": "/elsewhere"}) for name in moved})
     recorder.start()
-    recorder.wait_for(42)
+    # At once: what was refused twice waits for five minutes.
+    eventually(lambda: sum(not one["accepts"] for one in recorder.deliveries()) >= len(moved), "a refusal of both")
     recorder.answers()
+    testbed.wait_until_told()
     testbed.finish()
     assert found_broken(testbed) == set()
 

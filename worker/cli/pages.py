@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 After = Annotated[
-    int | None, typer.Option(metavar="ID", min=1, help="Go on after the row with this id: the last one of the page before.")
+    int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
 ]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many rows to show at most.")]
 
