@@ -45,14 +45,12 @@ def choose_resends(
             refusals[order_id] = f"its account {account} has no endpoint; {_SET_ONE}"
         elif row is not None and (order is None or shows(row.body, order)):
             again[row.id] = row
-        elif order is not None:
-            event = _event_to_make(order, row)
-            if event is None:
-                refusals[order_id] = f"order {order.key}: is pending, there is no result to send"
-            elif not endpoints[account].takes(event):
-                refusals[order_id] = f"order {order.key}: its endpoint does not take {event.value}; {_TYPES}"
-            else:
-                made.append((order, event))
+        elif order is None or (event := _event_to_make(order, row)) is None:
+            refusals[order_id] = f"order {order.key if order else order_id}: is pending, there is no result to send"
+        elif not endpoints[account].takes(event):
+            refusals[order_id] = f"order {order.key}: its endpoint does not take {event.value}; {_TYPES}"
+        else:
+            made.append((order, event))
     superseded = [
         one
         for one in left
