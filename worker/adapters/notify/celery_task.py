@@ -12,8 +12,9 @@ from typing import Any
 from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
+from worker.adapters.clock import Clock
 from worker.adapters.notify.answer_text import AnswerText
-from worker.adapters.notify.deadline import BootClock, Deadline
+from worker.adapters.notify.deadline import Deadline
 from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.platform.errors import describe
 from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
@@ -39,7 +40,7 @@ class CeleryTransport:
         target: CeleryTask,
         *,
         broker_url: str,
-        clock: BootClock,
+        clock: Clock,
         hidden: Iterable[str],
         exchange_seconds: float = EXCHANGE_SECONDS,
         step_seconds: float = STEP_SECONDS,

@@ -3,23 +3,18 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+from worker.adapters.clock import Clock
 
 T = TypeVar("T")
-
-
-class BootClock(Protocol):
-    """The part of a host's clocks by which deadlines run."""
-
-    def boot(self) -> float:
-        """Seconds since some fixed moment of this boot, suspend included."""
 
 
 class Deadline:
     """When an exchange must have ended."""
 
-    def __init__(self, clock: BootClock, seconds: float) -> None:
-        """`seconds` from now."""
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        """`seconds` from now, by the boot clock."""
         self._clock = clock
         self._ends = clock.boot() + seconds
 
