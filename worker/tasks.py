@@ -60,7 +60,7 @@ class DurableTask(Task):
 @app.task(name="reconciler.reconcile", ignore_result=True, Strategy="worker.messages.dispatch:going_first")
 def reconcile(*_: object, **__: object) -> None:
     """Beat's tick: carries no data, harmless when lost, doubled or forged."""
-    current().ticks.tick()
+    current().ticks.request()
 
 
 @app.task(name="reconciler.enqueue_orders", base=DurableTask)

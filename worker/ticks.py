@@ -2,8 +2,11 @@
 
 A pass has two halves. Grants are short and need the database: a few threads make them, first come first served. An
 exchange may hang for its whole deadline and needs only a thread, so it has one of its own: an account whose platform
-hangs delays no other. Where no tick comes for a while (beat is gone, or its clock was set back), the process ticks by
-itself.
+hangs delays no other.
+
+Ticks have a thread of their own. A message only requests one, and however many come during a tick, one more tick
+follows: neither a flood of messages nor a database that holds up a tick keeps the pool's processes from taking in
+orders. Where no message comes for a while (beat is gone, or its clock was set back), the process ticks by itself.
 """
 
 import random
@@ -53,8 +56,8 @@ class Ticks:
     ) -> None:
         """`idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off.
 
-        `each_tick` is the tick's other work. Ticks are usually `period_seconds` apart; after `patience_seconds` without
-        one the process ticks by itself.
+        `each_tick` is the tick's other work. Ticks are usually `period_seconds` apart. The process ticks by itself
+        `patience_seconds` after the last tick began.
         """
         self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
@@ -68,19 +71,25 @@ class Ticks:
         self._under_way: set[tuple[str, int]] = set()
         self._exchanges: set[threading.Thread] = set()
         self._lock = threading.Lock()
-        self._ticked = threading.Event()
+        self._requested = threading.Event()
         self._closing = False
+        self._last_begin = time.monotonic()
         self._last_end: float | None = None
         self._alarm = Alarm(self._start, name="slots-alarm")
-        self._watchdog = threading.Thread(target=self._watch, name="tick-watchdog", daemon=True)
-        self._watchdog.start()
+        self._ticking = threading.Thread(target=self._keep_ticking, name="ticks", daemon=True)
+        self._ticking.start()
+
+    def request(self) -> None:
+        """Have a tick made that begins after this call. Returns at once; requests made before it begins are one."""
+        self._requested.set()
 
     def tick(self) -> None:
-        """Start the passes that may start. Harmless at any time, and however often."""
-        self._ticked.set()
+        """Start the passes that may start, in the caller's thread. Harmless at any time, and however often."""
+        self._last_begin = time.monotonic()
         try:
             self._start_passes()
-            self._each_tick()
+            if not self._closing:
+                self._each_tick()
             self._last_end = time.monotonic()
         except Exception as error:
             kind = kind_of(error)
@@ -94,12 +103,16 @@ class Ticks:
         return None if last_end is None else time.monotonic() - last_end
 
     def close(self) -> None:
-        """Start no more passes, and wait for those under way: at most a deadline and its write-back."""
+        """Start no more passes, and wait for those under way: at most a deadline and its write-back.
+
+        A tick that is under way ends with the statement that it waits for.
+        """
         with self._lock:
             # Under the lock: a pass that is just being started is either refused or waited for.
             self._closing = True
+        self._requested.set()
+        self._ticking.join()
         self._alarm.close()
-        self._ticked.set()
         self._granting.shutdown(wait=True, cancel_futures=True)
         # No grant is left that could start another exchange.
         for exchange in self._exchanges.copy():
@@ -160,16 +173,24 @@ class Ticks:
         with self._lock:
             self._under_way.discard(slot.key)
 
-    def _watch(self) -> None:
-        while not self._closing:
-            if self._ticked.wait(self._patience):
-                self._ticked.clear()
+    def _keep_ticking(self) -> None:
+        while True:
+            requested = self._requested.wait(self._patience_left())
+            if not requested and self._patience_left() > 0:
                 continue
-            log.debug("no tick came: the process ticks by itself", action="self_tick")
+            # Cleared before it is read whether to close, which requests as well: no request is lost.
+            self._requested.clear()
+            if self._closing:
+                return
+            if not requested:
+                log.debug("no tick came: the process ticks by itself", action="self_tick")
             try:
                 self.tick()
             except Exception:
                 log.exception("a tick failed", action="tick_failed")
+
+    def _patience_left(self) -> float:
+        return max(0.0, self._last_begin + self._patience - time.monotonic())
 
 
 def _log_longer_windows(found: Sequence[LongerWindow]) -> None:

@@ -1,5 +1,6 @@
 """Ticks: what they start, what they skip, and what happens where none comes."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,14 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from tests.support.reconciling import ORDERS, QUERIES, Workbench
+from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
+from worker.database.tables import ORDERS, QUERIES, SCHEDULES
 from worker.domain.records.orders import OrderState, Source
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Delay, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
-from worker.stores.poll_schedules import SCHEDULES
-from worker.ticks import GRANTS_AT_ONCE
+from worker.ticks import GRANTS_AT_ONCE, Ticks
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +159,43 @@ def test_where_no_tick_comes_the_process_ticks_by_itself(
         enqueue(runtime, "a")
         eventually(lambda: states(bench, "a") <= SETTLED, "orders polled by itself")
     assert simulator.record.violations() == []
+    bench.close()
+
+
+def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
+    migrated_database_url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    begun: list[None] = []
+    may_end = threading.Event()
+
+    def each_tick() -> None:
+        begun.append(None)
+        assert may_end.wait(30)
+
+    def begin(count: int) -> None:
+        eventually(lambda: len(begun) >= count, f"tick {count}")
+
+    bench = Workbench(migrated_database_url)
+    with running(migrated_database_url, simulator, tmp_path) as runtime:
+        ticks = Ticks(
+            maintenance=bench.maintenance,
+            slots=(),
+            reconciler=runtime.reconciler,
+            idle_accounts=lambda accounts: accounts,
+            each_tick=each_tick,
+            period_seconds=60.0,
+            patience_seconds=600.0,
+        )
+        ticks.request()
+        begin(1)
+        for _ in range(1000):
+            ticks.request()
+        may_end.set()
+        begin(2)
+        ticks.request()
+        begin(3)
+        ticks.close()
+    assert len(begun) == 3
     bench.close()
 
 
