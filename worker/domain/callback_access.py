@@ -39,10 +39,15 @@ def is_token_of(tokens: Mapping[str, Sequence[str]], account: str, given: str) -
     Every token is compared, each in constant time: how long it takes says neither how much of a guess is right, nor
     whether there is such an account.
     """
+    return is_one_of(given, tokens.get(account, (_NO_TOKEN,))) and account in tokens
+
+
+def is_one_of(given: str, tokens: Sequence[str]) -> bool:
+    """Whether a text is one of these tokens: each is compared, in constant time, whichever it is."""
     # Bytes: text of other characters than ASCII cannot be compared so.
     guess = given.encode("utf-8", "surrogatepass")
-    matches = [hmac.compare_digest(guess, token.encode()) for token in tokens.get(account, (_NO_TOKEN,))]
-    return any(matches) and account in tokens
+    matches = [hmac.compare_digest(guess, token.encode()) for token in tokens]
+    return any(matches)
 
 
 def callback_path(account: str, token: str) -> str:

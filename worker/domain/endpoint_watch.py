@@ -1,7 +1,9 @@
 """What a person, or a program that watches, has to know about endpoints, and about what nobody has received."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from worker.domain.endpoint_rest import ATTENTION_AFTER, permission
 from worker.domain.records.delivery_tries import Permission
@@ -11,6 +13,62 @@ from worker.domain.records.overview import NotificationCounts
 UNSENT_AFTER = timedelta(minutes=5)
 """What is due for so long, and not under way, is sent by nobody."""
 _NONE = NotificationCounts()
+
+
+class Condition(StrEnum):
+    """How an endpoint fares, the gravest first."""
+
+    MISSING = "missing"
+    """The account has no endpoint any more, and notifications that nobody has received."""
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    UNSENT = "unsent"
+    """Notifications are due, and nobody sends them."""
+    RESTING = "resting"
+    FAILING = "failing"
+    """It is tried again."""
+    TAKING = "taking"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointView:
+    """An account's endpoint and its notifications, for people."""
+
+    account: str
+    endpoint: Endpoint | None
+    count: NotificationCounts
+    condition: Condition
+
+
+def endpoint_views(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
+) -> list[EndpointView]:
+    """One for each account that has an endpoint, or notifications that nobody has received."""
+    by_account = {one.account: one for one in endpoints}
+    accounts = sorted(by_account.keys() | counts.keys())
+    return [_view(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
+
+
+def _view(account: str, endpoint: Endpoint | None, count: NotificationCounts, now: datetime) -> EndpointView:
+    return EndpointView(
+        account=account,
+        endpoint=endpoint,
+        count=count,
+        condition=Condition.MISSING if endpoint is None else condition_of(endpoint, count, now),
+    )
+
+
+def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> Condition:
+    """How an endpoint fares. `count` is of its account's notifications."""
+    if endpoint.stopped_at is not None:
+        return Condition.STOPPED
+    if endpoint.paused_at is not None:
+        return Condition.PAUSED
+    if unsent_since(endpoint, count, now) is not None:
+        return Condition.UNSENT
+    if endpoint.rest_until is not None and endpoint.rest_until > now:
+        return Condition.RESTING
+    return Condition.TAKING if endpoint.failing_since is None else Condition.FAILING
 
 
 def endpoint_in_words(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> str:

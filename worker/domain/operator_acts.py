@@ -5,6 +5,7 @@ ever: an order that a person has made final keeps its state, and a contradiction
 """
 
 import re
+from collections.abc import Callable, Container
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -84,6 +85,23 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
         dismissed_at=None,
     )
     return _change(order, after, EventKind.REOPENED, act, _result_of(order))
+
+
+def reopen_unresolved(order: Order, act: Act) -> Decided:
+    """Reopen an order that a filter has selected, unless somebody has decided about it since."""
+    if order.state is not OrderState.UNRESOLVED:
+        return _refusal(order, f"is {order.state.value} by now")
+    return reopen(order, act, is_polled_next=False)
+
+
+def unless_changed(order: Order, act: Act, *, version: int, decide: Callable[[Order, Act], Decided]) -> Decided:
+    """What is decided, unless the order is not the one any more that the operator has seen, by its version."""
+    return decide(order, act) if order.version == version else _refusal(order, "has changed meanwhile")
+
+
+def nobody_polls(account: str, configured: Container[str]) -> str | None:
+    """Why it is of no use to have an order of this account polled; None where the settings name the account."""
+    return None if account in configured else f"its account {account} is not in the settings, so nobody polls it"
 
 
 def cancel(order: Order, act: Act) -> Decided:

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
+from worker.domain.records import csv_columns
 from worker.domain.records.notifications import (
     Endpoint,
     EventType,
     NewNotification,
+    Notification,
     Rank,
 )
 from worker.domain.records.order_changes import Change
@@ -53,6 +56,13 @@ def shows(body: str, order: Order) -> bool:
     """Whether a notification's text says of an order what a reader of the table can see of it now."""
     data = json.loads(body)["data"]
     return (data["state"], data["attention"]) == (order.state, order.attention)
+
+
+def notification_row(one: Notification) -> dict[str, Any]:
+    """A notification as lists show it, by the columns of its CSV: the ids of its order instead of its text."""
+    data = json.loads(one.body).get("data", {})
+    names = ("request_id", "custom_parm")
+    return {name: data.get(name) if name in names else getattr(one, name) for name in csv_columns.NOTIFICATIONS}
 
 
 def visible_changes(changes: Iterable[Change]) -> list[tuple[Change, EventType]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,6 +135,7 @@ class Line:
         self.under_way.append((self.now + took, claim))
 
 
+@pytest.mark.slow
 @given(
     fault=st.sampled_from([TIMEOUT, AWAY, WRONG_ROUTE, BROKEN]),
     hours=st.floats(0, 100),

@@ -6,7 +6,15 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW
-from worker.domain.endpoint_watch import endpoint_in_words, is_failing_for_long, unsent_since, warnings_of
+from worker.domain.endpoint_watch import (
+    Condition,
+    condition_of,
+    endpoint_in_words,
+    endpoint_views,
+    is_failing_for_long,
+    unsent_since,
+    warnings_of,
+)
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.overview import NotificationCounts
 from worker.domain.todo import TODO, TodoKind, endpoints_to_do
@@ -36,6 +44,32 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
 )
 def test_how_an_endpoint_fares_in_words(endpoint: Endpoint, words: str) -> None:
     assert endpoint_in_words(endpoint, NONE, NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "count", "condition"),
+    [
+        (SOUND, NONE, Condition.TAKING),
+        (FAILING, NONE, Condition.FAILING),
+        (replace(FAILING, rest_until=NOW), NONE, Condition.FAILING),
+        (replace(FAILING, rest_until=NOW + timedelta(seconds=9)), NONE, Condition.RESTING),
+        (SOUND, WAITING, Condition.UNSENT),
+        (PAUSED, WAITING, Condition.PAUSED),
+        (replace(STOPPED, paused_at=NOW), WAITING, Condition.STOPPED),
+    ],
+)
+def test_the_gravest_condition_of_an_endpoint_is_named(
+    endpoint: Endpoint, count: NotificationCounts, condition: Condition
+) -> None:
+    assert condition_of(endpoint, count, NOW) is condition
+
+
+def test_accounts_are_shown_that_have_an_endpoint_or_notifications_without_one() -> None:
+    left = NotificationCounts(gave_up=2)
+    sound, missing = endpoint_views([SOUND], {"removed": left}, NOW)
+    assert (sound.account, sound.endpoint, sound.count, sound.condition) == ("a", SOUND, NONE, Condition.TAKING)
+    assert (missing.account, missing.endpoint, missing.count) == ("removed", None, left)
+    assert missing.condition is Condition.MISSING
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from worker.domain.monitoring import (
     tick_patience,
 )
 from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
+from worker.domain.records.overview import AccountOverview, NotificationCounts, Overview, PastQuery, PendingCount
 from worker.domain.records.reports import IdKind
 from worker.domain.records.workers import WorkerRow
 
@@ -240,6 +240,13 @@ def test_orders_that_need_a_person_are_counted_once() -> None:
 def test_the_gravest_finding_comes_first() -> None:
     found = checked(make_account(state=make_state(paused_at=ago(1))), workers=[])
     assert [finding.level for finding in found] == [Level.CRITICAL, Level.WARNING]
+
+
+def test_what_endpoints_suffer_is_reported_under_their_account() -> None:
+    overview = Overview(now=NOW, accounts=(), workers=WORKERS, notifications={"default": NotificationCounts(gave_up=2)})
+    (finding,) = check(overview, Thresholds(), RULES)
+    assert (finding.account, finding.name) == ("default", "notifications_gave_up")
+    assert (finding.level, finding.words) == (Level.WARNING, "default: 2 notifications were given up")
 
 
 def test_an_overview_adds_its_counts_up() -> None:

@@ -27,11 +27,14 @@ from worker.domain.operator_acts import (
     cancel,
     check,
     dismiss,
+    nobody_polls,
     pause,
     reason_fault,
     reopen,
+    reopen_unresolved,
     resolve,
     resume,
+    unless_changed,
 )
 from worker.domain.records.acts import Act
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
@@ -332,3 +335,27 @@ def test_pausing_again_replaces_the_pause() -> None:
     again = pause(first, Act(actor="bob", reason="longer", now=NOW + timedelta(hours=1)), None)
     assert (again.paused_by, again.pause_reason, again.paused_until) == ("bob", "longer", None)
     assert again.paused_at == NOW + timedelta(hours=1)
+
+
+def test_an_unresolved_order_that_a_filter_selected_waits_for_its_turn() -> None:
+    reopened = changed(reopen_unresolved(make_order(state=OrderState.UNRESOLVED), ACT))
+    assert (reopened.state, reopened.due_at, reopened.check_requested_at) == (OrderState.PENDING, ACT.now, None)
+
+
+def test_an_order_that_somebody_has_decided_about_since_is_not_reopened_by_a_filter() -> None:
+    refused = reopen_unresolved(make_order(state=OrderState.CANCELLED), ACT)
+    assert isinstance(refused, str)
+    assert refused.endswith(": is cancelled by now")
+
+
+def test_what_an_operator_has_not_seen_is_not_acted_on() -> None:
+    seen = make_order(state=OrderState.UNRESOLVED, version=7)
+    assert isinstance(unless_changed(seen, ACT, version=7, decide=cancel), Change)
+    refused = unless_changed(seen, ACT, version=6, decide=cancel)
+    assert isinstance(refused, str)
+    assert refused.endswith(": has changed meanwhile")
+
+
+def test_an_account_outside_the_settings_is_polled_by_nobody() -> None:
+    assert nobody_polls("default", {"default"}) is None
+    assert nobody_polls("shop", {"default"}) == "its account shop is not in the settings, so nobody polls it"

@@ -1,7 +1,7 @@
 """Which change of an order gives a notification, under which type, rank and version, and what the text holds."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -10,17 +10,21 @@ import pytest
 
 from tests.unit.domain.builders import NOW, make_order
 from worker.domain.order_notifications import (
+    body_of_test,
     event_of,
     event_of_order,
     notification_of_change,
     notification_of_order,
+    notification_row,
     rank_of,
     visible_changes,
     wanted,
 )
+from worker.domain.records import csv_columns
 from worker.domain.records.notifications import (
     Endpoint,
     EventType,
+    Notification,
     Rank,
     TransportKind,
 )
@@ -119,6 +123,11 @@ def test_the_text_of_a_result() -> None:
     }
 
 
+def test_a_test_event_is_about_no_order_and_has_no_version() -> None:
+    body = json.loads(body_of_test("default", NOW))
+    assert (body["type"], body["data"]) == ("test", {"account": "default", "version": 0})
+
+
 def test_the_version_is_the_clock_s_or_one_more_than_the_last() -> None:
     for version, expected in ((0, version_at(NOW)), (version_at(NOW), version_at(NOW) + 1), (2**50, 2**50 + 1)):
         change = changed(make_order(version=version), state=C)
@@ -142,3 +151,13 @@ def test_a_pending_order_has_something_to_tell_only_if_it_was_reopened_or_needs_
     assert event_of_order(make_order()) is None
     assert event_of_order(make_order(reopened_at=NOW)) is EventType.REOPENED
     assert event_of_order(make_order(attention=Attention.TOO_OLD)) is EventType.ATTENTION
+
+
+def test_a_list_shows_the_ids_of_the_order_instead_of_the_text() -> None:
+    new = notification_of_order(
+        make_order(request_id="r1"), EventType.SUCCEEDED, event_id="msg_1", changed_at=NOW, rank=Rank.RESULT
+    )
+    values = {field.name: getattr(new, field.name) for field in fields(new)}
+    row = notification_row(Notification(id=7, due_at=NOW, **values))
+    assert tuple(row) == csv_columns.NOTIFICATIONS
+    assert (row["id"], row["request_id"], row["custom_parm"], row["type"]) == (7, "r1", None, EventType.SUCCEEDED)

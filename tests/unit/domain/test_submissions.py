@@ -11,7 +11,7 @@ from tests.unit.domain.builders import MOBILE, NOW, make_blind_order, make_order
 from worker.domain.enqueueing import differences, fill_in
 from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
 from worker.domain.records.orders import Attention, OrderKey, OrderState
-from worker.domain.submissions import read_list, read_order, read_reference, refused_texts
+from worker.domain.submissions import read_items, read_list, read_order, read_reference, refused_texts
 
 ACCOUNTS = ("default", "north")
 FIELDS = ["request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount"]
@@ -192,6 +192,13 @@ def test_a_list_that_is_too_long_is_one_refusal_that_holds_all_of_it() -> None:
     assert items == []
     assert (rejection.index, rejection.payload) == (None, list(range(1001)))
     assert rejection.errors == ("orders: the list has 1001 items; accepted: 1 to 1000, send more in parts",)
+
+
+def test_the_good_items_of_a_list_are_taken_and_each_other_is_refused_by_its_index() -> None:
+    good, bad = {"request_id": "R1"}, {"request_id": 7}
+    taken, (rejection,) = read_items([bad, good], "orders", lambda item: read_reference(item, ACCOUNTS))
+    assert taken == [(1, good, read_reference(good, ACCOUNTS))]
+    assert (rejection.index, rejection.payload, rejection.errors) == (0, bad, read_reference(bad, ACCOUNTS))
 
 
 def test_what_was_refused_unread_is_one_refusal_with_its_errors() -> None:

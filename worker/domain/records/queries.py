@@ -9,6 +9,11 @@ from worker.domain.records.orders import Order, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 
+OUTCOMES = (
+    *("in_flight", "answered", "refused", "malformed", "http_error", "timeout", "unreachable", "unsent", "lost"),
+)
+"""How a query may have ended, as `platform_queries.outcome` keeps it; `in_flight` before its end."""
+
 
 class Work(StrEnum):
     """The kinds of query that compete for an account's slots."""

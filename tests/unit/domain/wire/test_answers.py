@@ -145,6 +145,12 @@ def test_a_refusal_whose_message_is_no_text_is_a_refusal(message: object) -> Non
     assert caught.value.status_msg == ""
 
 
+def test_a_lone_item_without_a_status_is_about_its_order_all_the_same() -> None:
+    answer = read({"requestId": "1", "remark": "充值中"})
+    assert said(answer) == {"1": [None]}
+    assert (answer.absent, answer.added) == (("2", "3"), ())
+
+
 def test_items_are_matched_by_id_and_never_by_position() -> None:
     assert said(read([TWO, ONE])) == {"1": ["1"], "2": ["0"]}
 

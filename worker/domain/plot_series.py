@@ -1,0 +1,64 @@
+"""What rows come to in the plots of the overview: in which bucket each falls, and what follows from the counts."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+
+from worker.domain.records.parameters import Rules
+from worker.domain.records.plots import Settled, Span
+
+DELAY_LIMITS = (60, 120, 300, 600, 1_800, 3_600, 21_600, 86_400)
+"""Seconds: the upper ends of the bars of delays; the last bar has none."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def choose_span(wanted: Span | None, oldest: datetime | None, now: datetime) -> Span:
+    """The span to show: the one that was asked for; else a day, or an hour where no order is older than that."""
+    if wanted is not None:
+        return wanted
+    is_young = oldest is None or oldest > now - Span.HOUR.lasts
+    return Span.HOUR if is_young else Span.DAY
+
+
+def bucket_starts(now: datetime, span: Span) -> list[datetime]:
+    """When each bucket begins, on even minutes or half-hours; the last one holds `now`."""
+    last = now - (now - _EPOCH) % span.bucket
+    count = span.lasts // span.bucket
+    return [last - span.bucket * before for before in range(count - 1, -1, -1)]
+
+
+def count_times(starts: Sequence[datetime], times: Iterable[tuple[datetime, int]]) -> list[int]:
+    """For each bucket the sum of what is given with times in it. What lies before the first bucket is left out; what
+    lies ahead of the last one, as after a clock was set back, counts in it."""
+    counts = [0] * len(starts)
+    for time, number in times:
+        bucket = bisect_right(starts, time) - 1
+        if bucket >= 0:
+            counts[bucket] += number
+    return counts
+
+
+def backlog(pending: int, came: Sequence[int], left: Sequence[int]) -> list[int]:
+    """How many orders were pending at the end of each bucket, from how many are now, and came and left in each.
+
+    Never below 0: an order that was deleted, or left in a way that is not counted, would make it so.
+    """
+    gained = [into - out for into, out in zip(came, left, strict=True)]
+    after = list(accumulate(reversed(gained[1:]), initial=0))
+    return [max(0, pending - since) for since in reversed(after)]
+
+
+def count_delays(settled: Iterable[Settled]) -> Mapping[str, Sequence[int]]:
+    """By source, how many orders took up to each of `DELAY_LIMITS`, and longer."""
+    counts: dict[str, list[int]] = {}
+    for order in settled:
+        bars = counts.setdefault(order.source, [0] * (len(DELAY_LIMITS) + 1))
+        bars[bisect_right(DELAY_LIMITS, order.seconds)] += 1
+    return counts
+
+
+def allowed_queries(lasts: timedelta, account_sids: int, rules: Rules) -> float:
+    """How many queries the limit allows so many SIDs within a time, where answers come at once."""
+    return account_sids * rules.slots * lasts.total_seconds() / rules.spacing_seconds

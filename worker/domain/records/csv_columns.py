@@ -1,0 +1,19 @@
+"""The columns of the lists as CSV: the same by the command line and by the console. Spreadsheets refer to them."""
+
+ORDERS = (
+    *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
+    *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
+)
+QUERIES = (
+    *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
+    *("status_msg", "settled_count", "pending_count", "absent_count"),
+)
+POLLED_ORDERS = ("polled_id", "id", "state", "attention", "absent", "archived")
+NOTIFICATIONS = (
+    *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
+    *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
+)
+REJECTED = ("id", "received_at", "source", "repeats", "errors", "payload")
+UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload")
+ACTS = ("id", "at", "actor", "act", "account", "detail", "reason")
+TODO = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")
