@@ -11,7 +11,7 @@ _RUNS = 1000
 
 
 def run(bench: Bench) -> list[Figure]:
-    """Time the tick itself, as the task runs it: it reads the slots and some of the kept callbacks."""
+    """Time the tick itself, as a worker process makes it: it reads the slots and some of the kept callbacks."""
     # A slot that is seen for the first time starts with a reservation of 90 s: no tick here may query.
     runtime = Runtime(settings(bench.large_database, tick_seconds=20))
     try:

@@ -5,18 +5,20 @@ our settings name, so that no URL stands in any configuration file.
 """
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from worker.database.migrations import migration_session, refuse_newer
-from worker.database.tables import Base
+from worker.database.migrations import migration_session
+from worker.database.revisions import MigrationError, refuse_newer
+from worker.database.tables import METADATA
 from worker.settings import load_settings
 
 
 def _run_on(connection: Connection) -> None:
-    refuse_newer(connection, context.script)
+    refuse_newer(connection)
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=METADATA,
         compare_type=True,
         compare_server_default=True,
         # A revision that is done stays done when a later one fails; and one that needs it may leave its transaction
@@ -30,7 +32,7 @@ def _run_on(connection: Connection) -> None:
 def _print_sql() -> None:
     """`reconciler migrate --sql`, `alembic upgrade head --sql`: the statements for the kind of database at the URL."""
     url = context.config.attributes.get("url") or load_settings().database_dsn
-    context.configure(url=url, target_metadata=Base.metadata, literal_binds=True)
+    context.configure(url=url, target_metadata=METADATA, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -40,5 +42,9 @@ if context.is_offline_mode():
 elif (handed_over := context.config.attributes.get("connection")) is not None:
     _run_on(handed_over)
 else:
-    with migration_session(load_settings().database_dsn) as own:
-        _run_on(own)
+    try:
+        with migration_session(load_settings().database_dsn) as own:
+            _run_on(own)
+    except MigrationError as error:
+        # Of this the `alembic` command shows the message alone.
+        raise CommandError(str(error)) from error

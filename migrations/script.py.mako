@@ -4,11 +4,11 @@
 # The rules; delete this list when they are kept:
 # - Three databases: PostgreSQL, MariaDB and SQLite run the same file. Column types that differ between them come from
 #   worker.database.column_types; SQLite alters a table only inside `with op.batch_alter_table(...)`.
-# - Spell columns, constraints and indexes out here; never import the models, which will have moved on.
-# - Every constraint and index has a name: the models' naming convention's, as op.f("...").
-# - A new table carries the utf8mb4_bin options of revision 0001; an index that is partial in the models has its
+# - Spell columns, constraints and indexes out here; never import the tables, which will have moved on.
+# - Every constraint and index has a name: the naming convention's of worker/database/tables.py, as op.f("...").
+# - A new table carries the utf8mb4_bin options of revision 0001; an index that is partial there has its
 #   postgresql_where and sqlite_where here.
-# - Up and down, and no difference from the models afterwards: tests/integration/test_migrations.py.
+# - Up and down, and no difference from the tables afterwards: tests/integration/test_migrations.py.
 # - An archived order (archived_orders.record) lacks a column that is added later, and comes back with null in it: where
 #   that must not be, say in worker/stores/archived_orders.py what it holds instead.
 # - Old workers run while this does. Add first, use in the next release, remove in the one after; a new NOT NULL column

@@ -12,12 +12,12 @@ from sqlalchemy.pool import NullPool
 from benchmarks import tables
 from benchmarks.accounts.plan import Plan
 from worker.adapters.clock import HostClock
+from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
 from worker.operations.maintain_slots import SlotMaintenance
-from worker.stores.recharge_orders import ORDERS
 
 _LIST = 1000
 _AGE = timedelta(hours=2)

@@ -19,6 +19,7 @@ from benchmarks.bench import APP_ID, settings
 from benchmarks.tick.clocks import BootClock, VirtualDatabase
 from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
 from worker.database.bulk_statements import insert_rows
+from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.candidates import Choice
@@ -33,9 +34,8 @@ from worker.operations.read_due_orders import choose_due
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime, rules_of, slots_of
-from worker.stores.platform_queries import QUERIES
-from worker.stores.recharge_orders import ORDERS, to_values
-from worker.stores.slots_and_accounts import BUDGETS, lock_states
+from worker.stores.recharge_orders import to_values
+from worker.stores.slots_and_accounts import lock_states
 
 PARTS = ("quiet_tick", "choose", "grant", "write_back")
 BATCH = 100

@@ -26,12 +26,12 @@ from sqlalchemy import (
     text,
 )
 
+from worker.database.tables import ORDERS
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS, bucket_edges
-from worker.stores.recharge_orders import ORDERS
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = AccountState(account="default").account

@@ -16,15 +16,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, insert, inspect,
 from benchmarks.bench import SID
 from benchmarks.tick.rows import ACCOUNT, COLUMNS, NAME_PREFIX, orders
 from worker.database.migrations import upgrade
-from worker.database.tables import Base, UnmatchedCallback, table_of
+from worker.database.tables import BUDGETS, METADATA, ORDERS, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.records.orders import OrderState
-from worker.stores.recharge_orders import ORDERS
-from worker.stores.slots_and_accounts import BUDGETS
 
 _CHUNK = 250_000
 _KEPT_CALLBACKS = 1_000
-_CALLBACKS = table_of(UnmatchedCallback)
 _A_NAME = re.compile(r"bench\d*-")
 """Of a synthetic order, of this version or another."""
 
@@ -102,7 +99,7 @@ def _first_name(database: Database) -> str:
 
 def _empty(database: Database) -> None:
     with database.write() as connection:
-        for table in Base.metadata.sorted_tables:
+        for table in METADATA.sorted_tables:
             if database.kind == "postgresql":
                 connection.exec_driver_sql(f"TRUNCATE {table.name}")
             else:
@@ -124,7 +121,7 @@ def _grow(database: Database, there: Size, wanted: Size) -> None:
         made = Size(rows=made.rows + rows, pending=made.pending + pending)
         show_progress(f"{made.rows:,} of {wanted.rows:,} orders are there, after {time.monotonic() - start:.0f} s")
     with database.write() as connection:
-        if not connection.scalar(select(func.count()).select_from(_CALLBACKS)):
+        if not connection.scalar(select(func.count()).select_from(UNMATCHED)):
             _keep_callbacks(connection)
     settle_down(database.engine)
 
@@ -144,7 +141,7 @@ def _keep_callbacks(connection: Connection) -> None:
     now: ColumnElement[Any] = sqlalchemy.literal_column("CURRENT_TIMESTAMP")
     names = [f"unknown-{number}" for number in range(_KEPT_CALLBACKS)]
     connection.execute(
-        insert(_CALLBACKS).values(account=ACCOUNT, received_at=now),
+        insert(UNMATCHED).values(account=ACCOUNT, received_at=now),
         [{"request_id": name, "payload": f'{{"requestId":"{name}","trafficSts":"1"}}'} for name in names],
     )
 

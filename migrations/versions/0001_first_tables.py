@@ -114,7 +114,7 @@ def _create_recharge_orders() -> None:
 def _index_recharge_orders() -> None:
     table = "recharge_orders"
     due = ("account", "state", "lane", "id_kind", "look_group", "due_at")
-    # In PostgreSQL not by `= 'pending'`: the models say why.
+    # In PostgreSQL not by `= 'pending'`: tables.py says why.
     not_done = "state NOT IN ('succeeded', 'failed', 'unresolved', 'cancelled')"
     _create_index("ix_recharge_orders_due", table, *due, where=not_done, sqlite_where="state = 'pending'")
     checked = "check_requested_at IS NOT NULL"

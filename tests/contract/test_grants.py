@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
+from tests.support.reconciling import ManualClock, Workbench, answer_to, item
+from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.choose_batch import choose
 from worker.domain.index_ranges import first_pages

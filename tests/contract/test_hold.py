@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from tests.contract.test_stepped_clocks import HOUR, SteppedDatabase
-from tests.support.reconciling import BUDGETS, ManualClock, Workbench, answer_to, item
+from tests.support.reconciling import ManualClock, Workbench, answer_to, item
+from worker.database.tables import BUDGETS
 from worker.database.transactions import Database
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules

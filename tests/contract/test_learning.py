@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import OBSERVATIONS, SCHEDULES
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.due_times import SPARE_WAITS
 from worker.domain.scheduling.learning import RELEARN_WINDOWS, Learned, Observations
@@ -16,7 +17,6 @@ from worker.domain.scheduling.poll_schedule import PollSchedule, prior_schedule
 from worker.domain.scheduling.stored_json import read_learned, read_observations
 from worker.operations import learn
 from worker.operations.learn import Learning, add_observations, read_schedule
-from worker.stores.poll_schedules import OBSERVATIONS, SCHEDULES
 
 RULES = Rules(grace_seconds=600.0)
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.reconciling import QUERIES, Workbench, answer_to, item
+from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import QUERIES
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import QueryError, Refused

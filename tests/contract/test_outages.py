@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tests.support.reconciling import EVENTS, Workbench, answer_to, item
+from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import EVENTS
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.query_errors import HttpError

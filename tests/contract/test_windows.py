@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.reconciling import BUDGETS, QUERIES, ManualClock, Workbench, answer_to, item
+from tests.support.reconciling import ManualClock, Workbench, answer_to, item
+from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded

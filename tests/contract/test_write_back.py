@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tests.support.reconciling import BUDGETS, QUERIES, Workbench, answer_to, item
+from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import BUDGETS, QUERIES
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import (

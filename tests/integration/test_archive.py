@@ -7,11 +7,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from alembic.util import CommandError
 from sqlalchemy import event, select, text, update
 
 from tests.support.archiving import (
-    ARCHIVED,
     MOBILE,
     add_newest,
     add_settled,
@@ -23,12 +21,11 @@ from tests.support.archiving import (
     standing,
 )
 from tests.support.command_line import ACCOUNT, CommandLine
-from tests.support.reconciling import EVENTS, ORDERS, Workbench, item
+from tests.support.reconciling import Workbench, item
 from worker.database.migrations import downgrade, upgrade
-from worker.database.tables import UnmatchedCallback, table_of
+from worker.database.revisions import MigrationError
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, UNMATCHED
 from worker.operations.archive import move_settled
-
-UNMATCHED = table_of(UnmatchedCallback)
 
 
 def archive(cli: CommandLine, *more: str) -> int:
@@ -326,7 +323,7 @@ def test_the_archive_is_downgraded_only_when_it_is_empty(database_url: str) -> N
     upgrade(database_url)
     bench, cli = Workbench(database_url), CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": database_url})
     put_into_archive(bench, cli, "1")
-    with pytest.raises(CommandError, match=r"archived_orders holds orders.* `reconciler archive --restore` first"):
+    with pytest.raises(MigrationError, match=r"archived_orders holds orders.* `reconciler archive --restore` first"):
         downgrade(database_url, "0002")
     # Each revision is downgraded by itself: those after the archive are gone.
     upgrade(database_url)

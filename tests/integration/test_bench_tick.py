@@ -19,10 +19,11 @@ from benchmarks.tick.__main__ import main
 from benchmarks.tick.rows import NAME_PREFIX
 from tests.support.command_line import logging_restored
 from worker.database.migrations import upgrade
+from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, to_values
+from worker.stores.recharge_orders import ORDER_COLUMNS, to_values
 
 pytestmark = pytest.mark.slow
 

@@ -11,11 +11,12 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.bulk_statements import insert_rows, one_of
+from worker.database.tables import ORDERS
 from worker.database.transactions import Database, RaceLost
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, version_at
 from worker.domain.records.reports import IdKind
-from worker.stores.recharge_orders import ORDERS, lock_by_ids, save_changes, to_values
+from worker.stores.recharge_orders import lock_by_ids, save_changes, to_values
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ("成功", "😀", 'a "quote", a \\ and a \' and %s', "{1,NULL}", "NULL", "", "a line\nand\tanother", "\\u0041")

@@ -13,13 +13,11 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from tests.support.commits import HeldDatabase
-from tests.support.reconciling import ORDERS, Workbench, item
+from tests.support.reconciling import Workbench, item
 from tests.support.waiting import locked_table
-from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
+from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.operations.record_callbacks import record_callbacks
 
-UNMATCHED = table_of(UnmatchedCallback)
-REJECTED = table_of(RejectedOrder)
 MOBILE = "18812340804"
 
 

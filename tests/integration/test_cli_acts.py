@@ -14,13 +14,11 @@ import pytest
 
 from tests.support.archiving import add_newest, add_settled, archived_names, callback
 from tests.support.command_line import PROGRAM, CommandLine, environment
-from tests.support.reconciling import EVENTS, Workbench, answer_to, item
-from worker.database.tables import OperatorAct, SettlementObservation, table_of
+from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import ACTS, EVENTS, OBSERVATIONS
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.operations.archive import move_settled
 
-ACTS = table_of(OperatorAct)
-OBSERVATIONS = table_of(SettlementObservation)
 ANN = ("--by", "ann", "--reason", "ticket 77")
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import update
 
 from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
-from tests.support.reconciling import ORDERS, Workbench
+from tests.support.reconciling import Workbench
+from worker.database.tables import ORDERS
 from worker.operations.archive import move_settled
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=ZoneInfo("Asia/Shanghai"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
-from worker.database.migration_steps import revisions
+from worker.database.revisions import revisions
 
 ASK_BASH = """
 eval "$(reconciler completion bash)"
@@ -62,7 +62,7 @@ def test_bash_completes_commands_options_and_their_values(path: str) -> None:
         (("orders", "--attention", "un"), ["unknown_status", "unknown_to_platform"]),
         (("orders", "--attention", "an"), ["any"]),
         (("queries", "--outcome", "un"), ["unreachable", "unsent"]),
-        (("migrate", "--to", "00"), revisions()),
+        (("migrate", "--to", "00"), list(revisions())),
         (("resolve", "R-1", "--state", "s"), ["succeeded"]),
     ],
 )

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import PROGRAM, CommandLine, environment
-from tests.support.reconciling import ORDERS, Workbench
+from tests.support.reconciling import Workbench
 from worker.adapters.child_processes import Child
-from worker.database.tables import RejectedOrder, table_of
-
-REJECTED = table_of(RejectedOrder)
+from worker.database.tables import ORDERS, REJECTED
 
 
 @pytest.fixture

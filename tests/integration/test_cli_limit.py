@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
-from tests.support.reconciling import BUDGETS, Workbench
+from tests.support.reconciling import Workbench
 from worker.adapters.clock import HostClock
+from worker.database.tables import BUDGETS
 from worker.domain.records.parameters import Rules
 from worker.operations.maintain_slots import SlotMaintenance
 

@@ -15,7 +15,8 @@ from tests.support.databases import DatabaseServer
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
-from worker.database.migrations import check_at_head, upgrade
+from worker.database.migrations import upgrade
+from worker.database.revisions import check_at_head
 from worker.operations.archive import move_settled
 
 READERS = (("orders",), ("order", "1"), ("check", "1"), ("status",), ("run",), ("enqueue", "orders.csv"))

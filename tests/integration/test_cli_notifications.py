@@ -10,9 +10,9 @@ from sqlalchemy import update
 
 from tests.support.archiving import add_newest, age, callback
 from tests.support.command_line import CommandLine
-from tests.support.notifying import ENDPOINTS, NOTIFICATIONS, put_endpoint, told_of
+from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench
-from worker.database.tables import OperatorAct, table_of
+from worker.database.tables import ACTS, ENDPOINTS, NOTIFICATIONS
 from worker.domain.records.notifications import NotificationState, Rank
 
 DELIVERED = {"state": NotificationState.DELIVERED, "outcome": "accepted", "http_status": 204}
@@ -94,7 +94,7 @@ def test_an_endpoint_is_paused_resumed_and_forgotten_by_name(bench: Workbench, c
     done = cli.json("notifications", "--forget", "default", "--yes", "--by", "ann")
     assert done == {"account": "default", "act": "forget", "removed": 1}
     assert told_of(bench) == []
-    acts = [(row["act"], row["actor"]) for row in bench.rows(table_of(OperatorAct))]
+    acts = [(row["act"], row["actor"]) for row in bench.rows(ACTS)]
     assert acts[0] == ("pause_notifications", "ann")
     assert acts[-1] == ("forget_notifications", "ann")
 
@@ -117,7 +117,7 @@ def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Work
     assert (again.row.event_id, again.row.body) == (latest.row.event_id, latest.row.body)
     assert (again.row.state, again.row.rank, again.row.tries) == (NotificationState.PENDING, Rank.BULK, 0)
     assert first.row.event_id != again.row.event_id
-    (act,) = bench.rows(table_of(OperatorAct))
+    (act,) = bench.rows(ACTS)
     assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "ticket 7")
     assert f"id:{bench.order('r1').id}" in act["detail"]
 

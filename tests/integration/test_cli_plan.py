@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
-from tests.support.reconciling import BUDGETS, ORDERS, QUERIES, Workbench, item
+from tests.support.reconciling import Workbench, item
+from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused, Unreachable
 

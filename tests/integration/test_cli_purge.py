@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from tests.support.archiving import ARCHIVED, add_newest, archived_names, callback
+from tests.support.archiving import add_newest, archived_names, callback
 from tests.support.command_line import CommandLine
-from tests.support.reconciling import QUERIES, Workbench, item
+from tests.support.reconciling import Workbench, item
+from worker.database.tables import ARCHIVED, QUERIES
 from worker.operations.archive import move_settled
 from worker.operations.purge import purge
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, event, insert, text, update
 
 from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
-from tests.support.reconciling import EVENTS, ORDERS, Workbench, item
+from tests.support.reconciling import Workbench, item
+from worker.database.tables import EVENTS, ORDERS
 from worker.domain.records.orders import OrderState, Source
 from worker.operations.archive import move_settled
 

@@ -11,9 +11,10 @@ import pytest
 
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from tests.support.processes import Program
-from tests.support.reconciling import BUDGETS, Workbench
+from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
+from worker.database.tables import BUDGETS
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
 

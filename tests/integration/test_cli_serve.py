@@ -50,8 +50,6 @@ def test_serve_needs_a_database_that_is_migrated(missing: str, tmp_path: Path) -
     assert "run `reconciler migrate`" in cli.error("serve")
 
 
-@pytest.mark.parametrize(
-    "options", [("--port", "70000"), ("--workers", "0"), ("--only", "everything"), ("--only", "operate")]
-)
+@pytest.mark.parametrize("options", [("--port", "70000"), ("--workers", "0"), ("--only", "everything")])
 def test_serve_that_is_used_wrongly_says_so(options: tuple[str, ...]) -> None:
     assert options[0] in CommandLine().error("serve", *options, status=2)

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, update
 
-from tests.support.notifying import ENDPOINTS, endpoint, notifications, put_endpoint, put_notifications
+from tests.support.notifying import endpoint, notifications, put_endpoint, put_notifications
 from tests.support.reconciling import Workbench
+from worker.database.tables import ENDPOINTS
 from worker.database.transactions import Database
 from worker.domain.records.delivery_tries import Claim, DeliveryOutcome, DeliveryResult, EndedTry
 from worker.domain.records.notifications import NotificationState, Rank

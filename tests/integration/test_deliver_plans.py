@@ -1,6 +1,6 @@
 """What the senders read twice a second, and what they claim, is a few entries of one index, however much waits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Connection, insert, text
 
 from tests.integration.test_schema import ANALYZE, NOON, steps_of
-from tests.support.notifying import NOTIFICATIONS, put_endpoint
+from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
+from worker.database.tables import NOTIFICATIONS
 from worker.domain.delivery import lease_ends_between
 from worker.domain.records.notifications import EventType, NotificationState, Rank
 from worker.stores.deliveries import accounts_due, lock_first
@@ -19,9 +20,10 @@ LEASED = lease_ends_between(NOON)
 WHOLE_TABLE = ("Seq Scan on notifications", "SCAN notifications\n", "notifications ALL", "notifications index")
 
 
-@pytest.fixture
-def full(bench: Workbench) -> Workbench:
+@pytest.fixture(scope="module")
+def full(migrated_module_url: str) -> Iterator[Workbench]:
     """An outbox of which one account's endpoint has taken nothing for long."""
+    bench = Workbench(migrated_module_url).open()
     for account in ACCOUNTS:
         put_endpoint(bench, account)
     states = [NotificationState.DELIVERED] * 4 + [NotificationState.PENDING]
@@ -48,7 +50,8 @@ def full(bench: Workbench) -> Workbench:
             connection.execute(insert(NOTIFICATIONS), rows)
     with bench.database.write() as connection:
         connection.execute(text(ANALYZE[bench.database.kind].replace("recharge_orders", "notifications"))).close()
-    return bench
+    yield bench
+    bench.close()
 
 
 def read_due(connection: Connection) -> set[str]:

@@ -15,13 +15,12 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
-from tests.support.reconciling import ORDERS, Workbench
+from tests.support.reconciling import Workbench
 from worker.database.migrations import upgrade
-from worker.database.tables import RejectedOrder, table_of
+from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.orders import version_at
 from worker.domain.records.parameters import Rules
 
-REJECTED = table_of(RejectedOrder)
 MOBILE = "18812340804"
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import update
 import worker
 from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
-from tests.support.reconciling import ORDERS, Workbench, item
+from tests.support.reconciling import Workbench, item
+from worker.database.tables import ORDERS
 from worker.domain.records.orders import OrderState, Source
 
 PAGE = (Path(worker.__file__).parents[1] / "docs" / "finance.md").read_text("utf-8")

@@ -14,10 +14,11 @@ from datetime import UTC
 import pytest
 from sqlalchemy import select
 
-from tests.support.reconciling import BUDGETS, SID, Workbench
+from tests.support.reconciling import SID, Workbench
 from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
+from worker.database.tables import BUDGETS
 from worker.database.transactions import Database
 from worker.domain.budget import Permission, may_query, reserve
 from worker.domain.choose_batch import choose
@@ -37,6 +38,8 @@ from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
 from worker.stores.pending_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query
 from worker.stores.slots_and_accounts import lock_slot_of_token, mark_in_flight, save_slot
+
+pytestmark = pytest.mark.slow
 
 RULES = Rules(window_seconds=0.2, margin_seconds=0.05, deadline_seconds=0.2, grace_seconds=0.05, batch_size=5)
 CREDENTIALS = Credentials(account_sid=SID, auth_token="fedcba9876543210fedcba9876543210", app_id="app-1")

@@ -9,19 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Table, event, insert, text
 
-from worker.database.tables import (
-    ArchivedOrder,
-    NotificationRow,
-    PlatformQuery,
-    RechargeOrder,
-    RejectedOrder,
-    UnmatchedCallback,
-    table_of,
-)
+from worker.database.tables import ARCHIVED, NOTIFICATIONS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.database.transactions import Database
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
+from worker.operations.search_orders import search_orders
+from worker.stores.command_line_reads import orders_with_id
 from worker.stores.input_reads import (
     count_rejected_since,
     count_unmatched_before,
@@ -38,14 +32,17 @@ from worker.stores.notification_rows import delivered_before, next_delayed, next
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.stores.query_reads import recent_queries
-from worker.stores.rejected_and_unmatched import REJECTED
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 COUNT = 6_000
 TABLES = [
-    table_of(model)
-    for model in (RechargeOrder, ArchivedOrder, PlatformQuery, RejectedOrder, UnmatchedCallback, NotificationRow)
+    ORDERS,
+    ARCHIVED,
+    QUERIES,
+    REJECTED,
+    UNMATCHED,
+    NOTIFICATIONS,
 ]
 ANALYZE = {"sqlite": "ANALYZE", "postgresql": "ANALYZE", "mysql": f"ANALYZE TABLE {', '.join(map(str, TABLES))}"}
 
@@ -137,9 +134,9 @@ MAKERS = dict(
 )
 
 
-@pytest.fixture
-def database(migrated_database_url: str) -> Iterator[Database]:
-    opened = Database(migrated_database_url)
+@pytest.fixture(scope="module")
+def database(migrated_module_url: str) -> Iterator[Database]:
+    opened = Database(migrated_module_url)
     with opened.write() as connection:
         for table, make in MAKERS.items():
             connection.execute(insert(table), [make(number) for number in range(COUNT)])
@@ -200,6 +197,8 @@ READS: dict[str, Read] = {
     "orders by prefix": orders(prefix="r0000007"),
     "orders by prefix and state": orders(prefix="c0000007", states=[OrderState.PENDING]),
     "orders by time": orders(since=submitted(3000), until=submitted(2900)),
+    "orders with an id": lambda connection: orders_with_id(connection, "r0000007"),
+    "orders by any number": lambda connection: search_orders(connection, "7", OrderSearch(), after=None, **PAGE),
     "the next page": lambda connection: find_orders(connection, OrderSearch(), after=(submitted(100), 5), **PAGE),
     "queries": lambda connection: recent_queries(connection, account=None, outcomes=[], since=None, after=None, **PAGE),
     "queries of an account": lambda connection: recent_queries(

@@ -1,4 +1,4 @@
-"""The migrations themselves: up, down, guarded, and no difference from the models."""
+"""The migrations themselves: up, down, guarded, and no difference from the tables of the code."""
 
 import subprocess
 import sys
@@ -10,22 +10,15 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
 from worker.database.migration_steps import refuse_to_lose
-from worker.database.migrations import (
-    MigrationError,
-    NotAtHead,
-    check_at_head,
-    downgrade,
-    migration_session,
-    script_location,
-    upgrade,
-)
-from worker.database.tables import Base
+from worker.database.migrations import downgrade, migration_session, upgrade
+from worker.database.revisions import MigrationError, NotAtHead, check_at_head, revisions, script_location
+from worker.database.tables import METADATA
 from worker.domain.records.accounts import AccountState
 
 ROOT = Path(__file__).parents[2]
@@ -60,48 +53,50 @@ def plain(index: Any) -> dict[str, Any]:
 
 def structure(url: str) -> dict[str, Any]:
     """The structure of the project's tables, as the database reports it."""
-    inspector = inspect(engine_of(url))
-    return {
-        table: {
-            "columns": [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
-            "primary key": inspector.get_pk_constraint(table),
-            "unique": sorted(inspector.get_unique_constraints(table), key=lambda found: str(found["name"])),
-            "checks": sorted(inspector.get_check_constraints(table), key=lambda found: str(found["name"])),
-            "indexes": sorted(
-                (plain(index) for index in inspector.get_indexes(table)), key=lambda found: found["name"]
-            ),
-            "options": inspector.get_table_options(table),
+    # One connection for all of it: the engine makes a new one for each question.
+    with engine_of(url).connect() as connection:
+        inspector = inspect(connection)
+        return {
+            table: {
+                "columns": [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
+                "primary key": inspector.get_pk_constraint(table),
+                "unique": sorted(inspector.get_unique_constraints(table), key=lambda found: str(found["name"])),
+                "checks": sorted(inspector.get_check_constraints(table), key=lambda found: str(found["name"])),
+                "indexes": sorted(
+                    (plain(index) for index in inspector.get_indexes(table)), key=lambda found: found["name"]
+                ),
+                "options": inspector.get_table_options(table),
+            }
+            for table in sorted(set(inspector.get_table_names()) - {"alembic_version"})
         }
-        for table in sorted(our_tables(url))
-    }
 
 
 def test_up_down_and_up_again(database_url: str) -> None:
     upgrade(database_url)
-    assert our_tables(database_url) == set(Base.metadata.tables)
+    assert our_tables(database_url) == set(METADATA.tables)
     check_at_head(database_url)
 
     downgrade(database_url, "base")
     assert our_tables(database_url) == set()
 
     upgrade(database_url)
-    assert our_tables(database_url) == set(Base.metadata.tables)
+    assert our_tables(database_url) == set(METADATA.tables)
     check_at_head(database_url)
 
 
-def test_migrated_tables_do_not_differ_from_the_models(migrated_database_url: str) -> None:
+def test_migrated_tables_do_not_differ_from_those_of_the_code(migrated_database_url: str) -> None:
     with engine_of(migrated_database_url).connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True, "target_metadata": Base.metadata}
+            connection, opts={"compare_type": True, "compare_server_default": True, "target_metadata": METADATA}
         )
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, METADATA) == []
 
 
-def test_migrated_tables_equal_those_that_the_models_would_create(database_server: DatabaseServer) -> None:
+def test_migrated_tables_equal_those_that_the_code_would_create(database_server: DatabaseServer) -> None:
     # Alembic compares neither check constraints, nor the conditions of indexes, nor collations.
     with database_server.empty() as migrated, database_server.empty() as made:
         upgrade(migrated)
-        Base.metadata.create_all(engine_of(made))
+        METADATA.create_all(engine_of(made))
         assert structure(migrated) == structure(made)
 
 
@@ -239,7 +234,7 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
     # The first release has two: whether an order was polled.
     downgrade(database_url, "0001")
     assert groups("look_group") == {"never": 0, "young": 1, "old": 1}
-    assert our_tables(database_url) == set(Base.metadata.tables) - {
+    assert our_tables(database_url) == set(METADATA.tables) - {
         "poll_schedules",
         "settlement_observations",
         "archived_orders",
@@ -247,6 +242,10 @@ def test_the_age_buckets_are_added_and_removed_with_their_revision(database_url:
         "worker_processes",
         "notifications",
         "notify_endpoints",
+        "metric_totals",
+        "metric_cursors",
+        "console_sessions",
+        "console_failures",
     }
 
     upgrade(database_url)
@@ -383,9 +382,14 @@ def test_a_database_that_was_migrated_down_is_refused(migrated_database_url: str
 
 
 def test_a_revision_that_does_not_exist_is_refused(migrated_database_url: str) -> None:
-    with pytest.raises(CommandError, match="Can't locate revision identified by 'nonsense'"):
+    with pytest.raises(MigrationError, match="Can't locate revision identified by 'nonsense'"):
         downgrade(migrated_database_url, "nonsense")
     check_at_head(migrated_database_url)
+
+
+def test_the_names_of_the_files_give_the_revisions_in_their_order() -> None:
+    walked = ScriptDirectory(str(script_location())).walk_revisions()
+    assert revisions() == tuple(one.revision for one in walked)[::-1]
 
 
 def test_the_migrations_of_a_checkout_are_next_to_the_package() -> None:
@@ -457,7 +461,7 @@ def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str)
     upgrade(database_url)
     downgrade(database_url, "0007")
     execute(database_url, "CREATE VIEW open_orders AS SELECT request_id FROM recharge_orders")
-    with pytest.raises(CommandError, match=r"a view reads the ids of recharge_orders.*: drop the view, migrate"):
+    with pytest.raises(MigrationError, match=r"a view reads the ids of recharge_orders.*: drop the view, migrate"):
         upgrade(database_url)
     execute(database_url, "DROP VIEW open_orders")
     upgrade(database_url)

@@ -12,10 +12,11 @@ from tests.faults.checker.notifications import check_notifications, collect_noti
 from tests.faults.notification_recorder import Answer
 from tests.faults.recorder import SECRET, Recorder
 from tests.support.archiving import MOBILE, callback
-from tests.support.notifying import NOTIFICATIONS, Told, put_endpoint, told_of
+from tests.support.notifying import Told, put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.webhook import WebhookTransport
+from worker.database.tables import NOTIFICATIONS
 from worker.domain import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, Webhook

@@ -12,9 +12,9 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from tests.support.archiving import callback
-from tests.support.notifying import ENDPOINTS, NOTIFICATIONS, put_endpoint, told_of
+from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench
-from worker.database.tables import OperatorAct, table_of
+from worker.database.tables import ACTS, ENDPOINTS, NOTIFICATIONS
 from worker.database.transactions import Database
 from worker.domain.records.notifications import (
     CeleryTask,
@@ -237,7 +237,7 @@ def test_an_endpoint_is_paused_and_resumed_by_name(bench: Workbench) -> None:
     assert endpoint_of(bench) == Endpoint(
         account="default", transport=TransportKind.WEBHOOK, target_digest="digest", shown="https://billing.example"
     )
-    acts = [(row["act"], row["actor"], row["account"], row["detail"]) for row in bench.rows(table_of(OperatorAct))]
+    acts = [(row["act"], row["actor"], row["account"], row["detail"]) for row in bench.rows(ACTS)]
     assert acts == [
         ("pause_notifications", "ann", "default", "https://billing.example"),
         ("resume_notifications", "ann", "default", "https://billing.example"),

@@ -12,9 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.archiving import MOBILE, callback
 from tests.support.notifying import put_endpoint, told_of
-from tests.support.reconciling import ORDERS, Workbench, item
+from tests.support.reconciling import Workbench, item
 from worker.database.migrations import upgrade
-from worker.database.tables import RejectedOrder, table_of
+from worker.database.tables import ORDERS, REJECTED
 from worker.domain import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
@@ -133,7 +133,7 @@ def test_a_retry_of_refused_input_does_not_go_before_results(bench: Workbench) -
     put_endpoint(bench)
     bench.intake.cancel_orders([{"request_id": "r1"}])
     bench.add("r1")
-    (row,) = bench.rows(table_of(RejectedOrder))
+    (row,) = bench.rows(REJECTED)
     assert bench.intake.retry_rejected(row["id"], actor="ann")["errors"] == []
     assert [(one.type, one.row.rank) for one in told_of(bench)] == [("order.cancelled", Rank.BULK)]
 

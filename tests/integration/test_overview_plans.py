@@ -9,15 +9,17 @@ from sqlalchemy import Connection, text
 
 from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
 from worker.database.transactions import Database
+from worker.domain.plot_series import bucket_starts
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.stores import overview_counts
+from worker.domain.records.plots import Span
+from worker.stores import overview_counts, plot_reads
 
 WHOLE_TABLE = ("Seq Scan on recharge_orders", "SCAN recharge_orders\n", "recharge_orders ALL")
 
 
-@pytest.fixture
-def database(migrated_database_url: str) -> Iterator[Database]:
-    opened = Database(migrated_database_url)
+@pytest.fixture(scope="module")
+def database(migrated_module_url: str) -> Iterator[Database]:
+    opened = Database(migrated_module_url)
     settled = {"state": OrderState.SUCCEEDED, "settled_by": Source.CALLBACK}
     add(opened, *(row(str(n), **settled, settled_at=NOON - timedelta(minutes=n)) for n in range(20_000)))
     add(opened, *(row(f"p{n}", due_at=NOON + timedelta(seconds=n - 50)) for n in range(100)))
@@ -29,6 +31,7 @@ def database(migrated_database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+STARTS = bucket_starts(NOON, Span.HOUR)
 Read = Callable[[Connection], Any]
 READS: dict[str, tuple[Read, str]] = {
     "pending": (lambda connection: overview_counts.count_by_lane(connection, "default", NOON), "_due"),
@@ -41,6 +44,11 @@ READS: dict[str, tuple[Read, str]] = {
         lambda connection: overview_counts.count_reasons(connection, overview_counts.unresolved_counts()),
         "",
     ),
+    "plots: oldest": (plot_reads.oldest_submitted, "_submitted"),
+    "plots: submitted": (lambda connection: list(plot_reads.count_submitted(connection, STARTS)), "_submitted"),
+    "plots: final": (lambda connection: plot_reads.count_final(connection, STARTS), "_settled"),
+    "plots: stopped": (lambda connection: plot_reads.stopped_since(connection, NOON), "_changed"),
+    "plots: delays": (plot_reads.last_settled, "_settled"),
 }
 
 

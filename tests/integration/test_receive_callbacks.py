@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.reconciling import ORDERS, Workbench
-from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
+from tests.support.reconciling import Workbench
+from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.callbacks import Callback
 from worker.domain.received_callbacks import receive
 from worker.domain.records.incoming import Rejection, Trust
 
-UNMATCHED, REJECTED = table_of(UnmatchedCallback), table_of(RejectedOrder)
+UNMATCHED, REJECTED = UNMATCHED, REJECTED
 APP_IDS = {"default": "app-1", "north": "app-2"}
 
 

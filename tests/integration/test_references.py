@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.support.reconciling import ORDERS, Workbench, answer_to, item
-from worker.database.tables import RejectedOrder, table_of
+from tests.support.reconciling import Workbench, answer_to, item
+from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.parameters import Rules
 
-REJECTED = table_of(RejectedOrder)
 MOBILE = "18812340804"
 
 

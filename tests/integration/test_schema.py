@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, inspect, literal_column, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from worker.database.tables import RechargeOrder, table_of
+from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.choose_batch import each_once
 from worker.domain.giving_up import overdue_before
@@ -30,7 +30,6 @@ from worker.stores.pending_orders import overdue_orders, read_candidates
 from worker.stores.recharge_orders import add_events, find_ids
 from worker.stores.recorded_acts import unresolved_since
 
-ORDERS = table_of(RechargeOrder)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 

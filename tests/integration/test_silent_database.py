@@ -19,9 +19,10 @@ from sqlalchemy.pool import QueuePool
 from tests.support.processes import environment, running_serve
 from tests.support.proxy import Mode, Proxy
 from tests.support.raw_query import APP_ID, SID, TOKEN
-from tests.support.reconciling import EVENTS, QUERIES, Workbench, answer_to, item
+from tests.support.reconciling import Workbench, answer_to, item
 from tests.support.servers import EmbeddedPostgres
 from tests.support.waiting import eventually
+from worker.database.tables import EVENTS, QUERIES
 from worker.database.transactions import ANSWER_SECONDS, Database, is_contention, is_unavailable, retry_until
 from worker.domain.records.orders import OrderState
 from worker.intake import Intake

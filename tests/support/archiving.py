@@ -6,10 +6,9 @@ from typing import Any
 
 from sqlalchemy import update
 
-from tests.support.reconciling import EVENTS, ORDERS, Workbench
-from worker.database.tables import ArchivedOrder, table_of
+from tests.support.reconciling import Workbench
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS
 
-ARCHIVED = table_of(ArchivedOrder)
 MOBILE = "18812340804"
 
 

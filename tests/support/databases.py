@@ -1,6 +1,7 @@
 """Databases of one test each, on the servers that the tests were given or started.
 
-A migrated database is a copy of one that is migrated once per session: migrating each would take far longer.
+A migrated database is a copy of one that is migrated once per session, and is used again where it can be restored:
+migrating or copying each would take far longer.
 """
 
 import secrets
@@ -8,10 +9,13 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy
 from sqlalchemy.pool import NullPool
+
+from tests.support.database_restore import MariadbOrigin, Origin, PostgresqlOrigin
 
 Migrate = Callable[[str], None]
 
@@ -20,7 +24,7 @@ class DatabaseServer(ABC):
     """Makes and drops databases with random names. URLs are SQLAlchemy's, with the password in them."""
 
     def __init__(self) -> None:
-        self.kept_migrated: str | None = None
+        self._kept: dict[Migrate, _Kept] = {}
 
     @abstractmethod
     def create(self, like: str | None = None) -> str:
@@ -41,26 +45,47 @@ class DatabaseServer(ABC):
 
     @contextmanager
     def migrated(self, migrate: Migrate) -> Iterator[str]:
-        """A database at Alembic's head. `migrate` upgrades an empty one; it is called once per server."""
-        if self.kept_migrated is None:
-            fresh = self.create()
-            try:
-                migrate(fresh)
-            except BaseException:
-                self.drop(fresh)
-                raise
-            self.kept_migrated = fresh
-        url = self.create(like=self.kept_migrated)
+        """A database as `migrate` makes it of an empty one; it is called once per server."""
+        kept = self._kept.get(migrate)
+        if kept is None:
+            kept = self._kept[migrate] = self._keep(migrate)
+        url = kept.restored.pop() if kept.restored else self.create(like=kept.url)
         try:
             yield url
         finally:
+            if self._restore(url, kept):
+                kept.restored.append(url)
+            else:
+                self.drop(url)
+
+    def _keep(self, migrate: Migrate) -> "_Kept":
+        url = self.create()
+        try:
+            migrate(url)
+        except BaseException:
             self.drop(url)
+            raise
+        return _Kept(url)
+
+    def _restore(self, url: str, kept: "_Kept") -> bool:
+        """Make a database that a test has used equal to the one that it is a copy of; False where it cannot be."""
+        return False
 
     def close(self) -> None:
         """Drop what was kept for the session."""
-        if self.kept_migrated is not None:
-            self.drop(self.kept_migrated)
-            self.kept_migrated = None
+        for kept in self._kept.values():
+            for url in (*kept.restored, kept.url):
+                self.drop(url)
+        self._kept.clear()
+
+
+@dataclass
+class _Kept:
+    """A database that a migration has made, and copies of it that no test uses now."""
+
+    url: str
+    restored: list[str] = field(default_factory=list)
+    origin: Origin | None = None
 
 
 class Sqlite(DatabaseServer):
@@ -89,12 +114,31 @@ class _NetworkServer(DatabaseServer):
         self._url = sqlalchemy.make_url(url)
         self._engine = sqlalchemy.create_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
+    @abstractmethod
+    def _end_sessions(self, name: str) -> None:
+        """End every session that is connected to the database of this name."""
+
+    @abstractmethod
+    def _origin(self, url: str) -> Origin:
+        """What restores copies of the database at this URL."""
+
+    def _restore(self, url: str, kept: _Kept) -> bool:
+        self._end_sessions(_database(url))
+        if kept.origin is None:
+            kept.origin = self._origin(kept.url)
+        return kept.origin.restore(url)
+
     def _execute(self, statement: str) -> None:
         with self._engine.connect() as connection:
             connection.exec_driver_sql(statement)
 
     def _url_of(self, name: str) -> str:
         return self._url.set(database=name).render_as_string(hide_password=False)
+
+
+_END_POSTGRESQL_SESSIONS = sqlalchemy.text(
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name"
+)
 
 
 class Postgresql(_NetworkServer):
@@ -106,6 +150,13 @@ class Postgresql(_NetworkServer):
         template = "template1" if like is None else _database(like)
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self._url_of(name)
+
+    def _end_sessions(self, name: str) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(_END_POSTGRESQL_SESSIONS, {"name": name})
+
+    def _origin(self, url: str) -> Origin:
+        return PostgresqlOrigin(url)
 
     def drop(self, url: str) -> None:
         """FORCE ends the connections that a test left open."""
@@ -134,15 +185,21 @@ class Mariadb(_NetworkServer):
                 connection.exec_driver_sql(definition.replace("%", "%%"))
                 connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM {source}.{table}")
 
+    def _origin(self, url: str) -> Origin:
+        return MariadbOrigin(self._engine, _database(url))
+
     def drop(self, url: str) -> None:
         """Connections that a test left open are killed: their locks would block the drop."""
-        name = _database(url)
+        self._end_sessions(_database(url))
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("SET lock_wait_timeout = 30")
+            connection.exec_driver_sql(f"DROP DATABASE {_database(url)}")
+
+    def _end_sessions(self, name: str) -> None:
         find = sqlalchemy.text("SELECT id FROM information_schema.processlist WHERE db = :name")
         with self._engine.connect() as connection:
             for thread in list(connection.scalars(find, {"name": name})):
                 _kill(connection, thread)
-            connection.exec_driver_sql("SET lock_wait_timeout = 30")
-            connection.exec_driver_sql(f"DROP DATABASE {name}")
 
 
 def _kill(connection: sqlalchemy.Connection, thread: int) -> None:

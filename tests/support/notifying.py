@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import update
 
 from tests.support.reconciling import Workbench
-from worker.database.tables import NotificationRow, NotifyEndpointRow, table_of
+from worker.database.tables import NOTIFICATIONS
 from worker.domain.records.notifications import (
     Endpoint,
     EventType,
@@ -19,9 +19,6 @@ from worker.domain.records.notifications import (
 from worker.operations.save_orders import new_event_id
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, add_notifications, to_notification
 from worker.stores.notify_endpoints import add_endpoint, read_endpoints
-
-NOTIFICATIONS = table_of(NotificationRow)
-ENDPOINTS = table_of(NotifyEndpointRow)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from worker.adapters.clock import HostClock
-from worker.database.tables import OrderEventRow, PlatformQuery, QueryBudget, RechargeOrder, table_of
+from worker.database.tables import EVENTS, ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Order
@@ -22,11 +22,6 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 from worker.stores.slots_and_accounts import lock_states, save_state
-
-ORDERS = table_of(RechargeOrder)
-QUERIES = table_of(PlatformQuery)
-EVENTS = table_of(OrderEventRow)
-BUDGETS = table_of(QueryBudget)
 
 APP_IDS = {"default": "app-1"}
 SID = "0123456789abcdef0123456789abcdef"

@@ -10,11 +10,10 @@ from enum import Enum
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, bindparam, text
 
 from worker.database.column_types import UtcDateTime
-from worker.database.migrations import MigrationError, script_location
+from worker.database.revisions import MigrationError, revisions, script_location
 
 BASE = "base"
 """No revision at all: an empty database."""
@@ -60,11 +59,6 @@ class Direction(Enum):
     UP = "up"
     NONE = "none"
     DOWN = "down"
-
-
-def revisions() -> list[str]:
-    """Every revision that this release knows, the first one first."""
-    return [one.revision for one in ScriptDirectory(str(script_location())).walk_revisions()][::-1]
 
 
 def target_of(revision: str | None) -> str:

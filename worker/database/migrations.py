@@ -1,28 +1,25 @@
-"""Migrating a database to the revision that the code needs, and refusing one that is at another.
+"""Migrating a database to the revision that the code needs, or to another one.
 
-Errors are MigrationError, each one line that says what to do:
-  NotAtHead      the database is not migrated, behind, or newer than the code
-  (itself)       another migration is under way, or a table is in use
-An unreachable database raises SQLAlchemy's errors. Alembic keeps what it is doing in global names: one migration per
+Errors are MigrationError, each one line that says what to do: the database is newer than the code (NotAtHead), another
+migration is under way, a table is in use, there is no such revision, or the way down would lose something. An
+unreachable database raises SQLAlchemy's errors. Alembic keeps what it is doing in global names: one migration per
 process at a time, no threads.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from worker.adapters.private_files import make_private
 from worker.database.engine import missing_file
-from worker.database.transactions import ANSWER_SECONDS, Database, is_contention
+from worker.database.revisions import MigrationError, script_location
+from worker.database.transactions import Database, is_contention
 
 # While a schema change waits for a table, later statements on it wait too: it gives up soon.
 _TABLE_LOCK_SECONDS = 5
@@ -41,20 +38,12 @@ _TRY_LOCKS = {
 }
 
 
-class MigrationError(CommandError):
-    """A migration cannot be run now. As a CommandError of Alembic, its own command shows the message alone."""
-
-
-class NotAtHead(MigrationError):
-    """The database is not at the revision that the code needs."""
-
-
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at a SQLAlchemy URL up to a revision, the code's own by default; does nothing beyond it.
 
     Several at once are harmless: one migrates, the others wait for it and find nothing to do. Raises MigrationError.
     """
-    with migration_session(url) as connection:
+    with _errors_in_our_words(), migration_session(url) as connection:
         command.upgrade(_config(connection), revision)
 
 
@@ -63,80 +52,16 @@ def downgrade(url: str, revision: str) -> None:
 
     Raises MigrationError, also where there is no such revision, or one on the way refuses to lose something.
     """
+    with _errors_in_our_words(), migration_session(url) as connection:
+        command.downgrade(_config(connection), revision)
+
+
+@contextmanager
+def _errors_in_our_words() -> Iterator[None]:
     try:
-        with migration_session(url) as connection:
-            command.downgrade(_config(connection), revision)
-    except MigrationError:
-        raise
+        yield
     except CommandError as error:
         raise MigrationError(str(error)) from None
-
-
-def check_at_head(url: str) -> None:
-    """Raise NotAtHead unless the database is at the code's revision; leaves no connection open."""
-    script = ScriptDirectory(str(script_location()))
-    if missing_file(url):
-        # To connect would make the file, readable by everybody.
-        raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
-    database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
-    try:
-        with database.read() as connection:
-            refuse_newer(connection, script)
-            heads = _revisions_of(connection)
-    finally:
-        database.close()
-    if not heads:
-        raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
-    needed = set(script.get_heads())
-    if heads != needed:
-        raise NotAtHead(
-            f"the database is at revision {_listed(heads)}, but this release needs {_listed(needed)}:"
-            " run `reconciler migrate`"
-        )
-
-
-class RevisionCheck:
-    """Whether a database is at this release's revision, or at that of a newer one. Reads the revisions once."""
-
-    def __init__(self) -> None:
-        script = ScriptDirectory(str(script_location()))
-        self._needed = set(script.get_heads())
-        self._known = {known.revision for known in script.walk_revisions()}
-
-    def fault(self, connection: Connection) -> str | None:
-        """Why the database cannot be used, or None where it can."""
-        found = _revisions_of(connection)
-        if found == self._needed or found - self._known:
-            return None
-        return f"the database is at revision {_listed(found) or 'none'}, but needs {_listed(self._needed)}"
-
-
-def revision_of(connection: Connection) -> str | None:
-    """The revision that the database is at; None before the first migration."""
-    return _listed(_revisions_of(connection)) or None
-
-
-def refuse_newer(connection: Connection, script: ScriptDirectory) -> None:
-    """Raise NotAtHead where the database is at a revision that the code does not know; begins no transaction."""
-    in_transaction = connection.in_transaction()
-    unknown = _revisions_of(connection) - {known.revision for known in script.walk_revisions()}
-    if not in_transaction:
-        # Alembic would take the transaction that SQLAlchemy began for one of ours, and never commit it.
-        connection.rollback()
-    if unknown:
-        raise NotAtHead(
-            f"the database is newer than this release, which does not know its revision {_listed(unknown)}:"
-            " install the release that migrated it, or a newer one"
-        )
-
-
-def script_location() -> Path:
-    """The folder with env.py and the revisions: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "migrations", package.parent / "migrations"):
-        if (folder / "env.py").is_file():
-            return folder
-    raise MigrationError(f"the migrations are missing beside {package}: install recharge-reconciler again")
 
 
 @contextmanager
@@ -187,11 +112,3 @@ def _config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(script_location()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
-
-
-def _revisions_of(connection: Connection) -> set[str]:
-    return set(MigrationContext.configure(connection).get_current_heads())
-
-
-def _listed(revisions: set[str]) -> str:
-    return ", ".join(sorted(revisions))

@@ -23,14 +23,11 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Enum, RowMapping, Table, delete, func, select
 
 from worker.database.bulk_statements import found_by, ids_of, insert_rows, one_of
-from worker.database.column_types import Amount, UtcDateTime
-from worker.database.tables import NO_COUNT, NOT_PENDING, ArchivedOrder, OrderEventRow, RechargeOrder, table_of
+from worker.database.column_types import Amount, StatusNumber, UtcDateTime
+from worker.database.tables import ARCHIVED, EVENTS, NO_COUNT, NOT_PENDING, ORDERS
 from worker.database.transactions import RaceLost
 from worker.domain.records.orders import OrderState
-
-ARCHIVED = table_of(ArchivedOrder)
-_ORDERS = table_of(RechargeOrder)
-_EVENTS = table_of(OrderEventRow)
+from worker.domain.records.reports import TrafficStatus
 
 _OLD_NAMES = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
 """Column to the name that it had before revision 0007: records keep the names that they were written with."""
@@ -62,9 +59,9 @@ def find_settled(
     At most `most`, in the order of the index, behind `after`.
     """
     statement = (
-        select(_ORDERS.c.updated_at, _ORDERS.c.id)
+        select(ORDERS.c.updated_at, ORDERS.c.id)
         .where(*_settled(connection, before, states), *_after(after))
-        .order_by(_ORDERS.c.updated_at, _ORDERS.c.id)
+        .order_by(ORDERS.c.updated_at, ORDERS.c.id)
         .limit(most)
     )
     return [(time, order_id) for time, order_id in connection.execute(statement)]
@@ -74,8 +71,8 @@ def lock_settled(
     connection: Connection, found: Sequence[Position], before: datetime, states: Sequence[OrderState]
 ) -> Sequence[RowMapping]:
     """Lock and read those found orders that still fulfil the same conditions; locked ones are left out."""
-    chosen = one_of(connection, _ORDERS.c.id, [order_id for _, order_id in found])
-    statement = select(_ORDERS).where(chosen, *_settled(connection, before, states)).order_by(_ORDERS.c.id)
+    chosen = one_of(connection, ORDERS.c.id, [order_id for _, order_id in found])
+    statement = select(ORDERS).where(chosen, *_settled(connection, before, states)).order_by(ORDERS.c.id)
     return connection.execute(statement.with_for_update(skip_locked=True)).mappings().all()
 
 
@@ -93,8 +90,8 @@ def restore(connection: Connection, order_ids: Collection[int]) -> int:
     wanted = select(ARCHIVED).where(one_of(connection, ARCHIVED.c.id, order_ids)).order_by(ARCHIVED.c.id)
     records = [_read(row) for row in connection.execute(wanted.with_for_update()).mappings()]
     if records:
-        insert_rows(connection, _ORDERS, [record.order for record in records])
-        insert_rows(connection, _EVENTS, [event for record in records for event in record.events])
+        insert_rows(connection, ORDERS, [record.order for record in records])
+        insert_rows(connection, EVENTS, [event for record in records for event in record.events])
         _delete(connection, ARCHIVED, ARCHIVED.c.id, [record.order["id"] for record in records])
     return len(records)
 
@@ -121,15 +118,15 @@ def _settled(connection: Connection, before: datetime, states: Sequence[OrderSta
     conditions: list[Any] = [
         # Worded as in the partial index; otherwise the index is not used.
         NOT_PENDING,
-        _ORDERS.c.updated_at < before,
-        _ORDERS.c.state.in_(states),
-        _ORDERS.c.attention.is_(None),
+        ORDERS.c.updated_at < before,
+        ORDERS.c.state.in_(states),
+        ORDERS.c.attention.is_(None),
     ]
     if connection.dialect.name == "sqlite":
         # SQLite uses the highest id again when its row is gone. So the rows that hold the highest ids stay.
-        newest_event = select(_EVENTS.c.order_id).order_by(_EVENTS.c.id.desc()).limit(1).scalar_subquery()
-        conditions.append(_ORDERS.c.id < select(func.max(_ORDERS.c.id)).scalar_subquery())
-        conditions.append(_ORDERS.c.id != func.coalesce(newest_event, 0))
+        newest_event = select(EVENTS.c.order_id).order_by(EVENTS.c.id.desc()).limit(1).scalar_subquery()
+        conditions.append(ORDERS.c.id < select(func.max(ORDERS.c.id)).scalar_subquery())
+        conditions.append(ORDERS.c.id != func.coalesce(newest_event, 0))
     return conditions
 
 
@@ -138,21 +135,21 @@ def _after(last: Position | None) -> list[ColumnElement[bool]]:
     if last is None:
         return []
     time, order_id = last
-    return [_ORDERS.c.updated_at >= time, (_ORDERS.c.updated_at > time) | (_ORDERS.c.id > order_id)]
+    return [ORDERS.c.updated_at >= time, (ORDERS.c.updated_at > time) | (ORDERS.c.id > order_id)]
 
 
 def move_locked(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:
     """Move these locked rows with their events; returns how many. Raises RaceLost where one has changed since."""
     events: dict[int, list[Row]] = {order["id"]: [] for order in locked}
-    listed = select(_EVENTS).where(one_of(connection, _EVENTS.c.order_id, list(events))).order_by(_EVENTS.c.id)
+    listed = select(EVENTS).where(one_of(connection, EVENTS.c.order_id, list(events))).order_by(EVENTS.c.id)
     for event in connection.execute(listed).mappings():
         events[event["order_id"]].append(dict(event))
     orders = [order for order in locked if len(events[order["id"]]) <= _MOST_EVENTS]
     ids = [order["id"] for order in orders]
     insert_rows(connection, ARCHIVED, [_archived(order, events[order["id"]], now) for order in orders])
     gone = (
-        _delete(connection, _EVENTS, _EVENTS.c.order_id, ids),
-        _delete(connection, _ORDERS, _ORDERS.c.id, ids),
+        _delete(connection, EVENTS, EVENTS.c.order_id, ids),
+        _delete(connection, ORDERS, ORDERS.c.id, ids),
     )
     if gone != (sum(len(events[order_id]) for order_id in ids), len(ids)):
         raise RaceLost("orders that are being archived were changed meanwhile")
@@ -176,8 +173,8 @@ def _archived(order: RowMapping, events: Iterable[Row], now: datetime) -> Row:
 def _read(row: RowMapping) -> ArchivedRecord:
     record = json.loads(row["record"])
     return ArchivedRecord(
-        order=_values(_ORDERS, record["order"]),
-        events=[_values(_EVENTS, event) for event in record["events"]],
+        order=_values(ORDERS, record["order"]),
+        events=[_values(EVENTS, event) for event in record["events"]],
         archived_at=row["archived_at"],
     )
 
@@ -203,6 +200,8 @@ def _value(column: Column[Any], recorded: Mapping[str, Any]) -> Any:
         return datetime.fromisoformat(value)
     if isinstance(column.type, Amount):
         return Decimal(value)
+    if isinstance(column.type, StatusNumber):
+        return TrafficStatus(value)
     if isinstance(column.type, Enum) and column.type.enum_class is not None:
         return column.type.enum_class(value)
     return value

@@ -5,19 +5,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, literal, or_, select
 
+from worker.database.tables import ARCHIVED, BUDGETS, EVENTS, ORDERS, QUERIES, STATES
 from worker.domain.records.orders import OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.archived_orders import read_archived
 from worker.stores.order_search import SHOWN_COLUMNS, OrderSearch, Row, find_orders
-from worker.stores.platform_queries import QUERIES
 from worker.stores.query_reads import QUERY_COLUMNS, first_query_since
-from worker.stores.recharge_orders import EVENTS, ORDERS
-from worker.stores.slots_and_accounts import BUDGETS, STATES
 
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 
 # The list itself is searched as well, and commands answer within two seconds.
 _STRANGER_SECONDS = 0.2
+# Each account may have one order with an id.
+_MOST_WITH_ID = 100
 
 
 def has_orders(connection: Connection, account: str) -> bool:
@@ -43,6 +43,16 @@ def orders_named(connection: Connection, account: str, names: Sequence[str]) -> 
         rows = _rows(connection, statement)
         is_named = (ARCHIVED.c.account == account) & ARCHIVED.c[name].in_(names)
         found.update((row["id"], row) for row in _with_archived(connection, rows, is_named))
+    return [found[order_id] for order_id in sorted(found)]
+
+
+def orders_with_id(connection: Connection, name: str) -> list[Row]:
+    """The orders of any account whose request_id or custom_parm is this, archived or not."""
+    # Both unique indexes begin with the id.
+    found: dict[int, Row] = {}
+    for column in ("request_id", "custom_parm"):
+        rows = _rows(connection, select(*SHOWN_COLUMNS).where(ORDERS.c[column] == name).limit(_MOST_WITH_ID))
+        found.update((row["id"], row) for row in _with_archived(connection, rows, ARCHIVED.c[column] == name))
     return [found[order_id] for order_id in sorted(found)]
 
 

@@ -7,10 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, literal, literal_column, or_, select, update
 
 from worker.database.bulk_statements import RowUpdate, one_of
+from worker.database.tables import ENDPOINTS, NOTIFICATIONS
 from worker.domain.records.delivery_tries import DueRow, EndedTry, TriedRow
 from worker.domain.records.notifications import NotificationState, Rank
-from worker.stores.notification_rows import NOTIFICATIONS
-from worker.stores.notify_endpoints import ENDPOINTS
 from worker.stores.recharge_orders import PENDING
 
 Leased = tuple[datetime, datetime]

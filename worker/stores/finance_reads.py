@@ -9,11 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, select
 
 from worker.database.bulk_statements import found_by, ids_of, one_of
-from worker.database.tables import SETTLED, UNRESOLVED
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, SETTLED, UNRESOLVED
 from worker.domain.records.finance_rows import OwnOrder, SettledOrder
 from worker.domain.records.orders import OrderState, Source
-from worker.stores.archived_orders import ARCHIVED
-from worker.stores.recharge_orders import EVENTS, ORDERS
 
 _ROWS_AT_ONCE = 2000
 Bounds = tuple[datetime, datetime]

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.bulk_statements import one_of
+from worker.database.tables import REJECTED, UNMATCHED
 from worker.stores.newest_first import SECONDS, Filters, Walk, read_page
-from worker.stores.rejected_and_unmatched import REJECTED, UNMATCHED
 
 Row = dict[str, Any]
 

@@ -52,6 +52,8 @@ def read_page(
 ) -> Page:
     """The next `most` rows after a key, or from the newest on, that pass the filters."""
     until, part, found = time.monotonic() + seconds, _FIRST_PART, list[Key]()
+    # A part that has begun is read to its end: it must not take much longer than there is time.
+    largest = max(_FIRST_PART, int(_LARGEST_PART * min(1.0, seconds / SECONDS)))
     while True:
         rows = _part(connection, walk, after).limit(part).subquery()
         key = [rows.c[column.name] for column in walk.key]
@@ -65,7 +67,7 @@ def read_page(
         after = tuple(last)
         if time.monotonic() > until:
             return Page(keys=found, stopped_at=after)
-        part = min(4 * part, _LARGEST_PART)
+        part = min(4 * part, largest)
 
 
 def further_than(connection: Connection, columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bool]:

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union_all
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import GAVE_UP, NOT_PENDING, SHOWN
+from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, SHOWN
 from worker.domain.records.notifications import Notification, NotificationState, Rank
 from worker.domain.records.overview import NotificationCounts
-from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.archived_orders import read_archived
 from worker.stores.newest_first import SECONDS, Key, Walk, read_page
-from worker.stores.notification_rows import NOTIFICATION_COLUMNS, NOTIFICATIONS, to_notification
-from worker.stores.recharge_orders import ORDERS, PENDING
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, changed_at, to_notification
+from worker.stores.recharge_orders import PENDING
 
 _ROWS_AT_ONCE = 500
 _FIRST_DUE = 100
@@ -73,7 +73,7 @@ def count_notifications(connection: Connection, now: datetime) -> dict[str, Noti
     waiting = {row[0]: (row[1], row[2]) for row in connection.execute(pending)}
     given_up = select(account, func.count()).where(GAVE_UP).group_by(account)
     gave_up = {row[0]: row[1] for row in connection.execute(given_up)}
-    times = _changed_at(connection, [row_id for _, row_id in waiting.values()])
+    times = changed_at(connection, [row_id for _, row_id in waiting.values()])
     return {
         name: NotificationCounts(
             pending=waiting.get(name, (0, 0))[0],
@@ -83,11 +83,6 @@ def count_notifications(connection: Connection, now: datetime) -> dict[str, Noti
         )
         for name in sorted(waiting.keys() | gave_up.keys())
     }
-
-
-def _changed_at(connection: Connection, ids: Sequence[int]) -> dict[int, datetime]:
-    chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
-    return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
 
 def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:

@@ -8,11 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select, update
 
 from worker.database.bulk_statements import insert_rows, one_of
-from worker.database.tables import GAVE_UP, NotificationRow, table_of
+from worker.database.tables import GAVE_UP, NOTIFICATIONS
 from worker.domain.records.notifications import NewNotification, Notification, NotificationState, Rank
 from worker.stores.recharge_orders import PENDING
 
-NOTIFICATIONS = table_of(NotificationRow)
 _NEW = tuple(field.name for field in fields(NewNotification))
 _FIELDS = tuple(field.name for field in fields(Notification))
 NOTIFICATION_COLUMNS = [NOTIFICATIONS.c[name] for name in _FIELDS]
@@ -68,6 +67,12 @@ def next_unreceived(connection: Connection, account: str, most: int) -> Sequence
     pending = connection.scalars(_pending_of(account).limit(most)).all()
     given_up = select(NOTIFICATIONS.c.id).where(GAVE_UP, NOTIFICATIONS.c.account == account)
     return pending or connection.scalars(given_up.limit(most)).all()
+
+
+def changed_at(connection: Connection, ids: Collection[int]) -> dict[int, datetime]:
+    """When the orders changed that these notifications are about, by the notification."""
+    chosen = select(NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    return {row.id: row.changed_at for row in connection.execute(chosen)} if ids else {}
 
 
 def delivered_before(connection: Connection, before: datetime, most: int) -> Sequence[int]:

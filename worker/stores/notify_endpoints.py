@@ -6,10 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.database.tables import NotifyEndpointRow, table_of
+from worker.database.tables import ENDPOINTS
 from worker.domain.records.notifications import Endpoint
 
-ENDPOINTS = table_of(NotifyEndpointRow)
 _FIELDS = tuple(field.name for field in fields(Endpoint))
 _COLUMNS = [ENDPOINTS.c[name] for name in _FIELDS]
 

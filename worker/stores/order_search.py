@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
 
 from worker.database.bulk_statements import one_of
+from worker.database.tables import ARCHIVED, ORDERS
 from worker.domain.records.orders import Attention, OrderState
-from worker.stores.archived_orders import ARCHIVED, read_archived
+from worker.stores.archived_orders import read_archived
 from worker.stores.newest_first import SECONDS, Filters, Key, Page, Walk, further_than, read_page
-from worker.stores.recharge_orders import ORDERS, PENDING
+from worker.stores.recharge_orders import PENDING, UNRESOLVED
 
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
@@ -181,8 +182,7 @@ def _indexed(table: Table, wanted: OrderSearch) -> list[list[_Narrow]]:
         pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING)
         found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
     if table is ORDERS and set(wanted.states) == {OrderState.UNRESOLVED}:
-        # Written out, not a parameter: a plan that is made once for all parameters could not use the partial index.
-        unresolved = ORDERS.c.state == literal_column(f"'{OrderState.UNRESOLVED.value}'")
+        unresolved = ORDERS.c.state == UNRESOLVED
         of_account = and_(unresolved, ORDERS.c.account.in_(wanted.accounts)) if wanted.accounts else unresolved
         found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at])])
     return found

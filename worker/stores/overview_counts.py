@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select, text
 
+from worker.database.tables import BUDGETS, ORDERS, QUERIES, STATES
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.overview import PastQuery, PendingCount
-from worker.stores.platform_queries import QUERIES
-from worker.stores.recharge_orders import ORDERS, PENDING
-from worker.stores.slots_and_accounts import BUDGETS, STATES
+from worker.stores.recharge_orders import PENDING
 
 Counts = dict[str, Counter[Any]]
 """By account: how many, by source or reason."""
@@ -24,10 +23,10 @@ _PAST_QUERIES = 40
 _LONGEST_STATEMENT_SECONDS = 20
 
 
-def bound_statements(connection: Connection) -> None:
-    """End a count that takes far too long, in this transaction, where the database can: nobody waits for it."""
+def bound_statements(connection: Connection, seconds: float = _LONGEST_STATEMENT_SECONDS) -> None:
+    """End a statement of this transaction that takes longer, where the database can: nobody waits for it."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST_STATEMENT_SECONDS}s'"))
+        connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))
 
 
 def known_accounts(connection: Connection) -> list[str]:

@@ -23,14 +23,14 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from worker.database.bulk_statements import one_of
+from worker.database.tables import ORDERS, STATES
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages
 from worker.domain.records.orders import Lane, Order
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.stores.candidates_sql import candidates_sql
-from worker.stores.recharge_orders import ORDER_COLUMNS, ORDERS, PENDING, to_order
-from worker.stores.slots_and_accounts import STATES
+from worker.stores.recharge_orders import ORDER_COLUMNS, PENDING, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}

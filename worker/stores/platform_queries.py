@@ -6,15 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
-from worker.database.tables import PlatformQuery, table_of
+from worker.database.tables import QUERIES
 from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, QueryError
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import SlotKey
-
-QUERIES = table_of(PlatformQuery)
 
 # A hostile answer can hold hundreds of thousands of items that no query polled.
 _MOST_ADDED = 100

@@ -10,10 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.bulk_statements import held_of, insert_rows, one_of
-from worker.database.tables import PollScheduleRow, SettlementObservation, table_of
-
-OBSERVATIONS = table_of(SettlementObservation)
-SCHEDULES = table_of(PollScheduleRow)
+from worker.database.tables import OBSERVATIONS, SCHEDULES
 
 # Older than any time that matters.
 _NEVER = datetime(1970, 1, 2, tzinfo=UTC)

@@ -13,11 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, del
 from sqlalchemy import true as always
 
 from worker.database.bulk_statements import one_of
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED
 from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import ARCHIVED, read_archived
-from worker.stores.platform_queries import QUERIES
-from worker.stores.recharge_orders import EVENTS, ORDERS
-from worker.stores.rejected_and_unmatched import REJECTED, UNMATCHED
+from worker.stores.archived_orders import read_archived
 
 Position = tuple[datetime, int]
 """The time by which a row is old, and its id: where it stands in the index."""

@@ -6,10 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from worker.stores.archived_orders import ARCHIVED
+from worker.database.tables import ARCHIVED, ORDERS, QUERIES
 from worker.stores.newest_first import SECONDS, Key, Page, Walk, read_page
-from worker.stores.platform_queries import QUERIES
-from worker.stores.recharge_orders import ORDERS
 
 Row = dict[str, Any]
 

@@ -19,18 +19,17 @@ from worker.database.bulk_statements import (
     insert_rows,
     one_of,
 )
-from worker.database.tables import OrderEventRow, RechargeOrder, table_of
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS
 from worker.database.transactions import RaceLost
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import Change, OrderEvent, Saying
 from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
 from worker.domain.records.reports import IdKind
-from worker.stores.archived_orders import ARCHIVED, read_archived, restore
+from worker.stores.archived_orders import read_archived, restore
 
-ORDERS = table_of(RechargeOrder)
-EVENTS = table_of(OrderEventRow)
-# Written out, not a parameter: a plan that is made once for all parameters could not use the partial indexes.
+# Written out, not parameters: a plan that is made once for all parameters could not use the partial indexes.
 PENDING: ColumnElement[str] = literal_column(f"'{OrderState.PENDING.value}'")
+UNRESOLVED: ColumnElement[str] = literal_column(f"'{OrderState.UNRESOLVED.value}'")
 
 _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))

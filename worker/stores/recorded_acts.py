@@ -8,12 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from worker.database.bulk_statements import insert_rows
-from worker.database.tables import UNRESOLVED, OperatorAct, table_of
+from worker.database.tables import ACTS, EVENTS, ORDERS, UNRESOLVED
 from worker.domain.records.acts import ActEntry
 from worker.domain.records.order_changes import EventKind
-from worker.stores.recharge_orders import EVENTS, ORDERS
-
-ACTS = table_of(OperatorAct)
 
 
 def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
@@ -21,9 +18,14 @@ def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
     insert_rows(connection, ACTS, [asdict(entry) for entry in entries])
 
 
-def recent_acts(connection: Connection, *, limit: int, accounts: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The newest acts, newest first: those about all accounts and about these, or any where none is named."""
+def recent_acts(
+    connection: Connection, *, limit: int, accounts: Sequence[str] = (), after: int | None = None
+) -> list[dict[str, Any]]:
+    """The newest acts, newest first: those about all accounts and about these, or any where none is named; from before
+    the act `after`."""
     newest = select(ACTS).order_by(ACTS.c.id.desc()).limit(limit)
+    if after is not None:
+        newest = newest.where(ACTS.c.id < after)
     statements = [newest]
     if accounts:
         # One read of the index for each: together they would be looked for through the whole table.

@@ -11,14 +11,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from worker.database.bulk_statements import ids_of, insert_rows
-from worker.database.tables import RejectedOrder, UnmatchedCallback, table_of
+from worker.database.tables import ARCHIVED, ORDERS, REJECTED, UNMATCHED
 from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
-from worker.stores.archived_orders import ARCHIVED
-from worker.stores.recharge_orders import ORDERS, by_account_and_column
-
-REJECTED = table_of(RejectedOrder)
-UNMATCHED = table_of(UnmatchedCallback)
+from worker.stores.recharge_orders import by_account_and_column
 
 # The others are found by a later tick.
 _MOST_FOR_ONE_ORDER = 100

@@ -11,17 +11,15 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from worker.database.tables import AccountStateRow, QueryBudget, table_of
+from worker.database.tables import BUDGETS, STATES
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.slots import Slot
 
-BUDGETS = table_of(QueryBudget)
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
     *(BUDGETS.c.due_at, BUDGETS.c.boot_id, BUDGETS.c.boot_due_us, BUDGETS.c.wait_us, BUDGETS.c.token),
     *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
 )
-STATES = table_of(AccountStateRow)
 _STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
 MICROSECONDS = 1_000_000
 

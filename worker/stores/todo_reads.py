@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, select
 
-from worker.domain.records.orders import Attention, OrderState
-from worker.stores.recharge_orders import ORDERS, PENDING
+from worker.database.tables import ORDERS
+from worker.domain.records.orders import Attention
+from worker.stores.recharge_orders import PENDING, UNRESOLVED
 
 Row = dict[str, Any]
 
-# Written out, not a parameter: a plan that is made once for all parameters could not use the partial index.
-_UNRESOLVED = ORDERS.c.state == literal_column(f"'{OrderState.UNRESOLVED.value}'")
 _SHOWN = [
     ORDERS.c[name]
     for name in ("id", "account", "request_id", "custom_parm", "state", "attention", "submitted_at", "updated_at")
@@ -33,7 +32,7 @@ def orders_with_attention(
 def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
     """The same of unresolved orders that show no reason; as far as they are among the first `most_read`."""
     by_index = (ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at)
-    unresolved = select(*_SHOWN).where(_UNRESOLVED).order_by(*by_index).limit(most_read).subquery()
+    unresolved = select(*_SHOWN).where(ORDERS.c.state == UNRESOLVED).order_by(*by_index).limit(most_read).subquery()
     without: ColumnElement[bool] = unresolved.c.attention.is_(None)
     listed = select(unresolved).where(without).order_by(*_last_changed(unresolved)).limit(most)
     return _count(connection, select(unresolved.c.id).where(without).subquery()), _rows(connection, listed)

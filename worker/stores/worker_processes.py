@@ -6,10 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.database.tables import WorkerProcess, table_of
+from worker.database.tables import WORKERS
 from worker.domain.records.workers import WorkerRow
 
-WORKERS = table_of(WorkerProcess)
 _COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 
 
