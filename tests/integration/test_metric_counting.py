@@ -1,0 +1,254 @@
+"""Totals of the metrics: each row is counted once, by any number of processes, and nothing lowers what was counted."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import delete, event, insert, select, update
+
+from tests.support.archiving import add_newest
+from tests.support.reconciling import Workbench
+from tests.support.scraping import Scraper
+from tests.support.waiting import eventually
+from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
+from worker.database.transactions import Database
+from worker.domain.metric_totals import labels_of
+from worker.domain.records.metrics import Stream
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import IdKind
+from worker.operations.archive import move_settled
+from worker.operations.count_metrics import count_further, read_totals
+from worker.operations.purge import purge
+
+SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
+SERVE_SAMPLE = 'reconciler_rejected_total{source="reconciler serve"}'
+ANSWERED_SAMPLE = 'reconciler_queries_total{account="default",outcome="answered"}'
+LOST_SAMPLE = 'reconciler_queries_total{account="default",outcome="lost"}'
+SETTLED_SAMPLE = 'reconciler_settlements_total{account="default",source="callback",state="succeeded"}'
+LAST_ANSWER_SAMPLE = 'reconciler_last_answer_timestamp_seconds{account="default"}'
+RULES = Rules()
+
+
+class Clock:
+    """Seconds that the test counts."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def scrapers(bench: Workbench, clock: Clock) -> Iterator[list[Scraper]]:
+    """Two processes of one program."""
+    made = [Scraper(bench.url, clock=clock) for _ in range(2)]
+    yield made
+    for one in made:
+        one.close()
+
+
+def long_ago(bench: Workbench, **ago: float) -> datetime:
+    with bench.database.read() as connection:
+        return bench.database.now(connection) - timedelta(**(ago or {"minutes": 10}))
+
+
+def refuse(bench: Workbench, count: int, at: datetime) -> None:
+    row = {"received_at": at, "source": "reconciler serve", "payload": "{}", "errors": "no"}
+    with bench.database.write() as connection:
+        connection.execute(insert(REJECTED), [row] * count)
+
+
+def put_queries(bench: Workbench, outcomes: Sequence[str], at: datetime) -> None:
+    with bench.database.write() as connection:
+        rows = [
+            {
+                **{"account": "default", "account_sid": "s", "slot": 0, "work": "batch", "id_kind": IdKind.REQUEST_ID},
+                **{"order_count": 2, "sent_at": at, "outcome": outcome, "polled_ids": "gone,too"},
+                "answered_at": at + timedelta(seconds=1) if outcome == "answered" else None,
+            }
+            for outcome in outcomes
+        ]
+        connection.execute(insert(QUERIES), rows)
+
+
+def settle(bench: Workbench, *names: str, at: datetime) -> None:
+    bench.add(*names, age_seconds=3600)
+    for name in names:
+        order = bench.order(name)
+        final = {"state": OrderState.SUCCEEDED, "settled_at": at, "settled_by": Source.CALLBACK, "updated_at": at}
+        event = {
+            **{"order_id": order.id, "at": at, "kind": EventKind.SETTLED, "source": Source.CALLBACK},
+            "to_state": OrderState.SUCCEEDED,
+        }
+        with bench.database.write() as connection:
+            connection.execute(update(ORDERS).where(ORDERS.c.id == order.id).values({**final, "submitted_at": at}))
+            connection.execute(insert(EVENTS), [{**event, "kind": EventKind.REPORTED, "to_state": None}, event])
+
+
+def count_all(url: str, stream: Stream, most: int) -> int:
+    """Count until nothing is left, as one process; returns how many steps it took."""
+    database = Database(url)
+    steps = 1
+    try:
+        while not count_further(database, stream, RULES, most=most):
+            steps += 1
+    finally:
+        database.close()
+    return steps
+
+
+def test_processes_that_count_at_once_count_each_row_once(bench: Workbench) -> None:
+    refuse(bench, 300, long_ago(bench))
+    put_queries(bench, ["answered", "timeout", "in_flight"] * 50, long_ago(bench))
+    with ThreadPoolExecutor(4) as pool:
+        tries = [pool.submit(count_all, bench.url, stream, 7) for stream in Stream for _ in range(2)]
+        assert all(one.result() for one in tries)
+    values = read_totals(bench.database).values
+    assert values[SERVE] == 300
+    for outcome in ("answered", "timeout", "lost"):
+        assert values["reconciler_queries_total", labels_of(account="default", outcome=outcome)] == 50
+    assert values["reconciler_query_orders_sum", labels_of(account="default")] == 300
+
+
+def test_whichever_process_answers_a_counter_never_falls(
+    bench: Workbench, scrapers: list[Scraper], clock: Clock
+) -> None:
+    seen = [0.0]
+    for number in range(8):
+        refuse(bench, 3, long_ago(bench))
+        # Each process reads gauges again every 15 seconds, and they are asked in turns.
+        clock.seconds += 9
+        seen.append(scrapers[number % 2].samples()[SERVE_SAMPLE])
+    assert seen == sorted(seen)
+    clock.seconds += 20
+    assert scrapers[0].samples()[SERVE_SAMPLE] == scrapers[1].samples()[SERVE_SAMPLE] == 24
+    # What one has counted the other shows at once, however young its gauges are.
+    refuse(bench, 1, long_ago(bench))
+    clock.seconds += 10
+    scrapers[1].samples()
+    clock.seconds += 6
+    assert scrapers[0].samples()[SERVE_SAMPLE] == 25
+    clock.seconds += 1
+    assert scrapers[1].samples()[SERVE_SAMPLE] == 25
+
+
+def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbench, clock: Clock) -> None:
+    at = long_ago(bench, days=400)
+    settle(bench, "r1", "r2", "r3", at=at)
+    put_queries(bench, ["answered", "unreachable", "lost"], at)
+    put_queries(bench, ["timeout"], at)
+    refuse(bench, 5, at)
+    names = (SERVE_SAMPLE, ANSWERED_SAMPLE, LOST_SAMPLE, SETTLED_SAMPLE, LAST_ANSWER_SAMPLE)
+
+    def scraped() -> dict[str, float]:
+        scraper = Scraper(bench.url, clock=clock)
+        try:
+            samples = scraper.samples()
+        finally:
+            scraper.close()
+        return {name: samples[name] for name in names} | {
+            name: value for name, value in samples.items() if "_bucket" in name or "_sum" in name
+        }
+
+    before = scraped()
+    assert [before[name] for name in names[:4]] == [5, 1, 1, 3]
+    assert before[LAST_ANSWER_SAMPLE] == pytest.approx(at.timestamp() + 1, abs=0.01)
+
+    add_newest(bench)
+    assert sum(move_settled(bench.database, long_ago(bench, days=2))) == 3
+    purged = {one.table: one.rows for one in purge(bench.database, long_ago(bench, days=30), dry_run=False)}
+    assert purged["platform_queries"] == 3
+    assert purged["rejected_orders"] == 5
+    assert purged["archived_orders"] == 3
+    assert scraped() == before
+
+    # Many failures later, the last answer is known all the same.
+    put_queries(bench, ["timeout"] * 50, long_ago(bench, days=1))
+    assert scraped()[LAST_ANSWER_SAMPLE] == before[LAST_ANSWER_SAMPLE]
+
+
+def test_totals_are_left_out_until_they_have_caught_up(bench: Workbench, scrapers: list[Scraper]) -> None:
+    refuse(bench, 4_500, long_ago(bench))
+    first = scrapers[0].samples()
+    assert SERVE_SAMPLE not in first
+    assert first[ANSWERED_SAMPLE] == 0
+    assert eventually(lambda: scrapers[0].samples().get(SERVE_SAMPLE), "the totals") == 4_500
+
+
+@pytest.mark.databases("sqlite")
+def test_rows_that_get_the_ids_of_deleted_ones_are_counted(bench: Workbench) -> None:
+    refuse(bench, 3, long_ago(bench, minutes=30))
+    assert count_further(bench.database, Stream.REJECTED, RULES)
+    with bench.database.write() as connection:
+        connection.execute(delete(REJECTED).where(REJECTED.c.id >= 2))
+    refuse(bench, 4, long_ago(bench, minutes=20))
+    with bench.database.read() as connection:
+        assert connection.scalars(select(REJECTED.c.id)).all() == [1, 2, 3, 4, 5]
+    assert count_further(bench.database, Stream.REJECTED, RULES)
+    assert count_further(bench.database, Stream.REJECTED, RULES)
+    assert read_totals(bench.database).values[SERVE] == 7
+
+
+def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
+    bench: Workbench, scrapers: list[Scraper], clock: Clock
+) -> None:
+    bench.enqueue(*({"request_id": f"r{number}"} for number in range(10_400)))
+    bench.make_due()
+    pending = 'reconciler_orders_pending{account="default"}'
+    scraper = scrapers[0]
+    samples = scraper.samples()
+    assert samples[pending] == samples['reconciler_orders_due{account="default"}'] == 10_400
+    assert 'reconciler_oldest_due_timestamp_seconds{account="default"}' in samples
+
+    def remove(below: int) -> None:
+        bench.run("DELETE FROM recharge_orders WHERE id <= :below", below=below)
+
+    first = bench.orders()[0].id
+    remove(first + 99)
+    clock.seconds += 20
+    # Nobody waits for it, and it is not counted again within a minute.
+    assert scraper.samples()[pending] == 10_400
+    clock.seconds += 45
+    scraper.samples()
+    assert eventually(lambda: scraper.samples()[pending] < 10_400, "a refreshed count")
+    assert scraper.samples()[pending] == 10_300
+
+    remove(first + 999)
+    clock.seconds += 65
+    scraper.samples()
+    assert eventually(lambda: scraper.samples()[pending] < 10_000, "a count that is not large any more")
+    remove(first + 1_000)
+    clock.seconds += 16
+    assert scraper.samples()[pending] == 9_399
+
+
+def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[Scraper], clock: Clock) -> None:
+    pending = 'reconciler_orders_pending{account="default"}'
+    assert scrapers[0].samples()[pending] == 0
+    bench.add("r1")
+    clock.seconds += 14
+    assert scrapers[0].samples()[pending] == 0
+    clock.seconds += 2
+    assert scrapers[0].samples()[pending] == 1
+
+
+def test_scrapes_at_the_same_moment_share_one_reading(bench: Workbench, scrapers: list[Scraper]) -> None:
+    read: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        read.extend(["gauges"] if "FROM account_states" in statement else [])
+
+    event.listen(scrapers[0].database.engine, "before_cursor_execute", note)
+    with ThreadPoolExecutor(8) as pool:
+        texts = [one.result() for one in [pool.submit(scrapers[0].text) for _ in range(8)]]
+    assert read == ["gauges"]
+    assert len(set(texts)) == 1

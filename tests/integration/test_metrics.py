@@ -1,0 +1,229 @@
+"""What `/metrics` shows of what the tables hold, on each database."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from tests.support.reconciling import Workbench, item
+from tests.support.scraping import Scraper
+from tests.support.server_process import free_port
+from tests.support.waiting import eventually
+from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
+from worker.domain.records.orders import Attention, OrderState
+from worker.web.access import Access
+from worker.web.metric_catalogue import CATALOGUE
+
+SETTLED = 'reconciler_settlements_total{account="default",source="query",state="succeeded"}'
+ANSWERED = 'reconciler_queries_total{account="default",outcome="answered"}'
+
+
+@pytest.fixture
+def scraper(bench: Workbench) -> Iterator[Callable[[], Scraper]]:
+    made: list[Scraper] = []
+
+    def make() -> Scraper:
+        made.append(Scraper(bench.url))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def age(bench: Workbench, minutes: float = 10) -> None:
+    """Let everything that has happened lie so far back."""
+    with bench.database.write() as connection:
+        for table, columns in ((QUERIES, ("sent_at", "answered_at")), (EVENTS, ("at",)), (REJECTED, ("received_at",))):
+            for row in connection.execute(table.select()).mappings().all():
+                moved = {name: row[name] - timedelta(minutes=minutes) for name in columns if row[name] is not None}
+                connection.execute(update(table).where(table.c.id == row["id"]).values(moved))
+
+
+def now(bench: Workbench) -> datetime:
+    with bench.database.read() as connection:
+        return bench.database.now(connection)
+
+
+def change(bench: Workbench, name: str, **values: Any) -> None:
+    with bench.database.write() as connection:
+        connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values(values))
+
+
+def test_every_metric_appears_with_help_and_type_before_anything_has_happened(scraper: Callable[[], Scraper]) -> None:
+    text = scraper().text()
+    for metric in CATALOGUE:
+        assert f"# HELP {metric.name} {metric.help}\n" in text
+        assert f"# TYPE {metric.name} " in text
+    samples = scraper().samples()
+    assert samples[ANSWERED] == samples[SETTLED] == samples['reconciler_orders_due{account="default"}'] == 0
+    assert samples['reconciler_rejected_total{source="reconciler serve"}'] == 0
+    assert samples['reconciler_attention_orders{account="default",reason="too_old"}'] == 0
+    assert not [name for name in samples if "timestamp" in name]
+
+
+def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Callable[[], Scraper]) -> None:
+    bench.add("r1", "r2", "r3", "r4", "r5")
+    due_at = now(bench) - timedelta(minutes=7)
+    for name in ("r1", "r2", "r3"):
+        change(bench, name, due_at=due_at)
+    change(bench, "r2", due_at=due_at + timedelta(hours=1))
+    change(bench, "r4", state=OrderState.UNRESOLVED)
+    change(bench, "r5", attention=Attention.TOO_OLD, due_at=due_at + timedelta(hours=1))
+    bench.put_state(bench.state())
+    with bench.database.write() as connection:
+        callback = {"account": "default", "request_id": "x", "received_at": now(bench), "payload": "{}"}
+        connection.execute(insert(UNMATCHED), [callback, {**callback, "account": "other"}])
+
+    samples = scraper().samples()
+
+    assert samples['reconciler_orders_pending{account="default"}'] == 4
+    assert samples['reconciler_orders_due{account="default"}'] == 2
+    oldest = samples['reconciler_oldest_due_timestamp_seconds{account="default"}']
+    assert oldest == pytest.approx(due_at.timestamp(), abs=0.01)
+    assert samples['reconciler_unresolved_orders{account="default"}'] == 1
+    assert samples['reconciler_attention_orders{account="default",reason="too_old"}'] == 1
+    assert samples['reconciler_unmatched_callbacks{account="default"}'] == 1
+    assert samples['reconciler_unmatched_callbacks{account="other"}'] == 1
+    assert samples['reconciler_account_paused{account="default"}'] == 0
+    assert samples['reconciler_notifications_pending{account="default"}'] == 0
+
+
+def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(
+    bench: Workbench, scraper: Callable[[], Scraper]
+) -> None:
+    time = now(bench)
+    old = {
+        **{"name": "a:1:old", "host": "a", "pid": 1, "started_at": time, "accounts": "default,third"},
+        **{"last_tick_at": time - timedelta(minutes=5), "written_at": time - timedelta(minutes=5)},
+        "clock_offset_seconds": 9.0,
+    }
+    new = {**old, "name": "a:1:new", "last_tick_at": time, "written_at": time, "clock_offset_seconds": -0.5}
+    unready = {**old, "name": "b:2:x", "host": "b", "pid": 2, "last_tick_at": None}
+    with bench.database.write() as connection:
+        connection.execute(insert(WORKERS), [new, old, unready])
+
+    samples = scraper().samples()
+
+    assert samples['reconciler_worker_last_tick_timestamp_seconds{worker="a:1"}'] == pytest.approx(time.timestamp())
+    assert samples['reconciler_worker_clock_offset_seconds{worker="a:1"}'] == -0.5
+    assert samples['reconciler_worker_clock_offset_seconds{worker="b:2"}'] == 9.0
+    assert 'reconciler_worker_last_tick_timestamp_seconds{worker="b:2"}' not in samples
+    assert samples['reconciler_orders_due{account="third"}'] == 0
+
+
+def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(
+    bench: Workbench, scraper: Callable[[], Scraper]
+) -> None:
+    bench.add("r1", "r2", age_seconds=700)
+    bench.reconcile([item("r1"), item("r2")])
+    samples = scraper().samples()
+    assert (samples[ANSWERED], samples[SETTLED]) == (0, 0)
+    last = samples['reconciler_last_answer_timestamp_seconds{account="default"}']
+    assert last == pytest.approx(now(bench).timestamp(), abs=20)
+
+    age(bench)
+    samples = scraper().samples()
+    assert (samples[ANSWERED], samples[SETTLED]) == (1, 2)
+    assert samples['reconciler_query_orders_bucket{account="default",le="1"}'] == 0
+    assert samples['reconciler_query_orders_bucket{account="default",le="5"}'] == 1
+    assert samples['reconciler_query_orders_sum{account="default"}'] == 2
+    assert samples['reconciler_query_duration_seconds_count{account="default"}'] == 1
+    assert samples['reconciler_settlement_delay_seconds_count{account="default"}'] == 2
+    assert samples['reconciler_last_answer_timestamp_seconds{account="default"}'] == pytest.approx(last - 600, abs=0.01)
+
+
+def test_an_account_that_nobody_has_is_shown_once_it_has_pending_orders(bench: Workbench) -> None:
+    bench.add("r1")
+    bench.run("UPDATE recharge_orders SET account = 'stranger'")
+    seconds = [0.0]
+    scraper = Scraper(bench.url, clock=lambda: seconds[0])
+
+    def stranger() -> float | None:
+        seconds[0] += 16
+        return scraper.samples().get('reconciler_orders_pending{account="stranger"}')
+
+    try:
+        assert eventually(stranger, "the stranger's orders") == 1
+    finally:
+        scraper.close()
+
+
+def test_while_the_database_is_away_one_line_says_so() -> None:
+    scraper = Scraper(f"postgresql+psycopg://user:sesame-street@127.0.0.1:{free_port()}/reconciler")
+    try:
+        answer = scraper.client.get("/metrics")
+    finally:
+        scraper.close()
+    assert (answer.status_code, answer.text) == (503, "the database is away\n")
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql")
+def test_while_the_database_keeps_silent_every_scrape_ends_soon(bench: Workbench) -> None:
+    scraper = Scraper(bench.url)
+    try:
+        with bench.database.write() as connection, ThreadPoolExecutor(4) as pool:
+            connection.exec_driver_sql("LOCK TABLE account_states IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            answers = [one.result() for one in [pool.submit(scraper.client.get, "/metrics") for _ in range(4)]]
+            assert time.monotonic() - began < 18
+        assert {answer.status_code for answer in answers} == {503}
+        assert "the database has not answered yet\n" in {answer.text for answer in answers}
+        assert scraper.samples()
+    finally:
+        scraper.close()
+
+
+@pytest.mark.slow
+@pytest.mark.databases("postgresql")
+def test_scrapes_that_have_gauges_do_not_take_every_connection_of_a_silent_database(bench: Workbench) -> None:
+    scraper = Scraper(bench.url)
+    try:
+        assert scraper.samples()
+        with bench.database.write() as connection, ThreadPoolExecutor(4) as pool:
+            connection.exec_driver_sql("LOCK TABLE metric_cursors IN ACCESS EXCLUSIVE MODE")
+            waiting = [pool.submit(scraper.client.get, "/metrics") for _ in range(4)]
+            eventually(lambda: sum(one.done() for one in waiting) == 3, "three that end before the first", seconds=12)
+            with scraper.database.read() as other:
+                scraper.database.now(other)
+        assert "the database has not answered yet\n" in {one.result().text for one in waiting}
+    finally:
+        scraper.close()
+
+
+@pytest.mark.databases("postgresql", "mariadb")
+def test_a_database_that_was_migrated_away_is_no_defect_of_the_program(bench: Workbench) -> None:
+    scraper = Scraper(bench.url)
+    try:
+        bench.run("DROP TABLE metric_totals")
+        answer = scraper.client.get("/metrics")
+    finally:
+        scraper.close()
+    assert (answer.status_code, answer.text) == (503, "the database is not at a revision that this release can read\n")
+
+
+def test_who_may_not_watch_is_told_so(bench: Workbench) -> None:
+    class Closed(Access):
+        def may_watch(self) -> bool:
+            return False
+
+    scraper = Scraper(bench.url, access=Closed)
+    try:
+        answer = scraper.client.get("/metrics")
+    finally:
+        scraper.close()
+    assert answer.status_code == 401
+    assert "reconciler_" not in answer.text
+
+
+def test_openmetrics_is_written_where_a_scraper_prefers_it(scraper: Callable[[], Scraper]) -> None:
+    wanted = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"}
+    answer = scraper().client.get("/metrics", headers=wanted)
+    assert answer.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
+    assert scraper().client.get("/metrics").content_type.startswith("text/plain; version=0.0.4")

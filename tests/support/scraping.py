@@ -1,0 +1,69 @@
+"""`/metrics` as a scraper sees it, on a database of the test's own."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker.database.transactions import Database
+from worker.runtime import rules_of
+from worker.settings import Settings
+from worker.web.access import Access
+from worker.web.metric_source import MetricSource
+from worker.web.metrics import metric_routes
+
+ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1"}
+
+
+class Open(Access):
+    """Whoever asks may read."""
+
+    def may_watch(self) -> bool:
+        """Always."""
+        return True
+
+
+@dataclass
+class Scraper:
+    """One process of `reconciler serve`, as far as its metrics go."""
+
+    url: str
+    access: type[Access] = Open
+    clock: Callable[[], float] = time.monotonic
+    settings: Mapping[str, object] = field(default_factory=lambda: dict(ACCOUNT))
+
+    def __post_init__(self) -> None:
+        self.database = Database(self.url, answer_seconds=20.0, pool_size=2)
+        settings = Settings(database_url=self.url, **self.settings)
+        self.source = MetricSource(self.database, settings.accounts, rules_of(settings), clock=self.clock)
+        app = Flask(__name__, static_folder=None)
+        app.register_blueprint(metric_routes(self.access(settings, self.database), self.source))
+        self.client: FlaskClient = app.test_client()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.source.close()
+        self.database.close()
+
+    def text(self) -> str:
+        """The answer to a scrape."""
+        answer = self.client.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def samples(self) -> dict[str, float]:
+        """Each sample, such as `reconciler_orders_due{account="default"}`."""
+        return samples_of(self.text())
+
+
+def samples_of(text: str) -> dict[str, float]:
+    """Each sample of an answer, with its labels sorted."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found

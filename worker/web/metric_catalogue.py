@@ -1,0 +1,254 @@
+"""Every metric with its help, and where its samples come from. docs/metrics.md lists them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from typing import TypeVar
+
+from worker.domain import metric_totals as totals
+from worker.domain.records.metrics import Gauges, PendingOrders, Stream
+from worker.domain.records.orders import Attention
+from worker.domain.records.overview import NotificationCounts
+from worker.domain.records.workers import WorkerRow
+
+T = TypeVar("T")
+
+Samples = Iterable[tuple[Sequence[str], float | None]]
+"""The labels' values, and the sample's; None is left out."""
+_ACCOUNT = ("account",)
+_WORKER = ("worker",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gauge:
+    """A metric that says how things are now."""
+
+    name: str
+    labels: tuple[str, ...]
+    help: str
+    samples: Callable[[Gauges], Samples]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Last:
+    """A gauge with the time of something that happened to an account: among the newest rows, or else in the totals."""
+
+    name: str
+    labels: tuple[str, ...] = _ACCOUNT
+    help: str
+    newest: Callable[[Gauges, str], datetime | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counter:
+    """A metric that only grows. The samples `from_start` are shown with 0 before anything is counted."""
+
+    name: str
+    labels: tuple[str, ...]
+    help: str
+    stream: Stream
+    from_start: Callable[[Gauges], Iterable[Sequence[str]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Histogram:
+    """A distribution of values by account."""
+
+    name: str
+    labels: tuple[str, ...] = _ACCOUNT
+    help: str
+    stream: Stream
+
+
+Described = Gauge | Last | Counter | Histogram
+
+
+def _by_account(gauges: Gauges, counts: Mapping[str, T] | None, none: T, value: Callable[[T], float | None]) -> Samples:
+    """A sample of each account; `none` is what an account has that was not counted."""
+    if counts is not None:
+        for account in sorted({*gauges.accounts, *counts}):
+            yield [account], value(counts.get(account, none))
+
+
+def _pending(gauges: Gauges, value: Callable[[PendingOrders], float | None]) -> Samples:
+    return _by_account(gauges, gauges.counts.pending, PendingOrders(), value)
+
+
+def _notifications(gauges: Gauges, value: Callable[[NotificationCounts], float | None]) -> Samples:
+    return _by_account(gauges, gauges.counts.notifications, NotificationCounts(), value)
+
+
+def _attention(gauges: Gauges) -> Samples:
+    if (counts := gauges.counts.attention) is not None:
+        accounts = {*gauges.accounts, *(account for account, _ in counts)}
+        for account, reason in product(sorted(accounts), Attention):
+            yield [account, reason.value], counts.get((account, reason.value), 0)
+
+
+def _backoff(gauges: Gauges) -> Samples:
+    for state in gauges.states:
+        yield [state.account], _seconds(state.backoff_until) if state.is_backed_off(gauges.now) else None
+
+
+def _paused(gauges: Gauges) -> Samples:
+    paused = {state.account for state in gauges.states if state.is_paused(gauges.now)}
+    for account in gauges.accounts:
+        yield [account], float(account in paused)
+
+
+def _workers(gauges: Gauges, value: Callable[[WorkerRow], float | None]) -> Samples:
+    # A process that was killed may have had the same host and process id: the row that was written last holds.
+    rows = {f"{row.host}:{row.pid}": row for row in sorted(gauges.workers, key=lambda row: row.written_at)}
+    for worker, row in sorted(rows.items()):
+        yield [worker], value(row)
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
+
+
+def _newest_sent(gauges: Gauges, account: str) -> datetime | None:
+    query = gauges.last_queries.get(account)
+    return None if query is None else query.sent_at
+
+
+def _newest_answered(gauges: Gauges, account: str) -> datetime | None:
+    query = gauges.last_queries.get(account)
+    return None if query is None else query.answered_at
+
+
+CATALOGUE: tuple[Described, ...] = (
+    Gauge(
+        name="reconciler_orders_pending",
+        labels=_ACCOUNT,
+        help="Orders that are polled until they are settled.",
+        samples=lambda gauges: _pending(gauges, lambda one: one.pending),
+    ),
+    Gauge(
+        name="reconciler_orders_due",
+        labels=_ACCOUNT,
+        help="Pending orders that the next query may poll.",
+        samples=lambda gauges: _pending(gauges, lambda one: one.due),
+    ),
+    Gauge(
+        name="reconciler_oldest_due_timestamp_seconds",
+        labels=_ACCOUNT,
+        help="Since when the order is due that has been due for longest. No sample where none is due.",
+        samples=lambda gauges: _pending(gauges, lambda one: _seconds(one.oldest_due_at)),
+    ),
+    Last(
+        name=totals.LAST_QUERY,
+        help="When the last query was sent, however it ended.",
+        newest=_newest_sent,
+    ),
+    Last(
+        name=totals.LAST_ANSWER,
+        help="When the last query that the platform answered was answered.",
+        newest=_newest_answered,
+    ),
+    Counter(
+        name=totals.QUERIES,
+        labels=("account", "outcome"),
+        help="Queries that have ended, by outcome.",
+        stream=Stream.QUERIES,
+        from_start=lambda gauges: product(gauges.accounts, totals.OUTCOMES),
+    ),
+    Counter(
+        name=totals.TOO_FREQUENT,
+        labels=_ACCOUNT,
+        help="Queries that the platform refused because they come too often.",
+        stream=Stream.QUERIES,
+        from_start=lambda gauges: ([account] for account in gauges.accounts),
+    ),
+    Histogram(
+        name=totals.QUERY_DURATION,
+        help="From the grant of a query to the end of its answer, of those that had one.",
+        stream=Stream.QUERIES,
+    ),
+    Histogram(
+        name=totals.QUERY_ORDERS,
+        help="How many orders a query polled.",
+        stream=Stream.QUERIES,
+    ),
+    Counter(
+        name=totals.SETTLEMENTS,
+        labels=("account", "state", "source"),
+        help="Orders that became final, by state and by what settled them.",
+        stream=Stream.EVENTS,
+        from_start=lambda gauges: product(gauges.accounts, totals.FINAL_STATES, totals.SETTLING_SOURCES),
+    ),
+    Histogram(
+        name=totals.SETTLEMENT_DELAY,
+        help="From the submission of an order to its final state.",
+        stream=Stream.EVENTS,
+    ),
+    Gauge(
+        name="reconciler_attention_orders",
+        labels=("account", "reason"),
+        help="Orders that a person should look at, by reason.",
+        samples=_attention,
+    ),
+    Gauge(
+        name="reconciler_unresolved_orders",
+        labels=_ACCOUNT,
+        help="Orders that are not polled any more and wait for a person's decision.",
+        samples=lambda gauges: _by_account(gauges, gauges.counts.unresolved, 0, float),
+    ),
+    Counter(
+        name=totals.REJECTED,
+        labels=("source",),
+        help="Input that was refused, by the task or command that brought it.",
+        stream=Stream.REJECTED,
+        from_start=lambda _: ([source] for source in totals.REJECTING_SOURCES),
+    ),
+    Gauge(
+        name="reconciler_unmatched_callbacks",
+        labels=_ACCOUNT,
+        help="Callbacks whose order is not known.",
+        samples=lambda gauges: _by_account(gauges, gauges.counts.unmatched, 0, float),
+    ),
+    Gauge(
+        name="reconciler_account_backoff_until_timestamp_seconds",
+        labels=_ACCOUNT,
+        help="When the back-off of an account ends. No sample where it does not back off.",
+        samples=_backoff,
+    ),
+    Gauge(
+        name="reconciler_account_paused",
+        labels=_ACCOUNT,
+        help="1 while an operator's pause holds, otherwise 0.",
+        samples=_paused,
+    ),
+    Gauge(
+        name="reconciler_notifications_pending",
+        labels=_ACCOUNT,
+        help="Notifications that nobody has received yet.",
+        samples=lambda gauges: _notifications(gauges, lambda one: one.pending),
+    ),
+    Gauge(
+        name="reconciler_notifications_gave_up",
+        labels=_ACCOUNT,
+        help="Notifications that are not tried any more, until somebody resends them.",
+        samples=lambda gauges: _notifications(gauges, lambda one: one.gave_up),
+    ),
+    Gauge(
+        name="reconciler_oldest_notification_timestamp_seconds",
+        labels=_ACCOUNT,
+        help="When the order changed that the oldest pending notification is about. No sample where none is pending.",
+        samples=lambda gauges: _notifications(gauges, lambda one: _seconds(one.oldest_changed_at)),
+    ),
+    Gauge(
+        name="reconciler_worker_last_tick_timestamp_seconds",
+        labels=_WORKER,
+        help="When the last tick of a worker process ended. No sample before its first.",
+        samples=lambda gauges: _workers(gauges, lambda row: _seconds(row.last_tick_at)),
+    ),
+    Gauge(
+        name="reconciler_worker_clock_offset_seconds",
+        labels=_WORKER,
+        help="The clock of a worker's host minus that of the database.",
+        samples=lambda gauges: _workers(gauges, lambda row: row.clock_offset_seconds),
+    ),
+)
+"""All metrics, in the order of docs/metrics.md."""
