@@ -1,0 +1,139 @@
+"""Worker, beat, broker, database and platform go away in turn: which probe says so, how soon, and which do not."""
+
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.processes import (
+    environment,
+    running_beat,
+    running_platform,
+    running_serve,
+    running_worker,
+    send_tasks,
+)
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+from tests.support.ticking import wait_for_a_new_tick
+from tests.support.waiting import eventually
+from worker.database.migrations import upgrade
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+SETTINGS = {
+    "query_window_seconds": 1,
+    "request_deadline_seconds": 1,
+    "callback_grace_seconds": 0.05,
+    "tick_seconds": 0.1,
+    # What is shorter than a process's own patience counts as 12 s: its 2 s, and its row's period twice.
+    "check_tick_seconds": 1,
+}
+NO_TICK = "no tick for 12 s"
+# A reading is kept for two seconds, and each takes three at most. The rest is a busy machine's.
+SOON, AFTER_NO_TICK = 12.0, 12.0 + 12.0
+PARTS = {"worker": "ok", "broker": "ok", "database": "ok"}
+WELL = {"/livez": 200, "/readyz": 200, "/healthz": 200, **PARTS}
+
+
+@dataclass
+class Probes:
+    """What `serve` answers."""
+
+    url: str
+
+    def now(self) -> dict[str, object]:
+        """The status of each probe, and each part of the health."""
+        statuses, parts = {}, {}
+        for path in ("/livez", "/readyz", "/healthz"):
+            status, text = self._ask(path)
+            statuses[path] = status
+            if path == "/healthz":
+                parts = json.loads(text)
+        return {**statuses, **parts}
+
+    def become(self, seconds: float = SOON, **different: object) -> None:
+        """Wait for that answer; until then no other probe may have flipped."""
+        expected = {**WELL, **{f"/{name}" if name.endswith("z") else name: value for name, value in different.items()}}
+        began = time.monotonic()
+
+        def is_so() -> bool:
+            found = self.now()
+            stray = {name for name in WELL if found[name] not in (WELL[name], expected[name])}
+            assert not stray, f"{found} instead of {expected}"
+            return found == expected
+
+        eventually(is_so, f"{expected}, within {seconds:g} s", seconds=seconds, every=0.2)
+        assert time.monotonic() - began < seconds + 3
+
+    def recover(self) -> None:
+        """Wait until all is well again."""
+        eventually(lambda: self.now() == WELL, "all probes well", seconds=60, every=0.2)
+
+    def _ask(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+@pytest.fixture
+def database() -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres() as server:
+        upgrade(server.url)
+        yield server
+
+
+def test_each_absence_flips_what_it_should_and_nothing_else(
+    database: EmbeddedPostgres, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        platform = stack.enter_context(ExitStack())
+        platform_url = platform.enter_context(running_platform(environment(), tmp_path, "--window", "1"))
+        urls = {"database_url": database.url, "broker_url": own_valkey.url, "platform_url": platform_url}
+        env = environment(**urls, **SETTINGS)
+        cli = CommandLine({name: value for name, value in env.items() if name.startswith("RECONCILER_")})
+        _, url = stack.enter_context(running_serve(env, tmp_path, "--workers", "1"))
+        probes = Probes(url)
+        probes.become(healthz=503, worker=NO_TICK)
+        worker = stack.enter_context(running_worker(env, tmp_path))
+        beat = stack.enter_context(running_beat(env, tmp_path))
+        probes.recover()
+
+        platform.close()
+        send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [[{"request_id": "r1"}]]))
+        worker.wait_for("query_failed", times=2)
+        assert probes.now() == WELL
+
+        beat.stop()
+        wait_for_a_new_tick(cli)
+        assert probes.now() == WELL
+
+        own_valkey.stop()
+        probes.become(healthz=503, broker="cannot be reached")
+        wait_for_a_new_tick(cli)
+        assert probes.now() == {**WELL, "/healthz": 503, "broker": "cannot be reached"}
+        own_valkey.start()
+        probes.recover()
+
+        database.stop()
+        unknown = "unknown, as the database does not answer"
+        probes.become(readyz=503, healthz=503, worker=unknown, database="the database is away")
+        database.start()
+        probes.recover()
+
+        worker.send_to_all(signal.SIGSTOP)
+        probes.become(AFTER_NO_TICK, healthz=503, worker=NO_TICK)
+        worker.send_to_all(signal.SIGCONT)
+        probes.recover()
+
+        assert worker.stop() == 0
+        probes.become(healthz=503, worker=NO_TICK)

@@ -1,0 +1,103 @@
+"""`/healthz`: what is missing where orders are not reconciled."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.reconciling import Workbench
+from tests.support.server_process import free_port
+from tests.support.servers import EmbeddedValkey
+from tests.support.visitors import ConsoleProcess, Visitor, console_process
+from tests.support.waiting import eventually
+from worker.domain.records.workers import WorkerRow
+from worker.stores.worker_processes import save_worker
+
+OK = {"worker": "ok", "broker": "ok", "database": "ok"}
+
+
+@contextmanager
+def asking(database_url: str, broker_url: str, **settings: Any) -> Iterator[Visitor]:
+    process: ConsoleProcess
+    with console_process(database_url, None, broker_url=broker_url, **settings) as process:
+        yield process.local()
+
+
+def tick(bench: Workbench, *, seconds_ago: float) -> None:
+    """A worker process's row with such a tick."""
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        ticked = now - timedelta(seconds=seconds_ago)
+        row = WorkerRow(
+            name="host:1",
+            host="host",
+            pid=1,
+            started_at=ticked,
+            last_tick_at=ticked,
+            written_at=now,
+            clock_offset_seconds=0.0,
+            accounts=("default",),
+        )
+        save_worker(connection, row)
+
+
+def said(visitor: Visitor) -> tuple[int, dict[str, str]]:
+    answer = visitor.get("/healthz")
+    return answer.status_code, answer.json or {}
+
+
+@pytest.mark.slow
+def test_a_worker_a_broker_and_a_database_are_healthy(
+    bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
+) -> None:
+    tick(bench, seconds_ago=25)
+    with asking(migrated_database_url, own_valkey.url) as visitor:
+        assert said(visitor) == (200, OK)
+        assert visitor.get("/healthz").headers["Cache-Control"] == "no-store"
+        own_valkey.stop()
+        found = eventually(lambda: now if (now := said(visitor))[0] == 503 else None, "a missing broker", seconds=8)
+        assert found == (503, {**OK, "broker": "cannot be reached"})
+        own_valkey.start()
+        assert eventually(lambda: said(visitor) == (200, OK), "health", seconds=8)
+
+
+@pytest.mark.parametrize(("seconds_ago", "status"), [(25, 200), (35, 503), (None, 503)])
+def test_without_a_tick_for_half_a_minute_it_is_not(
+    seconds_ago: float | None, status: int, bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
+) -> None:
+    if seconds_ago is not None:
+        tick(bench, seconds_ago=seconds_ago)
+    with asking(migrated_database_url, own_valkey.url) as visitor:
+        expected = OK if status == 200 else {**OK, "worker": "no tick for 30 s"}
+        assert said(visitor) == (status, expected)
+
+
+def test_the_allowance_is_that_of_the_settings(
+    bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
+) -> None:
+    tick(bench, seconds_ago=90)
+    with asking(migrated_database_url, own_valkey.url, check_tick_seconds=120) as visitor:
+        assert said(visitor) == (200, OK)
+
+
+@pytest.mark.databases("sqlite")
+def test_what_it_says_names_no_host_and_no_password(migrated_database_url: str) -> None:
+    away = f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler"
+    broker = f"redis://:open-sesame@127.0.0.1:{free_port()}/0"
+    with asking(away, broker) as visitor:
+        status, found = said(visitor)
+    assert status == 503
+    assert found == {
+        "worker": "unknown, as the database does not answer",
+        "broker": "cannot be reached",
+        "database": "the database is away",
+    }
+
+
+def test_a_database_that_is_not_migrated_is_said(database_url: str, own_valkey: EmbeddedValkey) -> None:
+    with asking(database_url, own_valkey.url) as visitor:
+        status, found = said(visitor)
+    assert (status, found["broker"]) == (503, "ok")
+    assert found["database"] in ("no answer", "not at a revision that this release can read")

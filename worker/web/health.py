@@ -1,0 +1,90 @@
+"""`/healthz`: whether orders are being reconciled, for what watches from outside."""
+
+from flask import Blueprint, Response, jsonify
+
+from worker.database.engine import missing_file
+from worker.database.error_kinds import is_of_another_revision, kind_of
+from worker.database.transactions import Database
+from worker.doctor.readings import reach_broker, start_reading
+from worker.operations.read_overview import worker_ticks
+from worker.runtime import thresholds_of
+from worker.settings import Settings
+from worker.web.access import Access, refuse_to_watch
+from worker.web.probes import SharedReading
+
+_OK = "ok"
+_UNKNOWN = "unknown, as the database does not answer"
+_NO_DATABASE = "no answer"
+_OTHER_REVISION = "not at a revision that this release can read"
+_NO_BROKER = "cannot be reached"
+_KEPT_SECONDS = 2.0
+# Together they end before whoever asks gives up, which is often after 10 seconds.
+_DATABASE_SECONDS = 3.0
+_BROKER_SECONDS = 3.0
+
+
+def health_routes(access: Access, settings: Settings) -> Blueprint:
+    """The route. What is examined gets connections of its own."""
+    routes = Blueprint("health", __name__)
+    health = _Health(settings)
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        if not access.may_watch():
+            return refuse_to_watch()
+        found = health.read()
+        answer = jsonify(found)
+        answer.status_code = 200 if set(found.values()) == {_OK} else 503
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return routes
+
+
+class _Health:
+    """What is well and what is not, read every two seconds at most. It names no host: words of errors would."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database_url = settings.database_dsn
+        self._broker_url = settings.broker_dsn
+        self._tick_seconds = thresholds_of(settings).tick_seconds
+        self._ticks = False
+        self._database = SharedReading(self._read_database, kept_seconds=_KEPT_SECONDS, no_answer=_NO_DATABASE)
+        self._broker = SharedReading(self._read_broker, kept_seconds=_KEPT_SECONDS, no_answer=_NO_BROKER)
+
+    def read(self) -> dict[str, str]:
+        """Of each part `ok`, or what is wrong."""
+        database, broker = self._database.fault(), self._broker.fault()
+        ticking = _OK if self._ticks else f"no tick for {self._tick_seconds:g} s"
+        return {"worker": _UNKNOWN if database else ticking, "broker": broker or _OK, "database": database or _OK}
+
+    def _read_database(self) -> str | None:
+        try:
+            self._ticks = start_reading(self._any_ticks, seconds=_DATABASE_SECONDS)()
+        except Exception as error:
+            if (kind := kind_of(error)) is not None:
+                return kind.words
+            if is_of_another_revision(error):
+                return _OTHER_REVISION
+            if isinstance(error, (TimeoutError, FileNotFoundError)):
+                return _NO_DATABASE
+            raise
+        return None
+
+    def _any_ticks(self) -> bool:
+        if missing := missing_file(self._database_url):
+            # To connect would make it.
+            raise FileNotFoundError(missing)
+        # Connections of its own, made each time: those of the pages may all wait for a database that keeps silent.
+        database = Database(self._database_url, answer_seconds=_DATABASE_SECONDS, pool_size=1)
+        try:
+            return worker_ticks(database, self._tick_seconds)
+        finally:
+            database.close()
+
+    def _read_broker(self) -> str | None:
+        try:
+            start_reading(lambda: reach_broker(self._broker_url, seconds=_BROKER_SECONDS), seconds=_BROKER_SECONDS)()
+        except Exception:  # whatever keeps us from it: the words may hold its address
+            return _NO_BROKER
+        return None
