@@ -1,0 +1,80 @@
+"""Values as people read them, by the command line and by the console, and as a spreadsheet reads them."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from decimal import Decimal
+
+from worker.adapters.log_redaction import escape_controls
+from worker.domain.field_rules import amount_text
+
+# By it Excel knows the encoding.
+_BYTE_ORDER_MARK = "\ufeff"
+# A spreadsheet takes a text that begins with one of these for a formula, and runs it.
+_FORMULA_BEGINS = ("=", "+", "-", "@")
+_ROWS_AT_ONCE = 1000
+
+
+def time_text(time: datetime, zone: tzinfo) -> str:
+    """A time to the second, with its offset: `2016-01-31 18:00:00+08`, or with Z in UTC."""
+    local = time.astimezone(zone)
+    offset = f"{local:%z}"
+    short = "Z" if offset == "+0000" else offset.removesuffix("00")
+    return f"{local:%Y-%m-%d %H:%M:%S}{short}"
+
+
+def value_text(value: object, zone: tzinfo) -> str:
+    """A value of a row as text; times are as `time_text` has them."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return time_text(value, zone)
+    return amount_text(value) if isinstance(value, Decimal) else escape_controls(str(value))
+
+
+_MOST_TIMES_LONGER, _SHORT = 10, 1_000
+
+
+def indented_json(text: str) -> str:
+    """JSON over several lines. As it is: a text that is no JSON, as it was kept in part only, and one that is nested so
+    deep that it would become many times as long."""
+    try:
+        lines = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return text
+    # Half of a surrogate pair, which JSON may hold as an escape, has no UTF-8.
+    shown = lines.encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= _MOST_TIMES_LONGER * len(text) + _SHORT else text
+
+
+def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone: tzinfo) -> Iterator[bytes]:
+    """These columns of the rows as CSV in UTF-8 with a byte order mark, a header first, a part at a time.
+
+    A text that begins with `=`, `+`, `-` or `@` gets a leading apostrophe; amounts and other numbers do not.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    text.write(_BYTE_ORDER_MARK)
+    writer.writerow(columns)
+    for number, row in enumerate(rows, start=1):
+        writer.writerow([_cell(row[name], zone) for name in columns])
+        if number % _ROWS_AT_ONCE == 0:
+            yield _taken(text)
+    yield _taken(text)
+
+
+def _cell(value: object, zone: tzinfo) -> str:
+    text = value_text(value, zone)
+    is_number = isinstance(value, (int, float, Decimal))
+    return f"'{text}" if text.startswith(_FORMULA_BEGINS) and not is_number else text
+
+
+def _taken(text: io.StringIO) -> bytes:
+    taken = text.getvalue().encode()
+    text.seek(0)
+    text.truncate()
+    return taken

@@ -1,0 +1,115 @@
+"""The file of the people who may sign in at the console: a table for each, with a hashed password.
+
+Faults are ValueErrors of one line, without a hash. Those who edit the file at once come one after another, and whoever
+reads it sees it as it was before or after.
+"""
+
+import fcntl
+import json
+import os
+import re
+import stat
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from worker.adapters.private_files import make_private
+from worker.domain.operator_acts import actor_fault
+from worker.domain.records.sign_ins import User
+from worker.domain.records.viewers import Role
+
+_HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"
+_KEYS = {"password", "role"}
+_MAX_FILE_BYTES = 1 << 20
+_HASH = re.compile(r"[!-~]{1,512}")
+
+
+def read_users(path: Path) -> Mapping[str, User]:
+    """The users by name, in the file's order. Raises ValueError where the file cannot be read or an entry is wrong."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or type(error).__name__})") from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError(f"{path} has more than 1 MiB")
+    try:
+        tables = tomllib.loads(content.decode("utf-8-sig"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        # Not the parser's message: it may quote the line, and with it a hash.
+        raise ValueError(f"{path} is not valid TOML in UTF-8") from None
+    return {name: _user(path, name, table) for name, table in tables.items()}
+
+
+def mode_fault(path: Path) -> str | None:
+    """What is wrong with who may read or write the file, or None. Raises OSError where there is no file."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return f"{path} is for others, too: chmod 600 {path}" if mode & (stat.S_IRWXO | stat.S_IWGRP) else None
+
+
+@contextmanager
+def editing(path: Path) -> Iterator[dict[str, User]]:
+    """The users, to be changed: what they are at the end is written, unless an exception ends it.
+
+    Nobody else edits meanwhile. Raises ValueError as `read_users` does, and OSError where the file cannot be written.
+    """
+    path = path.resolve()
+    lock = path.with_name(f".{path.name}.lock")
+    make_private(lock)
+    with lock.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        users = dict(read_users(path)) if path.exists() else {}
+        yield users
+        _replace(path, _text(users.values()))
+
+
+def _user(path: Path, name: str, table: object) -> User:
+    shown = repr(name[:64])
+    if not isinstance(table, dict):
+        raise ValueError(f"{path} has the key {shown} outside of any user's table")
+    if fault := actor_fault(name):
+        raise ValueError(f"{path} has a user {shown}, which {fault}")
+    if unknown := sorted(table.keys() - _KEYS):
+        raise ValueError(f"{path} has a user {shown} with the unknown key {unknown[0][:64]!r}")
+    password, role = table.get("password"), table.get("role")
+    if not isinstance(password, str) or not _HASH.fullmatch(password):
+        raise ValueError(f"{path} has a user {shown} without a hashed password: `reconciler user password` sets one")
+    if role not in tuple(Role):
+        raise ValueError(f"{path} has a user {shown} whose role is not one of {', '.join(Role)}")
+    return User(name=name, password_hash=password, role=Role(role))
+
+
+def _text(users: Iterable[User]) -> str:
+    # A string of JSON is one of TOML, too.
+    tables = (
+        f"\n[{json.dumps(user.name, ensure_ascii=False)}]\n"
+        f"password = {json.dumps(user.password_hash)}\nrole = {json.dumps(user.role.value)}\n"
+        for user in users
+    )
+    return _HEAD + "".join(tables)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a new file in the place of the old one, for the same owner."""
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            _keep_owner(path, file.fileno())
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _keep_owner(path: Path, number: int) -> None:
+    # mkstemp makes it 0600, for whoever edits; the web program may run as another user, and has to read it.
+    with suppress(OSError):
+        old = path.stat()
+        os.fchown(number, old.st_uid, old.st_gid)
+        os.fchmod(number, stat.S_IMODE(old.st_mode) & 0o640)

@@ -1,0 +1,159 @@
+"""`reconciler user`: who may sign in at the console."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.adapters.error_text import one_line
+from worker.cli.errors import CommandError
+from worker.cli.output import AsJson, console, print_json, print_table
+from worker.domain.console_sign_in import PASSWORD_RULE, password_fault
+from worker.domain.operator_acts import actor_fault
+from worker.domain.records.viewers import Role
+
+if TYPE_CHECKING:
+    from worker.domain.records.sign_ins import User
+
+_NO_FILE = (
+    "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"
+)
+_MAY = {Role.READ: "may look at everything", Role.ACT: "may look at everything, and act"}
+
+
+def _read_name(value: str) -> str:
+    if fault := actor_fault(value):
+        raise typer.BadParameter(f"{value[:64]!r} {fault}")
+    return value
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The user; acts are recorded under this name.", callback=_read_name)
+]
+RoleOption = Annotated[
+    Role, typer.Option("--role", help="`read`: to look at everything; `act`: to change things as well.")
+]
+
+
+def add(name: Name, role: RoleOption) -> None:
+    """Add a user. The password is asked for twice; without a terminal it is a line of standard input."""
+    from worker.domain.records.sign_ins import User
+
+    if name in _users():
+        raise _is_there(name)
+    added = User(name=name, password_hash=_ask_for_password(), role=role)
+    with _editing() as users:
+        # Somebody else may have added it meanwhile.
+        if name in users:
+            raise _is_there(name)
+        users[name] = added
+    typer.echo(f"{name} can sign in, and {_MAY[role]}.", err=True)
+
+
+def list_users(as_json: AsJson = False) -> None:
+    """List the users with their roles."""
+    rows = [{"name": one.name, "role": one.role.value} for one in _users().values()]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(console(), ("name", "role"), rows, ids=("name",))
+    else:
+        typer.echo("There is no user yet: `reconciler user add` adds one.", err=True)
+
+
+def password(name: Name) -> None:
+    """Give a user another password, which ends their sign-ins. It is asked for as `user add` does."""
+    _known(_users(), name)
+    password_hash = _ask_for_password()
+    with _editing() as users:
+        users[name] = replace(_known(users, name), password_hash=password_hash)
+    typer.echo(f"{name} has another password, and has to sign in again.", err=True)
+
+
+def change_role(name: Name, role: RoleOption) -> None:
+    """Give a user another role, from their next page on."""
+    with _editing() as users:
+        users[name] = replace(_known(users, name), role=role)
+    typer.echo(f"{name} {_MAY[role]}.", err=True)
+
+
+def remove(name: Name) -> None:
+    """Remove a user, which ends their sign-ins. What they did stays recorded."""
+    with _editing() as users:
+        del users[_known(users, name).name]
+    typer.echo(f"{name} cannot sign in any more.", err=True)
+
+
+def _path() -> Path:
+    from worker.cli.session import read_settings
+
+    path = read_settings().users_file
+    if path is None:
+        raise CommandError(_NO_FILE)
+    return path
+
+
+def _users() -> "Mapping[str, User]":
+    from worker.adapters.users_file import read_users
+
+    path = _path()
+    try:
+        return read_users(path) if path.exists() else {}
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
+@contextmanager
+def _editing() -> "Iterator[dict[str, User]]":
+    from worker.adapters.users_file import editing
+
+    path = _path()
+    try:
+        with editing(path) as users:
+            yield users
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written ({error.strerror or type(error).__name__})") from None
+
+
+def _known(users: "Mapping[str, User]", name: str) -> "User":
+    if name not in users:
+        raise CommandError(f"there is no user {one_line(name)}; the file names: {', '.join(users) or 'none'}")
+    return users[name]
+
+
+def _is_there(name: str) -> CommandError:
+    return CommandError(f"there is a user {one_line(name)} already: `user password` and `user role` change it")
+
+
+def _ask_for_password() -> str:
+    """A hash of the password that somebody types. Raises CommandError where it is too short, or was mistyped."""
+    hash_of = _hashing()
+    given = _from_terminal() if sys.stdin.isatty() else sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    if fault := password_fault(given):
+        raise CommandError(f"the password {fault}")
+    return hash_of(given)
+
+
+def _from_terminal() -> str:
+    import getpass
+
+    given = getpass.getpass(f"Password ({PASSWORD_RULE}): ")
+    if not password_fault(given) and getpass.getpass("Once more: ") != given:
+        raise CommandError("the two differ: nothing was changed")
+    return given
+
+
+def _hashing() -> Callable[[str], str]:
+    try:
+        from worker.web.passwords import hash_of
+    except ModuleNotFoundError as error:
+        if error.name != "werkzeug":
+            raise
+        raise CommandError("the package werkzeug is not installed: pip install 'recharge-reconciler[web]'") from None
+    return hash_of

@@ -1,0 +1,69 @@
+"""Who is signed in at the console, and the sign-ins that failed."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from worker.database.tables import FAILURES, SESSIONS
+from worker.domain.records.sign_ins import Failures, SignIn
+
+
+def read_sign_in(connection: Connection, token_digest: str) -> SignIn | None:
+    """The sign-in whose token has this digest."""
+    columns = [column for column in SESSIONS.c if column.name != "token_digest"]
+    row = connection.execute(select(*columns).where(SESSIONS.c.token_digest == token_digest)).mappings().first()
+    return None if row is None else SignIn(**row)
+
+
+def add_sign_in(connection: Connection, token_digest: str, sign_in: SignIn) -> None:
+    """Keep a new one."""
+    connection.execute(insert(SESSIONS).values(token_digest=token_digest, **asdict(sign_in)))
+
+
+def note_seen(connection: Connection, token_digest: str, at: datetime) -> None:
+    """Write when somebody was last seen."""
+    connection.execute(update(SESSIONS).where(SESSIONS.c.token_digest == token_digest).values(seen_at=at))
+
+
+def delete_sign_in(connection: Connection, token_digest: str) -> None:
+    """Delete one; nothing happens where there is none."""
+    connection.execute(delete(SESSIONS).where(SESSIONS.c.token_digest == token_digest))
+
+
+def delete_ended(connection: Connection, *, created_before: datetime, seen_before: datetime) -> None:
+    """Delete those that began, or were last seen, before these times."""
+    # Read first, and by key: a search that deletes would lock every row of the table on MariaDB.
+    is_old = (SESSIONS.c.created_at < created_before) | (SESSIONS.c.seen_at < seen_before)
+    for digest in list(connection.scalars(select(SESSIONS.c.token_digest).where(is_old))):
+        delete_sign_in(connection, digest)
+
+
+def lock_failures(connection: Connection, subjects: Collection[str]) -> dict[str, Failures]:
+    """The failures of these subjects, locked; one without any is missing."""
+    statement = select(FAILURES).where(FAILURES.c.subject.in_(subjects)).order_by(FAILURES.c.subject).with_for_update()
+    rows = [dict(row) for row in connection.execute(statement).mappings()]
+    return {row.pop("subject"): Failures(**row) for row in rows}
+
+
+def begin_failures(connection: Connection, subject: str, failures: Failures) -> None:
+    """Begin the row of a subject that `lock_failures` did not find. Raises IntegrityError where another session has
+    begun it meanwhile: what that one counted is not to be overwritten."""
+    connection.execute(insert(FAILURES).values(subject=subject, **asdict(failures)))
+
+
+def save_failures(connection: Connection, subject: str, failures: Failures) -> None:
+    """Write the failures of a subject that is locked."""
+    connection.execute(update(FAILURES).where(FAILURES.c.subject == subject).values(asdict(failures)))
+
+
+def delete_failures(connection: Connection, subject: str) -> None:
+    """Forget the failures of a subject."""
+    connection.execute(delete(FAILURES).where(FAILURES.c.subject == subject))
+
+
+def delete_forgotten(connection: Connection, before: datetime) -> None:
+    """Delete the failures that were last counted before this time."""
+    for subject in list(connection.scalars(select(FAILURES.c.subject).where(FAILURES.c.last_at < before))):
+        connection.execute(delete(FAILURES).where(FAILURES.c.subject == subject, FAILURES.c.last_at < before))

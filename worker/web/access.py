@@ -1,0 +1,128 @@
+"""Who may read what is not for the platform: metrics, health and the console."""
+
+from datetime import datetime
+
+from flask import Response, g, request
+
+from worker.database.transactions import Database, is_transient
+from worker.domain.callback_access import Address, client_address
+from worker.domain.console_sign_in import lasts
+from worker.domain.local_requests import FORWARDING_HEADERS, has_token, is_in_networks, is_local
+from worker.domain.records.sign_ins import SignIn, User
+from worker.domain.records.viewers import Viewer
+from worker.operations.sign_in import SignIns
+from worker.settings import Settings
+from worker.web.users import Users
+
+_HOW_TO_WATCH = (
+    "not for everybody: send `Authorization: Bearer TOKEN`, as RECONCILER_METRICS_TOKEN has it, ask from an address"
+    " in RECONCILER_METRICS_ALLOW, or ask on the machine itself, by no proxy\n"
+)
+
+
+class Access:
+    """Decides for the request that is under way."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self.users = Users(settings.users_file)
+        self.sign_ins = SignIns(database)
+
+    def may_watch(self) -> bool:
+        """Whether the request may read `/metrics` and `/healthz`."""
+        settings = self._settings
+        return (
+            self.is_local()
+            or has_token(request.headers.get("Authorization"), settings.metrics_tokens)
+            or is_in_networks(self.client(), settings.metrics_networks)
+            or self._is_signed_in()
+        )
+
+    def viewer(self) -> Viewer | None:
+        """Who asks; None where they have to sign in first. Raises what the database raises."""
+        if "viewer" not in g:
+            user = self._user()
+            if user is not None:
+                g.viewer = Viewer(name=user.name, role=user.role)
+            else:
+                g.viewer = Viewer(name=None) if self.is_local() else None
+        found: Viewer | None = g.viewer
+        return found
+
+    def client(self) -> Address | None:
+        """The address that the request comes from, as far as the trusted proxies say; None where it cannot be read."""
+        forwarded = request.headers.get("X-Forwarded-For")
+        return client_address(request.remote_addr, forwarded, self._settings.trusted_proxies)
+
+    def is_local(self) -> bool:
+        """Whether the request was made on this machine, by no proxy."""
+        return is_local(
+            peer=request.remote_addr,
+            host=request.headers.get("Host"),
+            protocol=request.environ.get("SERVER_PROTOCOL", ""),
+            forwarded_by=[name for name in FORWARDING_HEADERS if name in request.headers],
+            trusted_proxies=self._settings.trusted_proxies,
+        )
+
+    def token(self) -> str | None:
+        """The token of the sign-in, as the browser sends it; whether it is good `viewer` says."""
+        return request.cookies.get(self.cookie_name("session")) or None
+
+    def cookie_name(self, name: str) -> str:
+        """A cookie of ours. Beyond this machine the browser takes it over https alone, and from this very host."""
+        return name if self.is_local() else f"__Host-{name}"
+
+    def set_cookie(
+        self, answer: Response, name: str, value: str, *, seconds: int | None = None, samesite: str = "Lax"
+    ) -> None:
+        """Have the browser keep a value for so many seconds; without them until it is closed."""
+        answer.set_cookie(
+            self.cookie_name(name),
+            value,
+            max_age=seconds,
+            path="/",
+            httponly=True,
+            samesite=samesite,
+            secure=not self.is_local(),
+        )
+
+    def delete_cookie(self, answer: Response, name: str) -> None:
+        """Have the browser forget a value."""
+        answer.delete_cookie(
+            self.cookie_name(name), path="/", httponly=True, samesite="Lax", secure=not self.is_local()
+        )
+
+    def _user(self) -> User | None:
+        token = self.token()
+        if token is None or not self.users.is_configured:
+            return None
+        sign_in, now = self.sign_ins.find(token)
+        user = None if sign_in is None else self.users.find(sign_in.user_name)
+        if sign_in is None or not lasts(sign_in, user, now):
+            return None
+        # What a page asks for by itself does not keep its reader signed in.
+        if "HX-Request" not in request.headers:
+            self._note_seen(token, sign_in, now)
+        return user
+
+    def _note_seen(self, token: str, sign_in: SignIn, now: datetime) -> None:
+        try:
+            self.sign_ins.note_seen(token, sign_in, now)
+        except Exception as error:
+            # What can be read is shown while the database takes nothing.
+            if not is_transient(error):
+                raise
+
+    def _is_signed_in(self) -> bool:
+        try:
+            found = self.viewer()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return False
+        return found is not None
+
+
+def refuse_to_watch() -> Response:
+    """The answer to a request that may not read metrics or health."""
+    return Response(_HOW_TO_WATCH, 401, mimetype="text/plain", headers={"WWW-Authenticate": "Bearer"})
