@@ -10,7 +10,7 @@ from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.transports import make_transport
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
-from worker.domain.monitoring import tick_patience
+from worker.domain.monitoring import Thresholds, tick_allowance, tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
@@ -47,6 +47,19 @@ def app_ids_of(settings: Settings) -> Mapping[str, str]:
     return MappingProxyType({name: account.app_id for name, account in settings.accounts.items()})
 
 
+def sids_of(settings: Settings) -> Mapping[str, str]:
+    """The configured accounts, with the account SID of each."""
+    return MappingProxyType({name: account.account_sid for name, account in settings.accounts.items()})
+
+
+def accounts_by_sid(settings: Settings) -> dict[str, list[str]]:
+    """The names of the configured accounts that share each account SID."""
+    names: dict[str, list[str]] = {}
+    for name, sid in sids_of(settings).items():
+        names.setdefault(sid, []).append(name)
+    return names
+
+
 def slots_of(settings: Settings) -> list[SlotKey]:
     """The slots of every account SID: accounts that share a SID share its slots."""
     by_sid: dict[str, dict[str, str]] = {}
@@ -57,6 +70,15 @@ def slots_of(settings: Settings) -> list[SlotKey]:
         for sid, app_ids in by_sid.items()
         for number in range(settings.queries_per_window)
     ]
+
+
+def thresholds_of(settings: Settings) -> Thresholds:
+    """From when on something is reported, by the settings."""
+    return Thresholds(
+        tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
+        backlog_windows=settings.check_backlog_windows,
+        attention_orders=settings.check_attention_orders,
+    )
 
 
 def targets_of(settings: Settings, clock: Clock) -> Mapping[str, Target]:

@@ -10,14 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
-from typer.testing import CliRunner, Result
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import worker
 from worker.cli.app import app
+from worker.settings import Settings
 
 SID, TOKEN, APP_ID = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210", "app-1"
 ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
+
+
+def settings_of_account(database_url: str, **more: Any) -> Settings:
+    """The settings of a program with that account, on this database."""
+    named = {name.removeprefix("RECONCILER_").lower(): value for name, value in ACCOUNT.items()}
+    return Settings(**{"database_url": database_url, **named, **more})
+
+
+_COMMAND = get_command(app)
+"""Built once: that takes longer than most commands. Each call has a context of its own."""
 
 PROGRAM = [sys.executable, "-c", "from worker.cli import main; main()"]
 """The console script, whether or not it is installed; give it `environment`."""
@@ -26,6 +39,20 @@ PROGRAM = [sys.executable, "-c", "from worker.cli import main; main()"]
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with these settings, for `PROGRAM`."""
     return {**os.environ, "PYTHONPATH": str(Path(worker.__file__).parents[1]), **settings}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and how it ended."""
+
+    exit_code: int
+    stdout_bytes: bytes
+    stderr: str
+
+    @property
+    def stdout(self) -> str:
+        """Its standard output."""
+        return self.stdout_bytes.decode().replace("\r\n", "\n")
 
 
 @dataclass(frozen=True)
@@ -39,11 +66,13 @@ class CommandLine:
     ) -> Result:
         """Run a command that is to end with this status; None: with any."""
         variables = {**self.settings, "COLUMNS": str(width)}
-        with logging_restored():
-            result = CliRunner(env=variables).invoke(app, list(arguments), input=stdin, prog_name="reconciler")
-        assert status in (None, result.exit_code), (
-            f"exit status {result.exit_code}: {result.output}{result.exception!r}"
-        )
+        with logging_restored(), CliRunner(env=variables).isolation(input=stdin) as (stdout, stderr, _):
+            with pytest.raises(SystemExit) as ended:
+                _COMMAND.main(arguments, prog_name="reconciler")
+            sys.stdout.flush()
+            sys.stderr.flush()
+            result = Result(int(ended.value.code or 0), stdout.getvalue(), stderr.getvalue().decode())
+        assert status in (None, result.exit_code), f"exit status {result.exit_code}: {result}"
         return result
 
     def json(self, *arguments: str, status: int = 0, stdin: bytes | str | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""The settings of callbacks over HTTP: variables of the account `default`, and keys in the file of accounts."""
+"""The settings of what answers over HTTP: variables, and keys in the file of accounts."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -99,3 +99,25 @@ def test_what_is_wrong_in_the_file_is_named(
     said = faults_of(monkeypatch, ACCOUNTS_FILE=file_with(tmp_path, line))
     assert f"has an account 'north' {fault}" in said
     assert TOKEN not in said
+
+
+def test_who_may_read_metrics_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN} {OTHER}\n")
+    (tmp_path / "token").chmod(0o600)
+    settings = read(
+        monkeypatch,
+        METRICS_TOKEN_FILE=str(tmp_path / "token"),
+        METRICS_ALLOW="10.0.0.0/8",
+        USERS_FILE="/etc/users.toml",
+    )
+    assert settings.metrics_tokens == (TOKEN, OTHER)
+    assert {TOKEN, OTHER} <= set(settings.secrets)
+    assert TOKEN not in repr(settings)
+    assert settings.metrics_networks == (ip_network("10.0.0.0/8"),)
+    assert settings.users_file == Path("/etc/users.toml")
+    assert "RECONCILER_METRICS_TOKEN" in faults_of(monkeypatch, METRICS_TOKEN="short", METRICS_TOKEN_FILE="")
+
+
+def test_without_them_nobody_elsewhere_reads_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch)
+    assert (settings.metrics_tokens, settings.metrics_networks, settings.users_file) == ((), (), None)

@@ -94,6 +94,9 @@ def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
         "callback_allow": None,
         "callback_reply": "Success",
         "trusted_proxies": 0,
+        "users_file": None,
+        "metrics_token": None,
+        "metrics_allow": None,
         "query_window_seconds": 60.0,
         "queries_per_window": 1,
         "query_margin_seconds": 0.5,
@@ -377,8 +380,8 @@ def test_every_secret_may_come_from_a_file_and_a_line_end_is_dropped(given: Give
 
 def test_the_variables_that_name_files_are_those_of_the_secrets() -> None:
     of_files = {name.removeprefix(PREFIX).removesuffix("_FILE") for name in VARIABLES[len(Settings.model_fields) :]}
-    # Those of notifications and callbacks are tested in test_notify_settings.py and test_callback_settings.py.
-    assert of_files == {*FILED, "NOTIFY_URL", "NOTIFY_SECRET", "NOTIFY_BROKER_URL", "CALLBACK_TOKEN"}
+    # Those of notifications, callbacks and metrics are tested in test_notify_settings.py and test_callback_settings.py.
+    assert of_files == {*FILED, "NOTIFY_URL", "NOTIFY_SECRET", "NOTIFY_BROKER_URL", "CALLBACK_TOKEN", "METRICS_TOKEN"}
 
 
 def test_dot_env_may_name_the_file_of_a_secret(given: Given) -> None:

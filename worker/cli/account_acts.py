@@ -100,11 +100,11 @@ def hold(
     """
     from worker.adapters.clock import HostClock
     from worker.operations.act_by_hand import hold_slots
-    from worker.runtime import rules_of
+    from worker.runtime import accounts_by_sid, rules_of
 
     who = operator(by, reason, dry_run=dry_run)
     with acting_session(needs_accounts=True, utc=utc) as opened:
-        names = opened.accounts_by_sid()
+        names = accounts_by_sid(opened.settings)
         held = hold_slots(opened.database, HostClock(), rules_of(opened.settings), who, names.keys())
     if as_json:
         print_json({"slots": [_slot(row, names) for row in held], **_dry(who)})

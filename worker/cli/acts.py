@@ -9,9 +9,9 @@ import typer
 from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
+from worker.domain.records import csv_columns
 
 _COLUMNS = ("at", "actor", "act", "account", "detail", "reason")
-_CSV_COLUMNS = ("id", *_COLUMNS)
 # As a record holds the end of a pause or of a hold.
 _UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ")
 
@@ -43,7 +43,7 @@ def acts(
     if as_json:
         print_json(found)
     elif as_csv:
-        write_csv(_CSV_COLUMNS, found)
+        write_csv(csv_columns.ACTS, found)
     elif not found:
         typer.echo("No operator has acted yet.")
     else:

@@ -33,6 +33,7 @@ from worker.cli.send_test_event import notify_test
 from worker.cli.serve import callback_url, serve
 from worker.cli.status import status
 from worker.cli.todo import todo
+from worker.cli.user import add, change_role, list_users, password, remove
 from worker.simulator.command import EnvironmentCommand, platform
 
 app = typer.Typer(
@@ -91,9 +92,13 @@ def demo(context: typer.Context) -> None:
 
 
 def _add(
-    command: Callable[..., None], *examples: str, cls: type[TyperCommand] | None = None, name: str | None = None
+    command: Callable[..., None],
+    *examples: str,
+    cls: type[TyperCommand] | None = None,
+    name: str | None = None,
+    to: typer.Typer = app,
 ) -> None:
-    app.command(name, help=_flowing(command.__doc__), epilog=_listed(*examples), cls=cls)(command)
+    to.command(name, help=_flowing(command.__doc__), epilog=_listed(*examples), cls=cls)(command)
 
 
 app.callback(
@@ -114,6 +119,18 @@ _add(
 )
 _add(serve, "reconciler serve", "reconciler serve --port 8080 --workers 2 --only callbacks")
 _add(callback_url, "reconciler callback-url", "reconciler callback-url shop --new", name="callback-url")
+user = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+_add(add, "reconciler user add ann --role act", "reconciler user add li --role read < password.txt", to=user)
+_add(list_users, "reconciler user list", "reconciler user list --json", name="list", to=user)
+_add(password, "reconciler user password ann", to=user)
+_add(change_role, "reconciler user role li --role act", name="role", to=user)
+_add(remove, "reconciler user remove li", to=user)
+app.add_typer(
+    user,
+    name="user",
+    help="Say who may sign in at the console: add, list, password, role, remove.",
+    epilog=_listed("reconciler user add ann --role act", "reconciler user list"),
+)
 _add(run, "reconciler run", "reconciler run --concurrency 2")
 _add(
     enqueue,

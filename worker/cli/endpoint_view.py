@@ -7,21 +7,18 @@ from typing import Any
 from rich.console import Console
 
 from worker.cli.output import duration_text, print_table
-from worker.domain.endpoint_watch import endpoint_in_words
+from worker.domain.endpoint_watch import EndpointView, endpoint_in_words, endpoint_views
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts
 
 Row = Mapping[str, Any]
 
 _COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave_up")
-_NONE = NotificationCounts()
 
 
 def endpoint_rows(endpoints: Sequence[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime) -> list[Row]:
     """A row for each account that has an endpoint, or notifications that nobody has received."""
-    by_account = {one.account: one for one in endpoints}
-    accounts = sorted(by_account.keys() | counts.keys())
-    return [_row(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
+    return [_row(view, now) for view in endpoint_views(endpoints, counts, now)]
 
 
 def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
@@ -44,10 +41,11 @@ def _ago(time: datetime, now: datetime) -> str:
     return f"for {duration_text((now - time).total_seconds())}"
 
 
-def _row(account: str, endpoint: Endpoint | None, count: NotificationCounts, now: datetime) -> Row:
+def _row(view: EndpointView, now: datetime) -> Row:
+    endpoint, count = view.endpoint, view.count
     names = ("transport", "events", "failing_since", "rest_until", "stopped_at", "paused_at", "paused_by")
     return {
-        "account": account,
+        "account": view.account,
         "to": None if endpoint is None else endpoint.shown,
         "in_words": "has no endpoint: nothing is sent" if endpoint is None else endpoint_in_words(endpoint, count, now),
         "pending": count.pending,

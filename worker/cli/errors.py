@@ -52,7 +52,7 @@ class OneLineGroup(TyperGroup):
 
 def _report(error: Exception) -> int:
     """Print what went wrong; returns the exit status."""
-    from worker.database.migrations import MigrationError
+    from worker.database.revisions import MigrationError
     from worker.settings import SettingsError
 
     if isinstance(error, CommandError):

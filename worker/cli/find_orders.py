@@ -12,6 +12,7 @@ from worker.cli.output import AsJson, InUtc, console, print_json, print_table, t
 from worker.cli.pages import After, Limit, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
+from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ _COLUMNS = {
     150: ("id", "account", "order", "mobile", "state", "attention", "amount", "submitted_at", "queried_at"),
 }
 _IDS = ("request_id", "custom_parm")
-_CSV_COLUMNS = (
-    *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
-    *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
-)
 
 
 def _read_attention(value: str | None) -> str | None:
@@ -153,7 +150,7 @@ def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool, *, both
     if as_json:
         print_json(found.rows)
     elif as_csv:
-        write_csv(_CSV_COLUMNS, found.rows)
+        write_csv(csv_columns.ORDERS, found.rows)
     elif found.rows:
         out = console()
         columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]

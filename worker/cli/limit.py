@@ -96,7 +96,9 @@ def _check_window(window: float, settings: "Settings") -> None:
 
 
 def _to_response(rows: "Sequence[SlotRow]", now: "Reading", opened: "Session") -> dict[str, Any]:
-    names, own = opened.accounts_by_sid(), opened.settings.query_window_seconds
+    from worker.runtime import accounts_by_sid
+
+    names, own = accounts_by_sid(opened.settings), opened.settings.query_window_seconds
     slots = [{**_slot(row, now, own), "accounts": names[row.account_sid]} for row in rows]
     return {"now": now.database, "query_window_seconds": own, "slots": slots}
 

@@ -88,7 +88,7 @@ def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
 
 
 def _revision(url: str) -> str | None:
-    from worker.database.migrations import revision_of
+    from worker.database.revisions import revision_of
     from worker.database.transactions import Database
 
     database = Database(url, pool_size=1)

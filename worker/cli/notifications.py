@@ -1,6 +1,5 @@
 """`reconciler notifications`: where results are sent, which were, which wait and which were given up."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,18 +11,16 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
 from worker.cli.pages import After, Limit, name_next_page
+from worker.domain.order_notifications import notification_row
+from worker.domain.records import csv_columns
 
 if TYPE_CHECKING:
-    from worker.domain.records.notifications import Notification, NotificationState
+    from worker.domain.records.notifications import NotificationState
     from worker.operations.act_by_hand import Operator
 
 Row = Mapping[str, Any]
 
 _COLUMNS = ("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer")
-_CSV_COLUMNS = (
-    *("id", "event_id", "account", "order_id", "request_id", "custom_parm", "type", "version", "rank", "changed_at"),
-    *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
-)
 
 Pending = Annotated[bool, typer.Option("--pending", help="Only those that nobody has received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
@@ -113,20 +110,11 @@ def _list(
     if as_json:
         print_json({"endpoints": endpoints, "notifications": rows})
     elif as_csv:
-        write_csv(_CSV_COLUMNS, rows)
+        write_csv(csv_columns.NOTIFICATIONS, rows)
     else:
         _show(endpoints, rows, limit, now, is_complete=stopped_at is None)
     if stopped_at is not None:
         typer.echo(f"Searched the notifications since {stopped_at}; for older ones: --after {stopped_at}", err=True)
-
-
-def notification_row(one: "Notification") -> Row:
-    """A notification as JSON and CSV show it: all but its text, which `reconciler order` tells in other words."""
-    data = json.loads(one.body)["data"]
-    names = {name: data[name] for name in ("request_id", "custom_parm")}
-    held = {name: getattr(one, name) for name in _CSV_COLUMNS if name not in names}
-    # In the order of the columns.
-    return {name: {**held, **names}[name] for name in _CSV_COLUMNS}
 
 
 def table_row(row: Row) -> Row:

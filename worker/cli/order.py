@@ -1,21 +1,19 @@
 """`reconciler order`: one order's row, what happened to it, the queries that polled it, and what happens next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from worker.cli.errors import CommandError
-from worker.cli.notifications import notification_row, table_row
+from worker.cli.notifications import table_row
 from worker.cli.order_next import in_words, polled_in_words, to_response
 from worker.cli.order_references import Account, Reference, Row, find_orders
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
-from worker.domain.records.orders import OrderState
 
 if TYPE_CHECKING:
-    from worker.cli.session import Session
     from worker.domain.records.parameters import Rules
-    from worker.operations.read_overview import Outlook
+    from worker.operations.read_story import Story
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
@@ -30,54 +28,29 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     Amounts are yuan.
     """
     from worker.cli.session import session
-    from worker.runtime import rules_of
-    from worker.stores.command_line_reads import events_of, queries_about
-    from worker.stores.notification_rows import notifications_of
+    from worker.domain.monitoring import tick_allowance
+    from worker.operations.read_story import read_story
+    from worker.runtime import rules_of, sids_of
 
     with session(utc=utc or as_json) as opened:
         found = find_orders(opened, account, [ref])[ref]
         if isinstance(found, str):
             raise CommandError(found)
-        with opened.database.snapshot() as connection:
-            events, queries = events_of(connection, found["id"]), queries_about(connection, found)
-            told = [notification_row(one) for one in notifications_of(connection, [found["id"]])]
-        outlook, rules = _outlook(opened, found), rules_of(opened.settings)
-    if found["state"] is not OrderState.PENDING:
-        # What stands there is what was planned before: nobody polls it any more.
-        found = {**found, "due_at": None}
+        rules, sids = rules_of(opened.settings), sids_of(opened.settings)
+        allowance = tick_allowance(opened.settings.check_tick_seconds, opened.settings.tick_seconds)
+        story = read_story(opened.database, found, sids, allowance, rules)
     if as_json:
-        following = None if outlook is None else to_response(outlook, rules)
-        print_json({"order": found, "next": following, "events": events, "queries": queries, "notifications": told})
+        following = None if story.outlook is None else to_response(story.outlook, rules)
+        told = {"events": story.events, "queries": story.queries, "notifications": story.notifications}
+        print_json({"order": story.order, "next": following, **told})
     else:
-        _show_order(found, outlook, rules, events, queries, told)
+        _show_order(story, rules)
 
 
-def _outlook(opened: "Session", row: Row) -> "Outlook | None":
-    from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_overview import read_next_step
-    from worker.runtime import rules_of
-
-    settings = opened.settings
-    configured = settings.accounts.get(row["account"])
-    return read_next_step(
-        opened.database,
-        row["id"],
-        None if configured is None else configured.account_sid,
-        tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
-        rules_of(settings),
-    )
-
-
-def _show_order(
-    row: Row,
-    outlook: "Outlook | None",
-    rules: "Rules",
-    events: Sequence[Row],
-    queries: Sequence[Row],
-    told: Sequence[Mapping[str, object]],
-) -> None:
+def _show_order(story: "Story", rules: "Rules") -> None:
+    outlook, events, queries = story.outlook, story.events, story.queries
     out = console()
-    print_fields(out, row)
+    print_fields(out, story.order)
     out.print()
     if outlook is None:
         typer.echo("It is in the archive: nobody asks about it, and it is restored when a task names it.")
@@ -88,7 +61,7 @@ def _show_order(
     for title, columns, rows in (
         ("Events", _event_columns(events), [_event_row(event) for event in events]),
         ("Queries that polled it", _QUERY_COLUMNS, [_query_row(query) for query in queries]),
-        ("Notifications of it", _TOLD_COLUMNS, [table_row(one) for one in told]),
+        ("Notifications of it", _TOLD_COLUMNS, [table_row(one) for one in story.notifications]),
     ):
         out.print()
         if rows:

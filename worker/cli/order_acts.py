@@ -212,8 +212,8 @@ def _act_on_named(
         for ref, row in find_orders(opened, account, refs[start : start + _FOUND_AT_ONCE]).items():
             if isinstance(row, str):
                 outcome.refuse(ref, row)
-            elif only_configured and row["account"] not in opened.settings.accounts:
-                outcome.refuse(ref, f"its account {row['account']} is not in the settings, so nobody polls it")
+            elif only_configured and (why := acts.nobody_polls(row["account"], opened.settings.accounts)):
+                outcome.refuse(ref, why)
             else:
                 named[row["id"]] = ref
     _act(opened, who, kind, named, decide, outcome)
@@ -238,15 +238,8 @@ def _reopen_selected(
         if not who.dry_run:
             are = "is" if len(found) == 1 else "are"
             confirm(f"{counted(len(found), 'order')} {are} {became}.", "Reopen them all?", yes=yes)
-        _act(opened, who, ActKind.REOPEN, {one: f"id:{one}" for one in found}, _reopen_unresolved, outcome)
+        _act(opened, who, ActKind.REOPEN, {one: f"id:{one}" for one in found}, acts.reopen_unresolved, outcome)
     return outcome
-
-
-def _reopen_unresolved(order: Order, act: Any) -> acts.Decided:
-    """Reopen an order that a filter has selected, unless somebody has decided about it since."""
-    if order.state is not OrderState.UNRESOLVED:
-        return f"order {order.key}: is {order.state.value} by now"
-    return acts.reopen(order, act, is_polled_next=False)
 
 
 def _act(

@@ -22,7 +22,8 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from worker.adapters.log_redaction import CONTROLS, escape_controls
+from worker.adapters import shown_values
+from worker.adapters.log_redaction import CONTROLS
 from worker.domain.field_rules import amount_text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
@@ -49,12 +50,14 @@ def show_times_in(zone: tzinfo) -> None:
     _zone.set(zone)
 
 
+def shown_zone() -> tzinfo:
+    """The zone in which this command shows times to people."""
+    return _zone.get()
+
+
 def time_text(time: datetime) -> str:
     """A time as a person reads it, to the second: `2016-01-31 18:00:00+08`, or with Z in UTC."""
-    local = time.astimezone(_zone.get())
-    offset = f"{local:%z}"
-    short = "Z" if offset == "+0000" else offset.removesuffix("00")
-    return f"{local:%Y-%m-%d %H:%M:%S}{short}"
+    return shown_values.time_text(time, shown_zone())
 
 
 def print_json(value: object) -> None:
@@ -180,13 +183,7 @@ def _cell(value: object) -> Text:
 
 def value_text(value: object) -> str:
     """A value as a table shows it; times are as `time_text` has them."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return time_text(value)
-    return amount_text(value) if isinstance(value, Decimal) else escape_controls(str(value))
+    return shown_values.value_text(value, shown_zone())
 
 
 def _to_json(value: object) -> object:

@@ -1,8 +1,7 @@
 """`reconciler queries` and `query`: what was asked of the platform, and what came of it."""
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,22 +11,13 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
 from worker.cli.pages import After, Limit, name_next_page
 from worker.cli.times import TIME_RULE, read_time
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
+from worker.domain.records import csv_columns
+from worker.domain.records.queries import OUTCOMES
 
 Row = dict[str, Any]
 
-OUTCOMES = (
-    *("in_flight", "answered", "refused", "malformed", "http_error", "timeout", "unreachable", "unsent", "lost"),
-)
 _COLUMNS = ("id", "account", "sent_at", "outcome", "orders", "settled", "pending", "absent", "said")
-_CSV_COLUMNS = (
-    *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
-    *("status_msg", "settled_count", "pending_count", "absent_count"),
-)
 _ORDER_COLUMNS = ("order", "id", "state", "attention", "answer")
-_LEFT_OUT = ("polled_ids", "absent_ids", "added_items", "answer_excerpt")
 
 
 def _read_outcomes(values: list[str] | None) -> list[str] | None:
@@ -82,7 +72,7 @@ def queries(
     if as_json:
         print_json(rows)
     elif as_csv:
-        write_csv(_CSV_COLUMNS, rows)
+        write_csv(csv_columns.QUERIES, rows)
     elif rows:
         print_table(console(), _COLUMNS, [_table_row(row) for row in rows], ids=("account",), long_texts=("said",))
         name_next_page(rows, limit, ". One query with its orders: reconciler query ID")
@@ -98,45 +88,19 @@ def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv
     With --csv: its orders.
     """
     from worker.cli.session import session
+    from worker.operations.read_query import read_query
 
     require_one_format(as_json, as_csv)
-    with session(utc=utc) as opened:
-        found, orders, added = _read_query(opened, query_id)
+    with session(utc=utc) as opened, opened.database.snapshot() as connection:
+        found = read_query(connection, query_id)
+    if found is None:
+        raise CommandError(f"there is no query {query_id}; `reconciler queries` lists the newest ones")
     if as_json:
-        print_json({"query": found, "orders": orders, "added_items": added})
+        print_json({"query": found.query, "orders": found.orders, "added_items": found.added})
     elif as_csv:
-        write_csv(("polled_id", "id", "state", "attention", "absent", "archived"), orders)
+        write_csv(csv_columns.POLLED_ORDERS, found.orders)
     else:
-        _show_query(found, orders, added)
-
-
-def _read_query(opened: "Session", query_id: int) -> tuple[Row, list[Row], list[str]]:
-    from worker.stores.query_reads import orders_of, query_by_id
-
-    with opened.database.snapshot() as connection:
-        row = query_by_id(connection, query_id)
-        if row is None:
-            raise CommandError(f"there is no query {query_id}; `reconciler queries` lists the newest ones")
-        orders = orders_of(connection, row)
-    absent = set((row["absent_ids"] or "").split(","))
-    gone = {"id": None, "state": None, "attention": None, "archived": False}
-    polled = [
-        {"polled_id": name, **{key: orders.get(name, gone)[key] for key in gone}, "absent": name in absent}
-        for name in row["polled_ids"].split(",")
-    ]
-    shown = {name: value for name, value in row.items() if name not in _LEFT_OUT}
-    return {**shown, "answer_excerpt": row["answer_excerpt"]}, polled, _added(row["added_items"])
-
-
-def _added(items: str | None) -> list[str]:
-    """What the answer said of orders that were not polled, an item each."""
-    if items is None:
-        return []
-    try:
-        return [str(item) for item in json.loads(items)]
-    except ValueError:
-        # The store keeps the start of a very long list only.
-        return [items]
+        _show_query(found.query, found.orders, found.added)
 
 
 def _show_query(found: Mapping[str, object], orders: list[Row], added: list[str]) -> None:

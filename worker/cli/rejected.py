@@ -1,11 +1,11 @@
 """`reconciler rejected` and `unmatched`: what came in and could not be placed."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.adapters.error_text import one_line
+from worker.adapters.shown_values import indented_json
 from worker.cli.acting import By, system_user
 from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
@@ -13,14 +13,13 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
 from worker.cli.pages import After, Limit, name_next_page
 from worker.cli.times import TIME_RULE, read_time
+from worker.domain.records import csv_columns
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
 
 Row = dict[str, Any]
 
-_COLUMNS = ("id", "received_at", "source", "repeats", "errors", "payload")
-_UNMATCHED_COLUMNS = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload")
 _LONGEST_SHOWN = 200
 
 Ids = Annotated[
@@ -73,7 +72,7 @@ def rejected(
             now, zone = opened.database.now(connection), opened.settings.zone
             time = None if since is None else read_time("--since", since, now, zone)
             rows, stopped_at = recent_rejected(connection, sources=source or (), since=time, after=after, most=limit)
-    _show_list(rows, _COLUMNS, stopped_at, limit, as_json, as_csv)
+    _show_list(rows, csv_columns.REJECTED, stopped_at, limit, as_json, as_csv)
 
 
 def unmatched(
@@ -97,7 +96,7 @@ def unmatched(
         now, zone = opened.database.now(connection), opened.settings.zone
         time = None if before is None else read_time("--before", before, now, zone)
         rows, stopped_at = recent_unmatched(connection, accounts=account or (), before=time, after=after, most=limit)
-    _show_list(rows, _UNMATCHED_COLUMNS, stopped_at, limit, as_json, as_csv)
+    _show_list(rows, csv_columns.UNMATCHED, stopped_at, limit, as_json, as_csv)
 
 
 def _check_usage(ids: list[int], retry: bool) -> None:
@@ -134,20 +133,12 @@ def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> No
     if as_json:
         print_json(row)
     elif as_csv:
-        write_csv(_COLUMNS, [row])
+        write_csv(csv_columns.REJECTED, [row])
     else:
         out = console()
         print_fields(out, {name: row[name] for name in ("id", "received_at", "source")})
         print_table(out, ("fault",), [{"fault": fault} for fault in row["errors"].split("\n")])
-        print_table(out, ("payload",), [{"payload": line} for line in _lines(row["payload"])])
-
-
-def _lines(payload: str) -> list[str]:
-    try:
-        return json.dumps(json.loads(payload), ensure_ascii=False, indent=2).split("\n")
-    except (ValueError, RecursionError):
-        # It was kept in part only.
-        return [payload]
+        print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 
 
 def _show_list(

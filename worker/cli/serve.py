@@ -1,41 +1,44 @@
-"""`reconciler serve` and `callback-url`: the platform's callbacks over HTTP."""
+"""`reconciler serve` and `callback-url`: what answers over HTTP, and the path of the platform's callbacks."""
 
 import secrets
-from enum import StrEnum
-from ipaddress import ip_address
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.errors import CommandError
+from worker.domain.local_requests import is_loopback_name
+from worker.domain.records.viewers import Part
 
 if TYPE_CHECKING:
     from worker.settings import Settings
 
 # What only the extra `web` installs.
-_PACKAGES = ("flask", "gunicorn")
+_PACKAGES = ("babel", "flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 _TOKEN_BYTES = 24
-
-
-class Part(StrEnum):
-    """What `--only` leaves of the program."""
-
-    CALLBACKS = "callbacks"
 
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)]
 Workers = Annotated[int, typer.Option(help="Processes, each with 16 threads.", min=1, max=100)]
-Only = Annotated[Part | None, typer.Option(help="Serve this part alone: what stands on a public port is `callbacks`.")]
+Only = Annotated[
+    Part | None,
+    typer.Option(
+        help="Serve this part alone: `callbacks`, which is what stands on a public port, or all but that, `operate`."
+    ),
+]
 Account = Annotated[str, typer.Argument(help="The account whose callbacks come there.")]
 New = Annotated[bool, typer.Option("--new", help="Make a token to change to, although the account has one.")]
 
 
 def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, only: Only = None) -> None:
-    """Receive the platform's callbacks over HTTP, by the path that `reconciler callback-url` prints.
+    """Receive the platform's callbacks over HTTP, by the path that `reconciler callback-url` prints; show the console
+    at /, and metrics and health for what watches.
 
     A callback is answered with status 200 once it is committed. GET /livez says that the process answers, GET /readyz
-    that it can take callbacks in. SIGTERM or Ctrl-C lets requests that are under way end.
+    that it can take callbacks in, GET /healthz that a worker, the broker and the database are there. The console may be
+    read on this machine; from others people sign in (`reconciler user add`). SIGTERM or Ctrl-C lets requests that are
+    under way end.
     """
     from worker.adapters.log import configure_logging
     from worker.cli.session import check_database, read_settings
@@ -51,10 +54,11 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
 
     settings = read_settings(needs_accounts=True)
     check_database(settings)
-    _warn(settings, host)
+    parts = frozenset(Part) if only is None else frozenset({only})
+    for warning in _warnings(settings, host, parts):
+        typer.echo(f"Warning: {warning}", err=True)
     configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
-    # Today it serves no other part than that of `--only callbacks`.
-    Server(settings, host=host, port=port, workers=workers).run()
+    Server(settings, host=host, port=port, workers=workers, parts=parts).run()
 
 
 def callback_url(account: Account = "default", new: New = False) -> None:
@@ -88,24 +92,35 @@ def _how_to_set(account: str, token: str, *, is_change: bool, settings: "Setting
     return f"The path works once {where} is {token}, and `reconciler serve` was started after that."
 
 
-def _warn(settings: "Settings", host: str) -> None:
-    if not settings.callback_tokens:
-        typer.echo(
-            "Warning: no account has a token, so every callback is answered 404: see `reconciler callback-url`",
-            err=True,
+def _warnings(settings: "Settings", host: str, parts: frozenset[Part]) -> Iterator[str]:
+    is_open = not is_loopback_name(host)
+    if Part.CALLBACKS in parts and not settings.callback_tokens:
+        yield "no account has a token, so every callback is answered 404: see `reconciler callback-url`"
+    if is_open:
+        yield (
+            f"{host} can be reached from other machines: a proxy that buffers requests has to stand before it, or slow"
+            " senders take all threads; docs/deployment.md has nginx and Caddy"
         )
-    if not _is_loopback(host):
-        typer.echo(
-            f"Warning: {host} can be reached from other machines: a proxy that buffers requests has to stand before it,"
-            " or slow senders take all threads; docs/deployment.md has nginx and Caddy",
-            err=True,
-        )
+    if Part.OPERATE in parts:
+        yield from _warnings_of_console(settings, is_open)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _warnings_of_console(settings: "Settings", is_open: bool) -> Iterator[str]:
+    from worker.adapters.users_file import mode_fault, read_users
+
+    if is_open:
+        yield (
+            "this program speaks plain http, and people sign in at the console over https only: the proxy has to have"
+            " the certificate"
+        )
+    if settings.users_file is None:
+        if is_open:
+            yield "nobody can sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user add`"
+        return
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+        if not read_users(settings.users_file):
+            yield "nobody can sign in at the console: `reconciler user add` adds a user"
+        if fault := mode_fault(settings.users_file):
+            yield fault
+    except ValueError as error:
+        yield f"nobody can sign in at the console: {error}"

@@ -16,7 +16,7 @@ from worker.cli.errors import CommandError
 from worker.cli.output import show_times_in
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.migrations import NotAtHead, check_at_head
+from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
 from worker.stores.command_line_reads import has_orders
@@ -31,13 +31,6 @@ class Session:
 
     settings: Settings
     database: Database
-
-    def accounts_by_sid(self) -> dict[str, list[str]]:
-        """The names of the accounts that share each account SID."""
-        names: dict[str, list[str]] = {}
-        for name, account in self.settings.accounts.items():
-            names.setdefault(account.account_sid, []).append(name)
-        return names
 
 
 def read_settings(*, needs_accounts: bool = False) -> Settings:

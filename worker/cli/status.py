@@ -13,9 +13,8 @@ from worker.cli.status_view import show, to_response
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
-    from worker.domain.monitoring import Finding, Thresholds
+    from worker.domain.monitoring import Finding
     from worker.operations.read_overview import Status
-    from worker.settings import Settings
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
@@ -56,36 +55,24 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
 
 def _read(opened: "Session") -> "Status":
     from worker.operations.read_overview import read_status
-    from worker.runtime import rules_of
+    from worker.runtime import rules_of, sids_of
 
-    sids = {name: account.account_sid for name, account in opened.settings.accounts.items()}
-    return read_status(opened.database, sids, rules_of(opened.settings))
+    return read_status(opened.database, sids_of(opened.settings), rules_of(opened.settings))
 
 
 def _response(opened: "Session") -> Mapping[str, Any]:
-    from worker.runtime import rules_of
+    from worker.runtime import accounts_by_sid, rules_of, thresholds_of
 
     read = _read(opened)
     settings = opened.settings
-    return to_response(read, opened.accounts_by_sid(), thresholds_of(settings), rules_of(settings))
+    return to_response(read, accounts_by_sid(settings), thresholds_of(settings), rules_of(settings))
 
 
 def _findings(opened: "Session", read: "Status") -> "list[Finding]":
     from worker.domain.monitoring import check
-    from worker.runtime import rules_of
+    from worker.runtime import rules_of, thresholds_of
 
     return check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
-
-
-def thresholds_of(settings: "Settings") -> "Thresholds":
-    """From when on something is reported, by the settings."""
-    from worker.domain.monitoring import Thresholds, tick_allowance
-
-    return Thresholds(
-        tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
-        backlog_windows=settings.check_backlog_windows,
-        attention_orders=settings.check_attention_orders,
-    )
 
 
 def _check(as_json: bool) -> int:

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, wrapped
+from worker.domain.records import csv_columns
 
 if TYPE_CHECKING:
     from worker.operations.read_todo import TodoGroup
 
 _COLUMNS = ("ref", "id", "account", "since", "until", "note")
-_CSV_COLUMNS = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")
 
 Limit = Annotated[
     int, typer.Option(min=1, max=10_000, help="How many to show of each reason at most: those with the latest `since`.")
@@ -28,7 +28,7 @@ def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: 
     """
     from worker.cli.session import session
     from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_todo import read_todo
+    from worker.operations.read_todo import read_todo, todo_rows
     from worker.runtime import rules_of
 
     require_one_format(as_json, as_csv)
@@ -39,8 +39,7 @@ def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: 
     if as_json:
         print_json({"now": now, "todo": [_to_response(group) for group in groups]})
     elif as_csv:
-        rows = ({**_to_response(group), **item} for group in groups for item in group.items)
-        write_csv(_CSV_COLUMNS, rows)
+        write_csv(csv_columns.TODO, todo_rows(groups))
     elif not groups:
         typer.echo("Nothing needs a person.")
     else:

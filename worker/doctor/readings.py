@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from worker.adapters.certificates import certified
 from worker.adapters.clock import HostClock
 from worker.adapters.error_text import first_words
 from worker.database.engine import missing_file
-from worker.database.migrations import MigrationError, check_at_head
+from worker.database.revisions import MigrationError, check_at_head
 from worker.database.server import ServerReading, read_server
 from worker.doctor.checks import Check, fatal
 from worker.operations.maintain_slots import longest_windows
@@ -153,10 +154,7 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
 
     `seconds`: how long to wait for each of its replies. `default_queue`: the queue whose messages are counted.
     """
-    options = {"socket_connect_timeout": seconds, "socket_timeout": seconds} if not url.startswith("amqp") else {}
-    with Connection(url, connect_timeout=seconds, transport_options=options, ssl=certified(url)) as connection:
-        # Each URL once, without a pause.
-        connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
+    with _connected(url, seconds) as connection:
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
         client = connection.default_channel.client if connection.transport.driver_type == "redis" else None
         waiting, why_queue_unread = _reply_of(lambda: _waiting(connection, default_queue))
@@ -167,6 +165,21 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
             default_queue=waiting,
             why_queue_unread=why_queue_unread,
         )
+
+
+def reach_broker(url: str, *, seconds: float) -> None:
+    """Connect as `read_broker` does, and read nothing. Raises kombu's errors where no broker answers."""
+    with _connected(url, seconds):
+        pass
+
+
+@contextmanager
+def _connected(url: str, seconds: float) -> Iterator[Connection]:
+    options = {"socket_connect_timeout": seconds, "socket_timeout": seconds} if not url.startswith("amqp") else {}
+    with Connection(url, connect_timeout=seconds, transport_options=options, ssl=certified(url)) as connection:
+        # Each URL once, without a pause.
+        connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
+        yield connection
 
 
 def resolve(host: str) -> str:

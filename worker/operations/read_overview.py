@@ -167,7 +167,7 @@ def _count_due(connection: Connection, order: Order, now: datetime) -> int:
     return sum(count.due for count in counts if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))
 
 
-def host_ticks(database: Database, host: str, within_seconds: float) -> bool:
-    """Whether a worker process of this host has ticked within so many seconds."""
+def worker_ticks(database: Database, within_seconds: float, *, host: str | None = None) -> bool:
+    """Whether a worker process, of this host or of any, has ticked within so many seconds."""
     with database.read() as connection:
         return is_ticking(read_workers(connection, host=host), database.now(connection), within_seconds)

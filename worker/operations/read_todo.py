@@ -1,6 +1,6 @@
 """Reading all that needs a person, in one list."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -59,10 +59,19 @@ class TodoGroup:
 
 
 def read_todo(
-    database: Database, rules: Rules, configured: Collection[str], tick_allowance_seconds: float, most: int
+    database: Database,
+    rules: Rules,
+    configured: Collection[str],
+    tick_allowance_seconds: float,
+    most: int,
+    *,
+    most_counted: int = MOST_COUNTED,
 ) -> tuple[list[TodoGroup], datetime]:
     """All that needs a person, so many items of each reason, and the database's time. Reasons without items are left
-    out. `configured` are the accounts of our settings: they stand for those of the workers where none runs."""
+    out. `configured` are the accounts of our settings: they stand for those of the workers where none runs.
+
+    Of each reason so many are counted, and those that changed last are searched among them.
+    """
     with database.snapshot() as connection:
         now = database.now(connection)
         polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
@@ -70,13 +79,22 @@ def read_todo(
         groups = [
             *_accounts(connection, rules, polled, now),
             *_groups("endpoint", endpoints_to_do(read_endpoints(connection).values(), notifications, now)),
-            _given_up(connection, sum(one.gave_up for one in notifications.values()), most),
-            *(_orders(connection, reason, most) for reason in Attention),
-            _unresolved(connection, most),
-            _rejected(connection, now, most),
-            _unmatched(connection, now, most),
+            _given_up(connection, sum(one.gave_up for one in notifications.values()), most, most_counted),
+            *(_orders(connection, reason, most, most_counted) for reason in Attention),
+            _unresolved(connection, most, most_counted),
+            _rejected(connection, now, most, most_counted),
+            _unmatched(connection, now, most, most_counted),
         ]
     return [group for group in groups if group.count], now
+
+
+def todo_rows(groups: Iterable[TodoGroup]) -> list[Row]:
+    """Each item of the groups as a row of the list's CSV."""
+    return [
+        {"kind": group.kind, "reason": group.reason.value, "what_to_do": group.what_to_do, **item}
+        for group in groups
+        for item in group.items
+    ]
 
 
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
@@ -104,12 +122,12 @@ def _groups(kind_of_all: str, found: Sequence[AccountTodo]) -> list[TodoGroup]:
     return groups
 
 
-def _orders(connection: Connection, reason: Attention, most: int) -> TodoGroup:
-    count, rows = orders_with_attention(connection, reason, most, MOST_COUNTED + 1)
-    return _group("order", reason, count, [_order(row) for row in rows])
+def _orders(connection: Connection, reason: Attention, most: int, most_counted: int) -> TodoGroup:
+    count, rows = orders_with_attention(connection, reason, most, most_counted + 1)
+    return _group("order", reason, count, [_order(row) for row in rows], most_counted)
 
 
-def _given_up(connection: Connection, count: int, most: int) -> TodoGroup:
+def _given_up(connection: Connection, count: int, most: int, most_counted: int) -> TodoGroup:
     state = NotificationState.GAVE_UP
     rows, _ = recent_notifications(connection, account=None, state=state, after=None, most=most)
     items = [
@@ -124,15 +142,15 @@ def _given_up(connection: Connection, count: int, most: int) -> TodoGroup:
         }
         for row in rows
     ]
-    return _group("notification", TodoKind.NOTIFICATION_GAVE_UP, count, items)
+    return _group("notification", TodoKind.NOTIFICATION_GAVE_UP, count, items, most_counted)
 
 
-def _unresolved(connection: Connection, most: int) -> TodoGroup:
-    count, rows = unresolved_without_attention(connection, most, MOST_COUNTED + 1)
-    return _group("order", TodoKind.UNRESOLVED, count, [_order(row) for row in rows])
+def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGroup:
+    count, rows = unresolved_without_attention(connection, most, most_counted + 1)
+    return _group("order", TodoKind.UNRESOLVED, count, [_order(row) for row in rows], most_counted)
 
 
-def _rejected(connection: Connection, now: datetime, most: int) -> TodoGroup:
+def _rejected(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     since = now - REFUSED_WITHIN
     rows, _ = recent_rejected(connection, since=since, after=None, most=most)
     items = [
@@ -146,10 +164,11 @@ def _rejected(connection: Connection, now: datetime, most: int) -> TodoGroup:
         }
         for row in rows
     ]
-    return _group("rejected", TodoKind.REJECTED, count_rejected_since(connection, since, MOST_COUNTED + 1), items)
+    count = count_rejected_since(connection, since, most_counted + 1)
+    return _group("rejected", TodoKind.REJECTED, count, items, most_counted)
 
 
-def _unmatched(connection: Connection, now: datetime, most: int) -> TodoGroup:
+def _unmatched(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     before = now - UNMATCHED_FOR
     rows, _ = recent_unmatched(connection, before=before, after=None, most=most)
     items = [
@@ -163,12 +182,13 @@ def _unmatched(connection: Connection, now: datetime, most: int) -> TodoGroup:
         }
         for row in rows
     ]
-    return _group("unmatched", TodoKind.UNMATCHED, count_unmatched_before(connection, before, MOST_COUNTED + 1), items)
+    count = count_unmatched_before(connection, before, most_counted + 1)
+    return _group("unmatched", TodoKind.UNMATCHED, count, items, most_counted)
 
 
-def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row]) -> TodoGroup:
+def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row], most_counted: int) -> TodoGroup:
     return TodoGroup(
-        kind=kind, reason=reason, count=min(count, MOST_COUNTED), is_more=count > MOST_COUNTED, items=items
+        kind=kind, reason=reason, count=min(count, most_counted), is_more=count > most_counted, items=items
     )
 
 

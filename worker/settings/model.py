@@ -1,6 +1,7 @@
 """What the settings are: their names, defaults and accepted ranges."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
@@ -133,6 +134,14 @@ class Settings(BaseSettings):
         default="Success", pattern=r"^[ -~]{0,1000}$", description="0 to 1000 printable ASCII characters"
     )
     trusted_proxies: int = Field(default=0, ge=0, le=10, description="a whole number from 0 to 10")
+
+    users_file: Path | None = Field(default=None, description="the path of a file that `reconciler user add` writes")
+    metrics_token: Annotated[SecretStr, secretly(account_rules.checked_callback_token)] | None = Field(
+        default=None, description=TOKEN_RULE
+    )
+    metrics_allow: Annotated[str, AfterValidator(addresses.networks)] | None = Field(
+        default=None, description=ADDRESS_RULE
+    )
 
     query_window_seconds: Seconds = 60.0
     queries_per_window: int = Field(default=1, ge=1, le=1000, description="a whole number from 1 to 1000")
@@ -280,10 +289,21 @@ class Settings(BaseSettings):
         return () if self.callback_allow is None else read_networks(self.callback_allow)
 
     @property
+    def metrics_tokens(self) -> tuple[str, ...]:
+        """The tokens by which `/metrics` and `/healthz` may be read; empty where there is none."""
+        return () if self.metrics_token is None else read_tokens(self.metrics_token.get_secret_value())
+
+    @property
+    def metrics_networks(self) -> tuple[Network, ...]:
+        """The networks from which `/metrics` and `/healthz` may be read without a token; empty for none."""
+        return () if self.metrics_allow is None else read_networks(self.metrics_allow)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Texts that no log may show: each account's tokens, the passwords inside the URLs, and those of endpoints."""
         tokens = [credentials.auth_token for credentials in self.accounts.values()]
         tokens += [token for some in self.callback_tokens.values() for token in some]
+        tokens += self.metrics_tokens
         urls = (self.database_dsn, self.broker_dsn, self.result_dsn or "")
         passwords = (word for url in urls for word in addresses.passwords(url))
         of_endpoints = (text for endpoint in self.endpoints.values() for text in notify.hidden_texts(endpoint))

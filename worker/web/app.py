@@ -1,7 +1,7 @@
 """The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,15 +10,17 @@ from flask import Flask
 
 from worker.adapters.error_text import first_words
 from worker.database.error_kinds import kind_of
-from worker.database.migrations import RevisionCheck
+from worker.database.revisions import revision_fault, revisions
 from worker.database.transactions import Database, is_unavailable
 from worker.domain.callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
+from worker.domain.records.viewers import Part
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
 from worker.web.access_log import log_requests
+from worker.web.operate import OperatePart
 from worker.web.probes import SharedReading, probe_routes
 from worker.web.receiver import PATIENCE_SECONDS, CallbackRules, callback_routes
 from worker.web.shared_commits import SharedCommits
@@ -39,8 +41,12 @@ _ERRORS = (400, 404, 405, 500)
 class WebProcess:
     """What one process of `reconciler serve` works with."""
 
-    def __init__(self, settings: Settings, *, intake: type[Intake] = Intake) -> None:
-        """Another entry point may replace `intake` by a subclass."""
+    def __init__(
+        self, settings: Settings, parts: Collection[Part] = frozenset(Part), *, intake: type[Intake] = Intake
+    ) -> None:
+        """`parts` are those that are served. Another entry point may replace `intake` by a subclass."""
+        self._parts = parts
+        self._operate = OperatePart(settings) if Part.OPERATE in parts else None
         rules, app_ids = rules_of(settings), app_ids_of(settings)
         self._database = Database(
             settings.database_dsn,
@@ -56,7 +62,8 @@ class WebProcess:
         # Apart from the commits, which nothing may keep waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
-        self._revision = RevisionCheck()
+        # Read now: an upgrade may replace the files while this process runs.
+        revisions()
         self._database_fault = SharedReading(self._read_database_fault)
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
@@ -68,7 +75,7 @@ class WebProcess:
         )
 
     def app(self) -> Flask:
-        """The application. Each further part (metrics, the console) is a blueprint that is registered here."""
+        """The application: a blueprint for each part."""
         app = Flask(__name__, static_folder=None)
         # A redirect would repeat the path, and with it the token.
         app.url_map.merge_slashes = False
@@ -76,13 +83,19 @@ class WebProcess:
         for status in _ERRORS:
             app.register_error_handler(status, _in_plain_text)
         app.register_blueprint(probe_routes(self._readiness_fault))
-        app.register_blueprint(callback_routes(self._callback_rules, self._submit))
+        if Part.CALLBACKS in self._parts:
+            app.register_blueprint(callback_routes(self._callback_rules, self._submit))
+        if self._operate is not None:
+            for blueprint in self._operate.blueprints():
+                app.register_blueprint(blueprint)
         return app
 
     def close(self) -> None:
         """Commit what waits, then close every connection. What is not matched by then a worker's tick matches."""
         self._commits.close()
         self._matching.shutdown(cancel_futures=True)
+        if self._operate is not None:
+            self._operate.close()
         self._database.close()
 
     def _submit(self, callback: Callback | Rejection) -> None:
@@ -109,7 +122,7 @@ class WebProcess:
     def _read_database_fault(self) -> str | None:
         try:
             with self._database.read() as connection:
-                return self._revision.fault(connection)
+                return revision_fault(connection)
         except Exception as error:
             kind = kind_of(error)
             if kind is None:

@@ -1,7 +1,7 @@
 """gunicorn, in this process: forks the processes that serve, with threads, and restarts those that end."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from worker.domain.records.viewers import Part
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
@@ -43,9 +44,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         host: str,
         port: int,
         workers: int,
-        make_process: Callable[[Settings], WebProcess] = WebProcess,
+        parts: Collection[Part] = frozenset(Part),
+        make_process: Callable[[Settings, Collection[Part]], WebProcess] = WebProcess,
     ) -> None:
         self._settings = settings
+        self._parts = parts
         self._make_process = make_process
         self._bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._workers = workers
@@ -77,7 +80,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
 
     def load(self) -> Any:
         """The application, once for each process, after its fork."""
-        self._process = self._make_process(self._settings)
+        self._process = self._make_process(self._settings, self._parts)
         return self._process.app()
 
     def _started(self, arbiter: Any) -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tests.support.command_line import PROGRAM, CommandLine, environment
 from worker.cli.app import app
 from worker.cli.errors import CommandError, OneLineGroup
-from worker.database.migrations import NotAtHead
+from worker.database.revisions import NotAtHead
 from worker.settings import SettingsError
 
 COMMANDS = (
@@ -17,6 +17,7 @@ COMMANDS = (
     "run",
     "serve",
     "callback-url",
+    "user",
     "enqueue",
     "orders",
     "order",
@@ -129,7 +130,13 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 def test_every_command_is_tested_for_its_help() -> None:
     named = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
-    assert named == set(COMMANDS)
+    assert named | {group.name for group in app.registered_groups} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["add", "list", "password", "role", "remove"])
+def test_every_command_about_users_has_help_with_examples(command: str) -> None:
+    shown = CommandLine().run("user", command, "--help").stdout
+    assert f"reconciler user {command}" in shown.partition("Examples:")[2]
 
 
 def test_the_version_is_printed() -> None:
@@ -139,6 +146,14 @@ def test_the_version_is_printed() -> None:
 def test_help_is_quick_because_nothing_heavy_is_loaded_for_it() -> None:
     heavy = ("sqlalchemy", "celery", "kombu", "pydantic", "requests", "alembic", "flask", "gunicorn")
     list_loaded = f"import sys; import worker.cli.app; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([*PROGRAM[:-1], list_loaded], env=environment({}), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+
+
+@pytest.mark.parametrize("module", ["worker.celery", "worker.cli.session"])
+def test_neither_a_worker_nor_a_command_that_reads_loads_what_only_migrations_need(module: str) -> None:
+    heavy = ("alembic", "mako", "sqlalchemy.orm")
+    list_loaded = f"import sys; import {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([*PROGRAM[:-1], list_loaded], env=environment({}), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "[]\n")
 

@@ -1,0 +1,337 @@
+"""The console's lists and stories on real databases, as a clerk reads them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import insert
+
+from tests.support.archiving import add_newest, add_settled, callback
+from tests.support.command_line import CommandLine
+from tests.support.notifying import put_endpoint, put_notifications
+from tests.support.pages import Pages, pages_of
+from tests.support.reconciling import Workbench, item
+from tests.support.server_process import free_port
+from worker.database.tables import REJECTED
+from worker.domain.records.notifications import NotificationState
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.viewers import Part
+from worker.settings import Settings
+from worker.web.app import WebProcess
+from worker.web.console.guidance import GUIDANCE
+from worker.web.console.languages import translations
+from worker.web.console.words import WORDS
+
+LISTS = ("/orders", "/attention", "/notifications", "/queries", "/rejected", "/unmatched", "/acts")
+MARKUP = "<script>alert(1)</script>"
+MOBILE = "18812340804"
+NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def pages(migrated_database_url: str) -> Iterator[Pages]:
+    """The console, on the same database."""
+    with pages_of(migrated_database_url) as pages:
+        yield pages
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_without_rows_says_so(pages: Pages, path: str, language: str) -> None:
+    shown = pages.text(path, language)
+    empty = "Nothing needs a person." if path == "/attention" else "There is nothing that matches."
+    assert translations(language).gettext(empty) in shown
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_state_and_every_reason_is_named_and_explained(bench: Workbench, pages: Pages, language: str) -> None:
+    names = [*OrderState, *Attention]
+    bench.add(*names)
+    for state in OrderState:
+        bench.run(
+            "UPDATE recharge_orders SET settled_at = submitted_at, state = :state WHERE request_id = :name",
+            state=state.value,
+            name=state.value,
+        )
+    for reason in Attention:
+        bench.run("UPDATE recharge_orders SET attention = :name WHERE request_id = :name", name=reason.value)
+    say = translations(language).gettext
+    listed, to_do = pages.text("/orders", language), pages.text("/attention", language)
+    for value in names:
+        words = say(WORDS[type(value)][value])
+        assert words in listed
+        story = pages.text(f"/orders/{bench.order(value.value).id}", language)
+        assert words in story
+        if isinstance(value, Attention):
+            means, what = say(GUIDANCE[value].means), say(GUIDANCE[value].do)
+            for shown in (story, to_do):
+                assert means in shown
+                assert what in shown
+
+
+def test_the_story_of_an_order_tells_what_it_is_what_comes_next_and_what_was(bench: Workbench, pages: Pages) -> None:
+    put_endpoint(bench)
+    bench.add("r1", mobile=MOBILE, expected_amount="1")
+    query = bench.reconcile([item("r1", remark="done")])
+    shown = pages.text(f"/orders/{bench.order('r1').id}")
+    assert "The recharge succeeded. This is final." in shown
+    assert "Amount differs" in shown
+    assert "Nothing happens by itself." in shown
+    assert "Charged ￥2.94" in shown
+    assert "Expected amount ￥1.00" in shown
+    assert f"query {query.id}" in shown
+    assert "“done”" in shown
+    assert "Order succeeded Waiting" in shown
+    settled_at = bench.order("r1").settled_at
+    assert settled_at is not None
+    assert f"{settled_at.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M:%S}" in shown
+
+
+def test_a_pending_order_says_why_it_waits(bench: Workbench, pages: Pages) -> None:
+    bench.add("r1")
+    path = f"/orders/{bench.order('r1').id}"
+    assert "No worker is running: tell the administrator." in pages.text(path)
+    assert "没有工作进程在运行，请联系管理员。" in pages.text(path, "zh")
+
+
+def test_an_archived_order_is_found_and_told(bench: Workbench, pages: Pages, cli: CommandLine) -> None:
+    add_settled(bench, "1")
+    order_id = bench.order("r-1").id
+    add_newest(bench)
+    assert cli.json("archive", "--settled-before", "1d")["archived"] == 1
+    assert pages.open("/orders?q=r-1").headers["Location"] == f"/orders/{order_id}"
+    assert "It is in the archive" in pages.text(f"/orders/{order_id}")
+
+
+@pytest.mark.parametrize("path", ["/orders/999", "/queries/999", "/rejected/999", f"/orders/{10**30}"])
+def test_what_is_not_there_is_answered_with_a_page(pages: Pages, path: str) -> None:
+    assert "There is nothing here" in pages.text(path, status=404)
+    assert "没有找到" in pages.text(path, "zh", status=404)
+
+
+@pytest.mark.parametrize("number", ["r-17", "c-17", MOBILE, f"+86 {MOBILE}", "id:{id}", "{id}", "r-1"])
+def test_a_number_that_one_order_has_opens_it(bench: Workbench, pages: Pages, number: str) -> None:
+    bench.enqueue({"request_id": "r-17", "custom_parm": "c-17", "mobile": MOBILE}, {"request_id": "x"})
+    order_id = bench.order("r-17").id
+    answer = pages.client.get("/orders", query_string={"q": number.format(id=order_id)}, base_url="http://localhost")
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/orders/{order_id}")
+
+
+def test_a_number_that_several_orders_have_lists_them(bench: Workbench, pages: Pages) -> None:
+    bench.enqueue(
+        {"request_id": "a-1", "mobile": MOBILE}, {"request_id": "a-2", "mobile": MOBILE}, {"request_id": "b-1"}
+    )
+    for number in (MOBILE, "a-"):
+        shown = pages.text(f"/orders?q={number}")
+        assert "a-1" in shown
+        assert "a-2" in shown
+        assert "b-1" not in shown
+    assert "There is nothing that matches." in pages.text("/orders?q=none")
+    assert "There is nothing that matches." in pages.text("/orders?q=id:999")
+
+
+def test_two_accounts_with_the_same_number_are_both_listed(bench: Workbench, pages: Pages) -> None:
+    bench.add("same", "other")
+    bench.run("UPDATE recharge_orders SET account = 'north', request_id = 'same' WHERE request_id = 'other'")
+    shown = pages.text("/orders?q=same")
+    assert "north" in shown
+    assert "default" in shown
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["q=a,b", "q=%00", "state=none", "attention=none", "account=a,b", "from=yesterday", "to=9999-12-31", "after=x"],
+)
+def test_a_filter_that_cannot_be_read_is_answered_with_a_sentence(pages: Pages, wrong: str) -> None:
+    assert 'role="alert"' in pages.markup(f"/orders?{wrong}")
+
+
+def test_orders_are_filtered(bench: Workbench, pages: Pages) -> None:
+    bench.add("old", age_seconds=10 * 86_400)
+    bench.add("new", "done")
+    bench.intake.record_callbacks([callback("done")])
+    bench.run("UPDATE recharge_orders SET attention = 'too_old' WHERE request_id = 'old'")
+    today = f"{datetime.now(UTC).astimezone(ZoneInfo('Asia/Shanghai')) - timedelta(days=2):%Y-%m-%d}"
+    for narrowed, names in (
+        ("state=succeeded", {"done"}),
+        ("attention=too_old", {"old"}),
+        ("attention=any", {"old"}),
+        (f"from={today}", {"new", "done"}),
+        (f"to={today}", {"old"}),
+        ("account=other", set()),
+    ):
+        assert {row[2] for row in pages.csv(f"/orders?{narrowed}&format=csv")[1:]} == names
+
+
+def test_pages_follow_each_other_without_a_gap(bench: Workbench, pages: Pages) -> None:
+    names = [f"n{number:03}" for number in range(120)]
+    bench.add(*names)
+    path: str | None = "/orders"
+    seen: list[str] = []
+    while path is not None:
+        shown = pages.text(path)
+        seen += [word for word in shown.split() if word in names]
+        path = pages.link(path, "Next page")
+    assert sorted(seen) == names
+    assert len(pages.csv("/orders?format=csv")) == 121
+
+
+def test_a_page_that_begins_behind_an_order_that_is_gone_is_the_first(bench: Workbench, pages: Pages) -> None:
+    bench.add("r1")
+    shown = pages.text("/orders?after=999")
+    assert "this is the first page" in shown
+    assert "r1" in shown
+
+
+def test_a_file_has_the_columns_of_the_command_and_no_formula(bench: Workbench, pages: Pages) -> None:
+    bench.add("r1", mobile=MOBILE)
+    bench.run("UPDATE recharge_orders SET remark = '=1+1'")
+    header, row = pages.csv("/orders?format=csv")
+    assert header[:6] == ["id", "account", "request_id", "custom_parm", "mobile", "state"]
+    assert row[header.index("remark")] == "'=1+1"
+    assert row[header.index("submitted_at")].endswith("+08")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_every_list_has_a_file(bench: Workbench, pages: Pages, path: str) -> None:
+    assert len(pages.csv(f"{path}?format=csv")) == 1
+
+
+@pytest.mark.databases("sqlite")
+def test_a_file_ends_before_long_texts_fill_the_memory(bench: Workbench, pages: Pages) -> None:
+    long = {"source": "a task", "payload": "x" * 1_000_000, "errors": "", "received_at": NOON}
+    with bench.database.write() as connection:
+        connection.execute(insert(REJECTED), [long] * 40)
+    answer = pages.client.get("/rejected?format=csv")
+    assert 'filename="rejected-first-rows.csv"' in answer.headers["Content-Disposition"]
+    assert answer.text.count("a task") == 32
+
+
+def test_markup_from_outside_is_shown_and_never_run(bench: Workbench, pages: Pages) -> None:
+    put_endpoint(bench, shown=MARKUP)
+    bench.add("r1", expected_amount="1")
+    bench.reconcile([item("r1", remark=MARKUP, words=f'{{"remark": "{MARKUP}"}}')])
+    bench.run(
+        "INSERT INTO operator_acts (at, actor, act, account) VALUES ('2016-01-31 10:00:00', 'li', 'pause', 'default')"
+    )
+    bench.run("UPDATE notifications SET state = 'gave_up', outcome = 'http_error'")
+    for table, columns in (
+        ("order_events", ("detail", "actor")),
+        ("platform_queries", ("status_msg", "answer_excerpt", "added_items")),
+        ("notifications", ("answer",)),
+        ("operator_acts", ("actor", "reason", "detail")),
+    ):
+        for column in columns:
+            bench.run(f"UPDATE {table} SET {column} = :text", text=MARKUP)
+    bench.intake.enqueue_orders([{"request_id": MARKUP}])
+    bench.intake.record_callbacks([{**callback("unknown"), "remark": MARKUP}])
+    rejected = pages.csv("/rejected?format=csv")[1][0]
+    stories = [f"/orders/{bench.order('r1').id}", "/queries/1", f"/rejected/{rejected}", f"/orders?q={MARKUP}"]
+    for path in [*LISTS, *stories]:
+        markup = pages.markup(path)
+        assert MARKUP not in markup, path
+        if path not in ("/orders", "/queries"):
+            assert "&lt;script&gt;" in markup, path
+
+
+def test_what_needs_a_person_leads_to_it(bench: Workbench, pages: Pages) -> None:
+    put_endpoint(bench)
+    bench.add("r1", "r2", expected_amount="1")
+    bench.reconcile([item("r1"), item("r2", status="9")])
+    bench.run("UPDATE notifications SET state = 'gave_up', outcome = 'timeout'")
+    bench.intake.enqueue_orders([{"request_id": ""}])
+    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00', paused_by = 'li', pause_reason = 'audit'")
+    markup = pages.markup("/attention")
+    assert f'href="/orders/{bench.order("r1").id}"' in markup
+    assert 'href="/rejected/1"' in markup
+    assert 'href="/queries?account=default"' in markup
+    assert "li: audit" in markup
+    assert pages.csv("/attention?format=csv")[0][:3] == ["kind", "reason", "account"]
+
+
+def test_of_many_only_some_are_shown_with_a_link_to_all(bench: Workbench, pages: Pages) -> None:
+    bench.add(*(f"r{number}" for number in range(12)))
+    bench.run("UPDATE recharge_orders SET attention = 'too_old'")
+    assert pages.link("/attention", "Show all of them") == "/orders?attention=too_old"
+    assert len(pages.csv("/attention?format=csv")) == 13
+
+
+def test_receivers_and_notifications_are_shown_with_how_they_fare(bench: Workbench, pages: Pages) -> None:
+    put_endpoint(bench)
+    put_notifications(bench, 2)
+    put_notifications(bench, 1, state=NotificationState.GAVE_UP, outcome="http_error", http_status=500, answer="no")
+    shown = pages.text("/notifications")
+    assert "https://billing.example Takes notifications" in shown
+    assert "Given up" in shown
+    assert "HTTP error 500 no" in shown
+    assert len(pages.csv("/notifications?format=csv&state=gave_up")) == 2
+    bench.run("UPDATE notify_endpoints SET paused_at = '2016-01-31 10:00:00', paused_by = 'li'")
+    assert "Paused li" in pages.text("/notifications")
+
+
+def test_a_query_shows_its_orders_as_they_stand_now(bench: Workbench, pages: Pages) -> None:
+    bench.add("r1", "r2")
+    query = bench.reconcile([item("r1")])
+    shown = pages.text(f"/queries/{query.id}")
+    assert "r1 Succeeded yes" in shown
+    assert "r2 Pending left out" in shown
+    assert "Answered" in pages.text("/queries?outcome=answered")
+    assert "There is nothing that matches." in pages.text("/queries?outcome=timeout")
+    assert [row[0] for row in pages.csv(f"/queries/{query.id}?format=csv")] == ["polled_id", "r1", "r2"]
+
+
+def test_refused_input_is_shown_whole_with_its_faults(bench: Workbench, pages: Pages) -> None:
+    bench.intake.enqueue_orders([{"request_id": "", "mobile": "12"}])
+    shown = pages.text("/rejected/1")
+    assert "Why it was refused" in shown
+    assert "mobile" in shown
+    assert '"mobile": "12"' in shown
+
+
+def test_the_language_is_chosen_and_kept(pages: Pages) -> None:
+    assert 'lang="zh-CN"' in pages.markup("/orders", "zh")
+    answer = pages.client.post(
+        "/language", data={"language": "en", "next": "/orders?state=pending"}, base_url="http://localhost:8080"
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/orders?state=pending")
+    assert 'lang="en"' in pages.markup("/orders", "zh")
+
+
+def test_while_the_database_is_away_a_page_says_so_and_nothing_else() -> None:
+    url = f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler"
+    with pages_of(url) as pages:
+        for path in (*LISTS, "/orders/1"):
+            answer = pages.open(path)
+            assert answer.status_code == 503
+            assert "The database does not answer at present" in answer.text
+            assert "sesame" not in answer.text
+            assert "SELECT" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "odd", ["endpoint=x", "_method=POST", "_scheme=javascript", "_external=1", "order_id=abc", "order_id=2"]
+)
+def test_whatever_an_address_holds_besides_a_page_links_to_itself(bench: Workbench, pages: Pages, odd: str) -> None:
+    bench.add("r1")
+    assert f'hx-get="/orders/1?{odd}"' in pages.markup(f"/orders/1?{odd}")
+    assert pages.open(f"/orders?{odd}").status_code == 200
+
+
+def test_a_path_that_is_no_page_is_answered_with_one(pages: Pages) -> None:
+    assert "There is nothing here" in pages.text("/order/1", status=404)
+    assert pages.open("/order/1", Accept="application/json").text == "Not Found\n"
+    elsewhere = pages.client.get("/order/1", base_url="http://console.example", headers={"Accept": "text/html"})
+    assert elsewhere.text == "Not Found\n"
+
+
+def test_other_routes_keep_plain_text(migrated_database_url: str) -> None:
+    settings = Settings(database_url=migrated_database_url, account_sid="s" * 32, auth_token="token", app_id="app-1")
+    process = WebProcess(settings, frozenset(Part))
+    try:
+        client = process.app().test_client()
+        assert client.get("/callbacks/default/x", base_url="http://localhost").text == "Method Not Allowed\n"
+        assert client.get("/callbacks/default", base_url="http://localhost").text == "Not Found\n"
+        assert client.get("/livez", base_url="http://localhost").text == "alive\n"
+    finally:
+        process.close()

@@ -1,0 +1,168 @@
+"""Chromium, for tests of what a person sees of the console."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.support.waiting import eventually
+
+PHONE, DESK = 360, 1280
+"""Widths of a window, in CSS pixels."""
+_HEIGHT = 800
+_LOADING_SECONDS = 30
+_OVERFLOW = "return document.documentElement.scrollWidth - arguments[0]"
+# In one step: while a page gives way to the next, an element that was found is gone.
+_SHOWN = "return document.querySelector(arguments[0])?.innerText ?? ''"
+_ARGUMENTS = (
+    "--headless=new",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+    # The proxy of this machine's network does not know the servers of the tests.
+    "--no-proxy-server",
+)
+
+
+@dataclass(frozen=True)
+class Browser:
+    """One window on one program."""
+
+    driver: Chrome
+    origin: str
+    width: int
+
+    def open(self, path: str) -> None:
+        """Load a page."""
+        self.driver.get(f"{self.origin}{path}")
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self.driver.current_url.removeprefix(self.origin)
+
+    @property
+    def text(self) -> str:
+        """What the page shows, without what is hidden."""
+        return self.text_of("body")
+
+    def text_of(self, selector: str) -> str:
+        """What the first such element shows; nothing where the page has none."""
+        return str(self.script(_SHOWN, selector))
+
+    def wait_for(self, words: str, selector: str = "main") -> None:
+        """Return once an element shows these words: after a click the next page takes a moment."""
+        eventually(lambda: words in self.text_of(selector), f"{words!r} in {selector}")
+
+    def find(self, selector: str) -> WebElement:
+        """The first element that a CSS selector chooses, once it is there."""
+        found = eventually(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector), selector)
+        element: WebElement = found[0]
+        return element
+
+    def has(self, selector: str) -> bool:
+        """Whether the page has such an element now."""
+        return bool(self.driver.find_elements(By.CSS_SELECTOR, selector))
+
+    def follow(self, words: str) -> None:
+        """Click the link with these words."""
+        self.driver.find_element(By.LINK_TEXT, words).click()
+
+    def press(self, words: str) -> None:
+        """Click the button with these words."""
+        self.driver.find_element(By.XPATH, f"//button[normalize-space()='{words}']").click()
+
+    def type(self, name: str, text: str) -> WebElement:
+        """Type into the field of the page's content with this name, in place of what it held."""
+        field = self.find(f"main [name={name}]")
+        field.clear()
+        field.send_keys(text)
+        return field
+
+    def script(self, code: str, *arguments: object) -> Any:
+        """What a function body of JavaScript returns in the page."""
+        return self.driver.execute_script(code, *arguments)
+
+    @property
+    def overflow(self) -> int:
+        """How many pixels of the page lie beside the window."""
+        return int(self.script(_OVERFLOW, self.width))
+
+    def faults(self) -> list[str]:
+        """What the browser has complained about since the last call: what it could not load, or was not let do."""
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium leaves this one without types
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+
+    def run_no_scripts(self) -> None:
+        """From the next page on, be a browser whose JavaScript is switched off."""
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+
+    def save_picture(self, file: Path, height: int | None = None) -> None:
+        """Save what the page looks like, as PNG: all of it, or so many pixels of its height."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        whole = int(self.script("return document.documentElement.scrollHeight"))
+        self.resize(height or max(_HEIGHT, whole))
+        assert self.driver.save_screenshot(str(file))
+        self.resize()
+
+    def resize(self, height: int = _HEIGHT) -> None:
+        """Have the window show so many pixels of the page's height. A real window may not be as narrow as a phone."""
+        screen = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < DESK}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+
+@contextmanager
+def chromium(origin: str, *, language: str = "zh-CN", width: int = DESK) -> Iterator[Browser]:
+    """A window of this width, without cookies, whose reader prefers a language.
+
+    Skips or fails the test as `needed_programs` does.
+    """
+    browser_path, driver_path = needed_programs()
+    options = ChromeOptions()
+    options.binary_location = browser_path
+    for argument in (*_ARGUMENTS, f"--window-size={DESK},{_HEIGHT}", f"--lang={language}"):
+        options.add_argument(argument)
+    if os.geteuid() == 0:
+        # Its sandbox does not work for root.
+        options.add_argument("--no-sandbox")
+    options.add_experimental_option("prefs", {"intl.accept_languages": language})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with pytest.MonkeyPatch.context() as patched:
+        # selenium reaches the driver over HTTP, and would use the proxy of this machine's network.
+        patched.setenv("no_proxy", "*")
+        # With its path given, selenium looks for no driver to download.
+        driver = Chrome(options=options, service=Service(driver_path))
+    try:
+        driver.set_page_load_timeout(_LOADING_SECONDS)
+        browser = Browser(driver, origin, width)
+        browser.resize()
+        yield browser
+    finally:
+        driver.quit()
+
+
+def needed_programs() -> tuple[str, str]:
+    """The paths of Chromium and its driver (Debian: chromium, chromium-driver and fonts-noto-cjk).
+
+    Skips the test where this machine lacks one. Where RECONCILER_TEST_CHROMIUM is `required` it fails there.
+    """
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    if missing := [name for name, path in programs.items() if path is None]:
+        _cannot(f"this machine has no {' and no '.join(missing)}")
+    return programs["chromium"] or "", programs["chromedriver"] or ""
+
+
+def _cannot(why: str) -> NoReturn:
+    if os.environ.get("RECONCILER_TEST_CHROMIUM") == "required":
+        pytest.fail(f"{why}; RECONCILER_TEST_CHROMIUM requires it")
+    pytest.skip(why)

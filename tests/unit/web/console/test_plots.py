@@ -1,0 +1,116 @@
+"""Charts: what stands in the markup."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from worker.web.console.plots import HEIGHT, WIDTH, Chart, Level, Series, draw, figure_text, nice_top
+
+SVG = "{http://www.w3.org/2000/svg}"
+CHART = Chart(
+    key="states",
+    title="Orders",
+    description="By state",
+    across="From",
+    labels=["10:00", "10:30", "11:00"],
+    ticks=[0, 2],
+    bars=[
+        Series(name="Succeeded", kind="succeeded", values=[10, 0, 3]),
+        Series(name="Failed", kind="failed", values=[2, 0, 1]),
+    ],
+)
+
+
+def with_changes(**changes: object) -> Chart:
+    fields = {name: getattr(CHART, name) for name in CHART.__slots__}
+    return Chart(**{**fields, **changes})
+
+
+def drawn(chart: Chart) -> ElementTree.Element:
+    markup = str(draw(chart)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return ElementTree.fromstring(markup)
+
+
+def rects(svg: ElementTree.Element) -> list[dict[str, str]]:
+    return [dict(rect.attrib) for rect in svg.iter(f"{SVG}rect")]
+
+
+def test_a_chart_says_what_it_is_and_what_each_bar_stands_for() -> None:
+    svg = drawn(CHART)
+    title, *bars = [element.text for element in svg.iter(f"{SVG}title")]
+    description = svg.find(f"{SVG}desc")
+    assert title == "Orders"
+    assert description is not None
+    assert description.text == "By state"
+    assert bars[0] == "10:00: Succeeded 10, Failed 2"
+    assert [element.text for element in svg.iter(f"{SVG}text") if element.get("class") == "tick"] == ["10:00", "11:00"]
+    assert [element.text for element in svg.iter(f"{SVG}text") if element.get("class") == "figure"] == ["0", "10", "20"]
+
+
+def test_bars_are_stacked_and_nothing_is_drawn_for_nothing() -> None:
+    found = rects(drawn(CHART))
+    assert [one["class"] for one in found] == ["succeeded", "failed", "succeeded", "failed"]
+    lower, upper = found[:2]
+    assert float(upper["y"]) + float(upper["height"]) == pytest.approx(float(lower["y"]), abs=0.2)
+    assert lower["x"] == upper["x"]
+
+
+def test_all_is_drawn_within_the_picture_whatever_the_figures() -> None:
+    for values in ([0, 0, 0], [1, 10**9, 3], [0.25, 0.5, 0.125]):
+        svg = drawn(
+            with_changes(
+                bars=[Series(name="x", kind="x", values=values)],
+                line=Series(name="y", kind="y", values=[2 * value for value in values]),
+                level=Level(name="z", kind="z", value=29.75),
+            )
+        )
+        for one in rects(svg):
+            assert 0 <= float(one["x"]) <= float(one["x"]) + float(one["width"]) <= WIDTH
+            assert 0 <= float(one["y"]) <= float(one["y"]) + float(one["height"]) <= HEIGHT
+
+
+def test_a_small_figure_beside_a_large_one_can_be_seen() -> None:
+    found = rects(drawn(with_changes(bars=[Series(name="x", kind="x", values=[1, 10**6, 0])])))
+    assert float(found[0]["height"]) >= 1
+
+
+def test_bars_may_lead_somewhere_and_have_classes_of_their_own() -> None:
+    svg = drawn(
+        with_changes(
+            bars=CHART.bars[:1], links=["/queries/1", "/queries/2", "/queries/3"], kinds=["outcome a", "b", "outcome c"]
+        )
+    )
+    assert [link.get("href") for link in svg.iter(f"{SVG}a")] == ["/queries/1", "/queries/2", "/queries/3"]
+    assert [one["class"] for one in rects(svg)] == ["outcome a", "outcome c"]
+
+
+def test_a_chart_without_bars_is_drawn_all_the_same() -> None:
+    empty = Series(name="x", kind="x", values=[])
+    assert rects(drawn(with_changes(labels=[], ticks=[], bars=[empty], line=empty))) == []
+
+
+def test_words_are_never_markup_and_nothing_has_a_style() -> None:
+    markup = str(draw(with_changes(title="<script>", labels=["<b>", '"', "&"])))
+    assert "<script>" not in markup
+    assert "&lt;b&gt;" in markup
+    assert "style" not in markup
+
+
+def test_the_legend_and_the_columns_name_all_that_is_drawn() -> None:
+    chart = with_changes(
+        line=Series(name="Submitted", kind="submitted", values=[1, 2, 3]), level=Level(name="Due", kind="due", value=1)
+    )
+    assert [name for name, _ in chart.legend] == ["Succeeded", "Failed", "Submitted", "Due"]
+    assert [column.name for column in chart.columns] == ["Succeeded", "Failed", "Submitted"]
+
+
+@pytest.mark.parametrize(
+    ("most", "top"), [(0, 1), (0.3, 1), (1, 1), (1.01, 2), (3, 5), (7, 10), (10, 10), (11, 20), (4_001, 5_000)]
+)
+def test_the_axis_ends_at_an_even_figure(most: float, top: float) -> None:
+    assert nice_top(most) == top
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (1_234, "1,234"), (0.25, "0.2"), (29.75, "29.8")])
+def test_figures_have_no_needless_digits(value: float, text: str) -> None:
+    assert figure_text(value) == text

@@ -1,0 +1,83 @@
+"""The languages of the console: English, in which its words stand in the code, and Chinese, from a catalogue.
+
+Nothing has to be compiled: the catalogue is read as text, once for each process.
+"""
+
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from flask import Blueprint, Response, g, redirect, request
+
+LANGUAGES = {"zh": "中文", "en": "English"}
+"""By its code, what each is called in itself."""
+
+_COOKIE = "language"
+_COOKIE_SECONDS = 365 * 24 * 3600
+_DEFAULT = "en"
+
+
+def N_(message: str) -> str:
+    """Mark a message that is translated where it is shown."""
+    return message
+
+
+def text(message: str, **values: object) -> str:
+    """The message in the language of the request, with the values in its places, such as %(count)s."""
+    translated = translations(language()).gettext(message)
+    return translated % values if values else translated
+
+
+def language() -> str:
+    """The language of the request: as chosen on the page, else as the browser prefers."""
+    if "language" not in g:
+        chosen = request.cookies.get(_COOKIE)
+        g.language = chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES, _DEFAULT)
+    return str(g.language)
+
+
+@cache
+def translations(code: str) -> NullTranslations:
+    """The catalogue of a language."""
+    if code == _DEFAULT:
+        return NullTranslations()
+    with (files("worker.web.console") / "locale" / f"{code}.po").open("rb") as source:
+        catalogue = read_po(source, locale=code)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def add_languages(routes: Blueprint) -> None:
+    """Have templates speak the language of the request, and let its reader choose another."""
+
+    @routes.record_once
+    def extend(state: "object") -> None:
+        environment = state.app.jinja_env  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
+        environment.add_extension("jinja2.ext.i18n")
+        environment.install_gettext_callables(
+            lambda message: translations(language()).gettext(message),
+            lambda one, many, count: translations(language()).ngettext(one, many, count),
+            newstyle=True,
+        )
+        environment.globals["language"] = language
+
+    @routes.post("/language")
+    def choose_language() -> Response:
+        """Remember the language that was chosen, and go back to the page."""
+        answer = redirect(local_path(request.form.get("next", "/")), 303)
+        code = request.form.get("language", "")
+        if code in LANGUAGES:
+            answer.set_cookie(_COOKIE, code, max_age=_COOKIE_SECONDS, httponly=True, samesite="Lax")
+        return answer  # type: ignore[return-value]  # werkzeug's own response, which Flask sends as it is
+
+
+def local_path(path: str) -> str:
+    """The path of a page of ours to go back to; `/` for anything else, such as another host."""
+    # A browser drops tabs and line ends, and what stands behind them would begin the path.
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_local else "/"

@@ -1,0 +1,231 @@
+"""What the console calls the states, reasons, sources and so on that the tables hold under stable names."""
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+from flask import Blueprint
+
+from worker.domain.endpoint_watch import Condition
+from worker.domain.monitoring import Level
+from worker.domain.records.acts import ActKind
+from worker.domain.records.delivery_tries import DeliveryOutcome
+from worker.domain.records.incoming import Trust
+from worker.domain.records.notifications import EventType, NotificationState, TransportKind
+from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Attention, Lane, OrderState, Source
+from worker.domain.records.reports import IdKind, TrafficStatus
+from worker.domain.records.viewers import Role
+from worker.domain.todo import TodoKind
+from worker.web.console.languages import N_, text
+
+WORDS: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
+    {
+        OrderState: {
+            OrderState.PENDING: N_("Pending"),
+            OrderState.SUCCEEDED: N_("Succeeded"),
+            OrderState.FAILED: N_("Failed"),
+            OrderState.UNRESOLVED: N_("Unresolved"),
+            OrderState.CANCELLED: N_("Cancelled"),
+        },
+        Attention: {
+            Attention.LATE_CONFLICT: N_("Another result came later"),
+            Attention.CONFLICTING_ANSWER: N_("Answer contradicts itself"),
+            Attention.AMOUNT_MISMATCH: N_("Amount differs"),
+            Attention.MOBILE_MISMATCH: N_("Phone number differs"),
+            Attention.UNKNOWN_STATUS: N_("Unknown status"),
+            Attention.UNKNOWN_TO_PLATFORM: N_("Unknown to the platform"),
+            Attention.REJECTED_BY_PLATFORM: N_("Queries of it fail"),
+            Attention.TOO_OLD: N_("No result for too long"),
+        },
+        TodoKind: {
+            TodoKind.REFUSES_CONFIGURATION: N_("Platform refuses the application"),
+            TodoKind.NOT_CONFIGURED: N_("No worker has the account"),
+            TodoKind.TOO_FREQUENT: N_("Queried too often"),
+            TodoKind.PAUSED: N_("Queries are paused"),
+            TodoKind.BACKS_OFF: N_("Queries fail for long"),
+            TodoKind.ENDPOINT_STOPPED: N_("Receiver wants no notifications"),
+            TodoKind.ENDPOINT_FAILING: N_("Receiver fails for days"),
+            TodoKind.NOTIFICATIONS_UNSENT: N_("Nobody sends notifications"),
+            TodoKind.NOTIFICATION_GAVE_UP: N_("Notification given up"),
+            TodoKind.ENDPOINT_PAUSED: N_("Notifications are paused"),
+            TodoKind.UNRESOLVED: N_("Unresolved orders"),
+            TodoKind.REJECTED: N_("Refused input"),
+            TodoKind.UNMATCHED: N_("Callbacks of unknown orders"),
+        },
+        EventKind: {
+            EventKind.SETTLED: N_("Result"),
+            EventKind.REPORTED: N_("Still being recharged"),
+            EventKind.NOT_BELIEVED: N_("Said, but settles nothing"),
+            EventKind.CONTRADICTED: N_("Contradicts the result"),
+            EventKind.IGNORED: N_("Recorded only"),
+            EventKind.FILLED_IN: N_("Filled in"),
+            EventKind.GAVE_UP: N_("Queries stopped"),
+            EventKind.CANCELLED: N_("Order cancelled"),
+            EventKind.CHECK_REQUESTED: N_("Check requested"),
+            EventKind.ASKED_ALONE: N_("Queried alone from now on"),
+            EventKind.SUSPECTED: N_("Was in a query that failed"),
+            EventKind.CLEARED: N_("Queried with others again"),
+            EventKind.OVERDUE: N_("Overdue"),
+            EventKind.REOPENED: N_("Reopened"),
+            EventKind.DISMISSED: N_("Attention dismissed"),
+        },
+        Source: {
+            Source.QUERY: N_("query"),
+            Source.CALLBACK: N_("callback"),
+            Source.ENQUEUE: N_("submission"),
+            Source.BILLING: N_("billing system"),
+            Source.OPERATOR: N_("operator"),
+            Source.WORKER: N_("worker"),
+        },
+        Lane: {
+            Lane.BATCH: N_("with others"),
+            Lane.ALONE: N_("alone"),
+            Lane.SUSPECT: N_("with its suspect group"),
+            Lane.LONE_SUSPECT: N_("alone, as a suspect"),
+        },
+        IdKind: {
+            IdKind.REQUEST_ID: N_("by platform number"),
+            IdKind.CUSTOM_PARM: N_("by own number"),
+        },
+        TrafficStatus: {
+            TrafficStatus.RECHARGED: N_("1, recharged"),
+            TrafficStatus.FAILED: N_("-1, failed"),
+            TrafficStatus.RECHARGING: N_("0, being recharged"),
+        },
+        NotificationState: {
+            NotificationState.PENDING: N_("Waiting"),
+            NotificationState.DELIVERED: N_("Delivered"),
+            NotificationState.GAVE_UP: N_("Given up"),
+        },
+        EventType: {
+            EventType.SUCCEEDED: N_("Order succeeded"),
+            EventType.FAILED: N_("Order failed"),
+            EventType.UNRESOLVED: N_("Order unresolved"),
+            EventType.CANCELLED: N_("Order cancelled"),
+            EventType.REOPENED: N_("Order reopened"),
+            EventType.ATTENTION: N_("Attention changed"),
+        },
+        TransportKind: {
+            TransportKind.WEBHOOK: N_("HTTP request"),
+            TransportKind.CELERY: N_("Celery task"),
+        },
+        DeliveryOutcome: {
+            DeliveryOutcome.ACCEPTED: N_("Accepted"),
+            DeliveryOutcome.UNREACHABLE: N_("No connection"),
+            DeliveryOutcome.TIMEOUT: N_("No answer in time"),
+            DeliveryOutcome.HTTP_ERROR: N_("HTTP error"),
+            DeliveryOutcome.MALFORMED: N_("Unreadable answer"),
+            DeliveryOutcome.REFUSED: N_("Refused"),
+        },
+        Condition: {
+            Condition.MISSING: N_("No endpoint: nothing is sent"),
+            Condition.STOPPED: N_("Stopped: the receiver answered 410"),
+            Condition.PAUSED: N_("Paused"),
+            Condition.UNSENT: N_("Nobody sends: no worker has it"),
+            Condition.RESTING: N_("Fails at present, tried again soon"),
+            Condition.FAILING: N_("Failed, is being tried again"),
+            Condition.TAKING: N_("Takes notifications"),
+        },
+        ActKind: {
+            ActKind.RESOLVE: N_("Settle by hand"),
+            ActKind.REOPEN: N_("Reopen"),
+            ActKind.CANCEL: N_("Cancel"),
+            ActKind.DISMISS: N_("Dismiss the attention"),
+            ActKind.CHECK: N_("Check now"),
+            ActKind.PAUSE: N_("Pause queries"),
+            ActKind.RESUME: N_("Resume queries"),
+            ActKind.HOLD: N_("Hold all queries"),
+            ActKind.RETRY: N_("Retry refused input"),
+            ActKind.RESEND: N_("Resend"),
+            ActKind.PAUSE_NOTIFICATIONS: N_("Pause notifications"),
+            ActKind.RESUME_NOTIFICATIONS: N_("Resume notifications"),
+            ActKind.FORGET_NOTIFICATIONS: N_("Forget the endpoint"),
+        },
+        Trust: {
+            Trust.SETTLE: N_("settles its order"),
+            Trust.CHECK: N_("only has its order checked"),
+        },
+        Level: {
+            Level.OK: N_("All is well"),
+            Level.WARNING: N_("Warning"),
+            Level.CRITICAL: N_("Critical"),
+        },
+        Role: {
+            Role.READ: N_("read"),
+            Role.ACT: N_("read and act"),
+        },
+    }
+)
+"""By the type of a value, what each of its members is called."""
+
+QUERY_OUTCOMES: Mapping[str, str] = MappingProxyType(
+    {
+        "in_flight": N_("Under way"),
+        "answered": N_("Answered"),
+        "refused": N_("Refused by the platform"),
+        "malformed": N_("Unreadable answer"),
+        "http_error": N_("HTTP error"),
+        "timeout": N_("No answer in time"),
+        "unreachable": N_("No connection"),
+        "unsent": N_("Not sent"),
+        "lost": N_("Lost: its worker ended"),
+    }
+)
+"""How a query ended (`platform_queries.outcome`)."""
+
+FINDINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "no_tick": N_("No worker is running"),
+        "paused": N_("Queries are paused"),
+        "outage": N_("The last queries failed"),
+        "back_off": N_("Backs off after a failure"),
+        "too_frequent": N_("The platform is queried too often"),
+        "backlog": N_("Many orders are due"),
+        "not_served": N_("No running worker has this account"),
+        "nothing_asked": N_("Orders are due, and nothing is queried"),
+        "attention": N_("Orders need a person"),
+        "endpoint_stopped": N_("The receiver wants no notifications"),
+        "endpoint_failing": N_("The receiver fails for days"),
+        "notifications_unsent": N_("Nobody sends notifications"),
+        "notifications_gave_up": N_("Notifications were given up"),
+    }
+)
+"""What is to be reported, by the name of the finding (`worker.domain.monitoring.check`)."""
+
+
+def word(value: Enum | None) -> str:
+    """What a value is called, in the language of the request; empty for None."""
+    return "" if value is None else text(WORDS[type(value)][value])
+
+
+def outcome_word(outcome: str | None) -> str:
+    """How a query ended."""
+    return "" if outcome is None else text(QUERY_OUTCOMES.get(outcome, outcome))
+
+
+def delivery_word(outcome: str | None) -> str:
+    """How the last try of a notification ended."""
+    return "" if outcome is None else word(DeliveryOutcome(outcome))
+
+
+def finding_word(name: str) -> str:
+    """What a finding is called."""
+    return text(FINDINGS.get(name, name))
+
+
+def act_word(act: str) -> str:
+    """What an act is called; its own name where a later release has written one that is not known here."""
+    return word(ActKind(act)) if act in list(ActKind) else act
+
+
+def add_words(routes: Blueprint) -> None:
+    """Make the words known to templates, as filters."""
+    for name, words_of in (
+        ("word", word),
+        ("outcome", outcome_word),
+        ("delivery", delivery_word),
+        ("finding", finding_word),
+        ("act", act_word),
+    ):
+        routes.add_app_template_filter(words_of, name)
