@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 import worker
 from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +71,17 @@ def wait_until_running(process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"the demo ended early: {process.stderr.read() if process.stderr else ''}")
 
 
+def lines_until(process: subprocess.Popen[str], words: str) -> str:
+    """What the demo says up to the line with these words."""
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"the demo ended without saying {words!r}: {said}")
+
+
 def seconds_until_gone(leader: int, *, patience: float = 15.0) -> float:
     start = time.monotonic()
     while session_of(leader):
@@ -111,12 +124,33 @@ def test_given_servers_are_used_and_the_summary_is_printed_as_json(
     assert summary["violations"] == []
 
 
+def test_with_serve_the_console_is_there_during_the_demo_and_afterwards() -> None:
+    with demo(*SMALL, "--serve") as process:
+        said = lines_until(process, "with the password")
+        found = re.search(r"Console: (http://127\.0\.0\.1:\d+/)\.", said)
+        assert found
+        url = found[1]
+        assert "<h1>" in requests.get(url, timeout=10).text
+        said = lines_until(process, f"The console is at {url};")
+        assert "Result: all is well" in said
+        # Worker, beat, broker and platform are there as well; the worker's first tick comes within a second or two.
+        eventually(
+            lambda: requests.get(f"{url}healthz", timeout=10).status_code == 200, "a worker that ticks", seconds=20
+        )
+        assert "succeeded" in requests.get(f"{url}orders", headers={"Accept-Language": "en"}, timeout=10).text.lower()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, "")
+        assert session_of(process.pid) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_demo_and_all_that_it_started(number: signal.Signals) -> None:
     with demo(*SMALL) as process:
         wait_until_running(process)
         process.send_signal(number)
-        said, errors = process.communicate(timeout=30)
+        # Up to six programs are ended one after the other, and each may take four seconds.
+        said, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (128 + number, "")
         assert "Stopped: nothing is left running." in said
         assert session_of(process.pid) == []

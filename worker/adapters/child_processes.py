@@ -229,7 +229,11 @@ def wait_until(
 
 @contextmanager
 def stop_signals_handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Within, SIGTERM, SIGINT and SIGHUP call `handle` with their number. To be used in the main thread."""
+    """Within, SIGTERM, SIGINT and SIGHUP call `handle` with their number. To be used in the main thread.
+
+    `handle` must raise nothing: an error between two steps of `Popen.poll` leaves a lock of the child held, and whoever
+    waits for the child's end then waits for ever.
+    """
 
     def call(number: int, frame: FrameType | None) -> None:
         handle(number)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -21,10 +22,11 @@ from worker.demo.plan import (
     MOST_ORDERS,
     SHORTEST_WINDOW_SECONDS,
     Pace,
+    Plan,
     make_plan,
 )
 from worker.demo.report import as_json as to_json
-from worker.demo.report import closing, opening, verdict, what_to_read_next
+from worker.demo.report import closing, opening, verdict, what_to_read_next, where_to_look
 from worker.demo.run import DemoRun
 from worker.demo.stage import DemoError, Stage
 from worker.demo.summary import Summary
@@ -32,6 +34,8 @@ from worker.demo.summary import Summary
 _DATABASE_HELP = "SQLAlchemy URL of a database that is empty or migrated; without it, SQLite in the work folder."
 _BROKER_HELP = "URL of a Redis, Valkey or RabbitMQ that no worker of ours uses; without it, Valkey from its wheel."
 _WINDOW_HELP = "Seconds; the platform's limit is one query in each. In real life 60."
+_SERVE_HELP = "Show the console from the start, and keep it, the worker and the platform running until Ctrl-C."
+_CHECK_SECONDS = 0.5
 
 
 class _Interrupted(Exception):
@@ -47,21 +51,35 @@ def demo(
     orders: Annotated[int, Option(help="How many orders.", min=FEWEST_ORDERS, max=MOST_ORDERS)] = 1000,
     window: Annotated[float, Option(help=_WINDOW_HELP, min=SHORTEST_WINDOW_SECONDS, max=LONGEST_WINDOW_SECONDS)] = 2.0,
     seed: Annotated[int, Option(help="What happens to each order is drawn from it.")] = 1,
+    serve: Annotated[bool, Option("--serve", help=_SERVE_HELP)] = False,
     as_json: Annotated[
         bool, Option("--json", help="The summary as one JSON object; all else on standard error.")
     ] = False,
 ) -> None:
     """Watch orders being reconciled: a simulated platform, a real worker and beat, and a summary to check.
 
-    It needs no service, takes about a minute and leaves nothing running. Status 0: every order agrees with the
-    platform's truth, and the platform saw no violation of its limit.
+    It needs no service, takes about a minute and leaves nothing running, unless --serve is given. Status 0: every
+    order agrees with the platform's truth, and the platform saw no violation of its limit.
     """
     began = time.monotonic()
     console = Console(stderr=as_json)
     folder = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     try:
-        with stop_signals_handled(_Interruption()):
-            summary = _run(console, folder, database_url, broker_url, orders, Pace(window=window), seed, began)
+        interruption = _Interruption()
+        with stop_signals_handled(interruption):
+            summary = _run(
+                console,
+                folder,
+                database_url,
+                broker_url,
+                orders,
+                Pace(window=window),
+                seed,
+                began,
+                interruption.check,
+                serve,
+                as_json,
+            )
     except _Interrupted as interrupted:
         _say(console, f"\nStopped: nothing is left running. What there was is in {folder}")
         raise Exit(128 + interrupted.number) from None
@@ -69,8 +87,6 @@ def demo(
         if not any(folder.glob("*.log")):
             shutil.rmtree(folder)
         _leave(str(error))
-    if as_json:
-        sys.stdout.write(json.dumps(to_json(summary), ensure_ascii=False) + "\n")
     raise Exit(0 if summary.is_good else 1)
 
 
@@ -83,22 +99,44 @@ def _run(
     pace: Pace,
     seed: int,
     began: float,
+    check: Callable[[], None],
+    serve: bool,
+    as_json: bool,
 ) -> Summary:
     name = f"demo-{secrets.token_hex(3)}"
     plan = make_plan(name=name, orders=orders, pace=pace, seed=seed)
     broker = _without_password(broker_url) if broker_url else "Valkey, from its wheel"
     database = _without_password(database_url) if database_url else f"SQLite, in {folder}"
-    _say(console, opening(plan, pace, broker=broker, database=database))
+    _say(console, opening(plan, pace, broker=broker, database=database, ends=not serve))
     with Stage(
-        folder=folder, name=name, pace=pace, seed=seed, database_url=database_url, broker_url=broker_url
+        folder=folder,
+        name=name,
+        pace=pace,
+        seed=seed,
+        database_url=database_url,
+        broker_url=broker_url,
+        has_console=serve,
+        check=check,
     ) as stage:
         with console.status("Starting broker, database, receiver of callbacks, platform, worker and beat ..."):
             platform = stage.set_up()
+        if stage.console is not None:
+            _say(console, where_to_look(stage.console))
         with contextlib.closing(DemoRun(plan=plan, stage=stage, platform=platform, began=began)) as demo_run:
             is_done = demo_run.watch(console)
             # They finish what is under way, so that neither side changes during the comparison.
             stage.stop_ours()
             summary = demo_run.compare(timed_out=not is_done)
+        _show(console, summary, plan, stage, folder, own_database=database_url is None, as_json=as_json)
+        if stage.console is not None:
+            stage.start_ours_again()
+            _keep_running(console, stage)
+    return summary
+
+
+def _show(
+    console: Console, summary: Summary, plan: Plan, stage: Stage, folder: Path, *, own_database: bool, as_json: bool
+) -> None:
     _say(console, closing(summary))
     example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id
     shown = _without_password(stage.settings.database_dsn)
@@ -108,11 +146,23 @@ def _run(
         reconciler=_command_name(),
         account=plan.account,
         example=example,
-        own_database=database_url is None,
+        own_database=own_database,
     )
     _say(console, "\n" + next_steps)
     _say(console, verdict(summary, folder))
-    return summary
+    if as_json:
+        sys.stdout.write(json.dumps(to_json(summary), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def _keep_running(console: Console, stage: Stage) -> None:
+    """Leave all running until a signal comes. Raises ChildError where a program has ended by itself."""
+    if stage.console is not None:
+        _say(console, f"\nThe console is at {stage.console.url}; worker and platform go on. Ctrl-C ends all of them.")
+    with contextlib.suppress(_Interrupted):
+        while True:
+            stage.check()
+            time.sleep(_CHECK_SECONDS)
 
 
 def _say(console: Console, text: str) -> None:
@@ -128,15 +178,19 @@ def _command_name() -> str:
 
 
 class _Interruption:
-    """The handler of signals: the first one ends the demo, later ones do not interrupt the cleaning up."""
+    """The handler of signals: it remembers the first one, which ends the demo where the demo looks for it."""
 
     def __init__(self) -> None:
-        self._is_interrupted = False
+        self._number: int | None = None
 
     def __call__(self, number: int) -> None:
-        if not self._is_interrupted:
-            self._is_interrupted = True
-            raise _Interrupted(number)
+        if self._number is None:
+            self._number = number
+
+    def check(self) -> None:
+        """Raise _Interrupted where a signal has come."""
+        if self._number is not None:
+            raise _Interrupted(self._number)
 
 
 def _leave(message: str) -> NoReturn:

@@ -8,11 +8,9 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, func, inspect, select
 
+from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.stores.platform_queries import QUERIES
-from worker.stores.recharge_orders import ORDERS
-from worker.stores.slots_and_accounts import BUDGETS
 
 T = TypeVar("T")
 

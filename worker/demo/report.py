@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from worker.demo.plan import Fate, Pace, Plan
+from worker.demo.stage import ConsoleAddress
 from worker.demo.summary import IDS_PER_QUERY, Finding, Summary
 from worker.domain.records.orders import OrderState, Source
 
@@ -12,11 +13,12 @@ _REAL_WINDOW_SECONDS = 60
 _SHOWN = 20
 
 
-def opening(plan: Plan, pace: Pace, *, broker: str, database: str) -> str:
+def opening(plan: Plan, pace: Pace, *, broker: str, database: str, ends: bool) -> str:
     """What is about to happen. `broker` and `database` are what they are called, without passwords."""
+    end = "ends by itself" if ends else "then goes on until Ctrl-C"
     lost, stuck = plan.count(Fate.CALLBACK_LOST, Fate.WRONG_AMOUNT), plan.count(Fate.STUCK)
     return f"""\
-Recharge reconciler: the demo. It takes about a minute and ends by itself.
+Recharge reconciler: the demo. It takes about a minute and {end}.
 
   {len(plan.orders):,} recharge orders are placed at a simulated platform, and enqueued with a real Celery
   worker as a billing system does it: by task, in lists. For most of them the platform's
@@ -28,6 +30,14 @@ Recharge reconciler: the demo. It takes about a minute and ends by itself.
 
   Broker: {broker}. Database: {database}.
   Platform, receiver, worker and beat: processes of their own. Ctrl-C ends all of them.
+"""
+
+
+def where_to_look(console: ConsoleAddress) -> str:
+    """Where the console is, and who may act there."""
+    return f"""\
+  Console: {console.url}. It may be read as it is; to act, sign in as {console.user}
+  with the password {console.password} (of this demo alone).
 """
 
 

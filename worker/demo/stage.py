@@ -3,30 +3,32 @@ person would."""
 
 import importlib.util
 import json
-import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from celery import Celery
-from kombu import Connection
 
-from worker.adapters.child_processes import Child, ChildGroup, environment_of_programs, stop_all, wait_until
+from worker.adapters.child_processes import Child, ChildGroup, stop_all, wait_until
 from worker.adapters.error_text import first_line
-from worker.adapters.private_files import make_private
 from worker.database.error_kinds import kind_of
-from worker.database.migrations import MigrationError, NotAtHead, check_at_head, upgrade
+from worker.database.migrations import upgrade
+from worker.database.revisions import MigrationError, NotAtHead, check_at_head
 from worker.demo.control import PlatformControl
+from worker.demo.given_settings import USER, DemoAccount, absolute, environment_of, settings_of, write_user
 from worker.demo.plan import Pace
 from worker.demo.progress import is_empty
+from worker.doctor.readings import reach_broker
 from worker.domain.callback_access import callback_path
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import SettingsError
 
 ORDERS_QUEUE = "reconciler.orders"
 
+_PACKAGES = ("babel", "flask", "gunicorn", "prometheus_client")
 _START_SECONDS = 40.0
 _STOP_SECONDS = 4.0
 # The console script's own words: where a checkout is run without being installed, there is no script.
@@ -43,12 +45,20 @@ with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / 
     while server.is_running():
         time.sleep(1)
 """
-_UNRESOLVED_AFTER_SECONDS = 3600
 _MOST_SECONDS_WAITED_FOR_BROKER = 3.0
 
 
 class DemoError(Exception):
     """The demo cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsoleAddress:
+    """Where the console of the demo is, and who may act there."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
 
 
 class Stage:
@@ -58,22 +68,42 @@ class Stage:
     """
 
     def __init__(
-        self, *, folder: Path, name: str, pace: Pace, seed: int, database_url: str | None, broker_url: str | None
+        self,
+        *,
+        folder: Path,
+        name: str,
+        pace: Pace,
+        seed: int,
+        database_url: str | None,
+        broker_url: str | None,
+        has_console: bool = False,
+        check: Callable[[], None],
     ) -> None:
-        """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted."""
+        """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted.
+
+        `has_console`: the receiver of callbacks serves the console as well. `check` may raise whatever is to end the
+        demo, while it starts and whenever it is checked.
+        """
         self.account_sid = f"{name}-sid"
         self.pace = pace
         self._folder = folder
         self._name = name
         self._seed = seed
         self._callback_token = secrets.token_urlsafe(24)
+        self._has_console = has_console
+        self._check = check
+        self._listens_at: str | None = None
+        self._password = secrets.token_urlsafe(12)
         self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
-        self._environment = self._configured(
-            database=_absolute(database_url or f"sqlite:///{folder / 'demo.db'}"),
+        self._environment = environment_of(
+            folder,
+            DemoAccount(name=name, sid=self.account_sid, callback_token=self._callback_token),
+            pace,
+            database=absolute(database_url or f"sqlite:///{folder / 'demo.db'}"),
             broker=broker_url or f"redis+socket://{folder / _SOCKET}",
         )
         try:
-            self.settings = _settings_of(self._environment)
+            self.settings = settings_of(self._environment)
         except SettingsError as error:
             raise DemoError(str(error)) from error
         # As in a billing system: it knows the broker, and nothing of the worker.
@@ -93,42 +123,22 @@ class Stage:
         if self._is_own_broker:
             self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
         url = self._start_platform(self._callback_url(serve))
-        self._start_worker_and_beat(url)
+        self._environment["RECONCILER_PLATFORM_URL"] = url
+        self._start_worker_and_beat()
         return PlatformControl(url)
 
-    def _configured(self, *, database: str, broker: str) -> dict[str, str]:
-        pace = self.pace
-        # None of the caller's settings is used: the demo must not reach a real account.
-        return environment_of_programs(
-            {
-                "RECONCILER_DATABASE_URL": database,
-                "RECONCILER_BROKER_URL": broker,
-                # Replaced once the platform has a port; loopback in any case.
-                "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
-                "RECONCILER_ACCOUNTS_FILE": str(self._write_account()),
-                "RECONCILER_QUERY_WINDOW_SECONDS": f"{pace.window:g}",
-                "RECONCILER_QUERY_MARGIN_SECONDS": f"{pace.margin:g}",
-                "RECONCILER_CALLBACK_GRACE_SECONDS": f"{pace.grace:g}",
-                "RECONCILER_REQUEST_DEADLINE_SECONDS": f"{pace.deadline:g}",
-                "RECONCILER_CONNECT_TIMEOUT_SECONDS": f"{pace.deadline:g}",
-                "RECONCILER_TICK_SECONDS": f"{pace.tick:g}",
-                "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
-            }
-        )
+    @property
+    def console(self) -> ConsoleAddress | None:
+        """Where the console is; None without one, and before it listens."""
+        if not self._has_console or self._listens_at is None:
+            return None
+        return ConsoleAddress(url=f"{self._listens_at}/", user=USER, password=self._password)
 
-    def _write_account(self) -> Path:
-        """Write the accounts file: a new account for each run, so that runs do not mix."""
-        file = self._folder / "accounts.toml"
-        make_private(file)
-        credentials = {
-            "account_sid": self.account_sid,
-            "auth_token": secrets.token_hex(16),
-            "app_id": f"{self._name}-app",
-            "callback_token": self._callback_token,
-        }
-        lines = [f"[{self._name}]", *(f'{name} = "{value}"' for name, value in credentials.items()), ""]
-        file.write_text("\n".join(lines), encoding="utf-8")
-        return file
+    def start_ours_again(self) -> None:
+        """Start worker, beat and the receiver again, where they were."""
+        serve = self._start_serve("console")
+        self._wait_for("the start of the console", lambda: _listening_in(serve.output))
+        self._start_worker_and_beat()
 
     def _start_broker(self) -> None:
         """Start the embedded Valkey, on a socket in the work folder."""
@@ -168,17 +178,22 @@ class Stage:
                 raise
             raise DemoError(f"{kind.words}: {first_line(error)}") from error
 
-    def _start_serve(self) -> Child:
-        """Start the receiver of callbacks."""
-        if any(importlib.util.find_spec(package) is None for package in ("flask", "gunicorn")):
+    def _start_serve(self, name: str = "serve") -> Child:
+        """Start the receiver of callbacks, with the console where it is wanted. `name` is that of its log."""
+        if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
-        options = ("--port", "0", "--workers", "1", "--only", "callbacks")
-        return self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
+        if self._has_console:
+            write_user(self._folder, self._password)
+        port = "0" if self._listens_at is None else self._listens_at.rpartition(":")[2]
+        only = () if self._has_console else ("--only", "callbacks")
+        options = ("--port", port, "--workers", "1", *only)
+        return self._start(name, *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
 
     def _callback_url(self, serve: Child) -> str:
         """The URL that the platform posts callbacks to, once the receiver listens there."""
         self._wait_for("the start of the receiver of callbacks", lambda: _listening_in(serve.output))
-        return (_listening_in(serve.output) or "") + callback_path(self._name, self._callback_token)
+        self._listens_at = _listening_in(serve.output) or ""
+        return self._listens_at + callback_path(self._name, self._callback_token)
 
     def _start_platform(self, callback_url: str) -> str:
         """Start the simulated platform; returns its URL."""
@@ -199,9 +214,8 @@ class Stage:
         self._wait_for("the start of the simulated platform", lambda: _url_in(platform.output))
         return _url_in(platform.output) or ""
 
-    def _start_worker_and_beat(self, platform_url: str) -> None:
+    def _start_worker_and_beat(self) -> None:
         """Start both as the README does, and wait until the worker answers."""
-        self._environment["RECONCILER_PLATFORM_URL"] = platform_url
         celery, name = ("-m", "celery", "-A", "worker"), f"{self._name}@localhost"
         self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", name)
         self._start("beat", *celery, "beat")
@@ -212,7 +226,8 @@ class Stage:
         stop_all([self._programs.pop(name) for name in ("beat", "worker", "serve")], seconds=_STOP_SECONDS)
 
     def check(self) -> None:
-        """Raise ChildError where a program has ended by itself."""
+        """Raise ChildError where a program has ended by itself, or what else is to end the demo."""
+        self._check()
         for program in self._programs.values():
             program.check()
 
@@ -239,30 +254,16 @@ class Stage:
         return self._programs[name]
 
     def _wait_for(self, what: str, is_there: Callable[[], object]) -> None:
-        wait_until(is_there, what, seconds=_START_SECONDS, children=self._programs.values())
+        def is_ready() -> object:
+            self._check()
+            return is_there()
 
-
-def _absolute(url: str) -> str:
-    """A database URL that means the same in every folder: the programs run in the work folder."""
-    kind, separator, file = url.partition(":///")
-    return f"{kind}:///{Path(file).absolute()}" if separator and file and kind.startswith("sqlite") else url
-
-
-def _settings_of(environment: Mapping[str, str]) -> Settings:
-    """The settings as the worker will read them."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environment)
-    try:
-        return load_settings(env_file=None)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+        wait_until(is_ready, what, seconds=_START_SECONDS, children=self._programs.values())
 
 
 def _answers(broker: str) -> bool:
-    with suppress(Exception), Connection(broker, connect_timeout=_MOST_SECONDS_WAITED_FOR_BROKER) as connection:
-        connection.ensure_connection(max_retries=1, timeout=_MOST_SECONDS_WAITED_FOR_BROKER)
+    with suppress(Exception):
+        reach_broker(broker, seconds=_MOST_SECONDS_WAITED_FOR_BROKER)
         return True
     return False
 
