@@ -89,6 +89,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _parameter(kinds: Kinds, name: str) -> object:
     variable = kinds[name]
     marks = [pytest.mark.service] if variable else []
+    if name == "mariadb":
+        marks.append(pytest.mark.mariadb)
     if not _is_there(kinds, name):
         marks.append(pytest.mark.skip(reason=f"{variable} names no server"))
     return pytest.param(name, marks=marks)
@@ -129,7 +131,7 @@ def mariadb_server() -> Iterator[Mariadb]:
     server.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
     """Each database server, one after the other; for tests that need several databases of one server."""
     server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
@@ -140,6 +142,15 @@ def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
 def database_url(database_server: DatabaseServer) -> Iterator[str]:
     """URL of an empty database of this test's own."""
     with database_server.empty() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def migrated_module_url(database_server: DatabaseServer) -> Iterator[str]:
+    """URL of a database at Alembic's head that all tests of a module share; they only read what is filled in once."""
+    from worker.database.migrations import upgrade
+
+    with database_server.migrated(upgrade) as url:
         yield url
 
 

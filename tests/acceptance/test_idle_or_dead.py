@@ -1,18 +1,16 @@
 """An idle worker, a stopped one, and what else may be away: what `status --check` and `health` say of it."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.processes import Program, environment, running_beat, running_worker
+from tests.support.processes import environment, running_beat, running_worker
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+from tests.support.ticking import wait_for_a_new_tick
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 
@@ -47,21 +45,6 @@ def checked(cli: CommandLine, status: int) -> str:
     return said[-1]
 
 
-def wait_for_a_new_tick(cli: CommandLine) -> None:
-    since = datetime.now(UTC)
-
-    def ticks() -> list[Any]:
-        rows = cli.json("status")["workers"]
-        return [row for row in rows if row["last_tick_at"] and datetime.fromisoformat(row["last_tick_at"]) > since]
-
-    eventually(ticks, "a tick since", seconds=60, every=0.2)
-
-
-def send(worker: Program, number: signal.Signals) -> None:
-    for process in (worker.pid, *worker.children()):
-        os.kill(process, number)
-
-
 def test_whoever_is_away_the_check_says_whether_a_worker_ticks(
     database: EmbeddedPostgres, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
@@ -91,9 +74,9 @@ def test_whoever_is_away_the_check_says_whether_a_worker_ticks(
         wait_for_a_new_tick(cli)
         assert checked(cli, 0).startswith("OK: a worker ticks")
 
-        send(worker, signal.SIGSTOP)
+        worker.send_to_all(signal.SIGSTOP)
         assert checked(cli, 2).startswith("CRITICAL: no worker has ticked for ")
-        send(worker, signal.SIGCONT)
+        worker.send_to_all(signal.SIGCONT)
         assert checked(cli, 0).startswith("OK: a worker ticks")
 
         assert worker.stop() == 0

@@ -232,7 +232,7 @@ class KilledAfterCommit(Intake):
         return keys
 
 configure_logging("INFO", "json")
-make = lambda settings: WebProcess(settings, intake=KilledAfterCommit)
+make = lambda settings, parts: WebProcess(settings, parts, intake=KilledAfterCommit)
 Server(load_settings(), host="127.0.0.1", port=0, workers=1, make_process=make).run()
 """
 
@@ -304,6 +304,27 @@ def test_it_ends_in_order_and_leaves_nothing_running(migrated_database_url: str,
 def test_a_bind_beyond_loopback_is_warned_of(migrated_database_url: str, tmp_path: Path) -> None:
     with serving(migrated_database_url, tmp_path, "--host", "0.0.0.0") as serve:
         assert "Warning: 0.0.0.0 can be reached from other machines" in serve.program.output
+        assert "Warning: nobody can sign in at the console: set RECONCILER_USERS_FILE" in serve.program.output
+        assert "people sign in at the console over https only" in serve.program.output
+
+
+@pytest.mark.databases("sqlite")
+def test_each_part_is_warned_of_what_it_lacks_alone(migrated_database_url: str, tmp_path: Path) -> None:
+    env = environment(database_url=migrated_database_url)
+    with running_serve(env, tmp_path, "--only", "callbacks", "--host", "0.0.0.0", name="callbacks") as (program, _):
+        assert "Warning: no account has a token" in program.output
+        assert "sign in" not in program.output
+    with running_serve(env, tmp_path, "--only", "operate", name="operate") as (program, url):
+        assert "Warning" not in program.output
+        deployment = Deployment(migrated_database_url, program, url)
+        assert deployment.send("GET", "/")[0] == 200
+        assert deployment.send("GET", "/", Host="console.example")[0] == 303
+        assert deployment.send("POST", PATH, b"{}")[0] == 404
+    users = tmp_path / "users.toml"
+    users.write_text("no TOML")
+    env = environment(database_url=migrated_database_url, users_file=users)
+    with running_serve(env, tmp_path, "--only", "operate", name="users") as (program, _):
+        assert f"Warning: nobody can sign in at the console: {users} is not valid TOML" in program.output
 
 
 @pytest.mark.parametrize("package", ["flask", "gunicorn"])

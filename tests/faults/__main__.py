@@ -70,7 +70,13 @@ def main(
     minutes = (time.monotonic() - began) / 60
     written = write_report(work, results=results.all(), scenarios=scenarios, seed=seed, minutes=minutes)
     done = {(run.fault, run.time) for run in runs}
-    good = sum(result.is_good for result in results.all() if (result.fault, result.time) in done)
+    finished = [result for result in results.all() if (result.fault, result.time) in done]
+    good = sum(result.is_good for result in finished)
+    # Once more, and whole: the end of a long output is what its reader sees first.
+    for result in finished:
+        if not result.is_good:
+            _print_line(result)
+            print(*(result.error or "").splitlines(), *_reasons(result), sep="\n")
     print(f"{good} of {len(runs)} runs kept the promise, in {minutes:.0f} minutes. Report: {written}")
     sys.exit(0 if good == len(runs) else 1)
 
@@ -106,6 +112,20 @@ def _check_servers(*, all_needed: bool) -> None:
 def _keep(result: Result, results: Results, work: Path) -> None:
     """Store and print a result; the logs of a good run are deleted."""
     results.add(result)
+    _print_line(result)
+    if result.is_good:
+        shutil.rmtree(work / result.name, ignore_errors=True)
+        return
+    print(*(f"       {line}" for line in _reasons(result)), sep="\n", flush=True)
+
+
+def _reasons(result: Result) -> list[str]:
+    """Why a run is bad; of an error the last line."""
+    why = [*result.violations[:5], *([result.error.strip().splitlines()[-1]] if result.error else [])]
+    return why or ["the fault was not injected"]
+
+
+def _print_line(result: Result) -> None:
     mark = "ok " if result.is_good else "BAD"
     recovery = f"{result.recovery_seconds:.1f} s" if result.recovery_seconds is not None else "-"
     print(
@@ -113,12 +133,6 @@ def _keep(result: Result, results: Results, work: Path) -> None:
         f"  injected {result.injections}, recovered in {recovery}",
         flush=True,
     )
-    if result.is_good:
-        shutil.rmtree(work / result.name, ignore_errors=True)
-        return
-    why = [*result.violations[:5], *([result.error.strip().splitlines()[-1]] if result.error else [])]
-    for line in why or ["the fault was not injected"]:
-        print(f"       {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from worker.database.migrations import NotAtHead, check_at_head
+from worker.database.revisions import NotAtHead, check_at_head
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +53,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def call(installed: Path, function: str, url: str) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; from worker.database import migrations; migrations.{function}(sys.argv[1])"
-    return run("-c", code, url, path=installed)
+def call(installed: Path, module: str, function: str, url: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        "-c", f"import sys; from worker.database import {module}; {module}.{function}(sys.argv[1])", url, path=installed
+    )
 
 
 def test_an_installed_wheel_is_marked_as_typed(installed: Path) -> None:
@@ -66,22 +67,22 @@ def test_an_installed_wheel_is_marked_as_typed(installed: Path) -> None:
 def test_an_installed_wheel_migrates_and_knows_the_release_after_it(installed: Path, database_url: str) -> None:
     folder = run(
         "-c",
-        "from worker.database.migrations import script_location; print(script_location())",
+        "from worker.database.revisions import script_location; print(script_location())",
         path=installed,
     )
     assert Path(folder.stdout.strip()) == installed / "worker" / "migrations", folder.stderr
 
-    migrated = call(installed, "upgrade", database_url)
+    migrated = call(installed, "migrations", "upgrade", database_url)
     assert migrated.returncode == 0, migrated.stderr
     check_at_head(database_url)
 
     (installed / "worker" / "migrations" / "versions" / "9999_more.py").write_text(LATER_REVISION.format(head=HEAD))
-    behind = call(installed, "check_at_head", database_url)
+    behind = call(installed, "revisions", "check_at_head", database_url)
     assert behind.stderr.rstrip().endswith(
         f"NotAtHead: the database is at revision {HEAD}, but this release needs 9999: run `reconciler migrate`"
     )
 
-    migrated = call(installed, "upgrade", database_url)
+    migrated = call(installed, "migrations", "upgrade", database_url)
     assert migrated.returncode == 0, migrated.stderr
     with pytest.raises(NotAtHead, match="does not know its revision 9999"):
         check_at_head(database_url)

@@ -40,6 +40,11 @@ class Program(Child):
         """The process ids of its children, as far as they live."""
         return [child for child, parent in _parents().items() if parent == self.pid]
 
+    def send_to_all(self, number: signal.Signals) -> None:
+        """Send it a signal, and its children."""
+        for process in (self.pid, *self.children()):
+            os.kill(process, number)
+
     def wait_for(self, text: str, *, times: int = 1, seconds: float = _PATIENCE_SECONDS) -> None:
         """Return once it has written a text so often. Raises ChildError, with its output, when it does not."""
         wait_until(

@@ -209,6 +209,7 @@ def test_a_gzip_bomb_costs_no_more_than_the_limit() -> None:
         pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 999, id="interim answers without end"),
     ],
 )
+@pytest.mark.slow
 def test_an_answer_without_end_is_malformed_and_costs_no_more_than_the_limit(head: bytes, flood: bytes) -> None:
     _, peak = peak_of_failure(None, flood, head)
     assert peak < 40 * MEGABYTE
