@@ -21,7 +21,13 @@ PYTEST_FLAGS ?=
 TEST_PROCESSES ?= 3
 # The tests of a file share servers: they run in one process.
 PYTEST = $(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+QUICK = not slow and not faults and not install
+# Of the slow tests these run what no quick one does, so the programs that they start are measured as well. That makes them
+# twice as long: the others run unmeasured, as do those of a MariaDB, which run the lines that SQLite's run.
+MEASURED = tests/acceptance/test_demo.py tests/acceptance/test_serve.py tests/acceptance/test_worker_and_beat.py
 BENCH_FLAGS ?=
+# make demo DEMO_FLAGS=--serve
+DEMO_FLAGS ?=
 # make faults SEED=7 ONLY=13,20 RESUME=1
 SEED ?=
 ONLY ?=
@@ -34,7 +40,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_FLAGS)
 
-.PHONY: help setup demo test test-all test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms model lock audit clean
+.PHONY: help setup messages demo test test-all test-unit test-pythons lint format bench bench-schedule bench-tick bench-ingest bench-accounts bench-notify faults platforms model lock audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,21 +59,31 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	    --no-index --no-build-isolation -e .
 	@touch $(STAMP)
 
-demo: setup ## Watch 1,000 orders being reconciled on embedded parts (needs no service)
-	@$(BIN)/reconciler demo
+messages: setup ## Find the words of the console, and add those that are new to its catalogues
+	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/web
+	@for catalogue in worker/web/console/locale/*.po; do \
+	    $(BIN)/pybabel -q update -i .messages.pot -o "$$catalogue" -l "$$(basename "$$catalogue" .po)" \
+	        --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header; \
+	done; rm -f .messages.pot
+
+demo: setup ## Watch 1,000 orders being reconciled on embedded parts (DEMO_FLAGS=--serve keeps the console up)
+	@$(BIN)/reconciler demo $(DEMO_FLAGS)
 
 test: setup ## Run the quick tests, which cover every branch of the domain (minutes; needs no service)
 	@$(BIN)/coverage erase
-	@COVERED=worker.domain COVERED_BY=_exit $(PYTEST) -m 'not slow and not faults and not install' \
+	@COVERED=worker.domain COVERED_BY=_exit $(PYTEST) -m "$(QUICK)" tests/unit tests/contract \
 	    --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+	@$(PYTEST) -m "$(QUICK)" --ignore=tests/unit --ignore=tests/contract $(PYTEST_FLAGS)
 
 test-all: setup ## Run the slow tests as well, with all coverage gates (needs no service; says what it skips)
 	@$(BIN)/coverage erase
-	@$(PYTEST) --cov --cov-report=term $(PYTEST_FLAGS)
+	@COVERED_BY=_exit $(PYTEST) -m "$(QUICK) and not mariadb" --cov --cov-report= --cov-fail-under=0 $(PYTEST_FLAGS)
 	@echo "The domain, every branch of it:"
 	@$(BIN)/coverage report --include='worker/domain/*' --fail-under=100
+	@$(PYTEST) -m slow $(MEASURED) --cov --cov-append --cov-report=term $(PYTEST_FLAGS)
+	@$(PYTEST) -m "(slow or mariadb) and not faults and not install" $(MEASURED:%=--ignore=%) $(PYTEST_FLAGS)
 
 test-unit: setup ## Run the unit tests alone, without coverage
 	@$(PYTEST) tests/unit $(PYTEST_FLAGS)
