@@ -42,9 +42,16 @@ _SENTENCES = tuple(
         N_("a success without an amount: poll for it"),
         N_("%(count)s items for one id that differ"),
         N_("has changed meanwhile"),
+        N_("is %(state)s by now"),
         N_("is pending already"),
         N_("is pending, there is no result to send"),
         N_("has no attention to dismiss"),
+        N_("there is no order %(number)s"),
+        N_("its account %(account)s has no endpoint; set where its notifications go, and start a worker"),
+        N_(
+            "its endpoint does not take %(event)s; RECONCILER_NOTIFY_EVENTS, or notify_events of its account, says"
+            " which types it takes"
+        ),
     )
 )
 
@@ -63,7 +70,8 @@ def stored_text(stored: str | None) -> str:
         return text(N_("was %(parts)s"), parts=parts) + stored[was.end() :]
     for pattern, message in _SENTENCES:
         if found := pattern.match(stored):
-            return text(message, **found.groupdict()) + stored[found.end() :]
+            places = {name: _named(value) for name, value in found.groupdict().items()}
+            return text(message, **places) + stored[found.end() :]
     return stored
 
 
@@ -73,7 +81,12 @@ def _part(part: str) -> str:
         return text(N_("charged %(amount)s"), amount=part.removeprefix("charged "))
     if (source := part.removeprefix("by ")) in _SOURCES:
         return word(_SOURCES[source])
-    return word(_NAMES[part]) if part in _NAMES else part
+    return _named(part)
+
+
+def _named(value: str) -> str:
+    """A state or a reason in the language of the request; any other value as it is."""
+    return word(_NAMES[value]) if value in _NAMES else value
 
 
 def add_stored_texts(routes: Blueprint) -> None:

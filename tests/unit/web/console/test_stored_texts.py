@@ -12,10 +12,12 @@ from flask import Flask
 from tests.unit.domain.builders import NOW, RULES, make_order
 from worker.domain.after_failure import MAKE_SUSPECTS
 from worker.domain.giving_up import flag_overdue
-from worker.domain.operator_acts import cancel, dismiss, reopen, resolve, unless_changed
+from worker.domain.operator_acts import cancel, dismiss, reopen, reopen_unresolved, resolve, unless_changed
 from worker.domain.records.acts import Act
+from worker.domain.records.notifications import Endpoint, EventType, TransportKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.resends import choose_resends
 from worker.web.console.stored_texts import stored_text
 
 ACT = Act(actor="ann", reason="asked 王", now=NOW)
@@ -57,6 +59,26 @@ def test_a_refusal_is_said_in_chinese() -> None:
     assert isinstance(refusal, str)
     assert stored_text(refusal).startswith("订单 ")
     assert stored_text(refusal).endswith("：在此期间已变化")
+
+
+def test_what_an_act_on_many_orders_refuses_is_said_in_chinese() -> None:
+    by_now = reopen_unresolved(replace(make_order(), state=OrderState.CANCELLED), ACT)
+    assert isinstance(by_now, str)
+    assert stored_text(by_now).endswith("：现在的状态是已取消")
+
+
+def test_why_nothing_is_sent_once_more_is_said_in_chinese() -> None:
+    settled = make_order(1, state=OrderState.SUCCEEDED, settled_by=Source.QUERY, ori_amount=Decimal("2.94"))
+    orders = (settled, make_order(2))
+    endpoint = Endpoint(
+        account="default", transport=TransportKind.WEBHOOK, target_digest="", shown="", events=EventType.FAILED
+    )
+    without = choose_resends([1, 3], orders, (), {}).refusals
+    of_failures = choose_resends([1, 2], orders, (), {"default": endpoint}).refusals
+    said = [stored_text(refusal) for refusal in (*without.values(), *of_failures.values())]
+    assert len(said) == 4
+    names = re.compile(r"RECONCILER_NOTIFY_EVENTS|notify_events|default|order\.succeeded")
+    assert [one for one in said if ENGLISH.search(names.sub("", one))] == []
 
 
 @pytest.mark.parametrize("stored", ["", None, "was late, he said", '{"requestId": "r1"}', "账目已核对"])
