@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -38,6 +39,19 @@ _SERVE_HELP = "Show the console from the start, and keep it, the worker and the 
 _CHECK_SECONDS = 0.5
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    """What the command line asks for. The representation shows no URL: it may hold a password."""
+
+    database_url: str | None = field(repr=False)
+    broker_url: str | None = field(repr=False)
+    orders: int
+    pace: Pace
+    seed: int
+    serve: bool
+    as_json: bool
+
+
 class _Interrupted(Exception):
     """A signal ends the demo."""
 
@@ -62,24 +76,21 @@ def demo(
     order agrees with the platform's truth, and the platform saw no violation of its limit.
     """
     began = time.monotonic()
+    request = _Request(
+        database_url=database_url,
+        broker_url=broker_url,
+        orders=orders,
+        pace=Pace(window=window),
+        seed=seed,
+        serve=serve,
+        as_json=as_json,
+    )
     console = Console(stderr=as_json)
     folder = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
     try:
         interruption = _Interruption()
         with stop_signals_handled(interruption):
-            summary = _run(
-                console,
-                folder,
-                database_url,
-                broker_url,
-                orders,
-                Pace(window=window),
-                seed,
-                began,
-                interruption.check,
-                serve,
-                as_json,
-            )
+            summary = _run(request, console, folder, began, interruption.check)
     except _Interrupted as interrupted:
         _say(console, f"\nStopped: nothing is left running. What there was is in {folder}")
         raise Exit(128 + interrupted.number) from None
@@ -90,32 +101,20 @@ def demo(
     raise Exit(0 if summary.is_good else 1)
 
 
-def _run(
-    console: Console,
-    folder: Path,
-    database_url: str | None,
-    broker_url: str | None,
-    orders: int,
-    pace: Pace,
-    seed: int,
-    began: float,
-    check: Callable[[], None],
-    serve: bool,
-    as_json: bool,
-) -> Summary:
+def _run(request: _Request, console: Console, folder: Path, began: float, check: Callable[[], None]) -> Summary:
     name = f"demo-{secrets.token_hex(3)}"
-    plan = make_plan(name=name, orders=orders, pace=pace, seed=seed)
-    broker = _without_password(broker_url) if broker_url else "Valkey, from its wheel"
-    database = _without_password(database_url) if database_url else f"SQLite, in {folder}"
-    _say(console, opening(plan, pace, broker=broker, database=database, ends=not serve))
+    plan = make_plan(name=name, orders=request.orders, pace=request.pace, seed=request.seed)
+    broker = _without_password(request.broker_url) if request.broker_url else "Valkey, from its wheel"
+    database = _without_password(request.database_url) if request.database_url else f"SQLite, in {folder}"
+    _say(console, opening(plan, request.pace, broker=broker, database=database, ends=not request.serve))
     with Stage(
         folder=folder,
         name=name,
-        pace=pace,
-        seed=seed,
-        database_url=database_url,
-        broker_url=broker_url,
-        has_console=serve,
+        pace=request.pace,
+        seed=request.seed,
+        database_url=request.database_url,
+        broker_url=request.broker_url,
+        has_console=request.serve,
         check=check,
     ) as stage:
         with console.status("Starting broker, database, receiver of callbacks, platform, worker and beat ..."):
@@ -127,16 +126,14 @@ def _run(
             # They finish what is under way, so that neither side changes during the comparison.
             stage.stop_ours()
             summary = demo_run.compare(timed_out=not is_done)
-        _show(console, summary, plan, stage, folder, own_database=database_url is None, as_json=as_json)
+        _show(request, console, folder, summary, plan, stage)
         if stage.console is not None:
             stage.start_ours_again()
             _keep_running(console, stage)
     return summary
 
 
-def _show(
-    console: Console, summary: Summary, plan: Plan, stage: Stage, folder: Path, *, own_database: bool, as_json: bool
-) -> None:
+def _show(request: _Request, console: Console, folder: Path, summary: Summary, plan: Plan, stage: Stage) -> None:
     _say(console, closing(summary))
     example = summary.cases[0].request_id if summary.cases else plan.orders[0].request_id
     shown = _without_password(stage.settings.database_dsn)
@@ -146,11 +143,11 @@ def _show(
         reconciler=_command_name(),
         account=plan.account,
         example=example,
-        own_database=own_database,
+        own_database=request.database_url is None,
     )
     _say(console, "\n" + next_steps)
     _say(console, verdict(summary, folder))
-    if as_json:
+    if request.as_json:
         sys.stdout.write(json.dumps(to_json(summary), ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
