@@ -1,11 +1,13 @@
 """What the tests' own servers have in common: a folder, one process, and a clean end."""
 
+import secrets
 import shutil
 import signal
 import socket
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,12 +17,19 @@ _START_SECONDS = 90
 _STOP_SECONDS = 20
 
 
+_PORTS = range(20_000, 32_000)
+"""Below those from which systems take the ports of outgoing connections: one of these could take a port between its
+choice and the start of its server, or while its server is down."""
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on now, and that no outgoing connection takes."""
+    while True:
+        # Not by `random`, which Hypothesis seeds: all processes would choose the same ports.
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ServerProcess(ABC):
