@@ -19,10 +19,16 @@ def eventually(condition: Callable[[], T], what: str, *, seconds: float = 30.0, 
     Raises:
         AssertionError: it did not hold in time; names `what` was waited for, and the last value.
     """
+    seen = last_seen(condition, seconds=seconds, every=every)
+    if not seen:
+        raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {seen!r}")
+    return seen
+
+
+def last_seen(condition: Callable[[], T], *, seconds: float, every: float = _POLL_SECONDS) -> T:
+    """Evaluate a condition until its value is true, or for so many seconds; returns its last value."""
     deadline = time.monotonic() + seconds
-    while not (seen := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {seen!r}")
+    while not (seen := condition()) and time.monotonic() <= deadline:
         time.sleep(every)
     return seen
 
