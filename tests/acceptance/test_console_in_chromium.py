@@ -15,7 +15,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.back_office import MARKUP, BackOffice, fill, name_of
-from tests.support.browser import DESK, PHONE, Browser, chromium, needed_programs
+from tests.support.browser import DESK, PHONE, Browser, chromium, needed_browser
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.processes import environment, running_serve
 from tests.support.reconciling import SID, Workbench, item
@@ -80,7 +80,7 @@ class Console:
 
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    needed_programs()
+    needed_browser()
     folder = tmp_path_factory.mktemp("console")
     with EmbeddedPostgres() as postgres:
         upgrade(postgres.url)

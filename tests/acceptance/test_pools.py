@@ -1,6 +1,5 @@
 """Every pool that the worker accepts polls without a first message and without beat. Any other is refused by name."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -115,11 +114,7 @@ def test_the_main_process_of_prefork_holds_no_connection(site: Site, own_valkey:
 @pytest.mark.parametrize(
     ("arguments", "variables"),
     [
-        pytest.param(
-            ["--pool", "gevent"],
-            {},
-            marks=pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed"),
-        ),
+        (["--pool", "gevent"], {}),
         # Celery's pool of greenlets, without the package: it is refused before it is made.
         (["--pool", "custom"], {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.gevent:TaskPool"}),
     ],

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 import worker
+from tests.support.needed import needed
 from tests.support.processes import environment, running_serve, running_worker
-from tests.support.prometheus import Prometheus, needed
+from tests.support.prometheus import Prometheus
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade

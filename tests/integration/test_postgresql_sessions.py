@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from tests.support import pgbouncer
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.databases import Postgresql
 from tests.support.pgbouncer import Pgbouncer
@@ -28,10 +27,6 @@ SETTINGS = {
     "DateStyle": "SQL, DMY",
     "TimeZone": "America/New_York",
 }
-pooled = [
-    pytest.mark.service,
-    pytest.mark.skipif(not pgbouncer.is_installed(), reason="the program pgbouncer is not installed"),
-]
 
 
 @contextmanager
@@ -152,31 +147,29 @@ def test_without_a_pooler_each_connection_has_a_session_of_its_own(url: str, own
         {"default_pool_size": "1"},
     ],
 )
-@pytest.mark.parametrize("name", [pytest.param("transaction", marks=pooled)])
+@pytest.mark.service
 def test_a_pooler_in_transaction_mode_is_a_warning(
-    name: str, options: dict[str, str], url: str, own_valkey: EmbeddedValkey
+    options: dict[str, str], url: str, own_valkey: EmbeddedValkey
 ) -> None:
-    with Pgbouncer(url, name, **options) as pooler:
+    with Pgbouncer(url, "transaction", **options) as pooler:
         found = doctor_on(pooler.url, own_valkey.url)
     assert found["database_sessions"]["status"] == "warning"
     assert "pool_mode = session" in found["database_sessions"]["remedy"]
 
 
-@pytest.mark.parametrize("name", [pytest.param("session", marks=pooled)])
-def test_through_a_pooler_in_session_mode_an_order_settles(
-    name: str, url_of_own_role: str, own_valkey: EmbeddedValkey
-) -> None:
+@pytest.mark.service
+def test_through_a_pooler_in_session_mode_an_order_settles(url_of_own_role: str, own_valkey: EmbeddedValkey) -> None:
     role = sqlalchemy.make_url(url_of_own_role).username
     with executing(url_of_own_role) as execute:
         for setting, value in SETTINGS.items():
             execute(f"ALTER ROLE {role} SET {setting} = '{value}'")
-    with Pgbouncer(url_of_own_role, name) as pooler:
+    with Pgbouncer(url_of_own_role, "session") as pooler:
         assert doctor_on(pooler.url, own_valkey.url)["database_sessions"]["status"] == "ok"
         settle_an_order(pooler.url)
 
 
-@pytest.mark.parametrize("name", [pytest.param("session", marks=pooled)])
-def test_where_no_second_session_is_free_the_rest_is_checked(name: str, url: str, own_valkey: EmbeddedValkey) -> None:
-    with Pgbouncer(url, name, default_pool_size="1") as pooler:
+@pytest.mark.service
+def test_where_no_second_session_is_free_the_rest_is_checked(url: str, own_valkey: EmbeddedValkey) -> None:
+    with Pgbouncer(url, "session", default_pool_size="1") as pooler:
         found = doctor_on(pooler.url, own_valkey.url)
     assert (found["database"]["status"], found["database_sessions"]["status"]) == ("ok", "skipped")

@@ -1,12 +1,11 @@
 """Chromium, for tests of what a person sees of the console."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions
@@ -14,6 +13,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.support.needed import needed
 from tests.support.waiting import eventually
 
 PHONE, DESK = 360, 1280
@@ -121,13 +121,18 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 
+def needed_browser() -> tuple[str, str]:
+    """The paths of Chromium and its driver (Debian: chromium, chromium-driver and fonts-noto-cjk)."""
+    return needed("chromium"), needed("chromedriver")
+
+
 @contextmanager
 def chromium(origin: str, *, language: str = "zh-CN", width: int = DESK) -> Iterator[Browser]:
     """A window of this width, without cookies, whose reader prefers a language.
 
-    Skips or fails the test as `needed_programs` does.
+    Needs Chromium and its driver.
     """
-    browser_path, driver_path = needed_programs()
+    browser_path, driver_path = needed_browser()
     options = ChromeOptions()
     options.binary_location = browser_path
     for argument in (*_ARGUMENTS, f"--window-size={DESK},{_HEIGHT}", f"--lang={language}"):
@@ -149,20 +154,3 @@ def chromium(origin: str, *, language: str = "zh-CN", width: int = DESK) -> Iter
         yield browser
     finally:
         driver.quit()
-
-
-def needed_programs() -> tuple[str, str]:
-    """The paths of Chromium and its driver (Debian: chromium, chromium-driver and fonts-noto-cjk).
-
-    Skips the test where this machine lacks one. Where RECONCILER_TEST_CHROMIUM is `required` it fails there.
-    """
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if missing := [name for name, path in programs.items() if path is None]:
-        _cannot(f"this machine has no {' and no '.join(missing)}")
-    return programs["chromium"] or "", programs["chromedriver"] or ""
-
-
-def _cannot(why: str) -> NoReturn:
-    if os.environ.get("RECONCILER_TEST_CHROMIUM") == "required":
-        pytest.fail(f"{why}; RECONCILER_TEST_CHROMIUM requires it")
-    pytest.skip(why)

@@ -1,13 +1,11 @@
 """Packages of npm, for tests of what a receiver in another language does with our requests."""
 
 import os
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.support.needed import cannot, needed
 
 _OPTIONS = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
 # It would try for minutes where it has no way out.
@@ -17,28 +15,20 @@ _PATIENCE = ("--fetch-retries=1", "--fetch-timeout=20000")
 def install(package: str, folder: Path) -> None:
     """Install the newest version of a package and what it needs into a folder, without a lock file.
 
-    Skips the test where this machine has no npm or no Node.js, or npm does not reach its registry. Where
-    RECONCILER_TEST_NPM is `required` it fails there.
+    Where this machine has no npm or no Node.js, or npm does not reach its registry: as `cannot`.
     """
-    if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
-        _cannot(f"this machine has no {' and no '.join(missing)}")
-    command = ["npm", "install", "--prefix", str(folder), *_OPTIONS, *_PATIENCE, package]
+    needed("node")
+    command = [needed("npm"), "install", "--prefix", str(folder), *_OPTIONS, *_PATIENCE, package]
     # Node.js trusts its own authorities alone: those of this machine are added, which a proxy of its network may need.
     env = {"NODE_EXTRA_CA_CERTS": ssl.get_default_verify_paths().cafile or "", **os.environ}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=100)
     if done.returncode:
-        _cannot(f"npm cannot install {package}: {done.stderr.strip()[:500]}")
+        cannot(f"npm cannot install {package}: {done.stderr.strip()[:500]}")
 
 
 def run_node(program: str, given: str, folder: Path) -> str:
     """What a program of Node.js writes, with the packages of a folder, and this text as its standard input."""
-    command = ["node", "-e", program]
+    command = [needed("node"), "-e", program]
     done = subprocess.run(command, cwd=folder, input=given, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _cannot(why: str) -> NoReturn:
-    if os.environ.get("RECONCILER_TEST_NPM") == "required":
-        pytest.fail(f"{why}; RECONCILER_TEST_NPM requires it")
-    pytest.skip(why)

@@ -2,29 +2,23 @@
 
 import os
 import pwd
-import shutil
 import signal
 
 from sqlalchemy import make_url
 
+from tests.support.needed import needed
 from tests.support.server_process import ServerProcess, free_port, listens
-
-_PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
-
-
-def is_installed() -> bool:
-    """Whether this machine has the program."""
-    return _PROGRAM is not None
 
 
 class Pgbouncer(ServerProcess):
     """A pooler on a free loopback port, in a pool mode of PgBouncer's (`session`, `transaction`).
 
-    It knows one database, that of the URL, whose user needs no password.
+    It knows one database, that of the URL, whose user needs no password. Needs the program.
     """
 
     def __init__(self, database_url: str, pool_mode: str, **options: str) -> None:
         """`options` are PgBouncer's own."""
+        self._program = needed("pgbouncer")
         super().__init__("pgbouncer")
         self._target = make_url(database_url)
         self._options = {"pool_mode": pool_mode, **options}
@@ -53,15 +47,13 @@ class Pgbouncer(ServerProcess):
 
     def start(self) -> None:
         """Start the pooler and wait until it listens. Raises ChildError, with the end of its log."""
-        if _PROGRAM is None:
-            raise RuntimeError("PgBouncer is not installed: install the package pgbouncer")
         # It refuses to run as root.
         user = None
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._home, nobody.pw_uid, nobody.pw_gid)
             user = nobody.pw_name
-        self._process = self._launch([_PROGRAM, self._home / "pgbouncer.ini"], user=user)
+        self._process = self._launch([self._program, self._home / "pgbouncer.ini"], user=user)
         self._wait_until_it_answers(lambda: listens(self._port), OSError)
 
     def kill(self) -> None:

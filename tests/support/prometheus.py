@@ -1,8 +1,6 @@
 """A real Prometheus of a test's own, and promtool: Debian's packages `prometheus` and `promtool`."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import urllib.request
@@ -11,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
-
+from tests.support.needed import needed
 from tests.support.server_process import ServerProcess, free_port
 
 _CONFIG = """
@@ -26,20 +23,6 @@ scrape_configs:
     authorization: {{credentials: {token}}}
     static_configs: [{{targets: ["{target}"]}}]
 """
-
-
-def needed(program: str) -> str:
-    """The path of one of the two programs.
-
-    Skips the test where this machine lacks it. Where RECONCILER_TEST_PROMETHEUS is `required` it fails there.
-    """
-    path = shutil.which(program)
-    if path is not None:
-        return path
-    why = f"this machine has no {program}"
-    if os.environ.get("RECONCILER_TEST_PROMETHEUS") == "required":
-        pytest.fail(f"{why}; RECONCILER_TEST_PROMETHEUS requires it")
-    pytest.skip(why)
 
 
 def promtool(*arguments: str | Path, given: str = "") -> str:
