@@ -109,7 +109,8 @@ class Senders:
 
     def _turn(self) -> None:
         self._take_ended()
-        self._read_due()
+        if not self._closing:
+            self._read_due()
         accounts = self._due | self._unnoted.keys()
         # In random order: with many endpoints no one is always the last to get a thread.
         for account in random.sample(sorted(accounts), len(accounts)):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.pool import QueuePool
 from standardwebhooks import Webhook as Verifier
 from structlog.testing import capture_logs
 
@@ -46,7 +47,12 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
     with ExitStack() as stack:
 
         def start(
-            urls: dict[str, str], *, database: Database | None = None, clock: Any = None, enters: bool = True
+            urls: dict[str, str],
+            *,
+            database: Database | None = None,
+            clock: Any = None,
+            enters: bool = True,
+            poll_seconds: float = 0.05,
         ) -> Senders:
             clock = clock or HostClock()
             targets = {}
@@ -59,7 +65,7 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
             if database is None:
                 database = Database(bench.url)
                 stack.callback(database.close)
-            senders = Senders(database=database, clock=clock, targets=targets, poll_seconds=0.05)
+            senders = Senders(database=database, clock=clock, targets=targets, poll_seconds=poll_seconds)
             stack.callback(senders.close)
             return senders
 
@@ -234,6 +240,18 @@ def test_a_database_that_is_away_ends_no_thread_and_is_one_line(
         eventually(lambda: states(bench) == ["delivered"] * 3, "every delivery")
         senders.close()
     assert [line["action"] for line in logs if line["log_level"] == "warning"] == ["database_connections"]
+
+
+def test_once_it_has_closed_it_asks_the_database_nothing(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    database = Database(bench.url)
+    senders = start({"default": receiver.url}, database=database, poll_seconds=0.0)
+    senders.close()
+    database.close()
+    senders.close()
+    assert isinstance(database.engine.pool, QueuePool)
+    assert database.engine.pool.checkedin() == 0
 
 
 def test_what_a_defect_logs_holds_no_parameters_of_a_statement(
