@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from worker.domain.after_failure import says_too_frequent
+from worker.domain.records import queries
 from worker.domain.records.metrics import (
     Counted,
     Cursor,
@@ -41,7 +42,9 @@ BOUNDS: Mapping[str, tuple[float, ...]] = {
     SETTLEMENT_DELAY: (10, 30, 60, 120, 300, 600, 1200, 3600, 7200, 21_600, 43_200, 86_400, 259_200),
 }
 """The upper bounds of each histogram's buckets, without the last one, which has none."""
-OUTCOMES = ("answered", "refused", "malformed", "http_error", "timeout", "unreachable", "unsent", "lost")
+_IN_FLIGHT, _LOST = "in_flight", "lost"
+OUTCOMES = tuple(outcome for outcome in queries.OUTCOMES if outcome != _IN_FLIGHT)
+"""How a query may have ended; one that is under way is not counted yet."""
 FINAL_STATES = tuple(state for state in OrderState if state.is_final)
 SETTLING_SOURCES = (Source.QUERY, Source.CALLBACK, Source.OPERATOR)
 REJECTING_SOURCES = (
@@ -54,7 +57,6 @@ COUNTED_AFTER = timedelta(minutes=2)
 """No transaction lasts so long: by then every row with a smaller id can be seen."""
 _LOST_AFTER = timedelta(minutes=5)
 """After its reservation: a query that has not ended by then has lost its worker, and its account perhaps its slot."""
-_IN_FLIGHT, _LOST = "in_flight", "lost"
 _NO_BOUND = "+Inf"
 
 Row = TypeVar("Row", QueryToCount, EventToCount, RejectedToCount)
