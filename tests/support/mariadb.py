@@ -1,18 +1,17 @@
 """A MariaDB server of the tests' own, from the machine's programs; it may be killed."""
 
 import os
-import shutil
 import signal
 
 import pymysql
 
-from tests.support.server_process import ServerProcess, free_port
+from tests.support.server_process import ServerProcess, free_port, path_of
 from worker.adapters.child_processes import Child
 
 
 def is_installed() -> bool:
     """Whether this machine has MariaDB's programs."""
-    return _path_of("mariadbd") is not None and _path_of("mariadb-install-db") is not None
+    return path_of("mariadbd") is not None and path_of("mariadb-install-db") is not None
 
 
 class OwnMariadb(ServerProcess):
@@ -57,7 +56,7 @@ class OwnMariadb(ServerProcess):
         self._end(signal.SIGKILL)
 
     def _program(self, name: str, *arguments: str) -> Child:
-        path = _path_of(name)
+        path = path_of(name)
         if path is None:
             raise RuntimeError(f"{name} is not installed: install the package mariadb-server")
         as_root = ["--user=root"] if os.geteuid() == 0 else []
@@ -77,8 +76,3 @@ class OwnMariadb(ServerProcess):
                 "--skip-test-db",
             )
         )
-
-
-def _path_of(name: str) -> str | None:
-    # Debian keeps servers where only root's path leads.
-    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")

@@ -1,19 +1,18 @@
 """Programs of the machine that some tests need and none brings: without one a test is skipped by name, or fails."""
 
 import os
-import shutil
 from typing import NoReturn
 
 import pytest
+
+from tests.support.server_process import path_of
 
 _VARIABLE = "RECONCILER_TEST_PROGRAMS"
 
 
 def needed(program: str) -> str:
     """The path of a program. Without it: as `cannot`."""
-    # Debian keeps servers where only root's path leads.
-    path = shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
-    return path or cannot(f"this machine has no {program}")
+    return path_of(program) or cannot(f"this machine has no {program}")
 
 
 def cannot(why: str) -> NoReturn:

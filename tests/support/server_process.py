@@ -1,5 +1,6 @@
 """What the tests' own servers have in common: a folder, one process, and a clean end."""
 
+import os
 import secrets
 import shutil
 import signal
@@ -30,6 +31,12 @@ def free_port() -> int:
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def path_of(program: str) -> str | None:
+    """The path of a program; None without it."""
+    # Debian keeps servers where only root's path leads.
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
 
 
 class ServerProcess(ABC):
