@@ -33,10 +33,10 @@ def check_at_head(url: str) -> None:
     database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
     try:
         with database.read() as connection:
-            refuse_newer(connection)
             heads = _revisions_of(connection)
     finally:
         database.close()
+    _refuse_unknown(heads)
     if not heads:
         raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
     needed = revisions()[-1]
@@ -76,11 +76,15 @@ def revision_of(connection: Connection) -> str | None:
 def refuse_newer(connection: Connection) -> None:
     """Raise NotAtHead where the database is at a revision that the code does not know; begins no transaction."""
     in_transaction = connection.in_transaction()
-    unknown = _revisions_of(connection) - set(revisions())
+    found = _revisions_of(connection)
     if not in_transaction:
         # Alembic would take the transaction that SQLAlchemy began for one of ours, and never commit it.
         connection.rollback()
-    if unknown:
+    _refuse_unknown(found)
+
+
+def _refuse_unknown(found: set[str]) -> None:
+    if unknown := found - set(revisions()):
         raise NotAtHead(
             f"the database is newer than this release, which does not know its revision {_listed(unknown)}:"
             " install the release that migrated it, or a newer one"
