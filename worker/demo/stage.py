@@ -182,7 +182,8 @@ class Stage:
         """Start the receiver of callbacks, with the console where it is wanted. `name` is that of its log."""
         if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
-        if self._has_console:
+        if self._has_console and self._listens_at is None:
+            # At the first start alone: another hash of the same password would end the sign-ins.
             write_user(self._folder, self._password)
         port = "0" if self._listens_at is None else self._listens_at.rpartition(":")[2]
         only = () if self._has_console else ("--only", "callbacks")
