@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -40,7 +41,7 @@ def rows_of(*lines: Sequence[str]) -> bytes:
     return (HEADER + "".join(f"{','.join(line)}\n" for line in lines)).encode()
 
 
-SAME = [*((f"r{number}", "成功", "2.94") for number in range(5)), ("r5", "失败", "2.94")]
+SAME = [*((f"r{number}", "成功", "2.94") for number in range(5)), ("r5", "失败", "0.00")]
 SEEDED = rows_of(
     *(("r0", "成功", "2.94"), ("r1", "成功", "3.00"), ("r2", "失败", "2.94"), ("r3", "成功", "2.94")),
     *(("r3", "成功", "2.94"), ("r5", "失败", ""), ("strange", "成功", "1.00"), ("late", "成功", "2.94")),
@@ -70,10 +71,10 @@ def test_seeded_differences_are_found_both_ways_and_add_up(bench: Workbench, cli
         ("missing", "r4", None),
         ("missing", "c-alone", None),
     }
-    assert shown["statement"] == {"rows": 8, "succeeded": 6, "amount": "15.76"}
+    assert shown["statement"] == {"rows": 8, "succeeded": 6, "amount": "18.70"}
     assert shown["orders"] == {"orders": 7, "succeeded": 5, "amount": "14.70"}
     assert shown["other_days"] == {"orders": 1, "succeeded": 1, "amount": "2.94"}
-    assert shown["amount_difference"] == "-1.88"
+    assert shown["amount_difference"] == "1.06"
     assert shown["agreeing"] == 4
     assert (shown["from"], shown["to"], shown["by"], shown["accounts"]) == (
         "2016-01-31",
@@ -106,6 +107,51 @@ def test_orders_may_be_chosen_by_the_day_they_were_settled(bench: Workbench, cli
     assert not by_submission["differences"]
 
 
+def test_a_charge_for_a_failed_order_is_compared_and_summed(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    with bench.database.write() as connection:
+        charged = {"ori_amount": Decimal("2.94")}
+        connection.execute(update(ORDERS).where(ORDERS.c.request_id == "r5").values(charged))
+    shown = cli.json("compare", "-", *PERIOD, stdin=rows_of(*SAME[:5], ("r5", "失败", "2.00")))
+    (found,) = [one for one in shown["differences"] if one["kind"] != "missing"]
+    assert (found["kind"], found["request_id"], found["line"]) == ("amount", "r5", 7)
+    assert (found["statement_amount"], found["charged_amount"]) == ("2.00", "2.94")
+    assert (shown["statement"]["amount"], shown["orders"]["amount"]) == ("16.70", "17.64")
+    assert shown["amount_difference"] == "-0.94"
+    agreeing = cli.json("compare", "-", *PERIOD, stdin=rows_of(*SAME[:5], ("r5", "失败", "2.94")))
+    assert (agreeing["counts"]["amount"], agreeing["agreeing"], agreeing["amount_difference"]) == (0, 6, "0.00")
+
+
+def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    amounts = {f"r{number}": Decimal(f"{number}.0{number}") for number in range(6)}
+    with bench.database.write() as connection:
+        for name, amount in amounts.items():
+            connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values(ori_amount=amount))
+    statement = rows_of(*((name, "失败" if name == "r5" else "成功", str(amount)) for name, amount in amounts.items()))
+    bench.add("newest")
+    for _ in ("in the table", "in the archive"):
+        reported = cli.json("report", *PERIOD)
+        shown = cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)
+        assert not shown["differences"]
+        assert reported["charged_amount"] == shown["orders"]["amount"] == shown["statement"]["amount"] == "15.15"
+        move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("separator", "amount"), [(",", '"2,94"'), (";", "2,94"), (",", "2,94"), (";", "1.234,50")])
+def test_an_amount_with_a_decimal_comma_is_refused_with_its_line(
+    bench: Workbench, cli: CommandLine, separator: str, amount: str
+) -> None:
+    fill(bench)
+    lines = ("request_id,state,amount", "r0,成功,2.94", f"r1,成功,{amount}")
+    statement = "\n".join(line.replace(",", separator, 2) for line in lines).encode()
+    shown = cli.json("compare", "-", *PERIOD, stdin=statement)
+    (refused,) = [one for one in shown["differences"] if one["kind"] == "unreadable"]
+    assert (refused["line"], refused["request_id"]) == (3, "r1")
+    assert shown["statement"]["amount"] == "2.94"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 @pytest.mark.databases("sqlite")
 def test_statements_come_in_the_encodings_and_words_of_a_back_office(
@@ -117,7 +163,7 @@ def test_statements_come_in_the_encodings_and_words_of_a_back_office(
         "\n",
         "序号\t流水号\t状态\t金额（元）\r\n",
         *(f"{number}\t'r{number}\t充值完成\t￥2.94\r\n" for number in range(5)),
-        "6\tr5\t已退款\t2.94\r\n",
+        "6\tr5\t已退款\t0\r\n",
         "\t\t\t\r\n",
     ]
     Path("对账单.csv").write_bytes("".join(lines).encode(encoding))
@@ -132,12 +178,12 @@ def test_people_see_the_sums_and_what_differs(bench: Workbench, cli: CommandLine
     fill(bench)
     shown = cli.run("compare", "-", *PERIOD, "--limit", "2", stdin=SEEDED).stdout
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert "statement 8 6 15.76" in lines
+    assert "statement 8 6 18.70" in lines
     assert "our orders of other days 1 1 2.94" in lines
     assert "amount 1 +0.06 another amount than ours" in lines
     assert "amount 3 r1 succeeded 3.00 succeeded 2.94" in lines
     assert "5 more: --limit, --csv or --json shows them." in lines
-    assert lines[-1] == "4 rows of the statement agree. Statement minus our orders: -1.88 yuan."
+    assert lines[-1] == "4 rows of the statement agree. Statement minus our orders: +1.06 yuan."
     bench.intake.cancel_orders([{"custom_parm": "c-alone", "mobile": "18812340804"}])
     with bench.database.write() as connection:
         connection.execute(update(ORDERS).where(ORDERS.c.request_id.is_(None)).values(submitted_at=NOON - timedelta(1)))

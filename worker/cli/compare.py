@@ -16,7 +16,7 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.periods import From, To, period_of
-from worker.cli.statement_file import read_cells
+from worker.cli.statement_file import Cells, read_cells
 from worker.domain.field_rules import amount_text
 from worker.domain.records.finance_rows import StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
@@ -25,6 +25,7 @@ from worker.domain.statements import (
     Comparison,
     Difference,
     DifferenceKind,
+    StateWords,
     Sum,
     read_row,
     state_words,
@@ -99,8 +100,8 @@ def compare(
     """Compare a statement of the platform with the orders of a period: what differs, both ways, and the sums.
 
     A row of the statement is matched with its order whatever the order's day; an order of the period that no row names
-    is missing from the statement. Archived orders count too. Changes nothing. Amounts are yuan; those of succeeded rows
-    and orders alone count. Differences leave the exit status at 0.
+    is missing from the statement. Archived orders count too. Changes nothing. Amounts are yuan; one beside a failed
+    order is a charge, too. Differences leave the exit status at 0.
     """
     from worker.cli.session import require_known, session
     from worker.operations.read_finance import compare_statement
@@ -144,8 +145,13 @@ def _rows(
         words = state_words(given)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    cells = read_cells(content, columns)
-    return (read_row(one.line, one.request_id, one.state, one.amount, words) for one in cells)
+    return (_row_of(cells, words) for cells in read_cells(content, columns))
+
+
+def _row_of(cells: Cells, words: StateWords) -> StatementRow | UnreadableRow:
+    if cells.fault is not None:
+        return UnreadableRow(line=cells.line, request_id=cells.request_id.strip(), why=cells.fault)
+    return read_row(cells.line, cells.request_id, cells.state, cells.amount, words)
 
 
 def _only_account(opened: "Session") -> str:

@@ -33,6 +33,8 @@ class Cells:
     request_id: str
     state: str
     amount: str
+    fault: str | None = None
+    """Why the row cannot be compared, whatever its cells hold."""
 
 
 def read_cells(content: bytes, columns: Mapping[str, str | None]) -> Iterator[Cells]:
@@ -42,14 +44,16 @@ def read_cells(content: bytes, columns: Mapping[str, str | None]) -> Iterator[Ce
     header, and for a row that is no CSV when it comes.
     """
     rows = _rows(_decoded(content))
-    places = _places(rows, {name: _names(name, given) for name, given in columns.items()})
-    return (cells for line, row in rows if (cells := _cells(line, row, places)) is not None)
+    places, width = _places(rows, {name: _names(name, given) for name, given in columns.items()})
+    return (_cells(line, row, places, width) for line, row in rows if any(cell.strip() for cell in row))
 
 
-def _cells(line: int, row: Sequence[str], places: Mapping[str, int]) -> Cells | None:
-    if not any(cell.strip() for cell in row):
-        return None
-    return Cells(line=line, **{name: row[place] if place < len(row) else "" for name, place in places.items()})
+def _cells(line: int, row: Sequence[str], places: Mapping[str, int], width: int) -> Cells:
+    # 2,94 without quotes is two cells, and the amount would be the first of them.
+    more = any(cell.strip() for cell in row[width:])
+    fault = f"row: it has {len(row)} cells, while the header has {width}" if more else None
+    named = {name: row[place] if place < len(row) else "" for name, place in places.items()}
+    return Cells(line=line, fault=fault, **named)
 
 
 def _decoded(content: bytes) -> str:
@@ -81,15 +85,15 @@ def _names(column: str, given: str | None) -> set[str]:
     return {_plain(name) for name in ([given] if given else USUAL_COLUMNS[column])}
 
 
-def _places(rows: Iterator[tuple[int, list[str]]], wanted: Mapping[str, set[str]]) -> dict[str, int]:
-    """Where each column stands in a row, by the first row that has a name for all of them."""
+def _places(rows: Iterator[tuple[int, list[str]]], wanted: Mapping[str, set[str]]) -> tuple[dict[str, int], int]:
+    """Where each column stands in a row, by the first row that has a name for all of them; and that row's length."""
     first: list[str] = []
     for _, row in islice(rows, _HEADER_WITHIN_ROWS):
         names = [_plain(name) for name in row]
         if all(names.count(name) < 2 for name in set().union(*wanted.values())):
             found = {column: [names.index(name) for name in named if name in names] for column, named in wanted.items()}
             if all(len(places) == 1 for places in found.values()):
-                return {column: places[0] for column, places in found.items()}
+                return {column: places[0] for column, places in found.items()}, len(row)
         first = first or [name.strip() for name in row if name.strip()]
     shown = ", ".join(repr(name) for name in first[:_MOST_NAMES_SHOWN]) or "nothing"
     options = ", ".join(f"{option} NAME" for option in OPTIONS.values())

@@ -1,10 +1,10 @@
 """A statement of the platform against our own orders: what differs, both ways, and what the sums come to.
 
 A statement gives for each order its request id, its state and its amount. Each of its rows, and each of our orders of
-the period, is counted once. The amounts of succeeded rows and orders alone count: what a statement shows beside a
-failed order is a price and no charge.
+the period, is counted once. The amounts of final rows and orders count: one beside a failed order is a charge, too.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -16,6 +16,7 @@ from worker.domain.records.finance_rows import OwnOrder, StatementRow, Unreadabl
 from worker.domain.records.orders import OrderState
 
 _CURRENCY_SIGNS = "¥￥"
+_WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
 
 
 class DifferenceKind(StrEnum):
@@ -24,7 +25,7 @@ class DifferenceKind(StrEnum):
     STATE = "state"
     """The statement has another state than the order."""
     AMOUNT = "amount"
-    """Both succeeded, with different amounts."""
+    """Both succeeded or both failed, with different amounts."""
     UNKNOWN = "unknown"
     """No order of ours has this request id, whatever its day."""
     MISSING = "missing"
@@ -56,15 +57,14 @@ class Difference:
     @property
     def excess(self) -> Decimal:
         """By how much the statement exceeds our orders because of it."""
-        billed = (self.statement_amount or Decimal(0)) if self.statement_state is OrderState.SUCCEEDED else Decimal(0)
-        # The row before this one was compared with the order already.
-        counts = self.state is OrderState.SUCCEEDED and self.kind is not DifferenceKind.DUPLICATE
-        return billed - ((self.charged_amount or Decimal(0)) if counts else Decimal(0))
+        # Of a duplicate, the row before it was compared with the order already.
+        state = None if self.kind is DifferenceKind.DUPLICATE else self.state
+        return _charge(self.statement_state, self.statement_amount) - _charge(state, self.charged_amount)
 
 
 @dataclass(kw_only=True, slots=True)
 class Sum:
-    """So many rows or orders, how many of them succeeded, and the sum of those."""
+    """So many rows or orders, how many of them succeeded, and what was charged for them."""
 
     count: int = 0
     succeeded: int = 0
@@ -73,9 +73,8 @@ class Sum:
     def add(self, state: OrderState, amount: Decimal | None) -> None:
         """Count one more."""
         self.count += 1
-        if state is OrderState.SUCCEEDED:
-            self.succeeded += 1
-            self.amount += amount or 0
+        self.succeeded += state is OrderState.SUCCEEDED
+        self.amount += _charge(state, amount)
 
 
 USUAL_WORDS: Mapping[OrderState, Sequence[str]] = {
@@ -110,8 +109,12 @@ def read_row(line: int, request_id: str, state: str, amount: str, words: StateWo
         return UnreadableRow(
             line=line, request_id=named, why=f"state: {state.strip()!r} is no word that an option explains"
         )
-    digits = amount.strip().removeprefix("'").strip(_CURRENCY_SIGNS + " ").removesuffix("元").replace(",", "").strip()
-    read = read_amount(digits)
+    digits = amount.strip().removeprefix("'").strip(_CURRENCY_SIGNS + " ").removesuffix("元").strip()
+    if "," in digits and not _WITH_THOUSANDS.fullmatch(digits):
+        # 2,94 may be 2.94 or 294.
+        why = f"amount: {amount.strip()!r} has a comma that separates no thousands; accepted: {AMOUNT_RULE}"
+        return UnreadableRow(line=line, request_id=named, why=why)
+    read = read_amount(digits.replace(",", ""))
     if read is None and digits:
         return UnreadableRow(line=line, request_id=named, why=f"amount: {amount.strip()!r} is not {AMOUNT_RULE}")
     return StatementRow(line=line, request_id=named, state=read_state, amount=read)
@@ -177,7 +180,7 @@ class Comparison:
             self.other_days.add(order.state, order.charged_amount)
         if row.state is not order.state:
             self._differ(DifferenceKind.STATE, row, order)
-        elif row.state is OrderState.SUCCEEDED and row.amount != order.charged_amount:
+        elif row.state.is_final and _amounts_differ(row, order):
             self._differ(DifferenceKind.AMOUNT, row, order)
         else:
             self.agreeing += 1
@@ -203,6 +206,17 @@ class Comparison:
                 statement_amount=row.amount,
             )
         self.differences.append(difference)
+
+
+def _charge(state: OrderState | None, amount: Decimal | None) -> Decimal:
+    """What was charged: the amount of a final row or order. Of others it is a price, if anything."""
+    return amount if state is not None and state.is_final and amount is not None else Decimal(0)
+
+
+def _amounts_differ(row: StatementRow, order: OwnOrder) -> bool:
+    if row.state is OrderState.FAILED:
+        return (row.amount or 0) != (order.charged_amount or 0)
+    return row.amount != order.charged_amount
 
 
 def _plain(word: str) -> str:
