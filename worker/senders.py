@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 
 import structlog
@@ -151,8 +152,10 @@ class Senders:
     def _deliver(self, claimed: Claim, claimed_at: float, transport: Transport) -> None:
         ended = None
         try:
-            if may_still_send(claimed=claimed_at, boot=self._clock.boot()):
-                result = transport.deliver(claimed.event_id, claimed.body)
+            boot = self._clock.boot()
+            if may_still_send(claimed=claimed_at, boot=boot):
+                now = claimed.claimed_at + timedelta(seconds=boot - claimed_at)
+                result = transport.deliver(claimed.event_id, claimed.body, now)
                 ended = EndedTry(claim=claimed, result=result, jitter=random.random())
         except Exception:
             log.exception("a notification could not be sent", action="sender_failed", account=claimed.account)

@@ -2,15 +2,19 @@
 
 import base64
 import json
+import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kombu import Connection
+from sqlalchemy import text
 from standardwebhooks import Webhook
 
 from tests.contract.platform.raw_server import RawServer, http
 from tests.support.command_line import ACCOUNT, TOKEN, CommandLine
+from tests.support.reconciling import Workbench
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 32).decode()
@@ -42,6 +46,25 @@ def test_a_test_event_is_signed_and_what_came_back_is_shown(receiver: RawServer)
         event: Any = Webhook(secret).verify(body, headers)
         assert (event["type"], event["data"]) == ("test", {"account": "default", "version": 0})
     assert headers["webhook-id"] == done["event_id"]
+
+
+@pytest.mark.databases("postgresql")
+def test_a_test_event_has_the_time_of_the_databases_clock(receiver: RawServer, bench: Workbench) -> None:
+    # Found before the server's own function, by the path of this login.
+    with bench.database.write() as connection:
+        connection.execute(text("CREATE SCHEMA ahead"))
+        hour_ahead = "SELECT pg_catalog.clock_timestamp() + interval '1 hour'"
+        connection.execute(
+            text(f"CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${hour_ahead}$$")
+        )
+        connection.execute(text("ALTER ROLE CURRENT_USER SET search_path = ahead, pg_catalog, public"))
+    try:
+        to(receiver.url, RECONCILER_DATABASE_URL=bench.url).json("notify-test")
+    finally:
+        bench.run("ALTER ROLE CURRENT_USER RESET search_path")
+    (request,) = receiver.requests
+    (stamp,) = re.findall(rb"webhook-timestamp: (\d+)", request)
+    assert abs(int(stamp) - 3600 - time.time()) < 60
 
 
 def test_an_endpoint_that_takes_no_event_is_exit_status_1() -> None:

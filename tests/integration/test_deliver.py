@@ -318,7 +318,16 @@ def test_without_an_endpoint_nothing_is_due_and_a_late_success_is_noted(bench: W
     assert other.due() == set()
     assert other.claim() == []
     (row,) = put_notifications(bench, 1)
-    late = Claim(id=row.id, account="default", event_id=row.event_id, order_id=1, body="", token="gone", rest_from=None)
+    late = Claim(
+        id=row.id,
+        account="default",
+        event_id=row.event_id,
+        order_id=1,
+        body="",
+        token="gone",
+        rest_from=None,
+        claimed_at=row.due_at,
+    )
     other.end([late], OK)
     assert notifications(bench)[0].state is NotificationState.DELIVERED
     other.end([late], TIMEOUT)

@@ -1,6 +1,7 @@
 """The checker of notifications reads what the product writes, on each database, and what its webhooks bring."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def deliver(recorder: Recorder, bench: Workbench, told: list[Told], *, secret: s
     """Send notifications, and note that they were delivered, whatever the recorder says."""
     transport = WebhookTransport(Webhook(url=recorder.url, secrets=(secret,)), clock=HostClock(), hidden=())
     for one in told:
-        transport.deliver(one.row.event_id, one.row.body)
+        transport.deliver(one.row.event_id, one.row.body, datetime.now(UTC))
         with bench.database.write() as connection:
             chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.event_id == one.row.event_id)
             connection.execute(chosen.values(state="delivered"))

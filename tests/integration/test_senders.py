@@ -272,6 +272,25 @@ def test_what_a_defect_logs_holds_no_parameters_of_a_statement(
     assert "Wang Wei" not in str(logs)
 
 
+class WrongHost(HostClock):
+    """A host whose wall clock is six minutes behind: the libraries of receivers allow for five."""
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(minutes=6)
+
+
+@all_databases
+def test_each_try_is_signed_with_its_time_by_the_databases_clock(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    put_notifications(bench, 2)
+    start({"default": receiver.url}, clock=WrongHost())
+    eventually(lambda: states(bench) == ["delivered"] * 2, "both deliveries")
+    for request in receiver.requests:
+        assert Verifier(SECRET).verify(request.body, request.headers)
+        assert abs(int(request.headers["webhook-timestamp"]) - time.time()) < 5
+
+
 class SuspendedClock(HostClock):
     """A boot clock that jumps ahead after each claim, as that of a machine that was suspended."""
 

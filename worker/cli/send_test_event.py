@@ -1,5 +1,7 @@
 """`reconciler notify-test`: one test event to an account's endpoint, and what came back."""
 
+from contextlib import closing
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +36,7 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
     settings = read_settings()
     endpoint = _endpoint(settings, account)
     clock, event_id = HostClock(), new_event_id()
-    result = _deliver(settings, endpoint, clock, event_id, body_of_test(endpoint.account, clock.now()))
+    result = _deliver(settings, endpoint, clock, event_id)
     shown = {
         "account": endpoint.account,
         "to": endpoint.target.shown,
@@ -63,13 +65,29 @@ def _endpoint(settings: "Settings", account: str | None) -> "EndpointSettings":
     return endpoints[account]
 
 
-def _deliver(
-    settings: "Settings", endpoint: "EndpointSettings", clock: "Clock", event_id: str, body: str
-) -> "DeliveryResult":
+def _now(settings: "Settings", clock: "Clock") -> datetime:
+    """By the database's clock, as workers sign; by this host's where the database cannot be used as it is."""
+    from worker.cli.session import check_database, errors_in_one_line
+    from worker.database.transactions import Database
+
+    try:
+        check_database(settings)
+        with (
+            errors_in_one_line(settings),
+            closing(Database(settings.database_dsn, pool_size=1)) as database,
+            database.read() as connection,
+        ):
+            return database.now(connection)
+    except CommandError:
+        return clock.now()
+
+
+def _deliver(settings: "Settings", endpoint: "EndpointSettings", clock: "Clock", event_id: str) -> "DeliveryResult":
     from worker.adapters.notify.transports import make_transport
 
+    now = _now(settings, clock)
     transport = make_transport(endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets)
     try:
-        return transport.deliver(event_id, body)
+        return transport.deliver(event_id, body_of_test(endpoint.account, now), now)
     finally:
         transport.close()

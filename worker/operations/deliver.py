@@ -116,7 +116,7 @@ def _claim(
             save_endpoint(connection, endpoint, now)
     token = secrets.token_hex(16)
     lease_rows(connection, [row.id for row in rows], token, now + LEASE)
-    return [_to_claim(row, endpoint, token) for row in rows]
+    return [_to_claim(row, endpoint, token, now) for row in rows]
 
 
 def _first_due(connection: Connection, account: str, claim_number: int, most: int, now: datetime) -> list[DueRow]:
@@ -128,7 +128,7 @@ def _first_due(connection: Connection, account: str, claim_number: int, most: in
     return rows
 
 
-def _to_claim(row: DueRow, endpoint: Endpoint, token: str) -> Claim:
+def _to_claim(row: DueRow, endpoint: Endpoint, token: str, now: datetime) -> Claim:
     return Claim(
         id=row.id,
         account=endpoint.account,
@@ -136,5 +136,6 @@ def _to_claim(row: DueRow, endpoint: Endpoint, token: str) -> Claim:
         order_id=row.order_id,
         body=row.body,
         token=token,
+        claimed_at=now,
         rest_from=endpoint.rest_from,
     )

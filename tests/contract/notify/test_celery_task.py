@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from urllib.parse import urlsplit
@@ -78,7 +79,7 @@ def received(connection: Connection) -> list[Message]:
 def test_a_message_is_one_of_protocol_2_that_shows_no_phone(
     broker_url: str, connection: Connection, transport_to: Transports
 ) -> None:
-    assert transport_to(broker_url).deliver(EVENT, BODY).outcome is OK
+    assert transport_to(broker_url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
     (message,) = received(connection)
     args, kwargs, follow_ups = message.payload
     assert (args, kwargs) == ([], {"event": EVENT_BODY})
@@ -94,11 +95,11 @@ def test_a_message_is_one_of_protocol_2_that_shows_no_phone(
 def test_a_connection_is_kept_and_closed(broker_url: str, connection: Connection, transport_to: Transports) -> None:
     transport = transport_to(broker_url)
     started = time.monotonic()
-    assert {transport.deliver(EVENT, BODY).outcome for _ in range(50)} == {OK}
+    assert {transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(50)} == {OK}
     assert time.monotonic() - started < 5
     assert len(received(connection)) == 50
     transport.close()
-    assert transport.deliver(EVENT, BODY).outcome is OK
+    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
 BILLING = f"""
@@ -122,7 +123,7 @@ def test_a_plain_celery_worker_runs_the_task(
 ) -> None:
     (tmp_path / "billing.py").write_text(BILLING, "utf-8")
     received = tmp_path / "received"
-    assert transport_to(broker_url).deliver(EVENT, BODY).outcome is OK
+    assert transport_to(broker_url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
     # In a process of its own: where our worker's app is loaded, its signals reach any worker.
     command = (*CELERY, "--app=billing", f"--broker={broker_url}", "worker", "--pool=solo")
     with Program(*command, env=environment_of_programs({}), log=tmp_path / "billing.log") as worker:
@@ -135,7 +136,7 @@ def test_a_plain_celery_worker_runs_the_task(
 def test_on_rabbitmq_a_queue_that_is_missing_shows(broker_url: str, transport_to: Transports) -> None:
     transport = transport_to(broker_url, queue="billing.tests.missing")
     for _ in range(2):
-        result = transport.deliver(EVENT, BODY)
+        result = transport.deliver(EVENT, BODY, datetime.now(UTC))
         assert result.outcome is DeliveryOutcome.REFUSED
         assert result.answer == "the broker has no queue billing.tests.missing: its worker declares it"
     with Connection(broker_url) as connection, connection.channel() as channel, pytest.raises(Exception, match="404"):
@@ -151,7 +152,7 @@ def test_on_rabbitmq_a_full_queue_that_rejects_is_seen(broker_url: str, transpor
         queue.declare()
         try:
             transport = transport_to(broker_url, queue=name)
-            outcomes = [transport.deliver(EVENT, BODY).outcome for _ in range(4)]
+            outcomes = [transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(4)]
         finally:
             queue.delete()
     assert outcomes[0] is OK
@@ -161,7 +162,7 @@ def test_on_rabbitmq_a_full_queue_that_rejects_is_seen(broker_url: str, transpor
 @pytest.mark.brokers("rabbitmq")
 def test_a_wrong_password_is_no_connection(broker_url: str, transport_to: Transports) -> None:
     url = broker_url.replace("guest:guest@", "guest:not-it-at-all@")
-    result = transport_to(url).deliver(EVENT, BODY)
+    result = transport_to(url).deliver(EVENT, BODY, datetime.now(UTC))
     assert result.outcome is DeliveryOutcome.UNREACHABLE
     assert "not-it-at-all" not in (result.answer or "")
 
@@ -170,20 +171,20 @@ def test_a_redis_that_takes_no_message_is_seen(own_valkey: EmbeddedValkey, trans
     transport = transport_to(own_valkey.url)
     with own_valkey.client() as client:
         client.set(QUEUE, "no list")
-    assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.REFUSED
+    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.REFUSED
     with own_valkey.client() as client:
         client.delete(QUEUE)
-    assert transport.deliver(EVENT, BODY).outcome is OK
+    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
 def test_a_broker_that_goes_away_between_two_events_is_unreachable(
     own_valkey: EmbeddedValkey, transport_to: Transports
 ) -> None:
     transport = transport_to(own_valkey.url)
-    assert transport.deliver(EVENT, BODY).outcome is OK
+    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
     own_valkey.kill()
     for _ in range(2):
-        assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.UNREACHABLE
 
 
 def test_a_connection_that_is_half_open_is_given_up_and_replaced(
@@ -193,13 +194,13 @@ def test_a_connection_that_is_half_open_is_given_up_and_replaced(
     with Proxy((parts.hostname or "", parts.port or 0)) as proxy:
         to_proxy = broker_url.replace(f":{parts.port}", f":{proxy.port}")
         transport = transport_to(to_proxy, seconds=0.5)
-        assert transport.deliver(EVENT, BODY).outcome is OK
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
         proxy.strand()
         started = time.monotonic()
-        outcome = transport.deliver(EVENT, BODY).outcome
+        outcome = transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome
         assert time.monotonic() - started < 4
         assert outcome in (DeliveryOutcome.UNREACHABLE, DeliveryOutcome.TIMEOUT)
-        assert transport.deliver(EVENT, BODY).outcome is OK
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
 def test_after_a_broken_connection_none_of_the_kept_ones_is_used(
@@ -213,14 +214,14 @@ def test_after_a_broken_connection_none_of_the_kept_ones_is_used(
 
             def deliver(_: int) -> DeliveryOutcome:
                 together.wait()
-                return transport.deliver(EVENT, BODY).outcome
+                return transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome
 
             assert set(senders.map(deliver, range(4))) == {OK}
         proxy.cut()
         # kombu connects to Redis once more by itself.
-        first = transport.deliver(EVENT, BODY).outcome
+        first = transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome
         assert first in (OK, DeliveryOutcome.UNREACHABLE)
-        assert {transport.deliver(EVENT, BODY).outcome for _ in range(4)} == {OK}
+        assert {transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(4)} == {OK}
 
 
 @pytest.mark.parametrize("scheme", ["redis://", "amqp://guest:guest@"])
@@ -228,7 +229,7 @@ def test_a_broker_that_keeps_silent_is_given_up(transport_to: Transports, scheme
     with socket.create_server(("127.0.0.1", 0)) as server:
         transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", step=0.2)
         started = time.monotonic()
-        assert transport.deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+        assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.UNREACHABLE
         assert time.monotonic() - started < 2
 
 
@@ -257,7 +258,7 @@ def test_a_broker_that_answers_byte_by_byte_is_given_up_at_the_deadline(
         thread.submit(drip, server)
         transport = transport_to(f"{scheme}127.0.0.1:{server.getsockname()[1]}", seconds=0.4)
         started = time.monotonic()
-        result = transport.deliver(EVENT, BODY)
+        result = transport.deliver(EVENT, BODY, datetime.now(UTC))
         taken = time.monotonic() - started
         given_up.set()
     assert (result.outcome, result.answer) == (DeliveryOutcome.TIMEOUT, "the broker took longer than 0.4 s")
@@ -268,4 +269,4 @@ def test_of_several_brokers_the_next_one_is_tried(own_valkey: EmbeddedValkey, tr
     with socket.create_server(("127.0.0.1", 0)) as server:
         gone = server.getsockname()[1]
     transport = transport_to(f"redis://127.0.0.1:{gone}/0;{own_valkey.url}")
-    assert transport.deliver(EVENT, BODY).outcome is OK
+    assert transport.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK

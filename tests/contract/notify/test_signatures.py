@@ -101,7 +101,7 @@ def receiver() -> Iterator[Receiver]:
 def request_signed_by(receiver: Receiver, *secrets: str) -> Delivered:
     """What comes at a receiver when the worker sends an event."""
     sender = WebhookTransport(Webhook(url=receiver.url, secrets=secrets), clock=HostClock(), hidden=())
-    sender.deliver(EVENT, BODY)
+    sender.deliver(EVENT, BODY, datetime.now(UTC))
     sender.close()
     (request,) = receiver.requests
     return request

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -33,12 +33,10 @@ def sender_to() -> Iterator[SendersTo]:
     """Makes transports to a receiver, with short exchanges where the test wants them."""
     with ExitStack() as stack:
 
-        def make(
-            url: str, *, secrets: tuple[str, ...] = (SECRET,), seconds: float = 10.0, clock: HostClock | None = None
-        ) -> WebhookTransport:
+        def make(url: str, *, secrets: tuple[str, ...] = (SECRET,), seconds: float = 10.0) -> WebhookTransport:
             target = Webhook(url=url, secrets=secrets, ca_file=str(CERTIFICATE) if url.startswith("https") else None)
             hidden = ("/hooks/a-secret-path?key=a-secret-key", *secrets)
-            transport = WebhookTransport(target, clock=clock or HostClock(), hidden=hidden, exchange_seconds=seconds)
+            transport = WebhookTransport(target, clock=HostClock(), hidden=hidden, exchange_seconds=seconds)
             stack.callback(transport.close)
             return transport
 
@@ -51,16 +49,10 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-class FixedClock(HostClock):
-    """A wall clock that stands still, and is not in UTC."""
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(1614265330, ZoneInfo("Asia/Shanghai"))
-
-
 def test_the_example_of_the_libraries_own_tests_is_signed_as_they_say(receiver: Receiver, sender_to: SendersTo) -> None:
-    sender = sender_to(receiver.url, secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",), clock=FixedClock())
-    sender.deliver("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}')
+    sender = sender_to(receiver.url, secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",))
+    now = datetime.fromtimestamp(1614265330, ZoneInfo("Asia/Shanghai"))
+    sender.deliver("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', now)
     (request,) = receiver.requests
     assert request.headers["webhook-timestamp"] == "1614265330"
     assert request.headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -69,7 +61,7 @@ def test_the_example_of_the_libraries_own_tests_is_signed_as_they_say(receiver: 
 def test_a_receiver_gets_the_bytes_of_the_body_and_a_signature_that_verifies(
     receiver: Receiver, sender_to: SendersTo
 ) -> None:
-    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    result = sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC))
     assert (result.outcome, result.http_status, result.answer) == (OK, 200, "")
     (request,) = receiver.requests
     assert request.body == BODY.encode()
@@ -81,7 +73,7 @@ def test_a_receiver_gets_the_bytes_of_the_body_and_a_signature_that_verifies(
 
 
 def test_two_secrets_make_two_signatures_and_either_verifies(receiver: Receiver, sender_to: SendersTo) -> None:
-    sender_to(receiver.url, secrets=(SECRET, OTHER)).deliver(EVENT, BODY)
+    sender_to(receiver.url, secrets=(SECRET, OTHER)).deliver(EVENT, BODY, datetime.now(UTC))
     (request,) = receiver.requests
     assert len(request.headers["webhook-signature"].split(" ")) == 2
     for secret in (SECRET, OTHER):
@@ -90,7 +82,7 @@ def test_two_secrets_make_two_signatures_and_either_verifies(receiver: Receiver,
 
 def test_a_connection_is_kept(receiver: Receiver, sender_to: SendersTo) -> None:
     sender = sender_to(receiver.url)
-    assert [sender.deliver(EVENT, BODY).outcome for _ in range(3)] == [OK] * 3
+    assert [sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(3)] == [OK] * 3
     assert receiver.connections == 1
 
 
@@ -103,7 +95,7 @@ def test_threads_share_no_connection(receiver: Receiver, sender_to: SendersTo) -
 
     receiver.reply = wait_for_others
     sender = sender_to(receiver.url)
-    threads = [threading.Thread(target=sender.deliver, args=(EVENT, BODY)) for _ in range(4)]
+    threads = [threading.Thread(target=sender.deliver, args=(EVENT, BODY, datetime.now(UTC))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -113,9 +105,9 @@ def test_threads_share_no_connection(receiver: Receiver, sender_to: SendersTo) -
 
 def test_a_kept_connection_that_the_receiver_has_closed_is_replaced(receiver: Receiver, sender_to: SendersTo) -> None:
     sender = sender_to(receiver.url)
-    sender.deliver(EVENT, BODY)
+    sender.deliver(EVENT, BODY, datetime.now(UTC))
     receiver.drop_connections()
-    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
     assert receiver.connections == 2
 
 
@@ -123,7 +115,7 @@ def test_a_kept_connection_that_breaks_before_an_answer_is_tried_once_more_on_a_
     receiver: Receiver, sender_to: SendersTo
 ) -> None:
     sender = sender_to(receiver.url)
-    sender.deliver(EVENT, BODY)
+    sender.deliver(EVENT, BODY, datetime.now(UTC))
 
     def break_old_connections(request: Delivered, answering: Answering) -> None:
         if request.connection == 1:
@@ -132,13 +124,13 @@ def test_a_kept_connection_that_breaks_before_an_answer_is_tried_once_more_on_a_
             answering.answer()
 
     receiver.reply = break_old_connections
-    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
     assert [request.connection for request in receiver.requests] == [1, 1, 2]
 
 
 def test_a_fresh_connection_that_breaks_is_not_tried_again(receiver: Receiver, sender_to: SendersTo) -> None:
     receiver.reply = lambda _, answering: answering.hang_up()
-    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    result = sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC))
     assert result.outcome is DeliveryOutcome.MALFORMED
     assert len(receiver.requests) == 1
 
@@ -147,21 +139,21 @@ def test_a_kept_connection_that_breaks_within_an_answer_is_not_tried_again(
     receiver: Receiver, sender_to: SendersTo
 ) -> None:
     sender = sender_to(receiver.url)
-    sender.deliver(EVENT, BODY)
+    sender.deliver(EVENT, BODY, datetime.now(UTC))
 
     def break_off(_: Delivered, answering: Answering) -> None:
         answering.send(b"HTTP/1.1 200 OK\r\nContent-")
         answering.hang_up()
 
     receiver.reply = break_off
-    assert sender.deliver(EVENT, BODY).outcome is DeliveryOutcome.MALFORMED
+    assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.MALFORMED
     assert len(receiver.requests) == 2
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_any_2xx_is_a_success(receiver: Receiver, sender_to: SendersTo, status: int) -> None:
     receiver.reply = lambda _, answering: answering.answer(status)
-    assert sender_to(receiver.url).deliver(EVENT, BODY).outcome is OK
+    assert sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 500, 503])
@@ -169,14 +161,14 @@ def test_any_other_status_is_a_failure_and_a_redirect_is_not_followed(
     receiver: Receiver, sender_to: SendersTo, status: int
 ) -> None:
     receiver.reply = lambda _, answering: answering.answer(status, b"no", Location=receiver.url)
-    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    result = sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC))
     assert (result.outcome, result.http_status, result.answer) == (DeliveryOutcome.HTTP_ERROR, status, "no")
     assert len(receiver.requests) == 1
 
 
 def test_the_wait_that_a_receiver_asks_for_is_read(receiver: Receiver, sender_to: SendersTo) -> None:
     receiver.reply = lambda _, answering: answering.answer(503, Retry_After="120")
-    assert sender_to(receiver.url).deliver(EVENT, BODY).retry_after == 120.0
+    assert sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC)).retry_after == 120.0
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX: y\r\n"], ids=["silence", "half of the headers"])
@@ -189,14 +181,18 @@ def test_a_receiver_that_hangs_is_given_up_at_the_deadline(
 
     receiver.reply = hang
     started = time.monotonic()
-    assert sender_to(receiver.url, seconds=0.3).deliver(EVENT, BODY).outcome is DeliveryOutcome.TIMEOUT
+    assert (
+        sender_to(receiver.url, seconds=0.3).deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.TIMEOUT
+    )
     assert 0.25 < time.monotonic() - started < 2
 
 
 def test_headers_that_come_byte_by_byte_end_at_the_deadline(receiver: Receiver, sender_to: SendersTo) -> None:
     receiver.reply = lambda _, answering: answering.drip(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 60, every=0.01)
     started = time.monotonic()
-    assert sender_to(receiver.url, seconds=0.3).deliver(EVENT, BODY).outcome is DeliveryOutcome.TIMEOUT
+    assert (
+        sender_to(receiver.url, seconds=0.3).deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.TIMEOUT
+    )
     assert time.monotonic() - started < 2
 
 
@@ -209,14 +205,14 @@ def test_complete_headers_decide_however_the_body_comes(receiver: Receiver, send
     receiver.reply = drip
     started = time.monotonic()
     sender = sender_to(receiver.url, seconds=0.3)
-    result = sender.deliver(EVENT, BODY)
+    result = sender.deliver(EVENT, BODY, datetime.now(UTC))
     assert time.monotonic() - started < 2
     assert result.http_status == status
     assert result.outcome is (OK if status == 200 else DeliveryOutcome.HTTP_ERROR)
     assert (result.answer or "").startswith("thanks")
     # The rest of this body must not be read as the next answer.
     receiver.reply = lambda _, answering: answering.answer(200)
-    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
     assert receiver.connections == 2
 
 
@@ -236,7 +232,7 @@ def test_a_body_of_any_kind_never_decides(receiver: Receiver, sender_to: Senders
         answering.hang_up()
 
     receiver.reply = send
-    result = sender_to(receiver.url).deliver(EVENT, BODY)
+    result = sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC))
     assert result.outcome is OK
     assert len(result.answer or "") <= 500
 
@@ -252,19 +248,19 @@ def test_an_answer_that_is_no_http_is_malformed(receiver: Receiver, sender_to: S
         answering.hang_up()
 
     receiver.reply = send
-    assert sender_to(receiver.url).deliver(EVENT, BODY).outcome is DeliveryOutcome.MALFORMED
+    assert sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.MALFORMED
 
 
 def test_without_a_listener_the_receiver_is_unreachable(sender_to: SendersTo) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    result = sender_to(f"http://127.0.0.1:{port}/a-secret").deliver(EVENT, BODY)
+    result = sender_to(f"http://127.0.0.1:{port}/a-secret").deliver(EVENT, BODY, datetime.now(UTC))
     assert result.outcome is DeliveryOutcome.UNREACHABLE
     assert result.answer == "no connection: ConnectionRefusedError (Connection refused)"
 
 
 def test_a_name_that_cannot_be_one_is_unreachable(sender_to: SendersTo) -> None:
-    result = sender_to(f"http://{'x' * 64}.example/").deliver(EVENT, BODY)
+    result = sender_to(f"http://{'x' * 64}.example/").deliver(EVENT, BODY, datetime.now(UTC))
     assert result.outcome is DeliveryOutcome.UNREACHABLE
 
 
@@ -281,20 +277,20 @@ def test_a_resolver_that_hangs_is_given_up_at_the_deadline(
         patch.setattr(socket, "getaddrinfo", hang)
         sender = sender_to(receiver.url, seconds=0.3)
         started = time.monotonic()
-        result = sender.deliver(EVENT, BODY)
+        result = sender.deliver(EVENT, BODY, datetime.now(UTC))
         assert 0.25 < time.monotonic() - started < 2
         assert (result.outcome, result.answer) == (DeliveryOutcome.UNREACHABLE, "no connection: TimeoutError")
         resolver_ends.set()
-    assert sender.deliver(EVENT, BODY).outcome is OK
+    assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
 def test_over_tls_the_certificate_is_checked_against_the_file_of_authorities(sender_to: SendersTo) -> None:
     with Receiver(tls=True) as receiver:
         sender = sender_to(receiver.url)
-        assert [sender.deliver(EVENT, BODY).outcome for _ in range(2)] == [OK, OK]
+        assert [sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome for _ in range(2)] == [OK, OK]
         assert receiver.connections == 1
         stranger = WebhookTransport(Webhook(url=receiver.url, secrets=(SECRET,)), clock=HostClock(), hidden=())
-        result = stranger.deliver(EVENT, BODY)
+        result = stranger.deliver(EVENT, BODY, datetime.now(UTC))
         assert result.outcome is DeliveryOutcome.UNREACHABLE
         assert "self-signed certificate" in (result.answer or "")
 
@@ -303,7 +299,9 @@ def test_a_tls_handshake_that_hangs_ends_at_the_deadline(sender_to: SendersTo) -
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/"
         started = time.monotonic()
-        assert sender_to(url, seconds=0.3).deliver(EVENT, BODY).outcome is DeliveryOutcome.UNREACHABLE
+        assert (
+            sender_to(url, seconds=0.3).deliver(EVENT, BODY, datetime.now(UTC)).outcome is DeliveryOutcome.UNREACHABLE
+        )
         assert time.monotonic() - started < 2
 
 
@@ -313,7 +311,7 @@ def test_what_an_answer_echoes_of_secrets_and_phones_is_masked(receiver: Receive
         answering.answer(400, "\n".join(words).encode())
 
     receiver.reply = echo
-    answer = sender_to(receiver.url).deliver(EVENT, BODY).answer or ""
+    answer = sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC)).answer or ""
     assert len(answer) == 500
     assert "成功" in answer
     signature = receiver.requests[0].headers["webhook-signature"]
@@ -326,4 +324,4 @@ def test_a_proxy_of_the_environment_is_not_used(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert sender_to(receiver.url).deliver(EVENT, BODY).outcome is OK
+    assert sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK

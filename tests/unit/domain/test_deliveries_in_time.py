@@ -127,6 +127,7 @@ class Line:
             order_id=event,
             body="",
             token=f"claim {self.claims}",
+            claimed_at=self.now,
             rest_from=self.endpoint.rest_from,
         )
         self.rows[event] = replace(self.rows[event], lease_token=claim.token)

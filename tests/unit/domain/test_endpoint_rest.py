@@ -69,6 +69,7 @@ class World:
             order_id=event,
             body="{}",
             token=str(claimed.get("token", TOKEN)),
+            claimed_at=self.now,
             rest_from=rest_from,
         )
         return EndedTry(claim=claim, result=result, jitter=jitter)

@@ -7,6 +7,7 @@ missing shows. Redis confirms nothing: accepted means that LPUSH was answered.
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from kombu import Connection, Producer
@@ -55,11 +56,11 @@ class CeleryTransport:
         self._answer = AnswerText(hidden)
         self._kept: KeptConnections[_Publisher] = KeptConnections()
 
-    def deliver(self, event_id: str, body: str) -> DeliveryResult:
+    def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
         """Send an event once; returns how that ended, and raises nothing for what the broker does.
 
         It returns by the deadline. Publishing that began before it may end a few seconds later, and its message may
-        then be taken: like any other failure, it is followed by another try.
+        then be taken: like any other failure, it is followed by another try. A message says nothing of `now`.
         """
         deadline = Deadline(self._clock, self._seconds)
         try:

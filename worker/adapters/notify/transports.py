@@ -1,6 +1,7 @@
 """The transport of an endpoint of the settings."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Protocol
 
 from worker.adapters.clock import Clock
@@ -11,9 +12,9 @@ from worker.domain.records.notifications import CeleryTask, Webhook
 class Transport(Protocol):
     """Sends events to one endpoint; several threads may share it. Make it after the fork."""
 
-    def deliver(self, event_id: str, body: str) -> DeliveryResult:
+    def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
         """Send an event once, within some 10 s; returns how that ended, and raises nothing for what the other side
-        does. The result shows neither secrets nor phone numbers."""
+        does. The result shows neither secrets nor phone numbers. `now` is what the try says of its time."""
 
     def close(self) -> None:
         """Close its connections, and keep no more."""

@@ -6,7 +6,7 @@ import math
 import os
 import ssl
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -58,10 +58,13 @@ class WebhookTransport:
         # It logs the URL of an answer whose headers are damaged.
         logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
-    def deliver(self, event_id: str, body: str) -> DeliveryResult:
-        """Send an event once; returns how that ended, and raises nothing for what the other side does."""
+    def deliver(self, event_id: str, body: str, now: datetime) -> DeliveryResult:
+        """Send an event once; returns how that ended, and raises nothing for what the other side does.
+
+        `now` is aware, and not read here: receivers refuse an event whose time is minutes away from theirs.
+        """
         deadline = Deadline(self._clock, self._seconds)
-        request = _Request(self._path, body.encode(), self._headers(event_id, body))
+        request = _Request(self._path, body.encode(), self._headers(event_id, body, now), now)
         kept = self._take_kept()
         if kept is not None:
             kept.line.begin(deadline)
@@ -81,9 +84,9 @@ class WebhookTransport:
         """Close the connections that are kept, and keep no more."""
         self._kept.close()
 
-    def _headers(self, event_id: str, body: str) -> Mapping[str, str]:
+    def _headers(self, event_id: str, body: str, now: datetime) -> Mapping[str, str]:
         # The signer replaces the zone of a time by UTC.
-        now = self._clock.now().astimezone(UTC)
+        now = now.astimezone(UTC)
         return {
             "Content-Type": "application/json",
             "User-Agent": "recharge-reconciler",
@@ -130,7 +133,7 @@ class WebhookTransport:
             outcome=DeliveryOutcome.ACCEPTED if 200 <= response.status < 300 else DeliveryOutcome.HTTP_ERROR,
             http_status=response.status,
             answer=self._answer.of_bytes(body),
-            retry_after=wait_requested(response.headers.get("Retry-After"), self._clock.now()),
+            retry_after=wait_requested(response.headers.get("Retry-After"), request.now),
         )
 
     def _failed(self, outcome: DeliveryOutcome, what: str, error: BaseException) -> DeliveryResult:
@@ -142,10 +145,11 @@ class _Stale(Exception):
 
 
 class _Request:
-    def __init__(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(self, path: str, body: bytes, headers: Mapping[str, str], now: datetime) -> None:
         self.path = path
         self.body = body
         self.headers = headers
+        self.now = now
 
 
 class _Connection:

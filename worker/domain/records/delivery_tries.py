@@ -47,6 +47,8 @@ class Claim:
     body: str = field(repr=False)
     token: str
     """Of the lease."""
+    claimed_at: datetime
+    """By the database's clock."""
     rest_from: datetime | None
     """The rest that the endpoint was in when this was claimed: its failure speaks of no other one."""
 
