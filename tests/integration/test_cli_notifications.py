@@ -133,6 +133,43 @@ def test_an_order_without_a_notification_is_told_of_as_it_stands(bench: Workbenc
     assert (told.type, told.row.version, told.row.rank) == ("order.succeeded", bench.order("r1").version, Rank.BULK)
 
 
+def test_an_order_that_was_corrected_is_resent_with_its_new_amount(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1")
+    mark(bench, "r1", **GAVE_UP)
+    cli.run("reopen", "r1", "--reason", "wrong amount", "--force")
+    cli.run("resolve", "r1", "--state", "succeeded", "--amount", "5.00", "--reason", "statement")
+    (first, *_, corrected) = told_of(bench, "r1")
+    # Delivered, and deleted since.
+    bench.run(f"DELETE FROM notifications WHERE version > {first.row.version}")
+    assert cli.json("resend", "r1") == {"resent": 0, "made": 1, "rejected": []}
+    (again,) = told_of(bench, "r1")
+    assert (again.data["ori_amount"], again.row.version) == ("5", corrected.row.version)
+    assert cli.json("resend", "r1") == {"resent": 1, "made": 0, "rejected": []}
+
+
+def test_a_renewed_notification_has_a_newer_version_that_its_order_has_too(bench: Workbench, cli: CommandLine) -> None:
+    settle(bench, "r1", "r2")
+    mark(bench, "r1", **GAVE_UP)
+    mark(bench, "r2", **DELIVERED)
+    age(bench, "r2")
+    add_newest(bench)
+    assert cli.json("archive", "--settled-before", "90d")["archived"] == 1
+    before = {name: one.row.version for name in ("r1", "r2") for one in told_of(bench, name)}
+    words = ["resend", "r1", "r2", "--renew", "--by", "ann", "--reason", "restored"]
+    assert cli.json(*words, "--dry-run") == {"resent": 0, "made": 2, "rejected": [], "dry_run": True}
+    assert {one.row.version for one in told_of(bench)} == set(before.values())
+    assert cli.json(*words) == {"resent": 0, "made": 2, "rejected": []}
+    for name, version in before.items():
+        (renewed,) = [one for one in told_of(bench, name) if one.row.state is NotificationState.PENDING]
+        assert (renewed.type, renewed.row.rank) == ("order.succeeded", Rank.BULK)
+        assert renewed.row.version == renewed.data["version"] == bench.order(name).version > version
+    # The one that was given up is superseded.
+    assert len(told_of(bench, "r1")) == 1
+    (act,) = bench.rows(ACTS)
+    assert (act["act"], act["actor"], act["reason"]) == ("resend", "ann", "restored")
+    assert act["detail"].startswith("2 orders, under new versions: id:")
+
+
 def test_an_archived_order_keeps_its_deliveries_and_is_resent_from_the_archive(
     bench: Workbench, cli: CommandLine
 ) -> None:

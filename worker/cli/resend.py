@@ -1,4 +1,4 @@
-"""`reconciler resend`: notifications are sent once more."""
+"""`reconciler resend`: how orders stand is sent once more."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,12 +25,21 @@ Since = Annotated[
         metavar="TIME", help=f"All orders that changed at this time or later: {TIME_RULE}.", show_default=False
     ),
 ]
+Renew = Annotated[
+    bool,
+    typer.Option(
+        "--renew",
+        help="Raise the version of what is sent first: after a restore of the worker's database, when receivers may "
+        "know newer ones.",
+    ),
+]
 
 
 def resend(
     refs: OptionalReferences = None,
     gave_up: GaveUp = False,
     since: Since = None,
+    renew: Renew = False,
     account: OfAccount = None,
     reason: OptionalReason = None,
     by: By = None,
@@ -38,12 +47,11 @@ def resend(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send the latest notification of orders once more, under the same id. Results that come meanwhile go first.
+    """Send how orders stand once more. Results that come meanwhile go first.
 
-    An order gets a new one, of how it stands, where none is left (a delivered one is kept for
-    RECONCILER_NOTIFY_KEEP_DAYS) or the latest one says something else (it changed while nobody was notified). A
-    receiver ignores what is not newer than what it has, so nothing is booked twice. What --gave-up or --since selects
-    is counted, and you are asked.
+    The notification of an order's version goes again, under the same id. Where none is left (a delivered one is kept
+    for RECONCILER_NOTIFY_KEEP_DAYS) or none was written, there is a new one. A receiver ignores what is not newer than
+    what it has, so nothing is booked twice. What --gave-up or --since selects is counted, and you are asked.
     """
     if bool(refs) + gave_up + (since is not None) != 1:
         raise typer.BadParameter("name orders, or select them by --gave-up or by --since")
@@ -61,7 +69,7 @@ def resend(
                     "Send all of these once more?",
                     yes=yes,
                 )
-        again, made = _resend(opened, who, named, rejected)
+        again, made = _resend(opened, who, named, rejected, renew=renew)
     _end(again, made, rejected, who, as_json=as_json)
 
 
@@ -90,12 +98,12 @@ def _selected(opened: "Session", since: str | None, account: str | None) -> dict
 
 
 def _resend(
-    opened: "Session", who: "Operator", named: dict[int, str], rejected: list[dict[str, Any]]
+    opened: "Session", who: "Operator", named: dict[int, str], rejected: list[dict[str, Any]], *, renew: bool
 ) -> tuple[int, int]:
     from worker.operations.resend import resend as send_once_more
 
     again = made = 0
-    for done in send_once_more(opened.database, who, list(named)):
+    for done in send_once_more(opened.database, who, list(named), renew=renew):
         again, made = again + done.again, made + done.made
         rejected += [{"ref": named[order_id], "errors": [why]} for order_id, why in done.refusals.items()]
     return again, made

@@ -52,12 +52,6 @@ def event_of_order(order: Order) -> EventType | None:
     return _TYPES[order.state]
 
 
-def shows(body: str, order: Order) -> bool:
-    """Whether a notification's text says of an order what a reader of the table can see of it now."""
-    data = json.loads(body)["data"]
-    return (data["state"], data["attention"]) == (order.state, order.attention)
-
-
 def notification_row(one: Notification) -> dict[str, Any]:
     """A notification as lists show it, by the columns of its CSV: the ids of its order instead of its text."""
     data = json.loads(one.body).get("data", {})

@@ -1,8 +1,8 @@
-"""Sending notifications once more: each order's latest one, under the same id; or a new one, where none says how the
-order stands."""
+"""Sending notifications once more: of each order how it stands, under the same id where that was sent before."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 
@@ -10,9 +10,11 @@ from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.order_notifications import notification_of_order
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import NewNotification, Rank
+from worker.domain.records.order_changes import Change
+from worker.domain.records.orders import Order
 from worker.domain.resends import Resend, choose_resends
 from worker.operations.act_by_hand import MOST_AT_ONCE, Operator
-from worker.operations.save_orders import new_event_id
+from worker.operations.save_orders import new_event_id, save_orders
 from worker.stores.notification_rows import (
     add_notifications,
     delete_notifications,
@@ -20,7 +22,7 @@ from worker.stores.notification_rows import (
     send_again,
 )
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.recharge_orders import read_orders
+from worker.stores.recharge_orders import lock_by_ids, read_orders
 from worker.stores.recorded_acts import add_acts
 
 log = structlog.stdlib.get_logger(__name__)
@@ -33,18 +35,23 @@ class Resent:
     again: int
     """Notifications that are sent once more, under the same ids."""
     made: int
-    """New ones, of orders that had none which says how they stand."""
+    """New ones, of orders that had none of their version."""
     refusals: dict[int, str]
     """By order id, in words."""
 
 
-def resend(database: Database, operator: Operator, order_ids: Sequence[int]) -> Iterator[Resent]:
-    """Send what is known of these orders once more, after all results: 1,000 orders in a transaction.
+def resend(
+    database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool = False
+) -> Iterator[Resent]:
+    """Send how these orders stand once more, after all results: 1,000 orders in a transaction.
+
+    `renew`: the version of what is sent is raised first, as after a restore, when receivers may know newer ones than
+    the table. Archived orders are restored for it.
 
     Yields what became of each thousand once it is committed. Raises what a transaction raises that lost too many races.
     """
     for start in range(0, len(order_ids), MOST_AT_ONCE):
-        done = _resend_some(database, operator, order_ids[start : start + MOST_AT_ONCE])
+        done = _resend_some(database, operator, order_ids[start : start + MOST_AT_ONCE], renew=renew)
         if not operator.dry_run:
             log.info(
                 "notifications are sent once more",
@@ -53,42 +60,57 @@ def resend(database: Database, operator: Operator, order_ids: Sequence[int]) -> 
                 actor=operator.name,
                 reason=operator.reason,
                 orders=done.again + done.made,
+                renewed=renew,
                 refused=len(done.refusals),
             )
         yield done
 
 
 @retry_contention
-def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int]) -> Resent:
+def _resend_some(database: Database, operator: Operator, order_ids: Sequence[int], *, renew: bool) -> Resent:
     with database.write() as connection:
-        chosen = _choose(connection, order_ids)
+        chosen = _choose(connection, order_ids, renew=renew)
         act = operator.act(database.now(connection))
         send_again(connection, [one.id for one in chosen.again], act.now)
         delete_notifications(connection, [one.id for one in chosen.superseded])
+        orders = [order for order, _ in chosen.made]
+        if renew:
+            orders = _raise_versions(connection, orders, act.now)
         made = [
             notification_of_order(order, event, event_id=new_event_id(), changed_at=act.now, rank=Rank.BULK)
-            for order, event in chosen.made
+            for order, (_, event) in zip(orders, chosen.made, strict=True)
         ]
         add_notifications(connection, made, act.now)
-        add_acts(connection, _entries([*chosen.again, *made], act))
+        add_acts(connection, _entries([*chosen.again, *made], act, ", under new versions" if renew else ""))
         if operator.dry_run:
             connection.rollback()
     return Resent(again=len(chosen.again), made=len(made), refusals=dict(chosen.refusals))
 
 
-def _choose(connection: Connection, order_ids: Sequence[int]) -> Resend:
+def _choose(connection: Connection, order_ids: Sequence[int], *, renew: bool) -> Resend:
+    if renew:
+        # Before its notifications, as every transaction locks them that changes an order.
+        lock_by_ids(connection, set(order_ids))
     left = lock_notifications_of(connection, order_ids)
     orders = read_orders(connection, order_ids)
     accounts = {one.account for one in left} | {one.account for one in orders}
-    return choose_resends(order_ids, orders, left, read_endpoints(connection, accounts) if accounts else {})
+    endpoints = read_endpoints(connection, accounts) if accounts else {}
+    return choose_resends(order_ids, orders, left, endpoints, renew=renew)
 
 
-def _entries(sent: Sequence[NewNotification], act: Act) -> Iterator[ActEntry]:
+def _raise_versions(connection: Connection, orders: Sequence[Order], now: datetime) -> list[Order]:
+    """Save locked orders under their next version, with no other change; returns them as they are then."""
+    renewed = [replace(order, version=order.next_version(now)) for order in orders]
+    save_orders(connection, [Change(before=old, after=new) for old, new in zip(orders, renewed, strict=True)], now)
+    return renewed
+
+
+def _entries(sent: Sequence[NewNotification], act: Act, how: str) -> Iterator[ActEntry]:
     """A row for each account, with the row ids of its orders."""
     for account in sorted({one.account for one in sent}):
         ids = [one.order_id for one in sent if one.account == account]
         names = ", ".join(f"id:{order_id}" for order_id in ids)
-        detail = f"{len(ids)} order{'' if len(ids) == 1 else 's'}: {names}"
+        detail = f"{len(ids)} order{'' if len(ids) == 1 else 's'}{how}: {names}"
         yield ActEntry(
             at=act.now, actor=act.actor, act=ActKind.RESEND, account=account, reason=act.reason, detail=detail
         )

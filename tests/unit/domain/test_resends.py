@@ -1,6 +1,5 @@
 """What is sent once more: the latest notification of each order, or one of how it stands."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +24,8 @@ def row(
     version: int,
     state: NotificationState,
     account: str = "default",
-    order_state: OrderState = OrderState.PENDING,
-    attention: Attention | None = None,
 ) -> Notification:
-    body = json.dumps({"data": {"state": order_state, "attention": attention}})
-    text: dict[str, Any] = {"event_id": f"m{number}", "body": body, "rank": Rank.RESULT, "type": EventType.FAILED}
+    text: dict[str, Any] = {"event_id": f"m{number}", "body": "{}", "rank": Rank.RESULT, "type": EventType.FAILED}
     return Notification(
         id=number, order_id=order_id, version=version, state=state, account=account, changed_at=NOW, due_at=NOW, **text
     )
@@ -40,7 +36,8 @@ def test_the_latest_notification_of_each_order_is_sent_once_more_and_given_up_on
     second = row(1, 2, 11, NotificationState.DELIVERED)
     older = row(2, 3, 5, NotificationState.DELIVERED)
     newest = row(2, 4, 6, NotificationState.GAVE_UP)
-    chosen = choose_resends([1, 2], [make_order(1), make_order(2)], [newest, first, second, older], ENDPOINTS)
+    orders = [make_order(1, version=11), make_order(2, version=6)]
+    chosen = choose_resends([1, 2], orders, [newest, first, second, older], ENDPOINTS)
     assert set(chosen.again) == {second, newest}
     assert chosen.superseded == (first,)
     assert (chosen.made, chosen.refusals) == ((), {})
@@ -63,29 +60,35 @@ def test_an_order_without_a_notification_is_told_of_as_it_stands_or_refused_in_w
     assert chosen.refusals[5] == "there is no order id:5"
 
 
-def test_an_order_that_has_changed_without_a_notification_gets_a_new_one_of_how_it_stands() -> None:
+def test_an_order_of_whose_version_no_notification_is_left_gets_a_new_one_of_how_it_stands() -> None:
     delivered, given_up = NotificationState.DELIVERED, NotificationState.GAVE_UP
-    failed = make_order(1, state=OrderState.FAILED)
-    flagged = make_order(2, state=OrderState.FAILED, attention=Attention.LATE_CONFLICT)
-    dismissed = make_order(3)
-    rows = [
-        row(1, 1, 5, given_up, order_state=OrderState.UNRESOLVED),
-        row(2, 2, 5, delivered, order_state=OrderState.FAILED),
-        row(3, 3, 5, delivered, attention=Attention.TOO_OLD),
-    ]
-    chosen = choose_resends([1, 2, 3], [failed, flagged, dismissed], rows, ENDPOINTS)
+    corrected = make_order(1, state=OrderState.SUCCEEDED, version=7)
+    flagged = make_order(2, attention=Attention.TOO_OLD, version=7)
+    dismissed = make_order(3, version=7)
+    rows = [row(1, 1, 5, given_up), row(2, 2, 6, delivered), row(3, 3, 6, delivered)]
+    chosen = choose_resends([1, 2, 3], [corrected, flagged, dismissed], rows, ENDPOINTS)
     assert chosen.made == (
-        (failed, EventType.FAILED),
-        (flagged, EventType.FAILED),
+        (corrected, EventType.SUCCEEDED),
+        (flagged, EventType.ATTENTION),
         (dismissed, EventType.ATTENTION),
     )
     assert (chosen.again, chosen.superseded, chosen.refusals) == ((), (rows[0],), {})
 
 
+def test_each_order_that_is_renewed_gets_a_new_notification_and_one_that_is_gone_is_refused() -> None:
+    settled, waits = make_order(1, state=OrderState.FAILED, version=5), make_order(2)
+    rows = [row(1, 1, 5, NotificationState.GAVE_UP), row(3, 3, 5, NotificationState.DELIVERED)]
+    chosen = choose_resends([1, 2, 3], [settled, waits], rows, ENDPOINTS, renew=True)
+    assert chosen.made == ((settled, EventType.FAILED),)
+    assert (chosen.again, chosen.superseded) == ((), (rows[0],))
+    assert "is pending" in chosen.refusals[2]
+    assert chosen.refusals[3] == "order 3: is no longer there, its version cannot be raised"
+
+
 def test_no_notification_is_made_of_a_type_that_the_endpoint_does_not_take() -> None:
     some = {"default": replace(ENDPOINTS["default"], events="order.succeeded")}
-    stale = row(2, 1, 5, NotificationState.GAVE_UP, order_state=OrderState.SUCCEEDED)
-    orders = [make_order(number, state=OrderState.FAILED) for number in (1, 2)]
+    stale = row(2, 1, 5, NotificationState.GAVE_UP)
+    orders = [make_order(number, state=OrderState.FAILED, version=6) for number in (1, 2)]
     chosen = choose_resends([1, 2], orders, [stale], some)
     assert (chosen.made, chosen.again, chosen.superseded) == ((), (), ())
     assert all("does not take order.failed" in chosen.refusals[number] for number in (1, 2))

@@ -141,7 +141,7 @@ def _resend_page(account: str, count: int) -> ActPage:
     page = ActPage(
         title=text("Resend what was given up"),
         meaning=text(
-            "Sends the latest notification of each of these orders once more, behind the results that come meanwhile."
+            "Sends once more how each of these orders stands, behind the results that come meanwhile."
             " Correct the receiver first: what it refuses again is given up again."
         ),
         about=[(text("Account"), account or text("all")), (text("Orders"), f"{count:,}")],
