@@ -156,6 +156,17 @@ def test_any_2xx_is_a_success(receiver: Receiver, sender_to: SendersTo, status: 
     assert sender_to(receiver.url).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
 
 
+def test_early_hints_before_the_answer_are_passed_over(receiver: Receiver, sender_to: SendersTo) -> None:
+    def hint(_: Delivered, answering: Answering) -> None:
+        answering.send(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n" * 2)
+        answering.answer(200, b"thanks")
+
+    receiver.reply = hint
+    sender = sender_to(receiver.url)
+    assert [sender.deliver(EVENT, BODY).answer for _ in range(2)] == ["thanks"] * 2
+    assert receiver.connections == 1
+
+
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 500, 503])
 def test_any_other_status_is_a_failure_and_a_redirect_is_not_followed(
     receiver: Receiver, sender_to: SendersTo, status: int

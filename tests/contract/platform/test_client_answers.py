@@ -54,6 +54,21 @@ def test_an_answer_holds_what_the_platform_reported_for_each_id() -> None:
     assert (answer.absent, answer.http_status) == (("2",), 200)
 
 
+@pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints", "199 X"])
+def test_interim_answers_before_the_final_one_are_passed_over(interim: str) -> None:
+    head = f"HTTP/1.1 {interim}\r\nContent-Length: 5\r\nLink: </style.css>; rel=preload\r\n\r\n".encode()
+    with RawServer(head * 3 + http(BODY)) as server:
+        answer = send_query(server.url)
+    assert (answer.said["1"][0].traffic_sts, answer.http_status) == ("1", 200)
+
+
+def test_a_change_of_the_protocol_that_was_not_asked_for_is_an_error() -> None:
+    with RawServer(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + http(BODY)) as server:
+        error = failure(server.url)
+    assert isinstance(error, HttpError)
+    assert error.http_status == 101
+
+
 def test_each_query_has_a_connection_of_its_own() -> None:
     with RawServer(http(BODY)) as server:
         send_query(server.url)
@@ -207,6 +222,7 @@ def test_a_gzip_bomb_costs_no_more_than_the_limit() -> None:
         pytest.param(b"HTTP/1.1 200 OK\r\n", b"X" * 65536, id="a header without end"),
         pytest.param(b"HTTP/1.1 ", b"2" * 65536, id="a status line without end"),
         pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 999, id="interim answers without end"),
+        pytest.param(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 999, id="hints without end"),
     ],
 )
 @pytest.mark.slow

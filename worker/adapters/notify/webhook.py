@@ -18,6 +18,7 @@ from urllib3.response import HTTPResponse
 
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
+from worker.adapters.final_response import FinalResponse
 from worker.adapters.notify.answer_text import AnswerText
 from worker.adapters.notify.deadline import Deadline
 from worker.adapters.notify.kept_connections import KeptConnections
@@ -162,6 +163,7 @@ class _Connection:
         self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
         # http.client would connect again by itself, without a deadline, for a request whose connection is gone.
         self._http.auto_open = 0
+        self._http.response_class = FinalResponse
         # It has all of a socket that http.client uses.
         self._http.sock = self.line
 

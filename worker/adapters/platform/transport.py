@@ -1,6 +1,5 @@
 """requests, narrowed to what one query may do: connect once, write once, read an answer that is bounded."""
 
-import http.client
 import io
 import socket
 import ssl
@@ -14,6 +13,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Retry
 from urllib3.util.ssl_ import create_urllib3_context, ssl_wrap_socket
 
+from worker.adapters.final_response import FinalResponse
 from worker.adapters.platform.errors import describe
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.query_errors import Malformed, Unreachable
@@ -153,8 +153,8 @@ class _CappedReader(io.RawIOBase):
             super().close()
 
 
-class _CappedResponse(http.client.HTTPResponse):
-    """http.client's response, reading from a capped reader."""
+class _CappedResponse(FinalResponse):
+    """A response, reading from a capped reader."""
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
