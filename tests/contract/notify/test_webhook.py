@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
 from standardwebhooks import Webhook as Verifier
 
+from tests.support.dead_address import resolving_to
 from tests.support.receiver import CERTIFICATE, Answering, Delivered, Receiver
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.webhook import WebhookTransport
@@ -33,10 +35,12 @@ def sender_to() -> Iterator[SendersTo]:
     """Makes transports to a receiver, with short exchanges where the test wants them."""
     with ExitStack() as stack:
 
-        def make(url: str, *, secrets: tuple[str, ...] = (SECRET,), seconds: float = 10.0) -> WebhookTransport:
+        def make(
+            url: str, *, secrets: tuple[str, ...] = (SECRET,), seconds: float = 10.0, clock: HostClock | None = None
+        ) -> WebhookTransport:
             target = Webhook(url=url, secrets=secrets, ca_file=str(CERTIFICATE) if url.startswith("https") else None)
             hidden = ("/hooks/a-secret-path?key=a-secret-key", *secrets)
-            transport = WebhookTransport(target, clock=HostClock(), hidden=hidden, exchange_seconds=seconds)
+            transport = WebhookTransport(target, clock=clock or HostClock(), hidden=hidden, exchange_seconds=seconds)
             stack.callback(transport.close)
             return transport
 
@@ -163,7 +167,7 @@ def test_early_hints_before_the_answer_are_passed_over(receiver: Receiver, sende
 
     receiver.reply = hint
     sender = sender_to(receiver.url)
-    assert [sender.deliver(EVENT, BODY).answer for _ in range(2)] == ["thanks"] * 2
+    assert [sender.deliver(EVENT, BODY, datetime.now(UTC)).answer for _ in range(2)] == ["thanks"] * 2
     assert receiver.connections == 1
 
 
@@ -293,6 +297,30 @@ def test_a_resolver_that_hangs_is_given_up_at_the_deadline(
         assert (result.outcome, result.answer) == (DeliveryOutcome.UNREACHABLE, "no connection: TimeoutError")
         resolver_ends.set()
     assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+
+
+class MovableClock(HostClock):
+    """A boot clock that a test moves ahead."""
+
+    ahead = 0.0
+
+    def boot(self) -> float:
+        return super().boot() + self.ahead
+
+
+def test_a_connection_ends_after_a_minute_however_busy_so_that_a_name_that_moved_is_followed(
+    receiver: Receiver, sender_to: SendersTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = MovableClock()
+    with Receiver() as moved:
+        sender = sender_to("http://receiver.invalid/", clock=clock)
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(("127.0.0.1", urlsplit(receiver.url).port or 0)))
+        sender.deliver(EVENT, BODY, datetime.now(UTC))
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(("127.0.0.1", urlsplit(moved.url).port or 0)))
+        for clock.ahead in (20.0, 40.0, 59.0, 60.0, 80.0):
+            assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+    assert (len(receiver.requests), len(moved.requests)) == (4, 2)
+    assert (receiver.connections, moved.connections) == (1, 1)
 
 
 def test_over_tls_the_certificate_is_checked_against_the_file_of_authorities(sender_to: SendersTo) -> None:

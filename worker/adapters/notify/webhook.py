@@ -30,6 +30,8 @@ from worker.domain.records.notifications import Webhook
 
 EXCHANGE_SECONDS = 10.0
 """For all of it: connecting, sending, and the answer."""
+LIFE_SECONDS = 60.0
+"""A connection is not used for longer, however busy it is: the receiver's name may have moved to another address."""
 BODY_LIMIT = 8192
 """Bytes that are read of an answer's body."""
 _BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
@@ -75,7 +77,7 @@ class WebhookTransport:
                 # The receiver closed it before it read anything: that counts neither as a try nor as a failure.
                 pass
         try:
-            fresh = _Connection(self._host, self._port, self._tls, deadline)
+            fresh = _Connection(self._host, self._port, self._tls, deadline, self._clock)
         except (OSError, UnicodeError) as error:
             # The resolver takes no name with a label of more than 63 characters.
             return self._failed(DeliveryOutcome.UNREACHABLE, "no connection", error)
@@ -156,8 +158,10 @@ class _Request:
 class _Connection:
     """urllib3's connection over a `Line`."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline, clock: Clock) -> None:
         """Connect. Raises OSError, and UnicodeError for a name that cannot be one."""
+        self._clock = clock
+        self._ends = clock.boot() + LIFE_SECONDS
         self.line: Line = dial(host, port, tls, deadline)
         self.was_used = False
         self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
@@ -169,8 +173,9 @@ class _Connection:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the other side has neither closed it nor sent anything without being asked."""
-        return self._http.is_connected
+        """Whether it may be used again: it is not too old, and the other side has neither closed it nor sent anything
+        without being asked."""
+        return self._clock.boot() < self._ends and self._http.is_connected
 
     def send(self, request: _Request) -> HTTPResponse:
         """Send a request; returns the answer when its headers are complete. Raises the errors of `_BROKEN`."""
