@@ -6,7 +6,7 @@ _MOST_INTERIM = 100
 
 
 class FinalResponse(http.client.HTTPResponse):
-    """Passes over interim answers (RFC 9110, section 15.2) such as `103 Early Hints`, where http.client knows 100 alone.
+    """Passes over interim answers (RFC 9110, section 15.2) such as `103 Early Hints`; http.client knows 100 alone.
 
     101 is final: it is sent to who asked to change the protocol, and we never do.
     """

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from tests.support.dead_address import resolving_to
+from tests.support.dead_address import DEAD_HOST, dead_address, resolving_to
 from tests.support.receiver import CERTIFICATE, Answering, Delivered, Receiver
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.webhook import WebhookTransport
@@ -297,6 +297,17 @@ def test_a_resolver_that_hangs_is_given_up_at_the_deadline(
         assert (result.outcome, result.answer) == (DeliveryOutcome.UNREACHABLE, "no connection: TimeoutError")
         resolver_ends.set()
     assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+
+
+def test_an_event_is_delivered_to_the_second_address_where_the_first_drops_connections(
+    receiver: Receiver, sender_to: SendersTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = urlsplit(receiver.url).port or 0
+    with dead_address(port):
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to((DEAD_HOST, port), ("127.0.0.1", port)))
+        sender = sender_to(f"http://receiver.invalid:{port}/", seconds=3.0)
+        assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+    assert receiver.connections == 1
 
 
 class MovableClock(HostClock):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.contract.platform.querying import CREDENTIALS, DEADLINE, NOW, client_of, failure, send_query
 from tests.contract.platform.raw_server import CERTIFICATE, Peer, RawServer, Reply, http
+from tests.support.dead_address import DEAD_HOST, connections_under_way, dead_address, resolving_to
 from worker.adapters.platform.exchange import Exchange
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, NotSent, Unreachable
 from worker.domain.records.reports import IdKind
@@ -152,6 +153,22 @@ def test_without_a_thread_to_watch_the_deadline_nothing_is_sent(monkeypatch: pyt
     assert server.connections == 0
 
 
+def test_without_a_thread_to_find_the_address_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def only_the_watcher(thread: threading.Thread) -> None:
+        if thread.name != "exchange-deadline":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with RawServer(http(BODY)) as server:
+        monkeypatch.setattr(threading.Thread, "start", only_the_watcher)
+        error = failure(server.url)
+        monkeypatch.undo()
+    assert isinstance(error, NotSent)
+    assert server.connections == 0
+
+
 def test_a_refused_connection_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -168,36 +185,76 @@ def test_a_name_that_does_not_resolve_is_unreachable(monkeypatch: pytest.MonkeyP
     assert isinstance(failure("http://platform.invalid"), Unreachable)
 
 
+def test_a_resolver_that_hangs_is_given_up_with_the_time_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver_ends = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: resolver_ends.wait(5) and [])
+    started = time.monotonic()
+    error = failure("http://platform.invalid", deadline=DEADLINE)
+    took = time.monotonic() - started
+    resolver_ends.set()
+    assert isinstance(error, Unreachable)
+    assert took <= DEADLINE + SLACK
+
+
 def test_a_name_without_an_address_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     assert isinstance(failure("http://platform.invalid"), Unreachable)
 
 
 def test_all_addresses_together_have_one_time_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A listener whose queue is full answers no further connection.
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        address = listener.getsockname()
-        with socket.create_connection(address):
-            entry = (socket.AF_INET, socket.SOCK_STREAM, 0, "", address)
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry] * 5)
-            started = time.monotonic()
-            error = failure(f"http://127.0.0.1:{address[1]}", deadline=DEADLINE)
-            took = time.monotonic() - started
+    with dead_address() as port:
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*[(DEAD_HOST, port)] * 5))
+        started = time.monotonic()
+        error = failure("http://platform.invalid", deadline=DEADLINE)
+        took = time.monotonic() - started
     assert isinstance(error, Unreachable)
     assert took <= DEADLINE + SLACK
 
 
 def test_a_second_address_is_tried_where_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
+    with socket.create_server((DEAD_HOST, 0)) as closed:
         refusing = closed.getsockname()
     with RawServer(http(BODY)) as server:
-        there = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-        entries = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (refusing, there)]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(refusing, ("127.0.0.1", port_of(server))))
         assert send_query("http://platform.invalid").said["1"][0].traffic_sts == "1"
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("dead_host", [DEAD_HOST, "::1"])
+def test_a_query_is_sent_by_the_second_address_where_the_first_drops_connections(
+    monkeypatch: pytest.MonkeyPatch, dead_host: str
+) -> None:
+    under_way: list[int] = []
+
+    def reply(peer: Peer) -> None:
+        under_way.append(connections_under_way(dead_port))
+        peer.send(http(BODY))
+
+    with dead_address(host=dead_host) as dead_port, RawServer(reply) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to((dead_host, dead_port), ("127.0.0.1", port_of(server))))
+        assert send_query("http://platform.invalid").said["1"][0].traffic_sts == "1"
+    assert (server.connections, len(server.requests)) == (1, 1)
+    # The other attempt was over before the request.
+    assert under_way == [0]
+
+
+def test_a_short_time_for_connecting_is_shared_by_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dead_address() as dead_port, RawServer(http(BODY)) as server:
+        addresses = [*[(DEAD_HOST, dead_port)] * 3, ("127.0.0.1", port_of(server))]
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*addresses))
+        assert send_query("http://platform.invalid", deadline=DEADLINE).said["1"][0].traffic_sts == "1"
+
+
+def test_an_address_that_connects_at_once_is_the_only_one_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(http(BODY)) as first, RawServer(http(BODY)) as second:
+        addresses = [("127.0.0.1", port_of(server)) for server in (first, second)]
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*addresses))
+        send_query("http://platform.invalid")
+    assert (first.connections, second.connections) == (1, 0)
+
+
+def port_of(server: RawServer) -> int:
+    return int(server.url.rpartition(":")[2])
 
 
 def test_a_platform_with_an_untrusted_certificate_is_unreachable() -> None:

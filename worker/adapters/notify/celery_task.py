@@ -14,8 +14,8 @@ from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import Clock
+from worker.adapters.deadline import Deadline
 from worker.adapters.notify.answer_text import AnswerText
-from worker.adapters.notify.deadline import Deadline
 from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.platform.errors import describe
 from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult

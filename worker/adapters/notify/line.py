@@ -2,10 +2,9 @@
 
 import io
 import socket
-import ssl
 from typing import TYPE_CHECKING
 
-from worker.adapters.notify.deadline import Deadline
+from worker.adapters.deadline import Deadline
 
 WIRE_LIMIT = 262_144
 """Bytes that are taken from the network for one answer, headers and framing included."""
@@ -85,28 +84,3 @@ class _Reader(io.RawIOBase):
             self._raw.close()
         finally:
             super().close()
-
-
-def dial(host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline) -> Line:
-    """Connect to the first address that accepts a connection, and shake hands where TLS is wanted.
-
-    Raises OSError, which includes TimeoutError and ssl.SSLError, and UnicodeError for a name that cannot be one.
-    """
-    last: OSError = OSError("the name has no address")
-    # A resolver that is away is waited for by it for half a minute, whatever the deadline.
-    addresses = deadline.bound(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(deadline.rest())
-            sock.connect(address)
-            if tls is not None:
-                sock.settimeout(deadline.rest())
-                sock = tls.wrap_socket(sock, server_hostname=host.partition("%")[0])
-            return Line(sock, deadline)
-        except OSError as error:
-            sock.close()
-            # Without its frame, which would make a reference cycle with the error.
-            last = error.with_traceback(None)
-    raise last

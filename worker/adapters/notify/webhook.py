@@ -18,11 +18,12 @@ from urllib3.response import HTTPResponse
 
 from worker.adapters.certificates import platform_authorities
 from worker.adapters.clock import Clock
+from worker.adapters.deadline import Deadline
+from worker.adapters.dialing import dial
 from worker.adapters.final_response import FinalResponse
 from worker.adapters.notify.answer_text import AnswerText
-from worker.adapters.notify.deadline import Deadline
 from worker.adapters.notify.kept_connections import KeptConnections
-from worker.adapters.notify.line import Line, dial
+from worker.adapters.notify.line import Line
 from worker.adapters.platform.answer_headers import wait_requested
 from worker.adapters.platform.errors import describe
 from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
@@ -159,10 +160,15 @@ class _Connection:
     """urllib3's connection over a `Line`."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline, clock: Clock) -> None:
-        """Connect. Raises OSError, and UnicodeError for a name that cannot be one."""
+        """Connect, and shake hands where TLS is wanted. Raises OSError, and UnicodeError for a name that cannot be
+        one."""
         self._clock = clock
         self._ends = clock.boot() + LIFE_SECONDS
-        self.line: Line = dial(host, port, tls, deadline)
+        sock = dial(host, port, deadline)
+        if tls is not None:
+            # It closes the socket where it fails.
+            sock = tls.wrap_socket(sock, server_hostname=host.partition("%")[0])
+        self.line = Line(sock, deadline)
         self.was_used = False
         self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
         # http.client would connect again by itself, without a deadline, for a request whose connection is gone.

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from worker.adapters.clock import Clock
+from worker.adapters.deadline import Deadline
 from worker.domain.budget import is_too_late_to_send
 from worker.domain.records.query_errors import DeadlineExceeded, NotSent
 
@@ -35,7 +36,8 @@ class Exchange:
         self._deadline = deadline
         self._ends = started + deadline
         # A connection that comes later than this could not be used: see `is_too_late_to_send`.
-        self._connect_ends = min(clock.boot() + connect_timeout, self._ends - deadline / 3)
+        self.connecting = Deadline(clock, min(connect_timeout, self._ends - deadline / 3 - clock.boot()))
+        """When a connection must have been made."""
         self._done = threading.Event()
         self._guard = threading.Lock()
         self._line: socket.socket | None = None
@@ -69,11 +71,6 @@ class Exchange:
         return self._ends - self._clock.boot()
 
     @property
-    def connect_rest(self) -> float:
-        """Seconds until a connection must have been made; negative past them."""
-        return self._connect_ends - self._clock.boot()
-
-    @property
     def over(self) -> bool:
         """Whether the exchange was cut, or should have been by now."""
         return self._cut or self.rest <= 0
@@ -101,7 +98,6 @@ class Exchange:
         # A plain close lets the kernel deliver what it still holds, after the slot's wait has been counted from the
         # deadline. With SO_LINGER 1, 0 a close, and the end of the process, discards it and resets the connection.
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _give_up_after(line, self.rest)
 
     def watch(self, line: socket.socket) -> None:

@@ -13,10 +13,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Retry
 from urllib3.util.ssl_ import create_urllib3_context, ssl_wrap_socket
 
+from worker.adapters.dialing import dial
 from worker.adapters.final_response import FinalResponse
 from worker.adapters.platform.errors import describe
 from worker.adapters.platform.exchange import Exchange
-from worker.domain.records.query_errors import Malformed, Unreachable
+from worker.domain.records.query_errors import Malformed, NotSent, QueryError, Unreachable
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.signed_requests import WireRequest
 
@@ -66,8 +67,8 @@ def exchange_once(
     # where it does not follow it. The adapter does none of this, and a new one has no connection to reuse.
     adapter = _OneQueryAdapter(exchange)
     try:
-        timeouts = (max(exchange.connect_rest, 0.001), max(exchange.rest, 0.001))
-        response = adapter.send(prepared, stream=True, timeout=timeouts, verify=authorities or True)
+        rest = max(exchange.rest, 0.001)
+        response = adapter.send(prepared, stream=True, timeout=rest, verify=authorities or True)
         try:
             _read(response, received)
         finally:
@@ -176,13 +177,16 @@ class _WatchedConnection(HTTPConnection):
 
     def _dialled(self) -> socket.socket:
         self.made.append(self)
+        failure: QueryError
         try:
-            line = _dial(self.host, self.port, self.exchange)
+            line = dial(self.host, self.port, self.exchange.connecting, self.exchange.prepare)
         except OSError as error:
-            unreachable = Unreachable(f"no connection: {describe(error)}")
+            failure = Unreachable(f"no connection: {describe(error)}")
+        except RuntimeError:
+            failure = NotSent("no thread could be started to find the platform's address")
         else:
             return self._watched(line)
-        raise unreachable
+        raise failure
 
     def _watched(self, line: socket.socket) -> socket.socket:
         try:
@@ -219,23 +223,3 @@ class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
             line, ca_certs=self.ca_certs, ca_cert_dir=self.ca_cert_dir, server_hostname=name, ssl_context=context
         )
         self.is_verified = True
-
-
-def _dial(host: str, port: int, exchange: Exchange) -> socket.socket:
-    """A TCP connection to the first address that accepts one. The timeout is for all addresses together."""
-    last: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        line = socket.socket(family, kind, protocol)
-        try:
-            exchange.prepare(line)
-            rest = exchange.connect_rest
-            if rest <= 0:
-                raise TimeoutError("timed out")
-            line.settimeout(rest)
-            line.connect(address)
-            return line
-        except OSError as error:
-            line.close()
-            # Without its frame, which would make a reference cycle with the error.
-            last = error.with_traceback(None)
-    raise last

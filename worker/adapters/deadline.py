@@ -1,4 +1,4 @@
-"""When an exchange with a receiver must have ended, whatever it consists of."""
+"""When an exchange, or a part of it, must have ended, whatever it consists of."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -26,13 +26,14 @@ class Deadline:
         return rest
 
     def bound(self, call: Callable[[], T]) -> T:
-        """What a call returns or raises; raises TimeoutError where it has not ended by then.
+        """What a call returns or raises; raises TimeoutError where it has not ended by then, and
+        RuntimeError where no thread can be started.
 
         For what takes no timeout, such as the search for a name's address. It runs in a thread of its own, which goes
         on until the call ends by itself: nobody sees that, and the process does not wait for it.
         """
         ended: Future[T] = Future()
-        thread = Thread(target=_run, args=(call, ended), name="notify-bounded", daemon=True)
+        thread = Thread(target=_run, args=(call, ended), name="bounded-call", daemon=True)
         rest = self.rest()
         thread.start()
         thread.join(rest)
