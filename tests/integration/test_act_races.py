@@ -178,4 +178,4 @@ def test_an_account_is_paused_while_an_answer_is_written(race: Race) -> None:
         assert is_as_the_first_said(race.observer, name) is Source.QUERY
         state = race.observer.state()
         assert (state.paused_by, state.answered_with_items) == ("ann", number)
-        assert resume_account(race.observer.database, ANN, "default")[1]
+        assert resume_account(race.observer.database, ANN, "default").was_paused

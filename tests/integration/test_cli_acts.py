@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from tests.support.archiving import add_newest, add_settled, archived_names, callback
 from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.database.tables import ACTS, EVENTS, OBSERVATIONS
+from worker.database.tables import ACTS, BUDGETS, EVENTS, OBSERVATIONS
 from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.query_errors import HttpError, QueryError, Refused
+from worker.operations.act_by_hand import Operator, resume_account
 from worker.operations.archive import move_settled
 
 ANN = ("--by", "ann", "--reason", "ticket 77")
@@ -368,7 +371,8 @@ def test_an_account_is_paused_for_a_while_and_status_and_plan_say_by_whom_and_wh
     assert bench.state().paused_until is None
     assert cli.run("resume", "default", "--by", "cas").stdout == "default is polled again; it was paused by bob.\n"
     assert bench.take().ids == ("1",)
-    assert cli.run("resume", "default").stdout == "default is not paused: nothing to resume.\n"
+    nothing = "default is not paused and does not back off: nothing to resume.\n"
+    assert cli.run("resume", "default").stdout == nothing
     assert [row["act"] for row in bench.rows(ACTS)] == ["pause", "pause", "resume"]
 
 
@@ -380,7 +384,90 @@ def test_a_pause_that_has_ended_is_none(cli: CommandLine, bench: Workbench) -> N
     for command in ("status", "plan"):
         assert "paused" not in cli.run(command).stdout
     assert cli.json("plan")["accounts"][0]["paused_at"] is None
-    assert cli.json("resume", "default") == {"account": "default", "resumed": False}
+    assert cli.json("resume", "default") == {"account": "default", "resumed": False, "backs_off_until": None}
+
+
+def test_a_resume_ends_a_back_off_and_the_next_query_waits_for_its_slot(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2")
+    for _ in range(3):
+        bench.write_back.failed(bench.take(), HttpError(502))
+        bench.put_state(replace(bench.state(), backoff_until=None))
+        bench.clock.advance(bench.rules.reservation_seconds)
+    bench.write_back.failed(bench.take(), HttpError(502))
+    slot, state = bench.rows(BUDGETS), bench.state()
+    assert state.backoff_until is not None
+    dry = cli.json("resume", "default", "--dry-run")
+    assert (dry["resumed"], dry["dry_run"], bench.state()) == (True, True, state)
+    said = cli.run("resume", "default", *ANN).stdout
+    ends = state.backoff_until.astimezone(ZoneInfo("Asia/Shanghai"))
+    assert said == f"default is polled again; it backed off until {ends:%Y-%m-%d %H:%M:%S}+08.\n"
+    (act,) = bench.rows(ACTS)
+    ended = f"ended a back-off until {state.backoff_until.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    assert (act["act"], act["actor"], act["reason"], act["detail"]) == ("resume", "ann", "ticket 77", ended)
+    assert bench.rows(BUDGETS) == slot
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.write_back.failed(bench.take(), HttpError(502))
+    # The row of failures was not forgotten.
+    assert bench.state().backoff_seconds > state.backoff_seconds
+
+
+def test_after_a_resume_from_a_configuration_error_one_order_is_polled_first(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    bench.add("1", "2", "3")
+    bench.write_back.failed(bench.take(), Refused("-205", "应用验证失败"))
+    assert cli.json("resume", "default", *ANN)["resumed"] is True
+    bench.clock.advance(bench.rules.spacing_seconds)
+    bench.make_due()
+    assert len(bench.reconcile([item("1")]).ids) == 1
+    assert len(bench.take().ids) == 2
+
+
+@pytest.mark.parametrize("asking", [HttpError(503, retry_after=600.0), Refused("-9", "查询过于频繁")])
+def test_a_resume_ends_no_back_off_that_the_platform_asked_for(
+    cli: CommandLine, bench: Workbench, asking: QueryError
+) -> None:
+    bench.add("1")
+    bench.write_back.failed(bench.take(), asking)
+    before = bench.state()
+    assert before.backoff_until is not None
+    shown = f"{before.backoff_until.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M:%S}+08"
+    asked = f"The platform asked to wait until {shown}: nobody can end that.\n"
+    assert cli.run("resume", "default", *ANN).stdout == f"default is not paused. {asked}"
+    answer = cli.json("resume", "default", *ANN)
+    assert (answer["resumed"], datetime.fromisoformat(answer["backs_off_until"])) == (False, before.backoff_until)
+    assert (bench.state(), bench.rows(ACTS)) == (before, [])
+    cli.run("pause", "default", *ANN)
+    assert cli.run("resume", "default").stdout == f"default is resumed: it was paused by ann. {asked}"
+    assert bench.state() == before
+
+
+def test_a_resume_shortens_a_back_off_to_what_the_platform_asked_for(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1")
+    bench.write_back.failed(bench.take(), HttpError(503, retry_after=30.0))
+    before = bench.state()
+    assert before.backoff_until is not None
+    assert before.backoff_requested_until is not None
+    said = cli.run("resume", "default", *ANN).stdout
+    assert said.startswith("default is resumed: it backed off until ")
+    assert "The platform asked to wait until" in said
+    assert bench.state().backoff_until == before.backoff_requested_until < before.backoff_until
+    assert "; the platform asked to wait until " in bench.rows(ACTS)[0]["detail"]
+
+
+def test_too_frequent_holds_every_account_of_the_sid_and_no_resume_ends_that(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
+    bench.add("x", account="a")
+    bench.add("y", account="b")
+    bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
+    for account in ("a", "b"):
+        resumed = resume_account(bench.database, Operator(name="ann"), account)
+        assert not resumed.is_resumed
+        assert resumed.waits_until == bench.state(account).backoff_until is not None
+    bench.clock.advance(bench.rules.reservation_seconds)
+    assert bench.grants.take(bench.slot) is None
+    bench.close()
 
 
 @pytest.mark.parametrize("lasts", ["0h", "2", "two hours", "-1h", "999999w"])

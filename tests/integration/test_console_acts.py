@@ -15,6 +15,7 @@ from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
 from worker.domain.records.notifications import Endpoint, NotificationState
 from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.query_errors import HttpError, Refused
 from worker.domain.records.viewers import Viewer
 from worker.stores.notify_endpoints import read_endpoints
 
@@ -260,6 +261,26 @@ def test_a_pause_without_an_end_lasts_until_somebody_resumes_it(bench: Workbench
     press(client, "/accounts/pause?account=default", lasts="until-resumed", reason="x")
     state = bench.state()
     assert (state.paused_at is not None, state.paused_until) == (True, None)
+
+
+def test_a_back_off_is_ended_unless_the_platform_asked_for_it(bench: Workbench, client: FlaskClient) -> None:
+    resume = "/accounts/resume?account=default"
+    bench.add("1")
+    bench.write_back.failed(bench.take(), HttpError(502))
+    assert "Backs off until" in client.get(resume).text
+    assert said_after(press(client, resume, reason="corrected"))["said"] == "Done: default is queried again."
+    assert bench.state().backoff_until is None
+    assert last_act(bench) == ("ann", "resume", "default", "corrected")
+    assert "ended a back-off until" in client.get("/acts").text
+    assert "does not wait after a failure" in client.get(resume).text
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
+    waiting = bench.state()
+    assert press(client, resume).status_code == 409
+    assert "the platform itself asked to wait" in client.get(resume).text
+    press(client, "/accounts/pause?account=default", lasts="1h", reason="maintenance")
+    assert "from 20" in said_after(press(client, resume))["said"]
+    assert bench.state() == waiting
 
 
 def test_all_slots_are_held(bench: Workbench, client: FlaskClient) -> None:

@@ -465,3 +465,19 @@ def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str)
         upgrade(database_url)
     execute(database_url, "DROP VIEW open_orders")
     upgrade(database_url)
+
+
+def test_a_back_off_that_lasts_during_the_upgrade_counts_as_asked_for_by_the_platform(database_url: str) -> None:
+    upgrade(database_url)
+    downgrade(database_url, "0013")
+    with engine_of(database_url).begin() as connection:
+        for name, until in (("waiting", "2100-01-01 00:00:00"), ("other", None)):
+            names = {one.name for one in fields(AccountState)} - {"account", "backoff_requested_until"}
+            state = {one.name: one.default for one in fields(AccountState) if one.name in names}
+            state |= {"account": name, "backoff_until": until}
+            columns, values = ", ".join(state), ", ".join(f":{column}" for column in state)
+            connection.execute(text(f"INSERT INTO account_states ({columns}) VALUES ({values})"), state)
+    upgrade(database_url)
+    with engine_of(database_url).connect() as connection:
+        kept = "SELECT account FROM account_states WHERE backoff_requested_until = backoff_until"
+        assert list(connection.execute(text(kept)).scalars()) == ["waiting"]

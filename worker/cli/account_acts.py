@@ -1,6 +1,6 @@
 """`reconciler pause`, `resume` and `hold`: what an operator does to an account's queries, or to all of them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ from worker.cli.output import AsJson, InUtc, counted, print_json, time_text
 from worker.cli.times import AGE_RULE, read_duration
 
 if TYPE_CHECKING:
+    from worker.domain.operator_acts import Resumed
     from worker.operations.act_by_hand import Operator
     from worker.stores.slots_and_accounts import SlotRow
 
@@ -68,22 +69,48 @@ def pause(
 
 
 def resume(
-    account: OneAccount, reason: OptionalReason = None, by: By = None, dry_run: DryRun = False, as_json: AsJson = False
+    account: OneAccount,
+    reason: OptionalReason = None,
+    by: By = None,
+    dry_run: DryRun = False,
+    utc: InUtc = False,
+    as_json: AsJson = False,
 ) -> None:
-    """End the pause of an account: its orders are polled again from now on."""
+    """End the pause of an account, and its back-off: its orders are polled again from now on.
+
+    What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
+    stays as it is. After a -205 one order is polled first.
+    """
     from worker.cli.session import require_configured
     from worker.operations.act_by_hand import resume_account
 
     who = operator(by, reason, dry_run=dry_run)
-    with acting_session(needs_accounts=True) as opened:
+    with acting_session(needs_accounts=True, utc=utc) as opened:
         require_configured(opened.settings, [account])
-        before, was_paused = resume_account(opened.database, who, account)
+        done = resume_account(opened.database, who, account)
     if as_json:
-        print_json({"account": account, "resumed": was_paused, **_dry(who)})
-    elif was_paused:
-        _say(who, f"{account} is polled again; it was paused by {before.paused_by or 'an operator'}.")
+        print_json({"account": account, "resumed": done.is_resumed, "backs_off_until": done.waits_until, **_dry(who)})
+    elif done.is_resumed:
+        _say(who, _resumed_in_words(account, done))
+    elif done.waits_until is not None:
+        typer.echo(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
     else:
-        typer.echo(f"{account} is not paused: nothing to resume.")
+        typer.echo(f"{account} is not paused and does not back off: nothing to resume.")
+
+
+def _resumed_in_words(account: str, done: "Resumed") -> str:
+    ended = []
+    if done.was_paused:
+        ended.append(f"it was paused by {done.before.paused_by or 'an operator'}")
+    if done.ended_back_off is not None:
+        ended.append(f"it backed off until {time_text(done.ended_back_off)}")
+    if done.waits_until is not None:
+        return f"{account} is resumed: {' and '.join(ended)}. {_asked_to_wait(done.waits_until)}"
+    return f"{account} is polled again; {' and '.join(ended)}."
+
+
+def _asked_to_wait(until: datetime) -> str:
+    return f"The platform asked to wait until {time_text(until)}: nobody can end that."
 
 
 def hold(

@@ -322,6 +322,7 @@ STATES = Table(
     _optional("paused_until", UtcDateTime),
     _optional("paused_by", String(64)),
     _optional("pause_reason", LongText),
+    _optional("backoff_requested_until", UtcDateTime),
     **TABLE_OPTIONS,
     **HALF_FULL,
 )

@@ -141,7 +141,8 @@ def _account_after(context: FailureContext, jitter: float) -> AccountState:
         state = replace(state, refusals_in_row=0)
         if kind is not QueryFailureKind.CONFIGURATION:
             retry_after = error.retry_after if isinstance(error, HttpError) else None
-            state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0)
+            is_requested = kind is QueryFailureKind.TOO_FREQUENT
+            state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0, is_requested=is_requested)
     # After a -205, whatever fails next: one order every 15 windows, until a success.
     queries_rarely = kind is QueryFailureKind.CONFIGURATION or state.configuration_refused
     return wait_for_configuration(state, rules, now) if queries_rarely else state

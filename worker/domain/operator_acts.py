@@ -6,11 +6,12 @@ ever: an order that a person has made final keeps its state, and a contradiction
 
 import re
 from collections.abc import Callable, Container
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from worker.domain.back_off import end_wait, restart_stepped_backoff
 from worker.domain.field_rules import amount_text
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act
@@ -28,6 +29,36 @@ _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Decided = Change | str
 """A change, or a refusal in words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resumed:
+    """An account before and after somebody has resumed it: its pause and its back-off have ended, or some of it."""
+
+    before: AccountState
+    after: AccountState
+    now: datetime
+    """By the database's clock."""
+
+    @property
+    def was_paused(self) -> bool:
+        """Whether a pause was ended."""
+        return self.before.is_paused(self.now)
+
+    @property
+    def ended_back_off(self) -> datetime | None:
+        """The end of a back-off that lasts no longer, or shorter; None where there was none that could be ended."""
+        return None if self.after.backoff_until == self.before.backoff_until else self.before.backoff_until
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """Until when the account backs off all the same, because the platform asked for it."""
+        return self.after.backoff_until if self.after.is_backed_off(self.now) else None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether there was anything to end; else nothing is recorded."""
+        return self.was_paused or self.ended_back_off is not None
 
 
 def actor_fault(name: str) -> str | None:
@@ -138,9 +169,12 @@ def pause(state: AccountState, act: Act, until: datetime | None) -> AccountState
     return replace(state, paused_at=act.now, paused_until=until, paused_by=act.actor, pause_reason=act.reason)
 
 
-def resume(state: AccountState) -> AccountState:
-    """The account without a pause."""
-    return replace(state, paused_at=None, paused_until=None, paused_by=None, pause_reason=None)
+def resume(state: AccountState, now: datetime) -> Resumed:
+    """End a pause, and a back-off; what the platform asked for is waited for all the same."""
+    before = after = restart_stepped_backoff(state, now)
+    if before.is_paused(now):
+        after = replace(after, paused_at=None, paused_until=None, paused_by=None, pause_reason=None)
+    return Resumed(before=before, after=end_wait(after, now), now=now)
 
 
 def _refusal(order: Order, why: str) -> str:

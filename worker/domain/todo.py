@@ -86,7 +86,7 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
         ),
         TodoKind.REFUSES_CONFIGURATION: (
             "The platform refuses the application (-205): its id belongs to the other environment, this host is not in"
-            " its allowlist, or it is not live. Correct it at the platform; no restart is needed."
+            " its allowlist, or it is not live. Correct it at the platform, then `reconciler resume ACCOUNT`."
         ),
         TodoKind.NOT_CONFIGURED: (
             "Orders are pending, and no running worker has the account in its settings: nobody polls them. Add it to"
@@ -100,7 +100,8 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
         TodoKind.PAUSED: "An operator paused it: no query is sent. `reconciler resume ACCOUNT` goes on.",
         TodoKind.BACKS_OFF: (
             "Queries fail for long: the platform or the network to it is down, or refuses. `reconciler queries"
-            " --account ACCOUNT` shows how they end; queries go on by themselves once it is over."
+            " --account ACCOUNT` shows how they end; queries go on by themselves once it is over, at once with"
+            " `reconciler resume ACCOUNT`."
         ),
         TodoKind.ENDPOINT_STOPPED: (
             "The receiver answered 410: it wants no more notifications, so none is sent. Correct the receiver or the"

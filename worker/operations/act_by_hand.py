@@ -14,7 +14,7 @@ import structlog
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.budget import hold
-from worker.domain.operator_acts import Decided, pause, resume
+from worker.domain.operator_acts import Decided, Resumed, pause, resume
 from worker.domain.order_notifications import rank_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActEntry, ActKind
@@ -118,18 +118,27 @@ def pause_account(
 
 
 @retry_contention
-def resume_account(database: Database, operator: Operator, account: str) -> tuple[AccountState, bool]:
-    """End an account's pause; returns its state before, and whether it was paused. Else nothing is recorded."""
+def resume_account(database: Database, operator: Operator, account: str) -> Resumed:
+    """End an account's pause, and its back-off unless the platform asked for it. The slots stay as they are."""
     with _writing(database, operator) as connection:
         before = lock_states(connection, [account])[account]
         act = operator.act(database.now(connection))
-        was_paused = before.is_paused(act.now)
-        if was_paused:
-            save_state(connection, resume(before))
-            add_acts(connection, [_entry(act, ActKind.RESUME, account, None)])
-    if was_paused:
+        done = resume(before, act.now)
+        if done.is_resumed:
+            save_state(connection, done.after)
+            add_acts(connection, [_entry(act, ActKind.RESUME, account, _ended(done))])
+    if done.is_resumed:
         _log(operator, ActKind.RESUME, account=account)
-    return before, was_paused
+    return done
+
+
+def _ended(resumed: Resumed) -> str | None:
+    """What a resume has ended besides a pause."""
+    if resumed.ended_back_off is None:
+        return None
+    ended = f"ended a back-off until {_utc(resumed.ended_back_off)}"
+    waits = resumed.waits_until
+    return ended if waits is None else f"{ended}; the platform asked to wait until {_utc(waits)}"
 
 
 @retry_contention

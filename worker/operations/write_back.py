@@ -120,7 +120,9 @@ class WriteBack:
         if effects.backs_off_whole_sid:
             for name, state in locked.states.items():
                 if name != query.account:
-                    save_state(connection, back_off(state, self._rules, now.database, jitter=random.random()))
+                    jitter = random.random()
+                    waiting = back_off(state, self._rules, now.database, jitter=jitter, is_requested=True)
+                    save_state(connection, waiting)
         if effects.tightens_slot:
             save_slot(connection, row.id, tighten(row.slot, now, self._rules), now.database)
         mark_in_flight(connection, row.id, None, query.account)

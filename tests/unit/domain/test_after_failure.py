@@ -122,6 +122,14 @@ def test_other_statuses_back_off_at_least_for_retry_after_at_most_60_windows() -
     assert failed(BATCH, HttpError(429, retry_after=1.0), jitter=1.0).state.backoff_seconds == pytest.approx(66)
 
 
+def test_what_the_platform_asked_for_is_told_from_other_back_offs() -> None:
+    asking = {error.outcome for error in ALL if failed(BATCH, error).state.backoff_requested_until is not None}
+    assert asking == {"refused"}
+    assert failed(BATCH, TOO_FREQUENT, jitter=1.0).state.backoff_requested_until == NOW + timedelta(seconds=66)
+    asked = failed(BATCH, HttpError(502, retry_after=7.0)).state
+    assert (asked.backoff_requested_until, asked.backoff_until) == (NOW + timedelta(seconds=7), NOW + WINDOW)
+
+
 def test_after_a_configuration_error_one_order_is_polled_every_15_windows_until_a_success() -> None:
     state = failed(BATCH, CONFIGURATION).state
     for error in (CONFIGURATION, REFUSED, *UNREADABLE, UNREACHABLE, HTTP_503, TOO_FREQUENT):

@@ -327,7 +327,36 @@ def test_a_pause_with_an_end_ends_by_itself() -> None:
 def test_a_pause_without_an_end_is_ended_by_an_operator() -> None:
     state = pause(make_state(), ACT, None)
     assert state.is_paused(NOW + timedelta(days=400))
-    assert resume(state) == make_state()
+    resumed = resume(state, NOW + timedelta(days=400))
+    assert (resumed.after, resumed.is_resumed, resumed.was_paused) == (make_state(), True, True)
+    assert (resumed.ended_back_off, resumed.waits_until) == (None, None)
+
+
+def test_an_account_that_neither_pauses_nor_backs_off_is_not_resumed() -> None:
+    for state in (make_state(), pause(make_state(), ACT, NOW), make_state(backoff_until=NOW, backoff_seconds=60.0)):
+        resumed = resume(state, NOW)
+        assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, False, None)
+
+
+def test_a_resume_ends_a_back_off_as_well() -> None:
+    until = NOW + timedelta(seconds=60)
+    resumed = resume(make_state(backoff_until=until, backoff_seconds=60.0, backoff_level=1), NOW)
+    assert resumed.after == make_state(backoff_level=1)
+    assert (resumed.is_resumed, resumed.was_paused, resumed.ended_back_off) == (True, False, until)
+
+
+def test_a_resume_ends_no_back_off_that_the_platform_asked_for() -> None:
+    until = NOW + timedelta(seconds=60)
+    state = make_state(backoff_until=until, backoff_seconds=60.0, backoff_requested_until=until)
+    resumed = resume(state, NOW)
+    assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, False, until)
+    resumed = resume(pause(state, ACT, None), NOW)
+    assert (resumed.after, resumed.is_resumed, resumed.waits_until) == (state, True, until)
+
+
+def test_a_resume_counts_from_the_clock_as_it_is_now() -> None:
+    state = make_state(backoff_until=NOW + timedelta(days=365), backoff_seconds=60.0)
+    assert resume(state, NOW).ended_back_off == NOW + timedelta(seconds=60)
 
 
 def test_pausing_again_replaces_the_pause() -> None:

@@ -1,12 +1,12 @@
 """What a person does to an account's queries, to those of all accounts, and to all unresolved orders of an account."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Blueprint, Response, abort, url_for
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.operator_acts import reopen_unresolved
+from worker.domain.operator_acts import Resumed, reopen_unresolved, resume
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import act_on_orders, hold_slots, pause_account, resume_account
 from worker.runtime import rules_of, sids_of
@@ -114,27 +114,50 @@ def _pause(database: Database, account: str, page: ActPage) -> Response:
 
 def _resume_page(database: Database, account: str) -> ActPage:
     with database.read() as connection:
-        state, now = read_state(connection, account), database.now(connection)
+        seen = resume(read_state(connection, account), database.now(connection))
+    state = seen.before
     about = [
         (text("Account"), account),
-        (text("Paused by"), state.paused_by),
-        (text("Reason"), state.pause_reason),
-        (text("Until"), None if state.paused_until is None else time_in_zone(state.paused_until)),
+        (text("Paused by"), state.paused_by if seen.was_paused else None),
+        (text("Reason"), state.pause_reason if seen.was_paused else None),
+        (text("Paused until"), _time(state.paused_until) if seen.was_paused else None),
+        (text("Backs off until"), _time(state.backoff_until) if state.is_backed_off(seen.now) else None),
+        (text("The platform asked to wait until"), _time(seen.waits_until)),
     ]
     return ActPage(
         title=text("Resume queries"),
-        meaning=text("Queries the account's orders again from now on."),
+        meaning=text(
+            "Queries the account's orders again from now on: its pause ends, and what it waits after a failure. What"
+            " the platform itself asked to wait has to pass, and so has the window of the last query."
+        ),
         about=[(name, value) for name, value in about if value],
         fields=[acting.reason_field(is_required=False)],
-        refused="" if state.is_paused(now) else text("It is not paused."),
+        refused=_not_resumed(seen),
         back=_overview(),
         button=text("Resume queries"),
     )
 
 
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time_in_zone(time)
+
+
+def _not_resumed(seen: Resumed) -> str:
+    """Why there is nothing to resume; empty where there is."""
+    if seen.is_resumed:
+        return ""
+    if seen.waits_until is None:
+        return text("It is not paused, and does not wait after a failure.")
+    return text("It is not paused, and the platform itself asked to wait.")
+
+
 def _resume(database: Database, account: str, page: ActPage) -> Response:
-    resume_account(database, acting.operator(acting.reason_of(page)), account)
-    return acting.finish(page.back, text("Done: %(account)s is queried again.", account=account))
+    done = resume_account(database, acting.operator(acting.reason_of(page)), account)
+    if done.waits_until is None:
+        return acting.finish(page.back, text("Done: %(account)s is queried again.", account=account))
+    words = {"account": account, "time": time_in_zone(done.waits_until)}
+    said = text("Done: %(account)s is queried again from %(time)s on, as the platform asked.", **words)
+    return acting.finish(page.back, said)
 
 
 def _hold_page(settings: Settings) -> ActPage:

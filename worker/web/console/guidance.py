@@ -76,7 +76,10 @@ GUIDANCE: Mapping[Attention | TodoKind, Guidance] = MappingProxyType(
         ),
         TodoKind.REFUSES_CONFIGURATION: Guidance(
             N_("The platform refuses the account's application (-205): wrong environment, address, or not live yet."),
-            N_("Have the administrator correct it at the platform. Queries go on by themselves."),
+            N_(
+                "Have the administrator correct it at the platform, then resume its queries; later they go on by"
+                " themselves."
+            ),
         ),
         TodoKind.NOT_CONFIGURED: Guidance(
             N_("Orders are pending, and no running worker has their account: nobody queries them."),
@@ -92,7 +95,10 @@ GUIDANCE: Mapping[Attention | TodoKind, Guidance] = MappingProxyType(
         ),
         TodoKind.BACKS_OFF: Guidance(
             N_("Queries have failed for long: the platform, or the network to it, is down or refuses."),
-            N_("Look at how the last queries ended. They go on by themselves once it is over."),
+            N_(
+                "Look at how the last queries ended. They go on by themselves once it is over; resume them to try at"
+                " once."
+            ),
         ),
         TodoKind.ENDPOINT_STOPPED: Guidance(
             N_("The receiver answered 410, which means that it wants no more: nothing is sent to it."),

@@ -43,6 +43,8 @@ _SENTENCES = tuple(
         N_("%(count)s items for one id that differ"),
         N_("has changed meanwhile"),
         N_("is %(state)s by now"),
+        N_("ended a back-off until %(time)s; the platform asked to wait until %(until)s"),
+        N_("ended a back-off until %(time)s"),
         N_("is pending already"),
         N_("is pending, there is no result to send"),
         N_("has no attention to dismiss"),
