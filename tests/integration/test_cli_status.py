@@ -1,5 +1,6 @@
 """`status`, `status --check`, `health` and `order`: whether orders are reconciled, and what an order waits for."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS
 from worker.domain.records.parameters import Rules
-from worker.domain.records.query_errors import Refused, Unreachable
+from worker.domain.records.query_errors import HttpError, Refused, Unreachable
 from worker.domain.records.workers import WorkerRow
 from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name
@@ -228,6 +229,24 @@ def test_an_account_that_no_running_worker_has_is_reported_once_orders_are_due(
     bench.run("UPDATE recharge_orders SET due_at = '2016-01-31 10:00:00'")
     words = "WARNING: removed: no running worker has this account, and orders are due: 1"
     assert checked(cli, 1) == words
+
+
+def test_no_next_query_is_announced_while_the_account_backs_off(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    bench.add("1")
+    bench.write_back.failed(bench.take(), HttpError(502))
+    let_the_slot_be_due(bench)
+    (slot,) = cli.json("status")["slots"]
+    assert slot["due_in_seconds"] == 0
+    assert 0 < slot["next_query_in_seconds"] <= 66
+    shown = cli.run("status").stdout
+    assert "default (backs off)" in shown
+    assert re.search(r"backs off\) +0 +in [0-9.]+ s", shown)
+    bench.run("UPDATE account_states SET backoff_until = NULL")
+    assert re.search(r"default +0 +now", cli.run("status").stdout)
+    bench.run("UPDATE account_states SET paused_at = '2016-01-31 10:00:00'")
+    assert cli.json("status")["slots"][0]["next_query_in_seconds"] is None
+    assert re.search(r"default \(paused\) +0 +paused", cli.run("status").stdout)
 
 
 @pytest.mark.parametrize("options", [("--watch", "--check"), ("--watch", "--json")])

@@ -1,6 +1,7 @@
 """The overview of the console: what it says of a database, in both languages."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -9,6 +10,9 @@ from tests.support.console import ANN, READER, console_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
+from worker.database.tables import BUDGETS
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.query_errors import HttpError
 
 
 def shown(client: FlaskClient, path: str = "/", language: str = "en") -> str:
@@ -45,6 +49,23 @@ def test_the_accounts_figures_are_shown(bench: Workbench) -> None:
     assert "Pending now: 2." in page
     assert "Queries: 1. Orders in them: 4, 4% of the places." in page
     assert "Of the last 2 settled orders." in page
+
+
+def test_no_query_is_announced_while_the_account_backs_off(bench: Workbench) -> None:
+    bench.add("1")
+    bench.write_back.failed(bench.take(), HttpError(502))
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        connection.execute(BUDGETS.update().values(due_at=now - timedelta(seconds=1)))
+    with console_of(bench.url) as client:
+        page = shown(client)
+    assert "next query in" in words_of(page)
+    assert "a query may be sent now" not in page
+    assert "/accounts/resume?account=default" in page
+    assert "/accounts/pause?account=default" in page
+    bench.put_state(AccountState(account="default", paused_at=now))
+    with console_of(bench.url) as client:
+        assert "a query may be sent now" not in shown(client)
 
 
 def test_the_last_queries_lead_to_their_pages(bench: Workbench) -> None:

@@ -1,7 +1,7 @@
 """What `reconciler status` shows: as JSON, and as tables for people."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from worker.cli.endpoint_view import endpoint_rows, show_endpoints
 from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
+from worker.domain.back_off import may_query_at
 from worker.domain.monitoring import back_off_reason, check, drain_seconds, is_served, is_ticking, too_frequent
 
 if TYPE_CHECKING:
@@ -46,19 +47,24 @@ def to_response(status: "Status", names: Mapping[str, Sequence[str]], thresholds
             for one in check(overview, thresholds, rules)
         ],
         "workers": [_worker(row, overview.now) for row in overview.workers],
-        "slots": [
-            {
-                **slot,
-                "accounts": names.get(slot["account_sid"], []),
-                "due_in_seconds": rest((slot["due_at"] - overview.now).total_seconds()),
-            }
-            for slot in status.slots
-        ],
+        "slots": [_slot(slot, names.get(slot["account_sid"], []), overview) for slot in status.slots],
         "accounts": [
             _account(one, overview, status.last_queries[one.account], thresholds, rules) for one in overview.accounts
         ],
         "endpoints": endpoint_rows(overview.endpoints, overview.notifications, overview.now),
         "acts": list(status.acts),
+    }
+
+
+def _slot(slot: Row, names: Sequence[str], overview: "Overview") -> Row:
+    states = [one.state for one in overview.accounts if one.account in names]
+    query_at = may_query_at(slot["due_at"], states, overview.now)
+    return {
+        **slot,
+        "accounts": names,
+        "due_in_seconds": rest((slot["due_at"] - overview.now).total_seconds()),
+        # None: all of its accounts are paused.
+        "next_query_in_seconds": None if query_at is None else rest((query_at - overview.now).total_seconds()),
     }
 
 
@@ -132,10 +138,10 @@ def show(out: Console, response: Row) -> None:
         out.print(_WELL)
     out.print()
     accounts = response["accounts"]
-    paused = {one["account"] for one in accounts if one["paused_at"] is not None}
+    marks = {one["account"]: _mark(one, now) for one in accounts}
     _table(out, "Workers", _WORKERS, [_worker_row(row) for row in response["workers"]], ids=("host",))
     if response["slots"]:
-        _table(out, "Budget", _SLOTS, [_slot_row(slot, paused) for slot in response["slots"]], ids=("accounts",))
+        _table(out, "Budget", _SLOTS, [_slot_row(slot, marks) for slot in response["slots"]], ids=("accounts",))
     else:
         out.print(NO_SLOTS, soft_wrap=True)
         out.print()
@@ -171,14 +177,20 @@ def _worker_row(row: Row) -> Row:
     }
 
 
-def _slot_row(slot: Row, paused: Collection[str]) -> Row:
-    names = slot["accounts"]
-    listed = ", ".join(f"{name} (paused)" if name in paused else name for name in names)
-    is_used = not names or any(name not in paused for name in names)
+def _mark(account: Row, now: datetime) -> str:
+    if account["paused_at"] is not None:
+        return " (paused)"
+    until = account["backoff_until"]
+    return " (backs off)" if until is not None and until > now else ""
+
+
+def _slot_row(slot: Row, marks: Mapping[str, str]) -> Row:
+    listed = ", ".join(f"{name}{marks.get(name, '')}" for name in slot["accounts"])
+    seconds = slot["next_query_in_seconds"]
     return {
         **slot,
         "accounts": listed or f"not configured: {slot['account_sid']}",
-        "next_query": when(slot["due_in_seconds"]) if is_used else "paused",
+        "next_query": "paused" if seconds is None else when(seconds),
     }
 
 

@@ -5,13 +5,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 
 from worker.database.transactions import Database, is_transient
+from worker.domain.back_off import may_query_at
 from worker.domain.monitoring import Finding, check, drain_seconds, is_served, is_ticking
 from worker.domain.records.orders import Source
-from worker.domain.records.overview import AccountOverview
+from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.records.plots import Plots, Span
 from worker.operations.read_overview import Status, read_status
 from worker.operations.read_plots import read_plots
@@ -128,10 +130,16 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
         ],
         "by_source": _by_source,
         "slots": [
-            (names.get(slot["account_sid"], []), slot, max(0.0, (slot["due_at"] - overview.now).total_seconds()))
-            for slot in status.slots
+            (names.get(slot["account_sid"], []), slot, _next_query(slot, names, overview)) for slot in status.slots
         ],
     }
+
+
+def _next_query(slot: Mapping[str, Any], names: Mapping[str, Sequence[str]], overview: Overview) -> float | None:
+    """In how many seconds a slot may carry a query; None while all of its accounts are paused."""
+    own = names.get(slot["account_sid"], ())
+    at = may_query_at(slot["due_at"], [one.state for one in overview.accounts if one.account in own], overview.now)
+    return None if at is None else max(0.0, (at - overview.now).total_seconds())
 
 
 def _lines(status: Status, settings: Settings, *, is_alive: bool) -> list[AccountLine]:
