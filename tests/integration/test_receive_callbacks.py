@@ -3,15 +3,21 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from tests.support.reconciling import Workbench
+from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.callbacks import Callback
 from worker.domain.received_callbacks import receive
 from worker.domain.records.incoming import Rejection, Trust
+from worker.domain.records.orders import Attention, OrderState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import Refused
+from worker.operations.read_due_orders import read_resting
 
 UNMATCHED, REJECTED = UNMATCHED, REJECTED
 APP_IDS = {"default": "app-1", "north": "app-2"}
@@ -118,6 +124,76 @@ def test_a_hint_makes_its_order_due_once_and_settles_nothing(bench: Workbench) -
     assert (order.state, order.check_requested_at is not None) == ("pending", True)
     assert order.callback_check_after is not None
     assert [row["kind"] for row in bench.events_of("r1")].count("check_requested") == 1
+
+
+def given_up(bench: Workbench, *names: str, **fields: object) -> None:
+    """Orders that were given up: the platform denied them, say."""
+    bench.add(*names)
+    columns = {"state": OrderState.UNRESOLVED, "attention": Attention.TOO_OLD, **fields}
+    with bench.database.write() as connection:
+        connection.execute(update(ORDERS).where(ORDERS.c.request_id.in_(names)).values(columns))
+
+
+def test_a_hint_has_an_unresolved_order_polled_once_more(bench: Workbench) -> None:
+    bench.open()
+    given_up(bench, "r1", "r2", "r3")
+    assert read_resting(bench.database, ["default"]) == {"default"}
+    assert bench.grants.take(bench.slot) is None
+    take_in(bench, callback("r1", trust=Trust.CHECK), callback("r2", trust=Trust.CHECK, trafficSts="-1"))
+    assert states(bench) == dict.fromkeys(("r1", "r2", "r3"), "unresolved")
+    assert read_resting(bench.database, ["default"]) == set()
+    assert bench.reconcile([item("r1")]).ids == ("r1", "r2")
+    assert states(bench) == {"r1": "succeeded", "r2": "unresolved", "r3": "unresolved"}
+    # Within its re-query interval no other one has it polled again.
+    take_in(bench, callback("r2", trust=Trust.CHECK))
+    assert read_resting(bench.database, ["default"]) == {"default"}
+    assert bench.grants.take(bench.slot) is None
+
+
+def test_hints_about_unresolved_orders_take_at_most_half_a_batch(migrated_database_url: str) -> None:
+    bench = Workbench(migrated_database_url, rules=Rules(grace_seconds=1.0, batch_size=10), app_ids=APP_IDS).open()
+    try:
+        names = [f"old{number}" for number in range(30)]
+        given_up(bench, *names)
+        bench.add(*(f"new{number}" for number in range(10)))
+        take_in(bench, *(callback(name, trust=Trust.CHECK) for name in names))
+        polled = bench.reconcile([]).ids
+        assert [name[:3] for name in polled].count("old") == 5
+        assert len(polled) == 10
+    finally:
+        bench.close()
+
+
+def test_a_hint_about_an_order_that_queries_failed_by_spoils_no_batch(bench: Workbench) -> None:
+    bench.open()
+    given_up(bench, "bad", failures_alone=3)
+    bench.add("r1", "r2")
+    take_in(bench, callback("bad", trust=Trust.CHECK))
+    asked = []
+    for _ in range(10):
+        bench.make_due()
+        query = bench.take()
+        asked.append(query.ids)
+        if "bad" in query.ids:
+            bench.write_back.failed(query, Refused("-2", "bad id"))
+        else:
+            bench.write_back.answered(query, answer_to(query, [item(name, "0") for name in query.ids]))
+        bench.clock.advance(bench.rules.reservation_seconds)
+    assert asked.count(("bad",)) == 1
+    assert {ids for ids in asked if ids != ("bad",)} == {("r1", "r2")}
+    assert (bench.order("bad").state, bench.order("bad").check_requested_at) == ("unresolved", None)
+
+
+def test_a_hint_that_contradicts_a_final_state_is_shown_once(bench: Workbench) -> None:
+    bench.add("r1")
+    take_in(bench, callback())
+    hint = callback(trust=Trust.CHECK, trafficSts="-1", mobile="188****0804")
+    take_in(bench, hint, hint)
+    take_in(bench, hint, callback(trust=Trust.CHECK))
+    order = bench.order("r1")
+    assert (order.state, order.attention, order.ori_amount) == ("succeeded", "late_conflict", Decimal("2.94"))
+    events = [(row["kind"], row["repeats"]) for row in bench.events_of("r1")]
+    assert events == [("settled", None), ("contradicted", 2), ("ignored", None)]
 
 
 def test_a_hint_that_is_kept_does_no_more_once_its_order_is_known(bench: Workbench) -> None:

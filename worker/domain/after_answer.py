@@ -13,7 +13,7 @@ from worker.domain.platform_habits import learn_echo, learn_one_item, names_no_o
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Lane, Order, Source
+from worker.domain.records.orders import Lane, Order, OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
@@ -103,7 +103,8 @@ def _apply_items(order: Order, context: AnswerContext) -> Change:
     named = replace(polled.after, absences=0, absence_mark=0, lane=Lane.BATCH)
     settled = settle(named, verdict, source=Source.QUERY, now=now, query_id=query.id)
     change = polled.then(settled.after, settled.events)
-    if verdict.is_denial:
+    # An unresolved order was given up already: it is polled once more, and may only settle.
+    if verdict.is_denial and order.state is OrderState.PENDING:
         change = count_denial(
             change,
             query,
@@ -119,7 +120,9 @@ def _apply_items(order: Order, context: AnswerContext) -> Change:
 def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
     """The answer leaves the order out; an item of another order may still flag a contradiction."""
     query, answer = context.query, context.answer
-    change = count_absence(_polled(order, context), query, answer, context.state, context.now)
+    change = _polled(order, context)
+    if order.state is OrderState.PENDING:
+        change = count_absence(change, query, answer, context.state, context.now)
     change = _flag_contradiction(change, context)
     # A platform that answers one order a query says nothing about the others, however old they are. Three absences
     # lead to a query of the order's own, so this ends.

@@ -11,7 +11,7 @@ from worker.domain.outages import count_failure, group_number
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Attention, Lane, Order
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
@@ -103,6 +103,8 @@ def after_query_failure(
     for order in orders:
         if query.holds(order):
             after, is_suspected = decide(order, context)
+            if is_suspected and order.state is OrderState.UNRESOLVED:
+                after, is_suspected = _polled_no_more(after), False
             (suspected if is_suspected else spared).append(Change(before=order, after=after))
     return QueryEffects(
         state=_account_after(context, jitter),
@@ -126,6 +128,12 @@ def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
             return counted, counted.unavailable_failures >= UNAVAILABLE_BEFORE_SUSPICION
         case _:
             return order, False
+
+
+def _polled_no_more(order: Order) -> Order:
+    """An unresolved order that a callback had polled once more. As a suspect it would be polled many times; counted as
+    failed alone, it joins no batch when the next callback names it (`check_by_callback`)."""
+    return replace(order.no_longer_polled(OrderState.UNRESOLVED), failures_alone=max(1, order.failures_alone))
 
 
 def _account_after(context: FailureContext, jitter: float) -> AccountState:

@@ -8,33 +8,50 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Order, OrderState, Source
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import Report, TrafficStatus
-from worker.domain.settlement import poll_again_now
+from worker.domain.settlement import poll_again_now, settle
+from worker.domain.verdicts import judge
 
 _RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
 _SHORTEST_INTERVAL_WINDOWS = 2
 
 
-def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules) -> Change:
-    """Make a pending order due now where the callback reports a result; of an order that is not pending record it.
+def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
+    """Make an order due now where the callback reports a result: a pending one, and an unresolved one once more, which
+    stays unresolved. Of any other order a contradiction raises `late_conflict`; all else is recorded only.
 
     After that no other callback makes the order due until it would have been due by itself, and for two windows at
-    least.
+    least. `app_id` is that of the order's account.
     """
-    if order.state is not OrderState.PENDING:
-        return _recorded(Change(before=order, after=order), report, EventKind.IGNORED, now)
+    if not order.state.may_settle:
+        return _late_word(order, report, now, app_id)
     is_early = order.callback_check_after is not None and now < order.callback_check_after
     if report.fault or report.status not in _RESULTS or is_early:
         return Change(before=order, after=order)
     due = poll_again_now(Change(before=order, after=order), now).after
     after = replace(
         due,
+        # A query of its own for one whose queries failed: it was given up as their cause, and is to spoil no batch.
+        lane=Lane.ALONE if order.state is OrderState.UNRESOLVED and order.failures_alone else order.lane,
         check_requested_at=now,
         callback_check_after=max(order.due_at, now + rules.windows(_SHORTEST_INTERVAL_WINDOWS)),
     )
     return _recorded(Change(before=order, after=after), report, EventKind.CHECK_REQUESTED, now)
+
+
+def _late_word(order: Order, report: Report, now: datetime, app_id: str) -> Change:
+    """Said of an order that is final or cancelled: only a contradiction is shown to a person."""
+    verdict = judge(order, [report], app_id=app_id, polled_by=None)
+    late = settle(order, verdict, source=Source.CALLBACK, now=now)
+    if any(event.kind is EventKind.CONTRADICTED for event in late.events):
+        return late
+    if verdict.is_denial and order.state is not OrderState.FAILED:
+        # A -1 that proves no failure contradicts a success all the same.
+        shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
+        return _recorded(Change(before=order, after=shown), report, EventKind.CONTRADICTED, now)
+    return _recorded(Change(before=order, after=order), report, EventKind.IGNORED, now)
 
 
 def _recorded(change: Change, report: Report, kind: EventKind, now: datetime) -> Change:

@@ -198,6 +198,6 @@ class CallbackMatcher:
     def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:
         # Of one whose ids belong to two orders nobody knows which one it means.
         for order in orders if len(orders) == 1 else ():
-            change = check_by_callback(order, callback.report, now, self._rules)
+            change = check_by_callback(order, callback.report, now, self._rules, app_id=self._app_ids[order.account])
             self._changes[order.id] = self._changes[order.id].then(change.after, change.events)
             self.checked += change.after != order

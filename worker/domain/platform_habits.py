@@ -15,7 +15,7 @@ from datetime import datetime
 from worker.domain.choose_batch import BATCH_RETRY_WINDOWS
 from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
 from worker.domain.records.order_changes import Change, EventKind
-from worker.domain.records.orders import Lane
+from worker.domain.records.orders import Lane, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
@@ -71,7 +71,8 @@ def with_probe(
     is_wanted = is_one_item_answer(query, answer) and streak > 0 and streak % STREAK_BEFORE_PROBE == 0
     left_out = {order.id for order in query.orders if order.polled_id in answer.absent}
     for change in changes:
-        if is_wanted and change.after.id in left_out and query.holds(change.before):
+        is_pending = change.after.state is OrderState.PENDING
+        if is_wanted and is_pending and change.after.id in left_out and query.holds(change.before):
             is_wanted = False
             # Marked like a requested check: it must not wait behind all other orders that are polled one by one.
             probe = replace(

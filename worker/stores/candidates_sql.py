@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from worker.domain.records.candidates import Page, Pages
 
-_COLUMNS = "id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group"
+_COLUMNS = "id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group, state"
 
 _PAGE = """\
 (
@@ -41,12 +41,14 @@ JOIN LATERAL (
 ) AS page_{number} ON true
 """
 
-# By an index of its own, ix_recharge_orders_checked.
+# By an index of its own, ix_recharge_orders_checked. An unresolved order is polled once more after a callback that is
+# only a hint.
 _CHECKED = """\
 SELECT * FROM (
     SELECT {columns}
     FROM recharge_orders
-    WHERE account = :account AND state = 'pending' AND due_at <= :now AND check_requested_at IS NOT NULL
+    WHERE account = :account AND state IN ('pending', 'unresolved') AND due_at <= :now
+        AND check_requested_at IS NOT NULL
     ORDER BY check_requested_at
     LIMIT {most}
 ) AS checked

@@ -26,11 +26,11 @@ from worker.database.bulk_statements import one_of
 from worker.database.tables import ORDERS, STATES
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages
-from worker.domain.records.orders import Lane, Order
+from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.stores.candidates_sql import candidates_sql
-from worker.stores.recharge_orders import ORDER_COLUMNS, PENDING, to_order
+from worker.stores.recharge_orders import ORDER_COLUMNS, PENDING, UNRESOLVED, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
@@ -50,10 +50,11 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
             time(due_at),
             bucket,
             None if queried_at is None else time(queried_at),
-            None if check_requested_at is None else time(check_requested_at),
+            None if checked_at is None else time(checked_at),
             suspects,
+            state == OrderState.UNRESOLVED,
         )
-        for order_id, id_kind, lane, bucket, submitted_at, due_at, queried_at, check_requested_at, suspects in rows
+        for order_id, id_kind, lane, bucket, submitted_at, due_at, queried_at, checked_at, suspects, state in rows
     ]
 
 
@@ -135,7 +136,7 @@ def lock_overdue(connection: Connection, before: datetime, most: int) -> list[Or
 def _dueness(ranges: Sequence[IndexRange]) -> Select[Any]:
     """Cached: to build the statement takes longer than to run it."""
     # Each part reads the first order of an index range; the first that is due ends the search.
-    first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges))
+    first_due = func.coalesce(*(_first_due(index_range) for index_range in ranges), _first_checked())
     known = (
         STATES.c.account,
         STATES.c.backoff_until,
@@ -157,6 +158,13 @@ def _first_due(index_range: IndexRange) -> ColumnElement[int]:
     return select(literal(1)).where(is_due(STATES.c.account, bindparam("now")), in_range).limit(1).scalar_subquery()
 
 
+def _first_checked() -> ColumnElement[int]:
+    """An order with a requested check: an unresolved one is in none of the ranges."""
+    checked = (ORDERS.c.check_requested_at.is_not(None), ORDERS.c.state.in_([PENDING, UNRESOLVED]))
+    due = (ORDERS.c.account == STATES.c.account, ORDERS.c.due_at <= bindparam("now"))
+    return select(literal(1)).where(*due, *checked).order_by(ORDERS.c.check_requested_at).limit(1).scalar_subquery()
+
+
 def _chosen(
     connection: Connection, account: str, choice: Choice, now: datetime, limit: int, *, locks: bool
 ) -> Select[tuple[Any, ...]]:
@@ -170,7 +178,10 @@ def _chosen(
     if connection.dialect.name == "sqlite":
         # By the index of what is due SQLite would read every pending order; the plus keeps it to the ids.
         column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
-    statement = select(*ORDER_COLUMNS).where(is_due(account, now, column) & chosen).order_by(ORDERS.c.id).limit(limit)
+    is_checked = (ORDERS.c.state == UNRESOLVED) & ORDERS.c.check_requested_at.is_not(None)
+    may_be_polled = (ORDERS.c.state == PENDING) | is_checked
+    due = (column == account) & may_be_polled & (ORDERS.c.due_at <= now)
+    statement = select(*ORDER_COLUMNS).where(due & chosen).order_by(ORDERS.c.id).limit(limit)
     return statement.with_for_update(skip_locked=True) if locks else statement
 
 
@@ -219,10 +230,6 @@ def _unchanged(value: datetime) -> datetime:
     return value
 
 
-def is_due(
-    account: str | ColumnElement[str],
-    now: datetime | ColumnElement[datetime],
-    column: ColumnElement[str] = ORDERS.c.account,
-) -> ColumnElement[bool]:
-    """Whether an order of the account may be polled at this time."""
-    return (column == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
+def is_due(account: str | ColumnElement[str], now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether a pending order of the account may be polled at this time."""
+    return (ORDERS.c.account == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)

@@ -20,6 +20,7 @@ from tests.unit.domain.builders import (
 )
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.queries import Work
+from worker.domain.records.reports import Report
 from worker.domain.scheduling.ages import bucket_of
 from worker.domain.scheduling.due_times import next_due
 from worker.domain.scheduling.learning import NEVER
@@ -198,3 +199,33 @@ def test_believed_items_of_held_orders_are_observed_as_polls() -> None:
     rows = [*(leased(order) for order in polled[:4]), replace(leased(lost), lease_token="another")]
     polls = answered(polled, said, rows=rows).observations.polls
     assert {(poll.last, poll.is_hit): count for poll, count in polls.items()} == {(NEVER, True): 1, (NEVER, False): 1}
+
+
+HINTED = make_order(1, state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD, check_requested_at=NOW)
+
+
+@pytest.mark.parametrize("reports", [[], [make_report(2)]], ids=["left out alone", "left out of a batch"])
+def test_an_unresolved_order_that_is_polled_once_more_and_left_out_is_due_no_more(reports: list[Report]) -> None:
+    others = [make_order(2)] if reports else []
+    order = after(answered([replace(HINTED, absences=2), *others], reports))
+    assert (order.state, order.check_requested_at, order.absences, order.lane) == ("unresolved", None, 2, Lane.BATCH)
+    assert (order.attention, order.query_count) == (Attention.TOO_OLD, 1)
+
+
+def test_an_unresolved_order_that_is_polled_once_more_is_settled_by_the_answer() -> None:
+    order = after(answered([HINTED], [make_report(1)]))
+    assert (order.state, order.settled_by, order.attention) == ("succeeded", "query", None)
+
+
+def test_an_unresolved_order_that_is_denied_once_more_is_not_given_up_again() -> None:
+    denied = replace(HINTED, denials=3, first_denied_at=NOW - 200 * WINDOW)
+    effects = answered([denied], [make_report(1, traffic_sts="-1", mobile=None, ori_amount=None)])
+    assert (kinds(effects), after(effects).state) == (["not_believed"], "unresolved")
+    assert (after(effects).denials, after(effects).check_requested_at) == (3, None)
+
+
+def test_a_one_item_platform_is_not_probed_with_an_unresolved_order() -> None:
+    five = [HINTED, *(make_order(order_id) for order_id in range(2, 6))]
+    state = make_state(one_item_streak=2, one_item_since=7)
+    effects = answered(five, [make_report(5)], state=state, id=9)
+    assert (after(effects, 1).check_requested_at, after(effects, 2).lane) == (None, Lane.ALONE)

@@ -315,3 +315,22 @@ def test_a_single_that_fails_is_a_lone_suspect() -> None:
     assert (after(effects).lane, after(effects).failures_alone, kinds(effects)) == (Lane.LONE_SUSPECT, 1, ["suspected"])
     unread = failed([make_order()], TIMEOUT, work=Work.SINGLE)
     assert (after(unread).lane, after(unread).failures_alone) == (Lane.BATCH, 0)
+
+
+# ---- unresolved orders that a callback has made due once more
+
+HINTED = make_order(9, state=OrderState.UNRESOLVED, attention=Attention.TOO_OLD, check_requested_at=NOW)
+
+
+@pytest.mark.parametrize("error", NOT_THE_BATCHS_FAULT, ids=names)
+def test_an_unresolved_order_stays_due_after_a_failure_that_is_not_its_fault(error: QueryError) -> None:
+    assert after(failed([*BATCH, HINTED], error), 9) == HINTED
+
+
+@pytest.mark.parametrize("others", [BATCH, []], ids=["in a batch", "alone"])
+def test_an_unresolved_order_becomes_no_suspect_and_joins_no_batch_again(others: list[Order]) -> None:
+    effects = failed([*others, HINTED], REFUSED)
+    assert after(effects, 9) == replace(HINTED, check_requested_at=None, failures_alone=1)
+    assert all(after(effects, order.id).lane is Lane.SUSPECT for order in others)
+    given_up = replace(HINTED, failures_alone=3)
+    assert after(failed([given_up], REFUSED), 9).failures_alone == 3

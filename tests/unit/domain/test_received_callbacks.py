@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,14 @@ from worker.domain.callback_checks import check_by_callback
 from worker.domain.callbacks import Callback, apply_callbacks, apply_kept_callbacks
 from worker.domain.received_callbacks import receive, sayings_of, without_repeats
 from worker.domain.records.incoming import Rejection, Trust
-from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 
 BODY = {"requestId": "R1", "appid": APP_ID, "trafficSts": "1", "oriAmount": "2.94", "mobile": MASKED}
 TWO = {"default": APP_ID, "north": "app-north"}
+
+
+BARE_FAILURE: dict[str, Any] = {"traffic_sts": "-1", "mobile": None, "ori_amount": None, "has_amount_field": False}
 
 
 def received(account: str = "default", trust: Trust = Trust.SETTLE, **fields: object) -> Callback | Rejection:
@@ -28,6 +32,11 @@ def callback(account: str = "default", trust: Trust = Trust.SETTLE, **fields: ob
     found = received(account, trust, **fields)
     assert isinstance(found, Callback), found
     return found
+
+
+def hinted(order: Order, at: datetime = NOW, **fields: Any) -> Change:
+    """What a callback that is only a hint changes of the order."""
+    return check_by_callback(order, make_report(1, **fields), at, RULES, app_id=APP_ID)
 
 
 def test_the_address_decides_whose_callback_it_is() -> None:
@@ -69,34 +78,81 @@ def test_a_hint_makes_its_order_due_and_settles_nothing(status: str) -> None:
 
 def test_a_hint_counts_once_until_the_order_would_be_due_and_for_two_windows_at_least() -> None:
     order = make_order(1, due_at=NOW - WINDOW)
-    first = check_by_callback(order, make_report(1), NOW, RULES).after
+    first = hinted(order).after
     assert first.callback_check_after == NOW + 2 * WINDOW
     polled = replace(first, due_at=NOW + 5 * WINDOW, check_requested_at=None)
     early = NOW + 2 * WINDOW - timedelta(microseconds=1)
-    assert check_by_callback(polled, make_report(1), early, RULES).after == polled
-    later = check_by_callback(polled, make_report(1), NOW + 2 * WINDOW, RULES).after
+    assert hinted(polled, at=early).after == polled
+    later = hinted(polled, at=NOW + 2 * WINDOW).after
     assert (later.due_at, later.callback_check_after) == (NOW + 2 * WINDOW, NOW + 5 * WINDOW)
 
 
 def test_a_hint_about_an_order_that_a_query_polls_has_it_polled_again_afterwards() -> None:
     order = leased(make_order(1))
-    after = check_by_callback(order, make_report(1), NOW, RULES).after
+    after = hinted(order).after
     assert (after.due_at, after.check_requested_at, after.lease_token) == (order.due_at, NOW, order.lease_token)
 
 
 @pytest.mark.parametrize("fields", [{"traffic_sts": "0"}, {"traffic_sts": "7"}, {"fault": "mobile: too long"}])
-def test_a_hint_without_a_result_does_nothing(fields: dict[str, str]) -> None:
+def test_a_hint_without_a_result_does_nothing(fields: dict[str, Any]) -> None:
     order = make_order(1)
-    change = check_by_callback(order, make_report(1, **fields), NOW, RULES)
+    change = hinted(order, **fields)
     assert (change.after, change.events) == (order, ())
 
 
-@pytest.mark.parametrize("state", [OrderState.SUCCEEDED, OrderState.UNRESOLVED, OrderState.CANCELLED])
-def test_a_hint_about_an_order_that_is_not_pending_is_recorded_only(state: OrderState) -> None:
-    order = make_order(1, state=state)
-    change = check_by_callback(order, make_report(1, traffic_sts="-1"), NOW, RULES)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"traffic_sts": "0"},
+        {"traffic_sts": "7"},
+        {"traffic_sts": "-1", "mobile": "199****0000"},
+        {"traffic_sts": "-1", "fault": "mobile: too long"},
+    ],
+)
+def test_a_hint_that_contradicts_no_final_state_is_recorded_only(fields: dict[str, Any]) -> None:
+    order = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("2.94"), settled_at=NOW)
+    change = hinted(order, **fields)
     assert change.after == order
     assert [event.kind for event in change.events] == [EventKind.IGNORED]
+    failed = make_order(1, state=OrderState.FAILED, settled_at=NOW)
+    assert hinted(failed, **BARE_FAILURE).after == failed
+
+
+@pytest.mark.parametrize(
+    ("order", "fields"),
+    [
+        ({"state": OrderState.SUCCEEDED, "ori_amount": Decimal("2.94")}, {"traffic_sts": "-1"}),
+        ({"state": OrderState.SUCCEEDED, "ori_amount": Decimal("2.94")}, {"ori_amount": "9.80"}),
+        ({"state": OrderState.SUCCEEDED, "ori_amount": Decimal("2.94")}, BARE_FAILURE),
+        ({"state": OrderState.CANCELLED}, BARE_FAILURE),
+        ({"state": OrderState.FAILED}, {"ori_amount": None, "has_amount_field": False}),
+        ({"state": OrderState.CANCELLED}, {}),
+    ],
+)
+def test_a_hint_that_contradicts_a_final_state_raises_late_conflict_and_changes_nothing_else(
+    order: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    settled = make_order(1, settled_at=NOW, **order)
+    change = hinted(settled, **fields)
+    assert change.after == replace(settled, attention=Attention.LATE_CONFLICT)
+    assert [event.kind for event in change.events] == [EventKind.CONTRADICTED]
+    again = hinted(change.after, **fields)
+    assert again.after == change.after
+
+
+@pytest.mark.parametrize("attention", [Attention.TOO_OLD, Attention.UNKNOWN_TO_PLATFORM])
+def test_a_hint_makes_an_unresolved_order_due_once_more_within_the_same_bound(attention: Attention) -> None:
+    order = make_order(1, state=OrderState.UNRESOLVED, attention=attention, due_at=NOW + 10 * WINDOW)
+    change = hinted(order, traffic_sts="-1")
+    assert change.after == replace(order, due_at=NOW, check_requested_at=NOW, callback_check_after=NOW + 10 * WINDOW)
+    assert [event.kind for event in change.events] == [EventKind.CHECK_REQUESTED]
+    assert hinted(change.after).events == ()
+
+
+def test_an_unresolved_order_whose_queries_failed_joins_no_batch_by_a_hint() -> None:
+    order = make_order(1, state=OrderState.UNRESOLVED, failures_alone=3)
+    assert hinted(order).after.lane is Lane.ALONE
 
 
 def test_a_hint_whose_ids_belong_to_two_orders_does_nothing() -> None:

@@ -9,7 +9,7 @@ NEVER_ASKED, ASKED = (Lane.BATCH, IdKind.REQUEST_ID, 0), (Lane.BATCH, IdKind.REQ
 
 ON_SQLITE = """\
 SELECT * FROM (
-    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group, state
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
         AND lane = 'batch' AND id_kind = 'requestId' AND age_bucket = 0
@@ -18,7 +18,7 @@ SELECT * FROM (
 )
 UNION ALL
 SELECT * FROM (
-    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group, state
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
         AND lane = 'batch' AND id_kind = 'requestId' AND age_bucket = 1
@@ -27,9 +27,10 @@ SELECT * FROM (
 )
 UNION ALL
 SELECT * FROM (
-    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group, state
     FROM recharge_orders
-    WHERE account = :account AND state = 'pending' AND due_at <= :now AND check_requested_at IS NOT NULL
+    WHERE account = :account AND state IN ('pending', 'unresolved') AND due_at <= :now
+        AND check_requested_at IS NOT NULL
     ORDER BY check_requested_at
     LIMIT 100
 ) AS checked
@@ -38,7 +39,7 @@ ON_POSTGRESQL = """\
 SELECT page_first_25.*
 FROM (VALUES ('batch', 'requestId', 0), ('batch', 'requestId', 1)) AS ranges_first_25 (lane, id_kind, age_bucket)
 JOIN LATERAL (
-    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group
+    SELECT id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group, state
     FROM recharge_orders
     WHERE account = :account AND state = 'pending' AND due_at <= :now
         AND recharge_orders.lane = ranges_first_25.lane

@@ -30,7 +30,7 @@ class Pages:
 
 
 class Candidate(NamedTuple):
-    """A pending order that is due, as far as the choice needs to know it.
+    """An order that is due, as far as the choice needs to know it.
 
     A tuple: a choice makes up to some thousands of them, and a frozen dataclass takes twice as long.
     """
@@ -46,6 +46,8 @@ class Candidate(NamedTuple):
     """When the last answered query that polled it was sent."""
     check_requested_at: datetime | None = None
     suspect_group: int | None = None
+    is_unresolved: bool = False
+    """Whether only a callback has made it due, once more: else it is pending."""
 
 
 class Reason(StrEnum):

@@ -72,11 +72,13 @@ def pick_batch(
 
     Orders with a requested check fill at most half. Of the other positions every fiftieth goes to the order that has
     been due for longest, the rest to those of highest priority. `priority`: the seconds of delay that a poll saves.
+    Unresolved orders get none of the other positions, unless nothing else waits.
     """
     priorities = {candidate.order_id: priority(candidate) for candidate in waiting}
     requested = [candidate for candidate in waiting if candidate.check_requested_at]
-    checked = nsmallest(_half(limit, batch_number), requested, key=_by_request)
-    left = _without(waiting, checked)
+    pending = [candidate for candidate in waiting if not candidate.is_unresolved]
+    checked = nsmallest(_half(limit, batch_number) or int(not pending), requested, key=_by_request)
+    left = _without(pending, checked)
     remaining = limit - len(checked)
     # Where all fit, no position is kept.
     kept = _longest(remaining, batch_number) if len(left) > remaining else 0

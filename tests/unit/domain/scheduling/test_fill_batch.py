@@ -30,6 +30,7 @@ candidates = st.builds(
     due_at=times,
     queried_at=st.none() | times,
     check_requested_at=st.none() | times,
+    is_unresolved=st.just(False),
 )
 
 
@@ -222,3 +223,19 @@ def test_orders_to_be_checked_that_are_left_out_do_not_keep_their_bucket_from_be
     checks = [each._replace(order_id=each.order_id + 50, check_requested_at=NOW) for each in polled(7, 2 * PAGE_SIZE)]
     polled_again = [each._replace(queried_at=NOW - WINDOW, due_at=NOW) for each in checks]
     assert buckets_exhausted([*polled(7, PAGE_SIZE), *polled_again], PAGE_SIZE * 2) == (7,)
+
+
+@pytest.mark.parametrize(("limit", "half"), [(100, 50), (5, 2), (2, 1)])
+def test_unresolved_orders_that_callbacks_made_due_fill_at_most_half_a_batch(limit: int, half: int) -> None:
+    old = {"submitted_at": NOW - timedelta(days=4), "due_at": NOW - timedelta(days=1), "is_unresolved": True}
+    hinted = [make_candidate(i, check_requested_at=NOW - timedelta(seconds=i), **old) for i in range(1001, 1201)]
+    pending = [make_candidate(i) for i in range(1, 201)]
+    assert sum(order_id > 1000 for order_id in ids(picked([*hinted, *pending], limit))) == half
+    # However few others wait: the rest of the batch stays empty.
+    assert len(ids(picked([*hinted, pending[0]], limit))) == half + 1
+
+
+@pytest.mark.parametrize("batch_number", [0, 1])
+def test_an_unresolved_order_is_polled_in_batches_of_one_where_nothing_else_waits(batch_number: int) -> None:
+    hinted = make_candidate(1, check_requested_at=NOW, is_unresolved=True)
+    assert ids(picked([hinted], 1, batch_number)) == [1]
