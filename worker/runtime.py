@@ -39,6 +39,7 @@ def rules_of(settings: Settings) -> Rules:
         batch_size=settings.batch_size,
         grace_seconds=settings.callback_grace_seconds,
         unresolved_after_seconds=settings.unresolved_after_seconds,
+        echoing_accounts=settings.echoing_accounts,
     )
 
 

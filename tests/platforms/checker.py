@@ -3,7 +3,8 @@ with the product.
 
 It checks of every run:
 
-- no wrong final state: `succeeded` and `failed` are the platform's own result, with the amount that it charged;
+- no wrong final state: `succeeded` and `failed` are the platform's own result, with the amount that it charged; a price
+  that it repeats beside a failure is no charge;
 - no order set aside (`unresolved`) that the platform knew and would have answered. It would have answered if it knew
   the order when the query was sent that set it aside, if it does not refuse this id for good, even alone, and if its
   item for the order, polled alone, has to be believed. No outage and no denial of everything excuses it. Where the
@@ -120,8 +121,21 @@ class Checker:
         elif order.result == "1" and Decimal(str(row["ori_amount"])) != Decimal(str(order.amount)):
             why = f"{self._named(index)}: {order.amount!r} was charged, {row['ori_amount']} is stored here"
             self.violations.append(Violation("wrong amount", index, why))
+        elif why := self._wrong_price(order, row):
+            self.violations.append(Violation("wrong price", index, f"{self._named(index)}: {why}"))
         elif row["settled_by"] == "query" and order.settles_at is not None:
             self.waits.append(settled_at - max(order.settles_at, order.enqueued_at, order.placed_at))
+
+    def _wrong_price(self, order: TrueOrder, row: Row) -> str:
+        """Why a price that the platform repeats beside a failure was taken for a charge, or the other way round."""
+        named = Decimal(str(row["ori_amount"] or 0)) != 0
+        if row["amount_is_price"] != (order.is_amount_price and named):
+            return f"{row['ori_amount']} beside a failure is a {'charge' if order.is_amount_price else 'price'} here"
+        if order.is_amount_price and row["attention"] == "amount_mismatch":
+            return "its price needs a person"
+        if order.result == "-1" and named and not order.is_amount_price and row["attention"] is None:
+            return "nobody sees that a failure was charged"
+        return ""
 
     def _check_set_aside(self, rows: dict[int, Row]) -> None:
         by_query = {seen.query_id: seen for seen in self.platform.record}

@@ -61,6 +61,7 @@ class Deployment:
             batch_size=traits.batch_size,
             grace_seconds=traits.grace * 60.0,
             unresolved_after_seconds=traits.limit * 60.0,
+            echoing_accounts=frozenset("ab" if traits.echoes_price else ""),
         )
         app_ids = {account: app_id(account) for account in "ab"[: traits.accounts]}
         self._accounts = tuple(app_ids)

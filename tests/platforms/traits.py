@@ -117,6 +117,8 @@ class Traits:
     """The mean duration of a recharge, in windows."""
     wrong_mobiles: float
     phases: tuple[Phase, ...]
+    echoes_price: bool
+    """An amount beside a failure is the order's price; the worker's settings say so."""
 
     def echoes(self, at: float) -> bool:
         """Whether answers name customParm at this time."""
@@ -189,6 +191,8 @@ def draw_traits(random: Random) -> Traits:
         recharge=random.choice((1.0, 10.0, 60.0, 200.0)),
         wrong_mobiles=random.choice((0.0,) * 5 + (0.1,)),
         phases=_draw_phases(random, limit),
+        # Not drawn: one more draw would make another platform of each seed.
+        echoes_price=limit % 1 < 0.3,
     )
 
 

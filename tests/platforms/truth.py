@@ -33,6 +33,8 @@ class TrueOrder:
     amount: object
     """Beside the result; None: the field is left out."""
     is_amount_readable: bool
+    is_amount_price: bool
+    """It failed, and the amount is its price: nothing was charged."""
     remark: str
     reads_as_denial: bool
     """Whether the remark counts as a denial unless the item has a mobile that agrees."""
@@ -110,6 +112,7 @@ def _draw_order(random: Random, traits: Traits, number: int) -> TrueOrder:
         result="-1" if failed else "1",
         amount=amount,
         is_amount_readable=readable,
+        is_amount_price=failed and traits.echoes_price and amount in wording.CHARGED,
         remark=remark,
         reads_as_denial=reads_as_denial,
         mask=random.choice(wording.MASKS) if traits.mask == "mixed" else traits.mask,
@@ -184,6 +187,7 @@ def submission(order: TrueOrder, submitted_at: str) -> dict[str, Any]:
             sent[column] = getattr(order, column)
     if "mobile" in order.given:
         sent["mobile"] = order.billed_mobile
-    if "expected_amount" in order.given and order.result == "1" and order.is_amount_readable:
+    has_price = (order.result == "1" and order.is_amount_readable) or order.is_amount_price
+    if "expected_amount" in order.given and has_price:
         sent["expected_amount"] = str(order.amount)
     return sent

@@ -76,6 +76,7 @@ def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
         "platform_bracketed_ids": False,
         "platform_timezone": "Asia/Shanghai",
         "platform_ca_file": None,
+        "failed_amount": "charged",
         "account_sid": None,
         "auth_token": None,
         "app_id": None,
@@ -541,6 +542,31 @@ def test_accounts_of_the_file_follow_the_default_in_the_file_s_order(given: Give
     assert settings.accounts["北"] == Credentials(account_sid="abcdef", auth_token=TOKEN, app_id="北")
     assert settings.warnings == ()
     assert isinstance(settings.accounts_file, AccountsFile)
+
+
+@pytest.mark.parametrize(
+    ("variable", "echoing"), [("echoed", {"default", "north"}), ("charged", {"north"}), ("", {"north"})]
+)
+def test_an_account_may_say_for_itself_what_an_amount_beside_a_failure_means(
+    given: Given, variable: str, echoing: set[str]
+) -> None:
+    text = "".join(
+        f'[{name}]\naccount_sid="abcdef"\nauth_token="{TOKEN}"\napp_id="{name}"\nfailed_amount="{word}"\n'
+        for name, word in (("north", "echoed"), ("south", "charged"))
+    )
+    settings = given.settings(ACCOUNT, ACCOUNTS_FILE=accounts_file(text), FAILED_AMOUNT=variable)
+    assert settings.echoing_accounts == echoing
+
+
+@pytest.mark.parametrize("value", ['"free"', "1", '["echoed"]'])
+def test_a_wrong_meaning_of_an_amount_beside_a_failure_is_refused(given: Given, value: str) -> None:
+    text = f'[north]\naccount_sid="s"\nauth_token="{TOKEN}"\napp_id="a"\nfailed_amount={value}\n'
+    fault = given.fault(ACCOUNTS_FILE=accounts_file(text))
+    assert "has an account 'north' whose failed_amount is not charged or echoed" in fault
+
+
+def test_a_wrong_variable_for_amounts_beside_failures_is_refused(given: Given) -> None:
+    assert given.fault(FAILED_AMOUNT="free").endswith("accepted: charged or echoed")
 
 
 def test_default_account_may_be_in_the_file_alone(given: Given) -> None:

@@ -172,8 +172,9 @@ def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool, *, both
 
 def _table_row(order: Row) -> dict[str, object]:
     amount, expected = order["ori_amount"], order["expected_amount"]
-    if amount is None and expected is not None:
-        amount = f"({amount_text(expected)})"
+    # In brackets: what is expected, and the price of a failed order, for which nothing was charged.
+    if order["amount_is_price"] or (amount is None and expected is not None):
+        amount = f"({amount_text(expected if amount is None else amount)})"
     return {**order, "order": order["request_id"] or order["custom_parm"], "amount": amount}
 
 

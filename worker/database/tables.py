@@ -69,7 +69,7 @@ NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
 DELIVERED = sql("delivered_at IS NOT NULL")
 GAVE_UP = sql("state = 'gave_up'")
 NO_COUNT = "0"
-"""A count in rows and archive records that are older than its column."""
+"""A count, or "no", in rows and archive records that are older than its column."""
 
 _Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
@@ -132,6 +132,8 @@ ORDERS = Table(
     _required("version", BigInt, server_default=NO_COUNT),
     # Before then no callback that is only a hint makes it due once more.
     _optional("callback_check_after", UtcDateTime),
+    # Whether `ori_amount` of a failed order is its price, which the platform repeats, and no charge.
+    _required("amount_is_price", Boolean, server_default=NO_COUNT),
     # The id goes first: a planner that knows nothing of the table yet might read a whole account otherwise.
     UniqueConstraint("request_id", "account"),
     UniqueConstraint("custom_parm", "account"),

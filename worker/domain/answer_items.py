@@ -125,7 +125,7 @@ def read_context(
         items=items,
         contradictions=contradictions,
         verdicts={
-            order.id: _judge(order, items[order.id], contradictions.get(order.id), query)
+            order.id: _judge(order, items[order.id], contradictions.get(order.id), query, rules)
             for order in orders
             if order.id in items
         },
@@ -163,9 +163,17 @@ def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, 
     return items
 
 
-def _judge(order: Order, reports: tuple[Report, ...], contradiction: Contradiction | None, query: Query) -> Verdict:
-    reason = contradiction.beside(reports) if contradiction else None
-    verdict = judge(order, reports, app_id=query.app_id, polled_by=query.id_kind, contradiction=reason)
+def _judge(
+    order: Order, reports: tuple[Report, ...], contradiction: Contradiction | None, query: Query, rules: Rules
+) -> Verdict:
+    verdict = judge(
+        order,
+        reports,
+        app_id=query.app_id,
+        polled_by=query.id_kind,
+        contradiction=contradiction.beside(reports) if contradiction else None,
+        echoes_price=order.account in rules.echoing_accounts,
+    )
     if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
         return verdict
     return Verdict(effect=Effect.NONE, report=reports[0], attention=Attention.CONFLICTING_ANSWER, reason=_NO_PROOF)

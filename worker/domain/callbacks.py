@@ -187,7 +187,14 @@ class CallbackMatcher:
         settled = False
         for order in orders:
             app_id = self._app_ids[order.account]
-            verdict = judge(order, [callback.report], app_id=app_id, polled_by=None, contradiction=contradiction)
+            verdict = judge(
+                order,
+                [callback.report],
+                app_id=app_id,
+                polled_by=None,
+                contradiction=contradiction,
+                echoes_price=order.account in self._rules.echoing_accounts,
+            )
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
             self._changes[order.id] = self._changes[order.id].then(change.after, change.events)

@@ -105,6 +105,7 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
         traffic_sts=None,
         remark=None,
         ori_amount=None,
+        amount_is_price=False,
         settled_by=None,
         settled_at=None,
         attention=None,
@@ -183,7 +184,8 @@ def _refusal(order: Order, why: str) -> str:
 
 def _result_of(order: Order) -> str:
     """What a reopened order loses, in words: its history names it, whatever becomes of the archive."""
-    amount = None if order.ori_amount is None else f"charged {amount_text(order.ori_amount)}"
+    word = "price" if order.amount_is_price else "charged"
+    amount = None if order.ori_amount is None else f"{word} {amount_text(order.ori_amount)}"
     by = None if order.settled_by is None else f"by {order.settled_by.value}"
     attention = None if order.attention is None else order.attention.value
     return "was " + ", ".join(part for part in (order.state.value, by, amount, attention) if part)

@@ -85,6 +85,7 @@ def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Ord
     return order.no_longer_polled(
         _STATE[verdict.effect],
         **_said(verdict),
+        amount_is_price=verdict.amount_is_price,
         settled_by=source,
         settled_at=now,
         attention=gravest(_attention_left(order, verdict), verdict.attention),
@@ -113,7 +114,10 @@ def _contradicts(order: Order, verdict: Verdict) -> bool:
     if order.state is not result:
         return True
     # A failed order may be reported without an amount: then nothing was charged.
-    return verdict.amount is not None and verdict.amount != (order.ori_amount or 0)
+    if verdict.amount is None or verdict.amount == (order.ori_amount or 0):
+        return False
+    # A price that is repeated, and no amount at all, both say that nothing was charged.
+    return verdict.charged_amount != order.charged_amount
 
 
 def _attention_left(order: Order, verdict: Verdict) -> Attention | None:

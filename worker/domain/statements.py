@@ -1,7 +1,8 @@
 """A statement of the platform against our own orders: what differs, both ways, and what the sums come to.
 
 A statement gives for each order its request id, its state and its amount. Each of its rows, and each of our orders of
-the period, is counted once. The amounts of final rows and orders count: one beside a failed order is a charge, too.
+the period, is counted once. The amounts of final rows and orders count: one beside a failed order is a charge, too,
+unless the order holds it as its echoed price.
 """
 
 import re
@@ -167,6 +168,8 @@ class Comparison:
                 self._differ(DifferenceKind.MISSING, None, order)
 
     def _compare(self, row: StatementRow, order: OwnOrder | None) -> None:
+        if order is not None and row.state is order.state is OrderState.FAILED and row.amount == order.echoed_price:
+            row = replace(row, amount=None)
         self.statement.add(row.state, row.amount)
         if row.request_id in self._request_ids:
             self._differ(DifferenceKind.DUPLICATE, row, order)

@@ -29,6 +29,8 @@ class Verdict:
     report: Report
     """The item that the judgement rests on."""
     amount: Decimal | None = None
+    amount_is_price: bool = False
+    """Whether `amount` is the price of a failed order, and no charge."""
     attention: Attention | None = None
     reason: str = ""
     """Why nothing was believed, or what a person should check; else empty."""
@@ -39,6 +41,11 @@ class Verdict:
     def is_believed(self) -> bool:
         """Whether the item was accepted: its status, remark and amount are the order's now."""
         return self.effect in _BELIEVED
+
+    @property
+    def charged_amount(self) -> Decimal | None:
+        """What was charged; None where the item names no readable amount."""
+        return Decimal(0) if self.amount_is_price else self.amount
 
     @property
     def is_denial(self) -> bool:
@@ -64,11 +71,13 @@ def judge(
     app_id: str,
     polled_by: IdKind | None,
     contradiction: str | None = None,
+    echoes_price: bool = False,
 ) -> Verdict:
     """Judge the items (one or more) that name an order.
 
     `app_id` is the account's own; `polled_by` is the id kind of the query, None for a callback; `contradiction` is a
-    reason that only the caller can see (an id that belongs to another row). The first finding that applies decides.
+    reason that only the caller can see (an id that belongs to another row); `echoes_price` says that this platform
+    repeats the price of a failed order. The first finding that applies decides.
     """
     report = reports[0]
     conflict = contradiction or _conflict(order, reports, app_id)
@@ -82,7 +91,7 @@ def judge(
         case TrafficStatus.RECHARGED:
             return _success(order, report, is_callback=polled_by is None)
         case TrafficStatus.FAILED:
-            return _failure(order, report, polled_by)
+            return _failure(order, report, polled_by, echoes_price=echoes_price)
         case _:
             return _nothing(
                 report, Attention.UNKNOWN_STATUS, f"trafficSts {report.traffic_sts!r} is neither 1, 0 nor -1"
@@ -123,7 +132,7 @@ def _success(order: Order, report: Report, *, is_callback: bool) -> Verdict:
     return Verdict(effect=Effect.SUCCEEDED, report=report, amount=amount)
 
 
-def _failure(order: Order, report: Report, polled_by: IdKind | None) -> Verdict:
+def _failure(order: Order, report: Report, polled_by: IdKind | None, *, echoes_price: bool) -> Verdict:
     """A -1 is a failure only where the platform shows that it knows the order; else a refund is uncertain."""
     amount = read_amount(report.ori_amount)
     shows_number = shows_mobile(report.mobile, order.mobile)
@@ -131,6 +140,8 @@ def _failure(order: Order, report: Report, polled_by: IdKind | None) -> Verdict:
         return _denial(report, polled_by, "-1 without evidence that the platform knows the order")
     if _denies_order(report.remark or "", shows_number=shows_number):
         return _denial(report, polled_by, "-1 that says there is no such order")
+    if echoes_price and amount and order.expected_amount in (None, amount):
+        return Verdict(effect=Effect.FAILED, report=report, amount=amount, amount_is_price=True)
     if amount != 0 and report.ori_amount is not None:
         charged = report.ori_amount if amount is None else amount_text(amount)
         reason = f"charged {charged} for a failed order"

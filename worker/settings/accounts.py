@@ -16,6 +16,7 @@ from worker.domain.callback_access import TOKEN_RULE as CALLBACK_TOKEN_RULE
 from worker.domain.callback_access import read_tokens
 from worker.domain.field_rules import ID_RULE, id_fault
 from worker.domain.records.notifications import EndpointSettings
+from worker.domain.records.parameters import FailedAmount
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import notify
 from worker.settings.secret_files import SUFFIX, read_secret
@@ -25,10 +26,12 @@ DEFAULT_ACCOUNT = "default"
 
 SID_RULE = "1 to 64 ASCII letters, digits, dots, dashes and underscores"
 TOKEN_RULE = "1 to 256 printable ASCII characters, no white space"
+FAILED_AMOUNT_RULE = "charged or echoed"
 FILE_RULE = (
     'a TOML file with one table per account: [NAME] and account_sid, auth_token and app_id, each a "string", and where'
     " its notifications go: notify_url with notify_secret, or notify_task; where its callbacks come in over HTTP:"
-    " callback_token; auth_token_file, notify_url_file, notify_secret_file, notify_broker_url_file and"
+    f" callback_token; what an amount beside a failure means: failed_amount, {FAILED_AMOUNT_RULE};"
+    " auth_token_file, notify_url_file, notify_secret_file, notify_broker_url_file and"
     f" callback_token_file may name files that hold these; NAME: {ID_RULE}"
 )
 
@@ -54,6 +57,8 @@ class AccountsFile:
     """Where the notifications of these accounts go; those that are notified of nothing are missing."""
     callback_tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     """The tokens of those accounts whose callbacks come in over HTTP."""
+    failed_amounts: Mapping[str, FailedAmount] = field(default_factory=dict)
+    """What an amount beside a failure means, of those accounts that say so."""
     warnings: tuple[str, ...] = ()
     """What a person should know; the file can be used."""
 
@@ -76,6 +81,9 @@ class AccountsFile:
                 name: read_tokens(table["callback_token"])
                 for name, table in tables.items()
                 if "callback_token" in table
+            },
+            failed_amounts={
+                name: FailedAmount(table["failed_amount"]) for name, table in tables.items() if "failed_amount" in table
             },
             warnings=tuple(warnings),
         )
@@ -232,7 +240,9 @@ def _table_faults(name: str, table: object) -> Iterator[str]:
         yield f"has an account {_short(name)} whose {key} {notify_fault}"
     if "callback_token" in table and (fault := callback_token_fault(table["callback_token"])):
         yield f"has an account {_short(name)} whose callback_token {fault}; accepted: {CALLBACK_TOKEN_RULE}"
-    for key in table.keys() - {*_KEYS, *notify.KEYS, "callback_token"}:
+    if table.get("failed_amount", FailedAmount.CHARGED) not in list(FailedAmount):
+        yield f"has an account {_short(name)} whose failed_amount is not {FAILED_AMOUNT_RULE}"
+    for key in table.keys() - {*_KEYS, *notify.KEYS, "callback_token", "failed_amount"}:
         yield f"has an account {_short(name)} with the unknown key {_short(key)}"
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from worker.domain.records.incoming import Trust
+from worker.domain.records.parameters import FailedAmount
 from worker.settings.accounts import AccountsFile
 
 SHORTEST_SECONDS = 0.05
@@ -48,6 +49,7 @@ def _file(value: object) -> object:
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 CallbackTrust = Annotated[Trust, BeforeValidator(_lower)]
+MeaningOfAmount = Annotated[FailedAmount, BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 # A dump of the settings names the file: its content would show the tokens.

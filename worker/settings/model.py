@@ -14,6 +14,7 @@ from worker.domain.callback_access import ADDRESS_RULE, TOKEN_RULE, Network, rea
 from worker.domain.field_rules import ID_RULE
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings
+from worker.domain.records.parameters import FailedAmount
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify
@@ -21,6 +22,7 @@ from worker.settings.fields import (
     CallbackTrust,
     LogFormat,
     LogLevel,
+    MeaningOfAmount,
     NamedAccounts,
     Seconds,
     ZoneName,
@@ -84,6 +86,8 @@ class Settings(BaseSettings):
     platform_ca_file: Annotated[str, free_of(authorities_file_fault)] | None = Field(
         default=None, description="a file of one or more certificates in PEM form"
     )
+
+    failed_amount: MeaningOfAmount = Field(default=FailedAmount.CHARGED, description=account_rules.FAILED_AMOUNT_RULE)
 
     # Before the file, whose accounts must differ from the one made of these three.
     account_sid: Annotated[str, free_of(account_rules.sid_fault)] | None = Field(
@@ -282,6 +286,12 @@ class Settings(BaseSettings):
         own = self.callback_token
         of_own = {} if own is None else {account_rules.DEFAULT_ACCOUNT: read_tokens(own.get_secret_value())}
         return MappingProxyType({**of_own, **named})
+
+    @property
+    def echoing_accounts(self) -> frozenset[str]:
+        """The accounts whose platform repeats the price of a failed order: by their own table, else by the variable."""
+        own = self.accounts_file.failed_amounts if self.accounts_file is not None else {}
+        return frozenset(name for name in self.accounts if own.get(name, self.failed_amount) is FailedAmount.ECHOED)
 
     @property
     def callback_networks(self) -> tuple[Network, ...]:

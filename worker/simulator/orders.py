@@ -20,7 +20,9 @@ class NewOrder:
     mobile: str | None = None
     """All digits; answers mask it. Without it they have no `mobile`."""
     amount: str | None = None
-    """The charge, in yuan. Failed orders are charged `0.00` unless it is given."""
+    """The charge, in yuan. A failed order is charged `0.00`."""
+    charge_failure: bool = False
+    """Whether it is charged even if it fails."""
     outcome: Outcome | None = None
     settle_after: float | None = None
     """Seconds from now."""
@@ -124,13 +126,14 @@ class OrderBook:
         drawn = self._draws.draw(name)
         outcome = order.outcome or drawn.outcome
         after = drawn.settle_after if order.settle_after is None else order.settle_after
+        is_free = outcome is Outcome.FAILED and not order.charge_failure
         never = order.unknown or outcome is Outcome.STUCK
         one = PlacedOrder(
             request_id=order.request_id or drawn.request_id,
             custom_parm=order.custom_parm,
             app_id=app_id,
             mobile=order.mobile,
-            amount=order.amount or ("0.00" if outcome is Outcome.FAILED else drawn.amount),
+            amount="0.00" if is_free else order.amount or drawn.amount,
             outcome=outcome,
             placed_at=now,
             settles_at=math.inf if never else now + after,

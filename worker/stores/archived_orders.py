@@ -185,8 +185,8 @@ def _values(table: Table, recorded: Mapping[str, Any]) -> Row:
 
 
 def _default(column: Column[Any]) -> Any:
-    # Only counts have one.
-    return None if column.server_default is None else int(NO_COUNT)
+    # Only counts and what is true or false have one.
+    return None if column.server_default is None else column.type.python_type(int(NO_COUNT))
 
 
 def _value(column: Column[Any], recorded: Mapping[str, Any]) -> Any:

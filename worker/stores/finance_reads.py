@@ -1,12 +1,12 @@
 """What finance reads, archived orders too: a row at a time, by the indexes of times. Nothing here writes or locks."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, null, select
 
 from worker.database.bulk_statements import found_by, ids_of, one_of
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, SETTLED, UNRESOLVED
@@ -63,9 +63,10 @@ def _settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) 
     columns = [
         ORDERS.c[name] for name in ("account", "state", "settled_by", "submitted_at", "settled_at", "expected_amount")
     ]
+    charge = case((ORDERS.c.amount_is_price.is_(False), ORDERS.c.ori_amount))
     asked = case((ORDERS.c.settled_by == Source.QUERY, heard.scalar_subquery()))
     chosen = _within(ORDERS, "settled_at", bounds, accounts)
-    statement = select(*columns, ORDERS.c.ori_amount, asked).where(SETTLED, *chosen)
+    statement = select(*columns, charge, asked).where(SETTLED, *chosen)
     for row in _stream(connection, statement):
         account, state, settled_by, submitted_at, settled_at, expected, charged, event = row
         yield SettledOrder(
@@ -93,28 +94,30 @@ def _archived_settled(connection: Connection, bounds: Bounds, accounts: Collecti
             submitted_at=datetime.fromisoformat(order["submitted_at"]),
             settled_at=settled_at,
             expected_amount=_amount(order["expected_amount"]),
-            charged_amount=_amount(order["ori_amount"]),
+            charged_amount=None if _is_price(order) else _amount(order["ori_amount"]),
             heard_callback=any(event["source"] == Source.CALLBACK for event in whole["events"]),
         )
 
 
 def _own_columns(table: Table, time_column: str) -> Select[Any]:
     names = ("id", "account", "request_id", "custom_parm", "state")
-    charged = table.c.ori_amount if table is ORDERS else table.c.record
-    return select(*(table.c[name] for name in names), charged.label("charged"), table.c[time_column].label("at"))
+    amount = [ORDERS.c.ori_amount, ORDERS.c.amount_is_price] if table is ORDERS else [ARCHIVED.c.record, null()]
+    return select(*(table.c[name] for name in names), *amount, table.c[time_column].label("at"))
 
 
 def _own_order(row: Any) -> OwnOrder:
-    order_id, account, request_id, custom_parm, state, charged, at = row
-    if isinstance(charged, str):
-        charged = _amount(json.loads(charged)["order"]["ori_amount"])
+    order_id, account, request_id, custom_parm, state, amount, is_price, at = row
+    if isinstance(amount, str):
+        order = json.loads(amount)["order"]
+        amount, is_price = _amount(order["ori_amount"]), _is_price(order)
     return OwnOrder(
         id=order_id,
         account=account,
         request_id=request_id,
         custom_parm=custom_parm,
         state=OrderState(state),
-        charged_amount=charged,
+        charged_amount=None if is_price else amount,
+        echoed_price=amount if is_price else None,
         at=at,
     )
 
@@ -128,6 +131,11 @@ def _within(table: Table, time_column: str, bounds: Bounds, accounts: Collection
 def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
     """The rows, of which the driver holds some thousands at a time."""
     yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
+
+
+def _is_price(recorded: Mapping[str, Any]) -> bool:
+    """Of an order in the archive; records from before revision 0014 lack it."""
+    return bool(recorded.get("amount_is_price"))
 
 
 def _amount(recorded: str | None) -> Decimal | None:

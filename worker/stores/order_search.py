@@ -28,7 +28,7 @@ SHOWN_COLUMNS = [
     for name in (
         *("id", "account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts"),
         *("remark", "ori_amount", "settled_by", "attention", "submitted_at", "due_at", "queried_at", "query_count"),
-        *("settled_at", "created_at", "updated_at", "id_kind", "lane", "check_requested_at"),
+        *("settled_at", "created_at", "updated_at", "id_kind", "lane", "check_requested_at", "amount_is_price"),
     )
 ]
 

@@ -288,6 +288,17 @@ def test_an_adopted_order_that_failed_was_charged_nothing_and_has_no_mobile() ->
     assert "mobile" not in item
 
 
+@pytest.mark.parametrize(("told", "charged"), [(False, "0.00"), (True, "2.94")])
+def test_a_failed_order_is_charged_only_where_the_platform_is_told_so(told: bool, charged: str) -> None:
+    with simulator(failed_share=1.0) as running:
+        fields: dict[str, Any] = {"amount": "2.94", "settle_after": 0, "charge_failure": told}
+        named = NewOrder(request_id="named", outcome=Outcome.FAILED, **fields)
+        running.register([NewOrder(request_id="drawn", **fields), named])
+        items = RawQuery(ids="drawn,named").send(running.url).json
+        assert [(item["trafficSts"], item["oriAmount"]) for item in items] == [("-1", charged)] * 2
+        assert {order["amount"] for order in read_control(running.url, "truth")["orders"]} == {charged}
+
+
 def test_orders_of_another_application_are_not_known() -> None:
     other = Account(sid="other", auth_token="t2", app_id="a2")
     with simulator(accounts=(ACCOUNT, other)) as running:

@@ -247,3 +247,42 @@ def test_an_answer_without_a_mobile_does_not_explain_a_mobile_mismatch() -> None
 def test_the_graver_of_the_old_and_the_new_attention_is_shown() -> None:
     order = make_order(attention=Attention.MOBILE_MISMATCH, expected_amount=Decimal(3))
     assert apply_report(order, make_report(mobile=None)).after.attention is Attention.AMOUNT_MISMATCH
+
+
+ECHOED = replace(FAILED, ori_amount=Decimal("2.94"), amount_is_price=True)
+
+
+def apply_echo(order: Order, report: Report) -> Change:
+    verdict = judge(order, [report], app_id=APP_ID, polled_by=None, echoes_price=True)
+    return settle(order, verdict, source=Source.CALLBACK, now=NOW)
+
+
+def test_a_failed_order_holds_its_echoed_price_without_attention() -> None:
+    after = apply_echo(make_order(), make_report(traffic_sts="-1")).after
+    assert (after.state, after.ori_amount, after.amount_is_price) == (OrderState.FAILED, Decimal("2.94"), True)
+    assert (after.charged_amount, after.attention) == (Decimal(0), None)
+
+
+@pytest.mark.parametrize(
+    ("order", "amount"),
+    [
+        (ECHOED, "0"),
+        (ECHOED, "2.94"),
+        (ECHOED, None),
+        (replace(FAILED, ori_amount=Decimal(0)), "2.94"),
+        (FAILED, "2.94"),
+        # Settled before the setting was changed.
+        (replace(FAILED, ori_amount=Decimal("2.94")), "2.94"),
+    ],
+)
+def test_a_failure_that_costs_nothing_either_way_is_no_contradiction(order: Order, amount: str | None) -> None:
+    change = apply_echo(order, make_report(traffic_sts="-1", ori_amount=amount))
+    assert change.after == order
+    assert [event.kind for event in change.events] == [EventKind.IGNORED]
+
+
+def test_a_charge_after_an_echoed_price_is_a_contradiction() -> None:
+    late = apply_echo(replace(ECHOED, expected_amount=Decimal("2.94")), make_report(traffic_sts="-1", ori_amount="3"))
+    assert late.after.attention is Attention.LATE_CONFLICT
+    told = apply_report(ECHOED, make_report(traffic_sts="-1", ori_amount="3"), is_callback=True)
+    assert told.after.attention is Attention.LATE_CONFLICT

@@ -23,6 +23,7 @@ def order(
     *,
     at: datetime | None = NOON,
     request_id: str | None = "",
+    price: str | None = None,
 ) -> OwnOrder:
     return OwnOrder(
         id=number,
@@ -31,6 +32,7 @@ def order(
         custom_parm=f"c{number}",
         state=state,
         charged_amount=None if charged is None else Decimal(charged),
+        echoed_price=None if price is None else Decimal(price),
         at=at,
     )
 
@@ -71,6 +73,12 @@ def kinds(comparison: Comparison) -> list[str]:
         ([row(1, OrderState.FAILED)], [order(1, OrderState.FAILED, None)], ["amount"], "2.94"),
         ([row(1, OrderState.FAILED, None)], [order(1, OrderState.FAILED, "0")], [], "0"),
         ([], [order(1, OrderState.FAILED)], ["missing"], "-2.94"),
+        ([row(1, OrderState.FAILED)], [order(1, OrderState.FAILED, None, price="2.94")], [], "0"),
+        ([row(1, OrderState.FAILED, None)], [order(1, OrderState.FAILED, None, price="2.94")], [], "0"),
+        ([row(1, OrderState.FAILED, "2")], [order(1, OrderState.FAILED, None, price="2.94")], ["amount"], "2"),
+        ([row(1)], [order(1, OrderState.FAILED, None, price="2.94")], ["state"], "2.94"),
+        ([row(1, OrderState.FAILED)] * 2, [order(1, OrderState.FAILED, None, price="2.94")], ["duplicate"], "0"),
+        ([], [order(1, OrderState.FAILED, None, price="2.94")], ["missing"], "0"),
         ([row(1, OrderState.PENDING, None)], [order(1, OrderState.PENDING, None)], [], "0"),
         ([row(1)], [], ["unknown"], "2.94"),
         ([], [order(1)], ["missing"], "-2.94"),
@@ -136,6 +144,7 @@ ORDERS = some.lists(
         some.sampled_from(OrderState),
         AMOUNTS,
         at=some.sampled_from([NOON, NOON + timedelta(days=1)]),
+        price=AMOUNTS,
     ),
     unique_by=lambda one: one.id,
 )

@@ -221,3 +221,34 @@ def test_minus_1_is_failed(amount: str | None) -> None:
 def test_minus_1_with_an_amount_other_than_zero_is_failed_with_an_amount_mismatch_beside_it(amount: str) -> None:
     verdict = verdict_of(make_report(traffic_sts="-1", ori_amount=amount))
     assert (verdict.effect, verdict.attention) == (Effect.FAILED, Attention.AMOUNT_MISMATCH)
+
+
+@pytest.mark.parametrize("expected", [None, Decimal("2.9400")])
+@pytest.mark.parametrize("is_callback", [True, False])
+def test_an_echoed_price_of_a_failed_order_is_no_charge(expected: Decimal | None, is_callback: bool) -> None:
+    order, said = make_order(expected_amount=expected), make_report(traffic_sts="-1", ori_amount="2.94")
+    polled_by = None if is_callback else IdKind.REQUEST_ID
+    verdict = judge(order, [said], app_id=APP_ID, polled_by=polled_by, echoes_price=True)
+    assert (verdict.effect, verdict.amount, verdict.attention) == (Effect.FAILED, Decimal("2.94"), None)
+    assert (verdict.amount_is_price, verdict.charged_amount) == (True, Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("status", "amount", "attention", "charged"),
+    [
+        ("-1", "3.00", Attention.AMOUNT_MISMATCH, "3.00"),
+        ("-1", "free", Attention.AMOUNT_MISMATCH, None),
+        ("-1", "0", None, "0"),
+        ("-1", None, None, None),
+        ("1", "2.94", None, "2.94"),
+        ("1", "3.00", Attention.AMOUNT_MISMATCH, "3.00"),
+    ],
+)
+def test_where_prices_are_echoed_any_other_amount_is_a_charge(
+    status: str, amount: str | None, attention: Attention | None, charged: str | None
+) -> None:
+    order = make_order(expected_amount=Decimal("2.94"))
+    said = make_report(traffic_sts=status, ori_amount=amount)
+    verdict = judge(order, [said], app_id=APP_ID, polled_by=IdKind.REQUEST_ID, echoes_price=True)
+    assert (verdict.attention, verdict.amount_is_price) == (attention, False)
+    assert verdict.charged_amount == (None if charged is None else Decimal(charged))

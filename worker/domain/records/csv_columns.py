@@ -3,6 +3,7 @@
 ORDERS = (
     *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
     *("remark", "settled_by", "submitted_at", "queried_at", "query_count", "settled_at", "archived_at"),
+    "amount_is_price",
 )
 QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),

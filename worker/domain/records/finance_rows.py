@@ -18,7 +18,7 @@ class SettledOrder:
     settled_at: datetime
     expected_amount: Decimal | None
     charged_amount: Decimal | None
-    """What the platform, or the operator who settled it, said it charged."""
+    """What the platform, or the operator who settled it, said it charged. An echoed price is no charge."""
     heard_callback: bool
     """Whether a callback about it ever came, before or after it settled, believed or not. Only known of an order that
     a query has settled; else False."""
@@ -34,6 +34,8 @@ class OwnOrder:
     custom_parm: str | None
     state: OrderState
     charged_amount: Decimal | None
+    echoed_price: Decimal | None = None
+    """Of a failed order: the amount that the platform named beside it, where that is its price and no charge."""
     at: datetime | None
     """The time by which the period selects: of its submission, or when it was settled (None: it is not)."""
 

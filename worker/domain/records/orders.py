@@ -133,6 +133,8 @@ class Order:
     traffic_sts: TrafficStatus | None = None
     remark: str | None = None
     ori_amount: Decimal | None = None
+    amount_is_price: bool = False
+    """Whether `ori_amount` of a failed order is its price, which the platform repeats, and no charge."""
     settled_by: Source | None = None
     attention: Attention | None = None
     submitted_at: datetime
@@ -186,6 +188,11 @@ class Order:
     def next_version(self, now: datetime) -> int:
         """Its version once a change of it is saved at this time, as the guarded UPDATE sets it."""
         return max(self.version + 1, version_at(now))
+
+    @property
+    def charged_amount(self) -> Decimal:
+        """What was charged for it, once it is final."""
+        return Decimal(0) if self.ori_amount is None or self.amount_is_price else self.ori_amount
 
     @property
     def age_limit_from(self) -> datetime:

@@ -2,6 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
+
+
+class FailedAmount(StrEnum):
+    """What the amount beside a failure means on a platform."""
+
+    CHARGED = "charged"
+    """What was charged, although the order failed."""
+    ECHOED = "echoed"
+    """The order's price, which the platform repeats, where it is the expected amount or none is expected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +31,8 @@ class Rules:
     """How long an order waits for its callback before the first query."""
     unresolved_after_seconds: float = 259_200.0
     """The age limit: the order age at which polling stops."""
+    echoing_accounts: frozenset[str] = frozenset()
+    """Those whose platform repeats the price of a failed order (`FailedAmount.ECHOED`)."""
 
     @property
     def reservation_seconds(self) -> float:

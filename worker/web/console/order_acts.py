@@ -123,7 +123,10 @@ def about_order(order: Order) -> list[tuple[str, str]]:
         (text("State"), word(order.state)),
         (text("Reason for attention"), word(order.attention)),
         (text("Expected amount"), None if order.expected_amount is None else f"￥{amount_text(order.expected_amount)}"),
-        (text("Charged amount"), None if order.ori_amount is None else f"￥{amount_text(order.ori_amount)}"),
+        (
+            text("Price, not charged") if order.amount_is_price else text("Charged amount"),
+            None if order.ori_amount is None else f"￥{amount_text(order.ori_amount)}",
+        ),
         (text("Settled by"), word(order.settled_by)),
         (text("Settled at"), None if order.settled_at is None else time_in_zone(order.settled_at)),
         (text("Submitted at"), time_in_zone(order.submitted_at)),

@@ -16,7 +16,7 @@ from worker.web.console.words import word
 _NAMES: dict[str, Enum] = {one.value: one for kind in (Attention, OrderState) for one in kind}
 _SOURCES: dict[str, Enum] = {one.value: one for one in Source}
 _ATTENTION = re.compile(f"(?:{'|'.join(Attention)})(?=: |$)")
-_PART = "(?:by [a-z]+|charged [0-9.]+|[a-z_]+)"
+_PART = "(?:by [a-z]+|(?:charged|price) [0-9.]+|[a-z_]+)"
 _WAS = re.compile(rf"was ({_PART}(?:, {_PART})*)(?=: |$)")
 _ORDER = re.compile(r"order (\S+): ")
 _SENTENCES = tuple(
@@ -81,6 +81,8 @@ def _part(part: str) -> str:
     """A part of what an operator's act has replaced: a state, a reason, a source or an amount."""
     if part.startswith("charged "):
         return text(N_("charged %(amount)s"), amount=part.removeprefix("charged "))
+    if part.startswith("price "):
+        return text(N_("price %(amount)s"), amount=part.removeprefix("price "))
     if (source := part.removeprefix("by ")) in _SOURCES:
         return word(_SOURCES[source])
     return _named(part)
