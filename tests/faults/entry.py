@@ -1,17 +1,20 @@
 """The suite's own entry point: `celery -A tests.faults.entry worker`, the worker's parts with points to strike at.
 
 Nothing of this is in the product. Its environment variables configure this process: FAULTS_FOLDER (where its
-points are armed and its clocks are stepped), FAULTS_VARIANT (a broken variant of the product) and FAULTS_BOOT_ID
-(simulates another host).
+points are armed, its clocks stepped and its addresses set), FAULTS_VARIANT (a broken variant of the product) and
+FAULTS_BOOT_ID (simulates another host).
 """
 
 import os
+from pathlib import Path
 
+from tests.faults.addresses import resolve_by
 from tests.faults.testbed import VISIBILITY_SECONDS
 from tests.faults.variants import VARIANTS
 from worker.celery import app as app
 from worker.runtime import compose
 
+resolve_by(Path(os.environ["FAULTS_FOLDER"]))
 compose(VARIANTS[os.environ.get("FAULTS_VARIANT", "product")])
 
 if app.conf.broker_url.startswith("redis"):

@@ -7,10 +7,14 @@ from tests.faults.plan import plan
 
 DATABASES = {"postgresql": True, "mariadb": True, "sqlite": True}
 BROKERS = {"redis": True, "rabbitmq": True}
+LATEST = {
+    49: (6, 2),
+}
+"""How often each of the latest faults runs: in a whole run, and in CI."""
 
 
 def test_every_fault_of_the_catalogue_is_there() -> None:
-    assert list(catalogue()) == list(range(1, 45))
+    assert list(catalogue()) == [*range(1, 45), *LATEST]
 
 
 def test_a_whole_run_does_each_fault_ten_times_but_for_the_long_ones() -> None:
@@ -19,7 +23,8 @@ def test_a_whole_run_does_each_fault_ten_times_but_for_the_long_ones() -> None:
     core = {number: {7: 3, 8: 3, 23: 1}.get(number, 10) for number in range(1, 24)}
     later = {number: {27: 9, 29: 8}.get(number, 6) for number in range(24, 34)}
     notifications = {number: {39: 3}.get(number, 6) for number in range(34, 45)}
-    assert times == core | later | notifications
+    latest = {number: times for number, (times, _) in LATEST.items()}
+    assert times == core | later | notifications | latest
     assert len({run.name for run in runs}) == len({run.seed for run in runs}) == len(runs)
 
 
@@ -28,7 +33,8 @@ def test_ci_does_each_fault_up_to_three_times_and_the_mix_once_and_briefly() -> 
     core = {number: 1 if number == 23 else 3 for number in range(1, 24)}
     later = {number: 3 if number == 27 else 2 for number in range(24, 34)}
     notifications = {number: 2 if number in (34, 35, 41, 42) else 1 for number in range(34, 45)}
-    assert Counter(run.fault for run in runs) == core | later | notifications
+    latest = {number: times for number, (_, times) in LATEST.items()}
+    assert Counter(run.fault for run in runs) == core | later | notifications | latest
     assert all(run.is_brief for run in runs)
 
 
