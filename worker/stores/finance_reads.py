@@ -134,7 +134,7 @@ def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
 
 
 def _is_price(recorded: Mapping[str, Any]) -> bool:
-    """Of an order in the archive; records from before revision 0014 lack it."""
+    """Of an order in the archive; records from before revision 0015 lack it."""
     return bool(recorded.get("amount_is_price"))
 
 
