@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from tests.support.archiving import callback
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.domain.records.orders import Attention, OrderState, Source
@@ -189,6 +190,21 @@ def test_a_request_id_that_another_order_holds_settles_neither_and_the_others_se
     assert (flagged.state, flagged.attention) == (OrderState.PENDING, Attention.CONFLICTING_ANSWER)
     assert (holder.state, holder.attention) == (OrderState.PENDING, Attention.CONFLICTING_ANSWER)
     assert (fine.state, fine.request_id) == (OrderState.SUCCEEDED, "p2")
+
+
+def test_a_request_id_that_reads_as_a_row_is_not_learned_and_the_result_counts_all_the_same(bench: Workbench) -> None:
+    bench.enqueue(
+        {"custom_parm": "c1", "mobile": "18812340804"},
+        {"custom_parm": "c2", "mobile": "18812340805"},
+    )
+    bench.intake.record_callbacks([{**callback("id:2"), "mobile": "188****0805", "customParm": "c2"}])
+    query = bench.take()
+    assert query.ids == ("c1",)
+    bench.write_back.answered(query, answer_to(query, [item("id:1", custom_parm="c1")]))
+    for order in bench.orders():
+        assert (order.state, order.request_id) == (OrderState.SUCCEEDED, None)
+    # What was said is in the history.
+    assert '"requestId":"id:2"' in bench.events_of("c2")[-1]["detail"]
 
 
 def test_items_of_orders_that_were_not_polled_are_kept_with_the_query_and_touch_no_order(bench: Workbench) -> None:

@@ -130,6 +130,14 @@ def test_without_an_account_nothing_is_refused_one_by_one(migrated_database_url:
 
 
 @pytest.mark.databases("sqlite")
+def test_an_id_that_reads_as_a_row_is_refused_with_its_line(cli: CommandLine, bench: Workbench) -> None:
+    orders = '{"request_id":"id:1"}\n{"request_id":"idle:1"}\n'
+    cli.run("enqueue", "--format", "jsonl", "-", stdin=orders, status=1)
+    (refused,) = refused_in("enqueue.rejected.jsonl")
+    assert refused["errors"] == ["request_id: id:1 is how commands name a row; accepted: any other id"]
+    assert [order.request_id for order in bench.orders()] == ["idle:1"]
+
+
 def test_a_pipe_is_read_like_a_file(cli: CommandLine) -> None:
     os.mkfifo("orders.csv")
     write = [sys.executable, "-c", "open('orders.csv', 'w').write('request_id\\n1\\n')"]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
+from worker.domain.records.orders import OrderState
 from worker.domain.records.query_errors import Unreachable
 
 MOBILE = "18812340804"
@@ -169,6 +170,24 @@ def test_a_name_of_two_orders_or_none_is_reported_in_a_line(cli: CommandLine, be
     assert cli.error("order", "1") == f"1 names two orders, id:{first.id} and id:{second.id}: use one of these"
     assert cli.error("order", "3").startswith("there is no order 3 in the account default; enqueue it first")
     assert cli.error("order", "id:999").startswith("there is no order id:999; `reconciler orders` lists")
+
+
+def test_a_reference_that_could_mean_two_orders_is_refused_with_both_named(cli: CommandLine, bench: Workbench) -> None:
+    first, second = bench.add("1", "2")
+    # As an earlier release took it in.
+    bench.run("UPDATE recharge_orders SET request_id = :name WHERE id = :id", name=f"id:{first.id}", id=second.id)
+    refusal = f"id:{first.id} is the row of order default:1 and the id of order id:{second.id}: name the order by"
+    assert cli.error("order", f"id:{first.id}").startswith(refusal)
+    (refused,) = cli.json("cancel", f"id:{first.id}", "--reason", "x", status=1)["rejected"]
+    assert refused["errors"][0].startswith(refusal)
+    assert {order.state for order in bench.orders()} == {OrderState.PENDING}
+    # Each has a name of its own; a row that is gone is not taken for the other order.
+    for reference, order in (("1", first), (f"id:{second.id}", second)):
+        assert cli.json("order", reference)["order"]["id"] == order.id
+    bench.run("UPDATE recharge_orders SET request_id = 'id:999' WHERE id = :id", id=second.id)
+    assert cli.error("order", "id:999").startswith(f"id:999 is the id of order id:{second.id}: name the order by")
+    bench.run("UPDATE recharge_orders SET request_id = :name WHERE id = :id", name=f"id:{second.id}", id=second.id)
+    assert cli.json("order", f"id:{second.id}")["order"]["id"] == second.id
 
 
 @pytest.mark.parametrize("command", [("orders",), ("orders", "--summary"), ("order", "1"), ("check", "1"), ("plan",)])

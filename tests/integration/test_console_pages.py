@@ -139,6 +139,14 @@ def test_two_accounts_with_the_same_number_are_both_listed(bench: Workbench, pag
     assert "default" in shown
 
 
+def test_a_row_and_an_older_order_that_is_called_so_are_both_listed(bench: Workbench, pages: Pages) -> None:
+    first, second = bench.add("first-one", "second-one")
+    bench.run("UPDATE recharge_orders SET custom_parm = :name WHERE id = :id", name=f"id:{first.id}", id=second.id)
+    shown = pages.text(f"/orders?q=id:{first.id}")
+    assert "first-one" in shown
+    assert "second-one" in shown
+
+
 @pytest.mark.parametrize(
     "wrong",
     ["q=a,b", "q=%00", "state=none", "attention=none", "account=a,b", "from=yesterday", "to=9999-12-31", "after=x"],

@@ -30,7 +30,7 @@ def find_orders(opened: "Session", account: str, references: Sequence[str]) -> d
     Raises CommandError for an unknown account, where a reference needs one.
     """
     from worker.cli.session import require_known
-    from worker.stores.command_line_reads import order_by_id, orders_named
+    from worker.stores.command_line_reads import order_by_id, orders_named, orders_with_id
 
     row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
     names = [reference for reference in references if reference not in row_ids]
@@ -39,13 +39,21 @@ def find_orders(opened: "Session", account: str, references: Sequence[str]) -> d
     # A snapshot of both tables: an order may be moved to the archive or back meanwhile.
     with opened.database.snapshot() as connection:
         rows = orders_named(connection, account, names) if names else []
-        by_id = {reference: order_by_id(connection, int(row_id)) for reference, row_id in row_ids.items()}
-    return {
-        reference: (by_id[reference] or f"there is no order {reference}; `reconciler orders` lists the newest ones")
-        if reference in by_id
-        else _only(reference, account, rows)
-        for reference in references
-    }
+        by_row = {
+            reference: _of_row(reference, order_by_id(connection, int(row_id)), orders_with_id(connection, reference))
+            for reference, row_id in row_ids.items()
+        }
+    return {reference: by_row.get(reference) or _only(reference, account, rows) for reference in references}
+
+
+def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | str:
+    """The order of a row. An earlier release took orders in whose own id has this form: then nobody is guessed at."""
+    others = [other for other in named if row is None or other["id"] != row["id"]]
+    if others:
+        meant = [] if row is None else [f"the row of order {row['account']}:{row['request_id'] or row['custom_parm']}"]
+        meant += [f"the id of order id:{other['id']}" for other in others]
+        return f"{reference} is {' and '.join(meant)}: name the order by another of its ids"
+    return row or f"there is no order {reference}; `reconciler orders` lists the newest ones"
 
 
 def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:

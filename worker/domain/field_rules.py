@@ -20,6 +20,9 @@ _FORBIDDEN = frozenset(",'\"`[](){}<>")
 # How a spreadsheet writes a long number. Digits are lost, so two ids may have become the same.
 _REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")
 
+# How a person names an order by its row.
+_ROW_NAME = re.compile("id:[0-9]+")
+
 _BARE = re.compile("1[0-9]{10}")
 _COUNTRY_CODE = re.compile(r"^\+?86")
 
@@ -55,6 +58,11 @@ def order_id_fault(value: object) -> str | None:
             " as it was given: format the column as text, and fill it from the source again"
         )
     return fault
+
+
+def names_a_row(identity: str) -> bool:
+    """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: nobody could name it."""
+    return _ROW_NAME.fullmatch(identity) is not None
 
 
 def normalise_mobile(value: str) -> str | None:

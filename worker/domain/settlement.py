@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from worker.domain.field_rules import id_fault
+from worker.domain.field_rules import id_fault, names_a_row
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
 from worker.domain.verdicts import Effect, Verdict
@@ -93,7 +93,8 @@ def _final(order: Order, verdict: Verdict, source: Source, now: datetime) -> Ord
 
 
 def _storable_id(request_id: str | None) -> str | None:
-    return None if request_id is None or id_fault(request_id) else request_id
+    """The id that an order may learn from an item; the event keeps what was said in any case."""
+    return None if request_id is None or id_fault(request_id) or names_a_row(request_id) else request_id
 
 
 def _shown_to_a_person(order: Order, attention: Attention | None) -> Order:

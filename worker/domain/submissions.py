@@ -11,6 +11,7 @@ from worker.domain.field_rules import (
     MOBILE_RULE,
     id_fault,
     json_type,
+    names_a_row,
     normalise_mobile,
     order_id_fault,
     read_amount,
@@ -76,6 +77,12 @@ def read_order(item: object, accounts: Collection[str], now: datetime) -> Submis
         return (f"order: must be an object, not {json_type(item)}",)
     faults: list[str] = _unknown_fields(item, ORDER_FIELDS)
     key = _read_key(item, accounts, faults)
+    # A reference may name one: an earlier release took such orders in.
+    faults.extend(
+        f"{field}: {name} is how commands name a row; accepted: any other id"
+        for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
+        if name is not None and names_a_row(name)
+    )
     mobile = _read_mobile(item.get("mobile"), faults)
     amount = _read_expected_amount(item.get("expected_amount"), faults)
     submitted_at = _read_time(item.get("submitted_at"), now, faults)

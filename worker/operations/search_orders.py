@@ -40,10 +40,11 @@ def search_orders(
     named = orders_with_id(connection, number) if after is None and id_fault(number) is None else []
     row_id = _ROW_ID.fullmatch(number)
     by_row_id = order_by_id(connection, int(row_id[2])) if row_id and after is None else None
-    if len(named) == 1 or (row_id and row_id[1]):
-        # It names one order, whatever else begins with it.
-        return Hits(exact=named or ([by_row_id] if by_row_id else []), others=FoundOrders(rows=[]))
     exact = {row["id"]: row for row in [*named, *([by_row_id] if by_row_id else [])]}
+    if len(named) == 1 or (row_id and row_id[1]):
+        # It names an order, whatever else begins with it.
+        rows = named if len(named) == 1 and not (row_id and row_id[1]) else list(exact.values())
+        return Hits(exact=rows, others=FoundOrders(rows=[]))
     mobile = normalise_mobile(number)
     narrowed = replace(wanted, mobile=mobile) if mobile else replace(wanted, prefix=number)
     found = find_orders(connection, narrowed, after=after, most=most, seconds=seconds)

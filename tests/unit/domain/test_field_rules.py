@@ -10,6 +10,7 @@ from worker.domain.field_rules import (
     json_type,
     masked_mobile_may_be,
     normalise_mobile,
+    names_a_row,
     order_id_fault,
     read_amount,
 )
@@ -40,6 +41,15 @@ def test_an_id_holds_no_comma_quote_bracket_white_space_or_control_character(ide
     assert found is not None
     assert found.startswith(fault)
     assert "accepted: 1 to 64 characters" in found
+
+
+@pytest.mark.parametrize(
+    ("identity", "is_one"),
+    [("id:1", True), ("id:" + "0" * 61, True), ("id:", False), ("id:1a", False), ("xid:1", False)],
+)
+def test_what_a_command_reads_as_a_row_is_told_from_other_ids(identity: str, is_one: bool) -> None:
+    assert names_a_row(identity) is is_one
+    assert id_fault(identity) is None
 
 
 @given(st.text())

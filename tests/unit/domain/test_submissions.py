@@ -120,6 +120,8 @@ def test_an_order_is_an_object(item: object) -> None:
         ("custom_parm", "a b", "contains ' '"),
         ("request_id", "2.016010000000022E+15", "2.016010000000022E+15 is a number that a spreadsheet has rewritten"),
         ("custom_parm", "2E+15", "2E+15 is a number that a spreadsheet has rewritten"),
+        ("request_id", "id:1", "id:1 is how commands name a row; accepted: any other id"),
+        ("custom_parm", "id:0123456789012345678901234", "is how commands name a row"),
         ("account", "a\x00", "contains '\\x00'"),
         ("account", "south", "south is not configured; accepted: default, north"),
         ("account", 5, "must be a string, not a number"),
@@ -230,6 +232,10 @@ def test_a_bad_reference_is_refused_with_every_fault() -> None:
     assert isinstance(found, tuple)
     (fault,) = found
     assert "that a spreadsheet has rewritten" in fault
+
+
+def test_a_reference_may_name_an_order_that_an_earlier_release_took_in() -> None:
+    assert read_reference({"request_id": "id:1"}, ACCOUNTS) == OrderKey(account="default", request_id="id:1")
 
 
 # ---- duplicates
