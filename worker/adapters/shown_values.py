@@ -12,8 +12,9 @@ from worker.domain.field_rules import amount_text
 
 # By it Excel knows the encoding.
 _BYTE_ORDER_MARK = "\ufeff"
-# A spreadsheet takes a text that begins with one of these for a formula, and runs it.
-_FORMULA_BEGINS = ("=", "+", "-", "@")
+# A spreadsheet takes a text that begins with one of these for a formula, and runs it; Chinese and Japanese ones take
+# the full-width characters for the others.
+_FORMULA_BEGINS = tuple("=+-@＝＋－＠")
 _ROWS_AT_ONCE = 1000
 
 
@@ -54,7 +55,8 @@ def indented_json(text: str) -> str:
 def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone: tzinfo) -> Iterator[bytes]:
     """These columns of the rows as CSV in UTF-8 with a byte order mark, a header first, a part at a time.
 
-    A text that begins with `=`, `+`, `-` or `@` gets a leading apostrophe; amounts and other numbers do not.
+    A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
+    numbers do not.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

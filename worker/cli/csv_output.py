@@ -20,7 +20,8 @@ def require_one_format(as_json: bool, as_csv: bool) -> None:
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Print these columns of the rows, a header first; values are as a table has them.
 
-    A text that begins with `=`, `+`, `-` or `@` gets a leading apostrophe; amounts and other numbers do not.
+    A text that begins with `=`, `+`, `-` or `@`, full-width or not, gets a leading apostrophe; amounts and other
+    numbers do not.
     """
     for part in csv_parts(columns, rows, shown_zone()):
         # As bytes: the terminal's own encoding is not UTF-8 everywhere.

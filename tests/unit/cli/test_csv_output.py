@@ -25,7 +25,7 @@ def test_it_is_utf8_with_a_byte_order_mark(capsysbinary: pytest.CaptureFixture[b
     assert capsysbinary.readouterr().out == b"\xef\xbb\xbfa,b\n\xe6\x88\x90\xe5\x8a\x9f,\n"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+86 188", "-1", "@SUM(A1)"])
+@pytest.mark.parametrize("text", ["=1+1", "+86 188", "-1", "@SUM(A1)", "＝1+1", "＋86", "－1", "＠SUM(A1)"])
 def test_a_text_that_looks_like_a_formula_gets_an_apostrophe(
     text: str, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
