@@ -120,6 +120,37 @@ def test_an_order_that_has_changed_since_it_was_shown_is_not_acted_on(bench: Wor
     assert bench.order("1").state is OrderState.FAILED
 
 
+def test_a_poll_that_brought_no_news_is_in_no_operators_way(bench: Workbench, client: FlaskClient) -> None:
+    bench.add("1", "2")
+    bench.reconcile([item("1", status="0", amount=None), item("2", status="7")])
+    for name, act in (("1", "check"), ("2", "dismiss"), ("1", "resolve")):
+        path = act_path(bench, name, act)
+        asked = client.get(path).text
+        version = bench.order(name).version
+        bench.make_due()
+        bench.reconcile([item("1", status="0", amount=None), item("2", status="7")])
+        assert bench.order(name).version > version
+        done = send(client, path, asked, state="failed", amount="", reason="ticket 77")
+        assert said_after(done)["refused"] == []
+
+
+def test_what_was_heard_since_an_order_was_shown_is_seen_before_it_is_dismissed(
+    bench: Workbench, client: FlaskClient
+) -> None:
+    bench.add("1")
+    bench.reconcile([item("1")])
+    bench.intake.record_callbacks([callback("1", "-1", "0")])
+    asked = client.get(act_path(bench, "1", "dismiss")).text
+    # The same attention, for another reason.
+    bench.intake.record_callbacks([callback("1", "1", "9.99")])
+    assert send(client, act_path(bench, "1", "dismiss"), asked).status_code == 409
+    assert bench.order("1").attention is Attention.LATE_CONFLICT
+    # The same again is nothing new.
+    asked = client.get(act_path(bench, "1", "dismiss")).text
+    bench.intake.record_callbacks([callback("1", "1", "9.99")])
+    assert said_after(send(client, act_path(bench, "1", "dismiss"), asked))["refused"] == []
+
+
 def test_what_the_platform_has_settled_is_reopened_only_by_who_has_asked_it(
     bench: Workbench, client: FlaskClient
 ) -> None:

@@ -27,6 +27,11 @@ REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
 # Control characters, line ends of Unicode, lone surrogates: no terminal, log or database is to be given one.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_SEEN = (
+    *("account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts", "remark"),
+    *("ori_amount", "settled_by", "attention", "submitted_at", "settled_at", "reopened_at", "dismissed_at"),
+)
+
 Decided = Change | str
 """A change, or a refusal in words."""
 
@@ -126,9 +131,15 @@ def reopen_unresolved(order: Order, act: Act) -> Decided:
     return reopen(order, act, is_polled_next=False)
 
 
-def unless_changed(order: Order, act: Act, *, version: int, decide: Callable[[Order, Act], Decided]) -> Decided:
-    """What is decided, unless the order is not the one any more that the operator has seen, by its version."""
-    return decide(order, act) if order.version == version else _refusal(order, "has changed meanwhile")
+def what_is_seen(order: Order) -> tuple[object, ...]:
+    """What an operator decides by. A poll without news raises the order's version, and changes nothing of this."""
+    return tuple(getattr(order, name) for name in _SEEN)
+
+
+def unless_changed(order: Order, act: Act, *, seen: Order, decide: Callable[[Order, Act], Decided]) -> Decided:
+    """What is decided, unless the order is not the one any more that the operator has seen."""
+    is_as_seen = what_is_seen(order) == what_is_seen(seen)
+    return decide(order, act) if is_as_seen else _refusal(order, "has changed meanwhile")
 
 
 def nobody_polls(account: str, configured: Container[str]) -> str | None:

@@ -9,8 +9,8 @@ from worker.domain.field_rules import (
     id_fault,
     json_type,
     masked_mobile_may_be,
-    normalise_mobile,
     names_a_row,
+    normalise_mobile,
     order_id_fault,
     read_amount,
 )

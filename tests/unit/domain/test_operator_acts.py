@@ -379,10 +379,16 @@ def test_an_order_that_somebody_has_decided_about_since_is_not_reopened_by_a_fil
 
 def test_what_an_operator_has_not_seen_is_not_acted_on() -> None:
     seen = make_order(state=OrderState.UNRESOLVED, version=7)
-    assert isinstance(unless_changed(seen, ACT, version=7, decide=cancel), Change)
-    refused = unless_changed(seen, ACT, version=6, decide=cancel)
+    assert isinstance(unless_changed(seen, ACT, seen=seen, decide=cancel), Change)
+    refused = unless_changed(replace(seen, remark="充值中"), ACT, seen=seen, decide=cancel)
     assert isinstance(refused, str)
     assert refused.endswith(": has changed meanwhile")
+
+
+def test_a_poll_that_brought_no_news_is_no_difference() -> None:
+    seen = make_order(version=7)
+    polled = replace(seen, version=8, query_count=1, queried_at=NOW, due_at=NOW, absences=1, age_bucket=3)
+    assert isinstance(unless_changed(polled, ACT, seen=seen, decide=cancel), Change)
 
 
 def test_an_account_outside_the_settings_is_polled_by_nobody() -> None:

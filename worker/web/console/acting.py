@@ -58,7 +58,7 @@ class ActPage:
     """What it is done to, as it is now: names and values."""
     fields: Sequence[Field] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
-    """What goes along unseen, such as the version of the order that is shown."""
+    """What goes along unseen, such as what of an order was shown."""
     warnings: Sequence[str] = ()
     refused: str = ""
     """Why it was not or cannot be done."""

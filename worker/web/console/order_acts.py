@@ -3,17 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
+from typing import Any
 
 from flask import Blueprint, Response, abort, request, url_for
 
 from worker.database.transactions import Database
 from worker.domain import operator_acts as acts
 from worker.domain.field_rules import amount_text, read_amount
+from worker.domain.operator_acts import what_is_seen
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.operations.act_by_hand import Decide, act_on_orders
 from worker.operations.resend import resend
 from worker.settings import Settings
+from worker.stores.command_line_reads import events_of
 from worker.stores.recharge_orders import read_orders
 from worker.web.console import acting
 from worker.web.console.acting import ActPage, Field
@@ -22,6 +26,7 @@ from worker.web.console.formats import time_in_zone
 from worker.web.console.languages import N_, text
 from worker.web.console.words import word
 
+_HEARD = ("kind", "source", "actor", "to_state", "traffic_sts", "remark", "ori_amount", "detail")
 _FINAL = (OrderState.SUCCEEDED, OrderState.FAILED)
 
 
@@ -100,9 +105,10 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         kind = next((kind for kind in ACTS if kind == act), None)
         with database.read() as connection:
             order = next(iter(read_orders(connection, [storable(order_id)])), None)
+            last = next(iter(events_of(connection, order_id)[-1:]), None) if order else None
         if kind is None or order is None:
             abort(404)
-        page = _page(kind, order, settings)
+        page = _page(kind, order, _digest(order, last), settings)
         if acting.is_confirmed() and not page.has_faults and not page.refused:
             return _do(database, kind, order, page)
         return acting.show(page)
@@ -135,19 +141,26 @@ def about_order(order: Order) -> list[tuple[str, str]]:
     return [(name, value) for name, value in shown if value]
 
 
-def _page(kind: ActKind, order: Order, settings: Settings) -> ActPage:
+def _digest(order: Order, last_event: Mapping[str, Any] | None) -> str:
+    """Of what a person sees of an order, the last thing that was heard of it included: by it the form that is sent
+    tells whether that has changed. What is heard again in the same words is no change."""
+    heard = None if last_event is None else [last_event[name] for name in _HEARD]
+    return sha256(repr((what_is_seen(order), heard)).encode()).hexdigest()
+
+
+def _page(kind: ActKind, order: Order, seen: str, settings: Settings) -> ActPage:
     act = ACTS[kind]
     fields = [*_fields(kind, order), acting.reason_field(is_required=act.needs_reason)]
     refused = _refusal(kind, order)
     if not refused and act.needs_worker and acts.nobody_polls(order.account, settings.accounts):
         refused = text("Its account is not in the settings, so nobody queries it.")
-    has_changed = acting.is_confirmed() and acting.typed("version") != str(order.version)
+    has_changed = acting.is_confirmed() and acting.typed("seen") != seen
     return ActPage(
         title=text(act.title),
         meaning=text(act.meaning),
         about=about_order(order),
         fields=fields,
-        kept={"version": str(order.version)},
+        kept={"seen": seen},
         warnings=_warnings(kind, order, fields),
         # What it is now is shown above: it takes another look, and another click.
         refused=refused or (_changed() if has_changed else ""),
@@ -244,7 +257,7 @@ def _do(database: Database, kind: ActKind, order: Order, page: ActPage) -> Respo
     if kind is ActKind.RESEND:
         refusals = [why for done in resend(database, who, [order.id]) for why in done.refusals.values()]
     else:
-        decide = partial(acts.unless_changed, version=order.version, decide=_decision(kind, page))
+        decide = partial(acts.unless_changed, seen=order, decide=_decision(kind, page))
         (done,) = act_on_orders(database, who, kind, [order.id], decide)
         refusals = list(done.refusals.values())
     if refusals:

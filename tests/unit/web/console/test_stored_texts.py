@@ -55,7 +55,7 @@ def test_what_the_worker_decided_is_said_in_chinese() -> None:
 
 
 def test_a_refusal_is_said_in_chinese() -> None:
-    refusal = unless_changed(make_order(), ACT, version=-1, decide=cancel)
+    refusal = unless_changed(make_order(), ACT, seen=make_order(remark="x"), decide=cancel)
     assert isinstance(refusal, str)
     assert stored_text(refusal).startswith("订单 ")
     assert stored_text(refusal).endswith("：在此期间已变化")
