@@ -14,6 +14,7 @@ from worker.domain.monitoring import Thresholds, tick_allowance, tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
+from worker.messages.broker_answers import Broker, BrokerAnswers
 from worker.operations.delete_delivered import OldDeliveries
 from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry
 from worker.operations.flag_overdue import OverdueOrders
@@ -22,7 +23,7 @@ from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.read_due_orders import read_resting
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
-from worker.operations.write_heartbeat import Heartbeat
+from worker.operations.write_heartbeat import Heartbeat, Signs
 from worker.reconcile import Reconciler
 from worker.senders import Senders, Target
 from worker.settings import Settings, load_settings
@@ -79,6 +80,7 @@ def thresholds_of(settings: Settings) -> Thresholds:
         tick_seconds=tick_allowance(settings.check_tick_seconds, settings.tick_seconds),
         backlog_windows=settings.check_backlog_windows,
         attention_orders=settings.check_attention_orders,
+        notify_seconds=settings.check_notify_seconds,
     )
 
 
@@ -154,7 +156,14 @@ class Runtime:
             period_seconds=settings.tick_seconds,
             patience_seconds=tick_patience(settings.tick_seconds),
         )
-        self._heartbeat = Heartbeat(self.database, clock, self.ticks.seconds_since_tick, settings.accounts)
+        self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn))
+        signs = Signs(
+            tick=self.ticks.seconds_since_tick,
+            beat=self.ticks.seconds_since_request,
+            broker_asked=self._broker_answers.seconds_since_asked,
+            broker_answered=self._broker_answers.seconds_since_answer,
+        )
+        self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts)
         self._senders = Senders(database=self.database, clock=clock, targets=targets_of(settings, clock))
 
     def _each_tick(self) -> None:
@@ -176,6 +185,7 @@ class Runtime:
 
     def close(self) -> None:
         """Wait for the passes and the deliveries that are under way, then close every connection."""
+        self._broker_answers.close()
         self.ticks.close()
         self._senders.close()
         self._heartbeat.close()

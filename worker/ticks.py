@@ -75,12 +75,14 @@ class Ticks:
         self._closing = False
         self._last_begin = time.monotonic()
         self._last_end: float | None = None
+        self._last_request: float | None = None
         self._alarm = Alarm(self._start, name="slots-alarm")
         self._ticking = threading.Thread(target=self._keep_ticking, name="ticks", daemon=True)
         self._ticking.start()
 
     def request(self) -> None:
         """Have a tick made that begins after this call. Returns at once; requests made before it begins are one."""
+        self._last_request = time.monotonic()
         self._requested.set()
 
     def tick(self) -> None:
@@ -99,8 +101,11 @@ class Ticks:
 
     def seconds_since_tick(self) -> float | None:
         """How long ago the last tick ended without an error; None where none has yet."""
-        last_end = self._last_end
-        return None if last_end is None else time.monotonic() - last_end
+        return _seconds_since(self._last_end)
+
+    def seconds_since_request(self) -> float | None:
+        """How long ago a tick was last requested: by beat, or by a forged message. None where none was."""
+        return _seconds_since(self._last_request)
 
     def close(self) -> None:
         """Start no more passes, and wait for those under way: at most a deadline and its write-back.
@@ -191,6 +196,10 @@ class Ticks:
 
     def _patience_left(self) -> float:
         return max(0.0, self._last_begin + self._patience - time.monotonic())
+
+
+def _seconds_since(moment: float | None) -> float | None:
+    return None if moment is None else time.monotonic() - moment
 
 
 def _log_longer_windows(found: Sequence[LongerWindow]) -> None:

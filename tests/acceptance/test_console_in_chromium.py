@@ -26,7 +26,7 @@ from worker.adapters.clock import HostClock
 from worker.database.migrations import upgrade
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
-from worker.operations.write_heartbeat import Heartbeat, host_name
+from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -86,7 +86,8 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         upgrade(postgres.url)
         bench = Workbench(postgres.url, Rules()).open()
         # The row of a worker that ticks.
-        heartbeat = Heartbeat(bench.database, HostClock(), lambda: 0.0, ["default"])
+        signs = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.0))
+        heartbeat = Heartbeat(bench.database, HostClock(), signs, ["default"])
         try:
             office = fill(bench)
             env = environment(database_url=postgres.url, account_sid=SID, users_file=write_users(folder / "users.toml"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS
 from worker.domain.records.parameters import Rules
@@ -31,8 +32,8 @@ def cli(migrated_database_url: str, bench: Workbench) -> CommandLine:
     return CommandLine({**settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
 
 
-def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: str = "") -> None:
-    """As if a process had written its row."""
+def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: str = "", **heard: float) -> None:
+    """As if a process had written its row. `heard` are its times of broker and beat, in seconds before now."""
     with bench.database.write() as connection:
         now = bench.database.now(connection)
         row = WorkerRow(
@@ -44,6 +45,7 @@ def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: s
             written_at=now,
             clock_offset_seconds=0.25,
             accounts=("default",),
+            **{name: now - timedelta(seconds=seconds) for name, seconds in heard.items()},
         )
         save_worker(connection, row)
 
@@ -158,6 +160,30 @@ def test_the_check_warns_of_what_keeps_orders_from_being_reconciled(cli: Command
     assert checked(cli, 1) == "WARNING: default: 1 need a person"
     more = CommandLine({**cli.settings, "RECONCILER_CHECK_ATTENTION_ORDERS": "2"})
     assert checked(more, 0).startswith("OK")
+
+
+def test_the_check_tells_of_broker_and_beat(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=45, last_beat_at=45)
+    assert checked(cli, 2).startswith("CRITICAL: the broker has not answered for 4")
+    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=45)
+    assert checked(cli, 1).startswith("WARNING: no tick of beat has come for 4")
+    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=1)
+    assert checked(cli, 0).startswith("OK")
+    shown = cli.run("status").stdout
+    assert "answered" in shown
+    assert "(last tick of beat: 1." in shown
+    response = cli.json("status")
+    assert response["last_beat_at"] == response["workers"][0]["last_beat_at"] is not None
+
+
+def test_the_check_warns_of_a_result_that_is_not_delivered_for_long(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    put_endpoint(bench)
+    bench.add("1")
+    bench.reconcile([item("1")])
+    assert checked(cli, 0).startswith("OK")
+    impatient = CommandLine({**cli.settings, "RECONCILER_CHECK_NOTIFY_SECONDS": "0.05"})
+    assert "default: a notification has not been delivered for 0 s, 1 are pending" in checked(impatient, 1)
 
 
 def test_too_frequent_use_is_named_where_people_look(cli: CommandLine, bench: Workbench) -> None:

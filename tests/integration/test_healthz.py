@@ -25,8 +25,8 @@ def asking(database_url: str, broker_url: str, **settings: Any) -> Iterator[Visi
         yield process.local()
 
 
-def tick(bench: Workbench, *, seconds_ago: float) -> None:
-    """A worker process's row with such a tick."""
+def tick(bench: Workbench, *, seconds_ago: float, answered_seconds_ago: float | None = None) -> None:
+    """A worker process's row with such a tick, and such an answer of the broker."""
     with bench.database.write() as connection:
         now = bench.database.now(connection)
         ticked = now - timedelta(seconds=seconds_ago)
@@ -39,6 +39,8 @@ def tick(bench: Workbench, *, seconds_ago: float) -> None:
             written_at=now,
             clock_offset_seconds=0.0,
             accounts=("default",),
+            broker_asked_at=None if answered_seconds_ago is None else now,
+            broker_answered_at=None if answered_seconds_ago is None else now - timedelta(seconds=answered_seconds_ago),
         )
         save_worker(connection, row)
 
@@ -72,6 +74,15 @@ def test_without_a_tick_for_half_a_minute_it_is_not(
     with asking(migrated_database_url, own_valkey.url) as visitor:
         expected = OK if status == 200 else {**OK, "worker": "no tick for 30 s"}
         assert said(visitor) == (status, expected)
+
+
+@pytest.mark.parametrize(("answered_seconds_ago", "broker"), [(25, "ok"), (35, "answers no worker")])
+def test_a_broker_that_answers_this_process_and_no_worker_is_missing(
+    answered_seconds_ago: float, broker: str, bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
+) -> None:
+    tick(bench, seconds_ago=1, answered_seconds_ago=answered_seconds_ago)
+    with asking(migrated_database_url, own_valkey.url) as visitor:
+        assert said(visitor) == (200 if broker == "ok" else 503, {**OK, "broker": broker})
 
 
 def test_the_allowance_is_that_of_the_settings(

@@ -13,27 +13,35 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from worker.adapters.clock import HostClock
 from worker.domain.records.workers import WorkerRow
-from worker.operations.write_heartbeat import Heartbeat, host_name
+from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 from worker.stores.worker_processes import delete_unwritten, read_workers, save_worker
 
 
-class Tick:
-    """Stands for a process's ticks."""
+class Ages:
+    """Stand for a process's ticks, and for what it hears."""
 
-    age: float | None = None
+    tick: float | None = None
+    beat: float | None = None
+    broker_asked: float | None = None
+    broker_answered: float | None = None
 
-    def __call__(self) -> float | None:
-        return self.age
+    def signs(self) -> Signs:
+        return Signs(
+            tick=lambda: self.tick,
+            beat=lambda: self.beat,
+            broker_asked=lambda: self.broker_asked,
+            broker_answered=lambda: self.broker_answered,
+        )
 
 
 @pytest.fixture
-def tick() -> Tick:
-    return Tick()
+def ages() -> Ages:
+    return Ages()
 
 
 @pytest.fixture
-def heartbeat(bench: Workbench, tick: Tick) -> Iterator[Heartbeat]:
-    made = Heartbeat(bench.database, HostClock(), tick, ["default", "shop"], period_seconds=0.05)
+def heartbeat(bench: Workbench, ages: Ages) -> Iterator[Heartbeat]:
+    made = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], period_seconds=0.05)
     yield made
     made.close()
 
@@ -50,16 +58,27 @@ def row_when(bench: Workbench, condition: Any) -> WorkerRow:
     return eventually(found, "the process's row")[0]
 
 
-def test_the_row_says_who_ticked_and_when(bench: Workbench, heartbeat: Heartbeat, tick: Tick) -> None:
+def test_the_row_says_who_ticked_and_when(bench: Workbench, heartbeat: Heartbeat, ages: Ages) -> None:
     first = row_when(bench, lambda row: True)
     assert (first.name, first.host, first.pid, first.last_tick_at) == (heartbeat.name, host_name(), os.getpid(), None)
     assert abs(first.clock_offset_seconds) < 5
     assert first.accounts == ("default", "shop")
-    tick.age = 42.0
+    ages.tick = 42.0
     second = row_when(bench, lambda row: row.last_tick_at is not None)
     assert second.written_at - (second.last_tick_at or second.written_at) == timedelta(seconds=42)
     assert (second.started_at, second.accounts) == (first.started_at, first.accounts)
     assert len(rows(bench)) == 1
+
+
+def test_the_row_says_when_the_broker_answered_and_when_beat_was_heard(
+    bench: Workbench, heartbeat: Heartbeat, ages: Ages
+) -> None:
+    silent = row_when(bench, lambda row: True)
+    assert (silent.broker_asked_at, silent.broker_answered_at, silent.last_beat_at) == (None, None, None)
+    ages.broker_asked, ages.broker_answered, ages.beat = 1.0, 31.0, 7.0
+    row = row_when(bench, lambda row: row.last_beat_at is not None)
+    times = (row.broker_asked_at, row.broker_answered_at, row.last_beat_at)
+    assert [time and (row.written_at - time).total_seconds() for time in times] == [1, 31, 7]
 
 
 def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench, heartbeat: Heartbeat) -> None:
@@ -69,8 +88,8 @@ def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench
     assert (again.name, again.started_at) == (first.name, first.started_at)
 
 
-def test_a_process_that_ends_in_order_deletes_its_row(bench: Workbench, tick: Tick) -> None:
-    heartbeat = Heartbeat(bench.database, HostClock(), tick, ["default", "shop"], period_seconds=3600)
+def test_a_process_that_ends_in_order_deletes_its_row(bench: Workbench, ages: Ages) -> None:
+    heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], period_seconds=3600)
     row_when(bench, lambda row: True)
     heartbeat.close()
     assert rows(bench) == []
@@ -99,9 +118,9 @@ def test_a_database_that_fails_for_a_while_is_written_again(bench: Workbench, he
     row_when(bench, lambda row: row.written_at > hidden_at)
 
 
-def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, tick: Tick) -> None:
+def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, ages: Ages) -> None:
     with time_machine.travel(HostClock().now() + timedelta(hours=1), tick=True):
-        heartbeat = Heartbeat(bench.database, HostClock(), tick, ["default", "shop"], period_seconds=3600)
+        heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], period_seconds=3600)
         try:
             row = row_when(bench, lambda row: True)
         finally:

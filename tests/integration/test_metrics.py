@@ -116,6 +116,34 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(
     assert samples['reconciler_orders_due{account="third"}'] == 0
 
 
+def test_broker_and_beat_are_shown_as_the_processes_heard_them(
+    bench: Workbench, scraper: Callable[[], Scraper]
+) -> None:
+    time = now(bench)
+    row = {
+        **{"host": "a", "started_at": time - timedelta(hours=1), "accounts": "", "last_tick_at": time},
+        **{"written_at": time, "clock_offset_seconds": 0.0, "broker_asked_at": time, "broker_answered_at": None},
+    }
+    heard = {"broker_answered_at": time - timedelta(seconds=3), "last_beat_at": time - timedelta(seconds=2)}
+    rows = [
+        {**row, "name": "1", "pid": 1, **heard},
+        {**row, "name": "2", "pid": 2, "last_beat_at": None},
+        {**row, "name": "3", "pid": 3, "broker_asked_at": None, "last_beat_at": None},
+    ]
+    with bench.database.write() as connection:
+        connection.execute(insert(WORKERS), rows)
+
+    samples = scraper().samples()
+
+    answer = "reconciler_worker_last_broker_answer_timestamp_seconds"
+    shown = {name: value for name, value in samples.items() if name.startswith(answer)}
+    assert shown == {
+        f'{answer}{{worker="a:1"}}': pytest.approx(heard["broker_answered_at"].timestamp()),
+        f'{answer}{{worker="a:2"}}': pytest.approx((time - timedelta(hours=1)).timestamp()),
+    }
+    assert samples["reconciler_last_beat_timestamp_seconds"] == pytest.approx(heard["last_beat_at"].timestamp())
+
+
 def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(
     bench: Workbench, scraper: Callable[[], Scraper]
 ) -> None:

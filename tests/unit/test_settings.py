@@ -113,6 +113,7 @@ def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
         "check_tick_seconds": 30.0,
         "check_backlog_windows": 60,
         "check_attention_orders": 1,
+        "check_notify_seconds": 600.0,
     }
 
 

@@ -21,7 +21,7 @@ def health(as_json: AsJson = False) -> None:
     from worker.database.engine import missing_file
     from worker.database.transactions import Database, DatabaseError
     from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_overview import worker_ticks
+    from worker.operations.read_overview import read_liveness
     from worker.operations.write_heartbeat import host_name
     from worker.settings import SettingsError
 
@@ -38,7 +38,7 @@ def health(as_json: AsJson = False) -> None:
         return
     database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
     try:
-        ticks = worker_ticks(database, seconds, host=host)
+        ticks = read_liveness(database, seconds, host=host).ticks
     except DatabaseError as error:
         _say(host, None, first_line(error, Redactor(settings.secrets)), as_json)
         return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 _SLOTS = ("accounts", "slot", "next_query", "in_flight_query_id")
-_WORKERS = ("host", "pid", "started_at", "last_tick", "clock")
+_WORKERS = ("host", "pid", "started_at", "last_tick", "broker", "clock")
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
 _QUERIES = ("account", "asks", "last_query", "ended", "settled", "last_batches")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
@@ -39,14 +39,15 @@ _WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
 
 def to_response(status: "Status", names: Mapping[str, Sequence[str]], thresholds: "Thresholds", rules: "Rules") -> Row:
     """The status as JSON. `names` are the accounts of each SID."""
-    overview = status.overview
+    overview, workers = status.overview, status.overview.workers
     return {
         "now": overview.now,
         "findings": [
             {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": one.words}
             for one in check(overview, thresholds, rules)
         ],
-        "workers": [_worker(row, overview.now) for row in overview.workers],
+        "workers": [_worker(row, overview.now) for row in workers],
+        "last_beat_at": max((row.last_beat_at for row in workers if row.last_beat_at is not None), default=None),
         "slots": [_slot(slot, names.get(slot["account_sid"], []), overview) for slot in status.slots],
         "accounts": [
             _account(one, overview, status.last_queries[one.account], thresholds, rules) for one in overview.accounts
@@ -80,6 +81,9 @@ def _worker(row: "WorkerRow", now: datetime) -> Row:
         "written_at": row.written_at,
         "clock_offset_seconds": round(row.clock_offset_seconds, 3),
         "accounts": row.accounts,
+        "broker_asked_at": row.broker_asked_at,
+        "broker_answered_at": row.broker_answered_at,
+        "last_beat_at": row.last_beat_at,
     }
 
 
@@ -139,7 +143,8 @@ def show(out: Console, response: Row) -> None:
     out.print()
     accounts = response["accounts"]
     marks = {one["account"]: _mark(one, now) for one in accounts}
-    _table(out, "Workers", _WORKERS, [_worker_row(row) for row in response["workers"]], ids=("host",))
+    rows = [_worker_row(row, now) for row in response["workers"]]
+    _table(out, _workers_title(response), _WORKERS, rows, ids=("host",))
     if response["slots"]:
         _table(out, "Budget", _SLOTS, [_slot_row(slot, marks) for slot in response["slots"]], ids=("accounts",))
     else:
@@ -168,13 +173,25 @@ def _table(
         print_table(out, columns, listed, title=title, ids=ids, long_texts=long_texts)
 
 
-def _worker_row(row: Row) -> Row:
-    ago, offset = row["last_tick_seconds_ago"], row["clock_offset_seconds"]
+def _workers_title(response: Row) -> str:
+    beat = response["last_beat_at"]
+    return "Workers" if beat is None else f"Workers (last tick of beat: {_ago(beat, response['now'])})"
+
+
+def _worker_row(row: Row, now: datetime) -> Row:
+    tick, offset = row["last_tick_at"], row["clock_offset_seconds"]
+    answered = row["broker_answered_at"]
+    silent = "not known" if row["broker_asked_at"] is None else "no answer yet"
     return {
         **row,
-        "last_tick": "none yet" if ago is None else f"{duration_text(ago)} ago",
+        "last_tick": "none yet" if tick is None else _ago(tick, now),
+        "broker": silent if answered is None else f"answered {_ago(answered, now)}",
         "clock": f"{abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}" if abs(offset) >= 0.1 else "right",
     }
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    return f"{duration_text(rest((now - moment).total_seconds()))} ago"
 
 
 def _mark(account: Row, now: datetime) -> str:

@@ -428,6 +428,10 @@ WORKERS = Table(
     _required("clock_offset_seconds", Double),
     # The names of the accounts in its settings, joined by commas; null where a release before 0011 wrote the row.
     _optional("accounts", LongText),
+    # The first is null where a release before 0016 wrote the row; the others also before an answer or a tick.
+    _optional("broker_asked_at", UtcDateTime),
+    _optional("broker_answered_at", UtcDateTime),
+    _optional("last_beat_at", UtcDateTime),
     **TABLE_OPTIONS,
     **HALF_FULL,
 )

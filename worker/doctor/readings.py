@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from kombu import Connection
 from kombu.utils.url import maybe_sanitize_url
 
-from worker.adapters.certificates import certified
 from worker.adapters.clock import HostClock
 from worker.adapters.error_text import first_words
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.server import ServerReading, read_server
 from worker.doctor.checks import Check, fatal
+from worker.messages.broker_answers import connect, connection_to
 from worker.operations.maintain_slots import longest_windows
 from worker.settings import Settings
 from worker.settings.addresses import schemes
@@ -175,10 +175,8 @@ def reach_broker(url: str, *, seconds: float) -> None:
 
 @contextmanager
 def _connected(url: str, seconds: float) -> Iterator[Connection]:
-    options = {"socket_connect_timeout": seconds, "socket_timeout": seconds} if not url.startswith("amqp") else {}
-    with Connection(url, connect_timeout=seconds, transport_options=options, ssl=certified(url)) as connection:
-        # Each URL once, without a pause.
-        connection.ensure_connection(max_retries=max(0, len(connection.alt) - 1), interval_start=0, interval_step=0)
+    with connection_to(url, seconds=seconds) as connection:
+        connect(connection)
         yield connection
 
 

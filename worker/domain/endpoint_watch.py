@@ -121,6 +121,19 @@ def warnings_of(
             yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
 
 
+def late_notifications(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime, after: timedelta
+) -> Iterator[tuple[str, str, str]]:
+    """The accounts whose oldest notification has been pending for longer than this, as `warnings_of` reports."""
+    by_account = {one.account: one for one in endpoints}
+    for account, count in counts.items():
+        oldest, endpoint = count.oldest_changed_at, by_account.get(account)
+        if oldest is not None and now - oldest > after:
+            why = "" if endpoint is None else f"; its endpoint: {endpoint_in_words(endpoint, count, now)}"
+            waits = f"a notification has not been delivered for {_lasted(oldest, now)}, {count.pending:,} are pending"
+            yield account, "notifications_late", f"{waits}{why}"
+
+
 def _lasted(since: datetime, now: datetime) -> str:
     seconds = max(0.0, (now - since).total_seconds())
     if seconds < 120:

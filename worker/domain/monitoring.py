@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from worker.domain.after_failure import says_too_frequent
-from worker.domain.endpoint_watch import warnings_of
+from worker.domain.broker_and_beat import beat_in_words, broker_in_words, is_broker_silent
+from worker.domain.endpoint_watch import late_notifications, warnings_of
 from worker.domain.outages import FAILURES_OF_AN_OUTAGE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
@@ -50,6 +51,8 @@ class Thresholds:
     """That due orders need at the budget, in windows."""
     attention_orders: int = 1
     """That need a person."""
+    notify_seconds: float = 600.0
+    """Since the change of an order that its billing system has not received."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,10 +143,12 @@ def back_off_reason(account: AccountOverview, accounts: Sequence[AccountOverview
 
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
     """What is to be reported, the gravest first; nothing where all is well."""
-    found = [*_of_workers(overview, thresholds)]
+    found = [*_of_workers(overview, thresholds), *_of_broker_and_beat(overview, thresholds)]
     for account in overview.accounts:
         found.extend(_of_account(account, overview, thresholds, rules))
-    for account_name, name, words in warnings_of(overview.endpoints, overview.notifications, overview.now):
+    waiting = (overview.endpoints, overview.notifications, overview.now)
+    late = late_notifications(*waiting, timedelta(seconds=thresholds.notify_seconds))
+    for account_name, name, words in (*warnings_of(*waiting), *late):
         found.append(Finding(level=Level.WARNING, name=name, words=f"{account_name}: {words}", account=account_name))
     return sorted(found, key=lambda finding: -finding.level)
 
@@ -158,6 +163,18 @@ def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]
         else f"no worker has ticked for {(overview.now - latest).total_seconds():,.0f} s"
     )
     yield Finding(level=Level.CRITICAL, name="no_tick", words=words)
+
+
+def _of_broker_and_beat(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
+    now, within = overview.now, timedelta(seconds=thresholds.tick_seconds)
+    # What a process that hangs or was killed has written last says nothing.
+    ticking = [row for row in overview.workers if is_ticking([row], now, thresholds.tick_seconds)]
+    if (words := broker_in_words(ticking, now, within)) is not None:
+        # Where only some hosts reach it, orders still come in.
+        level = Level.CRITICAL if is_broker_silent(ticking, within) else Level.WARNING
+        yield Finding(level=level, name="no_broker", words=words)
+    elif (words := beat_in_words(ticking, now, within)) is not None:
+        yield Finding(level=Level.WARNING, name="no_beat", words=words)
 
 
 def _without_tick(overview: Overview) -> str:

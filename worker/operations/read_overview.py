@@ -7,6 +7,7 @@ from typing import Any
 
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.broker_and_beat import is_broker_silent
 from worker.domain.monitoring import is_served, is_ticking
 from worker.domain.next_step import Circumstances, NextStep, next_step
 from worker.domain.records.accounts import AccountState
@@ -167,7 +168,20 @@ def _count_due(connection: Connection, order: Order, now: datetime) -> int:
     return sum(count.due for count in counts if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))
 
 
-def worker_ticks(database: Database, within_seconds: float, *, host: str | None = None) -> bool:
-    """Whether a worker process, of this host or of any, has ticked within so many seconds."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Liveness:
+    """Whether anything is done at all."""
+
+    ticks: bool
+    """Whether a worker process has ticked of late."""
+    broker_is_silent: bool
+    """Whether the broker answers none of the processes that have."""
+
+
+def read_liveness(database: Database, within_seconds: float, *, host: str | None = None) -> Liveness:
+    """The same of the processes of this host, or of all. `within_seconds` is how far back counts."""
     with database.read() as connection:
-        return is_ticking(read_workers(connection, host=host), database.now(connection), within_seconds)
+        now = database.now(connection)
+        ticking = [row for row in read_workers(connection, host=host) if is_ticking([row], now, within_seconds)]
+        silent = is_broker_silent(ticking, timedelta(seconds=within_seconds))
+        return Liveness(ticks=bool(ticking), broker_is_silent=silent)

@@ -1,7 +1,8 @@
 """A worker process says in the database when it last ticked, by a thread of its own.
 
 Neither a message nor a tick writes the row. So a tick that hangs shows by its age, and a broker or a beat that is away,
-during which processes tick by themselves, is not taken for a dead worker.
+during which processes tick by themselves, is not taken for a dead worker. The row says apart from that when the broker
+last answered this process, and when it last received a tick's message.
 """
 
 import os
@@ -9,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,6 +36,18 @@ def host_name() -> str:
     return socket.gethostname()[:_LONGEST_HOST]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signs:
+    """How many seconds ago something last happened in this process; None where it never has."""
+
+    tick: Callable[[], float | None]
+    """A tick ended without an error."""
+    beat: Callable[[], float | None]
+    """A tick's message came."""
+    broker_asked: Callable[[], float | None]
+    broker_answered: Callable[[], float | None]
+
+
 class Heartbeat:
     """Writes this process's row every few seconds, from its start to `close`. To be made after the fork."""
 
@@ -41,18 +55,15 @@ class Heartbeat:
         self,
         database: Database,
         clock: Clock,
-        seconds_since_tick: Callable[[], float | None],
+        signs: Signs,
         accounts: Iterable[str],
         *,
         period_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`seconds_since_tick` tells how long ago the last tick ended without an error; None where none has.
-
-        `accounts` are the names of those in the settings.
-        """
+        """`accounts` are the names of those in the settings."""
         self._database = database
         self._clock = clock
-        self._seconds_since_tick = seconds_since_tick
+        self._signs = signs
         self._accounts = tuple(accounts)
         self._period = period_seconds
         self._started = time.monotonic()
@@ -75,7 +86,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
-            has_ticked = self._seconds_since_tick() is not None
+            has_ticked = self._signs.tick() is not None
             self._is_written = self._guarded(self._write)
             if self._closing.wait(self._period if has_ticked else min(self._period, _BEFORE_FIRST_TICK_SECONDS)):
                 return
@@ -84,17 +95,20 @@ class Heartbeat:
         self._started_at = _write(self._database, self._row)
 
     def _row(self, now: datetime) -> WorkerRow:
-        age = self._seconds_since_tick()
+        signs = self._signs
         return WorkerRow(
             name=self.name,
             host=self._host,
             pid=self._pid,
             # As it was first written: a clock that is stepped does not make this another process.
             started_at=self._started_at or now - timedelta(seconds=time.monotonic() - self._started),
-            last_tick_at=None if age is None else now - timedelta(seconds=age),
+            last_tick_at=_before(now, signs.tick()),
             written_at=now,
             clock_offset_seconds=(self._clock.now() - now).total_seconds(),
             accounts=self._accounts,
+            broker_asked_at=_before(now, signs.broker_asked()),
+            broker_answered_at=_before(now, signs.broker_answered()),
+            last_beat_at=_before(now, signs.beat()),
         )
 
     def _guarded(self, act: Callable[[], None]) -> bool:
@@ -106,6 +120,10 @@ class Heartbeat:
                 log.exception("this process's row in worker_processes was not written", action="heartbeat_failed")
             return False
         return True
+
+
+def _before(now: datetime, seconds: float | None) -> datetime | None:
+    return None if seconds is None else now - timedelta(seconds=seconds)
 
 
 @retry_contention

@@ -162,6 +162,7 @@ class Settings(BaseSettings):
     check_tick_seconds: Seconds = 30.0
     check_backlog_windows: int = Field(default=60, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
     check_attention_orders: int = Field(default=1, ge=1, description="a whole number from 1 up")
+    check_notify_seconds: Seconds = 600.0
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 

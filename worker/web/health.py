@@ -6,7 +6,7 @@ from worker.database.engine import missing_file
 from worker.database.error_kinds import is_of_another_revision, kind_of
 from worker.database.transactions import Database
 from worker.doctor.readings import reach_broker, start_reading
-from worker.operations.read_overview import worker_ticks
+from worker.operations.read_overview import Liveness, read_liveness
 from worker.runtime import thresholds_of
 from worker.settings import Settings
 from worker.web.access import Access, refuse_to_watch
@@ -17,6 +17,7 @@ _UNKNOWN = "unknown, as the database does not answer"
 _NO_DATABASE = "no answer"
 _OTHER_REVISION = "not at a revision that this release can read"
 _NO_BROKER = "cannot be reached"
+_NOT_BY_WORKERS = "answers no worker"
 _KEPT_SECONDS = 2.0
 # Together they end before whoever asks gives up, which is often after 10 seconds.
 _DATABASE_SECONDS = 3.0
@@ -48,19 +49,22 @@ class _Health:
         self._database_url = settings.database_dsn
         self._broker_url = settings.broker_dsn
         self._tick_seconds = thresholds_of(settings).tick_seconds
-        self._ticks = False
+        self._workers = Liveness(ticks=False, broker_is_silent=False)
         self._database = SharedReading(self._read_database, kept_seconds=_KEPT_SECONDS, no_answer=_NO_DATABASE)
         self._broker = SharedReading(self._read_broker, kept_seconds=_KEPT_SECONDS, no_answer=_NO_BROKER)
 
     def read(self) -> dict[str, str]:
         """Of each part `ok`, or what is wrong."""
         database, broker = self._database.fault(), self._broker.fault()
-        ticking = _OK if self._ticks else f"no tick for {self._tick_seconds:g} s"
+        workers = self._workers
+        ticking = _OK if workers.ticks else f"no tick for {self._tick_seconds:g} s"
+        if broker is None and workers.broker_is_silent and not database:
+            broker = _NOT_BY_WORKERS
         return {"worker": _UNKNOWN if database else ticking, "broker": broker or _OK, "database": database or _OK}
 
     def _read_database(self) -> str | None:
         try:
-            self._ticks = start_reading(self._any_ticks, seconds=_DATABASE_SECONDS)()
+            self._workers = start_reading(self._read_workers, seconds=_DATABASE_SECONDS)()
         except Exception as error:
             if (kind := kind_of(error)) is not None:
                 return kind.words
@@ -71,14 +75,14 @@ class _Health:
             raise
         return None
 
-    def _any_ticks(self) -> bool:
+    def _read_workers(self) -> Liveness:
         if missing := missing_file(self._database_url):
             # To connect would make it.
             raise FileNotFoundError(missing)
         # Connections of its own, made each time: those of the pages may all wait for a database that keeps silent.
         database = Database(self._database_url, answer_seconds=_DATABASE_SECONDS, pool_size=1)
         try:
-            return worker_ticks(database, self._tick_seconds)
+            return read_liveness(database, self._tick_seconds)
         finally:
             database.close()
 

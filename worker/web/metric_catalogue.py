@@ -7,6 +7,7 @@ from itertools import product
 from typing import TypeVar
 
 from worker.domain import metric_totals as totals
+from worker.domain.broker_and_beat import heard_beat_at, heard_broker_at
 from worker.domain.records.metrics import Gauges, PendingOrders, Stream
 from worker.domain.records.orders import Attention
 from worker.domain.records.overview import NotificationCounts
@@ -243,6 +244,18 @@ CATALOGUE: tuple[Described, ...] = (
         labels=_WORKER,
         help="When the last tick of a worker process ended. No sample before its first.",
         samples=lambda gauges: _workers(gauges, lambda row: _seconds(row.last_tick_at)),
+    ),
+    Gauge(
+        name="reconciler_worker_last_broker_answer_timestamp_seconds",
+        labels=_WORKER,
+        help="When the broker last answered a worker process; before its first answer, the start of the process.",
+        samples=lambda gauges: _workers(gauges, lambda row: _seconds(heard_broker_at(row))),
+    ),
+    Gauge(
+        name="reconciler_last_beat_timestamp_seconds",
+        labels=(),
+        help="When a worker last received a tick of beat; before the first, the start of the oldest worker.",
+        samples=lambda gauges: [([], _seconds(heard_beat_at(gauges.workers)))],
     ),
     Gauge(
         name="reconciler_worker_clock_offset_seconds",

@@ -12,6 +12,7 @@ from worker.domain.endpoint_watch import (
     endpoint_in_words,
     endpoint_views,
     is_failing_for_long,
+    late_notifications,
     unsent_since,
     warnings_of,
 )
@@ -100,6 +101,13 @@ def test_that_nobody_sends_is_said_in_words_to_monitoring_and_on_the_list_of_thi
     (todo,) = endpoints_to_do([SOUND], {"a": WAITING}, NOW)
     assert (todo.kind, todo.since) == (TodoKind.NOTIFICATIONS_UNSENT, WAITING.waits_since)
     assert todo.kind in TODO
+
+
+def test_why_a_notification_is_late_is_said_by_its_endpoint() -> None:
+    counts = {"a": NotificationCounts(pending=2, oldest_changed_at=NOW - timedelta(seconds=31)), "idle": NONE}
+    late = list(late_notifications([PAUSED], counts, NOW, timedelta(seconds=30)))
+    words = "a notification has not been delivered for 31 s, 2 are pending; its endpoint: paused by ann"
+    assert late == [("a", "notifications_late", words)]
 
 
 def test_an_endpoint_needs_a_person_after_75_hours() -> None:

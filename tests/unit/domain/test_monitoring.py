@@ -110,6 +110,44 @@ def test_without_a_tick_in_time_the_finding_is_critical() -> None:
     assert young.words == "no worker has ticked yet; the last one started 100 s ago"
 
 
+def heard(broker: float = 1.0, beat: float = 1.0, **fields: Any) -> WorkerRow:
+    times = {"broker_asked_at": ago(1), "broker_answered_at": ago(broker), "last_beat_at": ago(beat)}
+    return make_worker(**times, written_at=NOW, **fields)
+
+
+def test_a_broker_that_answers_no_worker_is_critical_and_one_that_some_miss_a_warning() -> None:
+    (none,) = checked(workers=[heard(31), heard(45)])
+    assert (none.level, none.name) == (Level.CRITICAL, "no_broker")
+    (some,) = checked(workers=[heard(31), heard(2)])
+    assert (some.level, some.name) == (Level.WARNING, "no_broker")
+    assert checked(workers=[heard(45)], tick_seconds=60) == []
+
+
+def test_what_a_dead_process_heard_says_nothing() -> None:
+    dead = heard(45, 45, tick_seconds_ago=45)
+    assert checked(workers=[dead, heard()]) == []
+    assert [finding.name for finding in checked(workers=[dead])] == ["no_tick"]
+
+
+def test_a_beat_that_is_gone_is_a_warning_unless_the_broker_is_away() -> None:
+    (gone,) = checked(workers=[heard(beat=31)])
+    assert (gone.level, gone.name) == (Level.WARNING, "no_beat")
+    assert [finding.name for finding in checked(workers=[heard(31, 31)])] == ["no_broker"]
+
+
+def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
+    def found(seconds: float, **thresholds: Any) -> list[Finding]:
+        counts = {"default": NotificationCounts(pending=20, oldest_changed_at=ago(seconds))}
+        overview = Overview(now=NOW, workers=WORKERS, notifications=counts)
+        return check(overview, Thresholds(**thresholds), RULES)
+
+    assert found(600) == []
+    (late,) = found(660)
+    assert (late.level, late.name, late.account) == (Level.WARNING, "notifications_late", "default")
+    assert late.words == "default: a notification has not been delivered for 11 minutes, 20 are pending"
+    assert [finding.name for finding in found(31, notify_seconds=30.0)] == ["notifications_late"]
+
+
 def test_an_account_without_anything_due_is_well() -> None:
     assert checked(make_account()) == []
 

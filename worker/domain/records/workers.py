@@ -20,3 +20,9 @@ class WorkerRow:
     """The host's wall clock minus the database's."""
     accounts: tuple[str, ...] | None
     """The accounts in its settings: it polls the orders of no other. None where its release does not say."""
+    broker_asked_at: datetime | None = None
+    """When it last asked the broker whether it answers; None where its release does not ask, or it has not yet."""
+    broker_answered_at: datetime | None = None
+    """When the broker last answered it; None before it ever has."""
+    last_beat_at: datetime | None = None
+    """When it last received a tick's message; None where it never has. Beat sends one to some process each period."""

@@ -5,6 +5,8 @@ from worker.web.console.languages import N_, text
 
 _SENTENCES = {
     "no_tick": N_("No order is queried, and no result is sent. Start the workers."),
+    "no_broker": N_("Queries go on, but no order comes in by tasks. Start the broker, or look at the network."),
+    "no_beat": N_("Queries go on, but later than they might. Start beat."),
     "paused": N_("No query is sent for its orders until the pause ends."),
     "outage": N_("The platform or the network is down. Queries go on by themselves."),
     "back_off": N_("The next query waits, and is then sent by itself."),
@@ -16,6 +18,7 @@ _SENTENCES = {
     "endpoint_stopped": N_("It answered 410, so nothing is sent. Correct it, then resume."),
     "endpoint_failing": N_("It is tried once an hour, and nothing is lost. Correct it."),
     "notifications_unsent": N_("No running worker has this endpoint in its settings."),
+    "notifications_late": N_("They are tried again, and nothing is lost. Look at what the receiver answers."),
     "notifications_gave_up": N_(
         "The billing system does not know of these results. Correct the receiver, then resend."
     ),
@@ -30,6 +33,7 @@ _PAGES = {
     "endpoint_stopped": "notifications",
     "endpoint_failing": "notifications",
     "notifications_unsent": "notifications",
+    "notifications_late": "notifications",
     "notifications_gave_up": "notifications",
 }
 

@@ -177,6 +177,8 @@ QUERY_OUTCOMES: Mapping[str, str] = MappingProxyType(
 FINDINGS: Mapping[str, str] = MappingProxyType(
     {
         "no_tick": N_("No worker is running"),
+        "no_broker": N_("The broker does not answer"),
+        "no_beat": N_("Beat sends no ticks"),
         "paused": N_("Queries are paused"),
         "outage": N_("The last queries failed"),
         "back_off": N_("Backs off after a failure"),
@@ -188,6 +190,7 @@ FINDINGS: Mapping[str, str] = MappingProxyType(
         "endpoint_stopped": N_("The receiver wants no notifications"),
         "endpoint_failing": N_("The receiver fails for days"),
         "notifications_unsent": N_("Nobody sends notifications"),
+        "notifications_late": N_("Results have not been delivered for long"),
         "notifications_gave_up": N_("Notifications were given up"),
     }
 )
