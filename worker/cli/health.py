@@ -15,9 +15,8 @@ def health(as_json: AsJson = False) -> None:
     RECONCILER_TICK_SECONDS is over 5). While the database is away, or the settings cannot be read, it is 0: to restart
     workers would not help.
     """
-    from worker.adapters.error_text import first_line, one_line
-    from worker.adapters.log_redaction import Redactor
-    from worker.cli.session import read_settings
+    from worker.adapters.error_text import one_line
+    from worker.cli.session import read_settings, words_of
     from worker.database.engine import missing_file
     from worker.database.transactions import Database, DatabaseError
     from worker.domain.monitoring import tick_allowance
@@ -40,7 +39,7 @@ def health(as_json: AsJson = False) -> None:
     try:
         ticks = read_liveness(database, seconds, host=host).ticks
     except DatabaseError as error:
-        _say(host, None, first_line(error, Redactor(settings.secrets)), as_json)
+        _say(host, None, words_of(error, settings), as_json)
         return
     finally:
         database.close()

@@ -17,6 +17,7 @@ from worker.cli.output import show_times_in
 from worker.database.engine import missing_file, shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import NotAtHead, check_at_head
+from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
 from worker.stores.command_line_reads import has_orders
@@ -79,8 +80,15 @@ def errors_in_one_line(settings: Settings) -> Iterator[None]:
         kind = kind_of(error) or (ErrorKind.CONTENDED if is_contention(error) else None)
         if kind is None:
             raise
-        words = first_line(error, Redactor(settings.secrets))
-        raise CommandError(f"{kind.words} ({words}): {kind.remedy}") from None
+        raise CommandError(f"{kind.words} ({words_of(error, settings)}): {kind.remedy}") from None
+
+
+def words_of(error: Exception, settings: Settings) -> str:
+    """What a database's error says, safe to show. Of a missing right servers name at most half: the other is read."""
+    redactor = Redactor(settings.secrets)
+    if kind_of(error) is ErrorKind.RIGHTS and (missing := missing_rights_words(settings.database_dsn)):
+        return one_line(missing, redactor)
+    return first_line(error, redactor)
 
 
 def require_configured(settings: Settings, accounts: Collection[str]) -> None:

@@ -42,6 +42,12 @@ class ErrorKind(Enum):
         "see that user, password and name in RECONCILER_DATABASE_URL are right",
     )
     """It answers, but refuses to let us in."""
+    RIGHTS = (
+        "database_rights",
+        "the database's role lacks a right",
+        'grant it, as "A role that may not change tables" in docs/deployment.md does',
+    )
+    """It lets us in, but this role may not read or write a table, or use a sequence."""
     UNREACHABLE = (
         "database_unavailable",
         "the database is away",
@@ -63,6 +69,7 @@ _SQLSTATES: Mapping[str, ErrorKind] = MappingProxyType(
         "40P01": ErrorKind.CONTENDED,  # deadlock_detected
         "55P03": ErrorKind.LOCKED,  # lock_not_available
         "53100": ErrorKind.FULL,  # disk_full
+        "42501": ErrorKind.RIGHTS,  # insufficient_privilege
         "25006": ErrorKind.READ_ONLY,  # read_only_sql_transaction
         "53300": ErrorKind.CONNECTIONS,  # too_many_connections
         "25P03": ErrorKind.OTHER,  # idle_in_transaction_session_timeout: the server is there, the session is not
@@ -80,6 +87,7 @@ _MYSQL_CODES: Mapping[int, ErrorKind] = MappingProxyType(
         **dict.fromkeys((1036, 1792, 1836), ErrorKind.READ_ONLY),
         **dict.fromkeys((1040, 1203, 1226), ErrorKind.CONNECTIONS),
         **dict.fromkeys((1044, 1045, 1049), ErrorKind.REFUSED),
+        **dict.fromkeys((1142, 1143, 1227), ErrorKind.RIGHTS),
         **dict.fromkeys((1053, 2002, 2003, 2006, 2013), ErrorKind.UNREACHABLE),
     }
 )

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, column, inspect, select, table
 from worker.database.engine import missing_file
 from worker.database.transactions import ANSWER_SECONDS, Database
 
-# Alembic's own table, of one row.
-_VERSIONS = table("alembic_version", column("version_num"))
+VERSIONS = table("alembic_version", column("version_num"))
+"""Alembic's own table, of one row."""
 
 
 class MigrationError(Exception):
@@ -101,9 +101,9 @@ def script_location() -> Path:
 
 
 def _revisions_of(connection: Connection) -> set[str]:
-    if not inspect(connection).has_table(_VERSIONS.name):
+    if not inspect(connection).has_table(VERSIONS.name):
         return set()
-    return set(connection.scalars(select(_VERSIONS.c.version_num)))
+    return set(connection.scalars(select(VERSIONS.c.version_num)))
 
 
 def _listed(revisions: set[str]) -> str:

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from worker.adapters.error_text import longer_window_remedy, one_line
 from worker.adapters.log_redaction import Redactor
+from worker.database.error_kinds import ErrorKind
+from worker.database.rights import MissingRights
 from worker.domain.budget import is_longer
 from worker.domain.wire.signed_requests import Credentials
 
@@ -111,6 +113,16 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
         f" {', '.join(longer)} on this database, so this worker would send none"
     )
     return fatal("query_window", detail, longer_window_remedy(own, longest))
+
+
+def rights(missing: MissingRights | None, why_untried: str | None = None) -> Check:
+    """Whether the database's role may read and write our tables; None where that could not be tried."""
+    name = "database_rights"
+    if missing is None:
+        return _unread(name, "could not be tried", why_untried, "try again once nothing holds our tables")
+    if missing.rights:
+        return fatal(name, str(missing), ErrorKind.RIGHTS.remedy)
+    return ok(name, f"the role {missing.role} may read and write each table")
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:

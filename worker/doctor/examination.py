@@ -9,6 +9,7 @@ from worker.adapters.error_text import first_words
 from worker.adapters.log_redaction import Redactor
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.rights import missing_rights_words
 from worker.database.server import PostgresqlReading, durability_settings
 from worker.doctor import checks
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
@@ -121,7 +122,8 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     shown = shown_url(settings.database_dsn)
     kind = shown.partition(":")[0].partition("+")[0]
     postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
-    rest = ("database_revision", "query_window", *postgresql, "database_clock", *durability_settings(kind))
+    rights = () if kind == "sqlite" else ("database_rights",)
+    rest = ("database_revision", *rights, "query_window", *postgresql, "database_clock", *durability_settings(kind))
     if fault is not None:
         return [fault, *(skipped(name, "the database's driver cannot be loaded") for name in rest)]
     try:
@@ -129,13 +131,14 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     except NoDatabaseFile as error:
         unreachable = fatal("database", f"{error} ({shown})", "run `reconciler migrate`")
     except Exception as error:  # Drivers raise errors of their own.
-        unreachable = _unusable(shown, error)
+        unreachable = _unusable(settings, shown, error)
     else:
         behind = reading.fault_of_revision
         own = settings.query_window_seconds
         return [
             ok("database", f"{shown} answers: {reading.server.version}"),
             ok("database_revision", "at head") if behind is None else fatal("database_revision", *_parted(behind)),
+            *(_rights_checks(reading) if rights else []),
             checks.window(own, reading.windows, settings.accounts)
             if behind is None
             else skipped("query_window", "the database is not at head"),
@@ -146,9 +149,18 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     return [unreachable, *(skipped(name, "the database cannot be used") for name in rest)]
 
 
-def _unusable(shown: str, error: Exception) -> Check:
+def _rights_checks(reading: DatabaseReading) -> list[Check]:
+    if reading.rights is None:
+        return [skipped("database_rights", "the database is not at head")]
+    found, why_untried = reading.rights
+    return [checks.rights(found, why_untried)]
+
+
+def _unusable(settings: Settings, shown: str, error: Exception) -> Check:
     kind = kind_of(error)
-    words = first_words(error) if kind is None else f"{kind.words}: {first_words(error)}"
+    said = missing_rights_words(settings.database_dsn) if kind is ErrorKind.RIGHTS else None
+    words = said or first_words(error)
+    words = words if kind is None else f"{kind.words}: {words}"
     return fatal("database", f"{shown} cannot be used ({words})", (kind or ErrorKind.UNREACHABLE).remedy)
 
 

@@ -23,6 +23,7 @@ from worker.adapters.clock import HostClock
 from worker.adapters.error_text import first_words
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
+from worker.database.rights import MissingRights, read_missing_rights
 from worker.database.server import ServerReading, read_server
 from worker.doctor.checks import Check, fatal
 from worker.messages.broker_answers import connect, connection_to
@@ -71,6 +72,8 @@ class DatabaseReading:
     server: ServerReading
     fault_of_revision: str | None
     """Why the worker cannot use its tables, and what to do; None at head."""
+    rights: Reply[MissingRights] | None
+    """What the role lacks; None where the database is not at head, or knows no rights."""
     windows: Mapping[str, float] | None
     """Of each account SID the longest window that its slots were written with, in seconds; None where they cannot be
     read."""
@@ -136,17 +139,18 @@ def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
 
 
 def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
-    """Read the server, the revision and the windows. Raises NoDatabaseFile, or SQLAlchemy's errors, where there is
-    none."""
+    """Read the server, the revision, the windows and the role's rights. Raises NoDatabaseFile, or SQLAlchemy's errors,
+    where there is none."""
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile(f"there is no file {missing} yet")
     server = read_server(url, HostClock().now)
     try:
         check_at_head(url)
     except MigrationError as error:
-        return DatabaseReading(server=server, fault_of_revision=str(error), windows=None)
+        return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
     windows = longest_windows(url, slots_per_sid=slots_per_sid)
-    return DatabaseReading(server=server, fault_of_revision=None, windows=windows)
+    rights = _reply_of(lambda: read_missing_rights(url))
+    return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows)
 
 
 def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:

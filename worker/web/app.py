@@ -9,9 +9,10 @@ import structlog
 from flask import Flask
 
 from worker.adapters.error_text import first_words
-from worker.database.error_kinds import kind_of
+from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import revision_fault, revisions
-from worker.database.transactions import Database, is_unavailable
+from worker.database.rights import missing_rights
+from worker.database.transactions import Database, DatabaseError, is_contention, is_unavailable
 from worker.domain.callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
@@ -36,6 +37,8 @@ _CONNECTIONS = 2
 _MOST_MATCHES = 32
 # Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
+# Trying each right takes a few dozen statements.
+_RIGHTS_KEPT_SECONDS = 5.0
 
 
 class WebProcess:
@@ -64,6 +67,7 @@ class WebProcess:
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         # Read now: an upgrade may replace the files while this process runs.
         revisions()
+        self._rights_fault = SharedReading(self._read_rights_fault, kept_seconds=_RIGHTS_KEPT_SECONDS)
         self._database_fault = SharedReading(self._read_database_fault)
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
@@ -122,13 +126,24 @@ class WebProcess:
     def _read_database_fault(self) -> str | None:
         try:
             with self._database.read() as connection:
-                return revision_fault(connection)
+                fault = revision_fault(connection)
+            return fault or self._rights_fault.fault()
         except Exception as error:
             kind = kind_of(error)
             if kind is None:
                 raise
             # Not the error's own words: they name hosts and users, and anybody may ask.
             return kind.words
+
+    def _read_rights_fault(self) -> str | None:
+        try:
+            with self._database.engine.connect() as connection:
+                return ErrorKind.RIGHTS.words if missing_rights(connection).rights else None
+        except DatabaseError as error:
+            # Others hold a table: that says nothing of rights.
+            if is_contention(error):
+                return None
+            raise
 
 
 def _in_plain_text(error: Any) -> tuple[str, int, dict[str, str]]:
