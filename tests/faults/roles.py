@@ -1,13 +1,15 @@
 """A login of the database that owns nothing and may do little: what programs use in production."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from tests.faults.testbed import Testbed
+from worker.database.rights import needed_rights
 
 _HOSTS = ("localhost", "127.0.0.1")
 """A new MariaDB has nameless users for these hosts, which take precedence over one of any host."""
@@ -48,3 +50,42 @@ def engine_as(testbed: Testbed, role: str) -> sqlalchemy.Engine:
     """Sessions of another program with this login, past the proxy."""
     url = sqlalchemy.make_url(testbed.database.direct_url).set(username=role)
     return sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+
+def use_least_role(testbed: Testbed) -> str:
+    """As `use_plain_role`, with no more than the rights that are needed."""
+    role = use_plain_role(testbed)
+    if testbed.database.kind == "mariadb":
+        for name in _logins(testbed, role):
+            execute(testbed, f"REVOKE ALL ON {_prefix(testbed)}* FROM {name}")
+    for table, rights in needed_rights().items():
+        if testbed.database.kind == "postgresql":
+            execute(testbed, f"REVOKE ALL ON {table} FROM {role}")
+        _change(testbed, role, "GRANT {} ON {} TO {}", ", ".join(rights), table)
+    return role
+
+
+@contextmanager
+def without_right(testbed: Testbed, role: str, rights: str, table: str) -> Iterator[None]:
+    """A login that lacks these rights to a table for a while."""
+    _change(testbed, role, "REVOKE {} ON {} FROM {}", rights, table)
+    try:
+        yield
+    finally:
+        _change(testbed, role, "GRANT {} ON {} TO {}", rights, table)
+
+
+def _change(testbed: Testbed, role: str, statement: str, rights: str, table: str) -> None:
+    for name in _logins(testbed, role):
+        execute(testbed, statement.format(rights, f"{_prefix(testbed)}{table}", name))
+
+
+def _logins(testbed: Testbed, role: str) -> list[str]:
+    return [role] if testbed.database.kind == "postgresql" else [f"{role}@'{host}'" for host in _HOSTS]
+
+
+def _prefix(testbed: Testbed) -> str:
+    """What stands before a table's name where a login gets rights to it."""
+    if testbed.database.kind == "postgresql":
+        return ""
+    return f"{sqlalchemy.make_url(testbed.database.url).database}."
