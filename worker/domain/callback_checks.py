@@ -12,7 +12,7 @@ from worker.domain.records.orders import Attention, Lane, Order, OrderState, Sou
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import Report, TrafficStatus
 from worker.domain.settlement import poll_again_now, settle
-from worker.domain.verdicts import judge
+from worker.domain.verdicts import Verdict, judge
 
 _RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
 _SHORTEST_INTERVAL_WINDOWS = 2
@@ -26,7 +26,9 @@ def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules,
     least. `app_id` is that of the order's account.
     """
     if not order.state.may_settle:
-        return _late_word(order, report, now, app_id)
+        echoes_price = order.account in rules.echoing_accounts
+        verdict = judge(order, [report], app_id=app_id, polled_by=None, echoes_price=echoes_price)
+        return _late_word(order, verdict, now)
     is_early = order.callback_check_after is not None and now < order.callback_check_after
     if report.fault or report.status not in _RESULTS or is_early:
         return Change(before=order, after=order)
@@ -41,17 +43,16 @@ def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules,
     return _recorded(Change(before=order, after=after), report, EventKind.CHECK_REQUESTED, now)
 
 
-def _late_word(order: Order, report: Report, now: datetime, app_id: str) -> Change:
+def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
     """Said of an order that is final or cancelled: only a contradiction is shown to a person."""
-    verdict = judge(order, [report], app_id=app_id, polled_by=None)
     late = settle(order, verdict, source=Source.CALLBACK, now=now)
     if any(event.kind is EventKind.CONTRADICTED for event in late.events):
         return late
     if verdict.is_denial and order.state is not OrderState.FAILED:
         # A -1 that proves no failure contradicts a success all the same.
         shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
-        return _recorded(Change(before=order, after=shown), report, EventKind.CONTRADICTED, now)
-    return _recorded(Change(before=order, after=order), report, EventKind.IGNORED, now)
+        return _recorded(Change(before=order, after=shown), verdict.report, EventKind.CONTRADICTED, now)
+    return _recorded(Change(before=order, after=order), verdict.report, EventKind.IGNORED, now)
 
 
 def _recorded(change: Change, report: Report, kind: EventKind, now: datetime) -> Change:

@@ -141,6 +141,14 @@ def test_a_hint_that_contradicts_a_final_state_raises_late_conflict_and_changes_
     assert again.after == change.after
 
 
+def test_a_hint_that_repeats_the_price_of_a_failed_order_contradicts_nothing() -> None:
+    failed = make_order(1, state=OrderState.FAILED, settled_at=NOW)
+    said = make_report(1, traffic_sts="-1", ori_amount="2.94")
+    rules = replace(RULES, echoing_accounts=frozenset({failed.account}))
+    assert check_by_callback(failed, said, NOW, rules, app_id=APP_ID).after == failed
+    assert check_by_callback(failed, said, NOW, RULES, app_id=APP_ID).after.attention is Attention.LATE_CONFLICT
+
+
 @pytest.mark.parametrize("attention", [Attention.TOO_OLD, Attention.UNKNOWN_TO_PLATFORM])
 def test_a_hint_makes_an_unresolved_order_due_once_more_within_the_same_bound(attention: Attention) -> None:
     order = make_order(1, state=OrderState.UNRESOLVED, attention=attention, due_at=NOW + 10 * WINDOW)
