@@ -30,7 +30,7 @@ from worker.operations.archive import move_settled
 
 def archive(cli: CommandLine, *more: str) -> int:
     """Archive what is older than 90 days; returns how many orders were moved."""
-    printed = cli.json("archive", "--settled-before", "90d", *more)
+    printed = cli.json("archive", "--yes", "--settled-before", "90d", *more)
     assert printed["restored"] == 0
     moved: int = printed["archived"]
     return moved
@@ -69,7 +69,7 @@ def test_settled_orders_are_moved_whole_and_restored_as_they_were(bench: Workben
     assert (Decimal(record["order"]["ori_amount"]), type(record["order"]["ori_amount"])) == (Decimal("2.94"), str)
     assert datetime.fromisoformat(record["events"][0]["at"]).utcoffset() == timedelta(0)
 
-    assert cli.json("archive", "--restore")["restored"] == 3
+    assert cli.json("archive", "--restore", "--yes")["restored"] == 3
     assert everything(bench) == before
     assert bench.rows(ARCHIVED) == []
 
@@ -207,7 +207,7 @@ def test_ids_are_never_used_again(bench: Workbench, cli: CommandLine) -> None:
     add_settled(bench, "4")
     assert bench.order("r-4").id not in order_ids
     assert bench.events_of("r-4")[0]["id"] not in event_ids
-    cli.json("archive", "--restore")
+    cli.json("archive", "--restore", "--yes")
     assert {row["id"] for row in bench.rows(EVENTS)} > event_ids
 
 
@@ -216,16 +216,31 @@ def test_a_limit_bounds_a_run_and_the_next_one_continues(bench: Workbench, cli: 
     add_newest(bench)
     assert archive(cli, "--limit", "250", "--dry-run") == 250
     assert archive(cli, "--dry-run") == 450
-    assert "450 orders settled before " in (said := cli.run("archive", "--settled-before", "90d", "--dry-run").stdout)
+    assert "450 orders settled before " in (
+        said := cli.run("archive", "--yes", "--settled-before", "90d", "--dry-run").stdout
+    )
     assert " would be moved to the archive in " in said
     assert archived_names(bench) == []
     assert archive(cli, "--limit", "250") == 250
-    shown = cli.run("archive", "--settled-before", "90d").stdout
+    shown = cli.run("archive", "--yes", "--settled-before", "90d").stdout
     assert shown.startswith("200 orders settled before ")
     assert " moved to the archive in " in shown
     assert archive(cli) == 0
-    assert cli.json("archive", "--restore", "--limit", "201")["restored"] == 201
-    assert "249 orders restored" in cli.run("archive", "--restore").stdout
+    assert cli.json("archive", "--restore", "--yes", "--limit", "201")["restored"] == 201
+    assert "249 orders restored" in cli.run("archive", "--restore", "--yes").stdout
+
+
+def test_whose_archive_run_it_was_is_recorded(bench: Workbench, cli: CommandLine) -> None:
+    add_settled(bench, *map(str, range(250)))
+    add_newest(bench)
+    assert "--yes" in cli.error("archive", "--settled-before", "90d", status=2)
+    assert "--yes" in cli.error("archive", "--restore", status=2)
+    archive(cli, "--by", "ann", "--reason", "ticket 77")
+    cli.json("archive", "--restore", "--yes", "--by", "bob")
+    restored, moved = cli.json("acts")
+    assert (restored["actor"], restored["act"], restored["detail"]) == ("bob", "restore", "orders: 250")
+    assert (moved["actor"], moved["act"], moved["reason"]) == ("ann", "archive", "ticket 77")
+    assert moved["detail"].startswith("orders: 250; settled before 20")
 
 
 def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLine) -> None:
@@ -235,10 +250,10 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
     then = datetime.now(UTC) - timedelta(days=150)
     # Without an offset it is in the time zone of people.
     local = then.astimezone(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None).isoformat()
-    printed = cli.json("archive", "--settled-before", local, "--dry-run")
+    printed = cli.json("archive", "--yes", "--settled-before", local, "--dry-run")
     assert (printed["archived"], printed["dry_run"]) == (1, True)
     assert datetime.fromisoformat(printed["settled_before"]) == then
-    assert cli.json("archive", "--settled-before", f"{then:%Y-%m-%d}")["archived"] == 1
+    assert cli.json("archive", "--yes", "--settled-before", f"{then:%Y-%m-%d}")["archived"] == 1
     assert archived_names(bench) == ["r-2"]
 
 
@@ -323,12 +338,14 @@ def test_the_archive_is_downgraded_only_when_it_is_empty(database_url: str) -> N
     upgrade(database_url)
     bench, cli = Workbench(database_url), CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": database_url})
     put_into_archive(bench, cli, "1")
+    bench.run("DELETE FROM operator_acts")
     with pytest.raises(MigrationError, match=r"archived_orders holds orders.* `reconciler archive --restore` first"):
         downgrade(database_url, "0002")
     # Each revision is downgraded by itself: those after the archive are gone.
     upgrade(database_url)
     assert archived_names(bench) == ["r-1"]
-    cli.json("archive", "--restore")
+    cli.json("archive", "--restore", "--yes")
+    bench.run("DELETE FROM operator_acts")
     bench.close()
     downgrade(database_url, "0002")
     upgrade(database_url)
@@ -345,7 +362,7 @@ def test_a_record_from_before_a_count_was_kept_is_restored_with_none(bench: Work
         for name in ("unavailable_failures", "failure_mark_any", "denials", "first_denied_at", "denial_mark"):
             del record["order"][name]
         connection.execute(update(ARCHIVED).values(record=json.dumps(record)))
-    cli.json("archive", "--restore")
+    cli.json("archive", "--restore", "--yes")
     order = bench.order("r-1")
     assert (order.state, order.denials, order.unavailable_failures) == ("succeeded", 0, 0)
 
@@ -361,6 +378,6 @@ def test_a_record_that_was_written_under_old_names_is_restored_under_those_of_to
         record["order"] |= {"age_bucket": 7, "batch_failures": 1}
         record["order"] = {old_names.get(name, name): value for name, value in record["order"].items()}
         connection.execute(update(ARCHIVED).values(record=json.dumps(record)))
-    cli.json("archive", "--restore")
+    cli.json("archive", "--restore", "--yes")
     order = bench.order("r-1")
     assert (order.state, order.age_bucket, order.batch_failures) == ("succeeded", 7, 1)

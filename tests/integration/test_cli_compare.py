@@ -135,7 +135,7 @@ def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli:
         shown = cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)
         assert not shown["differences"]
         assert reported["charged_amount"] == shown["orders"]["amount"] == shown["statement"]["amount"] == "15.15"
-        move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))
+        assert sum(move_settled(bench.database, datetime(2100, 1, 1, tzinfo=UTC))) in (7, 0)
 
 
 @pytest.mark.databases("sqlite")

@@ -82,6 +82,10 @@ def reopen(bench: Workbench) -> None:
     bench.run("UPDATE recharge_orders SET reopened_at = '2016-01-31 12:00:00'")
 
 
+def echo_price(bench: Workbench) -> None:
+    bench.run("UPDATE recharge_orders SET amount_is_price = (1 = 1)")
+
+
 def pause(bench: Workbench) -> None:
     bench.grants.take(bench.slot)
     bench.run("UPDATE account_states SET paused_at = '2016-01-31 12:00:00', paused_until = '2100-01-31 12:00:00'")
@@ -116,6 +120,7 @@ def give_up(bench: Workbench) -> None:
         (give_up, "0008", "the way down to 0008 would lose of notifications what nobody has received yet"),
         (add_act, "0007", "operator_acts holds acts, which the release before does not know"),
         (add_actor, "0007", "the way down to 0007 would lose of order_events the names of those who acted on orders"),
+        (echo_price, "0014", "the way down to 0014 would lose of recharge_orders which amounts are no charge"),
         (reopen, "0005", "the way down to 0005 would lose of recharge_orders when orders were reopened"),
         (pause, "0007", "the way down to 0007 would lose of account_states the end of a pause"),
         (archive_reopened, "0007", "archived_orders holds acts of operators, which the release before does not know"),

@@ -153,7 +153,7 @@ def test_a_renewed_notification_has_a_newer_version_that_its_order_has_too(bench
     mark(bench, "r2", **DELIVERED)
     age(bench, "r2")
     add_newest(bench)
-    assert cli.json("archive", "--settled-before", "90d")["archived"] == 1
+    assert cli.json("archive", "--yes", "--settled-before", "90d")["archived"] == 1
     before = {name: one.row.version for name in ("r1", "r2") for one in told_of(bench, name)}
     words = ["resend", "r1", "r2", "--renew", "--by", "ann", "--reason", "restored"]
     assert cli.json(*words, "--dry-run") == {"resent": 0, "made": 2, "rejected": [], "dry_run": True}
@@ -178,7 +178,7 @@ def test_an_archived_order_keeps_its_deliveries_and_is_resent_from_the_archive(
     mark(bench, "r2", **DELIVERED)
     age(bench, "r1", "r2")
     add_newest(bench)
-    assert cli.json("archive", "--settled-before", "90d")["archived"] == 2
+    assert cli.json("archive", "--yes", "--settled-before", "90d")["archived"] == 2
     (kept,) = cli.json("order", "r1")["notifications"]
     assert kept["state"] == "delivered"
     bench.run("DELETE FROM notifications WHERE order_id = (SELECT id FROM archived_orders WHERE request_id = 'r2')")
@@ -217,7 +217,7 @@ def test_orders_that_changed_since_are_found_whose_notifications_are_gone(bench:
     age(bench, "settled", "cancelled", days_ago=2)
     age(bench, "old", days_ago=9)
     add_newest(bench)
-    assert cli.json("archive", "--settled-before", "1d")["archived"] == 3
+    assert cli.json("archive", "--yes", "--settled-before", "1d")["archived"] == 3
     bench.run("DELETE FROM notifications")
     assert cli.json("resend", "--since", "3d", "--yes")["made"] == 4
     made = {one.data["request_id"]: one.type for one in told_of(bench)}

@@ -9,7 +9,10 @@ from tests.support.archiving import add_newest, archived_names, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ARCHIVED, QUERIES
+from worker.domain.records.acts import ActKind
+from worker.operations.act_by_hand import Operator
 from worker.operations.archive import move_settled
+from worker.operations.long_acts import LongAct
 from worker.operations.purge import purge
 
 OLD = "2015-01-31 10:00:00.000000"
@@ -65,17 +68,17 @@ def test_old_rows_go_and_what_a_history_refers_to_stays(
         bench.run(f"UPDATE {table} SET received_at = '{OLD}' WHERE {column} = '{name}'")
     expected = {"archived_orders": 3, "rejected_orders": 1, "unmatched_callbacks": 1, "platform_queries": 1}
 
-    counted = cli.json("purge", "--older-than", "400d", "--dry-run")
+    counted = cli.json("purge", "--yes", "--older-than", "400d", "--dry-run")
     assert (counted["rows"], counted["dry_run"]) == (expected, True)
     assert len(bench.rows(ARCHIVED)) == 5
 
-    assert cli.json("purge", "--older-than", "400d")["rows"] == expected
+    assert cli.json("purge", "--yes", "--older-than", "400d")["rows"] == expected
     assert set(archived_names(bench)) == {"c", "e"}
     assert {row["id"] for row in bench.rows(QUERIES)} == set(history.values()) - {history["gone"]}
     assert [query["id"] for query in cli.json("order", "e")["queries"]] == [history["mixed"]]
     assert [query["id"] for query in cli.json("order", "c")["queries"]] == [history["archived"]]
     assert [row["request_id"] for row in cli.json("unmatched")] == ["y"]
-    assert set(cli.json("purge", "--older-than", "400d")["rows"].values()) == {0}
+    assert set(cli.json("purge", "--yes", "--older-than", "400d")["rows"].values()) == {0}
 
 
 def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:
@@ -85,13 +88,13 @@ def test_a_query_that_an_event_names_stays(cli: CommandLine, bench: Workbench, h
         " WHERE request_id = 'p')",
         query=history["gone"],
     )
-    assert cli.json("purge", "--older-than", "400d", "--dry-run")["rows"]["platform_queries"] == 0
-    assert cli.json("purge", "--older-than", "400d")["rows"]["platform_queries"] == 0
+    assert cli.json("purge", "--yes", "--older-than", "400d", "--dry-run")["rows"]["platform_queries"] == 0
+    assert cli.json("purge", "--yes", "--older-than", "400d")["rows"]["platform_queries"] == 0
 
 
 def test_the_counts_are_shown(cli: CommandLine, bench: Workbench, history: dict[str, int]) -> None:
-    assert "4 rows from before" in cli.run("purge", "--older-than", "400d", "--dry-run").stdout
-    assert "archived_orders,3\n" in cli.run("purge", "--older-than", "2016-01-01", "--csv").stdout
+    assert "4 rows from before" in cli.run("purge", "--yes", "--older-than", "400d", "--dry-run").stdout
+    assert "archived_orders,3\n" in cli.run("purge", "--yes", "--older-than", "2016-01-01", "--csv").stdout
 
 
 def test_what_is_young_is_refused(cli: CommandLine, bench: Workbench) -> None:
@@ -112,3 +115,44 @@ def test_no_transaction_deletes_more_than_a_thousand_rows(cli: CommandLine, benc
     assert max(rows) == 1000
     assert len(commits) > 3
     assert cli.json("unmatched") == []
+
+
+def acts(cli: CommandLine) -> list[tuple[str, str, str | None, str]]:
+    return [(act["actor"], act["act"], act["reason"], act["detail"]) for act in cli.json("acts")]
+
+
+def test_whose_purge_it_was_is_recorded_and_logged_once(
+    cli: CommandLine, bench: Workbench, history: dict[str, int]
+) -> None:
+    cli.json("purge", "--older-than", "2016-01-01", "--dry-run", "--by", "ann")
+    assert acts(cli) == []
+    done = cli.run("purge", "--older-than", "2016-01-01", "--yes", "--by", "ann", "--reason", "ticket 77")
+    detail = "archived_orders: 3, platform_queries: 1; from before 2015-12-31 16:00:00Z"
+    assert acts(cli) == [("ann", "purge", "ticket 77", detail)]
+    assert done.stderr.count("an operator acted") == 1
+    # What changes nothing is no act.
+    cli.json("purge", "--older-than", "2016-01-01", "--yes", "--by", "ann")
+    assert len(acts(cli)) == 1
+
+
+def test_an_act_of_many_transactions_is_one_row_that_says_how_far_it_came(cli: CommandLine, bench: Workbench) -> None:
+    for start in (0, 900):
+        bench.intake.record_callbacks([callback(str(number)) for number in range(start, start + 900)])
+    bench.run(f"UPDATE unmatched_callbacks SET received_at = '{OLD}'")
+    with bench.database.read() as connection:
+        before = bench.database.now(connection) - timedelta(days=400)
+    act = LongAct(Operator(name="ann"), ActKind.PURGE, "")
+    parts = purge(bench.database, before, dry_run=False, act=act)
+    assert next(part.rows for part in parts if part.rows) == 1000
+    # The run dies here.
+    assert acts(cli) == [("ann", "purge", None, "unmatched_callbacks: 1,000")]
+    assert sum(part.rows for part in parts) == 800
+    assert acts(cli) == [("ann", "purge", None, "unmatched_callbacks: 1,800")]
+
+
+def test_nothing_is_deleted_where_nobody_can_be_asked(
+    cli: CommandLine, bench: Workbench, history: dict[str, int]
+) -> None:
+    before = bench.rows(ARCHIVED)
+    assert cli.error("purge", "--older-than", "400d", status=2).startswith("nobody can be asked without a terminal")
+    assert bench.rows(ARCHIVED) == before

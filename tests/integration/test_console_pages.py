@@ -99,7 +99,7 @@ def test_an_archived_order_is_found_and_told(bench: Workbench, pages: Pages, cli
     add_settled(bench, "1")
     order_id = bench.order("r-1").id
     add_newest(bench)
-    assert cli.json("archive", "--settled-before", "1d")["archived"] == 1
+    assert cli.json("archive", "--yes", "--settled-before", "1d")["archived"] == 1
     assert pages.open("/orders?q=r-1").headers["Location"] == f"/orders/{order_id}"
     assert "It is in the archive" in pages.text(f"/orders/{order_id}")
 

@@ -82,16 +82,21 @@ def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterat
         yield opened
 
 
+def require_answer(*, yes: bool) -> None:
+    """Raise CommandError where a question would have to be asked, and nobody could answer."""
+    if not yes and not sys.stdin.isatty():
+        raise CommandError("nobody can be asked without a terminal: add --yes, or --dry-run to see it only", status=2)
+
+
 def confirm(what: str, question: str, *, yes: bool) -> None:
     """Say what a filter has selected, and ask a person whether to go on. Raises CommandError where the answer is no.
 
     Without a terminal nobody could answer: `--yes` is needed.
     """
     typer.echo(what, err=True)
+    require_answer(yes=yes)
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise CommandError("nobody can be asked without a terminal: add --yes, or --dry-run to see it only", status=2)
     # Not by click, which writes a part of the question to standard output, where the data goes.
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -3,18 +3,22 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from worker.adapters import shown_values
+from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
 from worker.cli.times import TIME_RULE, read_time
 
 if TYPE_CHECKING:
+    from worker.cli.session import Session
     from worker.doctor import Check
+    from worker.operations.act_by_hand import Operator
 
 _CHECK_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red", "skipped": "dim"}
 _LABEL_WIDTH = 9
@@ -81,8 +85,11 @@ def doctor_summary(checks: Sequence["Check"]) -> str:
 def archive(
     settled_before: SettledBefore = None,
     limit: Limit = None,
-    dry_run: DryRun = False,
     restore: Restore = False,
+    by: By = None,
+    reason: OptionalReason = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     utc: InUtc = False,
     as_json: AsJson = False,
 ) -> None:
@@ -91,25 +98,19 @@ def archive(
     They stay known: the same order again is a duplicate, `reconciler order` shows it, and a callback, a check or a
     cancellation that names it restores it first. Orders that are pending, unresolved or for a person to look at stay.
     Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
-    once, and be interrupted: the next run goes on.
+    once, and be interrupted: the next run goes on. You are asked first; with --yes you are not.
     """
-    from worker.cli.session import session
-    from worker.operations.archive import count_settled, move_settled, restore_all
-
     if (settled_before is None) != restore:
         raise typer.BadParameter("give either --settled-before or --restore")
     if restore and dry_run:
         raise typer.BadParameter("--dry-run is for --settled-before: --restore restores everything")
-    started = time.monotonic()
-    with session(utc=utc) as opened:
-        before = None
-        if settled_before is None:
-            moved = _count(restore_all(opened.database, limit), "restored")
-        else:
-            with opened.database.read() as connection:
-                before = _time(settled_before, opened.database.now(connection), opened.settings.zone)
-            move = count_settled if dry_run else move_settled
-            moved = _count(move(opened.database, before, limit), "found" if dry_run else "moved")
+    who = operator(by, reason, dry_run=dry_run)
+    with acting_session(utc=utc) as opened:
+        before = None if settled_before is None else _time(settled_before, opened)
+        if not (dry_run or yes):
+            _ask(opened, before, limit)
+        started = time.monotonic()
+        moved = _restore(opened, who, limit) if before is None else _move(opened, who, before, limit)
     seconds = time.monotonic() - started
     if as_json:
         counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
@@ -143,14 +144,52 @@ def _print_checks(checks: "Sequence[Check]") -> None:
     out.print(doctor_summary(checks))
 
 
-def _time(value: str, now: datetime, zone: tzinfo) -> datetime:
-    """The time that the option names. `now` is the database's clock, by which orders are settled."""
+def _time(value: str, opened: "Session") -> datetime:
+    """The time that the option names, by the database's clock, by which orders are settled."""
     from worker.operations.archive import LEAST_AGE
 
-    before = read_time("--settled-before", value, now, zone)
+    with opened.database.read() as connection:
+        now = opened.database.now(connection)
+    before = read_time("--settled-before", value, now, opened.settings.zone)
     if before > now - LEAST_AGE:
         raise typer.BadParameter(f"--settled-before {value} is less than a day ago; accepted: 1d or older")
     return before
+
+
+def _ask(opened: "Session", before: datetime | None, limit: int | None) -> None:
+    from worker.operations.archive import count_settled
+
+    # Before the orders are counted, which may take minutes.
+    require_answer(yes=False)
+    if before is None:
+        confirm("Archived orders would be in recharge_orders again.", "Restore them?", yes=False)
+        return
+    found = counted(_count(count_settled(opened.database, before, limit), "found"), "order")
+    confirm(f"Settled before {time_text(before)}: {found}.", "Move to the archive?", yes=False)
+
+
+def _move(opened: "Session", who: "Operator", before: datetime, limit: int | None) -> int:
+    from worker.domain.records.acts import ActKind
+    from worker.operations.archive import count_settled, move_settled
+    from worker.operations.long_acts import LongAct
+
+    if who.dry_run:
+        return _count(count_settled(opened.database, before, limit), "found")
+    act = LongAct(who, ActKind.ARCHIVE, f"settled before {shown_values.time_text(before, UTC)}")
+    moved = _count(move_settled(opened.database, before, limit, act), "moved")
+    act.log_end()
+    return moved
+
+
+def _restore(opened: "Session", who: "Operator", limit: int | None) -> int:
+    from worker.domain.records.acts import ActKind
+    from worker.operations.archive import restore_all
+    from worker.operations.long_acts import LongAct
+
+    act = LongAct(who, ActKind.RESTORE, "")
+    restored = _count(restore_all(opened.database, limit, act), "restored")
+    act.log_end()
+    return restored
 
 
 def _count(batches: Iterator[int], what: str) -> int:

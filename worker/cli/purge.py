@@ -1,13 +1,20 @@
 """`reconciler purge`: deletes what is old and what nothing refers to any more."""
 
 import time
-from typing import Annotated
+from collections.abc import Iterable
+from datetime import UTC
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.adapters import shown_values
+from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, progress, time_text
 from worker.cli.times import TIME_RULE, read_time
+
+if TYPE_CHECKING:
+    from worker.operations.purge import Purged
 
 _TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
 
@@ -19,6 +26,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be del
 
 def purge(
     older_than: OlderThan,
+    by: By = None,
+    reason: OptionalReason = None,
+    yes: Yes = False,
     dry_run: DryRun = False,
     utc: InUtc = False,
     as_json: AsJson = False,
@@ -32,24 +42,31 @@ def purge(
     sent again, it is new.
 
     At most 1,000 rows go in one transaction, so it may run beside the worker; a run that was interrupted is repeated.
+    Before that the rows are counted, and you are asked; with --yes you are not.
     """
-    from worker.cli.session import session
+    from worker.domain.records.acts import ActKind
+    from worker.operations.long_acts import LongAct
     from worker.operations.purge import LEAST_AGE
     from worker.operations.purge import purge as delete
 
     require_one_format(as_json, as_csv)
-    started = time.monotonic()
-    counts = dict.fromkeys(_TABLES, 0)
-    with session(utc=utc) as opened:
+    who = operator(by, reason, dry_run=dry_run)
+    with acting_session(utc=utc) as opened:
         with opened.database.read() as connection:
             now = opened.database.now(connection)
         before = read_time("--older-than", older_than, now, opened.settings.zone)
         if before > now - LEAST_AGE:
             raise typer.BadParameter(f"--older-than {older_than} is less than 30 days ago; accepted: 30d or older")
-        with progress("looking for old rows") as show:
-            for table, rows in delete(opened.database, before, dry_run=dry_run):
-                counts[table] += rows
-                show(f"{sum(counts.values()):,} rows", 0)
+        if not (dry_run or yes):
+            # Before the rows are counted, which may take minutes.
+            require_answer(yes=False)
+            found = _counted(delete(opened.database, before, dry_run=True))
+            old = counted(sum(found.values()), "row")
+            confirm(f"Old and referred to by nothing: {old} from before {time_text(before)}.", "Delete?", yes=False)
+        started = time.monotonic()
+        act = LongAct(who, ActKind.PURGE, f"from before {shown_values.time_text(before, UTC)}")
+        counts = _counted(delete(opened.database, before, dry_run=dry_run, act=act))
+        act.log_end()
     seconds = time.monotonic() - started
     if as_json:
         print_json({"older_than": before, "dry_run": dry_run, "rows": counts, "seconds": round(seconds, 3)})
@@ -61,3 +78,12 @@ def purge(
     print_table(console(), ("table", "rows"), listed)
     what = "would be deleted" if dry_run else "deleted"
     typer.echo(f"{counted(sum(counts.values()), 'row')} from before {time_text(before)} {what} in {seconds:,.1f} s.")
+
+
+def _counted(parts: Iterable["Purged"]) -> dict[str, int]:
+    counts = dict.fromkeys(_TABLES, 0)
+    with progress("looking for old rows") as show:
+        for table, rows in parts:
+            counts[table] += rows
+            show(f"{sum(counts.values()):,} rows", 0)
+    return counts

@@ -22,6 +22,7 @@ BASE = "base"
 _KEEP_A_COPY = "keep a copy, empty that column, then migrate down again"
 _NOTHING_LEFT = "to begin again, drop the database and make an empty one"
 _LOST_BELOW: Sequence[tuple[str, str, str, str, str]] = (
+    ("0015", "recharge_orders", "amount_is_price", "which amounts are no charge (amount_is_price)", _KEEP_A_COPY),
     (
         "0010",
         "unmatched_callbacks",

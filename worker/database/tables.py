@@ -411,7 +411,8 @@ ACTS = Table(
     **TABLE_OPTIONS,
 )
 """Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that
-one transaction has changed, each of which has the act among its events as well."""
+one transaction has changed, each of which has the act among its events as well. An act of many transactions has one
+row, whose detail each of them brings up to date."""
 
 WORKERS = Table(
     "worker_processes",

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from worker.database.transactions import Database, retry_contention
 from worker.domain.records.orders import OrderState
+from worker.operations.long_acts import LongAct, part_of
 from worker.stores.archived_orders import (
     Position,
     find_settled,
@@ -25,8 +26,11 @@ _MOVED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
 """`unresolved` orders stay, and so do those with an `attention`: a person has to decide about them."""
 
 
-def move_settled(database: Database, before: datetime, limit: int | None = None) -> Iterator[int]:
+def move_settled(
+    database: Database, before: datetime, limit: int | None = None, act: LongAct | None = None
+) -> Iterator[int]:
     """Move final orders that nothing has happened to since `before`, a batch in each transaction; yields how many.
+    `act` records them.
 
     Several at once share the work. Rows that somebody else holds locked are passed over. Raises the error of a
     transaction that lost too many races, or whose database is away; batches that were yielded are committed.
@@ -34,7 +38,7 @@ def move_settled(database: Database, before: datetime, limit: int | None = None)
     last: Position | None = None
     left = _AT_ONCE if limit is None else limit
     while left > 0:
-        last, moved = _move_batch(database, before, last, min(left, _AT_ONCE))
+        last, moved = _move_batch(database, before, last, min(left, _AT_ONCE), act)
         if last is None:
             return
         yield moved
@@ -55,11 +59,11 @@ def count_settled(database: Database, before: datetime, limit: int | None = None
         left -= 0 if limit is None else len(found)
 
 
-def restore_all(database: Database, limit: int | None = None) -> Iterator[int]:
+def restore_all(database: Database, limit: int | None = None, act: LongAct | None = None) -> Iterator[int]:
     """Restore archived orders, a batch in each transaction; yields how many. Raises as `move_settled` does."""
     left = _AT_ONCE if limit is None else limit
     while left > 0:
-        found, restored = _restore_batch(database, min(left, _AT_ONCE))
+        found, restored = _restore_batch(database, min(left, _AT_ONCE), act)
         if not found:
             return
         # 0 where somebody else has just restored all that were found.
@@ -68,20 +72,23 @@ def restore_all(database: Database, limit: int | None = None) -> Iterator[int]:
 
 
 @retry_contention
-def _move_batch(database: Database, before: datetime, after: Position | None, most: int) -> tuple[Position | None, int]:
+def _move_batch(
+    database: Database, before: datetime, after: Position | None, most: int, act: LongAct | None
+) -> tuple[Position | None, int]:
     """Move a batch; returns where it ended, None where none was left, and how many orders were moved."""
-    with database.write() as connection:
+    with part_of(act, database) as (connection, rows):
         # Found without a lock: the conditions are tested again when the rows are locked.
         found = find_settled(connection, before, _MOVED_STATES, after, most)
         if not found:
             return None, 0
         locked = lock_settled(connection, found, before, _MOVED_STATES)
-        moved = move_locked(connection, locked, database.now(connection)) if locked else 0
-        return found[-1], moved
+        rows["orders"] = move_locked(connection, locked, database.now(connection)) if locked else 0
+    return found[-1], rows["orders"]
 
 
 @retry_contention
-def _restore_batch(database: Database, most: int) -> tuple[int, int]:
-    with database.write() as connection:
+def _restore_batch(database: Database, most: int, act: LongAct | None) -> tuple[int, int]:
+    with part_of(act, database) as (connection, rows):
         ids = first_archived(connection, most)
-        return len(ids), restore(connection, ids)
+        rows["orders"] = restore(connection, ids)
+    return len(ids), rows["orders"]

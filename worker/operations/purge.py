@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from worker.database.transactions import Database, retry_contention
+from worker.operations.long_acts import LongAct, part_of
 from worker.stores.purging import (
     RECEIVED,
     Position,
@@ -36,23 +37,23 @@ class Purged(NamedTuple):
     rows: int
 
 
-def purge(database: Database, before: datetime, *, dry_run: bool) -> Iterator[Purged]:
+def purge(database: Database, before: datetime, *, dry_run: bool, act: LongAct | None = None) -> Iterator[Purged]:
     """Delete archived orders, refused input, unmatched callbacks and queries of before a time; tells what each
-    transaction has deleted. `dry_run` deletes nothing and counts the same rows.
+    transaction has deleted. `dry_run` deletes nothing and counts the same rows; `act` records what was deleted.
 
     Several at once do no harm, and a run that was interrupted is repeated. Raises what a transaction raises that lost
     too many races, or whose database is away; what was told of is committed.
     """
-    for rows in _purge_archived(database, before, dry_run):
+    for rows in _purge_archived(database, before, dry_run, act):
         yield Purged("archived_orders", rows)
     for name in RECEIVED:
-        for rows in _purge_received(database, name, before, dry_run):
+        for rows in _purge_received(database, name, before, dry_run, act):
             yield Purged(name, rows)
-    for rows in _purge_queries(database, before, dry_run):
+    for rows in _purge_queries(database, before, dry_run, act):
         yield Purged("platform_queries", rows)
 
 
-def _purge_archived(database: Database, before: datetime, dry_run: bool) -> Iterator[int]:
+def _purge_archived(database: Database, before: datetime, dry_run: bool, act: LongAct | None) -> Iterator[int]:
     last: Position | None = None
     while True:
         with database.read() as connection:
@@ -61,10 +62,12 @@ def _purge_archived(database: Database, before: datetime, dry_run: bool) -> Iter
             return
         last = found[-1][0]
         ids = [position[1] for position, may_go in found if may_go]
-        yield len(ids) if dry_run else _delete_archived(database, ids, before)
+        yield len(ids) if dry_run else _delete_archived(database, ids, before, act)
 
 
-def _purge_received(database: Database, name: str, before: datetime, dry_run: bool) -> Iterator[int]:
+def _purge_received(
+    database: Database, name: str, before: datetime, dry_run: bool, act: LongAct | None
+) -> Iterator[int]:
     last: Position | None = None
     while True:
         with database.read() as connection:
@@ -72,10 +75,10 @@ def _purge_received(database: Database, name: str, before: datetime, dry_run: bo
         if not found:
             return
         last = found[-1]
-        yield len(found) if dry_run else _delete_received(database, name, [row_id for _, row_id in found])
+        yield len(found) if dry_run else _delete_received(database, name, [row_id for _, row_id in found], act)
 
 
-def _purge_queries(database: Database, before: datetime, dry_run: bool) -> Iterator[int]:
+def _purge_queries(database: Database, before: datetime, dry_run: bool, act: LongAct | None) -> Iterator[int]:
     named = _named_by_old_orders(database, before + _AHEAD, dry_run)
     last = 0
     while True:
@@ -88,7 +91,7 @@ def _purge_queries(database: Database, before: datetime, dry_run: bool) -> Itera
             return
         last = found[-1].id
         gone = [query.id for query in found if query.id not in named and in_use.isdisjoint(query.ids)]
-        yield len(gone) if dry_run else _delete_queries(database, gone)
+        yield len(gone) if dry_run else _delete_queries(database, gone, act)
 
 
 def _named_by_old_orders(database: Database, before: datetime, dry_run: bool) -> set[int]:
@@ -127,18 +130,21 @@ def _named_by_archived(database: Database, before: datetime, dry_run: bool) -> s
 
 
 @retry_contention
-def _delete_archived(database: Database, ids: list[int], before: datetime) -> int:
-    with database.write() as connection:
-        return delete_archived(connection, ids, before)
+def _delete_archived(database: Database, ids: list[int], before: datetime, act: LongAct | None) -> int:
+    with part_of(act, database) as (connection, rows):
+        rows["archived_orders"] = delete_archived(connection, ids, before)
+    return rows["archived_orders"]
 
 
 @retry_contention
-def _delete_received(database: Database, name: str, ids: list[int]) -> int:
-    with database.write() as connection:
-        return delete_received(connection, RECEIVED[name], ids)
+def _delete_received(database: Database, name: str, ids: list[int], act: LongAct | None) -> int:
+    with part_of(act, database) as (connection, rows):
+        rows[name] = delete_received(connection, RECEIVED[name], ids)
+    return rows[name]
 
 
 @retry_contention
-def _delete_queries(database: Database, ids: list[int]) -> int:
-    with database.write() as connection:
-        return delete_queries(connection, ids)
+def _delete_queries(database: Database, ids: list[int], act: LongAct | None) -> int:
+    with part_of(act, database) as (connection, rows):
+        rows["platform_queries"] = delete_queries(connection, ids)
+    return rows["platform_queries"]

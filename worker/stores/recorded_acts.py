@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select, update
 
 from worker.database.bulk_statements import insert_rows
 from worker.database.tables import ACTS, EVENTS, ORDERS, UNRESOLVED
@@ -16,6 +16,18 @@ from worker.domain.records.order_changes import EventKind
 def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
     """Append the records of acts."""
     insert_rows(connection, ACTS, [asdict(entry) for entry in entries])
+
+
+def add_act(connection: Connection, entry: ActEntry) -> int:
+    """Append the record of an act; returns its id."""
+    key = connection.execute(insert(ACTS).values(asdict(entry))).inserted_primary_key
+    assert key is not None
+    return int(key.id)
+
+
+def set_detail(connection: Connection, act_id: int, detail: str) -> None:
+    """Say what an act has done by now."""
+    connection.execute(update(ACTS).where(ACTS.c.id == act_id).values(detail=detail))
 
 
 def recent_acts(

@@ -24,6 +24,11 @@ class ActKind(StrEnum):
     RESUME_NOTIFICATIONS = "resume_notifications"
     FORGET_NOTIFICATIONS = "forget_notifications"
     """An endpoint was removed, with all that nobody has received."""
+    ARCHIVE = "archive"
+    RESTORE = "restore"
+    """Archived orders were restored."""
+    PURGE = "purge"
+    """What is old was deleted for good."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

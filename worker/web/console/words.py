@@ -141,6 +141,9 @@ WORDS: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
             ActKind.PAUSE_NOTIFICATIONS: N_("Pause notifications"),
             ActKind.RESUME_NOTIFICATIONS: N_("Resume notifications"),
             ActKind.FORGET_NOTIFICATIONS: N_("Forget the endpoint"),
+            ActKind.ARCHIVE: N_("Archive settled orders"),
+            ActKind.RESTORE: N_("Restore archived orders"),
+            ActKind.PURGE: N_("Delete old rows"),
         },
         Trust: {
             Trust.SETTLE: N_("settles its order"),
