@@ -26,6 +26,7 @@ from worker.database.migrations import downgrade, upgrade
 from worker.database.revisions import MigrationError
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, UNMATCHED
 from worker.operations.archive import move_settled
+from worker.operations.purge import purge
 
 
 def archive(cli: CommandLine, *more: str) -> int:
@@ -381,3 +382,28 @@ def test_a_record_that_was_written_under_old_names_is_restored_under_those_of_to
     cli.json("archive", "--restore", "--yes")
     order = bench.order("r-1")
     assert (order.state, order.age_bucket, order.batch_failures) == ("succeeded", 7, 1)
+
+
+def test_an_order_with_very_many_events_is_archived_and_keeps_all_of_them(bench: Workbench, cli: CommandLine) -> None:
+    add_settled(bench, "1", "2")
+    add_newest(bench)
+    order_id = bench.order("r-1").id
+    said = {"order_id": order_id, "at": datetime(2016, 1, 1, tzinfo=UTC), "kind": "ignored", "source": "callback"}
+    with bench.database.write() as connection:
+        connection.execute(EVENTS.insert(), [{**said, "detail": f"word {number}"} for number in range(2500)])
+        newest = {**said, "order_id": bench.order("newest").id}
+        connection.execute(EVENTS.insert(), [newest])
+    before, shown = everything(bench), cli.json("order", "r-1")
+    assert archive(cli) == 2
+    assert archived_names(bench) == ["r-1", "r-2"]
+    (first, _) = bench.rows(ARCHIVED)
+    assert len(json.loads(first["record"])["events"]) == 1000
+    assert cli.json("order", "r-1")["events"] == shown["events"]
+    assert cli.json("archive", "--restore", "--yes")["restored"] == 2
+    assert everything(bench) == before
+    # Once it is deleted none of them stays.
+    assert archive(cli) == 2
+    bench.run("UPDATE archived_orders SET submitted_at = settled_at")
+    purged = list(purge(bench.database, datetime.now(UTC) - timedelta(days=90), dry_run=False))
+    assert ("archived_orders", 2) in purged
+    assert order_id not in {row["order_id"] for row in bench.rows(EVENTS)}

@@ -1,5 +1,6 @@
 """`rejected` and `unmatched`: seen, and taken in after a correction."""
 
+import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -177,3 +178,15 @@ def test_unmatched_callbacks_are_filtered_by_account_and_age(cli: CommandLine, b
     assert [row["request_id"] for row in cli.json("unmatched", "--before", "1d")] == ["1"]
     assert cli.json("unmatched", "--account", "other") == []
     assert "request_id" in cli.run("unmatched", "--csv").stdout
+
+
+def test_how_often_a_callback_came_is_shown_where_its_row_is(cli: CommandLine, bench: Workbench) -> None:
+    bench.intake.record_callbacks([*([callback("1")] * 3), *(["junk"] * 5)])
+    (refused,), (kept,) = cli.json("rejected"), cli.json("unmatched")
+    assert (refused["repeats"], kept["repeats"]) == (4, 2)
+    assert cli.json("rejected", str(refused["id"]))["repeats"] == 4
+    assert "repeats" in cli.run("rejected", str(refused["id"])).stdout
+    for command in ("rejected", "unmatched"):
+        assert "repeats" in cli.run(command).stdout
+        header, row = csv.reader(cli.run(command, "--csv").stdout.lstrip("\ufeff").splitlines())
+        assert int(row[header.index("repeats")]) in (4, 2)

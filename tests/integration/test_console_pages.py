@@ -343,3 +343,8 @@ def test_other_routes_keep_plain_text(migrated_database_url: str) -> None:
         assert client.get("/livez", base_url="http://localhost").text == "alive\n"
     finally:
         process.close()
+
+
+def test_how_often_an_unmatched_callback_came_is_shown(bench: Workbench, pages: Pages) -> None:
+    bench.intake.record_callbacks([{"requestId": "r9", "appid": "app-1", "trafficSts": "1"}] * 8)
+    assert "settles its order 7 {" in pages.text("/unmatched")

@@ -12,12 +12,15 @@ from sqlalchemy import update
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.domain.callbacks import Callback
+from worker.domain.operator_acts import reopen
 from worker.domain.received_callbacks import receive
+from worker.domain.records.acts import Act
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused
 from worker.operations.read_due_orders import read_resting
+from worker.operations.save_orders import save_orders
 
 UNMATCHED, REJECTED = UNMATCHED, REJECTED
 APP_IDS = {"default": "app-1", "north": "app-2"}
@@ -95,6 +98,75 @@ def test_refused_callbacks_that_come_to_several_processes_are_kept_once(bench: W
         for done in [pool.submit(take_in, bench, *junk) for _ in range(4)]:
             done.result()
     assert [row["repeats"] for row in bench.rows(REJECTED)] == [3, 3, 3]
+
+
+def test_the_same_callback_of_an_unknown_order_is_kept_once_and_counted(bench: Workbench) -> None:
+    for _ in range(3):
+        take_in(bench, callback(), callback(), callback(trust=Trust.CHECK), callback(oriAmount="9.80"))
+    bench.intake.record_callbacks([{"requestId": "r1", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}] * 2)
+    rows = {(row["trust"], json.loads(row["payload"])["oriAmount"]): row["repeats"] for row in bench.rows(UNMATCHED)}
+    assert rows == {(Trust.SETTLE, "2.94"): 7, (Trust.CHECK, "2.94"): 2, (Trust.SETTLE, "9.80"): 2}
+    assert len(bench.rows(UNMATCHED)) == 3
+    bench.add("r1")
+    assert bench.rows(UNMATCHED) == []
+    events = {row["kind"]: row["repeats"] for row in bench.events_of("r1")}
+    assert events == {"settled": 7, "ignored": 2, "contradicted": 2}
+
+
+def test_callbacks_of_an_unknown_order_that_come_to_several_processes_are_kept_once(bench: Workbench) -> None:
+    unknown = [callback(f"r{number}") for number in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(take_in, bench, *unknown[::step]) for step in (1, -1, 1, -1)]:
+            done.result()
+    assert [row["repeats"] for row in bench.rows(UNMATCHED)] == [3, 3, 3]
+
+
+def test_rows_of_an_older_release_that_hold_the_same_callback_make_one_event(bench: Workbench) -> None:
+    take_in(bench, callback())
+    columns = "account, request_id, received_at, payload, trust"
+    for _ in range(4):
+        bench.run(f"INSERT INTO unmatched_callbacks ({columns}) SELECT {columns} FROM unmatched_callbacks")
+    bench.add("r1")
+    assert bench.rows(UNMATCHED) == []
+    assert [(row["kind"], row["repeats"]) for row in bench.events_of("r1")] == [("settled", None), ("ignored", 14)]
+
+
+def test_refused_callbacks_of_a_task_are_kept_once_and_counted(bench: Workbench) -> None:
+    for _ in range(3):
+        bench.intake.record_callbacks(["junk", "junk"])
+    assert [(row["source"], row["repeats"]) for row in bench.rows(REJECTED)] == [("reconciler.record_callbacks", 5)]
+
+
+@pytest.mark.parametrize("trust", list(Trust))
+def test_a_dismissed_late_conflict_does_not_come_back_by_the_same_body(bench: Workbench, trust: Trust) -> None:
+    bench.add("r1")
+    take_in(bench, callback())
+    conflict = callback(oriAmount="9.80", trust=trust)
+    take_in(bench, conflict)
+    # More than are read of an order's events at first.
+    take_in(bench, *(callback(oriAmount=f"5.{number}", trust=trust) for number in range(1000, 1250)))
+    assert bench.order("r1").attention == "late_conflict"
+    bench.run("UPDATE recharge_orders SET attention = NULL")
+    take_in(bench, conflict, conflict)
+    assert bench.order("r1").attention is None
+    assert [row["repeats"] for row in bench.events_of("r1") if "9.80" in (row["detail"] or "")] == [2]
+    take_in(bench, callback(oriAmount="7.00", trust=trust))
+    assert bench.order("r1").attention == "late_conflict"
+
+
+def test_what_contradicts_an_order_again_after_it_was_reopened_is_shown(bench: Workbench) -> None:
+    bench.add("r1")
+    take_in(bench, callback())
+    take_in(bench, callback(oriAmount="9.80"))
+    order = bench.order("r1")
+    act = Act(actor="ann", now=order.submitted_at, reason="wrong")
+    reopened = reopen(order, act, force=True)
+    assert not isinstance(reopened, str)
+    with bench.database.write() as connection:
+        save_orders(connection, [reopened], bench.database.now(connection))
+    take_in(bench, callback())
+    take_in(bench, callback(oriAmount="9.80"))
+    assert bench.order("r1").attention == "late_conflict"
 
 
 def test_a_callback_by_one_accounts_address_touches_no_order_of_another(bench: Workbench) -> None:

@@ -368,7 +368,7 @@ def test_a_batch_is_chosen_as_if_every_bucket_had_been_read_to_its_end(database:
         )
         choice = choose_due(connection, state, schedule, NOON, rules)
         rows = [dict(each) for each in connection.execute(select(ORDERS)).mappings()]
-    names = {name: name for name in Candidate._fields} | {"order_id": "id"}
+    names = {name: name for name in Candidate._fields if name != "is_unresolved"} | {"order_id": "id"}
     waiting = [Candidate(**{name: each[column] for name, column in names.items()}) for each in rows]
 
     priority = partial(priority_of, schedule=schedule, now=NOON)

@@ -136,7 +136,7 @@ def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> No
         write_csv(csv_columns.REJECTED, [row])
     else:
         out = console()
-        print_fields(out, {name: row[name] for name in ("id", "received_at", "source")})
+        print_fields(out, {name: row[name] for name in ("id", "received_at", "source", "repeats")})
         print_table(out, ("fault",), [{"fault": fault} for fault in row["errors"].split("\n")])
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 

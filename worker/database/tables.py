@@ -230,7 +230,7 @@ EVENTS = Table(
     _optional("detail", LongText),
     # Who did it, where it was an operator.
     _optional("actor", String(64)),
-    # How often a callback over HTTP has said the same again; null for never.
+    # How often a callback has said the same again; null for never.
     _optional("repeats", Integer),
     Index("ix_order_events_order_id", "order_id", "id"),
     **TABLE_OPTIONS,
@@ -366,9 +366,9 @@ REJECTED = Table(
     _required("payload", LongText),
     # One a line.
     _required("errors", LongText),
-    # Of a callback over HTTP: by it the same one is found when it comes again.
+    # Of a callback: by it the same one is found when it comes again.
     _optional("digest", String(64)),
-    # How often the same callback has come again over HTTP; null for never.
+    # How often the same callback has come again; null for never.
     _optional("repeats", Integer),
     Index("ix_rejected_orders_received_at", "received_at"),
     Index("uq_rejected_orders_digest", "digest", unique=True),
@@ -388,9 +388,14 @@ UNMATCHED = Table(
     _required("payload", LongText),
     # What it may do to its order once that is known.
     _required("trust", text_enum(Trust, 16), server_default=Trust.SETTLE.value),
+    # By it the same one is found when it comes again; null where a release before 0017 wrote the row.
+    _optional("digest", String(64)),
+    # How often the same has come again; null for never.
+    _optional("repeats", Integer),
     Index("ix_unmatched_callbacks_request_id", "request_id", "account"),
     Index("ix_unmatched_callbacks_custom_parm", "custom_parm", "account"),
     Index("ix_unmatched_callbacks_received_at", "received_at"),
+    Index("uq_unmatched_callbacks_digest", "digest", unique=True),
     **TABLE_OPTIONS,
 )
 """A callback whose order is not known yet."""

@@ -7,7 +7,6 @@ sends a query to the platform.
 from worker.doctor.checks import Check, Status
 from worker.doctor.examination import examine, examine_before_start, examine_running, examine_unreadable
 from worker.doctor.readings import unloadable_for_celery
-from worker.doctor.shadow import shadow
 
 __all__ = [
     "Check",
@@ -16,6 +15,5 @@ __all__ = [
     "examine_before_start",
     "examine_running",
     "examine_unreadable",
-    "shadow",
     "unloadable_for_celery",
 ]

@@ -1,14 +1,17 @@
 """The platform's callbacks: how one is read, which orders it names, and what it changes."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from worker.domain.callback_checks import check_by_callback
+from worker.domain.callback_repeats import each_once, repeated_by, with_repeats
 from worker.domain.field_rules import id_fault, json_type
 from worker.domain.records.incoming import Directory, Rejection, Trust
-from worker.domain.records.order_changes import Change, learned_keys
+from worker.domain.records.order_changes import Change, EventKind, Saying, learned_keys
 from worker.domain.records.orders import Order, OrderKey, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import Report
@@ -19,6 +22,8 @@ from worker.domain.wire.fields import read_report
 
 LONGEST_PAYLOAD = 16_000
 """Characters; the documented callback has about 200."""
+
+NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = "its requestId and customParm belong to different orders"
 _NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
@@ -37,6 +42,8 @@ class Callback:
     account: str | None = None
     """The account by whose own address it came; it is about no other. None where its appid has to tell."""
     trust: Trust = Trust.SETTLE
+    repeats: int = 0
+    """How often the same came again while its order was not known."""
 
     def accounts(self, app_ids: Mapping[str, str]) -> tuple[str, ...]:
         """The accounts that it can be about: its own, those of its appid, or all where it has none of ours."""
@@ -58,6 +65,8 @@ class CallbackResult:
     """To be kept until the order that they name is known."""
     rejections: list[Rejection] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    repeated: Counter[int] = field(default_factory=Counter)
+    """How often callbacks have repeated a stored event, by its id."""
 
     @property
     def keys(self) -> list[OrderKey]:
@@ -106,12 +115,14 @@ def apply_callbacks(
     app_ids: Mapping[str, str],
     now: datetime,
     rules: Rules,
+    said: Mapping[Saying, int] = NOTHING_SAID,
 ) -> CallbackResult:
     """Decide what a list of callbacks changes, one after the other. `orders` are all that they can name.
 
     `callbacks` are (index in the list, callback); `app_ids` are the configured accounts, with the app id of each.
+    `said` are the stored events of these orders: what says the same changes nothing.
     """
-    matcher, result = CallbackMatcher(orders, app_ids, rules), CallbackResult()
+    matcher, result = CallbackMatcher(orders, app_ids, rules, said), CallbackResult()
     for index, callback in callbacks:
         account = matcher.account_of(callback)
         if account is None:
@@ -125,7 +136,7 @@ def apply_callbacks(
             result.settled += 1
         else:
             result.unchanged += 1
-    result.changes, result.checked = matcher.changes, matcher.checked
+    result.changes, result.checked, result.repeated = matcher.changes, matcher.checked, matcher.repeated
     return result
 
 
@@ -135,26 +146,33 @@ def apply_kept_callbacks(
     app_ids: Mapping[str, str],
     now: datetime,
     rules: Rules,
-) -> tuple[list[int], list[Change]]:
-    """Decide what kept callbacks do: the ids of those whose order is known by now, and the changes.
+    said: Mapping[Saying, int] = NOTHING_SAID,
+) -> tuple[list[int], CallbackResult]:
+    """Decide what kept callbacks do: the ids of those whose order is known by now, and the result.
 
-    `kept` are (id, account, callback). One whose account is no longer configured goes on waiting.
+    `kept` are (id, account, callback). One whose account is no longer configured goes on waiting. `said` is as for
+    `apply_callbacks`.
     """
-    matcher, matched = CallbackMatcher(orders, app_ids, rules), []
+    matcher, matched = CallbackMatcher(orders, app_ids, rules, said), []
     for kept_id, account, callback in kept:
         named = matcher.orders_of(key_in(account, callback))
         if named and account in app_ids:
             matcher.apply(named, callback, now)
             matched.append(kept_id)
-    return matched, matcher.changes
+    return matched, CallbackResult(changes=matcher.changes, repeated=matcher.repeated)
 
 
 class CallbackMatcher:
     """The orders that a list of callbacks can name, as the list is worked through."""
 
-    def __init__(self, orders: Sequence[Order], app_ids: Mapping[str, str], rules: Rules) -> None:
+    def __init__(
+        self, orders: Sequence[Order], app_ids: Mapping[str, str], rules: Rules, said: Mapping[Saying, int]
+    ) -> None:
         self.checked = 0
         """How many callbacks have made their order due."""
+        self.repeated = Counter[int]()
+        """How often callbacks have repeated a stored event, by its id."""
+        self._said = said
         self._rules = rules
         self._changes = {order.id: Change(before=order, after=order) for order in orders}
         self._app_ids = app_ids
@@ -165,7 +183,7 @@ class CallbackMatcher:
     @property
     def changes(self) -> list[Change]:
         """All orders, with their changes so far."""
-        return list(self._changes.values())
+        return each_once(self._changes.values())
 
     def account_of(self, callback: Callback) -> str | None:
         """The account of a callback; None where it is ambiguous."""
@@ -197,7 +215,7 @@ class CallbackMatcher:
             )
             change = settle(order, verdict, source=Source.CALLBACK, now=now)
             settled = settled or change.settles
-            self._changes[order.id] = self._changes[order.id].then(change.after, change.events)
+            self._enter(change, callback)
             if change.after.request_id != order.request_id:
                 self._directory.enter(change.after.key, order.id)
         return settled
@@ -206,5 +224,13 @@ class CallbackMatcher:
         # Of one whose ids belong to two orders nobody knows which one it means.
         for order in orders if len(orders) == 1 else ():
             change = check_by_callback(order, callback.report, now, self._rules, app_id=self._app_ids[order.account])
-            self._changes[order.id] = self._changes[order.id].then(change.after, change.events)
-            self.checked += change.after != order
+            self._enter(change, callback)
+            self.checked += any(event.kind is EventKind.CHECK_REQUESTED for event in change.events)
+
+    def _enter(self, change: Change, callback: Callback) -> None:
+        repeated = repeated_by(change, self._said)
+        for event_id in repeated:
+            self.repeated[event_id] += 1 + callback.repeats
+        if not repeated:
+            order_id, events = change.before.id, with_repeats(change.events, callback.repeats)
+            self._changes[order_id] = self._changes[order_id].then(change.after, events)

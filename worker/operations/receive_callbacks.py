@@ -1,16 +1,13 @@
 """Receiving callbacks over HTTP: those that come together share a transaction, and repeats are counted."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from worker.database.transactions import Database, retry_races
 from worker.domain.callbacks import Callback, CallbackResult
-from worker.domain.received_callbacks import sayings_of, without_repeats
-from worker.domain.records.incoming import RefusedText, Rejection
+from worker.domain.records.incoming import Rejection
 from worker.domain.records.parameters import Rules
 from worker.domain.submissions import refused_texts
 from worker.operations.record_callbacks import decide_within, save_within
-from worker.stores.recharge_orders import count_repeats, find_said
 from worker.stores.rejected_and_unmatched import keep_refused_once
 
 SOURCE = "reconciler serve"
@@ -23,8 +20,7 @@ def receive_callbacks(
 ) -> CallbackResult:
     """Settle, keep or refuse callbacks, each of which came by the address of its account.
 
-    Of what is refused, and of what is said about orders that are no longer pending, the same is recorded once and
-    counted. After the return the caller matches `result.keys` with the kept callbacks. Where somebody holds one of the
+    After the return the caller matches `result.keys` with the kept callbacks. Where somebody holds one of the
     rows, the caller tries the others without it.
     """
     callbacks = [(index, one) for index, one in enumerate(received) if isinstance(one, Callback)]
@@ -32,16 +28,7 @@ def receive_callbacks(
         now = database.now(connection)
         result = decide_within(connection, rules, app_ids, callbacks, now)
         result.rejections += [one for one in received if isinstance(one, Rejection)]
-        known = find_said(connection, sayings_of(result.changes))
-        result.changes, repeated = without_repeats(result.changes, known)
         save_within(connection, rules, result, now)
-        count_repeats(connection, repeated)
         # In one order everywhere, so that no two processes wait for each other.
-        refused = sorted((_digest(text), text) for text in refused_texts(result.rejections))
-        keep_refused_once(connection, refused, SOURCE, now)
+        keep_refused_once(connection, sorted(refused_texts(result.rejections)), SOURCE, now)
         return result
-
-
-def _digest(refused: RefusedText) -> str:
-    # The errors name the account.
-    return hashlib.sha256(f"{refused.errors}\n\n{refused.payload}".encode()).hexdigest()

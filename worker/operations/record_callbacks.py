@@ -1,4 +1,8 @@
-"""Recording callbacks: what settles an order is applied, what names an unknown order is kept and matched later."""
+"""Recording callbacks: what settles an order is applied, what names an unknown order is kept and matched later.
+
+Of what is refused, of what names an unknown order, and of what is said about orders that are no longer pending, the
+same is recorded once and counted.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
+from worker.domain.callback_repeats import sayings_of, shown_sayings_of
 from worker.domain.callbacks import (
     Callback,
     CallbackResult,
@@ -15,7 +20,7 @@ from worker.domain.callbacks import (
     read_callback,
 )
 from worker.domain.records.notifications import Rank
-from worker.domain.records.order_changes import learned_keys
+from worker.domain.records.order_changes import Change, Saying
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.observing import observe_callbacks
@@ -23,13 +28,13 @@ from worker.domain.submissions import read_items, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
-from worker.stores.recharge_orders import lock_by_keys
+from worker.stores.recharge_orders import count_repeats, find_said, lock_by_keys
 from worker.stores.rejected_and_unmatched import (
     drop_kept,
     find_kept,
     find_kept_of_known_orders,
     keep_callbacks,
-    keep_refused,
+    keep_refused_once,
     lock_kept,
 )
 
@@ -46,7 +51,7 @@ def record_callbacks(
     with database.write() as connection:
         now = database.now(connection)
         result = record_callbacks_within(connection, rules, app_ids, callbacks, now)
-        keep_refused(connection, refused_texts(result.rejections), source, now)
+        keep_refused_once(connection, refused_texts(result.rejections), source, now)
         return result
 
 
@@ -79,7 +84,16 @@ def decide_within(
 ) -> CallbackResult:
     """Lock the orders that callbacks name, and decide what these change. `callbacks` are (index, callback)."""
     keys = [key_in(account, callback) for _, callback in callbacks for account in callback.accounts(app_ids)]
-    return apply_callbacks(callbacks, lock_by_keys(connection, keys), app_ids, now, rules)
+    orders = lock_by_keys(connection, keys)
+    result = apply_callbacks(callbacks, orders, app_ids, now, rules)
+    said = _said_before(connection, result.changes)
+    return apply_callbacks(callbacks, orders, app_ids, now, rules, said) if said else result
+
+
+def _said_before(connection: Connection, changes: Sequence[Change]) -> Mapping[Saying, int]:
+    """The stored events that say the same as these changes: read under the locks of their orders."""
+    sayings = sayings_of(changes)
+    return find_said(connection, sayings, shown_sayings_of(changes)) if sayings else {}
 
 
 def save_within(
@@ -88,6 +102,7 @@ def save_within(
     """Save what callbacks change, and keep those whose order is unknown. `rank` is that of the notifications."""
     add_observations(connection, observe_callbacks(result.changes, now, rules), now, rules)
     save_orders(connection, result.changes, now, rank=rank)
+    count_repeats(connection, result.repeated)
     kept = [(key, callback.payload_text, callback.trust) for key, callback in result.unmatched]
     keep_callbacks(connection, kept, now)
 
@@ -104,14 +119,18 @@ def match_kept_callbacks(
         now = database.now(connection)
         kept = [(row, read_callback(json.loads(row.payload))) for row in lock_kept(connection, kept_ids)]
         readable = [
-            (row.id, row.account, replace(one, trust=row.trust)) for row, one in kept if isinstance(one, Callback)
+            (row.id, row.account, replace(one, trust=row.trust, repeats=row.repeats))
+            for row, one in kept
+            if isinstance(one, Callback)
         ]
         orders = lock_by_keys(connection, [key_in(account, callback) for _, account, callback in readable])
-        matched, changes = apply_kept_callbacks(readable, orders, app_ids, now, rules)
-        add_observations(connection, observe_callbacks(changes, now, rules), now, rules)
-        save_orders(connection, changes, now)
+        matched, result = apply_kept_callbacks(readable, orders, app_ids, now, rules)
+        said = _said_before(connection, result.changes)
+        if said:
+            matched, result = apply_kept_callbacks(readable, orders, app_ids, now, rules, said)
+        save_within(connection, rules, result, now)
         drop_kept(connection, matched)
-        return len(matched), learned_keys(changes)
+        return len(matched), result.keys
 
 
 def find_callbacks_for(database: Database, keys: Sequence[OrderKey]) -> list[int]:

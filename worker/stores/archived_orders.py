@@ -32,7 +32,8 @@ from worker.domain.records.reports import TrafficStatus
 _OLD_NAMES = {"age_bucket": "look_group", "batch_failures": "bad_ends"}
 """Column to the name that it had before revision 0007: records keep the names that they were written with."""
 _MOST_EVENTS = 1000
-"""An order with more of them stays: a callback that is repeated for ever would fill more than a text holds."""
+"""A record holds the first so many events of its order, or a text could not hold it; the others stay in
+`order_events`, under the id that the order keeps."""
 Row = dict[str, Any]
 Position = tuple[datetime, int]
 """`updated_at` and id of an order: its position in the index of changes."""
@@ -47,7 +48,7 @@ class ArchivedRecord:
     order: Row
     """Column name to value, as `recharge_orders` had it."""
     events: list[Row]
-    """Its rows of `order_events`, oldest first."""
+    """Its first rows of `order_events`, oldest first; those that it has besides are still in that table."""
     archived_at: datetime
 
 
@@ -139,21 +140,32 @@ def _after(last: Position | None) -> list[ColumnElement[bool]]:
 
 
 def move_locked(connection: Connection, locked: Sequence[RowMapping], now: datetime) -> int:
-    """Move these locked rows with their events; returns how many. Raises RaceLost where one has changed since."""
-    events: dict[int, list[Row]] = {order["id"]: [] for order in locked}
-    listed = select(EVENTS).where(one_of(connection, EVENTS.c.order_id, list(events))).order_by(EVENTS.c.id)
-    for event in connection.execute(listed).mappings():
-        events[event["order_id"]].append(dict(event))
-    orders = [order for order in locked if len(events[order["id"]]) <= _MOST_EVENTS]
-    ids = [order["id"] for order in orders]
-    insert_rows(connection, ARCHIVED, [_archived(order, events[order["id"]], now) for order in orders])
-    gone = (
-        _delete(connection, EVENTS, EVENTS.c.order_id, ids),
-        _delete(connection, ORDERS, ORDERS.c.id, ids),
-    )
-    if gone != (sum(len(events[order_id]) for order_id in ids), len(ids)):
+    """Move these locked rows with their first events; returns how many. Raises RaceLost where one has changed since."""
+    ids = [order["id"] for order in locked]
+    events, gone = _take_events(connection, ids)
+    insert_rows(connection, ARCHIVED, [_archived(order, events[order["id"]], now) for order in locked])
+    if gone != sum(map(len, events.values())) or _delete(connection, ORDERS, ORDERS.c.id, ids) != len(ids):
         raise RaceLost("orders that are being archived were changed meanwhile")
     return len(ids)
+
+
+def _take_events(connection: Connection, order_ids: Sequence[int]) -> tuple[dict[int, list[Row]], int]:
+    """Read and delete the first events of each of these orders; also returns how many were deleted."""
+    events: dict[int, list[Row]] = {order_id: [] for order_id in order_ids}
+    of_these = one_of(connection, EVENTS.c.order_id, order_ids)
+    many = select(EVENTS.c.order_id).where(of_these).group_by(EVENTS.c.order_id).having(func.count() > _MOST_EVENTS)
+    with_many = connection.scalars(many).all()
+    with_few = sorted(events.keys() - set(with_many))
+    listed = select(EVENTS).where(one_of(connection, EVENTS.c.order_id, with_few)).order_by(EVENTS.c.id)
+    for event in connection.execute(listed).mappings():
+        events[event["order_id"]].append(dict(event))
+    gone = _delete(connection, EVENTS, EVENTS.c.order_id, with_few)
+    for order_id in with_many:
+        first = select(EVENTS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id).limit(_MOST_EVENTS)
+        events[order_id] = [dict(event) for event in connection.execute(first).mappings()]
+        until = EVENTS.c.id <= events[order_id][-1]["id"]
+        gone += connection.execute(delete(EVENTS).where(EVENTS.c.order_id == order_id, until)).rowcount
+    return events, gone
 
 
 def _delete(connection: Connection, table: Table, column: ColumnElement[Any], values: Collection[int]) -> int:

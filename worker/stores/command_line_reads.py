@@ -60,7 +60,8 @@ def events_of(connection: Connection, order_id: int) -> list[Row]:
     """Everything that happened to an order, archived or not, oldest first."""
     events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
     archived = [event for one in read_archived(connection, ARCHIVED.c.id == order_id) for event in one.events]
-    return events + [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived]
+    # Of an archived order with very many events the later ones are still in the table.
+    return [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived] + events
 
 
 def queries_about(connection: Connection, order: Row) -> list[Row]:

@@ -81,8 +81,10 @@ def old_queries(connection: Connection, before: datetime, after: int, most: int)
 
 def queries_named_by(connection: Connection, live: Sequence[int], archived: Sequence[int]) -> set[int]:
     """The queries that the events of these orders name; the orders outside the archive, and those in it."""
-    of_live = select(EVENTS.c.query_id).where(one_of(connection, EVENTS.c.order_id, live)).distinct()
-    named = set(connection.scalars(of_live)) if live else set()
+    # Of an archived order with very many events the later ones are still in the table.
+    orders = [*live, *archived]
+    of_events = select(EVENTS.c.query_id).where(one_of(connection, EVENTS.c.order_id, orders)).distinct()
+    named = set(connection.scalars(of_events)) if orders else set()
     for record in read_archived(connection, one_of(connection, ARCHIVED.c.id, archived)) if archived else ():
         named.update(event["query_id"] for event in record.events)
     return named - {None}
@@ -110,14 +112,19 @@ def ids_in_use(
 
 
 def delete_archived(connection: Connection, ids: Sequence[int], before: datetime) -> int:
-    """Delete archived orders that are still old; those that somebody else holds, to restore them, stay."""
+    """Delete archived orders that are still old, with the events that stayed in their table; those that somebody else
+    holds, to restore them, stay."""
     chosen = select(ARCHIVED.c.id).where(one_of(connection, ARCHIVED.c.id, ids), _is_old(before))
-    return _delete_free(connection, ARCHIVED, chosen)
+    free = connection.scalars(chosen.order_by(ARCHIVED.c.id).with_for_update(skip_locked=True)).all()
+    if free:
+        connection.execute(delete(EVENTS).where(one_of(connection, EVENTS.c.order_id, free)))
+    return _delete(connection, ARCHIVED, free)
 
 
 def delete_received(connection: Connection, table: Table, ids: Sequence[int]) -> int:
     """Delete rows of refused input, or unmatched callbacks, that nobody else holds."""
-    return _delete_free(connection, table, select(table.c.id).where(one_of(connection, table.c.id, ids)))
+    chosen = select(table.c.id).where(one_of(connection, table.c.id, ids)).order_by(table.c.id)
+    return _delete(connection, table, connection.scalars(chosen.with_for_update(skip_locked=True)).all())
 
 
 def delete_queries(connection: Connection, ids: Sequence[int]) -> int:
@@ -144,11 +151,6 @@ def _next(
         time, row_id = after
         statement = statement.where(key[0] >= time, or_(key[0] > time, key[1] > row_id))
     return statement.order_by(*key).limit(most)
-
-
-def _delete_free(connection: Connection, table: Table, chosen: Select[Any]) -> int:
-    locked = chosen.order_by(table.c.id).with_for_update(skip_locked=True)
-    return _delete(connection, table, connection.scalars(locked).all())
 
 
 def _delete(connection: Connection, table: Table, ids: Collection[int]) -> int:

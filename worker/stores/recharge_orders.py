@@ -1,14 +1,13 @@
 """Orders and their events, between rows and values."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, case, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, case, func, literal_column, select, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -22,7 +21,7 @@ from worker.database.bulk_statements import (
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS
 from worker.database.transactions import RaceLost
 from worker.domain.records.incoming import Submission
-from worker.domain.records.order_changes import Change, OrderEvent, Saying
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying
 from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
 from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import read_archived, restore
@@ -244,25 +243,33 @@ def add_events(connection: Connection, events: Iterable[OrderEvent]) -> None:
     insert_rows(connection, EVENTS, [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in events])
 
 
-def find_said(connection: Connection, sayings: Collection[Saying]) -> dict[Saying, int]:
-    """The ids of the events that say the same by a callback: the first of each. Of an order's events the last 200 are
-    read."""
+def find_said(connection: Connection, sayings: Collection[Saying], shown: Collection[Saying]) -> dict[Saying, int]:
+    """The ids of the events that say the same by a callback, since the order was last reopened.
+
+    Of an order's events the last 200 are read; for those sayings that a person would be `shown`, all of them.
+    """
     wanted, found = set(sayings), dict[Saying, int]()
     for order_id in sorted({saying.order_id for saying in wanted}):
-        newest = (
-            select(EVENTS.c.id, EVENTS.c.kind, EVENTS.c.detail)
-            .where(EVENTS.c.order_id == order_id, EVENTS.c.source == Source.CALLBACK)
-            .order_by(EVENTS.c.id.desc())
-            .limit(_MOST_EVENTS_READ)
-        )
-        for event_id, kind, detail in connection.execute(newest):
-            found[Saying(order_id, kind, detail)] = event_id
+        said = _said_since_reopened(order_id)
+        for row in connection.execute(said.order_by(EVENTS.c.id.desc()).limit(_MOST_EVENTS_READ)):
+            found[Saying(order_id, *row[1:])] = row[0]
+    for saying in set(shown) - found.keys():
+        same = (EVENTS.c.kind == saying.kind, EVENTS.c.detail == saying.detail)
+        for row in connection.execute(_said_since_reopened(saying.order_id).where(*same)):
+            found[Saying(saying.order_id, *row[1:])] = row[0]
     return {saying: event_id for saying, event_id in found.items() if saying in wanted}
 
 
-def count_repeats(connection: Connection, event_ids: Collection[int]) -> None:
-    """Count for each of these events that the same was said again; an event that is named twice counts two."""
-    for event_id, times in Counter(event_ids).items():
+def _said_since_reopened(order_id: int) -> Select[tuple[Any, ...]]:
+    reopened = select(func.max(EVENTS.c.id)).where(EVENTS.c.order_id == order_id, EVENTS.c.kind == EventKind.REOPENED)
+    columns = (EVENTS.c.id, EVENTS.c.kind, EVENTS.c.traffic_sts, EVENTS.c.ori_amount, EVENTS.c.detail)
+    is_later = EVENTS.c.id > func.coalesce(reopened.scalar_subquery(), 0)
+    return select(*columns).where(EVENTS.c.order_id == order_id, EVENTS.c.source == Source.CALLBACK, is_later)
+
+
+def count_repeats(connection: Connection, repeated: Mapping[int, int]) -> None:
+    """Count for each of these events how often the same was said again, by the event's id."""
+    for event_id, times in sorted(repeated.items()):
         repeats = func.coalesce(EVENTS.c.repeats, 0) + times
         connection.execute(update(EVENTS).where(EVENTS.c.id == event_id).values(repeats=repeats))
 

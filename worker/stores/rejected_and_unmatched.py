@@ -4,13 +4,15 @@ Refused input, with its errors; and callbacks whose order is not known yet, whic
 name, and deleted once applied.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from worker.database.bulk_statements import ids_of, insert_rows
+from worker.database.bulk_statements import ids_of, insert_rows, one_of
 from worker.database.tables import ARCHIVED, ORDERS, REJECTED, UNMATCHED
 from worker.domain.records.incoming import RefusedText, Trust
 from worker.domain.records.orders import OrderKey
@@ -21,12 +23,14 @@ _MOST_FOR_ONE_ORDER = 100
 
 
 class KeptCallback(NamedTuple):
-    """A row: its id, the account that it was kept for, the callback's body as JSON, and what it may do."""
+    """A row: its id, the account that it was kept for, the callback's body as JSON, what it may do, and how often the
+    same came again."""
 
     id: int
     account: str
     payload: str
     trust: Trust
+    repeats: int
 
 
 def keep_refused(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
@@ -36,18 +40,14 @@ def keep_refused(connection: Connection, refused: Iterable[RefusedText], source:
         connection.execute(insert(REJECTED), rows)
 
 
-def keep_refused_once(
-    connection: Connection, refused: Iterable[tuple[str, RefusedText]], source: str, now: datetime
-) -> None:
-    """Store refused input, given with its digest; of what is kept already, count that it came again.
+def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], source: str, now: datetime) -> None:
+    """Store refused input; of what is kept already, count that it came again.
 
     Raises IntegrityError where somebody else has stored the same at this moment.
     """
-    again = {"repeats": func.coalesce(REJECTED.c.repeats, 0) + 1}
-    for digest, one in refused:
-        if not connection.execute(update(REJECTED).where(REJECTED.c.digest == digest).values(again)).rowcount:
-            row = {"received_at": now, "source": source, "payload": one.payload, "errors": one.errors}
-            connection.execute(insert(REJECTED), {**row, "digest": digest})
+    rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
+    # The errors name the account where the address did.
+    _keep_once(connection, REJECTED, [(_digest(row["source"], row["errors"], row["payload"]), row) for row in rows])
 
 
 class RefusedRow(NamedTuple):
@@ -78,7 +78,8 @@ def drop_refused(connection: Connection, rejected_id: int) -> None:
 
 
 def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str, Trust]], now: datetime) -> None:
-    """Keep callbacks, each as the key that it names, its body as JSON, and what it may do."""
+    """Keep callbacks, each as the key that it names, its body as JSON, and what it may do; of what is kept already,
+    count that it came again. Raises as `keep_refused_once` does."""
     rows = [
         {
             "account": key.account,
@@ -90,7 +91,30 @@ def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, s
         }
         for key, payload, trust in callbacks
     ]
-    insert_rows(connection, UNMATCHED, rows)
+    _keep_once(connection, UNMATCHED, [(_digest(row["account"], row["trust"], row["payload"]), row) for row in rows])
+
+
+def _keep_once(connection: Connection, table: Table, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Insert rows in their order, each given with its digest; of those that are there count that they came again."""
+    if not rows:
+        return
+    times, first = Counter(digest for digest, _ in rows), dict(reversed(rows))
+    known = select(table.c.digest).where(one_of(connection, table.c.digest, sorted(times))).order_by(table.c.digest)
+    found = connection.scalars(known.with_for_update()).all()
+    if found:
+        again = func.coalesce(table.c.repeats, 0) + bindparam("again")
+        counted = update(table).where(table.c.digest == bindparam("known")).values(repeats=again)
+        connection.execute(counted, [{"known": digest, "again": times[digest]} for digest in found])
+    new = [digest for digest in times if digest not in set(found)]
+    insert_rows(connection, table, [_new_row(first[digest], digest, times[digest]) for digest in new])
+
+
+def _new_row(row: dict[str, Any], digest: str, times: int) -> dict[str, Any]:
+    return {**row, "digest": digest, "repeats": times - 1 or None}
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\n\n".join(map(str, parts)).encode()).hexdigest()
 
 
 def find_kept(connection: Connection, keys: Sequence[OrderKey]) -> list[int]:
@@ -121,7 +145,8 @@ def find_kept_of_known_orders(connection: Connection, last_id: int, limit: int) 
 
 def lock_kept(connection: Connection, ids: Collection[int]) -> list[KeptCallback]:
     """Lock and read these rows, the oldest first; those that somebody else holds are left out."""
-    columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload, UNMATCHED.c.trust)
+    again = func.coalesce(UNMATCHED.c.repeats, 0)
+    columns = (UNMATCHED.c.id, UNMATCHED.c.account, UNMATCHED.c.payload, UNMATCHED.c.trust, again)
     chosen = select(*columns).where(UNMATCHED.c.id.in_(ids)).order_by(UNMATCHED.c.id)
     return [KeptCallback(*row) for row in connection.execute(chosen.with_for_update(skip_locked=True))]
 

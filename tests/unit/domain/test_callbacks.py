@@ -145,6 +145,6 @@ def test_a_callback_without_an_account_is_refused() -> None:
 def test_kept_callbacks_are_matched_once_their_order_is_known() -> None:
     other = callback(requestId="R9", customParm=None)
     kept = [(11, "default", callback()), (12, "default", other), (13, "no longer configured", callback())]
-    matched, changes = apply_kept_callbacks(kept, [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
+    matched, result = apply_kept_callbacks(kept, [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
     assert matched == [11]
-    assert [change.settles for change in changes] == [True]
+    assert [change.settles for change in result.changes] == [True]

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, WINDOW, leased, make_order, make_report
 from worker.domain.callback_checks import check_by_callback
 from worker.domain.callbacks import Callback, apply_callbacks, apply_kept_callbacks
-from worker.domain.received_callbacks import receive, sayings_of, without_repeats
+from worker.domain.received_callbacks import receive
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
@@ -171,40 +171,7 @@ def test_a_hint_whose_ids_belong_to_two_orders_does_nothing() -> None:
 
 def test_a_hint_that_was_kept_does_no_more_once_its_order_is_known() -> None:
     kept = [(5, "default", callback(trust=Trust.CHECK))]
-    matched, changes = apply_kept_callbacks(kept, [make_order(1)], TWO, NOW, RULES)
+    matched, result = apply_kept_callbacks(kept, [make_order(1)], TWO, NOW, RULES)
     assert matched == [5]
+    changes = result.changes
     assert [(change.after.state, change.after.due_at <= NOW) for change in changes] == [("pending", True)]
-
-
-def test_what_is_said_again_of_a_settled_order_is_counted_and_not_recorded_again() -> None:
-    order = make_order(1)
-    three = [(index, callback()) for index in range(3)]
-    result = apply_callbacks(three, [order], TWO, NOW, RULES)
-    # In one list: the second is recorded, the third counted beside it.
-    (change,), repeated = without_repeats(result.changes, {})
-    assert [(event.kind, event.repeats) for event in change.events] == [("settled", None), ("ignored", 1)]
-    assert repeated == []
-    # Later: all of them are counted beside the stored event.
-    settled = change.after
-    later = apply_callbacks(three, [settled], TWO, NOW, RULES)
-    (ignored,) = set(sayings_of(later.changes))
-    (change,), repeated = without_repeats(later.changes, {ignored: 42})
-    assert (change.events, repeated) == ((), [42, 42, 42])
-
-
-def test_what_is_said_again_and_changes_the_order_is_recorded_again() -> None:
-    # An operator has cleared the attention that the same contradiction had caused.
-    settled = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)
-    result = apply_callbacks([(0, callback())], [settled], TWO, NOW, RULES)
-    (said,) = sayings_of(result.changes)
-    (change,), repeated = without_repeats(result.changes, {said: 42})
-    assert ([event.kind for event in change.events], repeated) == ([EventKind.CONTRADICTED], [])
-    assert change.after.attention == "late_conflict"
-
-
-def test_what_is_said_again_of_a_pending_order_is_recorded_each_time() -> None:
-    odd = callback(trafficSts="7")
-    result = apply_callbacks([(0, odd), (1, odd)], [make_order(1)], TWO, NOW, RULES)
-    (change,), repeated = without_repeats(result.changes, {})
-    assert [event.kind for event in change.events] == ["not_believed", "not_believed"]
-    assert (sayings_of(result.changes), repeated) == ([], [])

@@ -15,6 +15,6 @@ NOTIFICATIONS = (
     *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
 )
 REJECTED = ("id", "received_at", "source", "repeats", "errors", "payload")
-UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload")
+UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "repeats", "payload")
 ACTS = ("id", "at", "actor", "act", "account", "detail", "reason")
 TODO = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")

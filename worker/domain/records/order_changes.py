@@ -56,7 +56,7 @@ class OrderEvent:
     actor: str | None = None
     """Who did it, where it was an operator."""
     repeats: int | None = None
-    """How often the same was said again, in a callback over HTTP; None for never."""
+    """How often the same was said again by a callback; None for never."""
 
 
 class Saying(NamedTuple):
@@ -64,6 +64,8 @@ class Saying(NamedTuple):
 
     order_id: int
     kind: EventKind
+    traffic_sts: str | None
+    ori_amount: str | None
     detail: str | None
 
 
