@@ -26,6 +26,7 @@ from worker.messages.broker_outage import BrokerOutageFilter
 from worker.messages.single_order_batches import is_in_batch
 from worker.runtime import close_current, current, prepare_database
 from worker.settings import SettingsError, load_settings
+from worker.settings.folder import hint_on_default
 
 _RECEIVES = "celery.worker.strategy"
 
@@ -99,6 +100,14 @@ def _is_to_be_logged(record: logging.LogRecord) -> bool:
     is_tick = name == "reconciler.reconcile"
     is_one_of_many = name == "reconciler.enqueue_order" and (record.name == _RECEIVES or is_in_batch())
     return record.levelno > logging.INFO or not (is_tick or is_one_of_many)
+
+
+@signals.beat_init.connect(weak=False)
+def _warn_of_default_broker(**_: object) -> None:
+    """Beat reads neither accounts nor database, so that it starts in a folder without the `.env` that was meant."""
+    settings = load_settings()
+    if hint := hint_on_default(settings, "broker_url"):
+        log.warning(f"ticks go to {settings.broker_dsn}{hint}", action="unsafe_setting", check="broker")
 
 
 @signals.beat_init.connect(weak=False)

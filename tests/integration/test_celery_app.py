@@ -229,6 +229,27 @@ def started(*arguments: str, env: dict[str, str], folder: Path) -> tuple[int, li
     return done.returncode, (done.stdout + done.stderr).strip().splitlines()
 
 
+def test_a_worker_in_a_folder_without_env_says_that_defaults_were_meant(tmp_path: Path) -> None:
+    status, lines = started("worker", env=without_settings(), folder=tmp_path)
+    assert (status, len(lines)) == (1, 2)
+    assert lines[0].endswith(f" (there is no .env in {tmp_path}; if you have one, call the command in its folder)")
+    assert f"the default database, as there is no .env in {tmp_path} and RECONCILER_DATABASE_URL is not set" in lines[1]
+    Path(tmp_path, ".env").write_text("RECONCILER_BATCH_SIZE=10\n", "utf-8")
+    assert "there is no .env" not in "".join(started("worker", env=without_settings(), folder=tmp_path)[1])
+
+
+def test_beat_in_a_folder_without_env_warns_that_the_default_broker_is_meant(tmp_path: Path) -> None:
+    # An hour: it must send nothing to whatever listens there.
+    with running_beat({**without_settings(), "RECONCILER_TICK_SECONDS": "3600"}, tmp_path) as beat:
+        beat.wait_for("RECONCILER_BROKER_URL is not set")
+        assert f"that is the default broker, as there is no .env in {tmp_path} and" in beat.output
+        assert beat.stop() == 0
+
+
+def without_settings() -> dict[str, str]:
+    return {name: value for name, value in environment().items() if not name.startswith("RECONCILER_")}
+
+
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_wrong_settings_end_the_start_with_one_message(program: str, tmp_path: Path) -> None:
     env = environment(tick_seconds="soon")

@@ -45,6 +45,19 @@ def examined(status: int = 0, *, account: Mapping[str, str] = ACCOUNT, **setting
     return {check["name"]: check for check in CommandLine(variables).json("doctor", status=status)}
 
 
+def test_a_module_of_the_folder_that_celery_would_load_as_the_worker_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A folder without modules comes after every package.
+    Path("worker").mkdir()
+    assert "working_folder" not in examined(1, database_url="sqlite:///orders.db")
+    Path("worker.py").touch()
+    found = examined(1, database_url="sqlite:///orders.db")["working_folder"]
+    assert found["status"] == "fatal"
+    assert found["detail"] == f"celery -A worker loads {tmp_path}/worker.py here, and not this program"
+
+
 def statuses(found: Mapping[str, Any]) -> dict[str, str]:
     return {name: check["status"] for name, check in found.items()}
 

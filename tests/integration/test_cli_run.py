@@ -97,9 +97,32 @@ def test_when_one_of_them_dies_the_other_is_stopped_and_the_error_says_so(settin
         eventually(lambda: not is_group_alive(children["worker"]), "nothing is left of them")
 
 
-def test_without_an_account_nothing_is_started(migrated_database_url: str) -> None:
+def test_without_an_account_nothing_is_started(
+    migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     cli = CommandLine({"RECONCILER_DATABASE_URL": migrated_database_url})
-    assert cli.error("run").startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
+    error = cli.error("run")
+    assert error.startswith("no account is configured: set RECONCILER_ACCOUNT_SID")
+    hint = f" (there is no .env in {tmp_path}; if you have one, call the command in its folder)"
+    assert error.endswith(hint)
+    Path(".env").write_text("RECONCILER_BATCH_SIZE=10\n", "utf-8")
+    assert hint not in cli.error("run")
+
+
+def test_a_module_of_the_folder_that_celery_would_load_as_the_worker_is_named(
+    migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli = CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})
+    Path("worker.py").touch()
+    assert cli.error("run") == (
+        f"celery -A worker loads {tmp_path}/worker.py here, and not this program: rename it, or start in another folder"
+    )
+    Path("worker.py").unlink()
+    Path("worker").mkdir()
+    Path("worker/__init__.py").touch()
+    assert cli.error("run").startswith(f"celery -A worker loads {tmp_path}/worker/__init__.py here")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux notifies a child")

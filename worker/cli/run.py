@@ -29,11 +29,14 @@ def run(concurrency: Concurrency = None) -> None:
     of them ends by itself the other is stopped, and the exit status is 1, so that a supervisor starts both again.
     """
     from worker.cli.session import check_database, read_settings
+    from worker.doctor import shadow
     from worker.runtime import rules_of
 
     # Errors come here, in one line, rather than in the logs of two children.
     settings = read_settings(needs_accounts=True)
     check_database(settings)
+    if (found := shadow()) is not None:
+        raise CommandError(str(found))
     celery = [sys.executable, "-m", "celery", "-A", "worker"]
     processes = [] if concurrency is None else ["--concurrency", str(concurrency)]
     rules = rules_of(settings)

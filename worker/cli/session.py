@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
-from pathlib import Path
 
 import typer
 
@@ -20,6 +19,7 @@ from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
+from worker.settings.folder import hint_on_default
 from worker.stores.command_line_reads import has_orders
 
 # A summary of millions of orders takes long; a command that hangs must end all the same.
@@ -54,21 +54,13 @@ def check_database(settings: Settings) -> None:
         missing = missing_file(settings.database_dsn)
         if missing is not None:
             why = f"there is no database at {missing} ({shown}) yet: run `reconciler migrate`"
-            raise CommandError(why + _default_hint(settings))
+            raise CommandError(why + hint_on_default(settings, "database_url"))
         try:
             check_at_head(settings.database_dsn)
         except NotAtHead as error:
-            raise CommandError(f"{error} (RECONCILER_DATABASE_URL is {shown}){_default_hint(settings)}") from None
-
-
-def _default_hint(settings: Settings) -> str:
-    """Why this is the default database: a command that is called in another folder finds no `.env` there."""
-    if "database_url" in settings.model_fields_set or Path(".env").exists():
-        return ""
-    return (
-        f"; that is the default database, as there is no .env in {one_line(str(Path.cwd()))} and"
-        " RECONCILER_DATABASE_URL is not set: if you have an .env, call the command in its folder"
-    )
+            raise CommandError(
+                f"{error} (RECONCILER_DATABASE_URL is {shown}){hint_on_default(settings, 'database_url')}"
+            ) from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ sends a query to the platform.
 from worker.doctor.checks import Check, Status
 from worker.doctor.examination import examine, examine_before_start, examine_running, examine_unreadable
 from worker.doctor.readings import unloadable_for_celery
+from worker.doctor.shadow import shadow
 
 __all__ = [
     "Check",
@@ -15,5 +16,6 @@ __all__ = [
     "examine_before_start",
     "examine_running",
     "examine_unreadable",
+    "shadow",
     "unloadable_for_celery",
 ]

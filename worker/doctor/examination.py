@@ -24,8 +24,10 @@ from worker.doctor.readings import (
     start_reading,
     unloadable,
 )
+from worker.doctor.shadow import shadow
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
+from worker.settings.folder import hint_on_default
 
 _FIX_SETTING = "fix it in the environment or in .env"
 _REPLY_SECONDS = 5.0
@@ -49,6 +51,7 @@ def examine(settings: Settings) -> list[Check]:
         settings,
         [
             *_settings_checks(settings),
+            *_folder_checks(),
             *_credentials_checks(settings),
             *_database_checks(settings, database, faults.get("database")),
             *_broker_checks(broker, faults.get("broker")),
@@ -97,6 +100,11 @@ def _settings_checks(settings: Settings) -> list[Check]:
     return [warning("settings", *_parted(text)) for text in settings.warnings]
 
 
+def _folder_checks() -> list[Check]:
+    found = shadow()
+    return [] if found is None else [found]
+
+
 def _parted(text: str) -> tuple[str, str]:
     """What is wrong, and what to do, which many warnings and errors have after a colon or a semicolon."""
     for separator in (": ", "; "):
@@ -129,7 +137,9 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     try:
         reading = read()
     except NoDatabaseFile as error:
-        unreachable = fatal("database", f"{error} ({shown})", "run `reconciler migrate`")
+        unreachable = fatal(
+            "database", f"{error} ({shown})", "run `reconciler migrate`" + hint_on_default(settings, "database_url")
+        )
     except Exception as error:  # Drivers raise errors of their own.
         unreachable = _unusable(settings, shown, error)
     else:

@@ -17,7 +17,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from worker.domain.wire.signed_requests import Credentials
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
+from worker.settings.folder import hint_on_folder
 from worker.settings.model import PREFIX, Settings, SettingsError
 from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
@@ -63,6 +65,12 @@ class _FromEnvironment(Settings):
         A secret from a file of its own stands in neither.
         """
         return (sources["init_settings"], sources["env_settings"], sources["dotenv_settings"])
+
+    def require_accounts(self) -> Mapping[str, Credentials]:
+        try:
+            return super().require_accounts()
+        except SettingsError as error:
+            raise SettingsError((f"{error}{hint_on_folder()}",)) from None
 
 
 def _holds_secret(annotation: object) -> bool:
