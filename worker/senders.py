@@ -24,7 +24,7 @@ from worker.adapters.notify.transports import Transport
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.delivery import fault_of, free_places, may_still_send
-from worker.domain.endpoint_rest import DeliveryEffects
+from worker.domain.endpoint_rest import DeliveryEffects, is_in_doubt
 from worker.domain.records.delivery_tries import Claim, EndedTry
 from worker.domain.records.notifications import NotificationState
 from worker.operations.deliver import note_and_claim, read_due
@@ -142,6 +142,9 @@ class Senders:
             self._database, account, target.digest, ended, places=places, claim_number=number
         )
         self._unnoted.pop(account, None)
+        if effects is not None:
+            # In doubt the next delivery may begin long before the next read.
+            self._next_read = min(self._next_read, time.monotonic() + effects.wait.total_seconds())
         if places and len(claims) < places:
             self._due.discard(account)
         for one in claims:
@@ -232,7 +235,11 @@ def _log_endpoint(effects: DeliveryEffects) -> None:
     names = {"account": after.account, "endpoint": after.shown}
     if after.stopped_at is not None and before.stopped_at is None:
         log.error("the endpoint wants no more notifications (410)", action="endpoint_stopped", **names)
-    if after.rest_from is not None and before.rest_from is None:
+    if is_in_doubt(after) and not is_in_doubt(before):
+        log.warning(
+            "the endpoint refused several events in a row: each goes alone", action="endpoint_in_doubt", **names
+        )
+    if after.rest_level > 0 and before.rest_level == 0:
         until = after.rest_until.isoformat() if after.rest_until else None
         log.warning("the endpoint takes no notifications at present", action="endpoint_rests", until=until, **names)
     if after.rest_from is None and before.rest_from is not None:

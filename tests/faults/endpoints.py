@@ -43,6 +43,19 @@ def wait_for_rest(testbed: Testbed, account: str = "default", *, level: int = 1,
     return rest
 
 
+def is_in_doubt(testbed: Testbed) -> bool:
+    """Whether the endpoint has refused so many events in a row that it is sent one at a time."""
+    return bool(testbed.rows("SELECT 1 FROM notify_endpoints WHERE failing_since IS NOT NULL AND rest_level = 0"))
+
+
+def seconds_to_tell(testbed: Testbed, name: str) -> float:
+    """How long after the change of an order its first notification was delivered, by the database's clock."""
+    order = f"(SELECT id FROM recharge_orders WHERE request_id = '{name}')"
+    times = f"SELECT changed_at, delivered_at FROM notifications WHERE order_id = {order} ORDER BY id"
+    changed_at, delivered_at = testbed.rows(times)[0]
+    return _seconds(delivered_at) - _seconds(changed_at)
+
+
 def step_to(testbed: Testbed, moment: float) -> float:
     """Step the database's clock forward to just after this moment; returns by how many seconds it is ahead then."""
     ahead = moment - time.time() + _JUST_AFTER_SECONDS

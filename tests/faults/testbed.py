@@ -569,8 +569,8 @@ class Testbed:
             refused=frozenset(self.refused),
             hidden_tries=self._recorder.kills,
             endpoint=self._recorder.endpoint,
-            # The host's clock signs.
-            clock_was_stepped="host" in self._stepped,
+            # The database's clock signs.
+            clock_was_stepped="database" in self._stepped,
         )
 
     def _has_recovered(self) -> bool:

@@ -187,9 +187,10 @@ def test_a_failure_of_its_own_delays_an_event_and_makes_way_for_others(bench: Wo
     put_notifications(bench, 1)
     process.end(process.claim(), answered(500))
     (row,) = notifications(bench)
-    assert (row.state, row.tries, row.rank, row.outcome, row.http_status) == ("pending", 1, 1, "http_error", 500)
+    assert (row.state, row.tries, row.rank, row.outcome, row.http_status) == ("pending", 1, 2, "http_error", 500)
     assert row.tried_at is not None
     assert row.due_at == row.tried_at + timedelta(seconds=5)
+    assert row.refused_since == row.tried_at
     assert (row.lease_token, row.leased_until) == (None, None)
     assert process.claim() == []
     process.database.step = timedelta(seconds=6)
@@ -265,20 +266,58 @@ def test_failures_of_deliveries_that_began_together_are_one_rest(
     assert {row.outcome for row in notifications(bench)} == {"timeout"}
 
 
-def test_five_events_that_fail_in_a_row_get_their_tries_back_and_what_was_given_up(
+PAUSE = timedelta(seconds=0.06)
+
+
+def in_doubt(bench: Workbench, process: Process) -> None:
+    """The endpoint refuses five different events, which are there."""
+    process.end(process.claim(5), answered(404))
+    assert endpoint(bench).failing_since is not None
+    assert process.claim() == []
+
+
+def test_in_doubt_all_processes_together_send_one_at_a_time(bench: Workbench, process: Process, other: Process) -> None:
+    put_notifications(bench, 9)
+    in_doubt(bench, process)
+    for first, second in ((process, other), (other, process)):
+        first.database.step = second.database.step = first.database.step + PAUSE
+        (only,) = first.claim()
+        assert second.due() == first.due() == set()
+        assert second.claim() == first.claim() == []
+        first.end([only], answered(404))
+    assert [row.tries for row in notifications(bench)] == [1] * 7 + [0] * 2
+    other.database.step += PAUSE
+    other.end(other.claim(), OK)
+    assert endpoint(bench).failing_since is None
+    # All that is due may be sent again.
+    assert len(process.claim()) == 1
+
+
+def test_in_doubt_what_was_never_tried_goes_first_and_then_what_is_due_longest(
     bench: Workbench, process: Process
 ) -> None:
-    put_notifications(bench, 5, tries=9)
-    for claims in [process.claim(1) for _ in range(4)]:
-        process.end(claims, answered(404))
-    assert [row.state for row in notifications(bench)] == ["gave_up"] * 4 + ["pending"]
-    process.end(process.claim(), answered(404))
-    assert [(row.state, row.tries) for row in notifications(bench)] == [("pending", 9)] * 5
-    assert endpoint(bench).rest_from is not None
-    process.database.step = timedelta(seconds=6)
-    (probe,) = process.claim()
-    process.end([probe], OK)
-    assert endpoint(bench).failed_in_row is None
+    put_notifications(bench, 5)
+    in_doubt(bench, process)
+    process.database.step += HOUR
+    bulk = put_notifications(bench, 2, rank=Rank.BULK)[-2:]
+    result = put_notifications(bench, 1)[-1]
+    sent = []
+    for _ in range(8):
+        process.database.step += PAUSE
+        (only,) = process.claim()
+        sent.append(only.id)
+        process.end([only], answered(404))
+    assert sent[:3] == [result.id, *(row.id for row in bulk)]
+    assert sorted(sent[3:]) == [row.id for row in notifications(bench)[:5]]
+
+
+def test_in_doubt_nothing_is_given_up(bench: Workbench, process: Process) -> None:
+    put_notifications(bench, 4)
+    put_notifications(bench, 1, tries=9)
+    in_doubt(bench, process)
+    assert {row.state for row in notifications(bench)} == {NotificationState.PENDING}
+    assert [row.tries for row in notifications(bench)] == [1, 1, 1, 1, 9]
+    assert {row.refused_since for row in notifications(bench)} == {endpoint(bench).failing_since}
 
 
 def test_410_stops_the_endpoint(bench: Workbench, process: Process) -> None:

@@ -66,7 +66,11 @@ def claim_first(connection: Connection) -> list[int]:
     return [row.id for row in lock_first(connection, ACCOUNTS[0], Rank.BULK, 8, LEASED)]
 
 
-@pytest.mark.parametrize("read", [read_due, read_far, claim_first])
+def claim_refused(connection: Connection) -> list[int]:
+    return [row.id for row in lock_first(connection, ACCOUNTS[0], Rank.RETRY, 2, LEASED)]
+
+
+@pytest.mark.parametrize("read", [read_due, read_far, claim_first, claim_refused])
 def test_senders_read_by_the_index_of_what_is_due(full: Workbench, read: Callable[[Connection], Any]) -> None:
     steps = steps_of(full.database, read) + "\n"
     assert "ix_notifications_due" in steps, steps

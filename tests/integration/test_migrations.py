@@ -456,6 +456,38 @@ def test_kept_callbacks_that_may_settle_nothing_are_in_the_way_down(database_url
         assert connection.execute(text("SELECT trust FROM unmatched_callbacks")).scalars().all() == ["settle"]
 
 
+def test_refused_events_go_behind_those_that_were_never_tried_and_back_on_the_way_down(database_url: str) -> None:
+    upgrade(database_url)
+    downgrade(database_url, "0016")
+    noon = "2026-01-31 12:00:00.000000"
+    columns = "event_id, account, order_id, type, version, rank, body, changed_at, state, due_at, tries, tried_at"
+    for name, rank, state, tries in (
+        *(("result", 0, "pending", 0), ("bulk", 1, "pending", 0)),
+        *(("refused", 1, "pending", 3), ("delivered", 1, "delivered", 2)),
+    ):
+        values = (
+            f"'{name}', 'a', 1, 'order.failed', 1, {rank}, '{{}}', '{noon}', '{state}', '{noon}', {tries}, '{noon}'"
+        )
+        execute(database_url, f"INSERT INTO notifications ({columns}) VALUES ({values})")
+    names = "account, transport, target_digest, shown, rest_level, updated_at, failed_in_row"
+    execute(
+        database_url, f"INSERT INTO notify_endpoints ({names}) VALUES ('a', 'webhook', 'd', 's', 0, '{noon}', '[1, 2]')"
+    )
+
+    def held(column: str) -> dict[str, Any]:
+        with engine_of(database_url).connect() as connection:
+            rows = connection.execute(text(f"SELECT event_id, {column} AS held FROM notifications"))
+            return {row.event_id: row.held for row in rows}
+
+    upgrade(database_url)
+    assert held("rank") == {"result": 0, "bulk": 1, "refused": 2, "delivered": 1}
+    assert held("refused_since = tried_at") == {"result": None, "bulk": None, "refused": True, "delivered": None}
+    downgrade(database_url, "0016")
+    assert held("rank") == {"result": 0, "bulk": 1, "refused": 1, "delivered": 1}
+    with engine_of(database_url).connect() as connection:
+        assert connection.scalar(text("SELECT failed_in_row FROM notify_endpoints")) is None
+
+
 @pytest.mark.databases("postgresql")
 def test_a_view_of_the_ids_is_named_as_what_stands_in_the_way(database_url: str) -> None:
     upgrade(database_url)

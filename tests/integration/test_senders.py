@@ -187,6 +187,36 @@ def test_an_endpoint_that_is_away_rests_and_then_gets_everything(
     assert "notification_gave_up" not in actions
 
 
+@all_databases
+@pytest.mark.slow
+def test_a_good_event_behind_a_hundred_bad_ones_is_delivered_after_five_seconds_of_one_at_a_time(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    *_, good = put_notifications(bench, 101)
+    under_way, arrivals, lock = [0], list[tuple[float, int]](), threading.Lock()
+
+    def refuse_others(request: Delivered, answering: Answering) -> None:
+        with lock:
+            under_way[0] += 1
+            arrivals.append((time.monotonic(), under_way[0]))
+        answering.answer(200 if request.event_id == good.event_id else 500)
+        with lock:
+            under_way[0] -= 1
+
+    receiver.reply = refuse_others
+    with capture_logs() as logs:
+        start({"default": receiver.url}, poll_seconds=0.5)
+        start({"default": receiver.url}, poll_seconds=0.5, enters=False)
+        eventually(lambda: good.event_id in receiver.event_ids, "the good one", seconds=30)
+    # The first five come together, and up to eleven that were under way with them.
+    alone = arrivals[16 : receiver.event_ids.index(good.event_id) + 1]
+    assert len(alone) == 101 - 16
+    assert {count for _, count in alone} == {1}
+    assert 20 * (alone[-1][0] - alone[0][0]) >= len(alone) - 2
+    assert alone[-1][0] - arrivals[0][0] < 10
+    assert [line["action"] for line in logs].count("endpoint_in_doubt") == 1
+
+
 def test_what_an_event_is_to_blame_for_is_in_the_log_without_its_text(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:

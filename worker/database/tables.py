@@ -465,6 +465,7 @@ NOTIFICATIONS = Table(
     _optional("http_status", Integer),
     _optional("answer", LongText),
     _optional("delivered_at", UtcDateTime),
+    _optional("refused_since", UtcDateTime),
     UniqueConstraint("event_id"),
     # What may be sent to an account's endpoint, in its order.
     Index(

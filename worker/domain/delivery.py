@@ -34,7 +34,7 @@ class Fault(Enum):
     ENDPOINT = "endpoint"
     """It takes nothing at present: it rests, and no event is blamed."""
     EVENT = "event"
-    """This event alone is delayed, until others fail in the same way."""
+    """This event is delayed. Where others fail in the same way, the endpoint is in doubt."""
     GONE = "gone"
     """The receiver wants no more events at all."""
 
@@ -65,11 +65,16 @@ def free_places(account: str, under_way: Mapping[str, int], *, threads: int, oth
     return max(0, min(most - under_way.get(account, 0), threads - sum(under_way.values())))
 
 
-def ranks_in_turn(claim_number: int) -> tuple[Rank, Rank]:
-    """The ranks in the order in which a claim takes them: four of five take results first."""
-    if claim_number % _CLAIMS_PER_BULK == _CLAIMS_PER_BULK - 1:
-        return Rank.BULK, Rank.RESULT
-    return Rank.RESULT, Rank.BULK
+def ranks_in_turn(claim_number: int, *, in_doubt: bool) -> tuple[Rank, ...]:
+    """The ranks in the order in which a claim takes them: four of five take results first, one of ten what has failed.
+
+    Of an endpoint in doubt what has failed goes after all that was never tried: that may be taken.
+    """
+    if claim_number % _CLAIMS_PER_BULK != _CLAIMS_PER_BULK - 1:
+        return Rank.RESULT, Rank.BULK, Rank.RETRY
+    if in_doubt or claim_number % (2 * _CLAIMS_PER_BULK) < _CLAIMS_PER_BULK:
+        return Rank.BULK, Rank.RESULT, Rank.RETRY
+    return Rank.RETRY, Rank.BULK, Rank.RESULT
 
 
 def is_due(due_at: datetime, tries: int, now: datetime) -> bool:

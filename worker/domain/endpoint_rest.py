@@ -1,4 +1,4 @@
-"""What the ends of deliveries mean for their endpoint and for their events: rests, probes, delays, giving up."""
+"""What the ends of deliveries mean for their endpoint and for their events: rests, doubt, delays, giving up."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,10 @@ ATTENTION_AFTER = timedelta(hours=75)
 """An endpoint that has failed for so long needs a person, and is probed once an hour."""
 HOURLY = timedelta(hours=1)
 DIFFERENT_EVENTS = 5
-"""So many different events that fail in a row are the endpoint's fault: a wrong route, a wrong secret."""
+"""So many different events that fail in a row put the endpoint in doubt: a wrong route or secret, or a receiver that
+refuses some events."""
+DOUBT_SPACING = timedelta(milliseconds=50)
+"""From one delivery to an endpoint in doubt to the next: 20 a second at most."""
 _HIGHEST_LEVEL = 10
 """The longest rest is reached before it."""
 
@@ -32,7 +35,9 @@ class DeliveryEffects:
     failed: tuple[EndedTry, ...]
     """Without those whose lease had passed to somebody else."""
     rows: tuple[TriedRow, ...]
-    """The rows that failures changed, as they are afterwards: those that failed, and those that got tries back."""
+    """The rows that failures changed, as they are afterwards."""
+    wait: timedelta
+    """Nothing may be sent to the endpoint for so long."""
 
 
 def permission(endpoint: Endpoint, now: datetime) -> Permission:
@@ -50,6 +55,11 @@ def begin_probe(endpoint: Endpoint, now: datetime) -> Endpoint:
     return replace(endpoint, rest_from=now, rest_until=now + LEASE)
 
 
+def is_in_doubt(endpoint: Endpoint) -> bool:
+    """Whether so many different events have failed in a row that each delivery goes alone, until one succeeds."""
+    return len(_failed_in_row(endpoint)) >= DIFFERENT_EVENTS
+
+
 def is_sound(endpoint: Endpoint) -> bool:
     """Whether a success changes nothing about it."""
     return endpoint.rest_from is None and endpoint.failing_since is None and endpoint.failed_in_row is None
@@ -59,7 +69,7 @@ def rows_needed(endpoint: Endpoint, ended: Iterable[EndedTry]) -> list[int]:
     """The ids of the rows that `after_deliveries` decides about, in order."""
     failed = {one.claim.id for one in ended if fault_of(one.result) is not None}
     last = set() if endpoint.last_failed_id is None else {endpoint.last_failed_id}
-    return sorted(failed | last | _in_row(endpoint).keys())
+    return sorted(failed | last)
 
 
 def after_deliveries(
@@ -86,6 +96,7 @@ def after_deliveries(
         delivered=tuple(delivered),
         failed=tuple(failed),
         rows=account.changed,
+        wait=max(timedelta(), (account.endpoint.rest_until or now) - now),
     )
 
 
@@ -130,12 +141,10 @@ class _Account:
             self.endpoint = replace(self.endpoint, stopped_at=self.endpoint.stopped_at or self._now)
         elif fault is Fault.ENDPOINT:
             self._rest(one)
-        elif self._are_many_in_row(row.id):
-            self._give_tries_back(row.id)
-            self._rest(one)
         else:
+            self._count(row.id)
+            self._go_on(one)
             self._blame(row, one.jitter)
-            self._probe_again(one)
 
     def _rest(self, one: EndedTry) -> None:
         """Rest, or rest for longer. A delivery that began before the present rest says nothing new."""
@@ -156,7 +165,7 @@ class _Account:
         )
 
     def _blame(self, row: TriedRow, jitter: float) -> None:
-        """Count a failure of the event's own. While its endpoint rests it is delayed, and never given up."""
+        """Count a failure of the event's own. While its endpoint rests or is in doubt it is delayed, never given up."""
         if row.state is not NotificationState.PENDING:
             return
         tries = row.tries + 1
@@ -166,37 +175,35 @@ class _Account:
         self._rows[row.id] = replace(
             row,
             state=NotificationState.GAVE_UP if wait is None else NotificationState.PENDING,
-            rank=Rank.BULK,
+            rank=Rank.RETRY,
             tries=tries,
+            refused_since=row.refused_since or self._now,
             due_at=row.due_at if wait is None else self._now + wait,
         )
 
-    def _probe_again(self, one: EndedTry) -> None:
-        # The endpoint answers, so the next probe need not wait. Only an event that it accepts ends the rest.
-        if self.endpoint.rest_from is not None and self.endpoint.rest_from == one.claim.rest_from:
-            self.endpoint = replace(self.endpoint, rest_until=self._now)
+    def _count(self, event: int) -> None:
+        in_row = _failed_in_row(self.endpoint)
+        if event not in in_row and len(in_row) < DIFFERENT_EVENTS:
+            self.endpoint = replace(self.endpoint, failed_in_row=json.dumps([*in_row, event]))
 
-    def _are_many_in_row(self, event: int) -> bool:
-        """Count this failure; returns whether so many events have failed in a row that none of them is to blame."""
-        in_row = _in_row(self.endpoint)
-        if len(in_row) < DIFFERENT_EVENTS:
-            in_row[event] = in_row.get(event, 0) + 1
-            self.endpoint = replace(self.endpoint, failed_in_row=json.dumps(in_row))
-        return len(in_row) == DIFFERENT_EVENTS
-
-    def _give_tries_back(self, event: int) -> None:
-        """Undo what was counted of the events that failed in a row; this one's last failure was not counted yet."""
-        in_row = _in_row(self.endpoint)
-        if event in in_row:
-            in_row[event] = max(0, in_row[event] - 1)
-        for failed, count in in_row.items():
-            row = self._rows.get(failed)
-            if row is not None and count and row.state is not NotificationState.DELIVERED:
-                tries = max(0, row.tries - count)
-                self._rows[failed] = replace(row, state=NotificationState.PENDING, tries=tries, due_at=self._now)
-        self.endpoint = replace(self.endpoint, failed_in_row=json.dumps(dict.fromkeys(in_row, 0)))
+    def _go_on(self, one: EndedTry) -> None:
+        """The endpoint answers, so it does not rest any longer; but until it has taken an event, each goes alone."""
+        endpoint = self.endpoint
+        if endpoint.rest_from is not None and endpoint.rest_from != one.claim.rest_from:
+            return
+        if is_in_doubt(endpoint):
+            began = endpoint.rest_from or self._now
+            self.endpoint = replace(
+                endpoint,
+                rest_level=0,
+                rest_from=began,
+                rest_until=max(self._now, began + DOUBT_SPACING),
+                failing_since=endpoint.failing_since or self._now,
+            )
+        elif endpoint.rest_from is not None:
+            self.endpoint = replace(endpoint, rest_until=self._now)
 
 
-def _in_row(endpoint: Endpoint) -> dict[int, int]:
-    """How often each of the events that failed in a row was counted as its own fault."""
-    return {int(event): count for event, count in json.loads(endpoint.failed_in_row or "{}").items()}
+def _failed_in_row(endpoint: Endpoint) -> list[int]:
+    # Before revision 0017 an object, whose keys they were.
+    return [int(event) for event in json.loads(endpoint.failed_in_row or "[]")]

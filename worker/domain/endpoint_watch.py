@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from worker.domain.endpoint_rest import ATTENTION_AFTER, permission
+from worker.domain.endpoint_rest import ATTENTION_AFTER, is_in_doubt, permission
 from worker.domain.records.delivery_tries import Permission
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
 """What is due for so long, and not under way, is sent by nobody."""
+DOUBTED_FOR = timedelta(hours=1)
 _NONE = NotificationCounts()
 
 
@@ -24,6 +25,8 @@ class Condition(StrEnum):
     PAUSED = "paused"
     UNSENT = "unsent"
     """Notifications are due, and nobody sends them."""
+    IN_DOUBT = "in_doubt"
+    """It has refused several events in a row, and is sent one at a time."""
     RESTING = "resting"
     FAILING = "failing"
     """It is tried again."""
@@ -66,6 +69,8 @@ def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
         return Condition.PAUSED
     if unsent_since(endpoint, count, now) is not None:
         return Condition.UNSENT
+    if is_in_doubt(endpoint) and endpoint.rest_level == 0:
+        return Condition.IN_DOUBT
     if endpoint.rest_until is not None and endpoint.rest_until > now:
         return Condition.RESTING
     return Condition.TAKING if endpoint.failing_since is None else Condition.FAILING
@@ -80,14 +85,20 @@ def endpoint_in_words(endpoint: Endpoint, count: NotificationCounts, now: dateti
     if (since := unsent_since(endpoint, count, now)) is not None:
         return f"nobody sends to it, notifications are due for {_lasted(since, now)}"
     failing = "" if endpoint.failing_since is None else f", failing for {_lasted(endpoint.failing_since, now)}"
+    if is_in_doubt(endpoint) and endpoint.rest_level == 0:
+        return f"in doubt: it refused several events in a row, and is sent one at a time{failing}"
     if endpoint.rest_until is not None and endpoint.rest_until > now:
         return f"rests for {(endpoint.rest_until - now).total_seconds():,.0f} s more{failing}"
     return f"is tried again{failing}" if failing else "takes notifications"
 
 
 def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
-    """Whether it has failed for so long that a person should look at it."""
-    return endpoint.failing_since is not None and endpoint.failing_since <= now - ATTENTION_AFTER
+    """Whether it has failed for so long that a person should look at it.
+
+    One that refuses everything is not away: its route or its secret is wrong, and stays so.
+    """
+    long = DOUBTED_FOR if is_in_doubt(endpoint) else ATTENTION_AFTER
+    return endpoint.failing_since is not None and endpoint.failing_since <= now - long
 
 
 def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:

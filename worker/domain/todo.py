@@ -35,7 +35,7 @@ class TodoKind(StrEnum):
     ENDPOINT_STOPPED = "endpoint_stopped"
     """The receiver of an account's notifications answered 410."""
     ENDPOINT_FAILING = "endpoint_failing"
-    """It has taken none for 75 hours."""
+    """It has taken none for 75 hours, or refused every one for an hour."""
     NOTIFICATIONS_UNSENT = "notifications_unsent"
     """No process sends what is due to it."""
     NOTIFICATION_GAVE_UP = "notification_gave_up"
@@ -108,7 +108,8 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
             " URL, then `reconciler notifications --resume ACCOUNT`; what happened meanwhile is sent then."
         ),
         TodoKind.ENDPOINT_FAILING: (
-            "The receiver takes no notification for 75 hours or more. It is tried once an hour, nothing is lost."
+            "The receiver takes no notification for 75 hours, or refuses all for an hour (a wrong route or secret). It"
+            " is tried again, nothing is lost."
             " `reconciler notifications --account ACCOUNT` shows how it fails; correct it, then --resume ACCOUNT."
         ),
         TodoKind.NOTIFICATIONS_UNSENT: (

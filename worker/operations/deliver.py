@@ -13,6 +13,7 @@ from worker.domain.endpoint_rest import (
     DeliveryEffects,
     after_deliveries,
     begin_probe,
+    is_in_doubt,
     is_sound,
     permission,
     rows_needed,
@@ -107,7 +108,7 @@ def _claim(
         return []
     # Two for a probe, to have another one than the event that failed last.
     most = places if allowed is Permission.ANY else 2
-    rows = _first_due(connection, endpoint.account, claim_number, most, now)
+    rows = _first_due(connection, endpoint, claim_number, most, now)
     if allowed is Permission.PROBE:
         probe = choose_probe([row.id for row in rows], endpoint.last_failed_id)
         rows = [row for row in rows if row.id == probe]
@@ -119,11 +120,11 @@ def _claim(
     return [_to_claim(row, endpoint, token, now) for row in rows]
 
 
-def _first_due(connection: Connection, account: str, claim_number: int, most: int, now: datetime) -> list[DueRow]:
+def _first_due(connection: Connection, endpoint: Endpoint, claim_number: int, most: int, now: datetime) -> list[DueRow]:
     rows: list[DueRow] = []
-    for rank in ranks_in_turn(claim_number):
+    for rank in ranks_in_turn(claim_number, in_doubt=is_in_doubt(endpoint)):
         if len(rows) < most:
-            found = lock_first(connection, account, rank, most - len(rows), lease_ends_between(now))
+            found = lock_first(connection, endpoint.account, rank, most - len(rows), lease_ends_between(now))
             rows += [row for row in found if is_due(row.due_at, row.tries, now)]
     return rows
 

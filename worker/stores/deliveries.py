@@ -73,7 +73,7 @@ def lock_tried(connection: Connection, ids: Collection[int]) -> dict[int, TriedR
     """Lock these rows, in the order of their ids; returns those that exist, by id."""
     if not ids:
         return {}
-    columns = ("id", "event_id", "order_id", "state", "rank", "tries", "due_at", "lease_token")
+    columns = ("id", "event_id", "order_id", "state", "rank", "tries", "due_at", "refused_since", "lease_token")
     statement = select(*(NOTIFICATIONS.c[name] for name in columns)).where(one_of(connection, NOTIFICATIONS.c.id, ids))
     rows = connection.execute(statement.order_by(NOTIFICATIONS.c.id).with_for_update()).mappings()
     return {row["id"]: TriedRow(**{**row, "rank": Rank(row["rank"])}) for row in rows}
@@ -83,7 +83,8 @@ def save_tried(connection: Connection, rows: Sequence[TriedRow]) -> None:
     """Write what failures have changed in locked rows."""
     for row in rows:
         values = {"state": row.state, "rank": int(row.rank), "tries": row.tries, "due_at": row.due_at}
-        connection.execute(update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id).values(values))
+        chosen = update(NOTIFICATIONS).where(NOTIFICATIONS.c.id == row.id)
+        connection.execute(chosen.values(values | {"refused_since": row.refused_since}))
 
 
 def _first_due(connection: Connection, rank: Rank, due_by: datetime | None, leased: Leased) -> ColumnElement[int]:

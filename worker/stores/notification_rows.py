@@ -44,9 +44,8 @@ def lock_notifications_of(connection: Connection, order_ids: Collection[int]) ->
 def send_again(connection: Connection, ids: Collection[int], now: datetime) -> None:
     """Make notifications pending, whatever became of them, as if they had never been tried; after all results."""
     if ids:
-        values = {"state": NotificationState.PENDING, "rank": int(Rank.BULK), "tries": 0, "due_at": now}
         chosen = update(NOTIFICATIONS).where(one_of(connection, NOTIFICATIONS.c.id, ids))
-        connection.execute(chosen.values(**values, delivered_at=None))
+        connection.execute(chosen.values(**_never_tried(now), state=NotificationState.PENDING, delivered_at=None))
 
 
 def next_delayed(connection: Connection, account: str, after: int, most: int) -> Sequence[int]:
@@ -59,7 +58,7 @@ def begin_again(connection: Connection, ids: Collection[int], now: datetime) -> 
     """Make pending notifications due, as if they had never failed. A delivery that is under way goes on."""
     chosen = one_of(connection, NOTIFICATIONS.c.id, ids) & (NOTIFICATIONS.c.state == NotificationState.PENDING)
     if ids:
-        connection.execute(update(NOTIFICATIONS).where(chosen).values(tries=0, due_at=now))
+        connection.execute(update(NOTIFICATIONS).where(chosen).values(_never_tried(now)))
 
 
 def next_unreceived(connection: Connection, account: str, most: int) -> Sequence[int]:
@@ -89,6 +88,10 @@ def delete_notifications(connection: Connection, ids: Collection[int], *, delive
     if delivered_only:
         chosen = chosen.where(NOTIFICATIONS.c.state == NotificationState.DELIVERED)
     return connection.execute(chosen).rowcount
+
+
+def _never_tried(now: datetime) -> dict[str, Any]:
+    return {"rank": int(Rank.BULK), "tries": 0, "refused_since": None, "due_at": now}
 
 
 def _pending_of(account: str) -> Select[Any]:

@@ -1,9 +1,20 @@
 """Receivers that hang, drip, redirect, refuse for a while or for ever, and want no more."""
 
+import time
 from collections.abc import Sequence
 
 from tests.faults.catalogue import fault
-from tests.faults.endpoints import Rest, count_notifications, repeats, rest_of, step_to, wait_for_rest
+from tests.faults.endpoints import (
+    Rest,
+    count_notifications,
+    is_in_doubt,
+    repeats,
+    rest_of,
+    seconds_to_tell,
+    step_to,
+    wait_for_rest,
+    wait_until_told_after_waits,
+)
 from tests.faults.notification_recorder import CLOSE, DRIP_BODY, DRIP_HEADERS, GARBAGE, HANG, Answer
 from tests.faults.recorder import Recorder
 from tests.faults.testbed import Testbed
@@ -18,6 +29,10 @@ _OWN_WAITS = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000
 """How long an event waits after each failure of its own."""
 _LEASE_SECONDS = 20.0
 _TRIES = len(_OWN_WAITS) + 1
+_LONGEST_IN_DOUBT = 15.0
+"""Seconds from a good result to its delivery, however many others are refused."""
+_IN_A_SECOND = 20
+"""Deliveries to an endpoint in doubt."""
 
 
 @fault(
@@ -145,16 +160,14 @@ def _next_rest(testbed: Testbed, last: Rest) -> Rest:
 
 
 def _refuse_all(testbed: Testbed, recorder: Recorder) -> None:
-    """A wrong route or secret: once it is right, nothing has been given up, and nothing waits for hours."""
+    """A wrong route or secret: once it is right, nothing has been given up, and each event comes with its next try."""
     recorder.answers(Answer(status=testbed.rng.choice((401, 404, 500))))
     testbed.wait_until_settled(testbed.place(30))
-    level = wait_for_rest(testbed).level
-    wait_for_rest(testbed, level=level + 1)
+    eventually(lambda: is_in_doubt(testbed), "an endpoint in doubt")
+    eventually(lambda: count_notifications(testbed, "tries > 1"), "a second refusal of the same event")
     recorder.answers()
-    step_to(testbed, wait_for_rest(testbed).ends)
-    testbed.wait_until_told()
-    blamed = count_notifications(testbed, "tries > 1")
-    assert blamed == 0, f"{blamed} events were blamed for what the endpoint did"
+    wait_until_told_after_waits(testbed)
+    assert not is_in_doubt(testbed), "it has accepted events and is in doubt"
 
 
 def _want_no_more(testbed: Testbed, recorder: Recorder) -> None:
@@ -193,6 +206,51 @@ def _refuse_one_for_ever(testbed: Testbed, recorder: Recorder) -> None:
     assert len(_tries(recorder, refused)) == _TRIES
     shown = testbed.command("notifications", "--gave-up", "--json")
     assert refused in shown, f"it was given up, and is not shown: {shown}"
+
+
+@fault(
+    45,
+    "events that their receiver refuses for ever, beside good ones, for hours",
+    times=6,
+    times_in_ci=1,
+    seconds=120.0,
+)
+def fault_45_events_starve(testbed: Testbed) -> None:
+    """However many there are, a good result an hour is told at once, and the refused ones go one at a time."""
+    recorder = testbed.record_notifications()
+    for number in (1, 2):
+        testbed.worker(f"worker-{number}")
+    testbed.beat()
+    refused = testbed.place(40 if testbed.is_brief else 200, enqueue=False)
+    testbed.refused.update(refused)
+    recorder.answers(orders=dict.fromkeys(refused, Answer(status=testbed.rng.choice((400, 404, 500)))))
+    _enqueue(testbed, refused)
+    testbed.wait_until_settled(refused, seconds=120)
+    testbed.injected(len(refused))
+    waits = []
+    for hour in range(1, 5):
+        eventually(lambda: is_in_doubt(testbed), "an endpoint in doubt")
+        _check_that_they_go_one_at_a_time(testbed, recorder)
+        (good,) = testbed.place(1)
+        testbed.wait_until_settled([good])
+        testbed.wait_until_told()
+        waits.append(seconds_to_tell(testbed, good))
+        assert waits[-1] < _LONGEST_IN_DOUBT, f"a good result was told after {waits[-1]:.0f} s"
+        # Then the tries of all others are due.
+        testbed.step_clock("database", hour * _HOUR)
+    assert count_notifications(testbed, "state = 'gave_up'") == 0, "given up before its time"
+    testbed.observed(f"good results beside {len(refused)} refused ones were told within {max(waits):.1f} s")
+
+
+def _check_that_they_go_one_at_a_time(testbed: Testbed, recorder: Recorder) -> None:
+    """For two seconds at most 20 come in one; those that were under way before may end first."""
+    testbed.rest(1.0, least=0.5)
+    seen = len(recorder.deliveries())
+    began = time.monotonic()
+    testbed.rest(2.0, least=1.5)
+    more = len(recorder.deliveries()) - seen
+    most = _IN_A_SECOND * (time.monotonic() - began) + 1
+    assert more <= most, f"{more} deliveries to an endpoint in doubt, not {most:.0f}"
 
 
 def _tries(recorder: Recorder, name: str) -> Sequence[object]:

@@ -86,9 +86,15 @@ def test_no_more_is_claimed_than_can_start_at_once(under_way: dict[str, int], th
 
 
 def test_four_of_five_claims_take_results_first() -> None:
-    first = [ranks_in_turn(number)[0] for number in range(10)]
-    assert first == 2 * [*4 * [Rank.RESULT], Rank.BULK]
-    assert all(set(ranks_in_turn(number)) == set(Rank) for number in range(10))
+    first = [ranks_in_turn(number, in_doubt=False)[0] for number in range(10)]
+    assert first == [*4 * [Rank.RESULT], Rank.BULK, *4 * [Rank.RESULT], Rank.RETRY]
+    assert all(set(ranks_in_turn(number, in_doubt=False)) == set(Rank) for number in range(10))
+
+
+def test_of_an_endpoint_in_doubt_what_has_failed_goes_after_all_that_was_never_tried() -> None:
+    ranks = [ranks_in_turn(number, in_doubt=True) for number in range(10)]
+    assert [one[0] for one in ranks] == 2 * [*4 * [Rank.RESULT], Rank.BULK]
+    assert all(set(one) == set(Rank) and one[-1] is Rank.RETRY for one in ranks)
 
 
 @pytest.mark.parametrize(

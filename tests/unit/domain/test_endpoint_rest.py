@@ -11,6 +11,7 @@ from worker.domain.endpoint_rest import (
     DeliveryEffects,
     after_deliveries,
     begin_probe,
+    is_in_doubt,
     is_sound,
     permission,
     rows_needed,
@@ -54,6 +55,7 @@ class World:
                 rank=Rank.RESULT,
                 tries=count,
                 due_at=NOW,
+                refused_since=None,
                 lease_token=TOKEN,
             )
             for number, count in enumerate(tries, 1)
@@ -171,7 +173,8 @@ def test_the_event_that_failed_last_is_to_blame_once_another_succeeds() -> None:
     assert [row.id for row in effects.rows] == [1]
     assert world.rows[1].tries == 1
     assert world.rows[1].due_at == world.now + 5 * SECOND
-    assert world.rows[1].rank is Rank.BULK
+    assert world.rows[1].rank is Rank.RETRY
+    assert world.rows[1].refused_since == world.now
 
 
 def test_an_event_that_makes_its_receiver_time_out_is_given_up_beside_others() -> None:
@@ -208,6 +211,14 @@ def test_a_failure_of_its_own_delays_an_event_and_not_its_endpoint() -> None:
     ]
 
 
+def test_an_event_is_refused_since_its_first_failure() -> None:
+    world = World(0)
+    for _ in range(3):
+        world.note(world.end(1, answered(500)))
+        world.now += HOUR
+    assert world.rows[1].refused_since == NOW
+
+
 def test_an_event_is_given_up_at_its_tenth_failure() -> None:
     world = World(9)
     effects = world.note(world.end(1, answered(500)))
@@ -215,51 +226,117 @@ def test_an_event_is_given_up_at_its_tenth_failure() -> None:
     assert [row.state for row in effects.rows] == [NotificationState.GAVE_UP]
 
 
-def test_five_different_events_that_fail_in_a_row_rest_the_endpoint_and_get_their_tries_back() -> None:
-    world = World(0, 9, 3, 1, 0)
-    for event in (1, 2, 3, 4, 1):
-        world.note(world.end(event, answered(404)))
+def in_doubt(*tries: int) -> World:
+    """A world whose first five events have just failed by their own fault."""
+    world = World(*tries)
+    for event in (1, 2, 3, 4, 5):
+        assert not is_in_doubt(world.endpoint)
+        world.note(world.end(event, answered(404), rest_from=None))
+    assert is_in_doubt(world.endpoint)
+    return world
+
+
+def test_five_different_events_that_fail_in_a_row_put_the_endpoint_in_doubt_and_are_delayed_as_ever() -> None:
+    world = in_doubt(0, 3, 0, 1, 0, 0)
+    assert permission(world.endpoint, NOW) is Permission.NOTHING
+    assert permission(world.endpoint, NOW + SECOND / 20) is Permission.PROBE
+    assert [row.tries for row in world.rows.values()] == [1, 4, 1, 2, 1, 0]
+    assert world.rows[1].due_at == NOW + 5 * SECOND
+    assert [row.rank for row in world.rows.values()] == [Rank.RETRY] * 5 + [Rank.RESULT]
+    assert world.endpoint.failing_since == NOW
+    assert world.endpoint.rest_level == 0
+
+
+def test_the_same_events_that_fail_again_and_again_do_not_put_it_in_doubt() -> None:
+    world = World(0, 0, 0, 0, 0)
+    for _ in range(3):
+        world.note(*(world.end(event, answered(404)) for event in (1, 2, 3, 4)))
     assert permission(world.endpoint, NOW) is Permission.ANY
-    assert world.rows[2].state is NotificationState.GAVE_UP
     world.note(world.end(5, answered(404)))
+    assert is_in_doubt(world.endpoint)
+
+
+@pytest.mark.parametrize(("took", "wait"), [(SECOND / 100, SECOND / 25), (SECOND, timedelta(0))])
+def test_in_doubt_one_delivery_goes_at_a_time_and_twenty_a_second(took: timedelta, wait: timedelta) -> None:
+    world = in_doubt(*[0] * 9)
+    for event in (6, 7, 8):
+        assert world.endpoint.rest_until is not None
+        world.now = world.endpoint.rest_until
+        world.endpoint = begin_probe(world.endpoint, world.now)
+        assert permission(world.endpoint, world.now + 19 * SECOND) is Permission.NOTHING
+        world.now += took
+        assert world.note(world.end(event, answered(500))).wait == wait
+
+
+def test_what_began_before_the_doubt_neither_prolongs_nor_shortens_the_pause_of_the_next() -> None:
+    world = World(*[0] * 8)
+    together = [world.end(event, answered(404)) for event in range(1, 8)]
+    world.note(*together)
+    until = NOW + SECOND / 20
+    assert world.endpoint.rest_until == until
+    world.now = until
+    world.endpoint = begin_probe(world.endpoint, world.now)
+    world.note(world.end(8, answered(404), rest_from=None))
+    assert permission(world.endpoint, world.now) is Permission.NOTHING
+
+
+def test_one_success_ends_the_doubt() -> None:
+    world = in_doubt(*[0] * 6)
+    effects = world.probe(6, OK)
+    assert is_sound(world.endpoint)
+    assert (effects.rows, effects.wait) == ((), timedelta(0))
+    assert [row.tries for row in world.rows.values()] == [1, 1, 1, 1, 1, 0]
+
+
+def test_no_event_is_given_up_while_its_endpoint_is_in_doubt() -> None:
+    world = in_doubt(0, 0, 0, 0, 9, 9, 8)
+    assert (world.rows[5].state, world.rows[5].due_at) == (NotificationState.PENDING, NOW + 24 * HOUR)
+    for event in (6, 7, 6, 7):
+        world.probe(event, answered(404))
+        assert world.rows[event].state is NotificationState.PENDING
+        assert world.rows[event].tries == 9
+    world.probe(1, OK)
+    world.note(world.end(6, answered(404)))
+    assert world.rows[6].state is NotificationState.GAVE_UP
+
+
+def test_an_endpoint_in_doubt_that_takes_nothing_rests_and_its_answer_ends_the_rest_but_not_the_doubt() -> None:
+    world = in_doubt(*[0] * 8)
+    world.probe(6, answered(503))
     assert world.rest == 5 * SECOND
-    assert [row.tries for row in world.rows.values()] == [0, 9, 3, 1, 0]
-    assert all(row.state is NotificationState.PENDING for row in world.rows.values())
-    assert all(row.due_at == NOW for row in world.rows.values())
+    world.probe(7, TIMEOUT)
+    assert (world.rest, world.endpoint.rest_level) == (10 * SECOND, 2)
+    world.probe(8, answered(500))
+    assert permission(world.endpoint, world.now) is Permission.PROBE
+    assert (world.endpoint.rest_level, world.endpoint.failing_since) == (0, NOW)
+    world.probe(7, TIMEOUT)
+    assert world.rest == 5 * SECOND
 
 
-def test_the_fifth_of_them_that_had_failed_in_the_row_gets_that_try_back() -> None:
-    world = World(0, 0, 0, 0, 0)
-    for event in (5, 1, 2, 3):
-        world.note(world.end(event, answered(404)))
-    world.note(world.end(5, answered(404)), world.end(4, answered(404)))
-    assert [row.tries for row in world.rows.values()] == [0] * 5
+def test_events_that_fail_by_themselves_as_probes_of_a_rest_put_the_endpoint_in_doubt() -> None:
+    world = World(*[0] * 6)
+    world.note(world.end(6, TIMEOUT))
+    for event in (1, 2, 3, 4):
+        world.probe(event, answered(500))
+    assert world.endpoint.rest_level == 1
+    world.probe(5, answered(500))
+    assert (is_in_doubt(world.endpoint), world.endpoint.rest_level) == (True, 0)
 
 
-def test_a_delivered_event_keeps_its_state_when_tries_are_given_back() -> None:
-    world = World(0, 0, 0, 0, 0)
+def test_a_late_failure_after_a_success_puts_an_endpoint_in_doubt_that_counts_four() -> None:
+    world = World(*[0] * 5)
     for event in (1, 2, 3, 4):
         world.note(world.end(event, answered(404)))
-    world.rows[1] = replace(world.rows[1], state=NotificationState.DELIVERED)
-    del world.rows[2]
-    world.note(world.end(5, answered(404)))
-    assert world.rows[1].state is NotificationState.DELIVERED
-    assert world.rows[1].tries == 1
+    world.note(world.end(5, answered(404), rest_from=NOW - HOUR))
+    assert permission(world.endpoint, NOW) is Permission.NOTHING
+    assert permission(world.endpoint, NOW + SECOND / 20) is Permission.PROBE
 
 
-def test_no_event_of_a_wrong_route_is_counted_and_the_rest_grows() -> None:
-    world = World(0, 0, 0, 0, 0, 9)
-    for event in (1, 2, 3, 4, 5):
-        world.note(world.end(event, answered(404)))
-    world.probe(6, answered(404))
-    assert world.rest == 10 * SECOND
-    world.probe(1, answered(404))
-    assert world.rest == 20 * SECOND
-    assert [row.tries for row in world.rows.values()] == [0, 0, 0, 0, 0, 9]
-    world.probe(2, OK)
-    assert is_sound(world.endpoint)
-    # The one that failed last is blamed, the others are as they were.
-    assert [row.tries for row in world.rows.values()] == [1, 0, 0, 0, 0, 9]
+def test_what_a_release_before_counted_in_a_row_is_read() -> None:
+    world = World(0)
+    world.endpoint = replace(world.endpoint, failed_in_row='{"7": 0, "8": 1, "9": 0, "10": 2}')
+    world.note(world.end(1, answered(404)))
+    assert is_in_doubt(world.endpoint)
 
 
 def test_a_success_between_failures_begins_the_count_of_different_events_again() -> None:

@@ -22,6 +22,7 @@ from worker.domain.todo import TODO, TodoKind, endpoints_to_do
 
 SOUND = Endpoint(account="a", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
 FAILING = replace(SOUND, failing_since=NOW - timedelta(hours=3))
+DOUBTED = replace(SOUND, failed_in_row="[1, 2, 3, 4, 5]", rest_until=NOW, failing_since=NOW - timedelta(minutes=9))
 LONG = replace(SOUND, failing_since=NOW - timedelta(hours=75))
 NONE = NotificationCounts()
 WAITING = NotificationCounts(pending=9, waits_since=NOW - timedelta(minutes=6))
@@ -39,6 +40,14 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
         (replace(SOUND, rest_until=NOW + timedelta(seconds=9)), "rests for 9 s more"),
         (replace(FAILING, rest_until=NOW + timedelta(seconds=9)), "rests for 9 s more, failing for 3 hours"),
         (replace(FAILING, rest_until=NOW), "is tried again, failing for 3 hours"),
+        (
+            replace(DOUBTED, rest_until=NOW + timedelta(seconds=9)),
+            "in doubt: it refused several events in a row, and is sent one at a time, failing for 9 minutes",
+        ),
+        (
+            replace(DOUBTED, rest_level=1, rest_until=NOW + timedelta(seconds=9)),
+            "rests for 9 s more, failing for 9 minutes",
+        ),
         (replace(SOUND, failing_since=NOW - timedelta(seconds=9)), "is tried again, failing for 9 s"),
         (replace(SOUND, failing_since=NOW - timedelta(minutes=9)), "is tried again, failing for 9 minutes"),
     ],
@@ -54,6 +63,9 @@ def test_how_an_endpoint_fares_in_words(endpoint: Endpoint, words: str) -> None:
         (FAILING, NONE, Condition.FAILING),
         (replace(FAILING, rest_until=NOW), NONE, Condition.FAILING),
         (replace(FAILING, rest_until=NOW + timedelta(seconds=9)), NONE, Condition.RESTING),
+        (DOUBTED, NONE, Condition.IN_DOUBT),
+        (replace(DOUBTED, rest_until=NOW + timedelta(seconds=9)), WAITING, Condition.IN_DOUBT),
+        (replace(DOUBTED, rest_level=1), NONE, Condition.FAILING),
         (SOUND, WAITING, Condition.UNSENT),
         (PAUSED, WAITING, Condition.PAUSED),
         (replace(STOPPED, paused_at=NOW), WAITING, Condition.STOPPED),
@@ -63,6 +75,15 @@ def test_the_gravest_condition_of_an_endpoint_is_named(
     endpoint: Endpoint, count: NotificationCounts, condition: Condition
 ) -> None:
     assert condition_of(endpoint, count, NOW) is condition
+
+
+def test_an_endpoint_that_refuses_everything_for_an_hour_needs_a_person() -> None:
+    refuses = replace(DOUBTED, failing_since=NOW - timedelta(hours=1))
+    assert is_failing_for_long(refuses, NOW)
+    assert not is_failing_for_long(replace(refuses, failing_since=NOW - timedelta(minutes=59)), NOW)
+    assert not is_failing_for_long(replace(refuses, failed_in_row="[1, 2, 3, 4]"), NOW)
+    assert [one.kind for one in endpoints_to_do([refuses], {}, NOW)] == [TodoKind.ENDPOINT_FAILING]
+    assert [name for _, name, _ in warnings_of([refuses], {}, NOW)] == ["endpoint_failing"]
 
 
 def test_accounts_are_shown_that_have_an_endpoint_or_notifications_without_one() -> None:

@@ -8,6 +8,7 @@ from tests.faults.plan import plan
 DATABASES = {"postgresql": True, "mariadb": True, "sqlite": True}
 BROKERS = {"redis": True, "rabbitmq": True}
 LATEST = {
+    45: (6, 1),
     48: (8, 2),
     49: (6, 2),
 }

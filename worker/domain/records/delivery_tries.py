@@ -86,6 +86,7 @@ class TriedRow:
     rank: Rank
     tries: int
     due_at: datetime
+    refused_since: datetime | None
     lease_token: str | None
 
 

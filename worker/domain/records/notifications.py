@@ -29,12 +29,14 @@ class NotificationState(StrEnum):
 
 
 class Rank(IntEnum):
-    """Which notifications go first: four of five deliveries take a result before anything else."""
+    """Which notifications go first: four of five claims take a result before anything else."""
 
     RESULT = 0
     """What has happened to an order as it comes."""
     BULK = 1
     """Acts on many orders at once, retries of refused input, resends."""
+    RETRY = 2
+    """What has failed by its own fault, of either kind."""
 
 
 class TransportKind(StrEnum):
@@ -71,6 +73,8 @@ class Notification(NewNotification):
     """When the next try may begin."""
     tries: int = 0
     """Failures that were its own and not its endpoint's."""
+    refused_since: datetime | None = None
+    """When the first of these was noted."""
     lease_token: str | None = None
     leased_until: datetime | None = None
     tried_at: datetime | None = None
@@ -95,12 +99,17 @@ class Endpoint:
     events: str | None = None
     """The types that it takes, joined by commas; None: all."""
     rest_level: int = 0
+    """How often its rest was lengthened; 0 where it does not rest."""
     rest_from: datetime | None = None
+    """It was left alone from then on: it rests, a probe is under way, or it is in doubt."""
     rest_until: datetime | None = None
+    """From then on one delivery may begin."""
     failing_since: datetime | None = None
     failed_in_row: str | None = None
-    """JSON: the different events that failed in a row."""
+    """JSON: the ids of the different events that failed by their own fault, with no success since. With five of them it
+    is in doubt."""
     last_failed_id: int | None = None
+    """The event whose failure began or lengthened the rest."""
     stopped_at: datetime | None = None
     """When it answered 410: nothing is sent to it until somebody resumes it."""
     paused_at: datetime | None = None

@@ -16,7 +16,7 @@ _SENTENCES = {
     "nothing_asked": N_("Look at the log of the workers: one may run with a longer window."),
     "attention": N_("Each has a reason, and a way to deal with it."),
     "endpoint_stopped": N_("It answered 410, so nothing is sent. Correct it, then resume."),
-    "endpoint_failing": N_("It is tried once an hour, and nothing is lost. Correct it."),
+    "endpoint_failing": N_("It is tried again, and nothing is lost. Correct it."),
     "notifications_unsent": N_("No running worker has this endpoint in its settings."),
     "notifications_late": N_("They are tried again, and nothing is lost. Look at what the receiver answers."),
     "notifications_gave_up": N_(

@@ -105,7 +105,10 @@ GUIDANCE: Mapping[Attention | TodoKind, Guidance] = MappingProxyType(
             N_("Have the receiver corrected, then resume its notifications. What happened meanwhile is sent then."),
         ),
         TodoKind.ENDPOINT_FAILING: Guidance(
-            N_("The receiver has taken no notification for 75 hours or more. It is tried every hour, nothing is lost."),
+            N_(
+                "The receiver has taken no notification for 75 hours, or refused every one for an hour (a wrong address"
+                " or secret). It is tried again, nothing is lost."
+            ),
             N_("The list of notifications shows how it fails. Have it corrected, then resume its notifications."),
         ),
         TodoKind.NOTIFICATIONS_UNSENT: Guidance(
