@@ -458,7 +458,7 @@ def test_kept_callbacks_that_may_settle_nothing_are_in_the_way_down(database_url
 
 def test_refused_events_go_behind_those_that_were_never_tried_and_back_on_the_way_down(database_url: str) -> None:
     upgrade(database_url)
-    downgrade(database_url, "0016")
+    downgrade(database_url, "0017")
     noon = "2026-01-31 12:00:00.000000"
     columns = "event_id, account, order_id, type, version, rank, body, changed_at, state, due_at, tries, tried_at"
     for name, rank, state, tries in (
@@ -482,7 +482,7 @@ def test_refused_events_go_behind_those_that_were_never_tried_and_back_on_the_wa
     upgrade(database_url)
     assert held("rank") == {"result": 0, "bulk": 1, "refused": 2, "delivered": 1}
     assert held("refused_since = tried_at") == {"result": None, "bulk": None, "refused": True, "delivered": None}
-    downgrade(database_url, "0016")
+    downgrade(database_url, "0017")
     assert held("rank") == {"result": 0, "bulk": 1, "refused": 1, "delivered": 1}
     with engine_of(database_url).connect() as connection:
         assert connection.scalar(text("SELECT failed_in_row FROM notify_endpoints")) is None

@@ -205,5 +205,5 @@ class _Account:
 
 
 def _failed_in_row(endpoint: Endpoint) -> list[int]:
-    # Before revision 0017 an object, whose keys they were.
+    # Before revision 0018 an object, whose keys they were.
     return [int(event) for event in json.loads(endpoint.failed_in_row or "[]")]
