@@ -212,7 +212,8 @@ def current() -> Runtime:
 
 
 def prepare_database(settings: Settings) -> None:
-    """Before a worker is ready: raise the windows of its SIDs that are shorter than its own, and enter its endpoints.
+    """Before a worker is ready: raise the windows of its SIDs that are shorter than its own, close the slots that
+    another database wrote, and enter its endpoints.
 
     Call it in the first process, before others are forked: no connection is left open. Raises SQLAlchemy's errors.
     """
@@ -222,7 +223,7 @@ def prepare_database(settings: Settings) -> None:
     )
     try:
         maintenance = _parts.maintenance(database, _parts.clock(), rules)
-        maintenance.raise_windows({slot.account_sid for slot in slots_of(settings)})
+        maintenance.bring_up_to_date({slot.account_sid for slot in slots_of(settings)})
         _endpoint_entry.enter_once(database, tuple(settings.endpoints.values()))
     finally:
         database.close()

@@ -87,7 +87,7 @@ def test_a_hold_shortens_no_wait_whatever_clock_was_stepped_before(
     one, other = hosts
     longer = Rules(grace_seconds=1.0, window_seconds=600.0)
     sids = {bench.slot.account_sid}
-    SlotMaintenance(one.database, one.clock, longer).raise_windows(sids)
+    SlotMaintenance(one.database, one.clock, longer).bring_up_to_date(sids)
     assert len(lower_windows(one.database, one.clock, bench.rules, sids, 60.0)) == 1
     for host in hosts:
         host.database.step += step

@@ -36,7 +36,7 @@ def long(short: Workbench) -> Iterator[Workbench]:
 
 def start(bench: Workbench) -> None:
     """What a worker does before it is ready."""
-    bench.maintenance.raise_windows({slot.account_sid for slot in bench.slots})
+    bench.maintenance.bring_up_to_date({slot.account_sid for slot in bench.slots})
 
 
 def opens_after(bench: Workbench, seconds: float) -> None:

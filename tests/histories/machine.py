@@ -497,7 +497,7 @@ class Histories(RuleBasedStateMachine):
         at = self._host(host)
         at.rules = replace(self.durations, window_seconds=times * self.durations.window_seconds)
         at.start()
-        at.maintenance.raise_windows({slot.account_sid for slot in slots_of(at.rules)})
+        at.maintenance.bring_up_to_date({slot.account_sid for slot in slots_of(at.rules)})
         self.checker.longer_window = (self.world.ms, at.rules.window_seconds)
 
     @rule(host=hosts)

@@ -25,6 +25,7 @@ from worker.doctor.readings import read_broker
 LOOPBACK = "http://127.0.0.1:9"
 ALWAYS_LOOKED_AT = (
     *("settings", "credentials", "database", "database_revision", "query_window", "database_clock"),
+    "database_identity",
     *("broker", "platform_host"),
 )
 

@@ -36,6 +36,7 @@ def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: s
     """As if a process had written its row. `heard` are its times of broker and beat, in seconds before now."""
     with bench.database.write() as connection:
         now = bench.database.now(connection)
+        times: dict[str, Any] = {name: now - timedelta(seconds=seconds) for name, seconds in heard.items()}
         row = WorkerRow(
             name="host:1:start",
             host=host or host_name(),
@@ -45,7 +46,7 @@ def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: s
             written_at=now,
             clock_offset_seconds=0.25,
             accounts=("default",),
-            **{name: now - timedelta(seconds=seconds) for name, seconds in heard.items()},
+            **times,
         )
         save_worker(connection, row)
 

@@ -198,7 +198,7 @@ def test_a_migration_that_died_half_way_continues_where_it_stopped(database_url:
         database_url,
         "DROP TABLE unmatched_callbacks",
         "DROP INDEX ix_rejected_orders_received_at ON rejected_orders",
-        "ALTER TABLE query_budgets DROP COLUMN window_us",
+        "ALTER TABLE query_budgets DROP window_us, DROP database_identity, DROP database_changes",
         "CREATE TABLE account_prices AS SELECT account, learned, schedule AS prices, computed_at AS priced_at"
         " FROM poll_schedules",
         "DELETE FROM alembic_version",

@@ -1,25 +1,68 @@
 """A database that is dumped and restored by the commands of the documents, with what happened in between lost."""
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import URL, make_url, update
 
 from tests.support.archiving import callback
-from tests.support.command_line import CommandLine
+from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.dumping import Dump
 from tests.support.notifying import put_endpoint, told_of
-from tests.support.reconciling import Workbench
-from worker.database.tables import METADATA, NOTIFICATIONS
+from tests.support.reconciling import SID, Workbench
+from tests.support.waiting import eventually
+from worker.adapters.clock import HostClock
+from worker.database.identity import identity_of
+from worker.database.tables import METADATA, NOTIFICATIONS, WORKERS
+from worker.database.transactions import Database
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import OrderState
+from worker.operations.write_heartbeat import Heartbeat, Signs
 
 
 @pytest.fixture
 def dump(bench: Workbench, tmp_path: Path) -> Dump:
     """Dumps of the bench's database."""
     return Dump(bench.url, tmp_path)
+
+
+@pytest.fixture
+def cli(bench: Workbench) -> CommandLine:
+    """The commands, on the same database, with a platform on this machine."""
+    here = {"RECONCILER_DATABASE_URL": bench.url, "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9"}
+    return CommandLine({**ACCOUNT, **here})
+
+
+@contextmanager
+def ticking(bench: Workbench) -> Iterator[None]:
+    """A worker process that has just ticked."""
+    just_now = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.1))
+    heartbeat = Heartbeat(bench.database, HostClock(), just_now, ["default"], period_seconds=0.05)
+    try:
+        eventually(lambda: any(row["name"] == heartbeat.name for row in workers(bench)), "its row")
+        yield
+    finally:
+        heartbeat.close()
+
+
+def workers(bench: Workbench) -> list[dict[str, Any]]:
+    with bench.database.read() as connection:
+        return [dict(row) for row in connection.execute(WORKERS.select()).mappings()]
+
+
+def facts_of(url: URL) -> dict[str, str]:
+    """What a role sees of the identity of its database."""
+    database = Database(url.render_as_string(hide_password=False), pool_size=1)
+    try:
+        with database.read() as connection:
+            return identity_of(connection).parts
+    finally:
+        database.close()
 
 
 def restore(bench: Workbench, dump: Dump) -> None:
@@ -100,3 +143,58 @@ def test_after_a_restore_renewed_notifications_make_receiver_and_table_equal(
     books.deliver()
     assert books.states == in_the_table(bench)
     assert {state for state, _ in books.states.values()} == {OrderState.SUCCEEDED}
+
+
+def test_a_restored_database_sends_no_query_before_a_full_reservation(bench: Workbench, dump: Dump) -> None:
+    bench.add(*(f"r{number}" for number in range(300)))
+    dump.take()
+    bench.take()
+    restore(bench, dump)
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
+    assert bench.grants.take(bench.slot) is None
+    bench.clock.advance(0.002)
+    bench.take()
+
+
+def test_after_a_restore_monitoring_says_so_and_workers_of_before_count_for_nothing(
+    bench: Workbench, cli: CommandLine, dump: Dump
+) -> None:
+    def check(status: int) -> list[str]:
+        return [one["name"] for one in cli.json("status", "--check", status=status)["findings"]]
+
+    def examined() -> str:
+        found = cli.json("doctor", status=0)
+        return next(str(one["status"]) for one in found if one["name"] == "database_identity")
+
+    with ticking(bench):
+        assert (check(0), examined()) == ([], "ok")
+        dump.take()
+    restore(bench, dump)
+    assert check(2) == ["no_tick", "database_changed"]
+    cli.run("health", status=1)
+    assert examined() == "warning"
+    # What a worker does before it is ready.
+    bench.maintenance.bring_up_to_date({SID})
+    with ticking(bench):
+        assert (check(1), examined()) == (["database_changed"], "warning")
+    bench.run("UPDATE query_budgets SET database_changes = '2016-01-31T10:00:00+00:00'")
+    with ticking(bench):
+        assert (check(0), examined()) == ([], "ok")
+
+
+@pytest.mark.databases("postgresql")
+def test_a_role_without_rights_to_a_fact_goes_without_it(migrated_database_url: str) -> None:
+    admin, role = make_url(migrated_database_url), f"limited_{secrets.token_hex(4)}"
+    with psycopg.connect(admin.set(drivername="postgresql").render_as_string(False), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        for function in ("pg_control_system()", "pg_current_wal_lsn()"):
+            connection.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+        all_facts, some = (facts_of(admin), facts_of(admin.update_query_dict({"options": f"-c role={role}"})))
+        for function in ("pg_control_system()", "pg_current_wal_lsn()"):
+            connection.execute(f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")
+        connection.execute(f"DROP OWNED BY {role}")
+        connection.execute(f"DROP ROLE {role}")
+    assert set(all_facts) == {"system", "timeline", "database", "table"}
+    assert some == {name: value for name, value in all_facts.items() if name in ("database", "table")}

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
+from sqlalchemy.pool import NullPool
 
 import worker
 from tests.support.needed import needed
 from tests.support.servers import postgresql_programs
 from tests.support.services import POSTGRES, given
+from tests.support.waiting import eventually
 
 _PAGE = Path(worker.__file__).parents[1] / "docs" / "running.md"
 _NAMES = {"postgresql": "PostgreSQL", "mysql": "MariaDB", "mariadb": "MariaDB", "sqlite": "SQLite"}
@@ -40,6 +42,9 @@ class Dump:
 
     def restore(self) -> None:
         """Restore the dump over the database. Nobody else may be connected to it."""
+        if self._name == "MariaDB":
+            # It keeps the times at which tables are made in seconds: the restored one is to have another.
+            eventually(lambda: _seconds_since_made(self.url) > 0, "the next second")
         self._run("restore")
 
     @property
@@ -67,3 +72,10 @@ class Dump:
             (self.folder / ".my.cnf").write_text("\n".join(["[client]", *lines, ""]))
             variables["HOME"] = str(self.folder)
         return variables
+
+
+def _seconds_since_made(url: str) -> int:
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
+    age = "SELECT timestampdiff(SECOND, max(create_time), now()) FROM information_schema.tables"
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(f"{age} WHERE table_schema = database()").scalar_one())

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 
 from worker.database.column_types import pymysql_conversions
 from worker.database.error_kinds import ErrorKind, kind_of
+from worker.database.identity import remember_identity
 from worker.database.server_silence_timeout import bound_answers
 
 LOCK_SECONDS = 10.0
@@ -43,6 +44,7 @@ def make_engine(
         engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS}, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        remember_identity(engine)
         return engine
     kind = "postgresql" if kind == "postgresql" else "mysql"
     engine = create_engine(
@@ -74,6 +76,7 @@ def make_engine(
     }
     statements = [statement.format(**figures) for statement in _SESSION_SETTINGS[kind]]
     event.listen(engine, "connect", _session_set_up(statements))
+    remember_identity(engine)
     return engine
 
 

@@ -282,6 +282,10 @@ BUDGETS = Table(
     _required("updated_at", UtcDateTime),
     # The window that the row was written with, in microseconds; null where a release before 0005 wrote it.
     _optional("window_us", BigInt),
+    # Which database wrote the row (`worker.database.identity`); null where a release before 0019 did.
+    _optional("database_identity", String(255)),
+    # When workers found it in another one: the last three times in UTC, joined by blanks.
+    _optional("database_changes", String(128)),
     UniqueConstraint("account_sid", "slot"),
     **TABLE_OPTIONS,
     **HALF_FULL,
@@ -438,6 +442,8 @@ WORKERS = Table(
     _optional("broker_asked_at", UtcDateTime),
     _optional("broker_answered_at", UtcDateTime),
     _optional("last_beat_at", UtcDateTime),
+    # As in `query_budgets`: a row of another database is of before a restore.
+    _optional("database_identity", String(255)),
     **TABLE_OPTIONS,
     **HALF_FULL,
 )

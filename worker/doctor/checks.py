@@ -9,7 +9,9 @@ from worker.adapters.error_text import longer_window_remedy, one_line
 from worker.adapters.log_redaction import Redactor
 from worker.database.error_kinds import ErrorKind
 from worker.database.rights import MissingRights
+from worker.domain import database_changes
 from worker.domain.budget import is_longer
+from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 
 MOST_CLOCK_SECONDS = 1.0
@@ -27,7 +29,7 @@ class Status(StrEnum):
     WARNING = "warning"
     """The worker runs, but something can be lost, or will not work."""
     FATAL = "fatal"
-    """The worker does not start."""
+    """The worker does not start, or cannot do its work."""
     SKIPPED = "skipped"
     """It could not be checked, because of another finding."""
 
@@ -123,6 +125,19 @@ def rights(missing: MissingRights | None, why_untried: str | None = None) -> Che
     if missing.rights:
         return fatal(name, str(missing), ErrorKind.RIGHTS.remedy)
     return ok(name, f"the role {missing.role} may read and write each table")
+
+
+def identity(changes: DatabaseChanges | None) -> Check:
+    """Whether the database is the one that the slots were written in; None where that could not be read."""
+    name = "database_identity"
+    if changes is None:
+        return skipped(name, "the slots could not be read")
+    words = database_changes.in_words(changes)
+    if words is None:
+        return ok(name, "the one that the slots were written in")
+    if database_changes.changes_too_often(changes):
+        return fatal(name, words, "see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one")
+    return warning(name, words, 'see "After a failover or a restore of the database" in docs/reliability.md')
 
 
 def durability(settings: Mapping[str, str | None]) -> list[Check]:

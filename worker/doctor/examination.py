@@ -54,6 +54,7 @@ def examine(settings: Settings) -> list[Check]:
             *_folder_checks(),
             *_credentials_checks(settings),
             *_database_checks(settings, database, faults.get("database")),
+            _identity_check(database),
             *_broker_checks(broker, faults.get("broker")),
             *_backend_checks(settings, faults.get("result_backend")),
             _host_check(host, address),
@@ -123,7 +124,8 @@ def _credentials_checks(settings: Settings) -> list[Check]:
 
 
 def _read_database(settings: Settings) -> DatabaseReading:
-    return read_database(settings.database_dsn, slots_per_sid=settings.queries_per_window)
+    sids = {account.account_sid for account in settings.accounts.values()}
+    return read_database(settings.database_dsn, sids=sids, slots_per_sid=settings.queries_per_window)
 
 
 def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fault: Check | None) -> list[Check]:
@@ -164,6 +166,14 @@ def _rights_checks(reading: DatabaseReading) -> list[Check]:
         return [skipped("database_rights", "the database is not at head")]
     found, why_untried = reading.rights
     return [checks.rights(found, why_untried)]
+
+
+def _identity_check(read: Callable[[], DatabaseReading]) -> Check:
+    """Not among those before a start: a worker waits by itself where the database is another one."""
+    try:
+        return checks.identity(read().changes)
+    except Exception:  # Said by the check before it.
+        return checks.identity(None)
 
 
 def _unusable(settings: Settings, shown: str, error: Exception) -> Check:

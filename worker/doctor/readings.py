@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +26,10 @@ from worker.database.revisions import MigrationError, check_at_head
 from worker.database.rights import MissingRights, read_missing_rights
 from worker.database.server import ServerReading, read_server
 from worker.doctor.checks import Check, fatal
+from worker.domain.records.database_identity import DatabaseChanges
 from worker.messages.broker_answers import connect, connection_to
 from worker.operations.maintain_slots import longest_windows
+from worker.operations.note_database import database_changes
 from worker.settings import Settings
 from worker.settings.addresses import schemes
 
@@ -77,6 +79,8 @@ class DatabaseReading:
     windows: Mapping[str, float] | None
     """Of each account SID the longest window that its slots were written with, in seconds; None where they cannot be
     read."""
+    changes: DatabaseChanges | None = None
+    """Whether the slots were written in this database; None where that cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,8 +142,8 @@ def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
     return result
 
 
-def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
-    """Read the server, the revision, the windows and the role's rights. Raises NoDatabaseFile, or SQLAlchemy's errors,
+def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> DatabaseReading:
+    """Read the server, the revision, the slots and the role's rights. Raises NoDatabaseFile, or SQLAlchemy's errors,
     where there is none."""
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile(f"there is no file {missing} yet")
@@ -150,7 +154,8 @@ def read_database(url: str, *, slots_per_sid: int) -> DatabaseReading:
         return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
     windows = longest_windows(url, slots_per_sid=slots_per_sid)
     rights = _reply_of(lambda: read_missing_rights(url))
-    return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows)
+    changes = database_changes(url, sids, slots_per_sid)
+    return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows, changes=changes)
 
 
 def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from worker.domain import database_changes
 from worker.domain.after_failure import says_too_frequent
 from worker.domain.broker_and_beat import beat_in_words, broker_in_words, is_broker_silent
 from worker.domain.endpoint_watch import late_notifications, warnings_of
@@ -143,7 +144,11 @@ def back_off_reason(account: AccountOverview, accounts: Sequence[AccountOverview
 
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
     """What is to be reported, the gravest first; nothing where all is well."""
-    found = [*_of_workers(overview, thresholds), *_of_broker_and_beat(overview, thresholds)]
+    found = [
+        *_of_workers(overview, thresholds),
+        *_of_broker_and_beat(overview, thresholds),
+        *_of_database(overview),
+    ]
     for account in overview.accounts:
         found.extend(_of_account(account, overview, thresholds, rules))
     waiting = (overview.endpoints, overview.notifications, overview.now)
@@ -182,6 +187,12 @@ def _without_tick(overview: Overview) -> str:
         return "no worker runs on this database"
     started = max(row.started_at for row in overview.workers)
     return f"no worker has ticked yet; the last one started {(overview.now - started).total_seconds():,.0f} s ago"
+
+
+def _of_database(overview: Overview) -> Iterator[Finding]:
+    words = None if overview.database is None else database_changes.in_words(overview.database)
+    if words is not None:
+        yield Finding(level=Level.WARNING, name="database_changed", words=words)
 
 
 def _of_account(

@@ -1,6 +1,7 @@
 """The rows of slots: added where they are missing, read without a lock by ticks, their windows raised and lowered.
 
-Every worker raises the windows that are shorter than its own; only an operator lowers them.
+Every worker raises the windows that are shorter than its own; only an operator lowers them. It also closes the slots
+whose rows another database wrote.
 """
 
 import math
@@ -8,10 +9,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from worker.adapters.clock import Clock
+from worker.database.identity import identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
 from worker.domain.budget import begin, is_longer, lower_window, opens_in, raise_window
+from worker.domain.database_changes import is_noted
+from worker.domain.records.database_identity import DatabaseIdentity, Provenance
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
+from worker.operations.note_database import note_database
 from worker.stores.slots_and_accounts import (
     SlotRow,
     add_slot,
@@ -62,36 +67,41 @@ class SlotMaintenance:
                 if slot.key not in known_slots:
                     windows = [row.slot.window_seconds for row in known if row.account_sid == slot.account_sid]
                     begun = begin(now, self._rules, longest_window_seconds=max(windows, default=0.0))
-                    add_slot(connection, slot.account_sid, slot.number, begun, now.database)
+                    here = Provenance(identity=identity_of(connection))
+                    add_slot(connection, slot.account_sid, slot.number, begun, here, now.database)
             lock_states(connection, {account for slot in slots for account in slot.app_ids})
 
     @retry_contention
-    def raise_windows(self, sids: Collection[str], *, waits: bool = True) -> None:
-        """Raise the windows of these SIDs' rows that are shorter than ours: other deployments' slots, too.
+    def bring_up_to_date(self, sids: Collection[str], *, waits: bool = True) -> None:
+        """Raise the windows of these SIDs' rows that are shorter than ours, and close the slots whose rows another
+        database wrote: other deployments' slots, too.
 
         `waits`: whether to wait for a locked row; otherwise it is left for the next call.
         """
         with self._database.write() as connection:
-            shorter = self._shorter(read_rows(connection, sids))
-            rows = lock_rows(connection, shorter, waits=waits) if shorter else []
+            outdated = self._outdated(read_rows(connection, sids), identity_of(connection))
+            rows = lock_rows(connection, outdated, waits=waits) if outdated else []
             now = read_clocks(self._database, connection, self._clock)
-            for row in rows:
-                raise_window_of(connection, row, now, self._rules)
+            raised = [raise_window_of(connection, row, now, self._rules) for row in rows]
+            if raised:
+                note_database(connection, raised, now, self._rules)
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float = 0.0) -> list[Opening]:
         """The slots that may carry a query within `within_seconds`, as far as a read without a lock shows.
 
         A slot without a row, seen for the first time or lost in a restore, gets one and waits. A window that is shorter
-        than ours is raised: the row may come from a worker with that window, or from a backup.
+        than ours is raised: the row may come from a worker with that window, or from a backup. So is a slot closed
+        whose row another database wrote: whether or not an order is due.
         """
         sids = {slot.account_sid for slot in slots}
         with self._database.read() as connection:
             rows = read_rows(connection, sids)
+            outdated = self._outdated(rows, identity_of(connection))
             now = read_clocks(self._database, connection, self._clock)
         own = self._rules.window_seconds
-        if self._shorter(rows):
+        if outdated:
             # Without waiting: a locked row must not delay other slots.
-            self.raise_windows(sids, waits=False)
+            self.bring_up_to_date(sids, waits=False)
         windows = {(row.account_sid, row.number): row.slot.window_seconds for row in rows}
         self.longer_windows = [
             LongerWindow(slot=slot, its_window=windows[slot.key], our_window=own)
@@ -104,9 +114,11 @@ class SlotMaintenance:
         openings = [Opening(slot=slot, in_seconds=opens.get(slot.key, math.inf)) for slot in slots]
         return [opening for opening in openings if opening.in_seconds <= within_seconds]
 
-    def _shorter(self, rows: Sequence[SlotRow]) -> list[int]:
+    def _outdated(self, rows: Sequence[SlotRow], present: DatabaseIdentity) -> list[int]:
         own = self._rules.window_seconds
-        return [row.id for row in rows if is_longer(own, row.slot.window_seconds)]
+        return [
+            row.id for row in rows if is_longer(own, row.slot.window_seconds) or not is_noted(row.provenance, present)
+        ]
 
 
 def read_windows(database: Database, clock: Clock, sids: Collection[str]) -> tuple[list[SlotRow], Reading]:

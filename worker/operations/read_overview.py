@@ -17,6 +17,7 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.stored_json import read_learned
 from worker.operations.learn import read_schedule
+from worker.operations.note_database import read_changes
 from worker.operations.read_due_orders import choose_due
 from worker.stores import command_line_reads, overview_counts, poll_schedules
 from worker.stores.notification_reads import count_notifications
@@ -59,6 +60,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             workers=read_workers(connection),
             endpoints=list(read_endpoints(connection).values()),
             notifications=count_notifications(connection, now),
+            database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
         slots = command_line_reads.slots(connection, slots_per_sid=rules.slots)
         acts = recent_acts(connection, limit=_ACTS)

@@ -23,6 +23,7 @@ from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.domain.slot_shares import accounts_in_turn
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
+from worker.operations.note_database import note_database
 from worker.operations.read_due_orders import choose_due
 from worker.stores.pending_orders import claim, lease
 from worker.stores.platform_queries import add_query, mark_lost
@@ -50,7 +51,8 @@ class Grants:
     def take(self, slot: SlotKey) -> Query | None:
         """Take a slot for the orders of highest priority.
 
-        None where the slot is locked or not yet due, or no order is due. A deadlock is retried: nothing was sent yet.
+        None where the slot is locked or not yet due, no order is due, or another database wrote the row. A deadlock is
+        retried: nothing was sent yet.
         Once this returns a query, its reservation is committed.
         """
         rules = self._rules
@@ -62,6 +64,7 @@ class Grants:
             # Under the lock: a clock that is read before a lock wait is stale.
             now = read_clocks(self._database, connection, self._clock)
             row = raise_window_of(connection, row, now, rules)
+            (row,) = note_database(connection, [row], now, rules)
             permission = may_query(row.slot, now, rules)
             if permission is Permission.CLAMP:
                 save_slot(connection, row.id, clamp(row.slot, now, rules), now.database)

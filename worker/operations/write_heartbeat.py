@@ -10,12 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from worker.adapters.clock import Clock
+from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
 from worker.domain.monitoring import HEARTBEAT_SECONDS
 from worker.domain.records.workers import WorkerRow
@@ -131,7 +132,7 @@ def _write(database: Database, row_at: Callable[[datetime], WorkerRow]) -> datet
     """Write the row as it is at the database's time; returns when its process started."""
     with database.write() as connection:
         now = database.now(connection)
-        row = row_at(now)
+        row = replace(row_at(now), database_identity=identity_of(connection).text or None)
         save_worker(connection, row)
         delete_unwritten(connection, now - FORGOTTEN_AFTER)
     return row.started_at

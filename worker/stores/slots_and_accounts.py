@@ -6,19 +6,21 @@ Whoever locks both locks the slot first, so that no deadlock can arise.
 import math
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from worker.database.tables import BUDGETS, STATES
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.database_identity import DatabaseIdentity, Provenance
 from worker.domain.records.slots import Slot
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
     *(BUDGETS.c.due_at, BUDGETS.c.boot_id, BUDGETS.c.boot_due_us, BUDGETS.c.wait_us, BUDGETS.c.token),
     *(BUDGETS.c.in_flight_query_id, BUDGETS.c.last_account, BUDGETS.c.window_us),
+    *(BUDGETS.c.database_identity, BUDGETS.c.database_changes),
 )
 _STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
 MICROSECONDS = 1_000_000
@@ -34,6 +36,7 @@ class SlotRow:
     slot: Slot
     in_flight_query_id: int | None
     last_account: str | None
+    provenance: Provenance
 
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
@@ -77,15 +80,21 @@ def save_slot(connection: Connection, row_id: int, slot: Slot, now: datetime) ->
     connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(**_to_values(slot), updated_at=now))
 
 
+def save_provenance(connection: Connection, row_id: int, provenance: Provenance) -> None:
+    """Write in which database a locked slot's row is."""
+    connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(_provenance_values(provenance)))
+
+
 def mark_in_flight(connection: Connection, row_id: int, query_id: int | None, account: str) -> None:
     """Write which query is under way in a locked slot, and whose turn it was."""
     values = {"in_flight_query_id": query_id, "last_account": account}
     connection.execute(update(BUDGETS).where(BUDGETS.c.id == row_id).values(values))
 
 
-def add_slot(connection: Connection, sid: str, number: int, slot: Slot, now: datetime) -> None:
+def add_slot(connection: Connection, sid: str, number: int, slot: Slot, provenance: Provenance, now: datetime) -> None:
     """Add the row of a slot that has none."""
-    connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **_to_values(slot), updated_at=now))
+    values = {**_to_values(slot), **_provenance_values(provenance)}
+    connection.execute(insert(BUDGETS).values(account_sid=sid, slot=number, **values, updated_at=now))
 
 
 def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, AccountState]:
@@ -128,9 +137,15 @@ def _to_values(slot: Slot) -> dict[str, object]:
     }
 
 
+def _provenance_values(provenance: Provenance) -> dict[str, object]:
+    changes = " ".join(at.astimezone(UTC).isoformat() for at in provenance.changes)
+    return {"database_identity": provenance.identity.text or None, "database_changes": changes or None}
+
+
 def _to_slot_row(row: Any) -> SlotRow:
     # By position and not by name: a tick reads the row of every slot.
-    row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account, window_us = row
+    row_id, sid, number, due_at, boot_id, boot_due_us, wait_us, token, in_flight_query_id, last_account, *rest = row
+    window_us, identity, changes = rest
     slot = Slot(
         due_at=due_at,
         boot_id=boot_id,
@@ -146,4 +161,8 @@ def _to_slot_row(row: Any) -> SlotRow:
         slot=slot,
         in_flight_query_id=in_flight_query_id,
         last_account=last_account,
+        provenance=Provenance(
+            identity=DatabaseIdentity(identity or ""),
+            changes=tuple(map(datetime.fromisoformat, (changes or "").split())),
+        ),
     )

@@ -6,7 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from worker.database.identity import identity_of
 from worker.database.tables import WORKERS
+from worker.domain.records.database_identity import DatabaseIdentity
 from worker.domain.records.workers import WorkerRow
 
 _COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
@@ -35,12 +37,15 @@ def delete_unwritten(connection: Connection, before: datetime) -> None:
 
 
 def read_workers(connection: Connection, *, host: str | None = None) -> Sequence[WorkerRow]:
-    """The rows of all processes, or of those on one host, by name."""
+    """The rows of all processes, or of those on one host, by name: those that were written in this database. A restore
+    brings back others, of processes that may be gone."""
     statement = select(*_COLUMNS).order_by(WORKERS.c.name)
     if host is not None:
         statement = statement.where(WORKERS.c.host == host)
+    present = identity_of(connection)
     rows = connection.execute(statement).mappings()
-    return [WorkerRow(**{**row, "accounts": _split(row["accounts"])}) for row in rows]
+    read = [WorkerRow(**{**row, "accounts": _split(row["accounts"])}) for row in rows]
+    return [row for row in read if not present.differs_from(DatabaseIdentity(row.database_identity or ""))]
 
 
 def _split(accounts: str | None) -> tuple[str, ...] | None:

@@ -1,10 +1,13 @@
 """A finding as it is shown, and what a reading means."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from worker.adapters.log_redaction import Redactor
 from worker.doctor import checks
 from worker.doctor.checks import Status, ok, warning
+from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 
 SID, TOKEN, APP_ID = (
@@ -160,3 +163,14 @@ def test_what_is_shown_holds_no_secret_and_no_control_character() -> None:
         Redactor(["sesame-street"])
     )
     assert (check.detail, check.remedy) == (r"it said '\x1b[2J***'", "open ***")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "status"),
+    [((), Status.OK), ((5,), Status.WARNING), ((40, 20, 5), Status.FATAL), ((65, 20, 5), Status.WARNING)],
+)
+def test_a_third_change_of_the_database_within_an_hour_is_an_error(minutes: tuple[int, ...], status: Status) -> None:
+    now = datetime(2016, 1, 31, 10, tzinfo=UTC)
+    changes = tuple(now - timedelta(minutes=ago) for ago in minutes)
+    assert checks.identity(DatabaseChanges(now=now, changes=changes)).status is status
+    assert checks.identity(None).status is Status.SKIPPED

@@ -21,6 +21,7 @@ from worker.domain.monitoring import (
     tick_allowance,
     tick_patience,
 )
+from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, NotificationCounts, Overview, PastQuery, PendingCount
 from worker.domain.records.reports import IdKind
@@ -299,3 +300,11 @@ def test_an_overview_adds_its_counts_up() -> None:
     assert make_account().oldest_due_at is None
     queries = [make_query(order_count=7), make_query(work="single", order_count=1), make_query(order_count=9)]
     assert make_account(queries=queries).batches == [7, 9]
+
+
+def test_another_database_is_reported() -> None:
+    changes = DatabaseChanges(now=NOW, is_another=True)
+    (finding,) = check(Overview(now=NOW, workers=WORKERS, database=changes), Thresholds(), RULES)
+    assert (finding.level, finding.name) == (Level.WARNING, "database_changed")
+    well = DatabaseChanges(now=NOW)
+    assert check(Overview(now=NOW, workers=WORKERS, database=well), Thresholds(), RULES) == []

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Work
@@ -113,3 +114,5 @@ class Overview:
     endpoints: Sequence[Endpoint] = ()
     notifications: Mapping[str, NotificationCounts] = field(default_factory=dict)
     """By account, what nobody has received."""
+    database: DatabaseChanges | None = None
+    """What the slots of the configured accounts say of their database; None where it was not read."""

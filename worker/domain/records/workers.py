@@ -26,3 +26,5 @@ class WorkerRow:
     """When the broker last answered it; None before it ever has."""
     last_beat_at: datetime | None = None
     """When it last received a tick's message; None where it never has. Beat sends one to some process each period."""
+    database_identity: str | None = None
+    """Of the database that it wrote the row in, as `DatabaseIdentity` has it; None where its release does not say."""

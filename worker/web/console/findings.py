@@ -7,6 +7,9 @@ _SENTENCES = {
     "no_tick": N_("No order is queried, and no result is sent. Start the workers."),
     "no_broker": N_("Queries go on, but no order comes in by tasks. Start the broker, or look at the network."),
     "no_beat": N_("Queries go on, but later than they might. Start beat."),
+    "database_changed": N_(
+        "It was restored, or failed over: every slot waits for one reservation, and queries go on by themselves."
+    ),
     "paused": N_("No query is sent for its orders until the pause ends."),
     "outage": N_("The platform or the network is down. Queries go on by themselves."),
     "back_off": N_("The next query waits, and is then sent by itself."),

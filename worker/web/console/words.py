@@ -183,6 +183,7 @@ FINDINGS: Mapping[str, str] = MappingProxyType(
         "no_tick": N_("No worker is running"),
         "no_broker": N_("The broker does not answer"),
         "no_beat": N_("Beat sends no ticks"),
+        "database_changed": N_("The database is another one"),
         "paused": N_("Queries are paused"),
         "outage": N_("The last queries failed"),
         "back_off": N_("Backs off after a failure"),

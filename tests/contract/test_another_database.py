@@ -1,0 +1,98 @@
+"""A slot whose row another database wrote is closed for a full reservation, as after a restore. On every database."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.reconciling import SID, Workbench, answer_to, item
+from worker.database.identity import identity_of
+from worker.database.tables import BUDGETS
+
+
+@pytest.fixture(autouse=True)
+def orders(bench: Workbench) -> None:
+    bench.add(*(f"r{number}" for number in range(300)))
+
+
+def row(bench: Workbench) -> dict[str, Any]:
+    (found,) = bench.rows(BUDGETS)
+    return found
+
+
+def write_elsewhere(bench: Workbench) -> None:
+    """As if another database had written the row."""
+    bench.run("UPDATE query_budgets SET database_identity = :text", text="table=1 created=1 inode=1")
+
+
+def opens_after_a_reservation(bench: Workbench) -> bool:
+    """Whether the slot opens a full reservation from now, and not earlier."""
+    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
+    early = bench.grants.take(bench.slot)
+    bench.clock.advance(0.002)
+    return early is None and bench.grants.take(bench.slot) is not None
+
+
+def test_a_row_says_from_its_first_moment_on_which_database_wrote_it(bench: Workbench) -> None:
+    with bench.database.read() as connection:
+        present = identity_of(connection)
+    assert present.text
+    assert (row(bench)["database_identity"], row(bench)["database_changes"]) == (present.text, None)
+
+
+def test_a_row_of_another_database_is_closed_by_the_grant(bench: Workbench) -> None:
+    here = row(bench)["database_identity"]
+    write_elsewhere(bench)
+    with capture_logs() as logs:
+        assert bench.grants.take(bench.slot) is None
+        assert bench.grants.take(bench.slot) is None
+    (line,) = [one for one in logs if one["action"] == "database_changed"]
+    assert (line["slots"], line["was"], line["found"]) == (1, "table=1 created=1 inode=1", here)
+    assert row(bench)["database_identity"] == here
+    assert opens_after_a_reservation(bench)
+
+
+def test_a_tick_closes_it_although_no_order_is_due(bench: Workbench) -> None:
+    bench.run("UPDATE recharge_orders SET state = 'cancelled'")
+    here = row(bench)["database_identity"]
+    write_elsewhere(bench)
+    bench.maintenance.openings(bench.slots)
+    assert row(bench)["database_identity"] == here
+    assert bench.open_slots() == []
+
+
+def test_a_start_closes_it(bench: Workbench) -> None:
+    write_elsewhere(bench)
+    bench.maintenance.bring_up_to_date({SID})
+    assert bench.open_slots() == []
+    assert opens_after_a_reservation(bench)
+
+
+def test_the_answer_to_a_query_of_before_opens_nothing_early(bench: Workbench) -> None:
+    query = bench.take()
+    write_elsewhere(bench)
+    bench.maintenance.openings(bench.slots)
+    bench.write_back.answered(query, answer_to(query, [item("r0")]))
+    assert opens_after_a_reservation(bench)
+
+
+def test_a_row_of_a_release_that_says_nothing_takes_the_present_one_without_a_wait(bench: Workbench) -> None:
+    here = row(bench)["database_identity"]
+    bench.run("UPDATE query_budgets SET database_identity = NULL")
+    bench.take()
+    assert (row(bench)["database_identity"], row(bench)["database_changes"]) == (here, None)
+
+
+def test_a_row_keeps_what_this_role_may_not_read(bench: Workbench) -> None:
+    bench.run("UPDATE query_budgets SET database_identity = 'beyond=1'")
+    bench.take()
+    assert "beyond=1" in row(bench)["database_identity"].split()
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.take()
+
+
+def test_a_row_keeps_its_last_three_changes(bench: Workbench) -> None:
+    for count in (1, 2, 3, 3):
+        write_elsewhere(bench)
+        assert bench.grants.take(bench.slot) is None
+        assert len(row(bench)["database_changes"].split()) == count

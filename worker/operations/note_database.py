@@ -1,0 +1,79 @@
+"""Slots whose rows another database wrote, as after a restore: they are closed, and their rows say the present one.
+
+Such a row may be older than the last query, and nothing in it tells by how much.
+"""
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from worker.database.identity import identity_of
+from worker.database.transactions import Connection, Database, DatabaseError
+from worker.domain.budget import hold
+from worker.domain.database_changes import is_another, noted
+from worker.domain.records.database_identity import DatabaseChanges, DatabaseIdentity
+from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import Reading
+from worker.stores.slots_and_accounts import SlotRow, read_rows, save_provenance, save_slot
+
+_ANSWER_SECONDS = 5.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def note_database(connection: Connection, rows: Sequence[SlotRow], now: Reading, rules: Rules) -> list[SlotRow]:
+    """Close those of these locked rows that another database wrote, for a full reservation from now, and have all of
+    them say in which one they are; returns them as they are then. `now` was read under their locks."""
+    present = identity_of(connection)
+    after = [_noted_in(connection, row, present, now, rules) for row in rows]
+    closed = [old for old, new in zip(rows, after, strict=True) if old.slot is not new.slot]
+    if closed:
+        # Before the commit: where that fails, the line comes again with the next try.
+        log.warning(
+            "the database is another one than wrote the budget: its slots wait for one reservation",
+            action="database_changed",
+            slots=len(closed),
+            was=closed[0].provenance.identity.text,
+            found=present.text,
+        )
+    return after
+
+
+def _noted_in(connection: Connection, row: SlotRow, present: DatabaseIdentity, now: Reading, rules: Rules) -> SlotRow:
+    provenance = noted(row.provenance, present, now.database)
+    if provenance == row.provenance:
+        return row
+    save_provenance(connection, row.id, provenance)
+    if not is_another(row.provenance, present):
+        return replace(row, provenance=provenance)
+    held = hold(row.slot, now, rules, uuid.uuid4().hex)
+    save_slot(connection, row.id, held, now.database)
+    return replace(row, slot=held, provenance=provenance)
+
+
+def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
+    """What the slots in use of these SIDs say of their database, without a lock. `now` is by the database's clock."""
+    present = identity_of(connection)
+    written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
+    return DatabaseChanges(
+        now=now,
+        is_another=any(is_another(one, present) for one in written_in),
+        changes=max((one.changes for one in written_in if one.changes), key=lambda times: times[-1], default=()),
+    )
+
+
+def database_changes(url: str, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
+    """The same of the database at a URL, which is at head; None where the table cannot be read. Leaves no connection
+    open."""
+    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    try:
+        with database.read() as connection:
+            return read_changes(connection, sids, slots_per_sid, database.now(connection))
+    except DatabaseError:
+        # As `longest_windows`: other checks report it.
+        return None
+    finally:
+        database.close()
