@@ -173,8 +173,9 @@ def _text(value: object) -> str | None:
 
 
 def _shown(value: object) -> str:
-    # Only text is quoted: Python cannot write very long numbers or very deep lists.
-    return ascii(value[:60]) if isinstance(value, str) else json_type(value)
+    # Only text is quoted: Python cannot write very long numbers or very deep lists. repr() shows Chinese as it is, and
+    # escapes what cannot be seen.
+    return repr(value[:60]) if isinstance(value, str) else json_type(value)
 
 
 def _texts_of(rejection: Rejection) -> RefusedText:

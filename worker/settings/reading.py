@@ -142,7 +142,7 @@ def _lines_of(detail: ErrorDetails, field: str, *, from_file: bool) -> Iterator[
 
 
 def _shown(value: object) -> str:
-    text = ascii(value)
+    text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
