@@ -147,3 +147,14 @@ def test_many_orders_of_one_number_are_listed_as_well(cli: CommandLine, bench: W
         assert bench.intake.enqueue_orders(rows[start : start + 1000])["rejected"] == []
     assert len(cli.json("orders", "--mobile", MOBILE, "--limit", "20")) == 20
     assert len(cli.json("orders", "--prefix", "many", "--limit", "20")) == 20
+
+
+def test_a_pending_order_shows_what_is_expected_and_not_what_the_platform_said_beside_its_status(
+    cli: CommandLine, bench: Workbench
+) -> None:
+    bench.add("1", "2", mobile=MOBILE, expected_amount="2.94")
+    bench.reconcile([item("1", status="0", amount="0"), item("2", status="-1", amount="0", mobile="188****0804")])
+    failed, pending = (line for line in cli.run("orders").stdout.splitlines() if "default" in line)
+    assert "(2.94)" in pending
+    assert "0.00" not in pending
+    assert "0.00" in failed

@@ -171,7 +171,8 @@ def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool, *, both
 
 
 def _table_row(order: Row) -> dict[str, object]:
-    amount, expected = order["ori_amount"], order["expected_amount"]
+    # Before an order is final nothing was charged, whatever amount the platform gave beside its status.
+    amount, expected = order["ori_amount"] if order["state"].is_final else None, order["expected_amount"]
     # In brackets: what is expected, and the price of a failed order, for which nothing was charged.
     if order["amount_is_price"] or (amount is None and expected is not None):
         amount = f"({amount_text(expected if amount is None else amount)})"
