@@ -219,6 +219,13 @@ def test_an_id_that_a_spreadsheet_has_rewritten_is_refused_by_name(cli: CommandL
         assert f"{rewritten} is a number that a spreadsheet has rewritten" in printed
 
 
+@pytest.mark.parametrize("number", [MOBILE, f"+86 {MOBILE}"])
+def test_a_phone_number_is_led_to_the_command_that_finds_it(cli: CommandLine, bench: Workbench, number: str) -> None:
+    bench.add("1", mobile=MOBILE)
+    assert "`reconciler orders --mobile` finds the orders of one" in cli.error("order", number)
+    assert "--mobile" not in cli.error("order", "1880")
+
+
 def test_a_check_marks_orders_to_be_polled_next(cli: CommandLine, bench: Workbench) -> None:
     first, second, _ = bench.enqueue(
         {"request_id": "1"}, {"custom_parm": "A", "mobile": MOBILE}, {"request_id": "3"}, age_seconds=0

@@ -8,7 +8,7 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.completion import account_names
-from worker.domain.field_rules import id_fault, order_id_fault
+from worker.domain.field_rules import id_fault, normalise_mobile, order_id_fault
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
@@ -67,4 +67,7 @@ def _only(reference: str, account: str, rows: Sequence[Row]) -> Row | str:
     # No order can have a text that is no id. An id that a spreadsheet has rewritten gets a message of its own.
     if id_fault(reference) is None and (fault := order_id_fault(reference)):
         return fault
-    return f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
+    why = f"there is no order {shown} in the account {one_line(account)}; enqueue it first, or give its --account"
+    if normalise_mobile(reference) is not None:
+        return f"{why}; a phone number? `reconciler orders --mobile` finds the orders of one"
+    return why
