@@ -76,6 +76,22 @@ def test_an_endpoint_that_takes_no_event_is_exit_status_1() -> None:
     assert "query-secret" not in shown
 
 
+@pytest.mark.parametrize(
+    ("status", "mostly"),
+    [
+        ("401 Unauthorized", "verifies with another secret"),
+        ("404 Not Found", "the path of the URL"),
+        ("500 Oops", None),
+    ],
+)
+def test_a_failed_test_event_says_what_its_status_mostly_means(status: str, mostly: str | None) -> None:
+    with RawServer(http(b"no", status=status)) as server:
+        response = to(server.url).json("notify-test", status=1)
+        shown = to(server.url).run("notify-test", status=1).stdout
+    assert ("mostly" in response) is (mostly is not None)
+    assert mostly is None or (mostly in response["mostly"] and mostly in shown)
+
+
 def test_a_test_event_is_sent_as_a_task(redis_url: str) -> None:
     queue = "notify-test-queue"
     task = {"RECONCILER_NOTIFY_TASK": "billing.told", "RECONCILER_NOTIFY_QUEUE": queue}

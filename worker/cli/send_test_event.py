@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from worker.domain.records.notifications import EndpointSettings
     from worker.settings import Settings
 
+# What a receiver mostly means by a status.
+_MOSTLY = {
+    401: (
+        "the receiver verifies with another secret (here: RECONCILER_NOTIFY_SECRET, or notify_secret of the account),"
+        " or a clock is more than five minutes off, or a proxy before it asks for a password"
+    ),
+    404: (
+        "the path of the URL is not the receiver's (here: RECONCILER_NOTIFY_URL, or notify_url of the account), or its"
+        " route is not there yet"
+    ),
+}
+
 OneAccount = Annotated[
     str | None,
     typer.Argument(metavar="[ACCOUNT]", help="By default the only account with an endpoint.", show_default=False),
@@ -37,7 +49,7 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
     endpoint = _endpoint(settings, account)
     clock, event_id = HostClock(), new_event_id()
     result = _deliver(settings, endpoint, clock, event_id)
-    shown = {
+    shown: dict[str, object] = {
         "account": endpoint.account,
         "to": endpoint.target.shown,
         "event_id": event_id,
@@ -45,6 +57,8 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
         "http_status": result.http_status,
         "answer": result.answer,
     }
+    if result.http_status in _MOSTLY:
+        shown["mostly"] = _MOSTLY[result.http_status]
     if as_json:
         print_json(shown)
     else:
