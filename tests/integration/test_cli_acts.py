@@ -142,6 +142,17 @@ def test_what_is_final_or_unknown_is_refused_and_the_rest_is_done(cli: CommandLi
     assert bench.order("2").settled_by is Source.OPERATOR
 
 
+def test_a_refusal_names_its_order_once(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", custom_parm="A-1", mobile="18812340804")
+    for ref, said in (
+        ("1", "Refused: 1: has no attention to dismiss\n"),
+        ("A-1", "Refused: A-1: order default:1: has no attention to dismiss\n"),
+    ):
+        assert cli.run("dismiss", ref, status=1).stderr == said
+    assert cli.run("resend", "1", status=1).stderr.splitlines()[-1].startswith("Refused: 1: ")
+    assert "order default:1:" not in cli.run("resend", "1", status=1).stderr
+
+
 def test_without_a_name_it_is_the_systems_user(
     cli: CommandLine, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

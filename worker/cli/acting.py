@@ -1,12 +1,14 @@
 """What all commands have in common by which an operator acts: whose act it is, why, and whether it is really meant."""
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.adapters.error_text import one_line
 from worker.cli.errors import CommandError
 from worker.domain.operator_acts import actor_fault, reason_fault
 
@@ -86,6 +88,14 @@ def require_answer(*, yes: bool) -> None:
     """Raise CommandError where a question would have to be asked, and nobody could answer."""
     if not yes and not sys.stdin.isatty():
         raise CommandError("nobody can be asked without a terminal: add --yes, or --dry-run to see it only", status=2)
+
+
+def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
+    """A line for each `ref` that was refused, with its `errors`; what the ref says already is not said again."""
+    for one in rejected:
+        why = "; ".join(one["errors"])
+        said = re.match(rf"order \S+:{re.escape(one['ref'])}: ", why)
+        typer.echo(f"Refused: {one_line(one['ref'])}: {one_line(why[said.end() :] if said else why)}", err=True)
 
 
 def confirm(what: str, question: str, *, yes: bool) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.adapters.error_text import one_line
-from worker.cli.acting import By, DryRun, OptionalReason, Reason, Yes, acting_session, confirm, operator
+from worker.cli.acting import By, DryRun, OptionalReason, Reason, Yes, acting_session, confirm, operator, say_refused
 from worker.cli.completion import account_names
 from worker.cli.order_references import REF_HELP, Account, References, find_orders
 from worker.cli.output import AsJson, counted, print_json, time_text
@@ -265,8 +264,7 @@ def _end(outcome: _Outcome, who: "Operator", key: str, is_now: str, are_now: str
         dry = {"dry_run": True} if who.dry_run else {}
         print_json({key: count, "rejected": outcome.rejected, **dry})
     else:
-        for one in outcome.rejected:
-            typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
+        say_refused(outcome.rejected)
         what = f"{counted(count, 'order')} {is_now if count == 1 else are_now}."
         typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)
     raise typer.Exit(1 if outcome.rejected else 0)

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.adapters.error_text import one_line
-from worker.cli.acting import By, DryRun, OptionalReason, Yes, acting_session, confirm, operator
+from worker.cli.acting import By, DryRun, OptionalReason, Yes, acting_session, confirm, operator, say_refused
 from worker.cli.order_acts import OfAccount, OptionalReferences
 from worker.cli.order_references import find_orders
 from worker.cli.output import AsJson, counted, print_json, time_text
@@ -114,8 +113,7 @@ def _end(again: int, made: int, rejected: list[dict[str, Any]], who: "Operator",
         dry = {"dry_run": True} if who.dry_run else {}
         print_json({"resent": again, "made": made, "rejected": rejected, **dry})
     else:
-        for one in rejected:
-            typer.echo(f"Refused: {one_line(one['ref'])}: {one_line('; '.join(one['errors']))}", err=True)
+        say_refused(rejected)
         new = f", {made:,} of them under new ids" if made else ""
         what = f"{counted(again + made, 'notification')} will be sent{new}."
         typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)
