@@ -1,9 +1,11 @@
 """`todo`: everything that needs a person, with what to do."""
 
+import re
 from typing import Any
 
 from tests.support.archiving import callback
 from tests.support.command_line import CommandLine
+from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 
 
@@ -48,6 +50,21 @@ def test_orders_accounts_input_and_callbacks_are_in_one_list(cli: CommandLine, b
     assert "amount_mismatch: 2" in shown
     assert f"id:{bench.order('2').id}" in shown
     assert "li: audit" in shown
+
+
+def test_a_number_of_a_row_is_written_as_commands_take_it(cli: CommandLine, bench: Workbench) -> None:
+    put_endpoint(bench)
+    bench.add("r1", expected_amount="1")
+    bench.reconcile([item("r1")])
+    bench.run("UPDATE notifications SET state = 'gave_up', outcome = 'timeout'")
+    bench.intake.enqueue_orders([{"request_id": ""}])
+    row = bench.order("r1").id
+    shown = cli.run("todo").stdout
+    for reason in ("amount_mismatch", "notification_gave_up"):
+        table = shown.partition(f"{reason}: 1")[2].partition("\n\n")[0]
+        assert f"id:{row} " in table
+    # `reconciler rejected 1` takes the number alone.
+    assert not re.search("id:[0-9]", shown.partition("rejected_input: 1")[2])
 
 
 def test_the_orders_shown_are_those_that_were_changed_last(cli: CommandLine, bench: Workbench) -> None:

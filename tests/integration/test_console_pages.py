@@ -1,5 +1,6 @@
 """The console's lists and stories on real databases, as a clerk reads them."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -255,6 +256,8 @@ def test_what_needs_a_person_leads_to_it(bench: Workbench, pages: Pages) -> None
     assert 'href="/rejected/1"' in markup
     assert 'href="/queries?account=default"' in markup
     assert "li: audit" in markup
+    assert f">{bench.order('r1').id}</a>" in markup
+    assert not re.search("id:[0-9]", pages.text("/attention"))
     assert pages.csv("/attention?format=csv")[0][:3] == ["kind", "reason", "account"]
 
 
