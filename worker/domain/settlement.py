@@ -1,4 +1,5 @@
-"""What a verdict changes of its order. Only here does an order become final."""
+"""What a verdict changes of its order. By what the platform says an order becomes final here alone; by an operator's
+word in `worker.domain.operator_acts` alone."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
