@@ -4,10 +4,12 @@ import gzip
 import http.client
 import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,3 +298,15 @@ def test_callbacks_are_pushed_to_a_url() -> None:
 def test_callbacks_need_a_url_that_can_be_posted_to() -> None:
     with pytest.raises(ValueError, match="no http:// or https:// URL"):
         http_sink("ftp://127.0.0.1/")
+
+
+def test_the_platform_takes_what_the_walkthrough_posts_to_it() -> None:
+    page = Path(__file__).parents[3] / "docs" / "walkthrough.md"
+    posted = re.findall(r"/simulator/(\w+) -d '([^']*)'", page.read_text())
+    assert {where for where, _ in posted} == {"orders", "faults"}
+    simulator = Simulator(config())
+    simulator.start()
+    for where, body in posted:
+        answer = write_control(simulator.url, where, json.loads(body))
+        assert answer.status == 200, answer.json
+    simulator.stop()
