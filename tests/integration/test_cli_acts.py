@@ -356,6 +356,32 @@ def test_thousands_of_orders_are_reopened_a_thousand_in_a_transaction(cli: Comma
     assert [row["detail"].split(":")[0] for row in bench.rows(ACTS)] == ["1000 orders", "1000 orders", "500 orders"]
 
 
+def test_all_orders_with_a_reason_are_dismissed_once_their_number_was_shown(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("1", "2", "3", "4")
+    bench.run("UPDATE recharge_orders SET attention = 'too_old' WHERE request_id <> '4'")
+    bench.run("UPDATE recharge_orders SET attention = 'late_conflict' WHERE request_id = '4'")
+    bench.run("UPDATE recharge_orders SET account = 'removed' WHERE request_id = '3'")
+    of_default = ("dismiss", "--attention", "too_old", "--account", "default", *ANN)
+    asked = cli.run(*of_default, status=2).stderr
+    assert "2 orders are shown for too_old." in asked
+    assert "add --yes" in asked
+    assert cli.json(*of_default, "--dry-run") == {"dismissed": 2, "rejected": [], "dry_run": True}
+    assert cli.run(*of_default, "--yes").stdout == "2 orders need nobody any more.\n"
+    assert cli.json("dismiss", "--attention", "too_old", "--yes", *ANN)["dismissed"] == 1
+    assert cli.json("dismiss", "--attention", "too_old", "--yes", *ANN)["dismissed"] == 0
+    assert [order.attention for order in bench.orders()] == [None, None, None, Attention.LATE_CONFLICT]
+    assert [(row["act"], row["account"], row["detail"]) for row in bench.rows(ACTS)] == [
+        ("dismiss", "default", "2 orders: 1, 2"),
+        ("dismiss", "removed", "1 order: 3"),
+    ]
+    assert last_event(bench, "1")["detail"] == "too_old: ticket 77"
+
+
+@pytest.mark.parametrize("arguments", [(), ("1", "--attention", "too_old")])
+def test_what_is_dismissed_is_named_or_selected_and_not_both(cli: CommandLine, arguments: tuple[str, ...]) -> None:
+    assert "name orders, or select them by --attention" in cli.error("dismiss", *arguments, status=2)
+
+
 # ---- pause, resume, hold
 
 

@@ -160,7 +160,12 @@ _add(
     'reconciler reopen --unresolved --since 2d --reason "the platform was down" --dry-run',
 )
 _add(cancel, "reconciler cancel A-1001", 'reconciler cancel id:42 id:43 --reason "refunded by hand" --json')
-_add(dismiss, "reconciler dismiss A-1001", 'reconciler dismiss A-1001 --account shop --reason "ticket 77"')
+_add(
+    dismiss,
+    "reconciler dismiss A-1001",
+    'reconciler dismiss A-1001 --account shop --reason "ticket 77"',
+    'reconciler dismiss --attention amount_mismatch --account shop --reason "statement of May" --dry-run',
+)
 _add(
     pause,
     'reconciler pause default --for 2h --reason "the platform is being moved"',

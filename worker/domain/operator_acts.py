@@ -165,6 +165,13 @@ def dismiss(order: Order, act: Act) -> Decided:
     return _change(order, after, EventKind.DISMISSED, act, order.attention.value)
 
 
+def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
+    """Dismiss an order that a filter has selected by its attention, unless that is another one since."""
+    if order.attention is not reason:
+        return _refusal(order, f"has not {reason.value} any more")
+    return dismiss(order, act)
+
+
 def check(order: Order, act: Act) -> Decided:
     """Have a pending order polled next."""
     if order.state is not OrderState.PENDING:

@@ -11,6 +11,7 @@ from worker.database.bulk_statements import insert_rows
 from worker.database.tables import ACTS, EVENTS, ORDERS, UNRESOLVED
 from worker.domain.records.acts import ActEntry
 from worker.domain.records.order_changes import EventKind
+from worker.domain.records.orders import Attention
 
 
 def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
@@ -60,4 +61,13 @@ def unresolved_since(connection: Connection, since: datetime | None, accounts: C
         # What was changed last before that time cannot have become unresolved after it: most are left out by this.
         # By LIMIT and not by EXISTS, which a database may answer by reading the events of all orders.
         statement = statement.where(ORDERS.c.updated_at >= since, gave_up.is_not(None))
+    return sorted(connection.scalars(statement))
+
+
+def with_attention(connection: Connection, reason: Attention, account: str | None) -> list[int]:
+    """The ids of the orders with this attention, of one account or of all. An archived order has none."""
+    # As its partial index has it: without the first condition no database uses that.
+    statement = select(ORDERS.c.id).where(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
+    if account is not None:
+        statement = statement.where(ORDERS.c.account == account)
     return sorted(connection.scalars(statement))

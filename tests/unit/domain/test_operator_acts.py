@@ -27,6 +27,7 @@ from worker.domain.operator_acts import (
     cancel,
     check,
     dismiss,
+    dismiss_selected,
     nobody_polls,
     pause,
     reason_fault,
@@ -389,6 +390,14 @@ def test_a_poll_that_brought_no_news_is_no_difference() -> None:
     seen = make_order(version=7)
     polled = replace(seen, version=8, query_count=1, queried_at=NOW, due_at=NOW, absences=1, age_bucket=3)
     assert isinstance(unless_changed(polled, ACT, seen=seen, decide=cancel), Change)
+
+
+def test_an_attention_that_a_filter_has_selected_is_dismissed_unless_it_is_another_one_since() -> None:
+    order = make_order(attention=Attention.TOO_OLD)
+    assert changed(dismiss_selected(order, ACT, reason=Attention.TOO_OLD)).attention is None
+    for since in (None, Attention.LATE_CONFLICT):
+        refused = dismiss_selected(replace(order, attention=since), ACT, reason=Attention.TOO_OLD)
+        assert refused == "order default:R1: has not too_old any more"
 
 
 def test_an_account_outside_the_settings_is_polled_by_nobody() -> None:
