@@ -25,7 +25,7 @@ from worker.messages import broker_outage
 from worker.messages.broker_outage import BrokerOutageFilter
 from worker.messages.single_order_batches import is_in_batch
 from worker.runtime import close_current, current, prepare_database
-from worker.settings import SettingsError, load_settings
+from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.folder import hint_on_default
 
 _RECEIVES = "celery.worker.strategy"
@@ -67,10 +67,14 @@ app = Celery("reconciler", include=["worker.tasks"], control="worker.messages.ch
 app.add_defaults(_configuration)
 
 
+def _configure_log(settings: Settings) -> None:
+    configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=settings.secrets)
+
+
 @signals.setup_logging.connect(weak=False)
 def _set_up_logging(**_: object) -> None:
     settings = load_settings()
-    configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
+    _configure_log(settings)
     for name in (_RECEIVES, "celery.app.trace"):
         logging.getLogger(name).addFilter(_is_to_be_logged)
     outage = BrokerOutageFilter(_broker_errors)
@@ -150,6 +154,8 @@ def _refuse_to_start(sender: Any, **_: object) -> None:
         supported = "use --pool prefork (the default), threads or solo"
         _leave(f"the worker does not start: the pool {name} cannot keep the deadline of a query: {supported}")
     settings = load_settings()
+    # Celery sets the log up only after this signal, and the first lines are written here.
+    _configure_log(settings)
     _found_before_start[:] = examine_before_start(settings)
     fatal = [check for check in _found_before_start if check.status is Status.FATAL]
     if fatal:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kombu import Connection
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
-from tests.support.processes import Program, environment, running_beat, running_worker, send_tasks
+from tests.support.processes import CELERY, Program, environment, running_beat, running_worker, send_tasks
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
@@ -300,6 +301,33 @@ def test_a_worker_that_cannot_start_for_two_reasons_prints_both(tmp_path: Path) 
     assert (status, len(lines)) == (1, 2)
     assert all(line.startswith("the worker does not start: ") for line in lines)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_log_is_in_the_zone_of_people_and_on_standard_error_from_its_first_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'orders.db'}"
+    upgrade(url)
+    # Entering this endpoint is the first thing that is logged, long before the broker is asked.
+    env = environment(
+        database_url=url,
+        broker_url=f"redis://127.0.0.1:{free_port()}/0",
+        notify_url=f"http://127.0.0.1:{free_port()}/",
+        notify_secret=f"whsec_{'a2' * 16}",
+        timezone="Asia/Shanghai",
+    )
+    log = tmp_path / "err.log"
+    command = [*CELERY, "-A", "worker", "worker", "--pool", "solo"]
+    with log.open("w") as errors:
+        worker = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            eventually(lambda: "broker_unavailable" in log.read_text(), "a line about the broker")
+        finally:
+            worker.terminate()
+            written, _ = worker.communicate(timeout=60)
+    assert "action=" not in written
+    lines = [line for line in log.read_text().splitlines() if "action=" in line]
+    assert "action=endpoint_entered" in lines[0]
+    for line in lines:
+        assert datetime.fromisoformat(line.split()[0]).utcoffset() == timedelta(hours=8), line
 
 
 def test_a_worker_that_starts_logs_what_is_set_unsafely(postgresql_server: DatabaseServer, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.archiving import add_newest, add_settled, archived_names, callback
 from tests.support.command_line import PROGRAM, CommandLine, environment
+from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS, OBSERVATIONS
 from worker.domain.records.orders import Attention, OrderState, Source
@@ -576,3 +577,38 @@ def test_each_act_is_logged_in_a_line(cli: CommandLine, bench: Workbench) -> Non
     assert json.loads(log_line(cli.run("resume", "default").stderr))["act"] == "resume"
     assert json.loads(log_line(cli.run("hold").stderr))["act"] == "hold"
     assert "operator_act" not in cli.run("cancel", "1", status=1).stderr
+
+
+@pytest.mark.databases("sqlite")
+def test_the_result_of_an_act_is_all_that_it_prints_on_standard_output(cli: CommandLine, bench: Workbench) -> None:
+    cli = CommandLine({**cli.settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
+    put_endpoint(bench)
+    bench.add("1", "2", expected_amount="1")
+    bench.reconcile([item("2")])
+    bench.intake.enqueue_orders([{"request_id": ""}])
+    for command in (
+        ("check", "1"),
+        ("cancel", "1"),
+        ("resolve", "1", "--state", "failed", "--reason", "x"),
+        ("reopen", "1", "--reason", "x"),
+        ("dismiss", "--attention", "amount_mismatch", "--yes"),
+        ("pause", "default", "--reason", "x"),
+        ("resume", "default"),
+        ("hold",),
+        ("resend", "2"),
+        ("notifications", "--pause", "default"),
+        ("notifications", "--resume", "default"),
+        ("notifications", "--forget", "default", "--yes"),
+    ):
+        ended = subprocess.run(
+            [*PROGRAM, *command, "--by", "ann"],
+            env=environment(cli.settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert ended.stdout.count("\n") == 1, command
+        assert ended.stdout.endswith(".\n"), command
+        logged = datetime.fromisoformat(log_line(ended.stderr).split()[0])
+        assert logged.utcoffset() == timedelta(hours=8), command

@@ -5,9 +5,10 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
@@ -69,6 +70,20 @@ def test_console_record_is_one_line_with_its_action(start: Start) -> None:
     assert "action=query_answered" in line
     assert "remark=成功" in line
     assert "\x1b" not in line, "no colours where there is no terminal"
+
+
+@pytest.mark.parametrize(("log_format", "hours"), [("console", 8), ("json", 0)])
+def test_people_read_times_in_their_zone_and_machines_in_utc(start: Start, log_format: str, hours: int) -> None:
+    stream = io.StringIO()
+    start(log_format)
+    configure_logging("INFO", log_format, zone=ZoneInfo("Asia/Shanghai"), stream=stream)
+    log().info("ours", action="ours")
+    logging.getLogger("celery").info("a library's")
+    for line in stream.getvalue().splitlines():
+        stamp = json.loads(line)["timestamp"] if log_format == "json" else line.split()[0]
+        time = datetime.fromisoformat(stamp)
+        assert time.utcoffset() == timedelta(hours=hours), line
+        assert abs(datetime.now(UTC) - time) < timedelta(minutes=1)
 
 
 def test_library_records_have_the_same_form(start: Start) -> None:

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import TextIO
 
 import structlog
@@ -45,11 +46,12 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def configure_logging(
-    level: str, log_format: str, *, secrets: Sequence[str] = (), stream: TextIO | None = None
+    level: str, log_format: str, *, zone: tzinfo = UTC, secrets: Sequence[str] = (), stream: TextIO | None = None
 ) -> None:
     """Set up structlog and the standard library's logging for this process; calling it again replaces the set-up.
 
-    `level` is a level's name; `log_format` is `console` or `json`; `secrets` are texts that no record may show.
+    `level` is a level's name; `log_format` is `console` or `json`; `secrets` are texts that no record may show. Times
+    are in `zone` with its offset, and in UTC for machines.
     Records go to `stream`, by default standard error, so that a command's data on standard output stays clean.
     Within Celery call it from the `setup_logging` signal: with a receiver there, Celery adds no handlers of its own.
     Raises ValueError for another level or format.
@@ -60,7 +62,8 @@ def configure_logging(
     # Made before anything is replaced: a wrong level must not leave the process without logs.
     handler = _Handler(target)
     handler.setLevel(level)
-    handler.setFormatter(_formatter(log_format, Redactor(secrets), colors=target.isatty()))
+    common = _common(UTC if log_format == "json" else zone)
+    handler.setFormatter(_formatter(log_format, Redactor(secrets), common, colors=target.isatty()))
 
     root = logging.getLogger()
     # A remaining handler would write each record again, without redaction.
@@ -74,7 +77,7 @@ def configure_logging(
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_common(),
+            *common,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.processors.StackInfoRenderer(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
@@ -86,16 +89,20 @@ def configure_logging(
     )
 
 
-def _common() -> list[Processor]:
+def _common(zone: tzinfo) -> list[Processor]:
+    def stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["timestamp"] = datetime.now(zone).isoformat().replace("+00:00", "Z")
+        return event
+
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        stamp,
     ]
 
 
-def _formatter(log_format: str, redactor: Redactor, *, colors: bool) -> logging.Formatter:
+def _formatter(log_format: str, redactor: Redactor, common: list[Processor], *, colors: bool) -> logging.Formatter:
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {redactor.text(str(key)): redactor.value(value, key=str(key)) for key, value in event.items()}
 
@@ -108,7 +115,7 @@ def _formatter(log_format: str, redactor: Redactor, *, colors: bool) -> logging.
         console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, sort_keys=False)
         renderer = [_escape_for_console, console]
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_common(),
+        foreign_pre_chain=common,
         processors=[
             _add_action,
             # Not `dict_tracebacks`, which stores local variables.

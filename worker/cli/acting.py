@@ -10,6 +10,7 @@ import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.errors import CommandError
+from worker.cli.output import shown_zone
 from worker.domain.operator_acts import actor_fault, reason_fault
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterat
 
     with session(needs_accounts=needs_accounts, utc=utc) as opened:
         settings = opened.settings
-        configure_logging("INFO", settings.log_format, secrets=settings.secrets)
+        configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
         yield opened
 
 

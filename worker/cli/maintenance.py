@@ -131,7 +131,7 @@ def _examined() -> "list[Check]":
     except SettingsError as error:
         return examine_unreadable(error)
     # The doctor itself reports a server that is away; the libraries' lines would come between.
-    configure_logging("CRITICAL", settings.log_format, secrets=settings.secrets)
+    configure_logging("CRITICAL", settings.log_format, zone=settings.zone, secrets=settings.secrets)
     return examine(settings)
 
 

@@ -57,7 +57,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
         typer.echo(f"Warning: {warning}", err=True)
-    configure_logging(settings.log_level, settings.log_format, secrets=settings.secrets)
+    configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=settings.secrets)
     Server(settings, host=host, port=port, workers=workers, parts=parts).run()
 
 

@@ -40,7 +40,9 @@ def read_settings(*, needs_accounts: bool = False) -> Settings:
     if needs_accounts:
         settings.require_accounts()
     # Errors only: the operations' log lines would come between the lines of a table.
-    configure_logging(logging.getLevelName(logging.ERROR), settings.log_format, secrets=settings.secrets)
+    configure_logging(
+        logging.getLevelName(logging.ERROR), settings.log_format, zone=settings.zone, secrets=settings.secrets
+    )
     for warning in settings.warnings:
         typer.echo(f"Warning: {one_line(warning, Redactor(settings.secrets))}", err=True)
     return settings
