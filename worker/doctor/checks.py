@@ -1,7 +1,7 @@
 """The findings of the doctor, and the finding that follows from each reading. Pure: readings come in as values."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -173,6 +173,17 @@ def sessions(is_kept: bool | None) -> Check:
         "a pooler lends a session for one transaction: time zone, date style and timeouts get lost or reach others",
         "set pool_mode = session for this database (PgBouncer), or connect to the server itself",
     )
+
+
+def broker_rights(refused: Sequence[str] | None, why_untried: str | None = None) -> Check:
+    """Whether the user at a Redis may do all that the worker does; None where that could not be tried."""
+    name = "broker_rights"
+    remedy = 'permit it, as "The smallest rights at Redis" in docs/deployment.md does'
+    if refused is None:
+        return _unread(name, "could not be tried", why_untried, remedy)
+    if refused:
+        return warning(name, f"no message is taken in, or some get lost: refused are {', '.join(refused)}", remedy)
+    return ok(name, "the user may do all that the worker does")
 
 
 def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check:

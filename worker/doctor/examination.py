@@ -198,9 +198,11 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
     except Exception as error:  # Clients raise errors of their own.
         remedy = "see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it"
         away = warning("broker", f"does not answer ({first_words(error)})", remedy)
-        rest = ("maxmemory_policy", "persistence", "default_queue")
+        rest = ("broker_rights", "maxmemory_policy", "persistence", "default_queue")
         return [away, *(skipped(name, "the broker does not answer") for name in rest)]
     found = [ok("broker", f"{reading.url} answers")]
+    if reading.refused:
+        found.append(checks.broker_rights(*reading.refused))
     if reading.policy and reading.persistence:
         found += [checks.maxmemory_policy(*reading.policy), checks.persistence(*reading.persistence)]
     return [*found, checks.default_queue(reading.default_queue, reading.why_queue_unread)]

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.rights import MissingRights, read_missing_rights
 from worker.database.server import ServerReading, read_server
+from worker.doctor.broker_rights import refused_commands
 from worker.doctor.checks import Check, fatal
 from worker.domain.records.database_identity import DatabaseChanges
 from worker.messages.broker_answers import connect, connection_to
@@ -89,6 +90,8 @@ class BrokerReading:
 
     url: str
     """Without its password; of several, the one that answered."""
+    refused: Reply[Sequence[str]] | None
+    """What its user may not do of what the worker does; None where it is no Redis."""
     policy: Reply[str] | None
     """Its maxmemory-policy; None where it is no Redis."""
     persistence: Reply[str] | None
@@ -165,10 +168,14 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
     """
     with _connected(url, seconds) as connection:
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
-        client = connection.default_channel.client if connection.transport.driver_type == "redis" else None
+        channel = connection.default_channel
+        client = channel.client if connection.transport.driver_type == "redis" else None
         waiting, why_queue_unread = _reply_of(lambda: _waiting(connection, default_queue))
         return BrokerReading(
             url=reached,
+            refused=None
+            if client is None
+            else _reply_of(lambda: refused_commands(client, fanout_prefix=channel.keyprefix_fanout)),
             policy=None if client is None else _reply_of(lambda: _policy(client)),
             persistence=None if client is None else _reply_of(lambda: _persistence(client)),
             default_queue=waiting,

@@ -1,0 +1,175 @@
+"""Worker, beat and producer run with the documented rights at Redis; the doctor names each that is missing."""
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from kombu.exceptions import OperationalError
+
+import worker
+from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.databases import Sqlite
+from tests.support.processes import CELERY, environment, running_beat, running_worker, send_tasks
+from tests.support.reconciling import Workbench
+from tests.support.servers import EmbeddedValkey
+from tests.support.waiting import eventually
+from worker.database.migrations import upgrade
+from worker.doctor.readings import read_broker
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT = (Path(worker.__file__).parents[1] / "docs/deployment.md").read_text("utf-8")
+(_COMMANDS,) = re.findall(r"^redis-cli <<'ACL'\n(.*?)^ACL$", DOCUMENT, re.MULTILINE | re.DOTALL)
+RULES: Mapping[str, list[str]] = {
+    user: [rule for line in re.findall(rf"^ACL SETUSER {user} (.*)$", _COMMANDS, re.MULTILINE) for rule in line.split()]
+    for user in ("reconciler", "billing")
+}
+RIGHTS = [rule for rule in RULES["reconciler"] if rule[0] in "~&+"]
+# Without these there is no connection; of the others the doctor's other findings speak.
+TO_CONNECT = ("+ping", "+select")
+TO_READ = ("+exists", "+info", "~celery*")
+IGNORED = {"client|setinfo", "config|get"}
+"""What clients and the doctor ask for, and can do without."""
+
+
+@dataclass
+class Guarded:
+    """A Redis with the documented users."""
+
+    server: EmbeddedValkey
+
+    def url(self, user: str) -> str:
+        """Of database 3."""
+        password = {"reconciler": "choose-one", "billing": "choose-another"}[user]
+        return self.server.url.replace("://", f"://{user}:{password}@").removesuffix("/0") + "/3"
+
+    def set_up(self, user: str, *, without: str | None = None) -> None:
+        """Give a user the documented rights, but one."""
+        with self.server.client() as client:
+            rules = [rule for rule in RULES[user] if rule != without]
+            client.execute_command("ACL", "SETUSER", user, "reset", *rules)
+
+    def refused(self) -> set[str]:
+        """What was refused so far: commands, keys and channels."""
+        with self.server.client() as client:
+            return {str(one["object"]) for one in client.acl_log()} - IGNORED
+
+
+@pytest.fixture
+def guarded(own_valkey: EmbeddedValkey) -> Guarded:
+    guarded = Guarded(own_valkey)
+    guarded.set_up("reconciler")
+    guarded.set_up("billing")
+    return guarded
+
+
+@pytest.fixture
+def bench(sqlite_server: Sqlite) -> Iterator[tuple[Workbench, str]]:
+    with sqlite_server.migrated(upgrade) as url:
+        bench = Workbench(url)
+        yield bench, url
+        bench.close()
+
+
+def test_worker_beat_and_producer_run_with_the_documented_rights(
+    guarded: Guarded, bench: tuple[Workbench, str], tmp_path: Path
+) -> None:
+    orders, url = bench
+    env = environment(
+        database_url=url, broker_url=guarded.url("reconciler"), platform_url="http://127.0.0.1:9", tick_seconds=0.2
+    )
+
+    def send(*names: str) -> None:
+        send_tasks(guarded.url("billing"), *(("reconciler.enqueue_order", [{"request_id": name}]) for name in names))
+
+    def have_come(*names: str) -> None:
+        eventually(lambda: {one.request_id for one in orders.orders()} >= {*names}, f"the orders {names}", seconds=40)
+
+    # The first message comes before any worker has declared a queue.
+    send("1")
+    with running_beat(env, tmp_path), running_worker(env, tmp_path, name="first") as first:
+        have_come("1")
+        asked = subprocess.run(
+            [*CELERY, "-A", "worker", "inspect", "ping"],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stderr
+        with orders.database.write():
+            # Messages that a killed worker held come back.
+            send("2", "3")
+            eventually(lambda: unacknowledged(guarded), "messages that are under way")
+            first.send_to_all(signal.SIGKILL)
+    let_them_time_out(guarded)
+    with running_worker(env, tmp_path, name="second") as second:
+        have_come("2", "3")
+        assert second.stop() == 0
+    assert guarded.refused() == set()
+
+
+def unacknowledged(guarded: Guarded) -> list[Any]:
+    with redis.Redis.from_url(guarded.server.url.removesuffix("/0") + "/3") as client:
+        found: list[Any] = client.zrange("unacked_index", 0, -1)
+        return found
+
+
+def let_them_time_out(guarded: Guarded) -> None:
+    """As if the visibility timeout had passed."""
+    with redis.Redis.from_url(guarded.server.url.removesuffix("/0") + "/3") as client:
+        for tag in unacknowledged(guarded):
+            client.zadd("unacked_index", {tag: time.time() - 1000})
+
+
+@pytest.mark.parametrize("right", sorted({*RIGHTS} - {*TO_CONNECT, *TO_READ}))
+def test_the_doctor_notices_that_a_right_is_missing(guarded: Guarded, right: str) -> None:
+    guarded.set_up("reconciler", without=right)
+    reading = read_broker(guarded.url("reconciler"), seconds=5)
+    assert reading.refused is not None
+    assert reading.refused[0], f"nothing is refused without {right}"
+    with guarded.server.client() as client:
+        assert client.info("keyspace") == {}
+
+
+@pytest.mark.parametrize("right", TO_CONNECT)
+def test_without_a_right_to_connect_the_broker_does_not_answer(guarded: Guarded, right: str) -> None:
+    guarded.set_up("reconciler", without=right)
+    with pytest.raises(OperationalError, match="no permissions"):
+        read_broker(guarded.url("reconciler"), seconds=5)
+
+
+@pytest.mark.parametrize("right", TO_READ)
+def test_what_the_doctor_may_not_read_is_unknown(guarded: Guarded, right: str) -> None:
+    guarded.set_up("reconciler", without=right)
+    reading = read_broker(guarded.url("reconciler"), seconds=5)
+    assert reading.refused == ([], None)
+    assert reading.policy is not None
+    assert "permissions" in str((reading.why_queue_unread, reading.policy[1]))
+
+
+def test_the_doctor_names_what_is_refused(guarded: Guarded, sqlite_server: Sqlite) -> None:
+    with sqlite_server.migrated(upgrade) as url:
+        cli = CommandLine(
+            {
+                **ACCOUNT,
+                "RECONCILER_DATABASE_URL": url,
+                "RECONCILER_BROKER_URL": guarded.url("reconciler"),
+                "RECONCILER_PLATFORM_URL": "http://127.0.0.1:9",
+            }
+        )
+        found = {check["name"]: check for check in cli.json("doctor")}
+        assert (found["broker_rights"]["status"], found["broker_rights"]["remedy"]) == ("ok", None)
+        guarded.set_up("reconciler", without="&/3.celery.pidbox")
+        found = {check["name"]: check for check in cli.json("doctor")}
+    assert found["broker_rights"]["status"] == "warning"
+    assert "PSUBSCRIBE /3.celery.pidbox" in found["broker_rights"]["detail"]
+    assert "docs/deployment.md" in found["broker_rights"]["remedy"]

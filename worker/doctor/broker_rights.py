@@ -1,0 +1,79 @@
+"""Which commands of Redis the worker needs, and which of them its user is refused.
+
+Each is queued in a transaction that is discarded: Redis asks for the right when a command is queued, and runs none.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from worker.celery_settings import ORDERS_QUEUE, TICKS_QUEUE
+
+Words = tuple[str, ...]
+
+_TAG = "reconciler-doctor"
+_MAILBOX = f"{_TAG}.celery.pidbox"
+_BINDING = "_kombu.binding.reconciler.orders"
+# What Celery and kombu send in a worker, in beat and in `celery inspect`.
+_COMMANDS: Sequence[Words] = (
+    *(words for queue in (ORDERS_QUEUE, TICKS_QUEUE) for words in (("LPUSH", queue, _TAG), ("BRPOP", queue, "1"))),
+    *(("LLEN", ORDERS_QUEUE), ("RPUSH", ORDERS_QUEUE, _TAG)),
+    *(("HSET", "unacked", _TAG, _TAG), ("HGET", "unacked", _TAG), ("HDEL", "unacked", _TAG)),
+    *(("ZADD", "unacked_index", "0", _TAG), ("ZRANGE", "unacked_index", "0", "0"), ("ZREM", "unacked_index", _TAG)),
+    *(("SET", "unacked_mutex", _TAG), ("GET", "unacked_mutex"), ("DEL", "unacked_mutex")),
+    *(("SADD", _BINDING, _TAG), ("SMEMBERS", _BINDING), ("SREM", _BINDING, _TAG)),
+    ("SADD", "_kombu.binding_permanent.reconciler.orders", _TAG),
+    *(("ZADD", "_kombu.binding_deadlines", "0", _TAG), ("ZRANGEBYSCORE", "_kombu.binding_deadlines", "0", "0")),
+    *(("LPUSH", _MAILBOX, _TAG), ("BRPOP", _MAILBOX, "1"), ("LLEN", _MAILBOX), ("DEL", _MAILBOX)),
+    *(("EVALSHA", _TAG, "1", "unacked_mutex"), ("SCRIPT", "LOAD", ""), ("SCRIPT", "EXISTS", _TAG), ("TIME",)),
+)
+
+
+def refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
+    """The commands that the user of a redis-py client may not run, each with the key or channel that was tried.
+
+    `fanout_prefix` is kombu's, with the number of the database: `/3.`. Raises redis-py's errors where the server is
+    away.
+    """
+    mailbox, events = f"{fanout_prefix}celery.pidbox", f"{fanout_prefix}celeryev/worker.online"
+    channels = (
+        *(("PSUBSCRIBE", mailbox), ("PUNSUBSCRIBE", mailbox)),
+        *(("PUBLISH", mailbox, _TAG), ("PUBLISH", events, _TAG)),
+    )
+    connection = client.connection_pool.get_connection()
+    try:
+        return list(_refused(connection, [*_COMMANDS, *channels]))
+    finally:
+        # Not back into the pool: whatever happened, no other reading is to be queued into this transaction.
+        connection.disconnect()
+        client.connection_pool.release(connection)
+
+
+def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
+    # None of these can be queued; the first transaction is empty.
+    first: Sequence[Words] = (("WATCH", "unacked"), ("UNWATCH",), ("MULTI",), ("EXEC",))
+    for words in first:
+        if not _is_permitted(connection, words):
+            yield " ".join(words)
+    if not _is_permitted(connection, ("MULTI",)):
+        # What follows would be run.
+        return
+    for words in commands:
+        if not _is_permitted(connection, words):
+            yield " ".join(words[:2])
+    if not _is_permitted(connection, ("DISCARD",)):
+        yield "DISCARD"
+
+
+def _is_permitted(connection: Any, words: Words) -> bool:
+    # Where RabbitMQ is used, the package may be missing.
+    from redis.exceptions import NoPermissionError, ResponseError
+
+    connection.send_command(*words)
+    try:
+        connection.read_response()
+    except NoPermissionError:
+        return False
+    except ResponseError as error:
+        # An EXEC that is refused says so in words. For any other reason: it may be run.
+        return "NOPERM" not in str(error)
+    return True
