@@ -27,6 +27,7 @@ __all__ = [
     "DatabaseError",
     "RaceLost",
     "is_contention",
+    "is_locked",
     "is_transient",
     "is_unavailable",
     "retry_contention",
@@ -165,7 +166,12 @@ def _repeating(
 
 def is_contention(error: BaseException) -> bool:
     """Whether a transaction failed only because others were at work: a deadlock, a lock wait, a lost race."""
-    return _is_race(error) or kind_of(error) is ErrorKind.LOCKED
+    return _is_race(error) or is_locked(error)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether a lock was not to be had in time: of a row, of a table or (SQLite) of the file."""
+    return kind_of(error) is ErrorKind.LOCKED
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from worker.adapters.error_text import first_words
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import revision_fault, revisions
 from worker.database.rights import missing_rights
-from worker.database.transactions import Database, DatabaseError, is_contention, is_unavailable
+from worker.database.transactions import Database, DatabaseError, is_contention, is_locked, is_unavailable
 from worker.domain.callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
@@ -60,7 +60,11 @@ class WebProcess:
         )
         self._intake = intake(self._database, rules, app_ids)
         self._commits: SharedCommits[Callback | Rejection, Sequence[OrderKey]] = SharedCommits(
-            self._intake.receive_callbacks, self._match_later, is_hopeless=is_unavailable
+            self._intake.receive_callbacks,
+            self._match_later,
+            is_hopeless=self._is_hopeless,
+            is_locked=is_locked,
+            key=_order_of,
         )
         # Apart from the commits, which nothing may keep waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
@@ -105,6 +109,10 @@ class WebProcess:
     def _submit(self, callback: Callback | Rejection) -> None:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
+    def _is_hopeless(self, error: Exception) -> bool:
+        # SQLite's one lock is the file's: whoever waits for it, waits with all others.
+        return is_unavailable(error) or (self._database.kind == "sqlite" and is_locked(error))
+
     def _match_later(self, keys: Sequence[OrderKey]) -> None:
         # What finds no place a worker's tick matches.
         if keys and self._places.acquire(blocking=False):
@@ -144,6 +152,13 @@ class WebProcess:
             if is_contention(error):
                 return None
             raise
+
+
+def _order_of(received: Callback | Rejection) -> object:
+    """What a callback may find locked alone: the order that it names."""
+    if isinstance(received, Rejection):
+        return received
+    return (received.account, received.report.request_id, received.report.custom_parm)
 
 
 def _in_plain_text(error: Any) -> tuple[str, int, dict[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
 
-from worker.domain.commit_health import CommitHealth
+from worker.domain.commit_health import CommitEnd, CommitHealth
 
 T = TypeVar("T")
 Followed = TypeVar("Followed")
@@ -30,21 +30,28 @@ class SharedCommits(Generic[T, Followed]):
         follow: Callable[[Followed], None],
         *,
         is_hopeless: Callable[[Exception], bool],
+        is_locked: Callable[[Exception], bool],
+        key: Callable[[T], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`commit` commits several items in one transaction; `follow` gets what it returned, once those who wait know,
         and raises nothing.
 
         Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
-        the error `is_hopeless` for each of them: the database is away.
+        the error `is_hopeless` for each of them: the database is away. `is_locked` says that a lock was not to be had;
+        where that lasts, it counts as away. Items of one `key` may wait for the same row.
         """
         self._commit = commit
         self._follow = follow
         self._is_hopeless = is_hopeless
+        self._is_locked = is_locked
+        self._key = key
         self._clock = clock
         self._changed = threading.Condition()
         self._health = CommitHealth()
         self._waiting: list[_Waiting[T]] = []
+        self._unanswered = 0
+        self._locked_key: object = None
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="shared-commits", daemon=True)
         self._thread.start()
@@ -59,6 +66,11 @@ class SharedCommits(Generic[T, Followed]):
         """How many items wait for the next commit."""
         return len(self._waiting)
 
+    @property
+    def unanswered(self) -> int:
+        """How many wait for a result, those of the commit under way included."""
+        return self._unanswered
+
     def submit(self, item: T, *, patience_seconds: float) -> None:
         """Return once the item is committed. Raises what the commit raised, and TimeoutError: after `patience_seconds`,
         or at once while the database does not answer.
@@ -70,16 +82,20 @@ class SharedCommits(Generic[T, Followed]):
             if self._is_closed:
                 raise TimeoutError("this process is stopping")
             now = self._clock()
-            if not self._health.takes(now):
-                raise TimeoutError("the database does not answer at present")
+            if not self._health.takes(now, waiting=self._unanswered):
+                raise TimeoutError("the database does not answer at present, or a lock lasts")
             self._health = self._health.taken(now)
             self._waiting.append(_Waiting(item, future, now + patience_seconds))
+            self._unanswered += 1
             self._changed.notify()
         try:
             future.result(patience_seconds)
         except TimeoutError:
             future.cancel()
             raise
+        finally:
+            with self._changed:
+                self._unanswered -= 1
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
@@ -119,20 +135,40 @@ class SharedCommits(Generic[T, Followed]):
     def _commit_once(self, items: Sequence[T]) -> Followed:
         with self._changed:
             self._health = self._health.begun(self._clock())
-        is_away = False
+        end = CommitEnd.DONE
         try:
             return self._commit(items)
         except Exception as error:
-            is_away = self._is_hopeless(error)
+            end = self._end_of(error, items)
             raise
         finally:
             with self._changed:
-                self._health = self._health.ended(self._clock(), is_away=is_away)
+                self._health = self._health.ended(self._clock(), end)
+
+    def _end_of(self, error: Exception, items: Sequence[T]) -> CommitEnd:
+        if self._is_hopeless(error):
+            return CommitEnd.AWAY
+        if not self._is_locked(error):
+            return CommitEnd.DONE
+        if len(items) > 1:
+            return CommitEnd.LOCKED
+        self._locked_key = self._key(items[0])
+        return CommitEnd.LOCKED_ALONE
 
     def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
-        for one in taken:
+        locked = dict[object, Exception]()
+        # Those that wait for the row that was locked last go last: where the others succeed, only the row is locked.
+        for one in sorted(taken, key=lambda one: self._key(one.item) == self._locked_key):
+            key = self._key(one.item)
             # Each may take long, and those who come meanwhile wait for all of them.
-            if self._clock() < one.gives_up_at:
+            if self._health.is_away:
+                one.future.set_exception(TimeoutError("a lock in the database lasts"))
+            elif key in locked:
+                one.future.set_exception(locked[key])
+            elif self._clock() < one.gives_up_at:
                 self._commit_all([one])
+                error = one.future.exception()
+                if isinstance(error, Exception) and self._is_locked(error):
+                    locked[key] = error
             else:
                 one.future.set_exception(TimeoutError("nobody waits for it any more"))

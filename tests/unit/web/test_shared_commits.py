@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from worker.domain.commit_health import MOST_WAITING
 from worker.web.shared_commits import SharedCommits
 
 
 class Committer:
-    """Records each commit; `gate` holds the commits back, and items named `bad...` fail."""
+    """Records each commit; `gate` holds the commits back, items named `bad...` fail, and so do those that begin with a
+    letter of `locked`, as if a lock was not to be had."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -19,6 +21,7 @@ class Committer:
         self.under_way = threading.Event()
         self.commits: list[list[str]] = []
         self.followed: list[int] = []
+        self.locked = ""
 
     def commit(self, items: Sequence[str]) -> int:
         self.under_way.set()
@@ -29,6 +32,8 @@ class Committer:
                 raise ValueError(item)
             if item == "away":
                 raise ConnectionError(item)
+            if item[:1] in self.locked:
+                raise BlockingIOError(item)
         return len(items)
 
 
@@ -43,6 +48,8 @@ def shared(committer: Committer) -> Iterator[SharedCommits[str, int]]:
         committer.commit,
         committer.followed.append,
         is_hopeless=lambda error: isinstance(error, ConnectionError),
+        is_locked=lambda error: isinstance(error, BlockingIOError),
+        key=lambda item: item[:1],
         clock=lambda: committer.now,
     )
     yield commits
@@ -167,3 +174,65 @@ def test_a_process_that_stops_commits_what_waits_and_takes_no_more(
     with pytest.raises(TimeoutError, match="stopping"):
         shared.submit("b", patience_seconds=10)
     assert committer.commits == [["a"]]
+
+
+def refused_at_once(shared: SharedCommits[str, int]) -> bool:
+    try:
+        shared.submit("x", patience_seconds=10)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_a_lock_that_two_items_do_not_get_counts_as_away(shared: SharedCommits[str, int], committer: Committer) -> None:
+    committer.locked = "abcde"
+    raised = submit_all(shared, committer, "a", "b", "c", "d", "e")
+    assert [len(commit) for commit in committer.commits] == [1, 5, 1, 1]
+    errors = [type(error) for name, error in raised.items() if name != "first"]
+    assert (errors.count(BlockingIOError), errors.count(TimeoutError)) == (2, 3)
+    assert refused_at_once(shared)
+    # One a second tests whether the lock is gone.
+    committer.now += 1
+    with pytest.raises(BlockingIOError):
+        shared.submit("a", patience_seconds=10)
+    assert refused_at_once(shared)
+    committer.locked = ""
+    committer.now += 1
+    shared.submit("a", patience_seconds=10)
+    assert not refused_at_once(shared)
+
+
+def test_where_one_row_is_locked_all_others_are_committed(
+    shared: SharedCommits[str, int], committer: Committer
+) -> None:
+    committer.locked = "r"
+    with pytest.raises(BlockingIOError):
+        shared.submit("r0", patience_seconds=10)
+    raised = submit_all(shared, committer, "r1", "a", "r2", "b")
+    assert {name for name, error in raised.items() if error is None} == {"first", "a", "b"}
+    # Once it is known to be locked, what waits for the same row is not tried again and again.
+    assert [commit for commit in committer.commits if len(commit) == 1 and commit[0][0] == "r"] in (
+        [["r0"], ["r1"]],
+        [["r0"], ["r2"]],
+    )
+    assert not refused_at_once(shared)
+
+
+def test_after_a_lock_few_wait_and_the_others_are_refused_at_once(
+    shared: SharedCommits[str, int], committer: Committer
+) -> None:
+    committer.locked = "r"
+    with pytest.raises(BlockingIOError):
+        shared.submit("r0", patience_seconds=10)
+    raised = submit_all(shared, committer, *(f"a{number}" for number in range(MOST_WAITING - 1)))
+    assert set(raised.values()) == {None}
+    committer.gate.clear()
+    committer.under_way.clear()
+    with ThreadPoolExecutor(MOST_WAITING) as pool:
+        first = [pool.submit(shared.submit, f"b{number}", patience_seconds=10) for number in range(MOST_WAITING)]
+        assert committer.under_way.wait(10)
+        while shared.unanswered < MOST_WAITING:
+            threading.Event().wait(0.001)
+        assert refused_at_once(shared)
+        committer.gate.set()
+        assert {future.exception() for future in first} == {None}
