@@ -200,6 +200,11 @@ def test_wrong_value_is_reported_with_its_fault_and_the_accepted_range(
     assert given.fault({name: value}).startswith(f"RECONCILER_{name} {fault}")
 
 
+def test_a_wrong_value_is_shown_as_it_was_typed(given: Given) -> None:
+    assert "('六十秒')" in given.fault({"QUERY_WINDOW_SECONDS": "六十秒"})
+    assert r"('6\x7f')" in given.fault({"QUERY_WINDOW_SECONDS": "6\x7f"})
+
+
 def test_several_faults_are_in_one_message_a_line_each(given: Given) -> None:
     faults = given.faults(
         BATCH_SIZE="0", TICK_SECONDS="x", DATABASE_URL="oracle://h/d", ACCOUNTS_FILE="missing.toml", APP_ID="a"
