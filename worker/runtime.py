@@ -9,8 +9,9 @@ from types import MappingProxyType
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.transports import make_transport
 from worker.adapters.platform.client import PlatformClient
+from worker.adapters.watchdog import Watchdog
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
-from worker.domain.monitoring import Thresholds, tick_allowance, tick_patience
+from worker.domain.monitoring import Thresholds, hang_patience, tick_allowance, tick_patience
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
 from worker.intake import Intake
@@ -119,9 +120,14 @@ class Runtime:
         parts = parts or Parts()
         clock = parts.clock()
         rules = rules_of(settings)
+        # First of all: what hangs in a start is ended as well.
+        self._watchdog = Watchdog(clock, patience_seconds=hang_patience(rules))
+        self._watchdog.start()
+        start = self._watchdog.begin("the start of this process")
         self.database = parts.database(
             settings.database_dsn, idle_transaction_seconds=rules.deadline_seconds, answer_seconds=ANSWER_SECONDS
         )
+        self.database.before_statements(self._watchdog.step)
         self.intake = Intake(self.database, rules, app_ids_of(settings))
         self._learning = Learning(self.database, rules)
         self._overdue = OverdueOrders(self.database, rules)
@@ -155,16 +161,20 @@ class Runtime:
             each_tick=self._each_tick,
             period_seconds=settings.tick_seconds,
             patience_seconds=tick_patience(settings.tick_seconds),
+            watchdog=self._watchdog,
         )
-        self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn))
+        self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn), self._watchdog)
         signs = Signs(
             tick=self.ticks.seconds_since_tick,
             beat=self.ticks.seconds_since_request,
             broker_asked=self._broker_answers.seconds_since_asked,
             broker_answered=self._broker_answers.seconds_since_answer,
         )
-        self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts)
-        self._senders = Senders(database=self.database, clock=clock, targets=targets_of(settings, clock))
+        self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts, self._watchdog)
+        self._senders = Senders(
+            database=self.database, clock=clock, targets=targets_of(settings, clock), watchdog=self._watchdog
+        )
+        start.end()
 
     def _each_tick(self) -> None:
         self._enter_endpoints()
@@ -190,6 +200,7 @@ class Runtime:
         self._senders.close()
         self._heartbeat.close()
         self.database.close()
+        self._watchdog.close()
 
 
 _parts = Parts()

@@ -21,6 +21,7 @@ import structlog
 from worker.adapters.clock import Clock
 from worker.adapters.error_text import first_words
 from worker.adapters.notify.transports import Transport
+from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.delivery import fault_of, free_places, may_still_send
@@ -63,6 +64,7 @@ class Senders:
         database: Database,
         clock: Clock,
         targets: Mapping[str, Target],
+        watchdog: Watchdog,
         threads: int = THREADS,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
@@ -70,6 +72,7 @@ class Senders:
         self._database = database
         self._clock = clock
         self._targets = targets
+        self._watchdog = watchdog
         self._threads = threads
         self._poll = poll_seconds
         self._sending = ThreadPoolExecutor(threads, thread_name_prefix="notify-send")
@@ -84,15 +87,13 @@ class Senders:
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
         self._woken = threading.Event()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="notify-claims", daemon=True)
-        if targets:
-            self._thread.start()
+        self._thread = watchdog.start_thread(self._run, name="notify-claims") if targets else None
 
     def close(self) -> None:
         """Claim nothing more, wait for the deliveries under way (some 10 s at most), and note how they ended."""
         self._closing = True
         self._woken.set()
-        if self._targets:
+        if self._thread is not None:
             self._thread.join()
         self._sending.shutdown(wait=True)
         self._guarded(self._turn)
@@ -101,6 +102,7 @@ class Senders:
 
     def _run(self) -> None:
         while not self._closing:
+            self._watchdog.step()
             if self._guarded(self._turn):
                 if self._woken.wait(max(0.0, self._next_read - time.monotonic())) and not self._closing:
                     time.sleep(_GATHER_SECONDS)
@@ -149,11 +151,13 @@ class Senders:
             self._due.discard(account)
         for one in claims:
             self._under_way[account] += 1
-            self._sending.submit(self._deliver, one, claimed_at, target.transport)
+            watched = self._watchdog.begin("a delivery")
+            self._sending.submit(self._deliver, one, claimed_at, target.transport, watched)
         _log_ends(account, ended, effects)
 
-    def _deliver(self, claimed: Claim, claimed_at: float, transport: Transport) -> None:
+    def _deliver(self, claimed: Claim, claimed_at: float, transport: Transport, watched: Watched) -> None:
         ended = None
+        watched.here()
         try:
             boot = self._clock.boot()
             if may_still_send(claimed=claimed_at, boot=boot):
@@ -164,6 +168,7 @@ class Senders:
             log.exception("a notification could not be sent", action="sender_failed", account=claimed.account)
         finally:
             self._ended.append((claimed, ended))
+            watched.end()
             self._woken.set()
 
     def _take_ended(self) -> None:

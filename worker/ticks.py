@@ -20,6 +20,7 @@ import structlog
 
 from worker.adapters.error_text import first_words, longer_window_remedy
 from worker.adapters.timers import Alarm, SharedInterval
+from worker.adapters.watchdog import Watchdog, Watched
 from worker.database.error_kinds import kind_of
 from worker.domain.records.slots import LongerWindow, SlotKey
 from worker.operations.maintain_slots import SlotMaintenance
@@ -38,6 +39,8 @@ _SPARE_SECONDS = 0.001
 # Made when the worker imports its tasks, before it forks: its processes share it.
 _LONGER_WINDOW_LINES = SharedInterval(60.0)
 _MOST_NAMED = 5
+# So often the thread of the ticks shows that it lives.
+_LONGEST_WAIT_SECONDS = 5.0
 
 
 class Ticks:
@@ -53,6 +56,7 @@ class Ticks:
         each_tick: Callable[[], None],
         period_seconds: float,
         patience_seconds: float,
+        watchdog: Watchdog,
     ) -> None:
         """`idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off.
 
@@ -67,8 +71,11 @@ class Ticks:
         self._period = period_seconds
         self._patience = patience_seconds
         self._granting = ThreadPoolExecutor(GRANTS_AT_ONCE, thread_name_prefix="grant")
+        self._watchdog = watchdog
         self._free_exchanges = threading.BoundedSemaphore(MOST_EXCHANGES_AT_ONCE)
-        self._under_way: set[tuple[str, int]] = set()
+        # The passes, and those among them that wait for a thread to make the grant.
+        self._under_way: dict[tuple[str, int], Watched] = {}
+        self._waiting: set[Watched] = set()
         self._exchanges: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._requested = threading.Event()
@@ -77,8 +84,7 @@ class Ticks:
         self._last_end: float | None = None
         self._last_request: float | None = None
         self._alarm = Alarm(self._start, name="slots-alarm")
-        self._ticking = threading.Thread(target=self._keep_ticking, name="ticks", daemon=True)
-        self._ticking.start()
+        self._ticking = watchdog.start_thread(self._keep_ticking, name="ticks")
 
     def request(self) -> None:
         """Have a tick made that begins after this call. Returns at once; requests made before it begins are one."""
@@ -142,31 +148,41 @@ class Ticks:
         with self._lock:
             if self._closing or key in self._under_way:
                 return
-            self._under_way.add(key)
+            watched = self._under_way[key] = self._watchdog.begin("a pass")
+            self._waiting.add(watched)
             try:
-                self._granting.submit(self._grant, self._slots[key])
-            except RuntimeError:
+                self._granting.submit(self._grant, self._slots[key], watched)
+            except (RuntimeError, MemoryError):
                 # Out of threads: the next tick tries again.
-                self._under_way.discard(key)
+                self._waiting.discard(watched)
+                self._under_way.pop(key).end()
                 log.exception("a grant could not be started", action="pass_failed")
 
-    def _grant(self, slot: SlotKey) -> None:
+    def _grant(self, slot: SlotKey, watched: Watched) -> None:
+        with self._lock:
+            self._waiting.discard(watched)
+            # While grants are made, those that wait for their turn do not hang.
+            for waiting in self._waiting:
+                waiting.step()
+        watched.here()
         # Before the grant: once a slot is granted, its deadline runs.
         self._free_exchanges.acquire()
         granted = None if self._closing else _guarded(lambda: self._reconciler.take(slot))
         if granted is None:
             self._release(slot)
             return
-        exchange = threading.Thread(target=self._exchange, args=(slot, granted), name="exchange")
+        exchange = threading.Thread(target=self._exchange, args=(slot, granted, watched), name="exchange")
         self._exchanges.add(exchange)
         try:
             exchange.start()
         except RuntimeError:
-            # Out of threads. The slot is taken, so the query is made here, and holds up other grants.
+            # Out of threads. The slot is taken, so the query is made here, and holds up other grants. Not so after a
+            # MemoryError: the thread may have begun all the same, and the query would be sent twice.
             self._exchanges.discard(exchange)
-            self._exchange(slot, granted)
+            self._exchange(slot, granted, watched)
 
-    def _exchange(self, slot: SlotKey, granted: Granted) -> None:
+    def _exchange(self, slot: SlotKey, granted: Granted, watched: Watched) -> None:
+        watched.here()
         try:
             _guarded(lambda: self._reconciler.query(granted))
         finally:
@@ -176,11 +192,14 @@ class Ticks:
     def _release(self, slot: SlotKey) -> None:
         self._free_exchanges.release()
         with self._lock:
-            self._under_way.discard(slot.key)
+            # None where `submit` had refused a grant that was made all the same.
+            if (watched := self._under_way.pop(slot.key, None)) is not None:
+                watched.end()
 
     def _keep_ticking(self) -> None:
         while True:
-            requested = self._requested.wait(self._patience_left())
+            self._watchdog.step()
+            requested = self._requested.wait(min(self._patience_left(), _LONGEST_WAIT_SECONDS))
             if not requested and self._patience_left() > 0:
                 continue
             # Cleared before it is read whether to close, which requests as well: no request is lost.

@@ -22,6 +22,7 @@ from tests.support.reconciling import SID, Workbench, item
 from tests.support.servers import EmbeddedPostgres
 from tests.support.visitors import ACTOR, PASSWORD, READER, write_users
 from tests.support.waiting import eventually
+from tests.support.watching import unwatched
 from worker.adapters.clock import HostClock
 from worker.database.migrations import upgrade
 from worker.domain.records.orders import OrderState
@@ -87,7 +88,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
         bench = Workbench(postgres.url, Rules()).open()
         # The row of a worker that ticks.
         signs = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.0))
-        heartbeat = Heartbeat(bench.database, HostClock(), signs, ["default"])
+        heartbeat = Heartbeat(bench.database, HostClock(), signs, ["default"], unwatched())
         try:
             office = fill(bench)
             env = environment(database_url=postgres.url, account_sid=SID, users_file=write_users(folder / "users.toml"))

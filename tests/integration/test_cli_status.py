@@ -177,6 +177,15 @@ def test_the_check_tells_of_broker_and_beat(cli: CommandLine, bench: Workbench) 
     assert response["last_beat_at"] == response["workers"][0]["last_beat_at"] is not None
 
 
+def test_a_worker_that_ticks_and_whose_passes_hang_is_not_healthy(cli: CommandLine, bench: Workbench) -> None:
+    let_a_worker_tick(bench)
+    cli.run("health")
+    let_a_worker_tick(bench, hanging_since=200)
+    assert checked(cli, 2).startswith("CRITICAL: what the workers do hangs for 20")
+    cli.run("health", status=1)
+    assert "hangs for 3." in cli.run("status").stdout
+
+
 def test_the_check_warns_of_a_result_that_is_not_delivered_for_long(cli: CommandLine, bench: Workbench) -> None:
     let_a_worker_tick(bench)
     put_endpoint(bench)

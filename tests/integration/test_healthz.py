@@ -25,7 +25,9 @@ def asking(database_url: str, broker_url: str, **settings: Any) -> Iterator[Visi
         yield process.local()
 
 
-def tick(bench: Workbench, *, seconds_ago: float, answered_seconds_ago: float | None = None) -> None:
+def tick(
+    bench: Workbench, *, seconds_ago: float, answered_seconds_ago: float | None = None, hangs: bool = False
+) -> None:
     """A worker process's row with such a tick, and such an answer of the broker."""
     with bench.database.write() as connection:
         now = bench.database.now(connection)
@@ -39,6 +41,7 @@ def tick(bench: Workbench, *, seconds_ago: float, answered_seconds_ago: float | 
             written_at=now,
             clock_offset_seconds=0.0,
             accounts=("default",),
+            hanging_since=ticked if hangs else None,
             broker_asked_at=None if answered_seconds_ago is None else now,
             broker_answered_at=None if answered_seconds_ago is None else now - timedelta(seconds=answered_seconds_ago),
         )
@@ -83,6 +86,14 @@ def test_a_broker_that_answers_this_process_and_no_worker_is_missing(
     tick(bench, seconds_ago=1, answered_seconds_ago=answered_seconds_ago)
     with asking(migrated_database_url, own_valkey.url) as visitor:
         assert said(visitor) == (200 if broker == "ok" else 503, {**OK, "broker": broker})
+
+
+def test_a_worker_that_ticks_and_whose_passes_hang_is_none(
+    bench: Workbench, migrated_database_url: str, own_valkey: EmbeddedValkey
+) -> None:
+    tick(bench, seconds_ago=1, hangs=True)
+    with asking(migrated_database_url, own_valkey.url) as visitor:
+        assert said(visitor) == (503, {**OK, "worker": "no tick for 30 s"})
 
 
 def test_the_allowance_is_that_of_the_settings(

@@ -11,6 +11,7 @@ import time_machine
 
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
+from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.domain.records.workers import WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
@@ -41,7 +42,7 @@ def ages() -> Ages:
 
 @pytest.fixture
 def heartbeat(bench: Workbench, ages: Ages) -> Iterator[Heartbeat]:
-    made = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], period_seconds=0.05)
+    made = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], unwatched(), period_seconds=0.05)
     yield made
     made.close()
 
@@ -81,6 +82,16 @@ def test_the_row_says_when_the_broker_answered_and_when_beat_was_heard(
     assert [time and (row.written_at - time).total_seconds() for time in times] == [1, 31, 7]
 
 
+def test_the_row_says_that_something_in_the_process_hangs(bench: Workbench, ages: Ages) -> None:
+    watching = Watching()
+    watching.dog.begin("a pass")
+    watching.pass_time(150)
+    heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default"], watching.dog, period_seconds=0.05)
+    row = row_when(bench, lambda row: row.hanging_since is not None)
+    assert row.written_at - (row.hanging_since or row.written_at) == timedelta(seconds=150)
+    heartbeat.close()
+
+
 def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench, heartbeat: Heartbeat) -> None:
     first = row_when(bench, lambda row: True)
     bench.run("DELETE FROM worker_processes")
@@ -89,7 +100,7 @@ def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench
 
 
 def test_a_process_that_ends_in_order_deletes_its_row(bench: Workbench, ages: Ages) -> None:
-    heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], period_seconds=3600)
+    heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default"], unwatched(), period_seconds=3600)
     row_when(bench, lambda row: True)
     heartbeat.close()
     assert rows(bench) == []
@@ -120,7 +131,8 @@ def test_a_database_that_fails_for_a_while_is_written_again(bench: Workbench, he
 
 def test_a_wall_clock_that_is_off_shows_in_the_row(bench: Workbench, ages: Ages) -> None:
     with time_machine.travel(HostClock().now() + timedelta(hours=1), tick=True):
-        heartbeat = Heartbeat(bench.database, HostClock(), ages.signs(), ["default", "shop"], period_seconds=3600)
+        signs, dog = ages.signs(), unwatched()
+        heartbeat = Heartbeat(bench.database, HostClock(), signs, ["default"], dog, period_seconds=3600)
         try:
             row = row_when(bench, lambda row: True)
         finally:

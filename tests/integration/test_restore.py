@@ -16,6 +16,7 @@ from tests.support.dumping import Dump
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import SID, Workbench
 from tests.support.waiting import eventually
+from tests.support.watching import unwatched
 from worker.adapters.clock import HostClock
 from worker.database.identity import identity_of
 from worker.database.tables import METADATA, NOTIFICATIONS, WORKERS
@@ -42,7 +43,7 @@ def cli(bench: Workbench) -> CommandLine:
 def ticking(bench: Workbench) -> Iterator[None]:
     """A worker process that has just ticked."""
     just_now = Signs(**dict.fromkeys(("tick", "beat", "broker_asked", "broker_answered"), lambda: 0.1))
-    heartbeat = Heartbeat(bench.database, HostClock(), just_now, ["default"], period_seconds=0.05)
+    heartbeat = Heartbeat(bench.database, HostClock(), just_now, ["default"], unwatched(), period_seconds=0.05)
     try:
         eventually(lambda: any(row["name"] == heartbeat.name for row in workers(bench)), "its row")
         yield

@@ -18,8 +18,10 @@ from tests.support.notifying import endpoint, notifications, put_endpoint, put_n
 from tests.support.receiver import Answering, Delivered, Receiver
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
+from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.transports import make_transport
+from worker.adapters.watchdog import Watchdog
 from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
 from worker.domain.records.overview import NotificationCounts
@@ -53,8 +55,9 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
             clock: Any = None,
             enters: bool = True,
             poll_seconds: float = 0.05,
+            watchdog: Watchdog | None = None,
         ) -> Senders:
-            clock = clock or HostClock()
+            clock, watchdog = clock or HostClock(), watchdog or unwatched()
             targets = {}
             for account, url in urls.items():
                 target = Webhook(url=url, secrets=(SECRET,))
@@ -65,7 +68,9 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
             if database is None:
                 database = Database(bench.url)
                 stack.callback(database.close)
-            senders = Senders(database=database, clock=clock, targets=targets, poll_seconds=poll_seconds)
+            senders = Senders(
+                database=database, clock=clock, targets=targets, watchdog=watchdog, poll_seconds=poll_seconds
+            )
             stack.callback(senders.close)
             return senders
 
@@ -374,3 +379,29 @@ def test_an_event_that_a_stepped_clock_put_far_ahead_is_sent_all_the_same(
     put_notifications(bench, 2, due_at=ahead)
     start({"default": receiver.url})
     eventually(lambda: states(bench) == ["delivered"] * 2, "both deliveries")
+
+
+def test_a_delivery_and_the_claims_are_watched_until_they_end(
+    bench: Workbench, receiver: Receiver, start: StartSenders
+) -> None:
+    watching, may_answer = Watching(), threading.Event()
+
+    def reply(_: object, answering: Any) -> None:
+        assert may_answer.wait(30)
+        answering.answer(200)
+
+    receiver.reply = reply
+    put_notifications(bench, 1)
+    start({"default": receiver.url}, watchdog=watching.dog)
+
+    def under_way() -> set[str]:
+        return {watched.what for watched in list(watching.dog.under_way)}
+
+    eventually(lambda: under_way() == {"the thread notify-claims", "a delivery"}, "a delivery under way")
+    # Its thread goes on reading what is due.
+    watching.pass_time(150)
+    eventually(lambda: watching.hanging() == {"a delivery"}, "a delivery that hangs")
+    watching.pass_time(51)
+    assert set(watching.ended) == {"a delivery"}
+    may_answer.set()
+    eventually(lambda: under_way() == {"the thread notify-claims"}, "the end of the delivery")

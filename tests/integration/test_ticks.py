@@ -4,14 +4,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
+from tests.support.watching import Watching, unwatched
 from worker.database.tables import ORDERS, QUERIES, SCHEDULES
 from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.slots import SlotKey
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Delay, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
@@ -185,6 +188,7 @@ def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
             each_tick=each_tick,
             period_seconds=60.0,
             patience_seconds=600.0,
+            watchdog=unwatched(),
         )
         ticks.request()
         begin(1)
@@ -314,4 +318,49 @@ def test_an_order_that_learns_its_request_id_by_an_answer_is_settled_by_the_call
 
         eventually(is_settled, "the callback's result")
     assert (bench.order("C1").request_id, bench.order("C1").settled_by) == ("R1", Source.CALLBACK)
+    bench.close()
+
+
+class Hanging:
+    """Stands for a reconciler whose grant waits until it may end, as one whose thread never starts."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+
+    def take(self, _: SlotKey) -> None:
+        assert self.may_end.wait(30)
+
+
+def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(migrated_database_url: str) -> None:
+    bench, watching, hanging = Workbench(migrated_database_url).open(), Watching(), Hanging()
+    reconciler: Any = hanging
+    ticks = Ticks(
+        maintenance=bench.maintenance,
+        slots=[bench.slot],
+        reconciler=reconciler,
+        idle_accounts=lambda _: (),
+        each_tick=lambda: None,
+        period_seconds=60.0,
+        patience_seconds=600.0,
+        watchdog=watching.dog,
+    )
+
+    def under_way() -> set[str]:
+        return {watched.what for watched in list(watching.dog.under_way)}
+
+    def is_under_way() -> bool:
+        ticks.request()
+        return "a pass" in under_way()
+
+    eventually(is_under_way, "a pass")
+    watching.pass_time(150)
+    ticks.request()
+    eventually(lambda: watching.hanging() == {"a pass"}, "a pass that hangs, and ticks that go on")
+    watching.pass_time(51)
+    assert set(watching.ended) == {"a pass"}
+    hanging.may_end.set()
+    eventually(lambda: "a pass" not in under_way(), "the end of the pass")
+    assert watching.dog.seconds_hanging() is None
+    ticks.close()
+    assert under_way() == set()
     bench.close()

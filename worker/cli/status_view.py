@@ -84,6 +84,7 @@ def _worker(row: "WorkerRow", now: datetime) -> Row:
         "broker_asked_at": row.broker_asked_at,
         "broker_answered_at": row.broker_answered_at,
         "last_beat_at": row.last_beat_at,
+        "hanging_since": row.hanging_since,
     }
 
 
@@ -181,10 +182,12 @@ def _workers_title(response: Row) -> str:
 def _worker_row(row: Row, now: datetime) -> Row:
     tick, offset = row["last_tick_at"], row["clock_offset_seconds"]
     answered = row["broker_answered_at"]
+    ticked = "none yet" if tick is None else _ago(tick, now)
+    hanging = row["hanging_since"]
     silent = "not known" if row["broker_asked_at"] is None else "no answer yet"
     return {
         **row,
-        "last_tick": "none yet" if tick is None else _ago(tick, now),
+        "last_tick": ticked if hanging is None else f"hangs for {duration_text((now - hanging).total_seconds())}",
         "broker": silent if answered is None else f"answered {_ago(answered, now)}",
         "clock": f"{abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}" if abs(offset) >= 0.1 else "right",
     }

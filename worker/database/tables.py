@@ -444,6 +444,8 @@ WORKERS = Table(
     _optional("last_beat_at", UtcDateTime),
     # As in `query_budgets`: a row of another database is of before a restore.
     _optional("database_identity", String(255)),
+    # Null where nothing hangs.
+    _optional("hanging_since", UtcDateTime),
     **TABLE_OPTIONS,
     **HALF_FULL,
 )

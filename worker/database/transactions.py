@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
 from sqlalchemy.exc import IntegrityError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
@@ -89,6 +89,10 @@ class Database:
     def engine(self) -> Engine:
         """For migrations and command-line reads."""
         return self._engine
+
+    def before_statements(self, call: Callable[[], None]) -> None:
+        """Call this before each statement, in the thread that makes it."""
+        event.listen(self._engine, "before_cursor_execute", lambda *_: call())
 
     def close(self) -> None:
         """Close every connection."""

@@ -28,6 +28,7 @@ HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""
 _TICKS_MISSED = 10
 _SHORTEST_PATIENCE_SECONDS = 2.0
+_LONGEST_STEP_SECONDS = 60.0
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
 """So long it is reported that the platform was queried too often."""
 _QUIET_WINDOWS = 10
@@ -71,18 +72,27 @@ def tick_patience(tick_seconds: float) -> float:
     return max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * tick_seconds)
 
 
+def hang_patience(rules: Rules) -> float:
+    """How many seconds something under way in a worker process may take without a step: it hangs from then on.
+
+    A pass makes no step during its exchange, nor while the database is away and its write-back is repeated, which is
+    for a reservation. Each statement to a slow database is a step; one to a silent server ends within 40 seconds.
+    """
+    return rules.reservation_seconds + _LONGEST_STEP_SECONDS
+
+
 def tick_allowance(at_least: float, tick_seconds: float) -> float:
     """How many seconds may pass without a tick that is to be seen, before a worker counts as dead."""
     return max(at_least, tick_patience(tick_seconds) + 2 * HEARTBEAT_SECONDS)
 
 
 def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
-    """The latest tick; None where none is known.
+    """The latest tick of a process in which nothing hangs; None where none is known.
 
     One that lies ahead is the mark of a clock that was set back since: it is written again within seconds.
     """
     latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
-    ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None]
+    ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None and row.hanging_since is None]
     return max((tick for tick in ticks if tick <= latest), default=None)
 
 
@@ -185,6 +195,10 @@ def _of_broker_and_beat(overview: Overview, thresholds: Thresholds) -> Iterator[
 def _without_tick(overview: Overview) -> str:
     if not overview.workers:
         return "no worker runs on this database"
+    hanging = [row.hanging_since for row in overview.workers if row.hanging_since is not None]
+    if hanging:
+        seconds = (overview.now - min(hanging)).total_seconds()
+        return f"what the workers do hangs for {seconds:,.0f} s: such a process ends itself, and another one starts"
     started = max(row.started_at for row in overview.workers)
     return f"no worker has ticked yet; the last one started {(overview.now - started).total_seconds():,.0f} s ago"
 

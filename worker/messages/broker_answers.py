@@ -11,6 +11,7 @@ from contextlib import suppress
 from kombu import Connection
 
 from worker.adapters.certificates import certified
+from worker.adapters.watchdog import Watchdog
 
 ASK_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
@@ -61,13 +62,14 @@ class Broker:
 class BrokerAnswers:
     """Asks a broker every few seconds, from its making to `close`, in a thread of its own. Make it after the fork."""
 
-    def __init__(self, broker: Broker, *, period_seconds: float = ASK_SECONDS) -> None:
+    def __init__(self, broker: Broker, watchdog: Watchdog, *, period_seconds: float = ASK_SECONDS) -> None:
         self._broker = broker
         self._period = period_seconds
         self._asked_at: float | None = None
         self._answered_at: float | None = None
         self._closing = threading.Event()
-        threading.Thread(target=self._run, name="broker-answers", daemon=True).start()
+        self._watchdog = watchdog
+        watchdog.start_thread(self._run, name="broker-answers")
 
     def seconds_since_asked(self) -> float | None:
         """How long ago it last was asked to the end, with an answer or without; None where it never was."""
@@ -83,6 +85,7 @@ class BrokerAnswers:
 
     def _run(self) -> None:
         while not self._closing.is_set():
+            self._watchdog.step()
             # Whatever keeps us from it, a defect as well: no answer.
             with suppress(Exception):
                 self._broker.ask()

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from worker.adapters.clock import Clock
+from worker.adapters.watchdog import Watchdog
 from worker.database.identity import identity_of
 from worker.database.transactions import Database, is_transient, retry_contention
 from worker.domain.monitoring import HEARTBEAT_SECONDS
@@ -58,6 +59,7 @@ class Heartbeat:
         clock: Clock,
         signs: Signs,
         accounts: Iterable[str],
+        watchdog: Watchdog,
         *,
         period_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
@@ -74,8 +76,8 @@ class Heartbeat:
         self._started_at: datetime | None = None
         self._is_written = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        self._watchdog = watchdog
+        self._thread = watchdog.start_thread(self._run, name="heartbeat")
 
     def close(self) -> None:
         """Write no more, and delete the row: this process ends in order. Raises nothing."""
@@ -87,6 +89,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
+            self._watchdog.step()
             has_ticked = self._signs.tick() is not None
             self._is_written = self._guarded(self._write)
             if self._closing.wait(self._period if has_ticked else min(self._period, _BEFORE_FIRST_TICK_SECONDS)):
@@ -110,6 +113,7 @@ class Heartbeat:
             broker_asked_at=_before(now, signs.broker_asked()),
             broker_answered_at=_before(now, signs.broker_answered()),
             last_beat_at=_before(now, signs.beat()),
+            hanging_since=_before(now, self._watchdog.seconds_hanging()),
         )
 
     def _guarded(self, act: Callable[[], None]) -> bool:

@@ -242,8 +242,10 @@ CATALOGUE: tuple[Described, ...] = (
     Gauge(
         name="reconciler_worker_last_tick_timestamp_seconds",
         labels=_WORKER,
-        help="When the last tick of a worker process ended. No sample before its first.",
-        samples=lambda gauges: _workers(gauges, lambda row: _seconds(row.last_tick_at)),
+        help="When the last tick of a worker process ended. No sample before its first, nor while its work hangs.",
+        samples=lambda gauges: _workers(
+            gauges, lambda row: _seconds(row.last_tick_at if row.hanging_since is None else None)
+        ),
     ),
     Gauge(
         name="reconciler_worker_last_broker_answer_timestamp_seconds",

@@ -8,6 +8,7 @@ from tests.support.needed import needed
 from tests.support.rabbitmq import OwnRabbitmq
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
+from tests.support.watching import unwatched
 from worker.messages.broker_answers import Broker, BrokerAnswers
 
 
@@ -22,7 +23,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedValkey | OwnRabbi
 
 @pytest.mark.slow
 def test_a_broker_answers_until_it_is_away_and_again_once_it_is_back(server: EmbeddedValkey | OwnRabbitmq) -> None:
-    answers = BrokerAnswers(Broker(server.url), period_seconds=0.05)
+    answers = BrokerAnswers(Broker(server.url), unwatched(), period_seconds=0.05)
 
     def has_answered_of_late() -> bool:
         since = answers.seconds_since_answer()
@@ -43,7 +44,7 @@ def test_a_broker_answers_until_it_is_away_and_again_once_it_is_back(server: Emb
 
 
 def test_before_the_first_answer_there_is_none() -> None:
-    answers = BrokerAnswers(Broker("redis://127.0.0.1:9/0"), period_seconds=0.05)
+    answers = BrokerAnswers(Broker("redis://127.0.0.1:9/0"), unwatched(), period_seconds=0.05)
     eventually(lambda: answers.seconds_since_asked() is not None, "a question")
     assert answers.seconds_since_answer() is None
     answers.close()

@@ -13,6 +13,7 @@ from worker.domain.monitoring import (
     Thresholds,
     check,
     drain_seconds,
+    hang_patience,
     is_served,
     is_ticking,
     last_tick,
@@ -109,6 +110,19 @@ def test_without_a_tick_in_time_the_finding_is_critical() -> None:
     assert never.words == "no worker runs on this database"
     (young,) = checked(workers=[make_worker(None)])
     assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+
+
+def test_a_process_in_which_something_hangs_counts_as_one_that_does_not_tick() -> None:
+    hanging = make_worker(hanging_since=ago(160))
+    assert last_tick([hanging, make_worker(7)], NOW) == ago(7)
+    assert checked(workers=[hanging, make_worker()]) == []
+    (found,) = checked(workers=[make_worker(hanging_since=ago(155)), hanging])
+    assert (found.level, found.name) == (Level.CRITICAL, "no_tick")
+    assert found.words.startswith("what the workers do hangs for 160 s")
+
+
+def test_a_step_may_take_a_reservation_and_a_minute() -> None:
+    assert hang_patience(RULES) == RULES.reservation_seconds + 60
 
 
 def heard(broker: float = 1.0, beat: float = 1.0, **fields: Any) -> WorkerRow:

@@ -28,3 +28,6 @@ class WorkerRow:
     """When it last received a tick's message; None where it never has. Beat sends one to some process each period."""
     database_identity: str | None = None
     """Of the database that it wrote the row in, as `DatabaseIdentity` has it; None where its release does not say."""
+    hanging_since: datetime | None = None
+    """When something under way in it made its last step that hangs since; None where nothing does. Such a process
+    ends itself before long."""
