@@ -258,6 +258,52 @@ def test_what_was_given_up_and_endpoints_that_need_a_person_are_to_do(bench: Wor
     assert "reconciler resend --gave-up" in cli.run("todo").stdout
 
 
+def test_what_an_interrupted_forget_has_left_is_shown_and_another_one_finishes_it(
+    bench: Workbench, cli: CommandLine
+) -> None:
+    settle(bench, "r1", "r2", "r3")
+    mark(bench, "r2", **GAVE_UP)
+    mark(bench, "r3", **DELIVERED)
+    bench.run("DELETE FROM notify_endpoints")
+    (missing,) = [group for group in cli.json("todo")["todo"] if group["reason"] == "endpoint_missing"]
+    assert [(one["ref"], one["note"]) for one in missing["items"]] == [("default", "2 notifications")]
+    (finding,) = [one for one in cli.json("status", "--check", status=2)["findings"] if "endpoint" in one["name"]]
+    assert (finding["name"], finding["account"]) == ("endpoint_missing", "default")
+    done = cli.json("notifications", "--forget", "default", "--yes", "--by", "bob")
+    assert done == {"account": "default", "act": "forget", "removed": 2}
+    assert [(act["act"], act["actor"], act["detail"]) for act in bench.rows(ACTS)] == [
+        ("forget_notifications", "bob", None)
+    ]
+    assert "endpoint_missing" not in {group["reason"] for group in cli.json("todo")["todo"]}
+    assert [one.row.state for one in told_of(bench)] == [NotificationState.DELIVERED]
+    assert "has no endpoint" in cli.error("notifications", "--forget", "default", "--yes", "--by", "bob")
+
+
+def test_an_event_that_is_refused_for_an_hour_while_others_are_taken_is_to_do_by_its_order(
+    bench: Workbench, cli: CommandLine
+) -> None:
+    settle(bench, "r1", "r2", "r3")
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    refused = {"rank": Rank.RETRY, "tries": 4, "outcome": "http_error", "http_status": 422, "answer": "no such order"}
+    mark(bench, "r1", **refused, refused_since=now - timedelta(minutes=61))
+    mark(bench, "r2", **refused, refused_since=now - timedelta(minutes=59))
+
+    def to_do() -> list[Any]:
+        groups = {group["reason"]: group for group in cli.json("todo")["todo"]}
+        return groups["notification_refused"]["items"] if "notification_refused" in groups else []
+
+    (found,) = to_do()
+    order = bench.order("r1")
+    assert (found["account"], found["ref"], found["note"]) == (
+        *("default", f"id:{order.id}", "http_error 422 no such order"),
+    )
+    assert f"id:{order.id}" in cli.run("todo").stdout
+    # While the endpoint takes none, it is not this one's fault.
+    mark_endpoint(bench, 0.5, "failing_since")
+    assert to_do() == []
+
+
 def test_that_nobody_sends_is_shown_unless_some_are_under_way(bench: Workbench, cli: CommandLine) -> None:
     settle(bench, "r1", "r2", "r3")
 

@@ -24,6 +24,7 @@ from worker.stores.input_reads import (
 )
 from worker.stores.notification_reads import (
     count_notifications,
+    long_refused,
     orders_changed_since,
     orders_given_up,
     recent_notifications,
@@ -32,7 +33,12 @@ from worker.stores.notification_rows import delivered_before, next_delayed, next
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.stores.query_reads import recent_queries
-from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
+from worker.stores.todo_reads import (
+    accounts_with_pending,
+    accounts_with_unreceived,
+    orders_with_attention,
+    unresolved_without_attention,
+)
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 COUNT = 6_000
@@ -228,6 +234,8 @@ READS: dict[str, Read] = {
         connection, account="account-3", state=NotificationState.GAVE_UP, after=None, **PAGE
     ),
     "notifications: counts": lambda connection: count_notifications(connection, NOON),
+    "todo: refused notifications": lambda connection: long_refused(connection, ["account-3"], NOON, 5, 10_001),
+    "todo: accounts with notifications": accounts_with_unreceived,
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
     "notifications: orders changed since": lambda connection: orders_changed_since(connection, submitted(50), None),
     "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),

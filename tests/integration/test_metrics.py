@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from tests.support.notifying import put_notifications
 from tests.support.reconciling import Workbench, item
 from tests.support.scraping import Scraper
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
+from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.web.access import Access
 from worker.web.metric_catalogue import CATALOGUE
@@ -179,6 +181,28 @@ def test_an_account_that_nobody_has_is_shown_once_it_has_pending_orders(bench: W
         assert eventually(stranger, "the stranger's orders") == 1
     finally:
         scraper.close()
+
+
+def test_an_account_that_nobody_has_is_shown_once_it_has_notifications_that_nobody_has_received(
+    bench: Workbench,
+) -> None:
+    put_notifications(bench, 2, account="left")
+    put_notifications(bench, 3, account="refused", state=NotificationState.GAVE_UP)
+    put_notifications(bench, 1, account="told", state=NotificationState.DELIVERED)
+    seconds = [0.0]
+    scraper = Scraper(bench.url, clock=lambda: seconds[0])
+
+    def waiting() -> float | None:
+        seconds[0] += 16
+        return scraper.samples().get('reconciler_notifications_pending{account="left"}')
+
+    try:
+        assert eventually(waiting, "what nobody has received") == 2
+        samples = scraper.samples()
+    finally:
+        scraper.close()
+    assert samples['reconciler_notifications_gave_up{account="refused"}'] == 3
+    assert 'reconciler_notifications_pending{account="told"}' not in samples
 
 
 def test_while_the_database_is_away_one_line_says_so() -> None:

@@ -12,7 +12,8 @@ from worker.domain.records.overview import NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)
 """What is due for so long, and not under way, is sent by nobody."""
-DOUBTED_FOR = timedelta(hours=1)
+REFUSED_FOR = timedelta(hours=1)
+"""An endpoint that refuses everything for so long, or an event that is refused while others are not, needs a person."""
 _NONE = NotificationCounts()
 
 
@@ -97,8 +98,21 @@ def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
 
     One that refuses everything is not away: its route or its secret is wrong, and stays so.
     """
-    long = DOUBTED_FOR if is_in_doubt(endpoint) else ATTENTION_AFTER
+    long = REFUSED_FOR if is_in_doubt(endpoint) else ATTENTION_AFTER
     return endpoint.failing_since is not None and endpoint.failing_since <= now - long
+
+
+def takes_others(endpoint: Endpoint) -> bool:
+    """Whether what it refuses at present speaks of the event, and not of the endpoint."""
+    return endpoint.failing_since is None and endpoint.stopped_at is None
+
+
+def without_endpoint(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts]
+) -> dict[str, NotificationCounts]:
+    """What nobody has received, and nobody will, by account: a `--forget` that was interrupted has left it."""
+    known = {one.account for one in endpoints}
+    return {name: count for name, count in counts.items() if name not in known and count.pending + count.gave_up}
 
 
 def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
@@ -116,6 +130,7 @@ def warnings_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[tuple[str, str, str]]:
     """What monitoring is to report: account, a stable name, and words."""
+    endpoints = list(endpoints)
     for endpoint in endpoints:
         if endpoint.stopped_at is not None:
             yield endpoint.account, "endpoint_stopped", "its endpoint answered 410, and is sent nothing more"
@@ -127,8 +142,12 @@ def warnings_of(
                 "notifications_unsent",
                 f"nobody sends its notifications, which are due for {_lasted(since, now)}",
             )
+    missing = without_endpoint(endpoints, counts)
     for account, count in counts.items():
-        if count.gave_up:
+        if account in missing:
+            left = f"{count.pending + count.gave_up:,} notifications of it wait, and it has no endpoint"
+            yield account, "endpoint_missing", left
+        elif count.gave_up:
             yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from worker.domain.endpoint_watch import is_failing_for_long, unsent_since
+from worker.domain.endpoint_watch import is_failing_for_long, unsent_since, without_endpoint
 from worker.domain.monitoring import too_frequent
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.notifications import Endpoint
@@ -34,11 +34,15 @@ class TodoKind(StrEnum):
     BACKS_OFF = "account_backs_off"
     ENDPOINT_STOPPED = "endpoint_stopped"
     """The receiver of an account's notifications answered 410."""
+    ENDPOINT_MISSING = "endpoint_missing"
+    """Notifications of an account wait, and it has no endpoint (any more)."""
     ENDPOINT_FAILING = "endpoint_failing"
     """It has taken none for 75 hours, or refused every one for an hour."""
     NOTIFICATIONS_UNSENT = "notifications_unsent"
     """No process sends what is due to it."""
     NOTIFICATION_GAVE_UP = "notification_gave_up"
+    NOTIFICATION_REFUSED = "notification_refused"
+    """The receiver has refused it for an hour, and takes others."""
     ENDPOINT_PAUSED = "endpoint_paused"
     UNRESOLVED = "unresolved"
     """Polling stopped without a result, and the order shows no reason (any more)."""
@@ -107,6 +111,11 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
             "The receiver answered 410: it wants no more notifications, so none is sent. Correct the receiver or the"
             " URL, then `reconciler notifications --resume ACCOUNT`; what happened meanwhile is sent then."
         ),
+        TodoKind.ENDPOINT_MISSING: (
+            "The account has no endpoint, so its notifications are never sent: somebody forgot it, and was interrupted."
+            " `reconciler notifications --forget ACCOUNT` removes them. To have them sent, set the endpoint again and"
+            " restart the workers."
+        ),
         TodoKind.ENDPOINT_FAILING: (
             "The receiver takes no notification for 75 hours, or refuses all for an hour (a wrong route or secret). It"
             " is tried again, nothing is lost."
@@ -120,6 +129,10 @@ TODO: Mapping[Attention | TodoKind, str] = MappingProxyType(
         TodoKind.NOTIFICATION_GAVE_UP: (
             "The receiver takes others and refuses this one again and again: the order is settled here, and the billing"
             " system does not know. Read its log, correct it, then `reconciler resend --gave-up`."
+        ),
+        TodoKind.NOTIFICATION_REFUSED: (
+            "The receiver takes others and has refused this one for an hour. It is tried again, for some 75 hours in"
+            " all. Read what it answers and its log, correct it, then `reconciler resend REF` sends it now."
         ),
         TodoKind.ENDPOINT_PAUSED: (
             "An operator paused it: no notification is sent. `reconciler notifications --resume ACCOUNT` goes on."
@@ -205,7 +218,17 @@ def endpoints_to_do(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> list[AccountTodo]:
     """The endpoints that need a person, by the kind and the account. `counts` are by account."""
-    found = []
+    endpoints = list(endpoints)
+    found = [
+        AccountTodo(
+            kind=TodoKind.ENDPOINT_MISSING,
+            account=account,
+            since=count.oldest_changed_at,
+            note=f"{left:,} notification{'' if left == 1 else 's'}",
+        )
+        for account, count in without_endpoint(endpoints, counts).items()
+        for left in [count.pending + count.gave_up]
+    ]
     for one in endpoints:
         if one.stopped_at is not None:
             found.append(_endpoint_to_do(TodoKind.ENDPOINT_STOPPED, one, one.stopped_at))

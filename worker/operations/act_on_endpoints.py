@@ -32,9 +32,9 @@ def resume_notifications(database: Database, operator: Operator, account: str) -
 def forget_endpoint(database: Database, operator: Operator, account: str) -> tuple[bool, int]:
     """Remove an account's endpoint, then its notifications that are pending or given up, 1,000 in a transaction.
 
-    Returns whether there was one, and how many notifications were removed. A transaction that read the endpoint before
-    may add a few more: to forget it once more removes them. A worker that has it in its settings enters it again at
-    its next start.
+    Returns whether there was one, and how many notifications were removed. What an interrupted one has left, or a
+    transaction that read the endpoint before has added, is removed by the next, an act of its own. A worker that has it
+    in its settings enters it again at its next start.
     """
     was_there = _remove(database, operator, account)
     removed, last = 0, 1
@@ -54,7 +54,7 @@ def _change(
             return None
         act = operator.act(database.now(connection))
         save_endpoint(connection, decide(before, act), act.now)
-        add_acts(connection, [_entry(act, kind, before)])
+        add_acts(connection, [_entry(act, kind, account, before)])
     _log(operator, kind, account)
     return before
 
@@ -63,13 +63,13 @@ def _change(
 def _remove(database: Database, operator: Operator, account: str) -> bool:
     with database.write() as connection:
         before = lock_endpoint(connection, account)
-        if before is None:
+        if before is None and not next_unreceived(connection, account, 1):
             return False
         delete_endpoint(connection, account)
         act = operator.act(database.now(connection))
-        add_acts(connection, [_entry(act, ActKind.FORGET_NOTIFICATIONS, before)])
+        add_acts(connection, [_entry(act, ActKind.FORGET_NOTIFICATIONS, account, before)])
     _log(operator, ActKind.FORGET_NOTIFICATIONS, account)
-    return True
+    return before is not None
 
 
 @retry_contention
@@ -78,10 +78,9 @@ def _remove_unreceived(database: Database, account: str) -> int:
         return delete_notifications(connection, next_unreceived(connection, account, _AT_ONCE))
 
 
-def _entry(act: Act, kind: ActKind, endpoint: Endpoint) -> ActEntry:
-    return ActEntry(
-        at=act.now, actor=act.actor, act=kind, account=endpoint.account, reason=act.reason, detail=endpoint.shown
-    )
+def _entry(act: Act, kind: ActKind, account: str, endpoint: Endpoint | None) -> ActEntry:
+    shown = None if endpoint is None else endpoint.shown
+    return ActEntry(at=act.now, actor=act.actor, act=kind, account=account, reason=act.reason, detail=shown)
 
 
 def _log(operator: Operator, kind: ActKind, account: str) -> None:

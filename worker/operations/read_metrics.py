@@ -12,7 +12,7 @@ from worker.stores import metric_reads
 from worker.stores.metric_counting import read_cursors
 from worker.stores.overview_counts import bound_statements
 from worker.stores.slots_and_accounts import read_states
-from worker.stores.todo_reads import accounts_with_pending
+from worker.stores.todo_reads import accounts_with_pending, accounts_with_unreceived
 from worker.stores.worker_processes import read_workers
 
 MOST_COUNTED = 10_000
@@ -50,10 +50,11 @@ def read_gauges(
 
 
 def read_accounts(database: Database, *, seconds: float) -> list[str]:
-    """The accounts that have pending orders: among them may be one that neither we nor any worker has."""
+    """The accounts that have pending orders, or notifications that nobody has received: among them may be one that
+    neither we nor any worker has."""
     with database.read() as connection:
         bound_statements(connection, seconds)
-        return accounts_with_pending(connection)
+        return [*accounts_with_pending(connection), *accounts_with_unreceived(connection)]
 
 
 def count_all(database: Database, count: Count, accounts: Collection[str], *, seconds: float) -> Figures:

@@ -8,8 +8,9 @@ from operator import attrgetter
 from typing import Any
 
 from worker.database.transactions import Connection, Database
+from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
 from worker.domain.monitoring import polled_accounts
-from worker.domain.records.notifications import NotificationState
+from worker.domain.records.notifications import Endpoint, Notification, NotificationState
 from worker.domain.records.orders import Attention
 from worker.domain.records.parameters import Rules
 from worker.domain.todo import (
@@ -27,7 +28,7 @@ from worker.stores.input_reads import (
     recent_rejected,
     recent_unmatched,
 )
-from worker.stores.notification_reads import count_notifications, recent_notifications
+from worker.stores.notification_reads import count_notifications, long_refused, recent_notifications
 from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.overview_counts import past_queries
 from worker.stores.slots_and_accounts import read_states
@@ -75,11 +76,12 @@ def read_todo(
     with database.snapshot() as connection:
         now = database.now(connection)
         polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
-        notifications = count_notifications(connection, now)
+        notifications, endpoints = count_notifications(connection, now), read_endpoints(connection).values()
         groups = [
             *_accounts(connection, rules, polled, now),
-            *_groups("endpoint", endpoints_to_do(read_endpoints(connection).values(), notifications, now)),
+            *_groups("endpoint", endpoints_to_do(endpoints, notifications, now)),
             _given_up(connection, sum(one.gave_up for one in notifications.values()), most, most_counted),
+            _refused(connection, endpoints, now, most, most_counted),
             *(_orders(connection, reason, most, most_counted) for reason in Attention),
             _unresolved(connection, most, most_counted),
             _rejected(connection, now, most, most_counted),
@@ -130,19 +132,17 @@ def _orders(connection: Connection, reason: Attention, most: int, most_counted: 
 def _given_up(connection: Connection, count: int, most: int, most_counted: int) -> TodoGroup:
     state = NotificationState.GAVE_UP
     rows, _ = recent_notifications(connection, account=None, state=state, after=None, most=most)
-    items = [
-        {
-            "account": row.account,
-            "ref": f"id:{row.order_id}",
-            "id": row.id,
-            "since": row.changed_at,
-            "until": None,
-            "note": " ".join(str(part) for part in (row.outcome, row.http_status, row.answer) if part is not None)
-            or None,
-        }
-        for row in rows
-    ]
+    items = [_notification(row) for row in rows]
     return _group("notification", TodoKind.NOTIFICATION_GAVE_UP, count, items, most_counted)
+
+
+def _refused(
+    connection: Connection, endpoints: Iterable[Endpoint], now: datetime, most: int, most_counted: int
+) -> TodoGroup:
+    accounts = [one.account for one in endpoints if takes_others(one)]
+    count, rows = long_refused(connection, accounts, now - REFUSED_FOR, most, most_counted + 1)
+    items = [_notification(row) for row in rows]
+    return _group("notification", TodoKind.NOTIFICATION_REFUSED, count, items, most_counted)
 
 
 def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGroup:
@@ -190,6 +190,18 @@ def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row]
     return TodoGroup(
         kind=kind, reason=reason, count=min(count, most_counted), is_more=count > most_counted, items=items
     )
+
+
+def _notification(row: Notification) -> Row:
+    said = (row.outcome, row.http_status, row.answer)
+    return {
+        "account": row.account,
+        "ref": f"id:{row.order_id}",
+        "id": row.id,
+        "since": row.changed_at,
+        "until": None,
+        "note": " ".join(str(part) for part in said if part is not None) or None,
+    }
 
 
 def _order(row: Row) -> Row:

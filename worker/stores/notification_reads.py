@@ -1,6 +1,6 @@
 """Notifications as the command line shows and selects them. Nothing here writes or locks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -106,6 +106,21 @@ def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime
         .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
         .limit(_FIRST_DUE)
     )
+
+
+def long_refused(
+    connection: Connection, accounts: Collection[str], before: datetime, most: int, most_counted: int
+) -> tuple[int, list[Notification]]:
+    """How many pending notifications of these accounts have been refused since before a time, as far as they are
+    counted, and the newest of them."""
+    chosen = select(NOTIFICATIONS.c.id).where(
+        one_of(connection, NOTIFICATIONS.c.account, accounts),
+        NOTIFICATIONS.c.state == PENDING,
+        NOTIFICATIONS.c.rank == int(Rank.RETRY),
+        NOTIFICATIONS.c.refused_since < before,
+    )
+    ids = sorted(connection.scalars(chosen.limit(most_counted)), reverse=True) if accounts else []
+    return len(ids), _whole(connection, ids[:most])
 
 
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:

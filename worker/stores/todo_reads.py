@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Subquery, TextClause, UnaryExpression, and_, func, select
 
-from worker.database.tables import ORDERS
+from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS
 from worker.domain.records.orders import Attention
 from worker.stores.recharge_orders import PENDING, UNRESOLVED
 
@@ -39,16 +39,28 @@ def unresolved_without_attention(connection: Connection, most: int, most_read: i
 
 
 def accounts_with_pending(connection: Connection) -> list[str]:
-    """The accounts that have pending orders, up to 1,000: a look into the index for each."""
+    """The accounts that have pending orders, up to 1,000."""
+    return _accounts(connection, ORDERS.c.account, ORDERS.c.state == PENDING)
+
+
+def accounts_with_unreceived(connection: Connection) -> list[str]:
+    """The accounts that have pending notifications, and those that have some which were given up, up to 1,000 each."""
+    account = NOTIFICATIONS.c.account
+    pending = _accounts(connection, account, NOTIFICATIONS.c.state == PENDING)
+    return [*pending, *_accounts(connection, account, GAVE_UP)]
+
+
+def _accounts(connection: Connection, account: ColumnElement[str], held: ColumnElement[bool] | TextClause) -> list[str]:
+    """By a look into an index for each."""
     found: list[str] = []
     while len(found) < _MOST_ACCOUNTS:
-        following = select(ORDERS.c.account).where(ORDERS.c.state == PENDING)
+        following = select(account).where(held)
         if found:
-            following = following.where(ORDERS.c.account > found[-1])
-        account = connection.scalar(following.order_by(ORDERS.c.account).limit(1))
-        if account is None:
+            following = following.where(account > found[-1])
+        next_account = connection.scalar(following.order_by(account).limit(1))
+        if next_account is None:
             break
-        found.append(account)
+        found.append(next_account)
     return found
 
 

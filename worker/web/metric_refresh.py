@@ -39,7 +39,7 @@ class Refresh:
         self._began_at: float | None = None
         self._figures: Mapping[Count, tuple[float, Figures]] = {}
         self.accounts = self._configured
-        """Those of the settings, and those that had pending orders a minute ago."""
+        """Those of the settings, and those that had pending orders or unreceived notifications a minute ago."""
         self.large: frozenset[Count] = frozenset()
         """What scrapes leave to this thread."""
         self.caught_up: frozenset[Stream] = frozenset()
@@ -84,8 +84,8 @@ class Refresh:
             wanted = self.large - self._figures.keys()
             if self._is_due():
                 self._began_at = self._clock()
-                with_pending = read_accounts(self._database, seconds=_LONGEST_STATEMENT_SECONDS)
-                self.accounts = self._configured.union(with_pending)
+                found = read_accounts(self._database, seconds=_LONGEST_STATEMENT_SECONDS)
+                self.accounts = self._configured.union(found)
                 wanted = self.large
             for count in sorted(wanted):
                 if not self._is_closed:

@@ -13,6 +13,7 @@ from worker.domain.endpoint_watch import (
     endpoint_views,
     is_failing_for_long,
     late_notifications,
+    takes_others,
     unsent_since,
     warnings_of,
 )
@@ -137,12 +138,32 @@ def test_an_endpoint_needs_a_person_after_75_hours() -> None:
 
 def test_monitoring_is_warned_of_stopped_and_failing_endpoints_and_of_what_was_given_up() -> None:
     counts = {"b": NotificationCounts(pending=9, gave_up=2), "c": NotificationCounts(pending=1)}
-    found = list(warnings_of([SOUND, FAILING, PAUSED, LONG, STOPPED], counts, NOW))
+    endpoints = [SOUND, FAILING, PAUSED, LONG, STOPPED, replace(SOUND, account="b"), replace(SOUND, account="c")]
+    found = list(warnings_of(endpoints, counts, NOW))
     assert [(account, name) for account, name, _ in found] == [
         ("a", "endpoint_failing"),
         ("a", "endpoint_stopped"),
         ("b", "notifications_gave_up"),
     ]
+
+
+def test_notifications_without_an_endpoint_need_a_person() -> None:
+    since = NOW - timedelta(hours=1)
+    left = NotificationCounts(pending=1_999, gave_up=1, oldest_changed_at=since)
+    counts = {"left": left, "one": NotificationCounts(gave_up=1), "a": left, "idle": NONE}
+    assert [(one.kind, one.account, one.since, one.note) for one in endpoints_to_do([SOUND], counts, NOW)] == [
+        (TodoKind.ENDPOINT_MISSING, "left", since, "2,000 notifications"),
+        (TodoKind.ENDPOINT_MISSING, "one", None, "1 notification"),
+    ]
+    assert [found for found in warnings_of([SOUND], counts, NOW) if found[1] == "endpoint_missing"] == [
+        ("left", "endpoint_missing", "2,000 notifications of it wait, and it has no endpoint"),
+        ("one", "endpoint_missing", "1 notifications of it wait, and it has no endpoint"),
+    ]
+
+
+@pytest.mark.parametrize(("endpoint", "takes"), [(SOUND, True), (FAILING, False), (STOPPED, False)])
+def test_what_an_endpoint_refuses_while_it_takes_others_is_to_blame_itself(endpoint: Endpoint, takes: bool) -> None:
+    assert takes_others(endpoint) is takes
 
 
 def test_what_a_person_can_do_is_listed_gravest_first() -> None:

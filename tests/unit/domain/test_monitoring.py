@@ -23,6 +23,7 @@ from worker.domain.monitoring import (
     tick_patience,
 )
 from worker.domain.records.database_identity import DatabaseChanges
+from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, NotificationCounts, Overview, PastQuery, PendingCount
 from worker.domain.records.reports import IdKind
@@ -54,6 +55,7 @@ def make_account(**fields: Any) -> AccountOverview:
 
 
 WORKERS = (make_worker(),)
+ENDPOINT = Endpoint(account="default", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
 
 
 def checked(*accounts: AccountOverview, workers: Any = WORKERS, **thresholds: Any) -> list[Finding]:
@@ -153,13 +155,14 @@ def test_a_beat_that_is_gone_is_a_warning_unless_the_broker_is_away() -> None:
 def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
     def found(seconds: float, **thresholds: Any) -> list[Finding]:
         counts = {"default": NotificationCounts(pending=20, oldest_changed_at=ago(seconds))}
-        overview = Overview(now=NOW, workers=WORKERS, notifications=counts)
+        overview = Overview(now=NOW, workers=WORKERS, notifications=counts, endpoints=[ENDPOINT])
         return check(overview, Thresholds(**thresholds), RULES)
 
     assert found(600) == []
     (late,) = found(660)
     assert (late.level, late.name, late.account) == (Level.WARNING, "notifications_late", "default")
-    assert late.words == "default: a notification has not been delivered for 11 minutes, 20 are pending"
+    said = "a notification has not been delivered for 11 minutes, 20 are pending; its endpoint: takes notifications"
+    assert late.words == f"default: {said}"
     assert [finding.name for finding in found(31, notify_seconds=30.0)] == ["notifications_late"]
 
 
@@ -296,7 +299,8 @@ def test_the_gravest_finding_comes_first() -> None:
 
 
 def test_what_endpoints_suffer_is_reported_under_their_account() -> None:
-    overview = Overview(now=NOW, accounts=(), workers=WORKERS, notifications={"default": NotificationCounts(gave_up=2)})
+    counts = {"default": NotificationCounts(gave_up=2)}
+    overview = Overview(now=NOW, workers=WORKERS, notifications=counts, endpoints=[ENDPOINT])
     (finding,) = check(overview, Thresholds(), RULES)
     assert (finding.account, finding.name) == ("default", "notifications_gave_up")
     assert (finding.level, finding.words) == (Level.WARNING, "default: 2 notifications were given up")

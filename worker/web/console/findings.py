@@ -20,6 +20,7 @@ _SENTENCES = {
     "attention": N_("Each has a reason, and a way to deal with it."),
     "endpoint_stopped": N_("It answered 410, so nothing is sent. Correct it, then resume."),
     "endpoint_failing": N_("It is tried again, and nothing is lost. Correct it."),
+    "endpoint_missing": N_("They are never sent. Set the receiver again, or forget the endpoint once more."),
     "notifications_unsent": N_("No running worker has this endpoint in its settings."),
     "notifications_late": N_("They are tried again, and nothing is lost. Look at what the receiver answers."),
     "notifications_gave_up": N_(
@@ -35,6 +36,7 @@ _PAGES = {
     "nothing_asked": "queries",
     "endpoint_stopped": "notifications",
     "endpoint_failing": "notifications",
+    "endpoint_missing": "notifications",
     "notifications_unsent": "notifications",
     "notifications_late": "notifications",
     "notifications_gave_up": "notifications",

@@ -104,6 +104,10 @@ GUIDANCE: Mapping[Attention | TodoKind, Guidance] = MappingProxyType(
             N_("The receiver answered 410, which means that it wants no more: nothing is sent to it."),
             N_("Have the receiver corrected, then resume its notifications. What happened meanwhile is sent then."),
         ),
+        TodoKind.ENDPOINT_MISSING: Guidance(
+            N_("The account has no receiver, so its notifications are never sent: forgetting it was interrupted."),
+            N_("Forget the endpoint once more on the page of notifications, or have the receiver set again."),
+        ),
         TodoKind.ENDPOINT_FAILING: Guidance(
             N_(
                 "The receiver has taken no notification for 75 hours, or refused every one for an hour (a wrong address"
@@ -121,6 +125,10 @@ GUIDANCE: Mapping[Attention | TodoKind, Guidance] = MappingProxyType(
                 " result."
             ),
             N_("Have the receiver's log read and its fault corrected, then resend."),
+        ),
+        TodoKind.NOTIFICATION_REFUSED: Guidance(
+            N_("The receiver takes others and has refused this one for an hour. It is tried again for some days."),
+            N_("Have the receiver's log read and its fault corrected, then resend from the order's page."),
         ),
         TodoKind.ENDPOINT_PAUSED: Guidance(
             N_("An operator paused the notifications: nothing is sent."),
