@@ -22,7 +22,7 @@ from worker.adapters.clock import Clock
 from worker.adapters.error_text import first_words
 from worker.adapters.notify.transports import Transport
 from worker.adapters.watchdog import Watchdog, Watched
-from worker.database.error_kinds import kind_of
+from worker.database.outage_log import OUTAGES, OutageLog
 from worker.database.transactions import Database
 from worker.domain.delivery import fault_of, free_places, may_still_send
 from worker.domain.endpoint_rest import DeliveryEffects, is_in_doubt
@@ -67,6 +67,7 @@ class Senders:
         watchdog: Watchdog,
         threads: int = THREADS,
         poll_seconds: float = POLL_SECONDS,
+        outages: OutageLog = OUTAGES,
     ) -> None:
         """`targets` are by account."""
         self._database = database
@@ -82,7 +83,7 @@ class Senders:
         self._unnoted: dict[str, list[EndedTry]] = {}
         self._claims = {account: count() for account in targets}
         self._next_read = self._next_far_read = 0.0
-        self._is_cut_short = False
+        self._outages = outages
         # What senders hand over: a claim, and how it ended; None where nothing was sent.
         self._ended: deque[tuple[Claim, EndedTry | None]] = deque()
         self._woken = threading.Event()
@@ -179,19 +180,13 @@ class Senders:
                 self._unnoted.setdefault(claimed.account, []).append(ended)
 
     def _guarded(self, part: Callable[[], None]) -> bool:
-        """Whether it was done. A database that is away is tried again, and is one line in the log."""
+        """Whether it was done. A database that is away is tried again."""
         try:
             part()
         except Exception as error:
-            kind = kind_of(error)
-            if kind is None:
+            if not self._outages.explains(error, "notifications wait"):
                 _log_defect(error)
-            elif not self._is_cut_short:
-                words = f"notifications wait: {kind.words}"
-                log.warning(words, action=kind.action, error=first_words(error))
-            self._is_cut_short = True
             return False
-        self._is_cut_short = False
         return True
 
 

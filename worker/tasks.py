@@ -10,9 +10,8 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject
 
-from worker.adapters.error_text import first_words
 from worker.celery import app
-from worker.database.error_kinds import kind_of
+from worker.database.outage_log import OUTAGES
 from worker.database.transactions import is_transient
 from worker.domain.records.incoming import Unread
 from worker.messages.single_order_batches import Arguments, of_batch
@@ -48,9 +47,8 @@ class DurableTask(Task):
         if error is not None and not is_transient(error):
             # A retry does not correct a defect. The message is kept: it may be the only record of an order.
             log.error("a task fails, and the database is not the cause", action="task_failed", exc_info=error)
-        elif error is not None and (kind := kind_of(error)) is not None:
-            words = f"a task is put off: {kind.words}"
-            log.warning(words, action=kind.action, task=self.name, error=first_words(error))
+        elif error is not None:
+            OUTAGES.explains(error, f"{self.name} is put off")
         try:
             return super().retry(*args, **kwargs)
         except Reject as refused:

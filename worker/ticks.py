@@ -18,10 +18,10 @@ from typing import TypeVar
 
 import structlog
 
-from worker.adapters.error_text import first_words, longer_window_remedy
+from worker.adapters.error_text import longer_window_remedy
 from worker.adapters.timers import Alarm, SharedInterval
 from worker.adapters.watchdog import Watchdog, Watched
-from worker.database.error_kinds import kind_of
+from worker.database.outage_log import OUTAGES
 from worker.domain.records.slots import LongerWindow, SlotKey
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.reconcile import Granted, Reconciler
@@ -100,10 +100,8 @@ class Ticks:
                 self._each_tick()
             self._last_end = time.monotonic()
         except Exception as error:
-            kind = kind_of(error)
-            if kind is None:
+            if not OUTAGES.explains(error, "a tick was cut short"):
                 raise
-            log.warning(f"a tick was cut short: {kind.words}", action=kind.action, error=first_words(error))
 
     def seconds_since_tick(self) -> float | None:
         """How long ago the last tick ended without an error; None where none has yet."""
@@ -243,9 +241,6 @@ def _guarded(half: Callable[[], T]) -> T | None:
     try:
         return half()
     except Exception as error:
-        kind = kind_of(error)
-        if kind is None:
+        if not OUTAGES.explains(error, "a pass was cut short"):
             log.exception("a pass failed", action="pass_failed")
-        else:
-            log.warning(f"a pass was cut short: {kind.words}", action=kind.action, error=first_words(error))
     return None

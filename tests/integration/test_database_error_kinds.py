@@ -1,6 +1,7 @@
 """Each database error has its kind; the transient ones are retried, and lose nothing."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.databases import DatabaseServer
 from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
-from tests.support.servers import EmbeddedValkey
+from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.cli.errors import CommandError
 from worker.cli.session import errors_in_one_line
@@ -340,12 +341,13 @@ def test_an_order_that_comes_while_the_database_is_read_only_is_enqueued_later(
     with postgresql_server.migrated(upgrade) as url, executing(url) as execute:
         execute("SET default_transaction_read_only = off")
         execute(f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = on")
-        env = environment(database_url=url, broker_url=own_valkey.url, log_format="json", tick_seconds=0.1)
+        env = environment(database_url=url, broker_url=own_valkey.url, log_format="json", tick_seconds=60)
         with running_worker(env, tmp_path) as worker:
             order = {"request_id": "2016010000000001", "mobile": "18812340804"}
             send_tasks(own_valkey.url, (task, [[order] if task.endswith("s") else order]))
-            worker.wait_for('a task is put off: the database is read-only"')
-            assert '"action": "database_read_only"' in worker.output
+            # No tick is cut short before it.
+            worker.wait_for(f"{task} is put off: the database is read-only; it is tried again")
+            assert worker.output.count('"action": "database_read_only"') == 1
             assert "the database is away" not in worker.output
             execute(f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = off")
             bench = Workbench(url)
@@ -353,3 +355,17 @@ def test_an_order_that_comes_while_the_database_is_read_only_is_enqueued_later(
             bench.close()
             assert worker.stop() == 0
     assert "task_failed" not in worker.output
+
+
+def test_a_database_outage_is_one_line_of_all_processes(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    with EmbeddedPostgres() as server:
+        upgrade(server.url)
+        env = environment(database_url=server.url, broker_url=own_valkey.url, log_format="json", tick_seconds=0.05)
+        with running_worker(env, tmp_path) as worker:
+            server.kill()
+            worker.wait_for('"action": "database_unavailable"')
+            # Both processes tick meanwhile.
+            time.sleep(2)
+            server.start()
+            assert worker.stop() == 0
+    assert worker.output.count('"action": "database_') == 1

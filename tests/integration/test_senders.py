@@ -22,6 +22,7 @@ from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.transports import make_transport
 from worker.adapters.watchdog import Watchdog
+from worker.database.outage_log import OUTAGES, OutageLog
 from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
 from worker.domain.records.overview import NotificationCounts
@@ -56,6 +57,7 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
             enters: bool = True,
             poll_seconds: float = 0.05,
             watchdog: Watchdog | None = None,
+            outages: OutageLog = OUTAGES,
         ) -> Senders:
             clock, watchdog = clock or HostClock(), watchdog or unwatched()
             targets = {}
@@ -69,7 +71,12 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
                 database = Database(bench.url)
                 stack.callback(database.close)
             senders = Senders(
-                database=database, clock=clock, targets=targets, watchdog=watchdog, poll_seconds=poll_seconds
+                database=database,
+                clock=clock,
+                targets=targets,
+                watchdog=watchdog,
+                poll_seconds=poll_seconds,
+                outages=outages,
             )
             stack.callback(senders.close)
             return senders
@@ -267,7 +274,7 @@ def test_a_database_that_is_away_ends_no_thread_and_is_one_line(
 ) -> None:
     put_notifications(bench, 3)
     with closing(FullDatabase(bench.url)) as database, capture_logs() as logs:
-        senders = start({"default": receiver.url}, database=database)
+        senders = start({"default": receiver.url}, database=database, outages=OutageLog())
         eventually(lambda: logs, "the line")
         # It tries again each second.
         time.sleep(1.2)
