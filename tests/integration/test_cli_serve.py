@@ -1,6 +1,7 @@
 """`callback-url`, and what `serve` says before it serves."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,12 @@ def test_serve_needs_a_database_that_is_migrated(missing: str, tmp_path: Path) -
 @pytest.mark.parametrize("options", [("--port", "70000"), ("--workers", "0"), ("--only", "everything")])
 def test_serve_that_is_used_wrongly_says_so(options: tuple[str, ...]) -> None:
     assert options[0] in CommandLine().error("serve", *options, status=2)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_that_is_in_use_is_one_line_at_once(host: str, migrated_database_url: str) -> None:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as taken:
+        port = str(taken.getsockname()[1])
+        settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}
+        error = CommandLine(settings).error("serve", "--host", host, "--port", port)
+    assert error == f"cannot listen on {host}, port {port}: Address already in use; choose another --host or --port"

@@ -1,6 +1,7 @@
 """`reconciler serve` and `callback-url`: what answers over HTTP, and the path of the platform's callbacks."""
 
 import secrets
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
 
     settings = read_settings(needs_accounts=True)
     check_database(settings)
+    _check_address(host, port)
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
         typer.echo(f"Warning: {warning}", err=True)
@@ -79,6 +81,19 @@ def callback_url(account: Account = "default", new: New = False) -> None:
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     typer.echo(callback_path(account, token))
     typer.echo(_how_to_set(account, token, is_change=bool(tokens), settings=settings), err=True)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise CommandError where nothing can listen there: gunicorn tries for five seconds, with ten lines of log."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As gunicorn does: a port of which a connection has just ended is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"cannot listen on {host}, port {port}: {error.strerror}; choose another --host or --port"
+            ) from None
 
 
 def _how_to_set(account: str, token: str, *, is_change: bool, settings: "Settings") -> str:
