@@ -299,6 +299,7 @@ def test_an_event_that_is_refused_for_an_hour_while_others_are_taken_is_to_do_by
         *("default", f"id:{order.id}", "http_error 422 no such order"),
     )
     assert f"id:{order.id}" in cli.run("todo").stdout
+    assert f",id:{order.id}," in cli.run("todo", "--csv").stdout
     # While the endpoint takes none, it is not this one's fault.
     mark_endpoint(bench, 0.5, "failing_since")
     assert to_do() == []

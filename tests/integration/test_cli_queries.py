@@ -36,7 +36,7 @@ def test_the_table_shows_what_was_said(cli: CommandLine, bench: Workbench) -> No
     shown = cli.run("queries").stdout
     assert "-1 =too bad" in shown
     assert "unreachable" in shown
-    assert "The next page: --after" in cli.run("queries", "--limit", "1").stdout
+    assert "More follow: --after" in cli.run("queries", "--limit", "1").stderr
     assert "'=too bad" in cli.run("queries", "--csv").stdout
     assert cli.run("queries", "--outcome", "lost").stdout == "No such queries.\n"
 

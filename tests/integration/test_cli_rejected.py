@@ -72,9 +72,9 @@ def test_a_retry_reads_an_order_as_of_when_it_was_refused_and_names_who_retried(
     ahead = '{"request_id": "2", "submitted_at": "2016-01-31T20:00:00Z"}'
     bench.run(
         "INSERT INTO rejected_orders (received_at, source, payload, errors)"
-        f" VALUES ('2016-01-31 12:00:00', 'reconciler enqueue', '{ahead}', 'submitted_at: ahead')"
+        f" VALUES ('2016-01-31 12:00:00.000000', 'reconciler enqueue', '{ahead}', 'submitted_at: ahead')"
     )
-    bench.run("UPDATE rejected_orders SET received_at = '2016-01-31 12:00:00'")
+    bench.run("UPDATE rejected_orders SET received_at = '2016-01-31 12:00:00.000000'")
     late, first = rejected_ids(cli)
     (answer,) = corrected.json("rejected", "--retry", late, status=1)
     assert "submitted_at" in answer["errors"][0]
@@ -123,7 +123,7 @@ def test_callbacks_cancellations_and_checks_are_retried(cli: CommandLine, bench:
     bench.add("2")
     bench.run(
         "INSERT INTO rejected_orders (received_at, source, payload, errors) VALUES"
-        " ('2016-01-31 10:00:00', 'reconciler.record_callbacks', :body, 'once')",
+        " ('2016-01-31 10:00:00.000000', 'reconciler.record_callbacks', :body, 'once')",
         body=json.dumps(callback("2")),
     )
     assert cli.json("rejected", "--retry", *rejected_ids(cli))[0]["done"] == 1
@@ -136,7 +136,7 @@ def test_a_retried_order_meets_the_callback_that_came_first(cli: CommandLine, be
     assert (kept["request_id"], kept["account"]) == ("1", "default")
     bench.run(
         "INSERT INTO rejected_orders (received_at, source, payload, errors) VALUES"
-        " ('2016-01-31 10:00:00', 'reconciler enqueue', '{\"request_id\": \"1\"}', 'once')"
+        " ('2016-01-31 10:00:00.000000', 'reconciler enqueue', '{\"request_id\": \"1\"}', 'once')"
     )
     cli.run("rejected", "--retry", *rejected_ids(cli))
     assert bench.order("1").state.value == "succeeded"
@@ -155,7 +155,7 @@ def test_two_operators_that_retry_a_row_take_it_in_once(cli: CommandLine, bench:
     """The row is locked by the first, and gone for the second."""
     bench.run(
         "INSERT INTO rejected_orders (received_at, source, payload, errors) VALUES"
-        " ('2016-01-31 10:00:00', 'reconciler enqueue', '{\"request_id\": \"1\"}', 'once')"
+        " ('2016-01-31 10:00:00.000000', 'reconciler enqueue', '{\"request_id\": \"1\"}', 'once')"
     )
     (row_id,) = rejected_ids(cli)
     with ThreadPoolExecutor(8) as pool:
@@ -173,7 +173,7 @@ def test_it_says_how_it_is_used(cli: CommandLine, bench: Workbench) -> None:
 
 def test_unmatched_callbacks_are_filtered_by_account_and_age(cli: CommandLine, bench: Workbench) -> None:
     bench.intake.record_callbacks([callback("1"), callback("2")])
-    bench.run("UPDATE unmatched_callbacks SET received_at = '2016-01-31 10:00:00' WHERE request_id = '1'")
+    bench.run("UPDATE unmatched_callbacks SET received_at = '2016-01-31 10:00:00.000000' WHERE request_id = '1'")
     assert [row["request_id"] for row in cli.json("unmatched")] == ["2", "1"]
     assert [row["request_id"] for row in cli.json("unmatched", "--before", "1d")] == ["1"]
     assert cli.json("unmatched", "--account", "other") == []

@@ -193,7 +193,7 @@ def test_a_spreadsheet_gets_a_row_for_each_day(bench: Workbench, cli: CommandLin
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--from", "31.01.2016"), "'31.01.2016' is not a date such as 2016-01-31, or today or yesterday"),
+        (("--from", "31.01.2016"), "'31.01.2016' is not a date such as 2016-01-31, today or yesterday, or 7d"),
         (("--from", "20160131"), "is not a date"),
         (("--from", "2016-02-01", "--to", "2016-01-31"), "--to 2016-01-31 is not within ten years after --from"),
         (("--from", "0001-01-01", "--to", "0001-01-02"), "is outside of the calendar"),

@@ -15,7 +15,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 # A spreadsheet takes a text that begins with one of these for a formula, and runs it; Chinese and Japanese ones take
 # the full-width characters for the others.
 _FORMULA_BEGINS = tuple("=+-@＝＋－＠")
-_ROWS_AT_ONCE = 1000
+_CHARACTERS_AT_ONCE = 100_000
 
 
 def time_text(time: datetime, zone: tzinfo) -> str:
@@ -62,9 +62,10 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, object]], zone
     writer = csv.writer(text, lineterminator="\n")
     text.write(_BYTE_ORDER_MARK)
     writer.writerow(columns)
-    for number, row in enumerate(rows, start=1):
+    for row in rows:
         writer.writerow([_cell(row[name], zone) for name in columns])
-        if number % _ROWS_AT_ONCE == 0:
+        # By their length: a text of a row may have a million characters.
+        if text.tell() > _CHARACTERS_AT_ONCE:
             yield _taken(text)
     yield _taken(text)
 

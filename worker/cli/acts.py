@@ -9,6 +9,7 @@ import typer
 from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
+from worker.cli.pages import After, cut, name_next_page
 from worker.domain.records import csv_columns
 
 _COLUMNS = ("at", "actor", "act", "account", "detail", "reason")
@@ -21,11 +22,25 @@ Accounts = Annotated[
         "--account", help="Only acts on this account or on all; may be repeated.", autocompletion=account_names
     ),
 ]
-Limit = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many acts to show at most.")]
+_PAGE_ROWS = 50
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1_000_000,
+        help=f"How many acts to show at most. Default: {_PAGE_ROWS}, and with --csv all.",
+        show_default=False,
+    ),
+]
 
 
 def acts(
-    account: Accounts = None, limit: Limit = 50, utc: InUtc = False, as_csv: AsCsv = False, as_json: AsJson = False
+    account: Accounts = None,
+    after: After = None,
+    limit: Limit = None,
+    utc: InUtc = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what operators did to orders and accounts, newest first: who, when, what and why.
 
@@ -33,13 +48,18 @@ def acts(
     of each.
     """
     from worker.cli.session import require_known, session
-    from worker.stores.recorded_acts import recent_acts
+    from worker.stores.recorded_acts import every_act, recent_acts
 
     require_one_format(as_json, as_csv)
-    with session(utc=utc) as opened:
+    most = limit or _PAGE_ROWS
+    with session(utc=utc, streams=as_csv) as opened:
         require_known(opened, account or ())
-        with opened.database.read() as connection:
-            found = recent_acts(connection, limit=limit, accounts=account or ())
+        with opened.database.snapshot() as connection:
+            if as_csv and limit is None:
+                write_csv(csv_columns.ACTS, every_act(connection, account or (), after))
+                return
+            read = recent_acts(connection, limit=most + 1, accounts=account or (), after=after)
+    found, is_more = cut(read, most)
     if as_json:
         print_json(found)
     elif as_csv:
@@ -51,6 +71,8 @@ def acts(
             {**act, "account": act["account"] or "all", "detail": _with_local_times(act["detail"])} for act in found
         ]
         print_table(console(), _COLUMNS, rows, ids=("account",), long_texts=("detail", "reason"))
+    if is_more:
+        name_next_page(found[-1]["id"])
 
 
 def _with_local_times(detail: str | None) -> str | None:

@@ -9,7 +9,7 @@ from worker.cli.completion import account_names, one_of
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
-from worker.cli.pages import After, Limit, name_next_page
+from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.domain.records import csv_columns
@@ -17,6 +17,8 @@ from worker.domain.records.orders import Attention, OrderState
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
+    from worker.database.transactions import Connection
+    from worker.stores.newest_first import Key
     from worker.stores.order_search import FoundOrders, OrderSearch
 
 Row = dict[str, Any]
@@ -88,7 +90,7 @@ def orders(
     since: Since = None,
     until: Until = None,
     after: After = None,
-    limit: Limit = 20,
+    limit: Limit = None,
     summary: Summary = False,
     utc: InUtc = False,
     as_json: AsJson = False,
@@ -103,13 +105,14 @@ def orders(
     on from there.
     """
     from worker.cli.session import require_known, session
-    from worker.stores.order_search import OrderSearch, count_orders
+    from worker.stores.order_search import OrderSearch, count_orders, every_order, find_orders
 
     require_one_format(as_json, as_csv)
     if summary and after:
         raise typer.BadParameter("--summary counts all that match; leave --after out")
     accounts = account or ()
-    with session(utc=utc) as opened:
+    most = limit or PAGE_ROWS
+    with session(utc=utc, streams=as_csv) as opened:
         require_known(opened, accounts)
         reasons = list(Attention) if attention == _ANY else [Attention(attention)] if attention else []
         wanted = OrderSearch(accounts=accounts, states=state or (), attention=reasons, mobile=mobile, prefix=prefix)
@@ -118,8 +121,14 @@ def orders(
             with opened.database.read() as connection:
                 _show_counts(count_orders(connection, wanted), as_json, as_csv)
             return
-        found = _find(opened, wanted, after, limit)
-        _show(found, limit, as_json, as_csv, both_ids=prefix is not None)
+        # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
+        with opened.database.snapshot() as connection:
+            key = _key(connection, after)
+            if as_csv and limit is None:
+                write_csv(csv_columns.ORDERS, every_order(connection, wanted, after))
+                return
+            found = find_orders(connection, wanted, after=key, most=most + 1)
+    _show(found, most, as_json, as_csv, both_ids=prefix is not None)
 
 
 def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: str | None) -> "OrderSearch":
@@ -135,35 +144,34 @@ def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: 
     )
 
 
-def _find(opened: "Session", wanted: "OrderSearch", after: int | None, limit: int) -> "FoundOrders":
-    from worker.stores.order_search import find_orders, key_of
+def _key(connection: "Connection", after: int | None) -> "Key | None":
+    from worker.stores.order_search import key_of
 
-    # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
-    with opened.database.snapshot() as connection:
-        key = None if after is None else key_of(connection, after)
-        if after is not None and key is None:
-            raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
-        return find_orders(connection, wanted, after=key, most=limit)
+    key = None if after is None else key_of(connection, after)
+    if after is not None and key is None:
+        raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
+    return key
 
 
-def _show(found: "FoundOrders", limit: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
+def _show(found: "FoundOrders", most: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
+    rows, is_more = cut(found.rows, most)
     if as_json:
-        print_json(found.rows)
+        print_json(rows)
     elif as_csv:
-        write_csv(csv_columns.ORDERS, found.rows)
-    elif found.rows:
+        write_csv(csv_columns.ORDERS, rows)
+    elif rows:
         out = console()
         columns = _COLUMNS[max(width for width in _COLUMNS if width <= out.width)]
         if both_ids:
             # Either may be the one that begins so.
             at = columns.index("order")
             columns = (*columns[:at], *_IDS, *columns[at + 1 :])
-        print_table(out, columns, [_table_row(order) for order in found.rows], ids=("order", *_IDS, "account"))
-        if found.stopped_at is None:
-            name_next_page(found.rows, limit)
+        print_table(out, columns, [_table_row(order) for order in rows], ids=("order", *_IDS, "account"))
     elif found.stopped_at is None:
         typer.echo("No such orders.")
-    if found.stopped_at is not None:
+    if is_more:
+        name_next_page(rows[-1]["id"])
+    elif found.stopped_at is not None:
         time, order_id = found.stopped_at
         typer.echo(
             f"Searched the orders submitted since {time_text(time)}; for older ones: --after {order_id}", err=True

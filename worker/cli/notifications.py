@@ -10,7 +10,7 @@ from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
-from worker.cli.pages import After, Limit, name_next_page
+from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
 from worker.domain.order_notifications import notification_row
 from worker.domain.records import csv_columns
 
@@ -60,7 +60,7 @@ def notifications(
     by: By = None,
     yes: Yes = False,
     after: After = None,
-    limit: Limit = 20,
+    limit: Limit = None,
     utc: InUtc = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -91,7 +91,7 @@ def _list(
     state: "NotificationState | None",
     account: str | None,
     after: int | None,
-    limit: int,
+    limit: int | None,
     *,
     utc: bool,
     as_json: bool,
@@ -99,21 +99,28 @@ def _list(
 ) -> None:
     from worker.cli.endpoint_view import endpoint_rows
     from worker.cli.session import session
-    from worker.stores.notification_reads import count_notifications, recent_notifications
+    from worker.stores.notification_reads import count_notifications, every_notification, recent_notifications
     from worker.stores.notify_endpoints import read_endpoints
 
-    with session(utc=utc) as opened, opened.database.snapshot() as connection:
+    most = limit or PAGE_ROWS
+    with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
+        if as_csv and limit is None:
+            listed = every_notification(connection, account=account, state=state, after=after)
+            write_csv(csv_columns.NOTIFICATIONS, map(notification_row, listed))
+            return
         now, known = opened.database.now(connection), list(read_endpoints(connection).values())
         endpoints = endpoint_rows(known, count_notifications(connection, now), now)
-        found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=limit)
-    rows = [notification_row(one) for one in found]
+        found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=most + 1)
+    rows, is_more = cut([notification_row(one) for one in found], most)
     if as_json:
         print_json({"endpoints": endpoints, "notifications": rows})
     elif as_csv:
         write_csv(csv_columns.NOTIFICATIONS, rows)
     else:
-        _show(endpoints, rows, limit, now, is_complete=stopped_at is None)
-    if stopped_at is not None:
+        _show(endpoints, rows, now, is_complete=stopped_at is None)
+    if is_more:
+        name_next_page(rows[-1]["id"])
+    elif stopped_at is not None:
         typer.echo(f"Searched the notifications since {stopped_at}; for older ones: --after {stopped_at}", err=True)
 
 
@@ -125,7 +132,7 @@ def table_row(row: Row) -> Row:
     return {**row, "order": order, "due_at": row["due_at"] if is_pending else None, "outcome": outcome or None}
 
 
-def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: datetime, *, is_complete: bool) -> None:
+def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_complete: bool) -> None:
     from worker.cli.endpoint_view import show_endpoints
 
     out = console()
@@ -142,7 +149,6 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], limit: int, now: dateti
             ids=("account", "order"),
             long_texts=("answer",),
         )
-        name_next_page(rows, limit)
     elif is_complete:
         typer.echo("No such notifications.")
 

@@ -1,17 +1,33 @@
-"""The pages of lists: how long one is, and behind which row it begins."""
+"""The pages of lists: how long one is, behind which row it begins, and how to go on. A CSV is no page: it has all."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+Row = TypeVar("Row")
+
+PAGE_ROWS = 20
 
 After = Annotated[
     int | None, typer.Option(metavar="ID", min=1, help="Go on after this row: the last one of the page before.")
 ]
-Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many rows to show at most.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=10_000,
+        help=f"How many rows to show at most. Default: {PAGE_ROWS}, and with --csv all.",
+        show_default=False,
+    ),
+]
 
 
-def name_next_page(rows: Sequence[Mapping[str, Any]], limit: int, hint: str = "") -> None:
-    """Where a page is full, print the option that shows the next one, and a hint behind it."""
-    if len(rows) == limit:
-        typer.echo(f"The next page: --after {rows[-1]['id']}{hint}")
+def cut(rows: Sequence[Row], limit: int) -> tuple[list[Row], bool]:
+    """At most so many rows, and whether there were more: so read one more than are shown."""
+    return list(rows[:limit]), len(rows) > limit
+
+
+def name_next_page(last: Any, hint: str = "") -> None:
+    """Say on standard error which option goes on behind the row of this id."""
+    typer.echo(f"More follow: --after {last}{hint}", err=True)

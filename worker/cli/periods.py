@@ -1,19 +1,19 @@
 """The options that name a period of whole days, as finance counts them: in RECONCILER_TIMEZONE."""
 
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Annotated
 
 import typer
 
+from worker.cli.times import named_day, read_duration
 from worker.domain.periods import Period
 
 _LONGEST_DAYS = 3700
-_RULE = "a date such as 2016-01-31, or today or yesterday"
-_AGO = {"today": 0, "yesterday": 1}
+_RULE = "a date such as 2016-01-31, today or yesterday, or 7d for seven days ago"
 
 
 def _read_date(value: str | None) -> str | None:
-    if value is not None and value not in _AGO and _date(value) is None:
+    if value is not None and _day(value, date.max) is None:
         raise typer.BadParameter(f"{value!r} is not {_RULE}")
     return value
 
@@ -45,6 +45,8 @@ def period_of(first: str | None, last: str | None, zone: tzinfo, now: datetime) 
     today = now.astimezone(zone).date()
     begins = _day(first or "yesterday", today)
     ends = begins if last is None else _day(last, today)
+    assert begins is not None
+    assert ends is not None
     if not 0 <= (ends - begins).days < _LONGEST_DAYS:
         raise typer.BadParameter(f"--to {ends} is not within ten years after --from {begins}")
     try:
@@ -53,8 +55,10 @@ def period_of(first: str | None, last: str | None, zone: tzinfo, now: datetime) 
         raise typer.BadParameter(f"--from {begins} to {ends} is outside of the calendar") from None
 
 
-def _day(value: str, today: date) -> date:
-    return today - timedelta(days=_AGO[value]) if value in _AGO else date.fromisoformat(value)
+def _day(value: str, today: date) -> date | None:
+    """The day that a text names; None where it names none."""
+    age = read_duration(value) if value.endswith("d") else None
+    return today - age if age is not None else named_day(value, today) or _date(value)
 
 
 def _date(value: str) -> date | None:

@@ -9,7 +9,7 @@ from worker.cli.completion import account_names, one_of
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
-from worker.cli.pages import After, Limit, name_next_page
+from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
@@ -48,7 +48,7 @@ def queries(
     outcome: Outcomes = None,
     since: Since = None,
     after: After = None,
-    limit: Limit = 20,
+    limit: Limit = None,
     utc: InUtc = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -58,27 +58,32 @@ def queries(
     What each outcome means is told in docs/running.md, "Are queries going out?".
     """
     from worker.cli.session import require_known, session
-    from worker.stores.query_reads import recent_queries
+    from worker.stores.query_reads import every_query, recent_queries
 
     require_one_format(as_json, as_csv)
-    with session(utc=utc) as opened:
+    with session(utc=utc, streams=as_csv) as opened:
         require_known(opened, [account] if account else [])
         with opened.database.snapshot() as connection:
             now, zone = opened.database.now(connection), opened.settings.zone
             time = None if since is None else read_time("--since", since, now, zone)
-            rows, stopped_at = recent_queries(
-                connection, account=account, outcomes=outcome or (), since=time, after=after, most=limit
-            )
+            chosen: dict[str, Any] = {"account": account, "outcomes": outcome or (), "since": time, "after": after}
+            if as_csv and limit is None:
+                write_csv(csv_columns.QUERIES, every_query(connection, **chosen))
+                return
+            most = limit or PAGE_ROWS
+            found, stopped_at = recent_queries(connection, **chosen, most=most + 1)
+    rows, is_more = cut(found, most)
     if as_json:
         print_json(rows)
     elif as_csv:
         write_csv(csv_columns.QUERIES, rows)
     elif rows:
         print_table(console(), _COLUMNS, [_table_row(row) for row in rows], ids=("account",), long_texts=("said",))
-        name_next_page(rows, limit, ". One query with its orders: reconciler query ID")
     elif stopped_at is None:
         typer.echo("No such queries.")
-    if stopped_at is not None:
+    if is_more:
+        name_next_page(rows[-1]["id"], ". One query with its orders: reconciler query ID")
+    elif stopped_at is not None:
         typer.echo(f"Searched the queries since {stopped_at}; for older ones: --after {stopped_at}", err=True)
 
 

@@ -11,7 +11,7 @@ from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
-from worker.cli.pages import After, Limit, name_next_page
+from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.records import csv_columns
 
@@ -46,7 +46,7 @@ def rejected(
     source: Source = None,
     since: Since = None,
     after: After = None,
-    limit: Limit = 20,
+    limit: Limit = None,
     utc: InUtc = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -58,11 +58,12 @@ def rejected(
     nothing in twice. `reconciler acts` lists who retried what.
     """
     from worker.cli.session import session
-    from worker.stores.input_reads import recent_rejected
+    from worker.stores.input_reads import every_rejected, recent_rejected
 
     require_one_format(as_json, as_csv)
     _check_usage(ids or [], retry)
-    with session(needs_accounts=retry, utc=utc) as opened:
+    most = limit or PAGE_ROWS
+    with session(needs_accounts=retry, utc=utc, streams=as_csv) as opened:
         if retry:
             _retry(opened, ids or [], by, as_json)
         if ids:
@@ -71,15 +72,19 @@ def rejected(
         with opened.database.snapshot() as connection:
             now, zone = opened.database.now(connection), opened.settings.zone
             time = None if since is None else read_time("--since", since, now, zone)
-            rows, stopped_at = recent_rejected(connection, sources=source or (), since=time, after=after, most=limit)
-    _show_list(rows, csv_columns.REJECTED, stopped_at, limit, as_json, as_csv)
+            chosen: dict[str, Any] = {"sources": source or (), "since": time, "after": after}
+            if as_csv and limit is None:
+                write_csv(csv_columns.REJECTED, every_rejected(connection, **chosen))
+                return
+            rows, stopped_at = recent_rejected(connection, **chosen, most=most + 1)
+    _show_list(rows, csv_columns.REJECTED, stopped_at, most, as_json, as_csv)
 
 
 def unmatched(
     account: Accounts = None,
     before: Before = None,
     after: After = None,
-    limit: Limit = 20,
+    limit: Limit = None,
     utc: InUtc = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -89,14 +94,19 @@ def unmatched(
     Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these.
     """
     from worker.cli.session import session
-    from worker.stores.input_reads import recent_unmatched
+    from worker.stores.input_reads import every_unmatched, recent_unmatched
 
     require_one_format(as_json, as_csv)
-    with session(utc=utc) as opened, opened.database.snapshot() as connection:
+    most = limit or PAGE_ROWS
+    with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
         now, zone = opened.database.now(connection), opened.settings.zone
         time = None if before is None else read_time("--before", before, now, zone)
-        rows, stopped_at = recent_unmatched(connection, accounts=account or (), before=time, after=after, most=limit)
-    _show_list(rows, csv_columns.UNMATCHED, stopped_at, limit, as_json, as_csv)
+        chosen: dict[str, Any] = {"accounts": account or (), "before": time, "after": after}
+        if as_csv and limit is None:
+            write_csv(csv_columns.UNMATCHED, every_unmatched(connection, **chosen))
+            return
+        rows, stopped_at = recent_unmatched(connection, **chosen, most=most + 1)
+    _show_list(rows, csv_columns.UNMATCHED, stopped_at, most, as_json, as_csv)
 
 
 def _check_usage(ids: list[int], retry: bool) -> None:
@@ -142,8 +152,9 @@ def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> No
 
 
 def _show_list(
-    rows: list[Row], columns: tuple[str, ...], stopped_at: int | None, limit: int, as_json: bool, as_csv: bool
+    found: list[Row], columns: tuple[str, ...], stopped_at: int | None, most: int, as_json: bool, as_csv: bool
 ) -> None:
+    rows, is_more = cut(found, most)
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -151,10 +162,11 @@ def _show_list(
     elif rows:
         shown = [{**row, **{name: _short(row[name]) for name in ("errors", "payload") if name in row}} for row in rows]
         print_table(console(), columns, shown, ids=("request_id", "custom_parm"), long_texts=("errors", "payload"))
-        name_next_page(rows, limit)
     elif stopped_at is None:
         typer.echo("There are none.")
-    if stopped_at is not None:
+    if is_more:
+        name_next_page(rows[-1]["id"])
+    elif stopped_at is not None:
         typer.echo(f"Searched the rows since {stopped_at}; for older ones: --after {stopped_at}", err=True)
 
 

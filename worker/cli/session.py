@@ -24,6 +24,9 @@ from worker.stores.command_line_reads import has_orders
 
 # A summary of millions of orders takes long; a command that hangs must end all the same.
 _ANSWER_SECONDS = 300.0
+# For longer nothing in a transaction may be idle: the database ends the session.
+_IDLE_SECONDS = 30.0
+_PAUSE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,9 +110,15 @@ def require_known(opened: Session, accounts: Collection[str]) -> None:
 
 @contextmanager
 def session(
-    *, needs_accounts: bool = False, utc: bool = False, answer_seconds: float = _ANSWER_SECONDS
+    *,
+    needs_accounts: bool = False,
+    utc: bool = False,
+    answer_seconds: float = _ANSWER_SECONDS,
+    streams: bool = False,
 ) -> Iterator[Session]:
     """The settings, and the database at head; times are shown in RECONCILER_TIMEZONE from now on, with `utc` in UTC.
+
+    `streams`: rows are printed while they are read, to somebody who may pause.
 
     Raises SettingsError and CommandError.
     """
@@ -117,7 +126,12 @@ def session(
     show_times_in(UTC if utc else settings.zone)
     check_database(settings)
     with errors_in_one_line(settings):
-        database = Database(settings.database_dsn, answer_seconds=answer_seconds, pool_size=1)
+        database = Database(
+            settings.database_dsn,
+            answer_seconds=answer_seconds,
+            idle_transaction_seconds=_PAUSE_SECONDS if streams else _IDLE_SECONDS,
+            pool_size=1,
+        )
         try:
             yield Session(settings=settings, database=database)
         finally:

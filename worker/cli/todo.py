@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("ref", "id", "account", "since", "until", "note")
 
+_ITEMS = 5
 Limit = Annotated[
-    int, typer.Option(min=1, max=10_000, help="How many to show of each reason at most: those with the latest `since`.")
+    int | None,
+    typer.Option(
+        min=1,
+        max=10_000,
+        help=f"How many of each reason at most: those with the latest `since`. Default: {_ITEMS}, and with --csv all.",
+        show_default=False,
+    ),
 ]
 
 
-def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Show all that needs a person: accounts that wait, orders with an attention, unresolved orders, refused input and
     callbacks of unknown orders. Each reason comes with what to do about it.
 
@@ -28,14 +35,18 @@ def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: 
     """
     from worker.cli.session import session
     from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_todo import read_todo, todo_rows
+    from worker.operations.read_todo import every_todo, read_todo, todo_rows
     from worker.runtime import rules_of
 
     require_one_format(as_json, as_csv)
-    with session(utc=utc) as opened:
+    with session(utc=utc, streams=as_csv) as opened:
         settings = opened.settings
         allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
-        groups, now = read_todo(opened.database, rules_of(settings), list(settings.accounts), allowance, limit)
+        asked = (opened.database, rules_of(settings), list(settings.accounts), allowance)
+        if as_csv and limit is None:
+            write_csv(csv_columns.TODO, every_todo(*asked))
+            return
+        groups, now = read_todo(*asked, limit or _ITEMS)
     if as_json:
         print_json({"now": now, "todo": [_to_response(group) for group in groups]})
     elif as_csv:
@@ -44,6 +55,9 @@ def todo(limit: Limit = 5, utc: InUtc = False, as_json: AsJson = False, as_csv: 
         typer.echo("Nothing needs a person.")
     else:
         _show(groups)
+    if any(group.is_more or group.count > len(group.items) for group in groups):
+        most = limit or _ITEMS
+        typer.echo(f"Of each reason at most {most} are shown: --limit N shows more, --csv without it all.", err=True)
 
 
 def _to_response(group: "TodoGroup") -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Reading all that needs a person, in one list."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -11,7 +11,7 @@ from worker.database.transactions import Connection, Database
 from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
 from worker.domain.monitoring import polled_accounts
 from worker.domain.records.notifications import Endpoint, Notification, NotificationState
-from worker.domain.records.orders import Attention
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.todo import (
     REFUSED_WITHIN,
@@ -25,11 +25,20 @@ from worker.domain.todo import (
 from worker.stores.input_reads import (
     count_rejected_since,
     count_unmatched_before,
+    every_rejected,
+    every_unmatched,
     recent_rejected,
     recent_unmatched,
 )
-from worker.stores.notification_reads import count_notifications, long_refused, recent_notifications
+from worker.stores.notification_reads import (
+    count_notifications,
+    every_long_refused,
+    every_notification,
+    long_refused,
+    recent_notifications,
+)
 from worker.stores.notify_endpoints import read_endpoints
+from worker.stores.order_search import OrderSearch, every_order
 from worker.stores.overview_counts import past_queries
 from worker.stores.slots_and_accounts import read_states
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
@@ -76,27 +85,66 @@ def read_todo(
     with database.snapshot() as connection:
         now = database.now(connection)
         polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
-        notifications, endpoints = count_notifications(connection, now), read_endpoints(connection).values()
-        groups = [
-            *_accounts(connection, rules, polled, now),
-            *_groups("endpoint", endpoints_to_do(endpoints, notifications, now)),
-            _given_up(connection, sum(one.gave_up for one in notifications.values()), most, most_counted),
-            _refused(connection, endpoints, now, most, most_counted),
-            *(_orders(connection, reason, most, most_counted) for reason in Attention),
-            _unresolved(connection, most, most_counted),
-            _rejected(connection, now, most, most_counted),
-            _unmatched(connection, now, most, most_counted),
-        ]
+        groups = _every_group(connection, rules, polled, now, most, most_counted)
     return [group for group in groups if group.count], now
+
+
+def every_todo(
+    database: Database, rules: Rules, configured: Collection[str], tick_allowance_seconds: float
+) -> Iterator[Row]:
+    """All that needs a person, of one moment, as rows of the list's CSV; a page is held at a time."""
+    with database.snapshot() as connection:
+        now = database.now(connection)
+        polled = polled_accounts(read_workers(connection), configured, now, tick_allowance_seconds)
+        for group in _every_group(connection, rules, polled, now, 1, 1):
+            for item in _every_item(connection, group, now):
+                yield _csv_row(group, item)
+
+
+def _every_group(
+    connection: Connection, rules: Rules, polled: Collection[str], now: datetime, most: int, most_counted: int
+) -> list[TodoGroup]:
+    notifications, endpoints = count_notifications(connection, now), read_endpoints(connection).values()
+    return [
+        *_accounts(connection, rules, polled, now),
+        *_groups("endpoint", endpoints_to_do(endpoints, notifications, now)),
+        _given_up(connection, sum(one.gave_up for one in notifications.values()), most, most_counted),
+        _refused(connection, endpoints, now, most, most_counted),
+        *(_orders(connection, reason, most, most_counted) for reason in Attention),
+        _unresolved(connection, most, most_counted),
+        _rejected(connection, now, most, most_counted),
+        _unmatched(connection, now, most, most_counted),
+    ]
+
+
+def _every_item(connection: Connection, group: TodoGroup, now: datetime) -> Iterable[Row]:
+    """All items of a group, those of orders and others whose number has no bound by the order of their indexes."""
+    match group.reason:
+        case Attention():
+            return map(_order, every_order(connection, OrderSearch(attention=[group.reason])))
+        case TodoKind.UNRESOLVED:
+            unresolved = every_order(connection, OrderSearch(states=[OrderState.UNRESOLVED]))
+            return (_order(row) for row in unresolved if row["attention"] is None)
+        case TodoKind.NOTIFICATION_GAVE_UP:
+            gave_up = every_notification(connection, account=None, state=NotificationState.GAVE_UP)
+            return map(_notification, gave_up)
+        case TodoKind.NOTIFICATION_REFUSED:
+            accounts = _taking_others(read_endpoints(connection).values())
+            return map(_notification, every_long_refused(connection, accounts, now - REFUSED_FOR))
+        case TodoKind.REJECTED:
+            return map(_refused_input, every_rejected(connection, since=now - REFUSED_WITHIN))
+        case TodoKind.UNMATCHED:
+            return map(_callback, every_unmatched(connection, before=now - UNMATCHED_FOR))
+    return group.items
 
 
 def todo_rows(groups: Iterable[TodoGroup]) -> list[Row]:
     """Each item of the groups as a row of the list's CSV."""
-    return [
-        {"kind": group.kind, "reason": group.reason.value, "what_to_do": group.what_to_do, **item}
-        for group in groups
-        for item in group.items
-    ]
+    return [_csv_row(group, item) for group in groups for item in group.items]
+
+
+def _csv_row(group: TodoGroup, item: Row) -> Row:
+    return {"kind": group.kind, "reason": group.reason.value, "what_to_do": group.what_to_do, **item}
 
 
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
@@ -139,10 +187,14 @@ def _given_up(connection: Connection, count: int, most: int, most_counted: int) 
 def _refused(
     connection: Connection, endpoints: Iterable[Endpoint], now: datetime, most: int, most_counted: int
 ) -> TodoGroup:
-    accounts = [one.account for one in endpoints if takes_others(one)]
+    accounts = _taking_others(endpoints)
     count, rows = long_refused(connection, accounts, now - REFUSED_FOR, most, most_counted + 1)
     items = [_notification(row) for row in rows]
     return _group("notification", TodoKind.NOTIFICATION_REFUSED, count, items, most_counted)
+
+
+def _taking_others(endpoints: Iterable[Endpoint]) -> list[str]:
+    return [one.account for one in endpoints if takes_others(one)]
 
 
 def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGroup:
@@ -153,37 +205,15 @@ def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGro
 def _rejected(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     since = now - REFUSED_WITHIN
     rows, _ = recent_rejected(connection, since=since, after=None, most=most)
-    items = [
-        {
-            "account": None,
-            "ref": str(row["id"]),
-            "id": row["id"],
-            "since": row["received_at"],
-            "until": None,
-            "note": row["errors"].partition("\n")[0],
-        }
-        for row in rows
-    ]
     count = count_rejected_since(connection, since, most_counted + 1)
-    return _group("rejected", TodoKind.REJECTED, count, items, most_counted)
+    return _group("rejected", TodoKind.REJECTED, count, [_refused_input(row) for row in rows], most_counted)
 
 
 def _unmatched(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     before = now - UNMATCHED_FOR
     rows, _ = recent_unmatched(connection, before=before, after=None, most=most)
-    items = [
-        {
-            "account": row["account"],
-            "ref": row["request_id"] or row["custom_parm"],
-            "id": row["id"],
-            "since": row["received_at"],
-            "until": None,
-            "note": None,
-        }
-        for row in rows
-    ]
     count = count_unmatched_before(connection, before, most_counted + 1)
-    return _group("unmatched", TodoKind.UNMATCHED, count, items, most_counted)
+    return _group("unmatched", TodoKind.UNMATCHED, count, [_callback(row) for row in rows], most_counted)
 
 
 def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row], most_counted: int) -> TodoGroup:
@@ -201,6 +231,28 @@ def _notification(row: Notification) -> Row:
         "since": row.changed_at,
         "until": None,
         "note": " ".join(str(part) for part in said if part is not None) or None,
+    }
+
+
+def _refused_input(row: Row) -> Row:
+    return {
+        "account": None,
+        "ref": str(row["id"]),
+        "id": row["id"],
+        "since": row["received_at"],
+        "until": None,
+        "note": row["errors"].partition("\n")[0],
+    }
+
+
+def _callback(row: Row) -> Row:
+    return {
+        "account": row["account"],
+        "ref": row["request_id"] or row["custom_parm"],
+        "id": row["id"],
+        "since": row["received_at"],
+        "until": None,
+        "note": None,
     }
 
 

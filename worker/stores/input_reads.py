@@ -1,6 +1,6 @@
 """Refused input and unmatched callbacks as the command line shows them. Nothing here writes or locks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import REJECTED, UNMATCHED
-from worker.stores.newest_first import SECONDS, Filters, Walk, read_page
+from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Filters, Walk, every_row, read_page
 
 Row = dict[str, Any]
 
@@ -17,6 +17,8 @@ _INDEXES = {
     UNMATCHED.name: "ix_unmatched_callbacks_received_at",
 }
 _ROWS_AT_ONCE = 500
+# A payload may have a million characters.
+_LONG_ROWS_AT_ONCE = 20
 
 
 def recent_rejected(
@@ -53,6 +55,34 @@ def recent_unmatched(
 
     within = [] if before is None else [UNMATCHED.c.received_at < before]
     return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
+
+
+def every_rejected(
+    connection: Connection, *, sources: Sequence[str] = (), since: datetime | None = None, after: int | None = None
+) -> Iterator[Row]:
+    """All refused rows that match, the last received first; a page is held at a time."""
+
+    def read(last: int | None) -> list[Row]:
+        most = _LONG_ROWS_AT_ONCE
+        found = recent_rejected(connection, sources=sources, since=since, after=last, most=most, seconds=WITHOUT_END)
+        return found[0]
+
+    return every_row(read, after)
+
+
+def every_unmatched(
+    connection: Connection, *, accounts: Sequence[str] = (), before: datetime | None = None, after: int | None = None
+) -> Iterator[Row]:
+    """All unmatched callbacks that match, the last received first; a page is held at a time."""
+
+    def read(last: int | None) -> list[Row]:
+        most = ROWS_AT_ONCE
+        found = recent_unmatched(
+            connection, accounts=accounts, before=before, after=last, most=most, seconds=WITHOUT_END
+        )
+        return found[0]
+
+    return every_row(read, after)
 
 
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:

@@ -4,8 +4,9 @@ What an index does not serve is filtered in the order of the list: a part of the
 full or the time is up. A page that ended early says how far it came, and the next one goes on from there.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,10 @@ Key = tuple[Any, ...]
 Filters = Callable[[Any], Sequence[ColumnElement[bool]]]
 """Makes the conditions on these columns that no index serves."""
 
+ROWS_AT_ONCE = 1_000
+"""How many rows of a complete list are read at once."""
+WITHOUT_END = math.inf
+"""The time for a search that has to be complete."""
 SECONDS = 0.5
 """How long one table is searched for a list. Commands answer within two seconds, some read two tables."""
 
@@ -68,6 +73,18 @@ def read_page(
         if time.monotonic() > until:
             return Page(keys=found, stopped_at=after)
         part = min(4 * part, largest)
+
+
+def every_row(read: Callable[[int | None], Sequence[Mapping[str, Any]]], after: int | None) -> Iterator[dict[str, Any]]:
+    """All rows of a list behind the row `after`, of which a page is held at a time. `read` reads one behind an id.
+
+    In one snapshot they are the rows of one moment.
+    """
+    while rows := read(after):
+        if rows[-1]["id"] == after:
+            raise RuntimeError(f"the list does not go on behind the row {after}")
+        yield from map(dict, rows)
+        after = rows[-1]["id"]
 
 
 def further_than(connection: Connection, columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bool]:

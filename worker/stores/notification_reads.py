@@ -11,7 +11,7 @@ from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS
 from worker.domain.records.notifications import Notification, NotificationState, Rank
 from worker.domain.records.overview import NotificationCounts
 from worker.stores.archived_orders import read_archived
-from worker.stores.newest_first import SECONDS, Key, Walk, read_page
+from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Walk, read_page
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, changed_at, to_notification
 from worker.stores.recharge_orders import PENDING
 
@@ -51,6 +51,17 @@ def recent_notifications(
     page = read_page(connection, walk, is_so, after=last, most=most, seconds=seconds)
     found = _whole(connection, [key[0] for key in page.keys])
     return found, None if page.stopped_at is None else page.stopped_at[0]
+
+
+def every_notification(
+    connection: Connection, *, account: str | None, state: NotificationState | None, after: int | None = None
+) -> Iterator[Notification]:
+    """All notifications that match, newest first; a page is held at a time."""
+    while found := recent_notifications(
+        connection, account=account, state=state, after=after, most=ROWS_AT_ONCE, seconds=WITHOUT_END
+    )[0]:
+        yield from found
+        after = found[-1].id
 
 
 def _newest_pending(connection: Connection, account: str | None, after: int | None, most: int) -> Sequence[int]:
@@ -113,14 +124,29 @@ def long_refused(
 ) -> tuple[int, list[Notification]]:
     """How many pending notifications of these accounts have been refused since before a time, as far as they are
     counted, and the newest of them."""
-    chosen = select(NOTIFICATIONS.c.id).where(
+    chosen = _long_refused(connection, accounts, before).limit(most_counted)
+    ids = sorted(connection.scalars(chosen), reverse=True) if accounts else []
+    return len(ids), _whole(connection, ids[:most])
+
+
+def every_long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Iterator[Notification]:
+    """All of these, newest first; a page is held at a time."""
+    # As in `_newest_pending`.
+    newest = NOTIFICATIONS.c.id + 0
+    page = _long_refused(connection, accounts, before).order_by(newest.desc()).limit(ROWS_AT_ONCE)
+    ids = connection.scalars(page).all() if accounts else []
+    while ids:
+        yield from _whole(connection, ids)
+        ids = connection.scalars(page.where(newest < ids[-1])).all()
+
+
+def _long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Select[int]:
+    return select(NOTIFICATIONS.c.id).where(
         one_of(connection, NOTIFICATIONS.c.account, accounts),
         NOTIFICATIONS.c.state == PENDING,
         NOTIFICATIONS.c.rank == int(Rank.RETRY),
         NOTIFICATIONS.c.refused_since < before,
     )
-    ids = sorted(connection.scalars(chosen.limit(most_counted)), reverse=True) if accounts else []
-    return len(ids), _whole(connection, ids[:most])
 
 
 def orders_given_up(connection: Connection, account: str | None) -> list[int]:

@@ -5,7 +5,7 @@ and where there is no such index, orders are read in the order of the list (`new
 are not far.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,18 @@ from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, ORDERS
 from worker.domain.records.orders import Attention, OrderState
 from worker.stores.archived_orders import read_archived
-from worker.stores.newest_first import SECONDS, Filters, Key, Page, Walk, further_than, read_page
+from worker.stores.newest_first import (
+    ROWS_AT_ONCE,
+    SECONDS,
+    WITHOUT_END,
+    Filters,
+    Key,
+    Page,
+    Walk,
+    every_row,
+    further_than,
+    read_page,
+)
 from worker.stores.recharge_orders import PENDING, UNRESOLVED
 
 Row = dict[str, Any]
@@ -82,6 +93,16 @@ def find_orders(
     rows = {table: _rows(connection, table, [key[1] for key, of in reached if of is table]) for table in pages}
     listed = [rows[table][key[1]] for key, table in reached if key[1] in rows[table]]
     return FoundOrders(rows=listed, stopped_at=None if len(reached) == most else end)
+
+
+def every_order(connection: Connection, wanted: OrderSearch, after: int | None = None) -> Iterator[Row]:
+    """All orders that match, behind the order of an id, in the same order; a page is held at a time."""
+
+    def read(last: int | None) -> list[Row]:
+        key = None if last is None else key_of(connection, last)
+        return find_orders(connection, wanted, after=key, most=ROWS_AT_ONCE, seconds=WITHOUT_END).rows
+
+    return every_row(read, after)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:

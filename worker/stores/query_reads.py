@@ -1,13 +1,13 @@
 """The query log as the command line shows it. Nothing here writes or locks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from worker.database.tables import ARCHIVED, ORDERS, QUERIES
-from worker.stores.newest_first import SECONDS, Key, Page, Walk, read_page
+from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
 
 Row = dict[str, Any]
 
@@ -53,6 +53,25 @@ def recent_queries(
         chosen = select(*QUERY_COLUMNS).where(QUERIES.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
         rows += [dict(row) for row in connection.execute(chosen.order_by(QUERIES.c.id.desc())).mappings()]
     return rows, None if page.stopped_at is None else page.stopped_at[0]
+
+
+def every_query(
+    connection: Connection, *, account: str | None, outcomes: Sequence[str], since: datetime | None, after: int | None
+) -> Iterator[Row]:
+    """All queries that match, newest first; a page is held at a time."""
+
+    def read(last: int | None) -> list[Row]:
+        return recent_queries(
+            connection,
+            account=account,
+            outcomes=outcomes,
+            since=since,
+            after=last,
+            most=ROWS_AT_ONCE,
+            seconds=WITHOUT_END,
+        )[0]
+
+    return every_row(read, after)
 
 
 def query_by_id(connection: Connection, query_id: int) -> Row | None:

@@ -1,6 +1,6 @@
 """What operators did, and the orders that a filter of theirs selects."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from worker.database.tables import ACTS, EVENTS, ORDERS, UNRESOLVED
 from worker.domain.records.acts import ActEntry
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention
+from worker.stores.newest_first import ROWS_AT_ONCE, every_row
 
 
 def add_acts(connection: Connection, entries: Iterable[ActEntry]) -> None:
@@ -46,6 +47,11 @@ def recent_acts(
         statements.append(newest.where(ACTS.c.account.is_(None)))
     found = [dict(row) for statement in statements for row in connection.execute(statement).mappings()]
     return sorted(found, key=lambda row: -int(row["id"]))[:limit]
+
+
+def every_act(connection: Connection, accounts: Sequence[str], after: int | None) -> Iterator[dict[str, Any]]:
+    """All acts, newest first; a page is held at a time."""
+    return every_row(lambda last: recent_acts(connection, limit=ROWS_AT_ONCE, accounts=accounts, after=last), after)
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:

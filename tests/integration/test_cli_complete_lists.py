@@ -1,0 +1,170 @@
+"""A CSV of a list holds all of it, whatever its length; what is cut says so on standard error."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import event, insert
+
+from tests.support.archiving import add_newest, add_settled, callback
+from tests.support.command_line import CommandLine
+from tests.support.notifying import put_endpoint
+from tests.support.reconciling import Workbench
+from worker.database.tables import ACTS, QUERIES, REJECTED
+from worker.operations.archive import move_settled
+from worker.stores.order_search import OrderSearch, every_order
+
+LATE = datetime(2100, 1, 1, tzinfo=UTC)
+COUNT = 45
+NAMES = [f"o{number}" for number in range(COUNT)]
+
+
+def fill(bench: Workbench) -> None:
+    """Forty-five of everything that a list shows, and as many orders again in the archive."""
+    add_settled(bench, *map(str, range(COUNT)))
+    add_newest(bench)
+    assert sum(move_settled(bench.database, LATE)) == COUNT
+    put_endpoint(bench)
+    bench.add(*NAMES)
+    bench.run("UPDATE recharge_orders SET attention = 'unknown_status' WHERE request_id LIKE 'o%'")
+    # Kept callbacks that are old enough to need a person.
+    bench.intake.record_callbacks([callback(f"nobody-{number}") for number in range(COUNT)])
+    bench.run("UPDATE unmatched_callbacks SET received_at = '2020-01-31 12:00:00.000000'")
+    bench.intake.cancel_orders([{"request_id": name} for name in NAMES])
+    bench.run("UPDATE notifications SET state = 'gave_up'")
+    with bench.database.write() as connection:
+        now = bench.database.now(connection)
+        refused = {"source": "a task", "payload": "{}", "errors": "request_id: is empty", "repeats": 0}
+        connection.execute(insert(REJECTED), [{**refused, "received_at": now}] * COUNT)
+        connection.execute(insert(ACTS), [{"at": now, "actor": "ann", "act": "hold"}] * (3 * COUNT))
+        query = {"account": "default", "account_sid": "s", "slot": 0, "work": "batch", "id_kind": "requestId"}
+        query |= {"order_count": 1, "sent_at": now, "outcome": "answered", "polled_ids": "1"}
+        connection.execute(insert(QUERIES), [query] * COUNT)
+
+
+def rows(cli: CommandLine, *arguments: str) -> tuple[list[dict[str, str]], str]:
+    """The rows of a command's CSV, and what it says beside them."""
+    result = cli.run(*arguments, "--csv")
+    return list(csv.DictReader(io.StringIO(result.stdout_bytes.decode("utf-8-sig")))), result.stderr
+
+
+LISTS = {
+    ("orders",): 2 * COUNT + 1,
+    ("orders", "--state", "cancelled"): COUNT,
+    ("queries",): COUNT,
+    ("rejected",): COUNT,
+    ("unmatched",): COUNT,
+    ("notifications",): COUNT,
+    ("acts",): 3 * COUNT,
+}
+
+
+def test_a_csv_is_complete_and_what_is_cut_says_so(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    for command, count in LISTS.items():
+        found, said = rows(cli, *command)
+        ids = [int(row["id"]) for row in found]
+        assert len(ids) == len(set(ids)) == count, command
+        assert said == ""
+        page = cli.run(*command, "--json")
+        shown = 50 if command == ("acts",) else 20
+        assert page.stdout.count('"id":') >= shown
+        assert "More follow" in page.stderr, command
+        few, said = rows(cli, *command, "--limit", "3")
+        assert [int(row["id"]) for row in few] == ids[:3]
+        assert f"--after {ids[2]}" in said
+        rest, said = rows(cli, *command, "--after", str(ids[2]))
+        assert [int(row["id"]) for row in rest] == ids[3:]
+        exact = cli.run(*command, "--json", "--limit", str(count))
+        assert exact.stderr == "", command
+
+
+def test_a_csv_of_all_that_needs_a_person_is_complete(bench: Workbench, cli: CommandLine) -> None:
+    fill(bench)
+    found, said = rows(cli, "todo")
+    counts = {reason: sum(row["reason"] == reason for row in found) for reason in {row["reason"] for row in found}}
+    expected = dict.fromkeys(("unknown_status", "rejected_input", "unmatched_callback", "notification_gave_up"), COUNT)
+    assert {reason: counts[reason] for reason in expected} == expected
+    assert said == ""
+    few, said = rows(cli, "todo", "--limit", "2")
+    assert max(sum(row["reason"] == reason for row in few) for reason in expected) == 2
+    assert "--limit" in said
+    assert "--csv" in cli.run("todo", "--json").stderr
+    assert cli.run("todo", "--json", "--limit", "100").stderr == ""
+
+
+def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbench) -> None:
+    # As many as several pages hold.
+    add_settled(bench, *map(str, range(1500)))
+    statements: list[str] = []
+    event.listen(
+        bench.database.engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement)
+    )
+    other = Workbench(bench.url)
+    with bench.database.snapshot() as connection:
+        listed = every_order(connection, OrderSearch())
+        first = next(listed)
+        begun = len(statements)
+        other.add("meanwhile")
+        add_newest(other)
+        # On SQLite a transaction that has begun to read sees what others commit no more.
+        assert sum(move_settled(other.database, LATE)) == 1500
+        ids = [first["id"], *(row["id"] for row in listed)]
+    other.close()
+    assert len(ids) == len(set(ids)) == 1500
+    assert len(statements) > 2 * begun
+
+
+@pytest.mark.databases("sqlite")
+def test_today_and_yesterday_begin_at_midnight_in_the_zone_of_the_settings(bench: Workbench, cli: CommandLine) -> None:
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    zones = ("UTC", "Pacific/Kiritimati")
+    for zone, hours in zip(zones, (0, 14), strict=True):
+        local = now + timedelta(hours=hours)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(hours=hours)
+        names = {name: f"{zone[0]}-{name}" for name in ("today", "yesterday", "before")}
+        at = {
+            "today": midnight,
+            "yesterday": midnight - timedelta(days=1),
+            "before": midnight - timedelta(days=1, microseconds=1),
+        }
+        bench.enqueue(*({"request_id": names[name], "submitted_at": at[name].isoformat()} for name in at))
+        own = CommandLine({**cli.settings, "RECONCILER_TIMEZONE": zone})
+
+        def found(*arguments: str, own: CommandLine = own, zone: str = zone) -> set[str]:
+            listed = own.json("orders", "--prefix", f"{zone[0]}-", *arguments)
+            return {order["request_id"].partition("-")[2] for order in listed}
+
+        assert found("--since", "today") == {"today"}
+        assert found("--since", "yesterday") == {"today", "yesterday"}
+        assert found("--since", "yesterday", "--until", "today") == {"yesterday"}
+        assert found("--since", "7d") == {"today", "yesterday", "before"}
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("orders", "--since"),
+        ("orders", "--until"),
+        ("queries", "--since"),
+        ("rejected", "--since"),
+        ("unmatched", "--before"),
+        ("resend", "--dry-run", "--since"),
+        ("reopen", "--unresolved", "--dry-run", "--reason", "x", "--since"),
+        ("archive", "--dry-run", "--settled-before"),
+        ("report", "--from"),
+        ("compare", "-", "--from"),
+    ],
+)
+def test_every_command_that_takes_a_time_takes_the_same_words(
+    bench: Workbench, cli: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    statement = "request_id,state,amount\n"
+    for word in ("yesterday", "7d", "2016-01-31"):
+        assert cli.run(*arguments, word, stdin=statement).exit_code == 0
+    refused = cli.run(*arguments, "the other day", stdin=statement, status=2).stderr
+    for word in ("today", "yesterday", "7d"):
+        assert word in refused
