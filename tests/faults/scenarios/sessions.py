@@ -1,8 +1,12 @@
 """Faults of sessions: locks of other programs, and unusual defaults of the worker's own login."""
 
+import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import psycopg
 import sqlalchemy
@@ -10,12 +14,19 @@ from sqlalchemy.pool import NullPool
 
 from tests.faults.catalogue import SERVERS, fault
 from tests.faults.outages import go_through
+from tests.faults.posting import body_of, post, post_until_accepted
 from tests.faults.roles import use_plain_role
 from tests.faults.testbed import Scale, Testbed
+from tests.support.waiting import eventually
 
 # A session that is idle in a transaction is ended after the deadline: this leaves time to begin an outage.
 _UNHURRIED = Scale(deadline=2.0)
 _TABLES = ("recharge_orders", "account_states", "platform_queries")
+_TABLES_OF_CALLBACKS = ("recharge_orders", "order_events")
+_PER_SECOND = 12
+_SENDERS = 8
+_ANSWERED_WITHIN = 6.0
+"""Seconds in which a callback is answered: 5, and one for a busy machine."""
 _DATE_STYLES = ("SQL, DMY", "German, DMY", "Postgres, MDY")
 _ENCODINGS = ("LATIN1", "SQL_ASCII", "WIN1252")
 
@@ -44,6 +55,41 @@ def fault_29_strangers_hold_locks(testbed: Testbed) -> None:
         },
         without_queries=False,
     )
+
+
+@fault(51, "a table locked while callbacks come, 12 a second", times=6, times_in_ci=2, databases=SERVERS, seconds=90)
+def fault_51_a_table_is_locked_while_callbacks_come(testbed: Testbed) -> None:
+    testbed.serve()
+    testbed.worker()
+    testbed.beat()
+    count = _PER_SECOND * (8 if testbed.is_brief else 12)
+    # Answered 0 for so long that no query settles them first.
+    names = testbed.place(count, settle_after=30.0)
+    bodies = [body_of(testbed, name) for name in names]
+    table = testbed.rng.choice(_TABLES_OF_CALLBACKS)
+    with _locked(testbed, table, whole=True), ThreadPoolExecutor(count) as senders:
+        began = time.monotonic()
+        answers = senders.map(partial(_post_at, testbed, began), range(count), bodies)
+        testbed.injected()
+        in_time = [(status, seconds) for status, seconds in answers if seconds <= _ANSWERED_WITHIN]
+    assert len(in_time) == count, f"{count - len(in_time)} of {count} callbacks were answered late, {table} locked"
+    assert {status for status, _ in in_time} == {503}, f"{table} was locked, and callbacks were accepted"
+    testbed.observed(f"{count} callbacks were put off within {max(seconds for _, seconds in in_time):.1f} s")
+    began = time.monotonic()
+    with ThreadPoolExecutor(_SENDERS) as senders:
+        list(senders.map(partial(post_until_accepted, testbed), bodies))
+    testbed.observed(f"all were accepted {time.monotonic() - began:.1f} s after the lock was gone")
+    testbed.wait_until_settled(names)
+    # The checker compares with the platform's truth.
+    eventually(lambda: all(testbed.truth()[name]["settled"] for name in names), "orders that the platform has settled")
+
+
+def _post_at(testbed: Testbed, began: float, number: int, body: dict[str, Any]) -> tuple[int | None, float]:
+    """Post a callback in its turn; returns the status and the seconds until it was answered."""
+    due = began + number / _PER_SECOND
+    time.sleep(max(0.0, due - time.monotonic()))
+    status = post(testbed.serve_port, json.dumps(body).encode())
+    return status, time.monotonic() - due
 
 
 @contextmanager
