@@ -60,6 +60,8 @@ _DENIALS = (
     *("不存在", "未找到", "查无", "无此", "没有找到", "订单号错误"),
     *("not found", "not exist", "no such"),
 )
+# The characters of these words that platforms also write otherwise.
+_SIMPLIFIED = str.maketrans("無訂單號錄沒査記錯誤", "无订单号录没查记错误")
 # Beside the order's number a denial may be about something else: 手机号码不存在 and 无此套餐 are real failures.
 _OF_AN_ORDER = ("单", "记录", "order", "record")
 
@@ -164,10 +166,20 @@ def _names_other_id(order: Order, report: Report, polled_by: IdKind | None) -> b
 
 
 def _denies_order(remark: str, *, shows_number: bool) -> bool:
-    words = " ".join(unicodedata.normalize("NFKC", remark).casefold().split())
-    if not any(denial in words for denial in _DENIALS):
+    forms = _plain_forms(remark)
+    if not any(denial in words for denial in _DENIALS for words in forms):
         return False
-    return not shows_number or any(word in words for word in _OF_AN_ORDER)
+    return not shows_number or any(word in words for word in _OF_AN_ORDER for words in forms)
+
+
+def _plain_forms(remark: str) -> list[str]:
+    """A remark as it is searched for words. One that holds Chinese also without blanks and invisible characters; with
+    its blanks too, as it may hold English words besides."""
+    words = " ".join(unicodedata.normalize("NFKC", remark).casefold().split()).translate(_SIMPLIFIED)
+    if not any("\u3400" <= character <= "\u9fff" for character in words):
+        return [words]
+    seen = (character for character in words if not character.isspace() and unicodedata.category(character) != "Cf")
+    return [words, "".join(seen)]
 
 
 def _denial(report: Report, polled_by: IdKind | None, reason: str) -> Verdict:

@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import ACCEPTED, APP_ID, MASKED, MOBILE, make_blind_order, make_order, make_report
@@ -181,6 +181,49 @@ def test_every_real_failure_with_a_mobile_that_agrees_settles(
 ) -> None:
     said = make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount=amount)
     assert verdict_of(said, order=order, is_callback=is_callback).effect is Effect.FAILED
+
+
+CHINESE_DENIALS = [remark for remark in NO_SUCH_ORDER if not remark.isascii() and "ｏ" not in remark]
+CHINESE_FAILURES = ["手机号码不存在", "无此套餐", "查无此号码", "余额不足", "号码已停机"]
+BETWEEN = ["", " ", "  ", "\u3000", "\u00a0", "\t", "\n", "\u200b", "\u200d", "\ufeff", "\u2060", " \u200b "]
+TRADITIONAL = str.maketrans("无订单号录没查记错误", "無訂單號錄沒査記錯誤")
+
+
+@st.composite
+def disguised(draw: st.DrawFn, remarks: list[str]) -> str:
+    """A remark written apart, in traditional characters, with characters that nobody sees, or all of these."""
+    remark = draw(st.sampled_from(remarks))
+    between = draw(st.lists(st.sampled_from(BETWEEN), min_size=len(remark), max_size=len(remark)))
+    apart = "".join(character + gap for character, gap in zip(remark, between, strict=True))
+    return apart.translate(TRADITIONAL) if draw(st.booleans()) else apart
+
+
+@given(remark=disguised(CHINESE_DENIALS), mobile=st.sampled_from([MASKED, None]), tail=st.sampled_from(["", " E404"]))
+@example("订 单 不 存 在", MASKED, "")
+@example("無此訂單", MASKED, "")
+@example("订单\u200b不存\u200d在", MASKED, "")
+def test_a_denial_is_read_however_it_is_written_and_kept_as_it_was_said(
+    remark: str, mobile: str | None, tail: str
+) -> None:
+    verdict = verdict_of(make_report(traffic_sts="-1", remark=remark + tail, mobile=mobile, ori_amount="0"))
+    assert verdict.is_denial
+    assert verdict.report.remark == remark + tail
+
+
+@given(remark=disguised(CHINESE_FAILURES), mobile=st.sampled_from([MOBILE, MASKED]))
+@example("手 机 号 码 不 存 在", MASKED)
+@example("無此套餐", MASKED)
+def test_a_real_failure_beside_the_orders_mobile_stays_one_however_it_is_written(remark: str, mobile: str) -> None:
+    verdict = verdict_of(make_report(traffic_sts="-1", remark=remark, mobile=mobile, ori_amount="0"))
+    assert verdict.effect is Effect.FAILED
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["查询失败: order not found", "order does  not exist (订单)", "No such record，请核对", "ORDER NOT\u3000FOUND"],
+)
+def test_an_english_denial_is_read_with_its_blanks_beside_chinese_words_too(remark: str) -> None:
+    assert verdict_of(make_report(traffic_sts="-1", remark=remark, ori_amount="0")).is_denial
 
 
 BOTH = make_order(custom_parm="C1", mobile=None)
