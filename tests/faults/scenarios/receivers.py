@@ -31,6 +31,7 @@ _LEASE_SECONDS = 20.0
 _TRIES = len(_OWN_WAITS) + 1
 _LONGEST_IN_DOUBT = 15.0
 """Seconds from a good result to its delivery, however many others are refused."""
+_NEVER_TRIED = "tries = 0 AND state = 'pending'"
 _IN_A_SECOND = 20
 """Deliveries to an endpoint in doubt."""
 
@@ -231,6 +232,8 @@ def fault_45_events_starve(testbed: Testbed) -> None:
     for hour in range(1, 5):
         eventually(lambda: is_in_doubt(testbed), "an endpoint in doubt")
         _check_that_they_go_one_at_a_time(testbed, recorder)
+        # It waits only for what was never tried either.
+        eventually(lambda: count_notifications(testbed, _NEVER_TRIED) == 0, "a try of each", seconds=120)
         (good,) = testbed.place(1)
         testbed.wait_until_settled([good])
         testbed.wait_until_told()
