@@ -92,6 +92,19 @@ def test_the_row_says_that_something_in_the_process_hangs(bench: Workbench, ages
     heartbeat.close()
 
 
+def test_each_statement_is_a_step_of_what_its_thread_works_at(bench: Workbench) -> None:
+    watching = Watching()
+    bench.database.before_statements(watching.dog.step)
+    watched = watching.dog.begin("a tick on a slow database")
+    watched.here()
+    for _ in range(5):
+        watching.pass_time(90)
+        rows(bench)
+    assert watching.hanging() == set()
+    watching.pass_time(101)
+    assert watching.hanging() == {"a tick on a slow database"}
+
+
 def test_the_row_is_written_again_after_somebody_has_deleted_it(bench: Workbench, heartbeat: Heartbeat) -> None:
     first = row_when(bench, lambda row: True)
     bench.run("DELETE FROM worker_processes")

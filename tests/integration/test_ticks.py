@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.database.tables import ORDERS, QUERIES, SCHEDULES
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.slots import SlotKey
+from worker.domain.records.slots import Opening, SlotKey
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator import Account, Delay, Faults, NewOrder, Outcome, Simulator, SimulatorConfig
@@ -364,3 +364,51 @@ def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(migrated_dat
     ticks.close()
     assert under_way() == set()
     bench.close()
+
+
+class Openings:
+    """Stands for the slots' rows: each slot is open."""
+
+    longer_windows = ()
+
+    def openings(self, slots: Sequence[SlotKey], *, within_seconds: float) -> list[Opening]:
+        return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
+
+
+class OneByOne:
+    """Stands for a reconciler on a slow database: each grant waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Semaphore(0)
+        self.begun: list[int] = []
+
+    def take(self, slot: SlotKey) -> None:
+        self.begun.append(slot.number)
+        assert self.may_end.acquire(timeout=30)
+
+
+def test_passes_that_wait_for_their_turn_do_not_hang_while_grants_are_made() -> None:
+    watching, slow = Watching(), OneByOne()
+    maintenance: Any = Openings()
+    reconciler: Any = slow
+    slots = [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(GRANTS_AT_ONCE + 2)]
+    ticks = Ticks(
+        maintenance=maintenance,
+        slots=slots,
+        reconciler=reconciler,
+        idle_accounts=lambda _: (),
+        each_tick=lambda: None,
+        period_seconds=60.0,
+        patience_seconds=600.0,
+        watchdog=watching.dog,
+    )
+    ticks.tick()
+    eventually(lambda: len(slow.begun) == GRANTS_AT_ONCE, "a grant in each thread")
+    watching.pass_time(150)
+    assert len(watching.all_hanging()) >= len(slots)
+    slow.may_end.release()
+    eventually(lambda: len(slow.begun) == GRANTS_AT_ONCE + 1, "the turn of the next one")
+    # Neither that one nor the one behind it.
+    eventually(lambda: watching.all_hanging().count("a pass") == GRANTS_AT_ONCE - 1, "steps of the other passes")
+    slow.may_end.release(2 * len(slots))
+    ticks.close()

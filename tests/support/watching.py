@@ -32,7 +32,11 @@ class Watching:
 
     def hanging(self) -> set[str]:
         """What hangs now."""
-        return {one.what for one in list(self.dog.under_way) if self.dog.seen - one.since > PATIENCE}
+        return set(self.all_hanging())
+
+    def all_hanging(self) -> list[str]:
+        """The same, each time that it does."""
+        return [one.what for one in list(self.dog.under_way) if self.dog.seen - one.since > PATIENCE]
 
     def _end(self, watched: Watched, seconds: float) -> None:
         assert seconds > 2 * PATIENCE

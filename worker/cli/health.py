@@ -12,8 +12,8 @@ def health(as_json: AsJson = False) -> None:
     """Check that a worker on this host ticks; for the health check of a worker's container.
 
     Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
-    RECONCILER_TICK_SECONDS is over 5). While the database is away, or the settings cannot be read, it is 0: to restart
-    workers would not help.
+    RECONCILER_TICK_SECONDS is over 5), or that what its workers do hangs. While the database is away, or the settings
+    cannot be read, it is 0: to restart workers would not help.
     """
     from worker.adapters.error_text import one_line
     from worker.cli.session import read_settings, words_of
@@ -37,15 +37,15 @@ def health(as_json: AsJson = False) -> None:
         return
     database = Database(settings.database_dsn, answer_seconds=_ANSWER_SECONDS, pool_size=1)
     try:
-        ticks = read_liveness(database, seconds, host=host).ticks
+        found = read_liveness(database, seconds, host=host)
     except DatabaseError as error:
         _say(host, None, words_of(error, settings), as_json)
         return
     finally:
         database.close()
-    words = f"a worker has ticked within {seconds:g} s" if ticks else f"no worker has ticked for {seconds:g} s"
-    _say(host, ticks, words, as_json)
-    raise typer.Exit(0 if ticks else 1)
+    fault = "what the workers do hangs" if found.hangs else f"no worker has ticked for {seconds:g} s"
+    _say(host, found.ticks, f"a worker has ticked within {seconds:g} s" if found.ticks else fault, as_json)
+    raise typer.Exit(0 if found.ticks else 1)
 
 
 def _say(host: str, ticks: bool | None, words: str, as_json: bool) -> None:

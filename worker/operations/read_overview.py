@@ -176,6 +176,8 @@ class Liveness:
 
     ticks: bool
     """Whether a worker process has ticked of late."""
+    hangs: bool
+    """Whether something hangs in one; such a process counts as one that does not tick."""
     broker_is_silent: bool
     """Whether the broker answers none of the processes that have."""
 
@@ -184,6 +186,8 @@ def read_liveness(database: Database, within_seconds: float, *, host: str | None
     """The same of the processes of this host, or of all. `within_seconds` is how far back counts."""
     with database.read() as connection:
         now = database.now(connection)
-        ticking = [row for row in read_workers(connection, host=host) if is_ticking([row], now, within_seconds)]
+        rows = read_workers(connection, host=host)
+        ticking = [row for row in rows if is_ticking([row], now, within_seconds)]
         silent = is_broker_silent(ticking, timedelta(seconds=within_seconds))
-        return Liveness(ticks=bool(ticking), broker_is_silent=silent)
+        hangs = any(row.hanging_since is not None for row in rows)
+        return Liveness(ticks=bool(ticking), hangs=hangs, broker_is_silent=silent)

@@ -16,6 +16,7 @@ _OK = "ok"
 _UNKNOWN = "unknown, as the database does not answer"
 _NO_DATABASE = "no answer"
 _OTHER_REVISION = "not at a revision that this release can read"
+_HANGS = "what it does hangs"
 _NO_BROKER = "cannot be reached"
 _NOT_BY_WORKERS = "answers no worker"
 _KEPT_SECONDS = 2.0
@@ -49,7 +50,7 @@ class _Health:
         self._database_url = settings.database_dsn
         self._broker_url = settings.broker_dsn
         self._tick_seconds = thresholds_of(settings).tick_seconds
-        self._workers = Liveness(ticks=False, broker_is_silent=False)
+        self._workers = Liveness(ticks=False, hangs=False, broker_is_silent=False)
         self._database = SharedReading(self._read_database, kept_seconds=_KEPT_SECONDS, no_answer=_NO_DATABASE)
         self._broker = SharedReading(self._read_broker, kept_seconds=_KEPT_SECONDS, no_answer=_NO_BROKER)
 
@@ -57,7 +58,8 @@ class _Health:
         """Of each part `ok`, or what is wrong."""
         database, broker = self._database.fault(), self._broker.fault()
         workers = self._workers
-        ticking = _OK if workers.ticks else f"no tick for {self._tick_seconds:g} s"
+        fault = _HANGS if workers.hangs else f"no tick for {self._tick_seconds:g} s"
+        ticking = _OK if workers.ticks else fault
         if broker is None and workers.broker_is_silent and not database:
             broker = _NOT_BY_WORKERS
         return {"worker": _UNKNOWN if database else ticking, "broker": broker or _OK, "database": database or _OK}
