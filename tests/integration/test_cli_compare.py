@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
-from tests.support.archiving import callback
+from tests.support.archiving import add_newest, callback
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.database.tables import ORDERS
@@ -129,7 +129,7 @@ def test_report_and_comparison_of_a_day_agree_to_the_cent(bench: Workbench, cli:
         for name, amount in amounts.items():
             connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values(ori_amount=amount))
     statement = rows_of(*((name, "失败" if name == "r5" else "成功", str(amount)) for name, amount in amounts.items()))
-    bench.add("newest")
+    add_newest(bench)
     for _ in ("in the table", "in the archive"):
         reported = cli.json("report", *PERIOD)
         shown = cli.json("compare", "-", *PERIOD, "--by", "settled", stdin=statement)
