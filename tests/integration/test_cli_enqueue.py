@@ -164,3 +164,23 @@ def test_memory_stays_bounded_however_long_the_lines_and_the_file_are(cli: Comma
     assert done.stderr == ""
     summary = json.loads(done.stdout)
     assert (summary["lines"], summary["accepted"], summary["rejected"]) == (3, 2, 1)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_back_offices_file_is_enqueued_as_it_stands(cli: CommandLine, bench: Workbench) -> None:
+    lines = [
+        "一月订单\r\n",
+        "序号;平台订单号;流水号;手机号\r\n",
+        "1;1001;订单一;18812340804\r\n",
+        "2;1002;订单二;1\r\n",
+    ]
+    Path("订单.csv").write_bytes("".join(lines).encode("gbk"))
+    options = ("--column", "custom_parm=流水号", "--pass-over")
+    assert "names a column '序号'" in cli.error("enqueue", "订单.csv", *options[:2])
+    summary = cli.json("enqueue", "订单.csv", *options, status=1)
+    assert (summary["lines"], summary["accepted"], summary["rejected"]) == (2, 1, 1)
+    (order,) = bench.orders()
+    assert (order.request_id, order.custom_parm, order.mobile) == ("1001", "订单一", "18812340804")
+    (refused,) = refused_in("订单.csv.rejected.jsonl")
+    assert (refused["line"], refused["text"]) == (4, "2;1002;订单二;1")
+    assert "is not FIELD=NAME" in cli.error("enqueue", "订单.csv", "--column", "流水号", status=2)

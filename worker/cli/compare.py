@@ -72,9 +72,13 @@ Accounts = Annotated[
     list[str] | None,
     typer.Option("--account", help="Whose the statement is; may be repeated.", autocompletion=account_names),
 ]
-IdColumn = Annotated[str | None, _column("--id-column", "request id, where it is not called request_id or requestId")]
-StateColumn = Annotated[str | None, _column("--state-column", "state, where it is not called state or status")]
-AmountColumn = Annotated[str | None, _column("--amount-column", "amount, where it is not called amount or oriAmount")]
+IdColumn = Annotated[
+    str | None, _column("--id-column", "request id, where it is not called request_id, requestId or 平台订单号")
+]
+StateColumn = Annotated[str | None, _column("--state-column", "state, where it is not called state, status or 状态")]
+AmountColumn = Annotated[
+    str | None, _column("--amount-column", "amount, where it is not called amount, oriAmount or 金额")
+]
 Succeeded = Annotated[list[str] | None, _words(OrderState.SUCCEEDED)]
 Failed = Annotated[list[str] | None, _words(OrderState.FAILED)]
 Pending = Annotated[list[str] | None, _words(OrderState.PENDING)]

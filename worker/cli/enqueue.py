@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from worker.cli.errors import CommandError
-from worker.cli.order_lines import Format, Line, RefusedLines, read_lines
+from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import AsJson, print_json, progress
+from worker.domain.submissions import ORDER_FIELDS
 
 if TYPE_CHECKING:
     from worker.intake import Intake
@@ -25,7 +27,7 @@ File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="CSV (.csv) or JSON Lines (.jsonl, .ndjson), UTF-8; - is standard input.",
+        help="CSV (.csv), UTF-8 or GB18030, or JSON Lines (.jsonl, .ndjson), UTF-8; - is standard input.",
     ),
 ]
 FormatOption = Annotated[
@@ -42,6 +44,29 @@ Rejected = Annotated[
 ]
 
 
+def _read_columns(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        column, _, name = value.partition("=")
+        if column not in ORDER_FIELDS or not name.strip():
+            raise typer.BadParameter(f"{value!r} is not FIELD=NAME with one of: {', '.join(ORDER_FIELDS)}")
+    return values
+
+
+ColumnNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="FIELD=NAME",
+        help="What a field's column is called, such as request_id=流水号; may be repeated.",
+        callback=_read_columns,
+        show_default=False,
+    ),
+]
+PassOver = Annotated[
+    bool, typer.Option("--pass-over", help="Leave columns of other names out; without it they are refused.")
+]
+
+
 @dataclass(kw_only=True, slots=True)
 class Tally:
     """What became of the lines so far."""
@@ -55,11 +80,19 @@ class Tally:
         return f"{self.accepted:,} accepted, {self.duplicates:,} duplicates, {self.rejected:,} refused"
 
 
-def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None, as_json: AsJson = False) -> None:
+def enqueue(
+    file: File,
+    format_: FormatOption = None,
+    column: ColumnNames = None,
+    pass_over: PassOver = False,
+    rejected: Rejected = None,
+    as_json: AsJson = False,
+) -> None:
     """Take in orders from a file, of any size: CSV with a header, or JSON Lines, one order a line.
 
     Columns of the header, or keys of the objects: request_id and/or custom_parm, mobile (needed with custom_parm
     alone), account, submitted_at (ISO 8601 with an offset), expected_amount (yuan). An empty cell is an absent field.
+    A CSV may be one of a Chinese back office: in GBK, with semicolons or tabs, Chinese names, and a title above them.
     The same order again is a duplicate and does no harm, so a run that was interrupted is simply repeated.
 
     The orders go straight into the database, in lists of 500, not through the broker: only so can the answer be exact.
@@ -75,7 +108,7 @@ def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None,
     started, tally = time.monotonic(), Tally()
     refused = RefusedLines(path)
     try:
-        _enqueue_file(file, kind, refused, tally)
+        _enqueue_file(file, kind, _columns(column or (), pass_over), refused, tally)
     except OSError as error:
         raise CommandError(f"{file} cannot be read ({error.strerror})") from None
     except CommandError as error:
@@ -85,7 +118,12 @@ def enqueue(file: File, format_: FormatOption = None, rejected: Rejected = None,
     raise typer.Exit(1 if tally.rejected else 0)
 
 
-def _enqueue_file(file: Path, kind: Format, refused: RefusedLines, tally: Tally) -> None:
+def _columns(given: Sequence[str], pass_over: bool) -> Columns:
+    names = {column: name.strip() for column, _, name in (value.partition("=") for value in given)}
+    return Columns(names=names, passes_over=pass_over)
+
+
+def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLines, tally: Tally) -> None:
     from worker.cli.session import session
     from worker.intake import Intake
     from worker.runtime import app_ids_of, rules_of
@@ -98,7 +136,7 @@ def _enqueue_file(file: Path, kind: Format, refused: RefusedLines, tally: Tally)
         size = file.stat().st_size if file.is_file() else None
         show = stack.enter_context(progress("0 accepted", of_bytes=True, size=size))
         stack.enter_context(refused)
-        remaining = read_lines(stream, kind)
+        remaining = read_lines(stream, kind, columns)
         while lines := list(islice(remaining, LIST_LENGTH)):
             _enqueue_list(intake, lines, refused, tally)
             show(str(tally), lines[-1].end)

@@ -1,6 +1,6 @@
 """Orders in a file: CSV with a header, or JSON Lines; and the file that refused lines are written to, with reasons.
 
-Both are read and written line by line, in bounded memory.
+Both are read and written line by line, in bounded memory: of a CSV the first MiB tells encoding and header.
 
 A line is an order in both formats: a CSV field with a line end is refused, since no order has one. So a stray quote
 spoils one line, not the rest of the file.
@@ -9,20 +9,25 @@ spoils one line, not the rest of the file.
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Self, TextIO
+from typing import BinaryIO, NamedTuple, Self, TextIO
 
+from worker.adapters.error_text import one_line
 from worker.adapters.private_files import make_private
+from worker.cli.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
 from worker.cli.errors import CommandError
 from worker.domain.submissions import ORDER_FIELDS
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
 LONGEST_LINE_BYTES = 65_536
 _SHOWN_OF_LONGER = 1000
+_HEAD_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_ACCEPTED = f"accepted: {', '.join(ORDER_FIELDS)}, or what --column FIELD=NAME says"
 _SMALL_WHOLE = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -40,7 +45,7 @@ class Line:
     number: int
     """From 1, as an editor counts."""
     text: str
-    """As it stands in the file; bytes that are not UTF-8 are written as escapes."""
+    """As it stands in the file; bytes that are not in its encoding are written as escapes."""
     end: int
     """How many bytes of the file were read up to its end."""
     order: object = None
@@ -49,28 +54,37 @@ class Line:
     """Why it cannot be read."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """What a person says of the columns of a CSV."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    """By field: the name of its column, where that is none of `USUAL_NAMES`."""
+    passes_over: bool = False
+    """Whether columns of other names are passed over."""
+
+
 class _Unreadable(Exception):
     """A line cannot be read; `str()` says why."""
 
 
-def read_lines(stream: BinaryIO, kind: Format) -> Iterator[Line]:
+def read_lines(stream: BinaryIO, kind: Format, columns: Columns | None = None) -> Iterator[Line]:
     """Every line of the file. Raises CommandError where the file cannot be read, or has a header of another kind."""
-    read: Callable[[str], object] | None = _read_json if kind is Format.JSONL else None
-    for number, raw, end in _raw_lines(stream):
-        text = raw.decode("utf-8", "backslashreplace")
-        if not text.strip():
-            continue
-        try:
-            decoded = _decoded(raw)
-            if read is None:
-                read = _row_reader(_read_header(number, decoded))
-                continue
-            yield Line(number=number, text=text, end=end, order=read(decoded))
-        except _Unreadable as fault:
-            if read is None:
-                raise CommandError(f"the header, line {number}, cannot be read: {fault}") from None
-            shown = text if len(raw) <= LONGEST_LINE_BYTES else text[:_SHOWN_OF_LONGER] + "..."
-            yield Line(number=number, text=shown, end=end, error=f"line: {fault}")
+    if kind is Format.JSONL:
+        for line in _raw_lines(stream):
+            if line.raw.strip():
+                yield _read(line, UTF_8, _read_json)
+        return
+    lines = _raw_lines(stream)
+    head = _head_of(lines)
+    encoding = encoding_of(line.raw for line in head)
+    header = _header_of(head, encoding, columns or Columns())
+    if header is None:
+        return
+    read = _RowReader(header)
+    for line in chain(head, lines):
+        if line.number > header.line and line.raw.replace(header.delimiter.encode(), b"").strip():
+            yield _read(line, encoding, read)
 
 
 class RefusedLines:
@@ -111,8 +125,15 @@ class RefusedLines:
         return CommandError(f"{self.path} cannot be written ({error.strerror}): choose another path with --rejected")
 
 
-def _raw_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
-    """(number, bytes without the line's end, bytes read); of a line that is too long, its beginning."""
+class _RawLine(NamedTuple):
+    number: int
+    raw: bytes
+    """Without the line's end; of a line that is too long, its beginning."""
+    end: int
+    """How many bytes were read up to its end."""
+
+
+def _raw_lines(stream: BinaryIO) -> Iterator[_RawLine]:
     number = end = 0
     # One byte more than accepted, and the line's end, by which a line that is too long is found.
     while raw := stream.readline(LONGEST_LINE_BYTES + 3):
@@ -122,16 +143,36 @@ def _raw_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
         while not piece.endswith(b"\n") and (piece := stream.readline(LONGEST_LINE_BYTES)):
             end += len(piece)
         raw = raw.removeprefix(_BOM) if number == 1 else raw
-        yield number, raw.removesuffix(b"\n").removesuffix(b"\r"), end
+        yield _RawLine(number, raw.removesuffix(b"\n").removesuffix(b"\r"), end)
 
 
-def _decoded(raw: bytes) -> str:
+def _head_of(lines: Iterator[_RawLine]) -> list[_RawLine]:
+    """The lines of the first MiB."""
+    head: list[_RawLine] = []
+    for line in lines:
+        head.append(line)
+        if line.end > _HEAD_BYTES:
+            break
+    return head
+
+
+def _read(line: _RawLine, encoding: str, read: Callable[[str], object]) -> Line:
+    text = line.raw.decode(encoding, "backslashreplace")
+    try:
+        return Line(number=line.number, text=text, end=line.end, order=read(_decoded(line.raw, encoding)))
+    except _Unreadable as fault:
+        shown = text if len(line.raw) <= LONGEST_LINE_BYTES else text[:_SHOWN_OF_LONGER] + "..."
+        return Line(number=line.number, text=shown, end=line.end, error=f"line: {fault}")
+
+
+def _decoded(raw: bytes, encoding: str) -> str:
     if len(raw) > LONGEST_LINE_BYTES:
         raise _Unreadable(f"is longer than {LONGEST_LINE_BYTES:,} bytes; accepted: one order a line")
     try:
-        return raw.decode("utf-8")
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _Unreadable(f"byte {error.start + 1} is not UTF-8; accepted: UTF-8 text") from None
+        name = encoding.upper()
+        raise _Unreadable(f"byte {error.start + 1} is not {name}; accepted: {name} text") from None
 
 
 def _read_json(text: str) -> object:
@@ -149,31 +190,57 @@ def _plain(value: object) -> object:
     return int(value) if _SMALL_WHOLE.fullmatch(value) else float(value)
 
 
-def _read_cells(text: str) -> list[str]:
+def _read_cells(text: str, delimiter: str = ",") -> list[str]:
     try:
-        return next(csv.reader([text], strict=True))
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise _Unreadable(f"not CSV: {error}; accepted: one order a line, fields separated by commas") from None
 
 
-def _read_header(number: int, text: str) -> list[str]:
-    names = [name.strip() for name in _read_cells(text)]
-    accepted = f"accepted, separated by commas: {', '.join(ORDER_FIELDS)}"
-    for name in names:
-        if name not in ORDER_FIELDS:
-            raise CommandError(f"the header, line {number}, names a column {name!r}; {accepted}")
-        if names.count(name) > 1:
-            raise CommandError(f"the header, line {number}, names the column {name} twice; {accepted}")
-    if not {"request_id", "custom_parm"} & set(names):
-        raise CommandError(f"the header, line {number}, names neither request_id nor custom_parm; {accepted}")
-    return names
+def _header_of(head: Sequence[_RawLine], encoding: str, columns: Columns) -> Header | None:
+    """The header; None where the file is empty."""
+    # What ends no line here must end none there.
+    text = "\n".join(line.raw.decode(encoding, "backslashreplace").replace("\r", " ") for line in head)
+    if not text.strip():
+        return None
+    names = {name: [columns.names[name]] if name in columns.names else USUAL_NAMES[name] for name in ORDER_FIELDS}
+    header = find_header(text, names, lambda places: bool(places["request_id"] or places["custom_parm"]))
+    first = next(line for line in head if line.raw.strip())
+    line = first if header is None else head[header.line - 1]
+    try:
+        _read_cells(_decoded(line.raw, encoding))
+    except _Unreadable as fault:
+        raise CommandError(f"the header, line {line.number}, cannot be read: {fault}") from None
+    if header is None:
+        why = f"no header names request_id or custom_parm; the first row has {first_names(text)}; {_ACCEPTED}"
+        raise CommandError(one_line(why))
+    _check_header(header, columns)
+    return header
 
 
-def _row_reader(names: Sequence[str]) -> Callable[[str], object]:
-    def read(text: str) -> object:
-        cells = _read_cells(text)
-        if len(cells) != len(names):
-            raise _Unreadable(f"has {len(cells)} columns, while the header has {len(names)}")
-        return {name: held for name, held in zip(names, cells, strict=True) if held}
+def _check_header(header: Header, columns: Columns) -> None:
+    known = {place for places in header.places.values() for place in places}
+    for place, name in enumerate(header.names):
+        if place not in known and name and not columns.passes_over:
+            why = f"the header, line {header.line}, names a column {name!r}; {_ACCEPTED}"
+            raise CommandError(one_line(f"{why}. --pass-over leaves others out"))
+    for column, places in header.places.items():
+        if len(places) > 1:
+            raise CommandError(f"the header, line {header.line}, names the column {column} twice; {_ACCEPTED}")
+    if missing := [column for column in columns.names if not header.places[column]]:
+        raise CommandError(one_line(f"the header, line {header.line}, lacks {columns.names[missing[0]]!r}"))
 
-    return read
+
+class _RowReader:
+    """Reads a row as an order."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    def __call__(self, text: str) -> object:
+        header = self._header
+        cells = _read_cells(text, header.delimiter)
+        if len(cells) != len(header.names):
+            raise _Unreadable(f"has {len(cells)} columns, while the header has {len(header.names)}")
+        held = {column: plain_cell(cells[places[0]]) for column, places in header.places.items() if places}
+        return {column: cell for column, cell in held.items() if cell}

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.cli.errors import CommandError
-from worker.cli.order_lines import LONGEST_LINE_BYTES, Format, Line, read_lines
+from worker.cli.order_lines import LONGEST_LINE_BYTES, Columns, Format, Line, read_lines
 
 
 def csv_lines(content: str | bytes) -> list[Line]:
@@ -59,11 +59,10 @@ def test_another_number_of_columns_is_reported(row: str, columns: int) -> None:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("request_id,status", "names a column 'status'; accepted, separated by commas: request_id, custom_parm"),
-        ("request_id;mobile", "names a column 'request_id;mobile'"),
-        ("1001,18812340804", "names a column '1001'"),
+        ("request_id,status", "names a column 'status'; accepted: request_id, custom_parm"),
+        ("1001,18812340804", "no header names request_id or custom_parm; the first row has '1001', '18812340804'"),
         ("request_id,mobile,request_id", "names the column request_id twice"),
-        ("mobile,account", "names neither request_id nor custom_parm"),
+        ("mobile,account", "no header names request_id or custom_parm"),
         ('"request_id', "cannot be read: not CSV"),
         ("request_id,\xff", "cannot be read: byte 12 is not UTF-8"),
     ],
@@ -114,8 +113,8 @@ def test_a_line_that_is_not_json_is_refused_and_the_rest_is_read(text: str, why:
 
 
 def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
-    first, second = csv_lines(b"request_id,mobile\n1,\xd6\xd0\n2,\n")
-    assert first.text == "1,\\xd6\\xd0"
+    first, second = csv_lines(b"request_id,mobile\n1,\xff\n2,\n")
+    assert first.text == "1,\\xff"
     assert first.error == "line: byte 3 is not UTF-8; accepted: UTF-8 text"
     assert second.number == 3
 
@@ -148,3 +147,54 @@ def test_whatever_the_file_holds_each_line_is_an_order_or_has_an_error(content: 
     assert all((line.error is None) != (line.order is None) or line.text.strip() == "null" for line in found)
     if found:
         assert found[-1].end <= len(header + content)
+
+
+BACK_OFFICE = [
+    "充值订单导出;2016年1月\r\n",
+    "\r\n",
+    "平台订单号{0}商户订单号{0}手机号码{0}应扣金额\r\n",
+    "'2016010000000219{0}订单一{0}18812340804{0}2.94\r\n",
+    "{0}{0}{0}\r\n",
+    "2016010000000220{0}订单二{0}18812340805{0}\r\n",
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "gb18030"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_file_of_a_chinese_back_office_is_read_as_compare_reads_one(encoding: str, delimiter: str) -> None:
+    found = csv_lines("".join(line.format(delimiter) for line in BACK_OFFICE).encode(encoding))
+    first = {"request_id": "2016010000000219", "custom_parm": "订单一", "mobile": "18812340804"}
+    second = {"request_id": "2016010000000220", "custom_parm": "订单二", "mobile": "18812340805"}
+    assert [(line.number, line.order) for line in found] == [(4, {**first, "expected_amount": "2.94"}), (6, second)]
+
+
+def test_columns_may_be_named_and_others_passed_over() -> None:
+    content = "序号,流水号,状态\n1,A-1,成功\n".encode("gbk")
+    named = {"request_id": "流水号"}
+    with pytest.raises(CommandError, match="names a column '序号'"):
+        list(read_lines(io.BytesIO(content), Format.CSV, Columns(names=named)))
+    (line,) = read_lines(io.BytesIO(content), Format.CSV, Columns(names=named, passes_over=True))
+    assert line.order == {"request_id": "A-1"}
+    also = Columns(names={**named, "mobile": "手机"}, passes_over=True)
+    with pytest.raises(CommandError, match="lacks '手机'"):
+        list(read_lines(io.BytesIO(content), Format.CSV, also))
+
+
+def test_a_line_in_another_encoding_than_most_is_refused_and_never_misread() -> None:
+    mostly_utf8 = "request_id,custom_parm\n1,订单\n2,订单\n".encode() + "3,订单\n".encode("gbk")
+    assert [line.error is None for line in csv_lines(mostly_utf8)] == [True, True, False]
+    # The letters of one line in GBK may be UTF-8, too: the others decide.
+    mostly_gbk = b"request_id,custom_parm\n1,\xd6\xbf\n" + "2,订单\n3,订单\n".encode("gbk")
+    first, *_ = csv_lines(mostly_gbk)
+    assert first.order == {"request_id": "1", "custom_parm": b"\xd6\xbf".decode("gbk")}
+
+
+def test_a_head_without_a_hint_leaves_what_is_not_utf8_refused() -> None:
+    rows = b"".join(b"%d,\n" % number for number in range(200_000))
+    late = csv_lines(b"request_id,custom_parm\n" + rows + "x,订单\n".encode("gbk"))[-1]
+    assert late.error == "line: byte 3 is not UTF-8; accepted: UTF-8 text"
+
+
+def test_a_line_end_within_a_title_does_not_move_the_header() -> None:
+    (line,) = csv_lines(b"a title\rof two lines\nrequest_id\n7\n")
+    assert (line.number, line.order) == (3, {"request_id": "7"})
