@@ -11,6 +11,8 @@ LATEST = {
     45: (6, 1),
     48: (8, 2),
     49: (6, 2),
+    50: (6, 2),
+    51: (6, 2),
 }
 """How often each of the latest faults runs: in a whole run, and in CI."""
 
