@@ -202,7 +202,7 @@ COMMANDS = (
     ("doctor",),
     ("doctor", "--json"),
     ("compare", "STATEMENT", "--from", "today", "--json"),
-    ("archive", "--settled-before", "2d"),
+    ("archive", "--settled-before", "2d", "--yes"),
     ("purge", "--older-than", "30d", "--dry-run"),
     ("completion", "bash"),
     ("report", "--json"),
