@@ -116,10 +116,22 @@ def sign_in(browser: Browser, name: str, password: str = PASSWORD) -> None:
     browser.type("password", password).submit()
 
 
+@pytest.fixture
+def reading(desk: Browser) -> Browser:
+    """The same, of somebody who may read."""
+    desk.open("/")
+    sign_in(desk, READER)
+    desk.wait_for(READER, "header .viewer")
+    return desk
+
+
 @pytest.mark.parametrize("width", [DESK, PHONE])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_each_page_fits_and_speaks_its_readers_language(console: Console, language: str, width: int) -> None:
     with chromium(console.url, language=language, width=width) as browser:
+        browser.open("/")
+        sign_in(browser, READER)
+        browser.wait_for(READER, "header .viewer")
         for name, path in console.office.pages.items():
             browser.open(path)
             eventually(lambda: not browser.has(".counting"), f"the figures of {path}")
@@ -147,57 +159,56 @@ def assert_it_fits(browser: Browser, path: str) -> None:
         assert right < browser.width + 1, (path, selector)
 
 
-def test_chinese_is_drawn_with_chinese_glyphs(desk: Browser) -> None:
-    desk.open("/orders")
-    assert len(set(desk.script(DRAWN))) == 3
+def test_chinese_is_drawn_with_chinese_glyphs(reading: Browser) -> None:
+    reading.open("/orders")
+    assert len(set(reading.script(DRAWN))) == 3
 
 
-def test_the_search_is_reached_and_used_by_the_keyboard(desk: Browser, console: Console) -> None:
-    desk.open("/attention")
-    keys = ActionChains(desk.driver)
+def test_the_search_is_reached_and_used_by_the_keyboard(reading: Browser, console: Console) -> None:
+    reading.open("/attention")
+    keys = ActionChains(reading.driver)
     # Past the link to the content, and the name of the program.
     keys.send_keys(Keys.TAB * 3 + name_of(20) + Keys.ENTER).perform()
-    eventually(lambda: desk.path == f"/orders/{console.bench.order(name_of(20)).id}", "the order is open")
-    desk.open("/attention")
-    ActionChains(desk.driver).send_keys(Keys.TAB + Keys.ENTER + Keys.TAB).perform()
-    assert desk.script("return document.activeElement.closest('main') !== null")
+    eventually(lambda: reading.path == f"/orders/{console.bench.order(name_of(20)).id}", "the order is open")
+    reading.open("/attention")
+    ActionChains(reading.driver).send_keys(Keys.TAB + Keys.ENTER + Keys.TAB).perform()
+    assert reading.script("return document.activeElement.closest('main') !== null")
 
 
-def test_a_list_refreshes_itself_where_it_stands(desk: Browser, console: Console) -> None:
-    desk.open("/queries")
-    desk.script("window.isTheSame = true")
+def test_a_list_refreshes_itself_where_it_stands(reading: Browser, console: Console) -> None:
+    reading.open("/queries")
+    reading.script("window.isTheSame = true")
     console.bench.add("2026112755000001")
     query = console.bench.reconcile([item("2026112755000001")])
-    eventually(lambda: desk.has(f"#rows a[href='/queries/{query.id}']"), "the new query is shown")
-    assert desk.script("return window.isTheSame")
-    assert desk.faults() == []
+    eventually(lambda: reading.has(f"#rows a[href='/queries/{query.id}']"), "the new query is shown")
+    assert reading.script("return window.isTheSame")
+    assert reading.faults() == []
 
 
-def test_markup_in_a_remark_is_text(desk: Browser, console: Console) -> None:
+def test_markup_in_a_remark_is_text(reading: Browser, console: Console) -> None:
     for path in (f"/orders/{console.office.with_markup}", "/orders"):
-        desk.open(path)
-        assert not desk.has("main img, main script")
-    desk.open(f"/orders/{console.office.with_markup}")
-    desk.wait_for(MARKUP)
-    assert desk.faults() == []
+        reading.open(path)
+        assert not reading.has("main img, main script")
+    reading.open(f"/orders/{console.office.with_markup}")
+    reading.wait_for(MARKUP)
+    assert reading.faults() == []
 
 
-def test_without_scripts_orders_are_found_and_the_language_changes(desk: Browser, console: Console) -> None:
-    desk.run_no_scripts()
-    desk.open("/orders")
-    assert desk.script("return typeof htmx") == "undefined"
-    desk.type("q", "188 1234 0007").submit()
-    desk.wait_for("SHOP-4007")
-    desk.press("English")
-    desk.wait_for("Order", "h1")
-    desk.follow("Needs a person")
-    desk.follow(console.bench.order(name_of(console.office.amount_differs)).request_id or "")
-    desk.wait_for("What to do:")
+def test_without_scripts_orders_are_found_and_the_language_changes(reading: Browser, console: Console) -> None:
+    reading.run_no_scripts()
+    reading.open("/orders")
+    assert reading.script("return typeof htmx") == "undefined"
+    reading.type("q", "188 1234 0007").submit()
+    reading.wait_for("SHOP-4007")
+    reading.press("English")
+    reading.wait_for("Order", "h1")
+    reading.follow("Needs a person")
+    reading.follow(console.bench.order(name_of(console.office.amount_differs)).request_id or "")
+    reading.wait_for("What to do:")
 
 
 def test_people_sign_in_and_out(desk: Browser) -> None:
     desk.open("/queries")
-    desk.follow("登录")
     sign_in(desk, READER, "not the right password")
     desk.wait_for("用户名或密码", "[role=alert]")
     keep_picture(desk, "zh-CN-sign-in-wrong")
@@ -213,14 +224,13 @@ def test_people_sign_in_and_out(desk: Browser) -> None:
 def test_a_clerk_settles_what_needs_a_person_under_their_own_name(desk: Browser, console: Console) -> None:
     order = f"/orders/{console.office.unresolved}"
     desk.open("/")
+    sign_in(desk, ACTOR)
+    desk.wait_for(ACTOR, "header .viewer")
     eventually(lambda: not desk.has(".counting"), "the figures")
     keep_picture(desk, "console-overview", FIRST_PLOTS)
     desk.follow("异常订单")
     desk.find(f"main a[href='{order}']").click()
     desk.wait_for("处理办法：")
-    desk.follow("登录")
-    sign_in(desk, ACTOR)
-    eventually(lambda: desk.path == order, "the order that was asked for")
     keep_picture(desk, "console-order")
     desk.follow("人工确认结果")
     desk.find("main [name=state][value=succeeded]").click()

@@ -5,7 +5,7 @@ Routes are read from the application, so one that is added is tested without a c
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,11 @@ def test_every_route_is_known_to_this_test(serving: ConsoleProcess) -> None:
 
 
 @pytest.mark.databases("sqlite")
-def test_beyond_this_machine_no_page_is_shown_without_a_sign_in(serving: ConsoleProcess) -> None:
-    visitor = serving.visitor()
+@pytest.mark.parametrize("where", [ConsoleProcess.visitor, ConsoleProcess.local])
+def test_no_page_is_shown_without_a_sign_in_wherever_it_is_asked_for(
+    where: Callable[[ConsoleProcess], Visitor], serving: ConsoleProcess
+) -> None:
+    visitor = where(serving)
     for path in pages(serving.app):
         answer = visitor.get(path)
         assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in"), path
@@ -196,7 +199,7 @@ def test_no_act_is_done_without_a_sign_in_the_role_or_a_token(serving: ConsolePr
     before = rows(bench)
     for path in acts(serving.app):
         assert serving.visitor().post(path, csrf).status_code == 303, path
-        assert serving.local().post(path, csrf).status_code == 403, path
+        assert serving.local().post(path, csrf).status_code == 303, path
         assert reader.post(path, readers).status_code == 403, path
         for how, form in forged.items():
             assert actor.post(path, form).status_code == 403, (path, how)

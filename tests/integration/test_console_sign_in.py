@@ -191,10 +191,10 @@ def test_without_a_cookie_of_the_form_nobody_signs_in(serving: ConsoleProcess) -
     assert visitor.post("/sign-in", {**form, "csrf": visitor.csrf("/sign-in")}).status_code == 303
 
 
-def test_on_this_machine_people_look_without_signing_in_and_sign_in_to_act(serving: ConsoleProcess) -> None:
+def test_on_this_machine_people_sign_in_too_by_a_cookie_of_plain_http(serving: ConsoleProcess) -> None:
     local = serving.local()
-    assert local.get("/").status_code == 200
-    assert 'href="/sign-in?next=/?a%3D1"' in local.get("/?a=1").text
+    sent_away = local.get("/?a=1")
+    assert (sent_away.status_code, sent_away.location) == (303, "/sign-in?next=/?a%3D1")
     assert local.sign_in(ACTOR).status_code == 303
     assert (local.cookie("session").secure, local.cookie("session").http_only) == (False, True)
     assert ACTOR in local.get("/").text

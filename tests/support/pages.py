@@ -17,6 +17,7 @@ from tests.support.templates import compiled_once
 from worker.domain.records.viewers import Part
 from worker.web.app import WebProcess
 
+KEY = "the-key-of-these-pages"
 _LOCAL = "http://localhost:8080"
 _SHOWN = re.compile(r"<main.*</main>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -59,9 +60,9 @@ class Pages:
 
 
 @contextmanager
-def web_process(url: str, **settings: Any) -> Iterator[WebProcess]:
+def web_process(url: str, *, console_key: str | None = KEY, **settings: Any) -> Iterator[WebProcess]:
     """A process that serves all but callbacks, on this database."""
-    process = WebProcess(settings_of_account(url, **settings), frozenset({Part.OPERATE}))
+    process = WebProcess(settings_of_account(url, **settings), frozenset({Part.OPERATE}), console_key=console_key)
     try:
         yield process
     finally:
@@ -72,4 +73,6 @@ def web_process(url: str, **settings: Any) -> Iterator[WebProcess]:
 def pages_of(url: str, **settings: Any) -> Iterator[Pages]:
     """The pages of such a process."""
     with web_process(url, **settings) as process:
-        yield Pages(compiled_once(process.app()).test_client())
+        client = compiled_once(process.app()).test_client()
+        client.set_cookie("key", KEY, domain="localhost")
+        yield Pages(client)

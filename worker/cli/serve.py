@@ -3,6 +3,7 @@
 import secrets
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,14 +38,15 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     at /, and metrics and health for what watches.
 
     A callback is answered with status 200 once it is committed. GET /livez says that the process answers, GET /readyz
-    that it can take callbacks in, GET /healthz that a worker, the broker and the database are there. The console may be
-    read on this machine; from others people sign in (`reconciler user add`). SIGTERM or Ctrl-C lets requests that are
-    under way end.
+    that it can take callbacks in, GET /healthz that a worker, the broker and the database are there. At the console
+    people sign in (`reconciler user add`); without RECONCILER_USERS_FILE it opens by the address that is printed, which
+    holds a new key at each start. SIGTERM or Ctrl-C lets requests that are under way end.
     """
     from worker.adapters.log import configure_logging
     from worker.cli.session import check_database, read_settings
 
     try:
+        from worker.web.app import WebProcess
         from worker.web.server import Server
     except ModuleNotFoundError as error:
         if error.name not in _PACKAGES:
@@ -59,8 +61,20 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     parts = frozenset(Part) if only is None else frozenset({only})
     for warning in _warnings(settings, host, parts):
         typer.echo(f"Warning: {warning}", err=True)
-    configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=settings.secrets)
-    Server(settings, host=host, port=port, workers=workers, parts=parts).run()
+    # Before the processes are forked: they share it.
+    has_key = Part.OPERATE in parts and settings.users_file is None
+    key = secrets.token_urlsafe(_TOKEN_BYTES) if has_key else None
+    hidden = (*settings.secrets, key) if key else settings.secrets
+    configure_logging(settings.log_level, settings.log_format, zone=settings.zone, secrets=hidden)
+    Server(
+        settings,
+        host=host,
+        port=port,
+        workers=workers,
+        parts=parts,
+        make_process=partial(WebProcess, console_key=key),
+        when_listening=lambda url: typer.echo(f"Console: {url}/sign-in?key={key}") if key else None,
+    ).run()
 
 
 def callback_url(account: Account = "default", new: New = False) -> None:
@@ -130,7 +144,10 @@ def _warnings_of_console(settings: "Settings", is_open: bool) -> Iterator[str]:
         )
     if settings.users_file is None:
         if is_open:
-            yield "nobody can sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user add`"
+            yield (
+                "whoever has the address that is printed sees the console, and nobody can sign in: set"
+                " RECONCILER_USERS_FILE, then `reconciler user add`"
+            )
         return
     try:
         if not read_users(settings.users_file):

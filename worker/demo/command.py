@@ -128,7 +128,7 @@ def _run(request: _Request, console: Console, folder: Path, began: float, check:
             summary = demo_run.compare(timed_out=not is_done)
         _show(request, console, folder, summary, plan, stage)
         if stage.console is not None:
-            stage.start_ours_again()
+            stage.start_worker_and_beat()
             _keep_running(console, stage)
     return summary
 
@@ -155,7 +155,7 @@ def _show(request: _Request, console: Console, folder: Path, summary: Summary, p
 def _keep_running(console: Console, stage: Stage) -> None:
     """Leave all running until a signal comes. Raises ChildError where a program has ended by itself."""
     if stage.console is not None:
-        _say(console, f"\nThe console is at {stage.console.url}; worker and platform go on. Ctrl-C ends all of them.")
+        _say(console, f"\nThe console is at {stage.console} still; worker and platform go on. Ctrl-C ends all of them.")
     with contextlib.suppress(_Interrupted):
         while True:
             stage.check()

@@ -1,4 +1,4 @@
-"""What the programs of the demo are given: their settings, the file of accounts, and the file of users."""
+"""What the programs of the demo are given: their settings, and the file of accounts."""
 
 import os
 import secrets
@@ -8,15 +8,9 @@ from pathlib import Path
 
 from worker.adapters.child_processes import environment_of_programs
 from worker.adapters.private_files import make_private
-from worker.adapters.users_file import editing
 from worker.demo.plan import Pace
-from worker.domain.records.sign_ins import User
-from worker.domain.records.viewers import Role
 from worker.settings import Settings, load_settings
 
-USER = "demo"
-"""Who may act at the console."""
-_USERS_FILE = "users.toml"
 _UNRESOLVED_AFTER_SECONDS = 3600
 
 
@@ -41,7 +35,6 @@ def environment_of(folder: Path, account: DemoAccount, pace: Pace, *, database: 
             # Replaced once the platform has a port; loopback in any case.
             "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
             "RECONCILER_ACCOUNTS_FILE": str(_write_account(folder, account)),
-            "RECONCILER_USERS_FILE": str(folder / _USERS_FILE),
             "RECONCILER_QUERY_WINDOW_SECONDS": f"{pace.window:g}",
             "RECONCILER_QUERY_MARGIN_SECONDS": f"{pace.margin:g}",
             "RECONCILER_CALLBACK_GRACE_SECONDS": f"{pace.grace:g}",
@@ -51,14 +44,6 @@ def environment_of(folder: Path, account: DemoAccount, pace: Pace, *, database: 
             "RECONCILER_UNRESOLVED_AFTER_SECONDS": str(_UNRESOLVED_AFTER_SECONDS),
         }
     )
-
-
-def write_user(folder: Path, password: str) -> None:
-    """Let one user act at the console. Needs the packages of `reconciler serve`."""
-    from worker.web.passwords import hash_of
-
-    with editing(folder / _USERS_FILE) as users:
-        users[USER] = User(name=USER, password_hash=hash_of(password), role=Role.ACT)
 
 
 def absolute(url: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from worker.demo.plan import Fate, Pace, Plan
-from worker.demo.stage import ConsoleAddress
 from worker.demo.summary import IDS_PER_QUERY, Finding, Summary
 from worker.domain.records.orders import OrderState, Source
 
@@ -33,11 +32,11 @@ Recharge reconciler: the demo. It takes about a minute and {end}.
 """
 
 
-def where_to_look(console: ConsoleAddress) -> str:
-    """Where the console is, and who may act there."""
+def where_to_look(address: str) -> str:
+    """Where the console is."""
     return f"""\
-  Console: {console.url}. It may be read as it is; to act, sign in as {console.user}
-  with the password {console.password} (of this demo alone).
+  Console: {address}
+  The address holds the key of this run: who has it sees all pages, and changes nothing.
 """
 
 

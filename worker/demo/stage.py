@@ -3,11 +3,11 @@ person would."""
 
 import importlib.util
 import json
+import re
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +19,7 @@ from worker.database.error_kinds import kind_of
 from worker.database.migrations import upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head
 from worker.demo.control import PlatformControl
-from worker.demo.given_settings import USER, DemoAccount, absolute, environment_of, settings_of, write_user
+from worker.demo.given_settings import DemoAccount, absolute, environment_of, settings_of
 from worker.demo.plan import Pace
 from worker.demo.progress import is_empty
 from worker.doctor.readings import reach_broker
@@ -50,15 +50,6 @@ _MOST_SECONDS_WAITED_FOR_BROKER = 3.0
 
 class DemoError(Exception):
     """The demo cannot go on; the message says why and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConsoleAddress:
-    """Where the console of the demo is, and who may act there."""
-
-    url: str
-    user: str
-    password: str = field(repr=False)
 
 
 class Stage:
@@ -92,8 +83,7 @@ class Stage:
         self._callback_token = secrets.token_urlsafe(24)
         self._has_console = has_console
         self._check = check
-        self._listens_at: str | None = None
-        self._password = secrets.token_urlsafe(12)
+        self._console: str | None = None
         self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
         self._environment = environment_of(
             folder,
@@ -124,21 +114,13 @@ class Stage:
             self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
         url = self._start_platform(self._callback_url(serve))
         self._environment["RECONCILER_PLATFORM_URL"] = url
-        self._start_worker_and_beat()
+        self.start_worker_and_beat()
         return PlatformControl(url)
 
     @property
-    def console(self) -> ConsoleAddress | None:
-        """Where the console is; None without one, and before it listens."""
-        if not self._has_console or self._listens_at is None:
-            return None
-        return ConsoleAddress(url=f"{self._listens_at}/", user=USER, password=self._password)
-
-    def start_ours_again(self) -> None:
-        """Start worker, beat and the receiver again, where they were."""
-        serve = self._start_serve("console")
-        self._wait_for("the start of the console", lambda: _listening_in(serve.output))
-        self._start_worker_and_beat()
+    def console(self) -> str | None:
+        """The address of the console, with its key; None without one, and before it listens."""
+        return self._console
 
     def _start_broker(self) -> None:
         """Start the embedded Valkey, on a socket in the work folder."""
@@ -178,23 +160,21 @@ class Stage:
                 raise
             raise DemoError(f"{kind.words}: {first_line(error)}") from error
 
-    def _start_serve(self, name: str = "serve") -> Child:
-        """Start the receiver of callbacks, with the console where it is wanted. `name` is that of its log."""
+    def _start_serve(self) -> Child:
+        """Start the receiver of callbacks, with the console where it is wanted."""
         if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
-        if self._has_console and self._listens_at is None:
-            # At the first start alone: another hash of the same password would end the sign-ins.
-            write_user(self._folder, self._password)
-        port = "0" if self._listens_at is None else self._listens_at.rpartition(":")[2]
         only = () if self._has_console else ("--only", "callbacks")
-        options = ("--port", port, "--workers", "1", *only)
-        return self._start(name, *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
+        options = ("--port", "0", "--workers", "1", *only)
+        return self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
 
     def _callback_url(self, serve: Child) -> str:
         """The URL that the platform posts callbacks to, once the receiver listens there."""
         self._wait_for("the start of the receiver of callbacks", lambda: _listening_in(serve.output))
-        self._listens_at = _listening_in(serve.output) or ""
-        return self._listens_at + callback_path(self._name, self._callback_token)
+        if self._has_console:
+            self._wait_for("the address of the console", lambda: _console_in(serve.output))
+            self._console = _console_in(serve.output)
+        return (_listening_in(serve.output) or "") + callback_path(self._name, self._callback_token)
 
     def _start_platform(self, callback_url: str) -> str:
         """Start the simulated platform; returns its URL."""
@@ -215,7 +195,7 @@ class Stage:
         self._wait_for("the start of the simulated platform", lambda: _url_in(platform.output))
         return _url_in(platform.output) or ""
 
-    def _start_worker_and_beat(self) -> None:
+    def start_worker_and_beat(self) -> None:
         """Start both as the README does, and wait until the worker answers."""
         celery, name = ("-m", "celery", "-A", "worker"), f"{self._name}@localhost"
         self._start("worker", *celery, "worker", "--concurrency", "2", "--hostname", name)
@@ -223,8 +203,10 @@ class Stage:
         self._wait_for("the start of the worker", lambda: self.celery.control.ping(destination=[name], timeout=0.5))
 
     def stop_ours(self) -> None:
-        """End worker, beat and the receiver in order: they finish what is under way."""
-        stop_all([self._programs.pop(name) for name in ("beat", "worker", "serve")], seconds=_STOP_SECONDS)
+        """End worker, beat and a receiver without a console in order: they finish what is under way."""
+        # Another start of `serve` would make another key.
+        names = ("beat", "worker") if self._has_console else ("beat", "worker", "serve")
+        stop_all([self._programs.pop(name) for name in names], seconds=_STOP_SECONDS)
 
     def check(self) -> None:
         """Raise ChildError where a program has ended by itself, or what else is to end the demo."""
@@ -275,6 +257,12 @@ def _url_in(output: str) -> str | None:
             url: str = json.loads(line)["url"]
             return url
     return None
+
+
+def _console_in(output: str) -> str | None:
+    """The address of the console that `serve` has printed, once it has."""
+    found = re.search(r"^Console: (\S+)$", output, re.MULTILINE)
+    return found[1] if found else None
 
 
 def _listening_in(output: str) -> str | None:

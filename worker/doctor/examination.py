@@ -13,6 +13,7 @@ from worker.database.rights import missing_rights_words
 from worker.database.server import PostgresqlReading, durability_settings
 from worker.doctor import checks
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
+from worker.doctor.console import console_check
 from worker.doctor.endpoints import endpoint_checks, hosts_of
 from worker.doctor.readings import (
     BrokerReading,
@@ -60,6 +61,7 @@ def examine(settings: Settings) -> list[Check]:
             _host_check(host, address),
             *_certificates_checks(settings),
             *endpoint_checks(settings.endpoints, receivers),
+            console_check(settings.users_file),
         ],
     )
 

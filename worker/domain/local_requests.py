@@ -1,4 +1,4 @@
-"""Who may look without a sign-in: a request of this machine itself, and whoever has a token for metrics."""
+"""Who may read metrics and health without a sign-in: a request of this machine itself, and whoever has a token."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -20,8 +20,9 @@ def is_local(
 
     `peer` is the other end of the connection, `host` the header Host: a page of another site that makes a browser here
     ask names that site. `forwarded_by` are those of the forwarding headers that it has. nginx adds none unless it is
-    told to, and names us as host; but it asks by HTTP/1.0 then, which no browser does. Where proxies are trusted one
-    stands before us, and nothing is local.
+    told to, and names us as host; an old one asks by HTTP/1.0 then, which no browser does, but one since 1.29.7 looks
+    like a browser here. So nothing that is about an order may depend on this. Where proxies are trusted one stands
+    before us, and nothing is local.
     """
     if trusted_proxies or forwarded_by or protocol == "HTTP/1.0" or not _is_loopback(peer or ""):
         return False

@@ -5,7 +5,7 @@ from datetime import datetime
 from flask import Response, g, request
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.callback_access import Address, client_address
+from worker.domain.callback_access import Address, client_address, is_one_of
 from worker.domain.console_sign_in import lasts
 from worker.domain.local_requests import FORWARDING_HEADERS, has_token, is_in_networks, is_local
 from worker.domain.records.sign_ins import SignIn, User
@@ -19,12 +19,17 @@ _HOW_TO_WATCH = (
     " in RECONCILER_METRICS_ALLOW, or ask on the machine itself, by no proxy\n"
 )
 
+# The cookie of who has no user.
+_KEY = "key"
+
 
 class Access:
     """Decides for the request that is under way."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, console_key: str | None = None) -> None:
+        """`console_key` is what `serve` has printed; it opens the console where there is no file of users."""
         self._settings = settings
+        self._console_key = None if settings.users_file is not None else console_key
         self.users = Users(settings.users_file)
         self.sign_ins = SignIns(database)
 
@@ -45,7 +50,7 @@ class Access:
             if user is not None:
                 g.viewer = Viewer(name=user.name, role=user.role)
             else:
-                g.viewer = Viewer(name=None) if self.is_local() else None
+                g.viewer = Viewer(name=None) if self._has_key(request.cookies.get(self.cookie_name(_KEY))) else None
         found: Viewer | None = g.viewer
         return found
 
@@ -63,6 +68,13 @@ class Access:
             forwarded_by=[name for name in FORWARDING_HEADERS if name in request.headers],
             trusted_proxies=self._settings.trusted_proxies,
         )
+
+    def take_key(self, answer: Response, given: str) -> bool:
+        """Have the browser keep a key that is right until it is closed; whether it is right."""
+        if not self._has_key(given):
+            return False
+        self.set_cookie(answer, _KEY, given, samesite="Strict")
+        return True
 
     def token(self) -> str | None:
         """The token of the sign-in, as the browser sends it; whether it is good `viewer` says."""
@@ -91,6 +103,9 @@ class Access:
         answer.delete_cookie(
             self.cookie_name(name), path="/", httponly=True, samesite="Lax", secure=not self.is_local()
         )
+
+    def _has_key(self, given: str | None) -> bool:
+        return bool(given and self._console_key and is_one_of(given, [self._console_key]))
 
     def _user(self) -> User | None:
         token = self.token()

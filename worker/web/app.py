@@ -45,11 +45,17 @@ class WebProcess:
     """What one process of `reconciler serve` works with."""
 
     def __init__(
-        self, settings: Settings, parts: Collection[Part] = frozenset(Part), *, intake: type[Intake] = Intake
+        self,
+        settings: Settings,
+        parts: Collection[Part] = frozenset(Part),
+        *,
+        console_key: str | None = None,
+        intake: type[Intake] = Intake,
     ) -> None:
-        """`parts` are those that are served. Another entry point may replace `intake` by a subclass."""
+        """`parts` are those that are served; `console_key` opens the console where there is no file of users. Another
+        entry point may replace `intake` by a subclass."""
         self._parts = parts
-        self._operate = OperatePart(settings) if Part.OPERATE in parts else None
+        self._operate = OperatePart(settings, console_key) if Part.OPERATE in parts else None
         rules, app_ids = rules_of(settings), app_ids_of(settings)
         self._database = Database(
             settings.database_dsn,

@@ -21,12 +21,12 @@ _CONNECTIONS = 2
 class OperatePart:
     """What these pages work with: connections of their own, so that no page keeps a callback waiting."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, console_key: str | None = None) -> None:
         self._settings = settings
         self._database = Database(
             settings.database_dsn, answer_seconds=_ANSWER_SECONDS, lock_seconds=_LOCK_SECONDS, pool_size=_CONNECTIONS
         )
-        self._access = Access(settings, self._database)
+        self._access = Access(settings, self._database, console_key)
         self._metrics = MetricSource(self._database, settings.accounts, rules_of(settings))
         self._console = Console(settings=settings, database=self._database, access=self._access)
 

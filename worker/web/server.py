@@ -46,10 +46,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         workers: int,
         parts: Collection[Part] = frozenset(Part),
         make_process: Callable[[Settings, Collection[Part]], WebProcess] = WebProcess,
+        when_listening: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`when_listening` is called once, with the URL."""
         self._settings = settings
         self._parts = parts
         self._make_process = make_process
+        self._when_listening = when_listening
         self._bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._workers = workers
         self._process: WebProcess | None = None
@@ -84,7 +87,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no ty
         return self._process.app()
 
     def _started(self, arbiter: Any) -> None:
-        log.info("serving", action="serve_started", listening=[str(listener) for listener in arbiter.LISTENERS])
+        listening = [str(listener) for listener in arbiter.LISTENERS]
+        log.info("serving", action="serve_started", listening=listening)
+        self._when_listening(listening[0])
 
     def _close(self, _arbiter: Any, _worker: Any) -> None:
         if self._process is not None:

@@ -39,7 +39,7 @@ def add_routes(routes: Blueprint, access: Access) -> None:
     @routes.route("/sign-in", methods=["GET", "POST"])
     def sign_in() -> Response:
         if request.method != "POST":
-            return _form(access, None, 200)
+            return _form(access, None, 200) if "key" not in request.args else _opened(access, request.args["key"])
         secret = request.cookies.get(access.cookie_name(_COOKIE))
         if not secret:
             return _form(access, text(NO_COOKIE), 403)
@@ -57,6 +57,15 @@ def add_routes(routes: Blueprint, access: Access) -> None:
         answer = make_response(redirect(url_for("console.sign_in"), 303))
         access.delete_cookie(answer, "session")
         return answer
+
+
+def _opened(access: Access, key: str) -> Response:
+    """Redirect in any case: an address with a key is not to be what a page was opened by."""
+    answer = make_response(redirect(local_path(request.args.get("next", "/")), 303))
+    if not access.take_key(answer, key):
+        return make_response(redirect(url_for("console.sign_in"), 303))
+    log.info("the console was opened with its key", action="console_key_used", client=str(access.client()))
+    return answer
 
 
 def _try(access: Access, name: str, password: str) -> Response:
