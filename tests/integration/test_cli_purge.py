@@ -1,12 +1,15 @@
 """`purge`: what is old goes, and nothing that a history refers to."""
 
+import os
+import pty
+import subprocess
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
 
 from tests.support.archiving import add_newest, archived_names, callback
-from tests.support.command_line import CommandLine
+from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ARCHIVED, QUERIES
 from worker.domain.records.acts import ActKind
@@ -156,3 +159,31 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(
     before = bench.rows(ARCHIVED)
     assert cli.error("purge", "--older-than", "400d", status=2).startswith("nobody can be asked without a terminal")
     assert bench.rows(ARCHIVED) == before
+
+
+@pytest.mark.slow
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize(("answer", "status", "left"), [("n", 1, {"a", "b", "c", "d", "e"}), ("y", 0, {"c", "e"})])
+def test_at_a_terminal_a_person_is_asked_before_anything_goes_or_moves(
+    cli: CommandLine, bench: Workbench, history: dict[str, int], answer: str, status: int, left: set[str]
+) -> None:
+    def at_a_terminal(*command: str) -> str:
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{answer}\n".encode())
+        env = environment(cli.settings)
+        ended = subprocess.run(
+            [*PROGRAM, *command], env=env, stdin=theirs, capture_output=True, text=True, timeout=60, check=False
+        )
+        os.close(ours)
+        os.close(theirs)
+        assert ended.returncode == status, ended.stderr
+        return ended.stderr
+
+    asked = at_a_terminal("purge", "--older-than", "400d")
+    assert "Old and referred to by nothing: 4 rows from before " in asked
+    assert "Delete? [y/N]: " in asked
+    assert set(archived_names(bench)) == left
+    assert "Restore them? [y/N]: " in at_a_terminal("archive", "--restore")
+    assert set(archived_names(bench)) == (set() if answer == "y" else left)
+    assert "Move to the archive? [y/N]: " in at_a_terminal("archive", "--settled-before", "2d")
+    assert [act["act"] for act in cli.json("acts")] == (["archive", "restore", "purge"] if answer == "y" else [])
