@@ -126,6 +126,8 @@ class Testbed:
         self.sent = Remembered()
         self.refused: set[str] = set()
         """Request ids of the orders that the recorder refuses until the end."""
+        self.lost_events: set[str] = set()
+        """Ids of events that were sent before a restore, which their rows need not have outlasted."""
         self.extra_settings: dict[str, object] = {}
         """Settings of all programs that start from now on."""
         self._recorder: Recorder | NotificationConsumer | None = None
@@ -567,6 +569,7 @@ class Testbed:
             database_url=self.database.direct_url,
             deliveries=self._recorder.file,
             refused=frozenset(self.refused),
+            lost_events=frozenset(self.lost_events),
             hidden_tries=self._recorder.kills,
             endpoint=self._recorder.endpoint,
             # The database's clock signs.

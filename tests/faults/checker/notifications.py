@@ -38,6 +38,8 @@ class NotificationEvidence:
     """Those that had an endpoint for all types before their first order came."""
     refused: frozenset[str] = frozenset()
     """Request ids of the orders that the receiver refuses until the end: it need not know them."""
+    lost_events: frozenset[str] = frozenset()
+    """Ids of events whose rows a restore may have taken."""
     hidden_tries: int = 0
     """How many tries of one event may have failed without the receiver's knowledge: one each time it was killed."""
     endpoint: tuple[str, str] = ("POST", "/notifications")
@@ -59,6 +61,7 @@ def collect_notifications(
     database_url: str,
     deliveries: Path,
     refused: frozenset[str] = frozenset(),
+    lost_events: frozenset[str] = frozenset(),
     hidden_tries: int = 0,
     endpoint: tuple[str, str] = ("POST", "/notifications"),
     clock_was_stepped: bool = False,
@@ -76,6 +79,7 @@ def collect_notifications(
         notifications=notifications,
         deliveries=read_deliveries(deliveries),
         refused=refused,
+        lost_events=lost_events,
         hidden_tries=hidden_tries,
         endpoint=endpoint,
         clock_was_stepped=clock_was_stepped,
@@ -199,7 +203,7 @@ def _n4(evidence: NotificationEvidence) -> Iterator[str]:
 def _n5(evidence: NotificationEvidence) -> Iterator[str]:
     """Each delivery is signed, fresh, at the endpoint itself, and one of ours: an id has one body, that of its row."""
     bodies = {row["event_id"]: row["body"] for row in evidence.notifications}
-    written = frozenset(bodies)
+    written = evidence.lost_events | frozenset(bodies)
     for one in evidence.deliveries:
         event_id, expected = one["id"], bodies.setdefault(one["id"], one["body"])
         if not one["is_valid"]:

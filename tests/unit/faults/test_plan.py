@@ -9,6 +9,8 @@ DATABASES = {"postgresql": True, "mariadb": True, "sqlite": True}
 BROKERS = {"redis": True, "rabbitmq": True}
 LATEST = {
     45: (6, 1),
+    46: (6, 3),
+    47: (6, 3),
     48: (8, 2),
     49: (6, 2),
     50: (6, 2),
