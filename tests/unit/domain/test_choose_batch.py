@@ -28,6 +28,8 @@ candidates = st.builds(
     queried_at=st.none() | times,
     check_requested_at=st.none() | times,
     suspect_group=st.integers(1, 3),
+    # An unresolved order is a candidate only where a check of it was requested.
+    is_unresolved=st.just(False),
 )
 
 
