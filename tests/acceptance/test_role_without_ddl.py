@@ -150,8 +150,9 @@ def reconcile(platform: str, broker: str, cli: CommandLine) -> None:
         ("reconciler.enqueue_orders", [[*sent[:2], {"request_id": "bad id"}]]),
         ("reconciler.enqueue_order", [sent[2]]),
         ("reconciler.enqueue_orders", [later]),
-        ("reconciler.cancel_orders", [[{"account": "default", "request_id": "gone"}]]),
     )
+    eventually(lambda: "gone" in states(cli), "an order to cancel")
+    send_tasks(broker, ("reconciler.cancel_orders", [[{"account": "default", "request_id": "gone"}]]))
     eventually(lambda: states(cli).get("r0") == states(cli).get("r2") == "succeeded", "settled orders")
     eventually(lambda: states(cli).get("gone") == "cancelled", "the cancellation")
 
@@ -214,7 +215,7 @@ def use_commands(cli: CommandLine, folder: Path) -> None:
 
 def archive_and_purge(role: PlainRole, cli: CommandLine) -> None:
     """What is old is archived, restored, archived again and deleted."""
-    old = "'2026-01-31 00:00:00'"
+    old, sure = "'2026-01-31 00:00:00'", ("--by", "ann", "--reason", "a test", "--yes")
     with role.owner.connect() as connection:
         times = ", ".join(f"{name} = {old}" for name in ("submitted_at", "settled_at", "created_at", "updated_at"))
         connection.exec_driver_sql(f"UPDATE recharge_orders SET {times} WHERE request_id LIKE 'r%%'")
@@ -225,10 +226,10 @@ def archive_and_purge(role: PlainRole, cli: CommandLine) -> None:
         ):
             connection.exec_driver_sql(f"UPDATE {table} SET {column} = {old}")
         connection.exec_driver_sql(f"UPDATE unmatched_callbacks SET received_at = {old}")
-    assert cli.json("archive", "--settled-before", "2d")["archived"] == 3
-    assert cli.json("archive", "--restore")["restored"] == 3
-    assert cli.json("archive", "--settled-before", "2d")["archived"] == 3
-    cli.run("purge", "--older-than", "30d")
+    assert cli.json("archive", "--settled-before", "2d", *sure)["archived"] == 3
+    assert cli.json("archive", "--restore", *sure)["restored"] == 3
+    assert cli.json("archive", "--settled-before", "2d", *sure)["archived"] == 3
+    cli.run("purge", "--older-than", "30d", *sure)
     with role.owner.connect() as connection:
         for table in ("archived_orders", "rejected_orders", "unmatched_callbacks"):
             assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() == 0

@@ -18,15 +18,13 @@ from worker.database.tables import ACTS, BUDGETS, CURSORS, METADATA, OBSERVATION
 from worker.database.transactions import Database
 
 _READ = ("SELECT",)
-_APPEND = ("SELECT", "INSERT")
 _KEEP = ("SELECT", "INSERT", "UPDATE")
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 # A row that is locked needs UPDATE. What is not named here needs all four.
 _FEWER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        **dict.fromkeys((BUDGETS.name, STATES.name, SCHEDULES.name, TOTALS.name, CURSORS.name), _KEEP),
-        ACTS.name: _APPEND,
-        OBSERVATIONS.name: (*_APPEND, "DELETE"),
+        **dict.fromkeys((BUDGETS.name, STATES.name, SCHEDULES.name, TOTALS.name, CURSORS.name, ACTS.name), _KEEP),
+        OBSERVATIONS.name: ("SELECT", "INSERT", "DELETE"),
     }
 )
 # Nothing that is tried waits long: a table that somebody alters holds up doctor and probes otherwise.
