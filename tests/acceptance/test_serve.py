@@ -317,8 +317,8 @@ def test_each_part_is_warned_of_what_it_lacks_alone(migrated_database_url: str, 
     with running_serve(env, tmp_path, "--only", "operate", name="operate") as (program, url):
         assert "Warning" not in program.output
         deployment = Deployment(migrated_database_url, program, url)
-        assert deployment.send("GET", "/")[0] == 200
-        assert deployment.send("GET", "/", Host="console.example")[0] == 303
+        assert deployment.send("GET", "/sign-in")[0] == 200
+        assert deployment.send("GET", "/")[0] == 303
         assert deployment.send("POST", PATH, b"{}")[0] == 404
     users = tmp_path / "users.toml"
     users.write_text("no TOML")

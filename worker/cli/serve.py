@@ -145,8 +145,8 @@ def _warnings_of_console(settings: "Settings", is_open: bool) -> Iterator[str]:
     if settings.users_file is None:
         if is_open:
             yield (
-                "whoever has the address that is printed sees the console, and nobody can sign in: set"
-                " RECONCILER_USERS_FILE, then `reconciler user add`"
+                "nobody can sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user add`; until then"
+                " whoever has the address that is printed sees it"
             )
         return
     try:
