@@ -142,9 +142,10 @@ def _choose_single(singles: Sequence[Candidate], state: AccountState) -> Choice:
     # singles own every tenth turn only: without the tens they would always meet the same parity.
     checks_first = (state.turn + state.turn // 10) % 2 == 0
 
-    def rank(candidate: Candidate) -> tuple[bool, datetime, int]:
+    def rank(candidate: Candidate) -> tuple[bool, bool, datetime, int]:
         is_checked = checks_first and candidate.check_requested_at is not None
-        return (not is_checked, candidate.due_at, candidate.order_id)
+        # An unresolved order has been due since long before a callback named it: pending ones go first.
+        return (not is_checked, candidate.is_unresolved, candidate.due_at, candidate.order_id)
 
     chosen = min(singles, key=rank)
     return Choice(work=Work.SINGLE, id_kind=chosen.id_kind, picks=(_alone(chosen),))

@@ -102,6 +102,17 @@ def test_a_choice_names_due_orders_only_of_one_id_kind_and_no_more_than_a_batch(
         assert {candidate.lane for candidate in named} == {Lane.BATCH}
 
 
+@given(st.integers(0, 1_000))
+def test_unresolved_orders_that_callbacks_made_due_leave_every_second_single_to_pending_ones(turn: int) -> None:
+    unresolved = [
+        make_candidate(i, lane=Lane.ALONE, due_at=NOW - 9 * WINDOW, check_requested_at=NOW, is_unresolved=True)
+        for i in range(1, 6)
+    ]
+    waiting = [*unresolved, make_candidate(9, lane=Lane.ALONE, due_at=NOW - WINDOW)]
+    polled = [chosen(waiting, make_state(turn=turn + later)).order_ids for later in range(2)]
+    assert (9,) in polled or turn % 10 == 9
+
+
 @given(st.integers(0, 10_000))
 def test_out_of_any_ten_slots_singles_get_one_suspects_five_and_batches_the_rest(turn: int) -> None:
     waiting = [
