@@ -15,12 +15,17 @@ ATTEMPT_SECONDS = 0.25
 
 Prepare = Callable[[socket.socket], None]
 """Sets a socket's options, before it is connected."""
+Finish = Callable[[socket.socket], socket.socket]
+"""What a connection needs besides TCP, such as a handshake. Raises OSError where the address is of no use."""
 Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str | int | bytes, ...]]
 """What getaddrinfo says of one address."""
 
 
-def dial(host: str, port: int, deadline: Deadline, prepare: Prepare = lambda _: None) -> socket.socket:
-    """Connect to the address that answers first. When this returns or raises, every other attempt is closed.
+def dial(
+    host: str, port: int, deadline: Deadline, prepare: Prepare = lambda _: None, finish: Finish = lambda line: line
+) -> socket.socket:
+    """Connect to the address that answers first, and finish that connection; where that fails, go on with the others.
+    When this returns or raises, every other attempt is closed.
 
     It ends by the deadline, the search for the addresses included; the connection's timeout is what was left of that.
     Raises OSError, which includes TimeoutError; UnicodeError for a name that cannot be one; RuntimeError where no
@@ -44,8 +49,12 @@ def dial(host: str, port: int, deadline: Deadline, prepare: Prepare = lambda _: 
                 last = error.with_traceback(None)
                 continue
             if line is not None:
-                line.settimeout(rest)
-                return line
+                try:
+                    line.settimeout(deadline.rest())
+                    return finish(line)
+                except OSError as error:
+                    line.close()
+                    last = error.with_traceback(None)
     raise last
 
 

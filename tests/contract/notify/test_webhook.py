@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -307,6 +308,26 @@ def test_an_event_is_delivered_to_the_second_address_where_the_first_drops_conne
         monkeypatch.setattr(socket, "getaddrinfo", resolving_to((DEAD_HOST, port), ("127.0.0.1", port)))
         sender = sender_to(f"http://receiver.invalid:{port}/", seconds=3.0)
         assert sender.deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+    assert receiver.connections == 1
+
+
+def test_an_event_is_delivered_to_the_second_address_where_the_first_speaks_no_tls(
+    sender_to: SendersTo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Receiver(tls=True) as receiver,
+        socket.create_server((DEAD_HOST, 0)) as broken,
+        ThreadPoolExecutor(1) as thread,
+    ):
+
+        def close_what_connects() -> None:
+            broken.accept()[0].close()
+
+        closed = thread.submit(close_what_connects)
+        addresses = broken.getsockname(), ("127.0.0.1", urlsplit(receiver.url).port or 0)
+        monkeypatch.setattr(socket, "getaddrinfo", resolving_to(*addresses))
+        assert sender_to("https://localhost/", seconds=5.0).deliver(EVENT, BODY, datetime.now(UTC)).outcome is OK
+        closed.result(5)
     assert receiver.connections == 1
 
 

@@ -4,6 +4,7 @@ import http.client
 import logging
 import math
 import os
+import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -164,11 +165,11 @@ class _Connection:
         one."""
         self._clock = clock
         self._ends = clock.boot() + LIFE_SECONDS
-        sock = dial(host, port, deadline)
-        if tls is not None:
-            # It closes the socket where it fails.
-            sock = tls.wrap_socket(sock, server_hostname=host.partition("%")[0])
-        self.line = Line(sock, deadline)
+
+        def finish(sock: socket.socket) -> socket.socket:
+            return sock if tls is None else tls.wrap_socket(sock, server_hostname=host.partition("%")[0])
+
+        self.line = Line(dial(host, port, deadline, finish=finish), deadline)
         self.was_used = False
         self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
         # http.client would connect again by itself, without a deadline, for a request whose connection is gone.
