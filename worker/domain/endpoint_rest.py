@@ -199,6 +199,8 @@ class _Account:
                 rest_from=began,
                 rest_until=max(self._now, began + DOUBT_SPACING),
                 failing_since=endpoint.failing_since or self._now,
+                # It answers: the event that failed while it rested is no longer to wait behind all others.
+                last_failed_id=None,
             )
         elif endpoint.rest_from is not None:
             self.endpoint = replace(endpoint, rest_until=self._now)

@@ -218,10 +218,15 @@ def test_a_bad_event_is_given_up_beside_good_ones_and_never_stops_them_for_long(
 
 def wait_of(line: Line, good: int) -> timedelta:
     """Add an event that the receiver takes; how long it waits until it is delivered, an hour at most."""
-    added = line.now
     line.add(good)
-    line.run_until(added + HOUR, stop=lambda: good in line.delivered_at)
-    return line.delivered_at.get(good, line.now) - added
+    return wait_for(line, good)
+
+
+def wait_for(line: Line, good: int) -> timedelta:
+    """How long it is from now until an event is delivered, an hour at most."""
+    began = line.now
+    line.run_until(began + HOUR, stop=lambda: good in line.delivered_at)
+    return line.delivered_at.get(good, line.now) - began
 
 
 @pytest.mark.slow
@@ -235,6 +240,20 @@ def test_ten_thousand_bad_events_hold_a_good_one_up_by_500_seconds_at_most(earli
     line.run_until(START + earlier)
     assert wait_of(line, 10_000) <= longest * SECOND
     assert not any(row.state is NotificationState.GAVE_UP for row in line.rows.values())
+
+
+@pytest.mark.slow
+def test_in_doubt_a_good_event_waits_for_no_bad_one_after_a_short_restart_of_its_receiver() -> None:
+    line = Line(fault=AWAY, until=START, bad=dict.fromkeys(range(10_000), BROKEN), processes=4)
+    for event in range(10_000):
+        line.add(event)
+    line.run_until(START + 520 * SECOND)
+    good = 10_000
+    line.add(good)
+    # The receiver is away for the try of the good event.
+    line.run_until(line.now + MINUTE, stop=lambda: good in [claim.id for _, claim in line.under_way])
+    line.until = line.now + SECOND / 10
+    assert wait_for(line, good) < 15 * SECOND
 
 
 @pytest.mark.parametrize("count_of_bad", [10, 100, 300])
