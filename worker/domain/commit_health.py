@@ -17,7 +17,7 @@ class CommitEnd(Enum):
     """How a commit has ended."""
 
     DONE = "committed, or failed for a reason of its own"
-    LOCKED = "a lock was not to be had in time, for several items together"
+    LOCKED = "a lock was not to be had in time, for several items together, or for the same one again"
     LOCKED_ALONE = "the same for one item"
     AWAY = "the database could not be reached, went away or kept silent"
 

@@ -152,8 +152,9 @@ class SharedCommits(Generic[T, Followed]):
             return CommitEnd.DONE
         if len(items) > 1:
             return CommitEnd.LOCKED
-        self._locked_key = self._key(items[0])
-        return CommitEnd.LOCKED_ALONE
+        key, before = self._key(items[0]), self._locked_key
+        self._locked_key = key
+        return CommitEnd.LOCKED if key == before else CommitEnd.LOCKED_ALONE
 
     def _commit_singly(self, taken: Sequence[_Waiting[T]]) -> None:
         locked = dict[object, Exception]()

@@ -202,6 +202,16 @@ def test_a_lock_that_two_items_do_not_get_counts_as_away(shared: SharedCommits[s
     assert not refused_at_once(shared)
 
 
+def test_one_row_that_is_locked_again_and_again_counts_once(
+    shared: SharedCommits[str, int], committer: Committer
+) -> None:
+    committer.locked = "r"
+    for item in ("r0", "r1"):
+        with pytest.raises(BlockingIOError):
+            shared.submit(item, patience_seconds=10)
+    assert not refused_at_once(shared)
+
+
 def test_where_one_row_is_locked_all_others_are_committed(
     shared: SharedCommits[str, int], committer: Committer
 ) -> None:
