@@ -141,6 +141,20 @@ def test_callbacks_and_readiness_say_503_until_the_right_is_there_again(role: Pl
 
 
 @pytest.mark.databases("postgresql")
+def test_the_rights_suffice_for_purges_of_many_transactions(role: PlainRole) -> None:
+    old = "2026-01-01 00:00:00"
+    role.execute(
+        "INSERT INTO rejected_orders (received_at, source, payload, errors, repeats)"
+        f" VALUES ('{old}', 'enqueue', '{{}}', '[]', 0)"
+    )
+    role.execute(
+        "INSERT INTO unmatched_callbacks (received_at, account, request_id, payload, trust, repeats)"
+        f" VALUES ('{old}', 'default', '1', '{{}}', 'settle', 0)"
+    )
+    purged = commands(role).run("purge", "--older-than", "30d", "--by", "ops", "--yes")
+    assert "1" in purged.stdout
+
+
 def test_a_table_that_is_locked_is_no_missing_right(role: PlainRole) -> None:
     with role.owner.connect() as connection:
         connection = connection.execution_options(isolation_level="READ COMMITTED")
