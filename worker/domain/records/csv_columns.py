@@ -1,4 +1,7 @@
-"""The columns of the lists as CSV: the same by the command line and by the console. Spreadsheets refer to them."""
+"""The columns of the lists as CSV: the same by the command line and by the console.
+
+Spreadsheets refer to them by position, too: a new column is the last.
+"""
 
 ORDERS = (
     *("id", "account", "request_id", "custom_parm", "mobile", "state", "attention", "expected_amount", "ori_amount"),
@@ -15,6 +18,6 @@ NOTIFICATIONS = (
     *("state", "due_at", "tries", "tried_at", "outcome", "http_status", "answer", "delivered_at"),
 )
 REJECTED = ("id", "received_at", "source", "repeats", "errors", "payload")
-UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "repeats", "payload")
+UNMATCHED = ("id", "received_at", "account", "request_id", "custom_parm", "trust", "payload", "repeats")
 ACTS = ("id", "at", "actor", "act", "account", "detail", "reason")
 TODO = ("kind", "reason", "account", "ref", "id", "since", "until", "note", "what_to_do")
