@@ -150,6 +150,9 @@ def test_an_amount_with_a_decimal_comma_is_refused_with_its_line(
     (refused,) = [one for one in shown["differences"] if one["kind"] == "unreadable"]
     assert (refused["line"], refused["request_id"]) == (3, "r1")
     assert shown["statement"]["amount"] == "2.94"
+    # The statement has it: it is not missing.
+    assert "r1" not in {one["request_id"] for one in shown["differences"] if one["kind"] == "missing"}
+    assert (refused["state"], refused["charged_amount"]) == ("succeeded", "2.94")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

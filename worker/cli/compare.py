@@ -27,6 +27,7 @@ from worker.domain.statements import (
     DifferenceKind,
     StateWords,
     Sum,
+    plain_id,
     read_row,
     state_words,
 )
@@ -154,7 +155,7 @@ def _rows(
 
 def _row_of(cells: Cells, words: StateWords) -> StatementRow | UnreadableRow:
     if cells.fault is not None:
-        return UnreadableRow(line=cells.line, request_id=cells.request_id.strip(), why=cells.fault)
+        return UnreadableRow(line=cells.line, request_id=plain_id(cells.request_id), why=cells.fault)
     return read_row(cells.line, cells.request_id, cells.state, cells.amount, words)
 
 

@@ -34,7 +34,7 @@ class DifferenceKind(StrEnum):
     DUPLICATE = "duplicate"
     """The statement has the request id a second time."""
     UNREADABLE = "unreadable"
-    """A row of the statement that cannot be compared."""
+    """A row of the statement that cannot be compared, with the order of the period that it alone names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,9 +100,14 @@ def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
     return {**usual, **words}
 
 
+def plain_id(cell: str) -> str:
+    """A cell's id, without the apostrophe by which a spreadsheet takes digits for a text."""
+    return cell.strip().removeprefix("'").strip()
+
+
 def read_row(line: int, request_id: str, state: str, amount: str, words: StateWords) -> StatementRow | UnreadableRow:
     """Read the three cells of a row. Spreadsheets and banks decorate numbers: `'2016...`, `￥1,234.50`, `2.94元`."""
-    named = request_id.strip().removeprefix("'").strip()
+    named = plain_id(request_id)
     if fault := order_id_fault(named):
         return UnreadableRow(line=line, request_id=named, why=f"request id: {fault}")
     read_state = words.get(_plain(state))
@@ -136,6 +141,8 @@ class Comparison:
     agreeing: int = 0
     _request_ids: set[str] = field(default_factory=set)
     _matched: set[int] = field(default_factory=set)
+    _unreadable: dict[str, int] = field(default_factory=dict)
+    """Request id of a row that cannot be read, to the place of its difference."""
 
     @property
     def amount_difference(self) -> Decimal:
@@ -154,6 +161,7 @@ class Comparison:
                 by_request_id.setdefault(order.request_id, order)
         for row in rows:
             if isinstance(row, UnreadableRow):
+                self._unreadable.setdefault(row.request_id, len(self.differences))
                 self.differences.append(
                     Difference(kind=DifferenceKind.UNREADABLE, request_id=row.request_id, line=row.line, why=row.why)
                 )
@@ -161,11 +169,19 @@ class Comparison:
                 self._compare(row, by_request_id.get(row.request_id))
 
     def compare_orders(self, orders: Iterable[OwnOrder]) -> None:
-        """Count all orders of the period: those that no row named are missing from the statement."""
+        """Count all orders of the period: those that no row named are missing from the statement.
+
+        One that only an unreadable row named is not: what was charged for it counts with that row.
+        """
         for order in orders:
             self.orders.add(order.state, order.charged_amount)
-            if order.id not in self._matched:
+            if order.id in self._matched:
+                continue
+            place = self._unreadable.pop(order.request_id or "", None)
+            if place is None:
                 self._differ(DifferenceKind.MISSING, None, order)
+            else:
+                self.differences[place] = _with_order(self.differences[place], order)
 
     def _compare(self, row: StatementRow, order: OwnOrder | None) -> None:
         if order is not None and row.state is order.state is OrderState.FAILED and row.amount == order.echoed_price:
@@ -191,15 +207,7 @@ class Comparison:
     def _differ(self, kind: DifferenceKind, row: StatementRow | None, order: OwnOrder | None) -> None:
         difference = Difference(kind=kind, request_id=None)
         if order is not None:
-            difference = replace(
-                difference,
-                request_id=order.request_id,
-                order_id=order.id,
-                account=order.account,
-                custom_parm=order.custom_parm,
-                state=order.state,
-                charged_amount=order.charged_amount,
-            )
+            difference = _with_order(difference, order)
         if row is not None:
             difference = replace(
                 difference,
@@ -209,6 +217,18 @@ class Comparison:
                 statement_amount=row.amount,
             )
         self.differences.append(difference)
+
+
+def _with_order(difference: Difference, order: OwnOrder) -> Difference:
+    return replace(
+        difference,
+        request_id=order.request_id,
+        order_id=order.id,
+        account=order.account,
+        custom_parm=order.custom_parm,
+        state=order.state,
+        charged_amount=order.charged_amount,
+    )
 
 
 def _charge(state: OrderState | None, amount: Decimal | None) -> Decimal:

@@ -37,6 +37,10 @@ def order(
     )
 
 
+def unreadable(number: int, line: int = 1) -> UnreadableRow:
+    return UnreadableRow(line=line, request_id=f"r{number}", why="amount")
+
+
 def row(
     number: int, state: OrderState = OrderState.SUCCEEDED, amount: str | None = "2.94", line: int = 1
 ) -> StatementRow:
@@ -134,9 +138,26 @@ def test_an_unreadable_row_is_told_and_counts_nowhere() -> None:
     assert (comparison.statement.count, found.excess) == (0, Decimal(0))
 
 
+def test_the_order_of_an_unreadable_row_is_not_missing_and_its_money_counts_there() -> None:
+    comparison = compared([unreadable(1, line=3), unreadable(1, line=4)], [order(1), order(2, request_id=None)])
+    first, second, missing = comparison.differences
+    assert kinds(comparison) == ["unreadable", "unreadable", "missing"]
+    assert (first.line, first.order_id, first.custom_parm, first.why) == (3, 1, "c1", "amount")
+    assert (first.excess, second.excess, missing.order_id) == (Decimal("-2.94"), Decimal(0), 2)
+    assert comparison.amount_difference == Decimal("-5.88")
+
+
+@pytest.mark.parametrize("rows", [[unreadable(1), row(1)], [row(1), unreadable(1)]])
+def test_an_order_that_a_readable_row_names_too_counts_with_that_one(rows: list[StatementRow | UnreadableRow]) -> None:
+    comparison = compared(rows, [order(1)])
+    (found,) = comparison.differences
+    assert (found.kind, found.order_id, found.excess) == (DifferenceKind.UNREADABLE, None, Decimal(0))
+    assert (comparison.agreeing, comparison.amount_difference) == (1, Decimal(0))
+
+
 STATES = some.sampled_from([OrderState.SUCCEEDED, OrderState.FAILED, OrderState.PENDING])
 AMOUNTS = some.none() | some.decimals(min_value=0, max_value=999, places=4).map(str)
-ROWS = some.lists(some.builds(row, some.integers(1, 5), STATES, AMOUNTS))
+ROWS = some.lists(some.builds(row, some.integers(1, 5), STATES, AMOUNTS) | some.builds(unreadable, some.integers(1, 5)))
 ORDERS = some.lists(
     some.builds(
         order,
@@ -151,7 +172,9 @@ ORDERS = some.lists(
 
 
 @given(ROWS, ORDERS)
-def test_differences_add_up_to_the_difference_of_the_sums(rows: list[StatementRow], orders: list[OwnOrder]) -> None:
+def test_differences_add_up_to_the_difference_of_the_sums(
+    rows: list[StatementRow | UnreadableRow], orders: list[OwnOrder]
+) -> None:
     comparison = compared(rows, orders)
     assert sum((one.excess for one in comparison.differences), Decimal(0)) == comparison.amount_difference
 
