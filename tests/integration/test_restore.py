@@ -1,5 +1,6 @@
 """A database that is dumped and restored by the commands of the documents, with what happened in between lost."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from sqlalchemy import URL, make_url, update
 from tests.support.archiving import callback
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.dumping import Dump, programs_of
-from tests.support.needed import needed
+from tests.support.needed import cannot, needed
 from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import SID, Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
 from worker.adapters.clock import HostClock
+from worker.database.birth_time import birth_time
 from worker.database.identity import identity_of
 from worker.database.tables import METADATA, NOTIFICATIONS, WORKERS
 from worker.database.transactions import Database
@@ -159,6 +161,25 @@ def test_a_restored_database_sends_no_query_before_a_full_reservation(bench: Wor
     assert bench.grants.take(bench.slot) is None
     bench.clock.advance(0.002)
     bench.take()
+
+
+@pytest.mark.databases("sqlite")
+def test_every_restore_of_the_same_backup_is_noticed(bench: Workbench, dump: Dump) -> None:
+    file = make_url(bench.url).database
+    assert file
+    if birth_time(file) is None:
+        cannot("this file system keeps no birth times: a second file with the same inode looks like the first")
+    bench.add(*(f"r{number}" for number in range(300)))
+    bench.take()
+    bench.clock.advance(bench.rules.reservation_seconds)
+    dump.take()
+    inodes = []
+    for _ in range(5):
+        bench.take()
+        restore(bench, dump)
+        inodes.append(os.stat(file).st_ino)
+        assert bench.grants.take(bench.slot) is None, inodes
+        bench.clock.advance(bench.rules.reservation_seconds + 0.001)
 
 
 def test_after_a_restore_monitoring_says_so_and_workers_of_before_count_for_nothing(

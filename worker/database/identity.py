@@ -1,8 +1,8 @@
 """What tells a database from its own past, read from the server or the file.
 
 PostgreSQL: the cluster's system identifier, its timeline, the numbers of the database and of the slots' table. MariaDB:
-when that table was made; nothing in a Galera cluster, where each node has made its own. SQLite: device and number of
-the file. What the role may not read is left out.
+when that table was made; nothing in a Galera cluster, where each node has made its own. SQLite: device, number and
+birth time of the file, as the next file may get a number that became free. What the role may not read is left out.
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
+from worker.database.birth_time import birth_time
 from worker.domain.records.database_identity import DatabaseIdentity
 
 Facts = dict[str, object]
@@ -87,4 +88,5 @@ def _read_sqlite(connection: Any, _error: type[Exception]) -> Facts:
     with suppress(OSError):
         status = os.stat(file)
         found |= {"device": status.st_dev, "inode": status.st_ino}
+        _add(found, "born", birth_time(file))
     return found
