@@ -169,15 +169,9 @@ def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Find
 
 
 def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
-    if is_ticking(overview.workers, overview.now, thresholds.tick_seconds):
-        return
-    latest = last_tick(overview.workers, overview.now)
-    words = (
-        _without_tick(overview)
-        if latest is None
-        else f"no worker has ticked for {(overview.now - latest).total_seconds():,.0f} s"
-    )
-    yield Finding(level=Level.CRITICAL, name="no_tick", words=words)
+    if not is_ticking(overview.workers, overview.now, thresholds.tick_seconds):
+        words = _without_tick(overview, timedelta(seconds=thresholds.tick_seconds))
+        yield Finding(level=Level.CRITICAL, name="no_tick", words=words)
 
 
 def _of_broker_and_beat(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
@@ -192,15 +186,27 @@ def _of_broker_and_beat(overview: Overview, thresholds: Thresholds) -> Iterator[
         yield Finding(level=Level.WARNING, name="no_beat", words=words)
 
 
-def _without_tick(overview: Overview) -> str:
+def _without_tick(overview: Overview, within: timedelta) -> str:
     if not overview.workers:
         return "no worker runs on this database"
-    hanging = [row.hanging_since for row in overview.workers if row.hanging_since is not None]
+    # A process that was killed leaves its row, and others may have ended in order since: it says nothing of when.
+    running = [row for row in overview.workers if overview.now - row.written_at <= within]
+    latest = last_tick(running or overview.workers, overview.now)
+    if not running:
+        ago = "" if latest is None else f"; one that did not end in order ticked {_seconds_since(latest, overview)} ago"
+        return f"no worker runs or reaches the database{ago}"
+    if latest is not None:
+        return f"no worker has ticked for {_seconds_since(latest, overview)}"
+    hanging = [row.hanging_since for row in running if row.hanging_since is not None]
     if hanging:
-        seconds = (overview.now - min(hanging)).total_seconds()
-        return f"what the workers do hangs for {seconds:,.0f} s: such a process ends itself, and another one starts"
-    started = max(row.started_at for row in overview.workers)
-    return f"no worker has ticked yet; the last one started {(overview.now - started).total_seconds():,.0f} s ago"
+        seconds = _seconds_since(min(hanging), overview)
+        return f"what the workers do hangs for {seconds}: such a process ends itself, and another one starts"
+    started = max(row.started_at for row in running)
+    return f"no worker has ticked yet; the last one started {_seconds_since(started, overview)} ago"
+
+
+def _seconds_since(time: datetime, overview: Overview) -> str:
+    return f"{(overview.now - time).total_seconds():,.0f} s"
 
 
 def _of_database(overview: Overview) -> Iterator[Finding]:

@@ -114,6 +114,21 @@ def test_without_a_tick_in_time_the_finding_is_critical() -> None:
     assert young.words == "no worker has ticked yet; the last one started 100 s ago"
 
 
+def test_a_killed_worker_is_not_taken_for_one_that_runs_and_does_not_tick() -> None:
+    killed = make_worker(296, written_at=ago(295))
+    (none,) = checked(workers=[killed])
+    words = "no worker runs or reaches the database; one that did not end in order ticked 296 s ago"
+    assert (none.level, none.name, none.words) == (Level.CRITICAL, "no_tick", words)
+    (late,) = checked(workers=[killed, make_worker(31)])
+    assert late.words == "no worker has ticked for 31 s"
+    (young,) = checked(workers=[killed, make_worker(None)])
+    assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+    (never,) = checked(workers=[make_worker(None, written_at=ago(31))])
+    assert never.words == "no worker runs or reaches the database"
+    (hanging,) = checked(workers=[killed, make_worker(hanging_since=ago(155))])
+    assert hanging.words.startswith("what the workers do hangs for 155 s")
+
+
 def test_a_process_in_which_something_hangs_counts_as_one_that_does_not_tick() -> None:
     hanging = make_worker(hanging_since=ago(160))
     assert last_tick([hanging, make_worker(7)], NOW) == ago(7)
