@@ -156,6 +156,21 @@ def test_serve_prints_the_address_and_all_its_processes_share_the_key(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("host", "opened"), [("0.0.0.0", "http://127.0.0.1:"), ("::", "http://[::1]:")])
+def test_the_address_opens_on_the_machine_itself_where_serve_listens_on_all(
+    migrated_database_url: str, tmp_path: Path, host: str, opened: str
+) -> None:
+    env = environment(database_url=migrated_database_url)
+    with running_serve(env, tmp_path, "--host", host) as (serve, _):
+        serve.wait_for("/sign-in?key=")
+        (address,) = re.findall(r"Console: (\S+)  \(on this machine, or from another by ssh -L\)", serve.output)
+        assert address.startswith(opened)
+        url, _, path = address.rpartition("/")
+        status, location, cookie = get(url, f"/{path}")
+        assert (status, location, "Secure" in cookie) == (303, "/", False)
+
+
+@pytest.mark.slow
 def test_each_start_makes_another_key_and_what_serves_no_console_none(
     migrated_database_url: str, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # What only the extra `web` installs.
 _PACKAGES = ("babel", "flask", "gunicorn", "markupsafe", "prometheus_client", "werkzeug")
 _TOKEN_BYTES = 24
+# Where it listens on all addresses: none of them, and one that this machine opens.
+_LOOPBACK = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
 
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -73,7 +75,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
         workers=workers,
         parts=parts,
         make_process=partial(WebProcess, console_key=key),
-        when_listening=lambda url: typer.echo(f"Console: {url}/sign-in?key={key}") if key else None,
+        when_listening=lambda url: _print_address(url, key) if key else None,
     ).run()
 
 
@@ -108,6 +110,15 @@ def _check_address(host: str, port: int) -> None:
             raise CommandError(
                 f"cannot listen on {host}, port {port}: {error.strerror}; choose another --host or --port"
             ) from None
+
+
+def _print_address(url: str, key: str) -> None:
+    note = ""
+    for everywhere, here in _LOOPBACK.items():
+        if url.startswith(everywhere):
+            # No other machine could use its name: beyond loopback the browser keeps the key over https alone.
+            url, note = url.replace(everywhere, here), "  (on this machine, or from another by ssh -L)"
+    typer.echo(f"Console: {url}/sign-in?key={key}{note}")
 
 
 def _how_to_set(account: str, token: str, *, is_change: bool, settings: "Settings") -> str:
