@@ -1,5 +1,6 @@
 """What one process of `reconciler serve` holds, on a database that is there and on one that is away."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from sqlalchemy.pool import NullPool
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.transactions import Database
+from worker.domain.callbacks import Callback
+from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.intake import Intake
@@ -108,19 +111,32 @@ def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_datab
     names = [f"r{number}" for number in range(10)]
     settings = Settings(database_url=migrated_database_url, **ACCOUNT)
     database = Database(migrated_database_url, pool_size=1)
-    process = WebProcess(settings)
+    under_way = threading.Event()
+
+    class Seen(Intake):
+        def receive_callbacks(self, received: Sequence[Callback | Rejection]) -> list[OrderKey]:
+            under_way.set()
+            return super().receive_callbacks(received)
+
+    process = WebProcess(settings, intake=Seen)
     try:
         Intake(database, Rules(), {"default": "app-1"}).enqueue_orders([{"request_id": name} for name in names])
         client = process.app().test_client
 
         def status(name: str) -> int:
-            return client().post(PATH, data=f'{{"requestId": "{name}", "trafficSts": "1"}}'.encode()).status_code
+            # One is refused, and committed as such.
+            app_id = "another" if name == "r9" else "app-1"
+            said = {"requestId": name, "appid": app_id, "trafficSts": "1"}
+            return client().post(PATH, data=json.dumps(said).encode()).status_code
 
         with database.write() as connection, ThreadPoolExecutor(len(names) + 1) as pool:
             connection.exec_driver_sql("SELECT * FROM recharge_orders WHERE request_id = 'r0' FOR UPDATE")
             began = time.monotonic()
             # The first is committed alone, and the others wait for it.
-            assert list(pool.map(status, ["r0", *names])) == [503, 503, *[200] * 9]
+            first = pool.submit(status, "r0")
+            assert under_way.wait(20)
+            assert list(pool.map(status, names)) == [503, *[200] * 9]
+            assert first.result() == 503
             assert time.monotonic() - began < 5
         assert status("r0") == 200
     finally:

@@ -17,6 +17,7 @@ from worker.domain.callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.viewers import Part
+from worker.domain.submissions import refused_texts
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
@@ -70,7 +71,7 @@ class WebProcess:
             self._match_later,
             is_hopeless=self._is_hopeless,
             is_locked=is_locked,
-            key=_order_of,
+            key=order_of,
         )
         # Apart from the commits, which nothing may keep waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
@@ -160,10 +161,10 @@ class WebProcess:
             raise
 
 
-def _order_of(received: Callback | Rejection) -> object:
-    """What a callback may find locked alone: the order that it names."""
+def order_of(received: Callback | Rejection) -> object:
+    """What a callback may find locked alone: the order that it names, or its row among what was refused. Hashable."""
     if isinstance(received, Rejection):
-        return received
+        return refused_texts([received])[0]
     return (received.account, received.report.request_id, received.report.custom_parm)
 
 

@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
 
+import structlog
+
 from worker.domain.commit_health import CommitEnd, CommitHealth
+
+log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 Followed = TypeVar("Followed")
@@ -39,7 +43,7 @@ class SharedCommits(Generic[T, Followed]):
 
         Where a commit of several fails they are committed one by one, as far as anybody still waits for them, unless
         the error `is_hopeless` for each of them: the database is away. `is_locked` says that a lock was not to be had;
-        where that lasts, it counts as away. Items of one `key` may wait for the same row.
+        where that lasts, it counts as away. Items of one `key`, which is hashable, may wait for the same row.
         """
         self._commit = commit
         self._follow = follow
@@ -108,8 +112,15 @@ class SharedCommits(Generic[T, Followed]):
         while batch := self._next_batch():
             # From here on none can be cancelled.
             taken = [one for one in batch if one.future.set_running_or_notify_cancel()]
-            if taken:
-                self._commit_all(taken)
+            try:
+                if taken:
+                    self._commit_all(taken)
+            except Exception:
+                # Without this thread nothing would be committed until a restart.
+                for one in taken:
+                    if not one.future.done():
+                        one.future.set_exception(TimeoutError("a defect of the program"))
+                log.exception("a commit failed by a defect of the program", action="commit_failed")
 
     def _next_batch(self) -> list[_Waiting[T]]:
         with self._changed:

@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker.domain.commit_health import MOST_WAITING
+from worker.domain.received_callbacks import receive
+from worker.domain.records.incoming import Trust
+from worker.web.app import order_of
 from worker.web.shared_commits import SharedCommits
 
 
@@ -246,3 +250,36 @@ def test_after_a_lock_few_wait_and_the_others_are_refused_at_once(
         assert refused_at_once(shared)
         committer.gate.set()
         assert {future.exception() for future in first} == {None}
+
+
+def test_refused_callbacks_wait_for_one_row_where_they_are_the_same() -> None:
+    def key(body: bytes) -> object:
+        return order_of(receive("default", "app-1", body, "application/json", Trust.SETTLE))
+
+    other_account = b'{"requestId": "r1", "appid": "app-2"}'
+    # A key has to be hashable, whatever was sent.
+    assert len({key(other_account), key(other_account), key(b'{"requestId": ["r1"]}'), key(b"[[]]"), key(b"no")}) == 4
+
+
+def test_a_defect_fails_those_who_wait_and_the_next_ones_are_committed(committer: Committer) -> None:
+    def no_key(item: str) -> object:
+        raise TypeError("unhashable")
+
+    def is_locked(error: Exception) -> bool:
+        return isinstance(error, BlockingIOError)
+
+    shared = SharedCommits(
+        committer.commit, committer.followed.append, is_hopeless=lambda _: False, is_locked=is_locked, key=no_key
+    )
+    committer.locked = "r"
+    try:
+        with capture_logs() as logs:
+            raised = submit_all(shared, committer, "r0", "a")
+        assert {item: type(error) for item, error in raised.items() if error} == {"r0": TimeoutError, "a": TimeoutError}
+        assert [(line["action"], line["log_level"]) for line in logs] == [("commit_failed", "error")]
+        with pytest.raises(TypeError):
+            shared.submit("r0", patience_seconds=10)
+        shared.submit("b", patience_seconds=10)
+        assert shared.is_running
+    finally:
+        shared.close()
