@@ -20,6 +20,7 @@ from tests.support.processes import CELERY, environment, running_beat, running_w
 from tests.support.reconciling import Workbench
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
+from worker.celery_settings import ORDERS_QUEUE
 from worker.database.migrations import upgrade
 from worker.doctor.readings import read_broker
 
@@ -154,6 +155,19 @@ def test_what_the_doctor_may_not_read_is_unknown(guarded: Guarded, right: str) -
     assert reading.refused == ([], None)
     assert reading.policy is not None
     assert "permissions" in str((reading.why_queue_unread, reading.policy[1]))
+
+
+@pytest.mark.parametrize("renamed", ["MULTI", "EXEC"])
+def test_without_a_transaction_that_can_be_discarded_nothing_is_tried(renamed: str) -> None:
+    with EmbeddedValkey(rename_command=f'{renamed} ""') as server, server.client() as client:
+        client.lpush(ORDERS_QUEUE, "an order")
+        reading = read_broker(server.url, seconds=5)
+        assert client.lrange(ORDERS_QUEUE, 0, -1) == [b"an order"]
+        assert client.keys() == [ORDERS_QUEUE.encode()]
+        assert reading.refused is not None
+        refused, why_untried = reading.refused
+        assert refused is None
+        assert "MULTI" in str(why_untried)
 
 
 def test_the_doctor_names_what_is_refused(guarded: Guarded, sqlite_server: Sqlite) -> None:

@@ -28,11 +28,15 @@ _COMMANDS: Sequence[Words] = (
 )
 
 
+class NotTried(Exception):
+    """The server queues no commands, or did not queue one: what followed would be run."""
+
+
 def refused_commands(client: Any, *, fanout_prefix: str) -> list[str]:
     """The commands that the user of a redis-py client may not run, each with the key or channel that was tried.
 
-    `fanout_prefix` is kombu's, with the number of the database: `/3.`. Raises redis-py's errors where the server is
-    away.
+    `fanout_prefix` is kombu's, with the number of the database: `/3.`. Raises NotTried, and redis-py's errors where the
+    server is away.
     """
     mailbox, events = f"{fanout_prefix}celery.pidbox", f"{fanout_prefix}celeryev/worker.online"
     channels = (
@@ -52,28 +56,40 @@ def _refused(connection: Any, commands: Sequence[Words]) -> Iterator[str]:
     # None of these can be queued; the first transaction is empty.
     first: Sequence[Words] = (("WATCH", "unacked"), ("UNWATCH",), ("MULTI",), ("EXEC",))
     for words in first:
-        if not _is_permitted(connection, words):
+        if _is_refusal(_answer_to(connection, words)):
             yield " ".join(words)
-    if not _is_permitted(connection, ("MULTI",)):
+    answer = _answer_to(connection, ("MULTI",))
+    if _is_refusal(answer):
         # What follows would be run.
         return
+    if answer != "OK":
+        raise NotTried(f"MULTI was answered: {answer}")
     for words in commands:
-        if not _is_permitted(connection, words):
+        answer = _answer_to(connection, words)
+        if _is_refusal(answer):
             yield " ".join(words[:2])
-    if not _is_permitted(connection, ("DISCARD",)):
+        # Within a transaction an error, as for a command that was renamed, runs nothing and ends nothing.
+        elif answer != "QUEUED" and not isinstance(answer, Exception):
+            raise NotTried(f"{words[0]} was not queued after MULTI")
+    if _is_refusal(_answer_to(connection, ("DISCARD",))):
         yield "DISCARD"
 
 
-def _is_permitted(connection: Any, words: Words) -> bool:
+def _is_refusal(answer: object) -> bool:
     # Where RabbitMQ is used, the package may be missing.
-    from redis.exceptions import NoPermissionError, ResponseError
+    from redis.exceptions import NoPermissionError
+
+    # An EXEC that is refused says so in words. An error for any other reason: it may be run.
+    return isinstance(answer, NoPermissionError) or (isinstance(answer, Exception) and "NOPERM" in str(answer))
+
+
+def _answer_to(connection: Any, words: Words) -> object:
+    """What the server answers; an error of its own is returned."""
+    from redis.exceptions import ResponseError
 
     connection.send_command(*words)
     try:
-        connection.read_response()
-    except NoPermissionError:
-        return False
+        answer = connection.read_response()
     except ResponseError as error:
-        # An EXEC that is refused says so in words. For any other reason: it may be run.
-        return "NOPERM" not in str(error)
-    return True
+        return error
+    return answer.decode() if isinstance(answer, bytes) else answer
