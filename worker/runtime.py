@@ -110,6 +110,68 @@ class Parts:
     write_back: type[WriteBack] = WriteBack
 
 
+def _make_reconciler(settings: Settings, parts: Parts, clock: Clock, database: Database, intake: Intake) -> Reconciler:
+    rules = rules_of(settings)
+    return Reconciler(
+        grants=parts.grants(database, clock, rules),
+        client=parts.client(
+            base_url=settings.platform_url,
+            version=settings.platform_version,
+            bracketed_ids=settings.platform_bracketed_ids,
+            timezone=settings.platform_zone,
+            connect_timeout=settings.connect_timeout_seconds,
+            deadline=settings.request_deadline_seconds,
+            clock=clock,
+            ca_file=settings.platform_ca_file,
+        ),
+        write_back=parts.write_back(database, clock, rules),
+        clock=clock,
+        credentials=settings.accounts,
+        match_callbacks=intake.match_callbacks,
+    )
+
+
+def _make_signs(ticks: Ticks, broker_answers: BrokerAnswers) -> Signs:
+    return Signs(
+        tick=ticks.seconds_since_tick,
+        beat=ticks.seconds_since_request,
+        broker_asked=broker_answers.seconds_since_asked,
+        broker_answered=broker_answers.seconds_since_answer,
+    )
+
+
+class _TickWork:
+    """What each tick does besides its passes."""
+
+    def __init__(self, settings: Settings, database: Database, intake: Intake, endpoint_entry: EndpointEntry) -> None:
+        rules = rules_of(settings)
+        self._database, self._intake = database, intake
+        self._learning = Learning(database, rules)
+        self._overdue = OverdueOrders(database, rules)
+        self._endpoints = tuple(settings.endpoints.values())
+        self._endpoint_entry = endpoint_entry
+        self._endpoint_comparison = EndpointComparison(database, self._endpoints)
+        self._old_deliveries = OldDeliveries(database, settings.notify_keep_days)
+        self._accounts = tuple(settings.accounts)
+
+    def do(self) -> None:
+        self._enter_endpoints()
+        self._intake.match_some_callbacks()
+        self._learning.relearn(self._accounts)
+        self._overdue.flag_some()
+        self._old_deliveries.delete_some()
+        self._endpoint_comparison.compare_sometimes()
+
+    def _enter_endpoints(self) -> None:
+        # Done before the fork, unless the database was away then.
+        try:
+            self._endpoint_entry.enter_once(self._database, self._endpoints)
+        except Exception as error:
+            # The tick goes on with what the database still does; the next one tries it again.
+            if not is_transient(error):
+                raise
+
+
 class Runtime:
     """What the tasks of one process work with."""
 
@@ -118,8 +180,7 @@ class Runtime:
     ) -> None:
         """`endpoint_entry` is the one that was made before the pool forked; None: this is the only process."""
         parts = parts or Parts()
-        clock = parts.clock()
-        rules = rules_of(settings)
+        clock, rules = parts.clock(), rules_of(settings)
         # First of all: what hangs in a start is ended as well.
         self._watchdog = Watchdog(clock, patience_seconds=hang_patience(rules))
         self._watchdog.start()
@@ -129,69 +190,24 @@ class Runtime:
         )
         self.database.before_statements(self._watchdog.step)
         self.intake = Intake(self.database, rules, app_ids_of(settings))
-        self._learning = Learning(self.database, rules)
-        self._overdue = OverdueOrders(self.database, rules)
-        self._endpoints = tuple(settings.endpoints.values())
-        self._endpoint_entry = endpoint_entry or EndpointEntry()
-        self._endpoint_comparison = EndpointComparison(self.database, self._endpoints)
-        self._old_deliveries = OldDeliveries(self.database, settings.notify_keep_days)
-        self._accounts = tuple(settings.accounts)
-        self.reconciler = Reconciler(
-            grants=parts.grants(self.database, clock, rules),
-            client=parts.client(
-                base_url=settings.platform_url,
-                version=settings.platform_version,
-                bracketed_ids=settings.platform_bracketed_ids,
-                timezone=settings.platform_zone,
-                connect_timeout=settings.connect_timeout_seconds,
-                deadline=settings.request_deadline_seconds,
-                clock=clock,
-                ca_file=settings.platform_ca_file,
-            ),
-            write_back=parts.write_back(self.database, clock, rules),
-            clock=clock,
-            credentials=settings.accounts,
-            match_callbacks=self.intake.match_callbacks,
-        )
+        self.reconciler = _make_reconciler(settings, parts, clock, self.database, self.intake)
         self.ticks = Ticks(
             maintenance=parts.maintenance(self.database, clock, rules),
             slots=slots_of(settings),
             reconciler=self.reconciler,
             idle_accounts=partial(read_resting, self.database),
-            each_tick=self._each_tick,
+            each_tick=_TickWork(settings, self.database, self.intake, endpoint_entry or EndpointEntry()).do,
             period_seconds=settings.tick_seconds,
             patience_seconds=tick_patience(settings.tick_seconds),
             watchdog=self._watchdog,
         )
         self._broker_answers = BrokerAnswers(Broker(settings.broker_dsn), self._watchdog)
-        signs = Signs(
-            tick=self.ticks.seconds_since_tick,
-            beat=self.ticks.seconds_since_request,
-            broker_asked=self._broker_answers.seconds_since_asked,
-            broker_answered=self._broker_answers.seconds_since_answer,
-        )
+        signs = _make_signs(self.ticks, self._broker_answers)
         self._heartbeat = Heartbeat(self.database, clock, signs, settings.accounts, self._watchdog)
         self._senders = Senders(
             database=self.database, clock=clock, targets=targets_of(settings, clock), watchdog=self._watchdog
         )
         start.end()
-
-    def _each_tick(self) -> None:
-        self._enter_endpoints()
-        self.intake.match_some_callbacks()
-        self._learning.relearn(self._accounts)
-        self._overdue.flag_some()
-        self._old_deliveries.delete_some()
-        self._endpoint_comparison.compare_sometimes()
-
-    def _enter_endpoints(self) -> None:
-        # Done before the fork, unless the database was away then.
-        try:
-            self._endpoint_entry.enter_once(self.database, self._endpoints)
-        except Exception as error:
-            # The tick goes on with what the database still does; the next one tries it again.
-            if not is_transient(error):
-                raise
 
     def close(self) -> None:
         """Wait for the passes and the deliveries that are under way, then close every connection."""
