@@ -1,8 +1,8 @@
 """`reconciler purge`: deletes what is old and what nothing refers to any more."""
 
 import time
-from collections.abc import Iterable
-from datetime import UTC
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +14,8 @@ from worker.cli.output import AsJson, InUtc, console, counted, print_json, print
 from worker.cli.times import TIME_RULE, read_time
 
 if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.database.transactions import Database
     from worker.operations.purge import Purged
 
 _TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
@@ -46,23 +48,14 @@ def purge(
     """
     from worker.domain.records.acts import ActKind
     from worker.operations.long_acts import LongAct
-    from worker.operations.purge import LEAST_AGE
     from worker.operations.purge import purge as delete
 
     require_one_format(as_json, as_csv)
     who = operator(by, reason, dry_run=dry_run)
     with acting_session(utc=utc) as opened:
-        with opened.database.read() as connection:
-            now = opened.database.now(connection)
-        before = read_time("--older-than", older_than, now, opened.settings.zone)
-        if before > now - LEAST_AGE:
-            raise typer.BadParameter(f"--older-than {older_than} is less than 30 days ago; accepted: 30d or older")
+        before = _read_before(opened, older_than)
         if not (dry_run or yes):
-            # Before the rows are counted, which may take minutes.
-            require_answer(yes=False)
-            found = _counted(delete(opened.database, before, dry_run=True))
-            old = counted(sum(found.values()), "row")
-            confirm(f"Old and referred to by nothing: {old} from before {time_text(before)}.", "Delete?", yes=False)
+            _ask(opened.database, before)
         started = time.monotonic()
         act = LongAct(who, ActKind.PURGE, f"from before {shown_values.time_text(before, UTC)}")
         counts = _counted(delete(opened.database, before, dry_run=dry_run, act=act))
@@ -71,13 +64,41 @@ def purge(
     if as_json:
         print_json({"older_than": before, "dry_run": dry_run, "rows": counts, "seconds": round(seconds, 3)})
         return
+    _show(counts, as_csv)
+    if not as_csv:
+        what = "would be deleted" if dry_run else "deleted"
+        typer.echo(
+            f"{counted(sum(counts.values()), 'row')} from before {time_text(before)} {what} in {seconds:,.1f} s."
+        )
+
+
+def _read_before(opened: "Session", older_than: str) -> datetime:
+    from worker.operations.purge import LEAST_AGE
+
+    with opened.database.read() as connection:
+        now = opened.database.now(connection)
+    before = read_time("--older-than", older_than, now, opened.settings.zone)
+    if before > now - LEAST_AGE:
+        raise typer.BadParameter(f"--older-than {older_than} is less than 30 days ago; accepted: 30d or older")
+    return before
+
+
+def _ask(database: "Database", before: datetime) -> None:
+    from worker.operations.purge import purge as delete
+
+    # Before the rows are counted, which may take minutes.
+    require_answer(yes=False)
+    found = _counted(delete(database, before, dry_run=True))
+    old = counted(sum(found.values()), "row")
+    confirm(f"Old and referred to by nothing: {old} from before {time_text(before)}.", "Delete?", yes=False)
+
+
+def _show(counts: Mapping[str, int], as_csv: bool) -> None:
     listed = [{"table": table, "rows": rows} for table, rows in counts.items()]
     if as_csv:
         write_csv(("table", "rows"), listed)
-        return
-    print_table(console(), ("table", "rows"), listed)
-    what = "would be deleted" if dry_run else "deleted"
-    typer.echo(f"{counted(sum(counts.values()), 'row')} from before {time_text(before)} {what} in {seconds:,.1f} s.")
+    else:
+        print_table(console(), ("table", "rows"), listed)
 
 
 def _counted(parts: Iterable["Purged"]) -> dict[str, int]:
