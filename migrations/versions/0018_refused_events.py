@@ -17,8 +17,12 @@ branch_labels = None
 depends_on = None
 
 _BULK, _RETRY = 1, 2
+# With their types: `migrate --sql` writes the values out.
 _NOTIFICATIONS = sa.table(
-    "notifications", *(sa.column(name) for name in ("state", "rank", "tries", "tried_at", "refused_since"))
+    "notifications",
+    sa.column("state", sa.String),
+    *(sa.column(name, sa.Integer) for name in ("rank", "tries")),
+    *(sa.column(name) for name in ("tried_at", "refused_since")),
 )
 _ENDPOINTS = sa.table("notify_endpoints", sa.column("failed_in_row"))
 
