@@ -49,8 +49,8 @@ def dial(
                 last = error.with_traceback(None)
                 continue
             if line is not None:
+                line.settimeout(rest)
                 try:
-                    line.settimeout(deadline.rest())
                     return finish(line)
                 except OSError as error:
                     line.close()
