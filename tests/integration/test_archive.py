@@ -265,8 +265,14 @@ def test_a_time_may_be_named_instead_of_an_age(bench: Workbench, cli: CommandLin
         ((), "give either --settled-before or --restore"),
         (("--settled-before", "90d", "--restore"), "give either --settled-before or --restore"),
         (("--restore", "--dry-run"), "--dry-run is for --settled-before"),
-        (("--settled-before", "90"), "'90' is no time; accepted: an age such as 90m"),
-        (("--settled-before", "2016-31-01"), "is no time; accepted: an age such as 90m"),
+        (
+            ("--settled-before", "90"),
+            "'90' is no time; accepted: today or yesterday (from midnight on), an age such as 90m",
+        ),
+        (
+            ("--settled-before", "2016-31-01"),
+            "is no time; accepted: today or yesterday (from midnight on), an age such as 90m",
+        ),
         (("--settled-before", "23h"), "23h is less than a day ago; accepted: 1d or older"),
         (("--settled-before", "2100-01-01T00:00:00Z"), "is less than a day ago"),
         (("--settled-before", "999999w"), "is no time; accepted"),
