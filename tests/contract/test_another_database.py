@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.reconciling import SID, Workbench, answer_to, item
-from worker.database.identity import identity_of
+from worker.database.identity import INFO_KEY, identity_of
 from worker.database.tables import BUDGETS
 
 
@@ -96,3 +96,25 @@ def test_a_row_keeps_its_last_three_changes(bench: Workbench) -> None:
         write_elsewhere(bench)
         assert bench.grants.take(bench.slot) is None
         assert len(row(bench)["database_changes"].split()) == count
+
+
+@pytest.mark.databases("sqlite", "postgresql")
+def test_a_connection_that_believes_in_a_server_of_before_closes_nothing(bench: Workbench) -> None:
+    """As behind a pooler across a failover: the session stays, the server does not."""
+    old = Workbench(bench.url, clock=bench.clock)
+    here = row(bench)["database_identity"]
+    with old.database.read() as connection:
+        fact = "inode" if old.database.kind == "sqlite" else "timeline"
+        connection.info[INFO_KEY] |= {fact: "1"}
+        assert identity_of(connection).text != here
+    granted = 0
+    with capture_logs() as logs:
+        for _ in range(200):
+            bench.clock.advance(1.0)
+            for process in (bench, old):
+                process.maintenance.openings(process.slots)
+                granted += process.grants.take(process.slot) is not None
+    old.close()
+    assert [one for one in logs if one["action"] == "database_changed"] == []
+    assert granted == 1 + 200 // bench.rules.reservation_seconds
+    assert (row(bench)["database_identity"], row(bench)["database_changes"]) == (here, None)

@@ -21,9 +21,10 @@ from tests.support.waiting import eventually
 from tests.support.watching import unwatched
 from worker.adapters.clock import HostClock
 from worker.database.birth_time import birth_time
-from worker.database.identity import identity_of
+from worker.database.identity import identity_beside, identity_of
 from worker.database.tables import METADATA, NOTIFICATIONS, WORKERS
 from worker.database.transactions import Database
+from worker.domain.records.database_identity import DatabaseIdentity
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import OrderState
 from worker.operations.write_heartbeat import Heartbeat, Signs
@@ -66,7 +67,10 @@ def facts_of(url: URL) -> dict[str, str]:
     database = Database(url.render_as_string(hide_password=False), pool_size=1)
     try:
         with database.read() as connection:
-            return identity_of(connection).parts
+            found = identity_of(connection)
+            # Read again within a transaction it is the same, and the transaction goes on.
+            assert identity_beside(connection, [DatabaseIdentity("database=0")]) == found
+            return found.parts
     finally:
         database.close()
 

@@ -6,17 +6,22 @@ birth time of the file, as the next file may get a number that became free. What
 """
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
 
 from worker.database.birth_time import birth_time
 from worker.domain.records.database_identity import DatabaseIdentity
 
 Facts = dict[str, object]
+_First = Callable[[str], Any]
+"""Executes a statement, and returns the first row, if there are any."""
 
-_KEY = "reconciler_identity"
+INFO_KEY = "reconciler_identity"
+"""Under it a connection's `info` holds what was read once."""
 
 _POSTGRESQL_FACTS = {
     "system": "SELECT system_identifier FROM pg_control_system()",
@@ -37,18 +42,48 @@ _MARIADB_TABLE = (
 
 def remember_identity(engine: Engine) -> None:
     """Read what a session's server says of itself once a connection, before any transaction."""
-    read = {"postgresql": _read_postgresql, "sqlite": _read_sqlite}.get(engine.dialect.name, _read_mysql)
+    read = _reader(engine.dialect.name)
 
     def remember(connection: Any, record: Any) -> None:
-        record.info[_KEY] = read(connection, engine.dialect.loaded_dbapi.Error)
+        def first(statement: str) -> Any:
+            cursor = connection.cursor()
+            try:
+                cursor.execute(statement)
+                return cursor.fetchone() if cursor.description else None
+            finally:
+                cursor.close()
+
+        record.info[INFO_KEY] = read(first, engine.dialect.loaded_dbapi.Error)
+        connection.rollback()
 
     event.listen(engine, "connect", remember)
+
+
+def identity_beside(connection: Connection, written: Iterable[DatabaseIdentity]) -> DatabaseIdentity:
+    """The identity of the database that a transaction is in, to be compared with what rows say.
+
+    Where it differs from any of them, the facts of the connection are read again first: behind a pooler the server may
+    have changed since, and what only an old connection believes must close no slot.
+    """
+    present = identity_of(connection)
+    if any(present.differs_from(one) for one in written):
+
+        def first(statement: str) -> Any:
+            result = connection.exec_driver_sql(statement)
+            return result.first() if result.returns_rows else None
+
+        # Within the transaction, a grant's too, as only this shows the server that it is in. It is rare, and each
+        # statement that may fail has a savepoint. What is not to be read any more stays.
+        again = _reader(connection.dialect.name)(first, DBAPIError)
+        connection.info[INFO_KEY] = {**connection.info[INFO_KEY], **again}
+        present = identity_of(connection)
+    return present
 
 
 def identity_of(connection: Connection) -> DatabaseIdentity:
     """The identity of the database that a transaction is in. A grant reads it once it holds the slot's row: from then
     on nobody can drop the table."""
-    parts: Facts = dict(connection.info[_KEY])
+    parts: Facts = dict(connection.info[INFO_KEY])
     if connection.dialect.name == "postgresql":
         _add(parts, "table", connection.exec_driver_sql(_POSTGRESQL_TABLE).scalar())
     elif connection.dialect.name != "sqlite" and not parts.pop("cluster", None):
@@ -61,29 +96,29 @@ def _add(parts: Facts, name: str, value: object) -> None:
         parts[name] = value
 
 
-def _read_postgresql(connection: Any, error: type[Exception]) -> Facts:
+def _reader(dialect: str) -> Callable[[_First, type[Exception]], Facts]:
+    return {"postgresql": _read_postgresql, "sqlite": _read_sqlite}.get(dialect, _read_mysql)
+
+
+def _read_postgresql(first: _First, error: type[Exception]) -> Facts:
     found: Facts = {}
     for name, statement in _POSTGRESQL_FACTS.items():
+        first("SAVEPOINT fact")
         # The role has no right to it, or the server is a standby.
-        with suppress(error), connection.cursor() as cursor:
-            cursor.execute(statement)
-            _add(found, name, cursor.fetchone()[0])
+        with suppress(error):
+            _add(found, name, first(statement)[0])
         # Raises where the connection is gone.
-        connection.rollback()
+        first("ROLLBACK TO SAVEPOINT fact")
     return found
 
 
-def _read_mysql(connection: Any, _error: type[Exception]) -> Facts:
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
-        row = cursor.fetchone()
-    connection.commit()
-    return {"cluster": True} if row is not None and row[1] == "ON" else {}
+def _read_mysql(first: _First, _error: type[Exception]) -> Facts:
+    row = first("SHOW VARIABLES LIKE 'wsrep_on'")
+    return {"cluster": row is not None and row[1] == "ON"}
 
 
-def _read_sqlite(connection: Any, _error: type[Exception]) -> Facts:
-    found: Facts = {}
-    file = connection.execute("PRAGMA database_list").fetchone()[2]
+def _read_sqlite(first: _First, _error: type[Exception]) -> Facts:
+    file, found = first("PRAGMA database_list")[2], Facts()
     # In memory it has none, and a new one is made by its first transaction.
     with suppress(OSError):
         status = os.stat(file)

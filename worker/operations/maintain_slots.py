@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from worker.adapters.clock import Clock
-from worker.database.identity import identity_of
+from worker.database.identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
 from worker.domain.budget import begin, is_longer, lower_window, opens_in, raise_window
 from worker.domain.database_changes import is_noted
-from worker.domain.records.database_identity import DatabaseIdentity, Provenance
+from worker.domain.records.database_identity import Provenance
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey
 from worker.operations.note_database import note_database
@@ -79,7 +79,7 @@ class SlotMaintenance:
         `waits`: whether to wait for a locked row; otherwise it is left for the next call.
         """
         with self._database.write() as connection:
-            outdated = self._outdated(read_rows(connection, sids), identity_of(connection))
+            outdated = self._outdated(connection, read_rows(connection, sids))
             rows = lock_rows(connection, outdated, waits=waits) if outdated else []
             now = read_clocks(self._database, connection, self._clock)
             raised = [raise_window_of(connection, row, now, self._rules) for row in rows]
@@ -96,7 +96,7 @@ class SlotMaintenance:
         sids = {slot.account_sid for slot in slots}
         with self._database.read() as connection:
             rows = read_rows(connection, sids)
-            outdated = self._outdated(rows, identity_of(connection))
+            outdated = self._outdated(connection, rows)
             now = read_clocks(self._database, connection, self._clock)
         own = self._rules.window_seconds
         if outdated:
@@ -114,8 +114,11 @@ class SlotMaintenance:
         openings = [Opening(slot=slot, in_seconds=opens.get(slot.key, math.inf)) for slot in slots]
         return [opening for opening in openings if opening.in_seconds <= within_seconds]
 
-    def _outdated(self, rows: Sequence[SlotRow], present: DatabaseIdentity) -> list[int]:
-        own = self._rules.window_seconds
+    def _outdated(self, connection: Connection, rows: Sequence[SlotRow]) -> list[int]:
+        present, own = (
+            identity_beside(connection, [row.provenance.identity for row in rows]),
+            self._rules.window_seconds,
+        )
         return [
             row.id for row in rows if is_longer(own, row.slot.window_seconds) or not is_noted(row.provenance, present)
         ]

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from worker.database.identity import identity_of
+from worker.database.identity import identity_beside
 from worker.database.transactions import Connection, Database, DatabaseError
 from worker.domain.budget import hold
 from worker.domain.database_changes import is_another, noted
@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 def note_database(connection: Connection, rows: Sequence[SlotRow], now: Reading, rules: Rules) -> list[SlotRow]:
     """Close those of these locked rows that another database wrote, for a full reservation from now, and have all of
     them say in which one they are; returns them as they are then. `now` was read under their locks."""
-    present = identity_of(connection)
+    present = identity_beside(connection, [row.provenance.identity for row in rows])
     after = [_noted_in(connection, row, present, now, rules) for row in rows]
     closed = [old for old, new in zip(rows, after, strict=True) if old.slot is not new.slot]
     if closed:
@@ -56,8 +56,8 @@ def _noted_in(connection: Connection, row: SlotRow, present: DatabaseIdentity, n
 
 def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
     """What the slots in use of these SIDs say of their database, without a lock. `now` is by the database's clock."""
-    present = identity_of(connection)
     written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
+    present = identity_beside(connection, [one.identity for one in written_in])
     return DatabaseChanges(
         now=now,
         is_another=any(is_another(one, present) for one in written_in),

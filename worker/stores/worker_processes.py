@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.database.identity import identity_of
+from worker.database.identity import identity_beside
 from worker.database.tables import WORKERS
 from worker.domain.records.database_identity import DatabaseIdentity
 from worker.domain.records.workers import WorkerRow
@@ -42,10 +42,11 @@ def read_workers(connection: Connection, *, host: str | None = None) -> Sequence
     statement = select(*_COLUMNS).order_by(WORKERS.c.name)
     if host is not None:
         statement = statement.where(WORKERS.c.host == host)
-    present = identity_of(connection)
     rows = connection.execute(statement).mappings()
     read = [WorkerRow(**{**row, "accounts": _split(row["accounts"])}) for row in rows]
-    return [row for row in read if not present.differs_from(DatabaseIdentity(row.database_identity or ""))]
+    written_in = [DatabaseIdentity(row.database_identity or "") for row in read]
+    present = identity_beside(connection, written_in)
+    return [row for row, its in zip(read, written_in, strict=True) if not present.differs_from(its)]
 
 
 def _split(accounts: str | None) -> tuple[str, ...] | None:
