@@ -121,6 +121,32 @@ def test_callbacks_of_an_unknown_order_that_come_to_several_processes_are_kept_o
     assert [row["repeats"] for row in bench.rows(UNMATCHED)] == [3, 3, 3]
 
 
+def test_callbacks_of_unknown_orders_are_kept_in_the_same_order_by_several_processes(bench: Workbench) -> None:
+    """Otherwise they wait for each other's rows in a circle: a deadlock."""
+    names = [f"r{number}" for number in range(9)]
+    for start, step in (("a", 1), ("b", -1)):
+        take_in(bench, *(callback(start + name) for name in names[::step]))
+    assert [row["request_id"] for row in bench.rows(UNMATCHED)] == [start + name for start in "ab" for name in names]
+
+
+def test_refused_callbacks_are_kept_in_the_same_order_by_several_processes(bench: Workbench) -> None:
+    junk = [receive("default", "app-1", b"junk %d" % number, None, Trust.SETTLE) for number in range(9)]
+    orders = []
+    for step in (1, -1):
+        take_in(bench, *junk[::step])
+        orders.append([row["payload"] for row in bench.rows(REJECTED)])
+        bench.run("DELETE FROM rejected_orders")
+    assert orders[0] == orders[1]
+
+
+def test_of_two_kept_callbacks_that_came_together_the_first_settles_their_order(bench: Workbench) -> None:
+    for number, results in enumerate((("1", "-1"), ("-1", "1"))):
+        said = [callback(f"r{number}", trafficSts=result, mobile="188****0804") for result in results]
+        take_in(bench, *said)
+    bench.add("r0", "r1")
+    assert states(bench) == {"r0": "succeeded", "r1": "failed"}
+
+
 def test_rows_of_an_older_release_that_hold_the_same_callback_make_one_event(bench: Workbench) -> None:
     take_in(bench, callback())
     columns = "account, request_id, received_at, payload, trust"

@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
@@ -47,7 +48,9 @@ def keep_refused_once(connection: Connection, refused: Iterable[RefusedText], so
     """
     rows = [{"received_at": now, "source": source, "payload": one.payload, "errors": one.errors} for one in refused]
     # The errors name the account where the address did.
-    _keep_once(connection, REJECTED, [(_digest(row["source"], row["errors"], row["payload"]), row) for row in rows])
+    named = [(_digest(row["source"], row["errors"], row["payload"]), row) for row in rows]
+    # In one order, so that processes that keep the same do not wait for each other in a circle.
+    _keep_once(connection, REJECTED, sorted(named, key=itemgetter(0)))
 
 
 class RefusedRow(NamedTuple):
@@ -80,6 +83,10 @@ def drop_refused(connection: Connection, rejected_id: int) -> None:
 def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, str, Trust]], now: datetime) -> None:
     """Keep callbacks, each as the key that it names, its body as JSON, and what it may do; of what is kept already,
     count that it came again. Raises as `keep_refused_once` does."""
+    # By an id that they name, so that processes that keep the same ones hardly wait for each other in a circle. Those
+    # with the same id stay in the order in which they came, as the first one settles: processes that keep two of one
+    # order the other way around may still wait so, and one is repeated.
+    in_order = sorted(callbacks, key=lambda one: (one[0].account, one[0].request_id or one[0].custom_parm or ""))
     rows = [
         {
             "account": key.account,
@@ -89,7 +96,7 @@ def keep_callbacks(connection: Connection, callbacks: Iterable[tuple[OrderKey, s
             "payload": payload,
             "trust": trust,
         }
-        for key, payload, trust in callbacks
+        for key, payload, trust in in_order
     ]
     _keep_once(connection, UNMATCHED, [(_digest(row["account"], row["trust"], row["payload"]), row) for row in rows])
 
