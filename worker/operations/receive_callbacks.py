@@ -29,6 +29,5 @@ def receive_callbacks(
         result = decide_within(connection, rules, app_ids, callbacks, now)
         result.rejections += [one for one in received if isinstance(one, Rejection)]
         save_within(connection, rules, result, now)
-        # In one order everywhere, so that no two processes wait for each other.
-        keep_refused_once(connection, sorted(refused_texts(result.rejections)), SOURCE, now)
+        keep_refused_once(connection, refused_texts(result.rejections), SOURCE, now)
         return result
