@@ -122,6 +122,34 @@ def test_the_latest_notification_of_an_order_goes_again_under_its_id(bench: Work
     assert f"id:{bench.order('r1').id}" in act["detail"]
 
 
+def test_what_was_resent_is_late_from_then_on_and_what_waits_beside_it_from_its_change(
+    bench: Workbench, cli: CommandLine
+) -> None:
+    def late() -> list[str]:
+        found = cli.json("status")["findings"]
+        return [one["in_words"] for one in found if one["name"] == "notifications_late"]
+
+    settle(bench, "old")
+    settle(bench, "new", endpoint=False)
+    with bench.database.read() as connection:
+        now = bench.database.now(connection)
+    mark(bench, "old", changed_at=now - timedelta(hours=48), due_at=now - timedelta(hours=48))
+    assert "not been delivered for 48 hours, 2 are pending" in late()[0]
+    mark(bench, "old", **DELIVERED)
+    cli.run("resend", "old")
+    assert late() == []
+    mark(bench, "new", changed_at=now - timedelta(minutes=20), due_at=now)
+    assert "not been delivered for 20 minutes, 2 are pending" in late()[0]
+    mark(bench, "new", **DELIVERED)
+    assert late() == []
+    # It is refused since: its next try is ahead, and says nothing of how long it has waited.
+    refused = {"rank": Rank.RETRY, "tries": 3, "refused_since": now - timedelta(minutes=11)}
+    mark(bench, "old", due_at=now + timedelta(hours=1), **refused)
+    assert "not been delivered for 11 minutes, 1 are pending" in late()[0]
+    cli.run("notifications", "--pause", "default")
+    assert late() == []
+
+
 def test_an_order_without_a_notification_is_told_of_as_it_stands(bench: Workbench, cli: CommandLine) -> None:
     settle(bench, "r1", endpoint=False)
     bench.add("r2")

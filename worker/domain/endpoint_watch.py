@@ -154,14 +154,27 @@ def warnings_of(
 def late_notifications(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime, after: timedelta
 ) -> Iterator[tuple[str, str, str]]:
-    """The accounts whose oldest notification has been pending for longer than this, as `warnings_of` reports."""
+    """The accounts whose first notification has been pending for longer than this, as `warnings_of` reports.
+
+    Those of an endpoint that an operator paused are to wait.
+    """
     by_account = {one.account: one for one in endpoints}
     for account, count in counts.items():
-        oldest, endpoint = count.oldest_changed_at, by_account.get(account)
-        if oldest is not None and now - oldest > after:
+        endpoint = by_account.get(account)
+        since = _undelivered_since(endpoint, count)
+        if since is not None and now - since > after and (endpoint is None or endpoint.paused_at is None):
             why = "" if endpoint is None else f"; its endpoint: {endpoint_in_words(endpoint, count, now)}"
-            waits = f"a notification has not been delivered for {_lasted(oldest, now)}, {count.pending:,} are pending"
+            waits = f"a notification has not been delivered for {_lasted(since, now)}, {count.pending:,} are pending"
             yield account, "notifications_late", f"{waits}{why}"
+
+
+def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> datetime | None:
+    queued, changed = count.queued_since, count.oldest_changed_at
+    failing = None if endpoint is None else endpoint.failing_since
+    if queued is None or changed is None or failing is None:
+        return queued
+    # A failure of its endpoint puts what was resent behind the others, as if it were queued then.
+    return min(queued, max(failing, changed))
 
 
 def _lasted(since: datetime, now: datetime) -> str:

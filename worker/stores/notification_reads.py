@@ -1,6 +1,7 @@
 """Notifications as the command line shows and selects them. Nothing here writes or locks."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from worker.domain.records.notifications import Notification, NotificationState,
 from worker.domain.records.overview import NotificationCounts
 from worker.stores.archived_orders import read_archived
 from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Walk, read_page
-from worker.stores.notification_rows import NOTIFICATION_COLUMNS, changed_at, to_notification
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.recharge_orders import PENDING
 
 _ROWS_AT_ONCE = 500
@@ -78,22 +79,50 @@ def _newest_pending(connection: Connection, account: str | None, after: int | No
 
 def count_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
     """How many notifications of each account are pending or given up, and since when they wait."""
-    # Of an index alone, the id among its columns: the rows themselves would have to be read for the time.
-    first, account = func.min(NOTIFICATIONS.c.id), NOTIFICATIONS.c.account
-    pending = select(account, func.count(), first).where(NOTIFICATIONS.c.state == PENDING).group_by(account)
-    waiting = {row[0]: (row[1], row[2]) for row in connection.execute(pending)}
-    given_up = select(account, func.count()).where(GAVE_UP).group_by(account)
+    # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
+    first, due = func.min(NOTIFICATIONS.c.id).label("first"), func.min(NOTIFICATIONS.c.due_at).label("due")
+    columns = (NOTIFICATIONS.c.account, NOTIFICATIONS.c.rank)
+    pending = select(*columns, func.count().label("pending"), first, due).where(NOTIFICATIONS.c.state == PENDING)
+    waiting: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(pending.group_by(*columns)):
+        waiting.setdefault(row.account, []).append(row)
+    given_up = select(NOTIFICATIONS.c.account, func.count()).where(GAVE_UP).group_by(NOTIFICATIONS.c.account)
     gave_up = {row[0]: row[1] for row in connection.execute(given_up)}
-    times = changed_at(connection, [row_id for _, row_id in waiting.values()])
+    firsts = _firsts(connection, [row.first for rows in waiting.values() for row in rows])
     return {
-        name: NotificationCounts(
-            pending=waiting.get(name, (0, 0))[0],
-            oldest_changed_at=times.get(waiting.get(name, (0, 0))[1]),
+        name: replace(
+            _pending_in(waiting.get(name, []), firsts),
             waits_since=_waits_since(connection, name, now) if name in waiting else None,
             gave_up=gave_up.get(name, 0),
         )
         for name in sorted(waiting.keys() | gave_up.keys())
     }
+
+
+def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> NotificationCounts:
+    # One that was deleted meanwhile is missing.
+    found = [(row, firsts[row.first]) for row in ranks if row.first in firsts]
+    return NotificationCounts(
+        pending=sum(row.pending for row in ranks),
+        oldest_changed_at=min(((row.first, first.changed_at) for row, first in found), default=(0, None))[1],
+        queued_since=min((_queued_since(row, first) for row, first in found), default=None),
+    )
+
+
+def _firsts(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
+    columns = (NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at, NOTIFICATIONS.c.refused_since)
+    chosen = select(*columns).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    return {row.id: row for row in connection.execute(chosen)} if ids else {}
+
+
+def _queued_since(of_rank: Any, first: Any) -> datetime:
+    times: Mapping[int, datetime] = {
+        Rank.RESULT: first.changed_at,
+        # What was resent is of this rank until it is refused, and its change may be long ago.
+        Rank.BULK: of_rank.due,
+        Rank.RETRY: first.refused_since or first.changed_at,
+    }
+    return times[of_rank.rank]
 
 
 def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:

@@ -125,11 +125,30 @@ def test_that_nobody_sends_is_said_in_words_to_monitoring_and_on_the_list_of_thi
     assert todo.kind in TODO
 
 
+def late_words(endpoint: Endpoint, queued_ago: int, changed_ago: int = 7200) -> list[str]:
+    queued, changed = (NOW - timedelta(seconds=ago) for ago in (queued_ago, changed_ago))
+    counts = {"a": NotificationCounts(pending=2, queued_since=queued, oldest_changed_at=changed), "idle": NONE}
+    found = list(late_notifications([endpoint], counts, NOW, timedelta(seconds=30)))
+    assert all((account, name) == ("a", "notifications_late") for account, name, _ in found)
+    return [words for _, _, words in found]
+
+
 def test_why_a_notification_is_late_is_said_by_its_endpoint() -> None:
-    counts = {"a": NotificationCounts(pending=2, oldest_changed_at=NOW - timedelta(seconds=31)), "idle": NONE}
-    late = list(late_notifications([PAUSED], counts, NOW, timedelta(seconds=30)))
-    words = "a notification has not been delivered for 31 s, 2 are pending; its endpoint: paused by ann"
-    assert late == [("a", "notifications_late", words)]
+    words = "a notification has not been delivered for 31 s, 2 are pending; its endpoint: takes notifications"
+    assert late_words(SOUND, 31) == [words]
+    assert late_words(SOUND, 30) == []
+
+
+def test_a_notification_of_a_paused_endpoint_is_not_late() -> None:
+    assert late_words(PAUSED, 31) == []
+
+
+@pytest.mark.parametrize(("changed_ago", "seconds"), [(7200, 90), (60, 60), (20, None)])
+def test_a_failed_try_does_not_make_a_notification_less_late(changed_ago: int, seconds: int | None) -> None:
+    # Such a try puts it behind the others, as if it were queued then.
+    failing = replace(SOUND, failing_since=NOW - timedelta(seconds=90))
+    found = [words.split(",")[0] for words in late_words(failing, 5, changed_ago)]
+    assert found == ([] if seconds is None else [f"a notification has not been delivered for {seconds} s"])
 
 
 def test_an_endpoint_needs_a_person_after_75_hours() -> None:

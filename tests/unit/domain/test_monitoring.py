@@ -169,7 +169,7 @@ def test_a_beat_that_is_gone_is_a_warning_unless_the_broker_is_away() -> None:
 
 def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
     def found(seconds: float, **thresholds: Any) -> list[Finding]:
-        counts = {"default": NotificationCounts(pending=20, oldest_changed_at=ago(seconds))}
+        counts = {"default": NotificationCounts(pending=20, oldest_changed_at=ago(seconds), queued_since=ago(seconds))}
         overview = Overview(now=NOW, workers=WORKERS, notifications=counts, endpoints=[ENDPOINT])
         return check(overview, Thresholds(**thresholds), RULES)
 

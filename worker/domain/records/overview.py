@@ -44,6 +44,8 @@ class NotificationCounts:
     pending: int = 0
     oldest_changed_at: datetime | None = None
     """When the order changed that the oldest pending one is about."""
+    queued_since: datetime | None = None
+    """Since when the first pending one is to be delivered: since its change, or since it was resent, or refused."""
     waits_since: datetime | None = None
     """Since when the first pending one is due; None where none is, or where some are under way."""
     gave_up: int = 0
