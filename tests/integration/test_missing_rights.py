@@ -8,7 +8,9 @@ import sqlalchemy
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.plain_role import PlainRole, plain_role
 from tests.support.servers import EmbeddedValkey
+from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import needed_rights, read_missing_rights
+from worker.database.transactions import is_transient
 from worker.settings import Settings
 from worker.web.app import WebProcess
 
@@ -166,15 +168,23 @@ def test_a_table_that_is_locked_is_no_missing_right(role: PlainRole) -> None:
     assert found["database_rights"]["detail"].startswith("could not be tried (canceling statement due to lock timeout")
 
 
+@pytest.mark.databases("postgresql")
+def test_the_doctor_finds_a_read_only_database_fatal_and_names_it_as_readiness_does(
+    role: PlainRole, own_valkey: EmbeddedValkey
+) -> None:
+    role.execute("ALTER ROLE {role} SET default_transaction_read_only = on")
+    cli = CommandLine({**commands(role).settings, "RECONCILER_BROKER_URL": own_valkey.url})
+    found = next(check for check in cli.json("doctor", status=1) if check["name"] == "database_rights")
+    assert found["detail"].startswith("the database is read-only (")
+    assert (found["status"], found["remedy"]) == ("fatal", ErrorKind.READ_ONLY.remedy)
+
+
 @pytest.mark.databases("sqlite")
 def test_sqlite_has_no_rights(migrated_database_url: str) -> None:
     assert read_missing_rights(migrated_database_url).rights == {}
 
 
 def test_a_statement_that_needs_a_right_is_of_its_kind(role: PlainRole) -> None:
-    from worker.database.error_kinds import ErrorKind, kind_of
-    from worker.database.transactions import is_transient
-
     role.revoke("DELETE", "recharge_orders")
     engine = sqlalchemy.create_engine(role.url)
     with pytest.raises(sqlalchemy.exc.DBAPIError) as caught, engine.connect() as connection:

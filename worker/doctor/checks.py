@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from worker.adapters.error_text import longer_window_remedy, one_line
+from worker.adapters.error_text import first_words, longer_window_remedy, one_line
 from worker.adapters.log_redaction import Redactor
-from worker.database.error_kinds import ErrorKind
+from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import MissingRights
 from worker.domain import database_changes
 from worker.domain.budget import is_longer
@@ -117,14 +117,17 @@ def window(own: float, windows: Mapping[str, float] | None, accounts: Mapping[st
     return fatal("query_window", detail, longer_window_remedy(own, longest))
 
 
-def rights(missing: MissingRights | None, why_untried: str | None = None) -> Check:
-    """Whether the database's role may read and write our tables; None where that could not be tried."""
+def rights(found: MissingRights | Exception) -> Check:
+    """Whether the database's role may read and write our tables, or the error that kept that from being tried."""
     name = "database_rights"
-    if missing is None:
-        return _unread(name, "could not be tried", why_untried, "try again once nothing holds our tables")
-    if missing.rights:
-        return fatal(name, str(missing), ErrorKind.RIGHTS.remedy)
-    return ok(name, f"the role {missing.role} may read and write each table")
+    if isinstance(found, Exception):
+        kind, why = kind_of(found), first_words(found)
+        if kind is None or kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED):
+            return _unread(name, "could not be tried", why, "try again once nothing holds our tables")
+        return fatal(name, f"{kind.words} ({why})", kind.remedy)
+    if found.rights:
+        return fatal(name, str(found), ErrorKind.RIGHTS.remedy)
+    return ok(name, f"the role {found.role} may read and write each table")
 
 
 def identity(changes: DatabaseChanges | None) -> Check:

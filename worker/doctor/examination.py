@@ -166,8 +166,7 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
 def _rights_checks(reading: DatabaseReading) -> list[Check]:
     if reading.rights is None:
         return [skipped("database_rights", "the database is not at head")]
-    found, why_untried = reading.rights
-    return [checks.rights(found, why_untried)]
+    return [checks.rights(reading.rights)]
 
 
 def _identity_check(read: Callable[[], DatabaseReading]) -> Check:

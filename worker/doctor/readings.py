@@ -75,8 +75,8 @@ class DatabaseReading:
     server: ServerReading
     fault_of_revision: str | None
     """Why the worker cannot use its tables, and what to do; None at head."""
-    rights: Reply[MissingRights] | None
-    """What the role lacks; None where the database is not at head, or knows no rights."""
+    rights: MissingRights | Exception | None
+    """What the role lacks, or the error that kept it from being tried; None where the database is not at head."""
     windows: Mapping[str, float] | None
     """Of each account SID the longest window that its slots were written with, in seconds; None where they cannot be
     read."""
@@ -156,9 +156,16 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
     except MigrationError as error:
         return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
     windows = longest_windows(url, slots_per_sid=slots_per_sid)
-    rights = _reply_of(lambda: read_missing_rights(url))
+    rights = _rights(url)
     changes = database_changes(url, sids, slots_per_sid)
     return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows, changes=changes)
+
+
+def _rights(url: str) -> MissingRights | Exception:
+    try:
+        return read_missing_rights(url)
+    except Exception as error:  # The server answers, and refuses this reading.
+        return error
 
 
 def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:
