@@ -142,7 +142,6 @@ def test_callbacks_and_readiness_say_503_until_the_right_is_there_again(role: Pl
         process.close()
 
 
-@pytest.mark.databases("postgresql")
 def test_the_rights_suffice_for_purges_of_many_transactions(role: PlainRole) -> None:
     old = "2026-01-01 00:00:00"
     role.execute(
@@ -157,6 +156,7 @@ def test_the_rights_suffice_for_purges_of_many_transactions(role: PlainRole) -> 
     assert "1" in purged.stdout
 
 
+@pytest.mark.databases("postgresql")
 def test_a_table_that_is_locked_is_no_missing_right(role: PlainRole) -> None:
     with role.owner.connect() as connection:
         connection = connection.execution_options(isolation_level="READ COMMITTED")
