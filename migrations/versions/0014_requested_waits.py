@@ -1,6 +1,6 @@
 """Until when the platform itself asked an account to wait: no operator ends that.
 
-Of a back-off that lasts while this runs nobody can tell who asked for it, so it counts as the platform's: it ends by
+Who asked for a back-off that lasts while this runs is not recorded, so it counts as the platform's: it ends by
 itself, at the latest after 60 windows.
 """
 

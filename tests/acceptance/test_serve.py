@@ -304,7 +304,10 @@ def test_it_ends_in_order_and_leaves_nothing_running(migrated_database_url: str,
 def test_a_bind_beyond_loopback_is_warned_of(migrated_database_url: str, tmp_path: Path) -> None:
     with serving(migrated_database_url, tmp_path, "--host", "0.0.0.0") as serve:
         assert "Warning: 0.0.0.0 can be reached from other machines" in serve.program.output
-        assert "Warning: nobody can sign in at the console: set RECONCILER_USERS_FILE" in serve.program.output
+        assert (
+            "Warning: there is no user who could sign in at the console: set RECONCILER_USERS_FILE"
+            in serve.program.output
+        )
         assert "people sign in at the console over https only" in serve.program.output
 
 
@@ -324,7 +327,7 @@ def test_each_part_is_warned_of_what_it_lacks_alone(migrated_database_url: str, 
     users.write_text("no TOML")
     env = environment(database_url=migrated_database_url, users_file=users)
     with running_serve(env, tmp_path, "--only", "operate", name="users") as (program, _):
-        assert f"Warning: nobody can sign in at the console: {users} is not valid TOML" in program.output
+        assert f"Warning: no user can sign in at the console: {users} is not valid TOML" in program.output
 
 
 @pytest.mark.parametrize("package", ["flask", "gunicorn"])

@@ -331,7 +331,7 @@ def test_orders_are_cancelled_and_dismissed_and_checked_by_name(cli: CommandLine
     bench.add("1", "2", "3")
     bench.reconcile([item("2", status="7")])
     assert cli.run("cancel", "1", *ANN).stdout == "1 order is cancelled.\n"
-    assert cli.run("dismiss", "2", "--by", "ann").stdout == "1 order needs nobody any more.\n"
+    assert cli.run("dismiss", "2", "--by", "ann").stdout == "1 order needs no person any more.\n"
     assert cli.run("check", "3", "--by", "ann").stdout == "1 order will be polled next.\n"
     assert bench.order("1").state is OrderState.CANCELLED
     assert bench.order("2").attention is None
@@ -367,7 +367,7 @@ def test_all_orders_with_a_reason_are_dismissed_once_their_number_was_shown(cli:
     assert "2 orders are shown for too_old." in asked
     assert "add --yes" in asked
     assert cli.json(*of_default, "--dry-run") == {"dismissed": 2, "rejected": [], "dry_run": True}
-    assert cli.run(*of_default, "--yes").stdout == "2 orders need nobody any more.\n"
+    assert cli.run(*of_default, "--yes").stdout == "2 orders need no person any more.\n"
     assert cli.json("dismiss", "--attention", "too_old", "--yes", *ANN)["dismissed"] == 1
     assert cli.json("dismiss", "--attention", "too_old", "--yes", *ANN)["dismissed"] == 0
     assert [order.attention for order in bench.orders()] == [None, None, None, Attention.LATE_CONFLICT]
@@ -471,7 +471,7 @@ def test_a_resume_ends_no_back_off_that_the_platform_asked_for(
     before = bench.state()
     assert before.backoff_until is not None
     shown = f"{before.backoff_until.astimezone(ZoneInfo('Asia/Shanghai')):%Y-%m-%d %H:%M:%S}+08"
-    asked = f"The platform asked to wait until {shown}: nobody can end that.\n"
+    asked = f"The platform asked to wait until {shown}: no operator can end that.\n"
     assert cli.run("resume", "default", *ANN).stdout == f"default is not paused. {asked}"
     answer = cli.json("resume", "default", *ANN)
     assert (answer["resumed"], datetime.fromisoformat(answer["backs_off_until"])) == (False, before.backoff_until)

@@ -29,7 +29,7 @@ def fill(bench: Workbench) -> None:
     bench.add(*NAMES)
     bench.run("UPDATE recharge_orders SET attention = 'unknown_status' WHERE request_id LIKE 'o%'")
     # Kept callbacks that are old enough to need a person.
-    bench.intake.record_callbacks([callback(f"nobody-{number}") for number in range(COUNT)])
+    bench.intake.record_callbacks([callback(f"unknown-{number}") for number in range(COUNT)])
     bench.run("UPDATE unmatched_callbacks SET received_at = '2020-01-31 12:00:00.000000'")
     bench.intake.cancel_orders([{"request_id": name} for name in NAMES])
     bench.run("UPDATE notifications SET state = 'gave_up'")

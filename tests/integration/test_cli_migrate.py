@@ -65,7 +65,7 @@ def test_migrate_goes_down_and_up_to_a_revision(migrated_database_url: str) -> N
 
 def test_a_way_down_needs_a_yes(migrated_database_url: str) -> None:
     message = on(migrated_database_url).error("migrate", "--to", "0007", status=2)
-    assert message == "nobody can be asked without a terminal: stop all workers, then add --yes"
+    assert message == "a question needs a terminal: stop all workers, then add --yes"
     check_at_head(migrated_database_url)
 
 

@@ -153,11 +153,11 @@ def test_an_act_of_many_transactions_is_one_row_that_says_how_far_it_came(cli: C
     assert acts(cli) == [("ann", "purge", None, "unmatched_callbacks: 1,800")]
 
 
-def test_nothing_is_deleted_where_nobody_can_be_asked(
+def test_nothing_is_deleted_where_no_person_can_be_asked(
     cli: CommandLine, bench: Workbench, history: dict[str, int]
 ) -> None:
     before = bench.rows(ARCHIVED)
-    assert cli.error("purge", "--older-than", "400d", status=2).startswith("nobody can be asked without a terminal")
+    assert cli.error("purge", "--older-than", "400d", status=2).startswith("a question needs a terminal")
     assert bench.rows(ARCHIVED) == before
 
 

@@ -1,4 +1,4 @@
-"""The console without a file of users: who has the key that `serve` prints sees it, and nobody else."""
+"""The console without a file of users: who has the key that `serve` prints sees it, and others do not."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def is_sent_away(answer: TestResponse) -> bool:
     return (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in")
 
 
-def test_nobody_sees_the_console_without_the_key_on_this_machine_neither(serving: ConsoleProcess) -> None:
+def test_the_console_is_not_seen_without_the_key_on_this_machine_either(serving: ConsoleProcess) -> None:
     # As a proxy on this machine asks that adds no header and speaks HTTP/1.1: nothing tells it from a browser here.
     for visitor in (serving.local(), serving.visitor()):
         for path in ("/", "/orders", "/orders/1", "/queries?format=csv", "/acts"):
@@ -99,7 +99,7 @@ def test_with_a_file_of_users_everybody_signs_in_and_no_key_opens_anything(
         assert local.get("/orders").status_code == 200
 
 
-def test_without_a_key_nobody_sees_anything(migrated_database_url: str) -> None:
+def test_without_a_key_nothing_is_seen(migrated_database_url: str) -> None:
     with console_process(migrated_database_url, None, console_key=None) as process:
         local = process.local()
         local.client.set_cookie("key", "None", domain="localhost")

@@ -183,7 +183,7 @@ def test_an_account_that_nobody_has_is_shown_once_it_has_pending_orders(bench: W
         scraper.close()
 
 
-def test_an_account_that_nobody_has_is_shown_once_it_has_notifications_that_nobody_has_received(
+def test_an_account_that_no_worker_has_is_shown_once_it_has_notifications_that_were_not_received(
     bench: Workbench,
 ) -> None:
     put_notifications(bench, 2, account="left")
@@ -197,7 +197,7 @@ def test_an_account_that_nobody_has_is_shown_once_it_has_notifications_that_nobo
         return scraper.samples().get('reconciler_notifications_pending{account="left"}')
 
     try:
-        assert eventually(waiting, "what nobody has received") == 2
+        assert eventually(waiting, "what was not received") == 2
         samples = scraper.samples()
     finally:
         scraper.close()

@@ -76,7 +76,7 @@ def facts_of(url: URL) -> dict[str, str]:
 
 
 def restore(bench: Workbench, dump: Dump) -> None:
-    """Restore the last dump, while nobody is connected."""
+    """Restore the last dump, while nothing is connected."""
     bench.database.close()
     dump.restore()
 

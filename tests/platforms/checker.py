@@ -134,7 +134,7 @@ class Checker:
         if order.is_amount_price and row["attention"] == "amount_mismatch":
             return "its price needs a person"
         if order.result == "-1" and named and not order.is_amount_price and row["attention"] is None:
-            return "nobody sees that a failure was charged"
+            return "no person is shown that a failure was charged"
         return ""
 
     def _check_set_aside(self, rows: dict[int, Row]) -> None:

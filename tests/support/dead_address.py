@@ -1,4 +1,4 @@
-"""An address that drops whoever wants to connect, and names that resolve to several addresses."""
+"""An address that drops each attempt to connect, and names that resolve to several addresses."""
 
 import socket
 from collections.abc import Callable, Iterator

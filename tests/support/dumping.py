@@ -39,7 +39,7 @@ class Dump:
         self._run("dump")
 
     def restore(self) -> None:
-        """Restore the dump over the database. Nobody else may be connected to it."""
+        """Restore the dump over the database. Nothing else may be connected to it."""
         if _name_of(self.url) == "MariaDB":
             # It keeps the times at which tables are made in seconds: the restored one is to have another.
             eventually(lambda: _seconds_since_made(self.url) > 0, "the next second")

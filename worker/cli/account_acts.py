@@ -110,7 +110,7 @@ def _resumed_in_words(account: str, done: "Resumed") -> str:
 
 
 def _asked_to_wait(until: datetime) -> str:
-    return f"The platform asked to wait until {time_text(until)}: nobody can end that."
+    return f"The platform asked to wait until {time_text(until)}: no operator can end that."
 
 
 def hold(

@@ -86,9 +86,9 @@ def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterat
 
 
 def require_answer(*, yes: bool) -> None:
-    """Raise CommandError where a question would have to be asked, and nobody could answer."""
+    """Raise CommandError where a question would have to be asked, and there is no terminal."""
     if not yes and not sys.stdin.isatty():
-        raise CommandError("nobody can be asked without a terminal: add --yes, or --dry-run to see it only", status=2)
+        raise CommandError("a question needs a terminal: add --yes, or --dry-run to see it only", status=2)
 
 
 def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
@@ -102,7 +102,7 @@ def say_refused(rejected: Iterable[Mapping[str, Any]]) -> None:
 def confirm(what: str, question: str, *, yes: bool) -> None:
     """Say what a filter has selected, and ask a person whether to go on. Raises CommandError where the answer is no.
 
-    Without a terminal nobody could answer: `--yes` is needed.
+    Without a terminal there is no answer: `--yes` is needed.
     """
     typer.echo(what, err=True)
     require_answer(yes=yes)

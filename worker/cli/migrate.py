@@ -81,7 +81,7 @@ def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
     if not yes:
         question = f"Take {shown} down from {before} to {target}? All workers have to be stopped"
         if not sys.stdin.isatty():
-            raise CommandError("nobody can be asked without a terminal: stop all workers, then add --yes", status=2)
+            raise CommandError("a question needs a terminal: stop all workers, then add --yes", status=2)
         if not typer.confirm(question, err=True):
             raise CommandError("nothing was changed")
     downgrade(url, target)

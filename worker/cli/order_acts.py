@@ -168,7 +168,7 @@ def dismiss(
             outcome = act_on_named(opened, account or "default", refs or (), who, ActKind.DISMISS, acts.dismiss)
         else:
             outcome = dismiss_selected(opened, account, attention, who, yes=yes)
-    end(outcome, who, "dismissed", "needs nobody any more", "need nobody any more", as_json)
+    end(outcome, who, "dismissed", "needs no person any more", "need no person any more", as_json)
 
 
 def check(

@@ -47,7 +47,7 @@ def find_orders(opened: "Session", account: str, references: Sequence[str]) -> d
 
 
 def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | str:
-    """The order of a row. An earlier release took orders in whose own id has this form: then nobody is guessed at."""
+    """The order of a row. An earlier release took orders in whose own id has this form: then none is guessed."""
     others = [other for other in named if row is None or other["id"] != row["id"]]
     if others:
         meant = [] if row is None else [f"the row of order {row['account']}:{row['request_id'] or row['custom_parm']}"]

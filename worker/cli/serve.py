@@ -156,14 +156,14 @@ def _warnings_of_console(settings: "Settings", is_open: bool) -> Iterator[str]:
     if settings.users_file is None:
         if is_open:
             yield (
-                "nobody can sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user add`; until then"
-                " whoever has the address that is printed sees it"
+                "there is no user who could sign in at the console: set RECONCILER_USERS_FILE, then `reconciler user"
+                " add`; until then the address that is printed opens it"
             )
         return
     try:
         if not read_users(settings.users_file):
-            yield "nobody can sign in at the console: `reconciler user add` adds a user"
+            yield "there is no user who could sign in at the console: `reconciler user add` adds one"
         if fault := mode_fault(settings.users_file):
             yield fault
     except ValueError as error:
-        yield f"nobody can sign in at the console: {error}"
+        yield f"no user can sign in at the console: {error}"

@@ -57,7 +57,7 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
         _show(groups)
     if any(group.is_more or group.count > len(group.items) for group in groups):
         most = limit or _ITEMS
-        typer.echo(f"Of each reason at most {most} are shown: --limit N shows more, --csv without it all.", err=True)
+        typer.echo(f"Of each reason at most {most} are shown: a higher --limit shows more, --csv alone all.", err=True)
 
 
 def _to_response(group: "TodoGroup") -> dict[str, object]:

@@ -82,7 +82,7 @@ def identity_beside(connection: Connection, written: Iterable[DatabaseIdentity])
 
 def identity_of(connection: Connection) -> DatabaseIdentity:
     """The identity of the database that a transaction is in. A grant reads it once it holds the slot's row: from then
-    on nobody can drop the table."""
+    on the table cannot be dropped."""
     parts: Facts = dict(connection.info[INFO_KEY])
     if connection.dialect.name == "postgresql":
         _add(parts, "table", connection.exec_driver_sql(_POSTGRESQL_TABLE).scalar())

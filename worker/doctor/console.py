@@ -9,15 +9,15 @@ _NAME = "console"
 
 
 def console_check(users_file: Path | None) -> Check:
-    """Who opens it: people who sign in, or whoever has the key that `serve` prints."""
+    """Who opens it: people who sign in, or who have the key that `serve` prints."""
     if users_file is None:
         return ok(_NAME, "no file of users: it opens by the address with a key that `reconciler serve` prints")
     try:
         users, fault = read_users(users_file), mode_fault(users_file)
     except ValueError as error:
-        return warning(_NAME, f"nobody can sign in: {error}", "correct the file of RECONCILER_USERS_FILE")
+        return warning(_NAME, f"no user can sign in: {error}", "correct the file of RECONCILER_USERS_FILE")
     if not users:
-        return warning(_NAME, f"nobody can sign in: {users_file} has no user", "add one with `reconciler user add`")
+        return warning(_NAME, f"no user can sign in: {users_file} has none", "add one with `reconciler user add`")
     if fault:
         detail, _, remedy = fault.rpartition(": ")
         return warning(_NAME, detail, remedy)

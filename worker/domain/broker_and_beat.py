@@ -1,7 +1,7 @@
 """Whether the broker answers the workers, and whether beat sends ticks, by the rows of the processes that tick.
 
 Processes poll and tick by themselves while both are away, so their ticks say nothing of it. A tick's message is taken
-for beat's, whoever sent it: it carries nothing to tell a forged one by, and a forged one changes nothing else.
+for beat's, whatever sent it: it carries nothing to tell a forged one by, and a forged one changes nothing else.
 """
 
 from collections.abc import Collection, Iterable
@@ -51,7 +51,7 @@ def broker_in_words(rows: Collection[WorkerRow], now: datetime, within: timedelt
 
 
 def beat_in_words(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> str | None:
-    """What is to be said of beat, without a full stop; None where its ticks come, or nobody can tell."""
+    """What is to be said of beat, without a full stop; None where its ticks come, or that cannot be told."""
     heard = heard_beat_at(rows)
     if heard is None or max(row.written_at for row in rows) - heard <= within:
         return None

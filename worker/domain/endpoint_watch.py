@@ -110,7 +110,7 @@ def takes_others(endpoint: Endpoint) -> bool:
 def without_endpoint(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts]
 ) -> dict[str, NotificationCounts]:
-    """What nobody has received, and nobody will, by account: a `--forget` that was interrupted has left it."""
+    """What was not received, and never will be, by account: a `--forget` that was interrupted has left it."""
     known = {one.account for one in endpoints}
     return {name: count for name, count in counts.items() if name not in known and count.pending + count.gave_up}
 

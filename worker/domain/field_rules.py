@@ -61,7 +61,7 @@ def order_id_fault(value: object) -> str | None:
 
 
 def names_a_row(identity: str) -> bool:
-    """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: nobody could name it."""
+    """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: it could not be named."""
     return _ROW_NAME.fullmatch(identity) is not None
 
 

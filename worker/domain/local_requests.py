@@ -1,4 +1,4 @@
-"""Who may read metrics and health without a sign-in: a request of this machine itself, and whoever has a token."""
+"""Who may read metrics and health without a sign-in: a request of this machine itself, and one with a token."""
 
 import re
 from collections.abc import Collection, Sequence

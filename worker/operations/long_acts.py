@@ -66,7 +66,7 @@ class LongAct:
 
 @contextmanager
 def part_of(act: LongAct | None, database: Database) -> Iterator[tuple[Connection, Counter[str]]]:
-    """A transaction of an act; where nobody acts, a plain one."""
+    """A transaction of an act; where there is none, a plain one."""
     if act is not None:
         with act.part(database) as part:
             yield part

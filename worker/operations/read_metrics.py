@@ -50,7 +50,7 @@ def read_gauges(
 
 
 def read_accounts(database: Database, *, seconds: float) -> list[str]:
-    """The accounts that have pending orders, or notifications that nobody has received: among them may be one that
+    """The accounts that have pending orders, or notifications that were not received: among them may be one that
     neither we nor any worker has."""
     with database.read() as connection:
         bound_statements(connection, seconds)

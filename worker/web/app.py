@@ -117,7 +117,7 @@ class WebProcess:
         self._commits.submit(callback, patience_seconds=PATIENCE_SECONDS)
 
     def _is_hopeless(self, error: Exception) -> bool:
-        # SQLite's one lock is the file's: whoever waits for it, waits with all others.
+        # SQLite's one lock is the file's: what waits for it, waits with all others.
         return is_unavailable(error) or (self._database.kind == "sqlite" and is_locked(error))
 
     def _match_later(self, keys: Sequence[OrderKey]) -> None:

@@ -17,7 +17,7 @@ def test_the_users_of_a_file_are_counted(tmp_path: Path) -> None:
     assert (check.status, check.detail) == (Status.OK, "everybody signs in: 2 users")
 
 
-def test_a_file_by_which_nobody_signs_in_is_a_warning(tmp_path: Path) -> None:
+def test_a_file_by_which_no_user_signs_in_is_a_warning(tmp_path: Path) -> None:
     file = tmp_path / "users.toml"
     assert console_check(file).status is Status.WARNING
     file.write_text("")

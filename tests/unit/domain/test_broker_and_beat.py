@@ -41,7 +41,7 @@ def test_a_broker_was_heard_when_it_answered_or_else_at_the_start(row: WorkerRow
         ([2, None], "the broker has not answered yet on host"),
     ],
 )
-def test_a_broker_that_answers_nobody_or_not_all_is_said(ages: list[float | None], words: str | None) -> None:
+def test_a_broker_that_answers_none_or_not_all_is_said(ages: list[float | None], words: str | None) -> None:
     assert broker_in_words([asking(age) for age in ages], NOW, WITHIN) == words
 
 

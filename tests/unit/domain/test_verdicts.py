@@ -191,7 +191,7 @@ TRADITIONAL = str.maketrans("无订单号录没查记错误", "無訂單號錄�
 
 @st.composite
 def disguised(draw: st.DrawFn, remarks: list[str]) -> str:
-    """A remark written apart, in traditional characters, with characters that nobody sees, or all of these."""
+    """A remark written apart, in traditional characters, with invisible characters, or all of these."""
     remark = draw(st.sampled_from(remarks))
     between = draw(st.lists(st.sampled_from(BETWEEN), min_size=len(remark), max_size=len(remark)))
     apart = "".join(character + gap for character, gap in zip(remark, between, strict=True))

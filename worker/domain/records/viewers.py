@@ -25,7 +25,7 @@ class Viewer:
     """Who looks at the console."""
 
     name: str | None
-    """None: whoever has the key that `serve` has printed, where there is no file of users."""
+    """None: one with the key that `serve` has printed, where there is no file of users."""
     role: Role = Role.READ
 
     @property
