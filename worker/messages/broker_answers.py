@@ -7,14 +7,19 @@ pool, and a half-open one looks alive.
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 from kombu import Connection
 
 from worker.adapters.certificates import certified
 from worker.adapters.watchdog import Watchdog
+from worker.celery_settings import TICKS_QUEUE
 
 ASK_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
+_WRITTEN_KEY = f"{TICKS_QUEUE}.asked"
+"""Of Redis, and no queue. The rights of docs/deployment.md allow a worker to set it."""
+_WRITTEN_SECONDS = 60
 
 
 def connection_to(url: str, *, seconds: float) -> Connection:
@@ -45,7 +50,10 @@ class Broker:
                 connect(self._connection)
             # A round trip: RabbitMQ opens and closes a channel; for Redis, kombu sends a PING. The connection to
             # RabbitMQ is kept, as it logs each new one.
-            self._connection.channel().close()
+            channel: Any = self._connection.channel()
+            if self._connection.transport.driver_type == "redis":
+                _write_to(channel.client)
+            channel.close()
         except Exception:
             self.close()
             raise
@@ -57,6 +65,16 @@ class Broker:
         with suppress(Exception):
             if connection is not None:
                 connection.release()
+
+
+def _write_to(client: Any) -> None:
+    """Write as a sender does: a Redis that is full or read-only answers a PING, and takes no order."""
+    # Where RabbitMQ is used, the package may be missing.
+    from redis.exceptions import NoPermissionError
+
+    # Whose user lacks this right may still send: that is for the doctor to report.
+    with suppress(NoPermissionError):
+        client.set(_WRITTEN_KEY, "", ex=_WRITTEN_SECONDS)
 
 
 class BrokerAnswers:
