@@ -99,5 +99,6 @@ def evaluate_dashboard(prometheus: Prometheus) -> None:
         assert "$" not in plain
         prometheus.query(plain)
         first.setdefault(title, plain)
-    for title in ("Workers that tick", "Pending and due", "Queries a minute, by outcome", "Since the last tick"):
+    hearing = "Since the last tick, the broker's last answer and beat's last tick"
+    for title in ("Workers that tick", "Pending and due", "Queries a minute, by outcome", hearing):
         has_values(prometheus, first[title])
