@@ -391,9 +391,10 @@ def test_an_event_that_a_stepped_clock_put_far_ahead_is_sent_all_the_same(
 def test_a_delivery_and_the_claims_are_watched_until_they_end(
     bench: Workbench, receiver: Receiver, start: StartSenders
 ) -> None:
-    watching, may_answer = Watching(), threading.Event()
+    watching, has_begun, may_answer = Watching(), threading.Event(), threading.Event()
 
     def reply(_: object, answering: Any) -> None:
+        has_begun.set()
         assert may_answer.wait(30)
         answering.answer(200)
 
@@ -405,7 +406,8 @@ def test_a_delivery_and_the_claims_are_watched_until_they_end(
         return {watched.what for watched in list(watching.dog.under_way)}
 
     eventually(lambda: under_way() == {"the thread notify-claims", "a delivery"}, "a delivery under way")
-    # Its thread goes on reading what is due.
+    assert has_begun.wait(30), "its thread is to have made its first step"
+    # The thread of the claims goes on reading what is due.
     watching.pass_time(150)
     eventually(lambda: watching.hanging() == {"a delivery"}, "a delivery that hangs")
     watching.pass_time(51)
