@@ -174,7 +174,7 @@ def test_the_doctor_finds_a_read_only_database_fatal_and_names_it_as_readiness_d
 ) -> None:
     role.execute("ALTER ROLE {role} SET default_transaction_read_only = on")
     cli = CommandLine({**commands(role).settings, "RECONCILER_BROKER_URL": own_valkey.url})
-    found = next(check for check in cli.json("doctor", status=1) if check["name"] == "database_rights")
+    found = next(check for check in cli.json("doctor", status=1) if check["name"] == "database_writes")
     assert found["detail"].startswith("the database is read-only (")
     assert (found["status"], found["remedy"]) == ("fatal", ErrorKind.READ_ONLY.remedy)
 

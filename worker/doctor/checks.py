@@ -14,6 +14,8 @@ from worker.domain.budget import is_longer
 from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 
+WRITES = "database_writes"
+"""Why nothing can be written at present. A worker starts all the same, and waits until that has passed."""
 MOST_CLOCK_SECONDS = 1.0
 """How far the database's clock may be from this host's."""
 
@@ -124,7 +126,7 @@ def rights(found: MissingRights | Exception) -> Check:
         kind, why = kind_of(found), first_words(found)
         if kind is None or kind in (ErrorKind.LOCKED, ErrorKind.CONTENDED):
             return _unread(name, "could not be tried", why, "try again once nothing holds our tables")
-        return fatal(name, f"{kind.words} ({why})", kind.remedy)
+        return fatal(WRITES, f"{kind.words} ({why})", kind.remedy)
     if found.rights:
         return fatal(name, str(found), ErrorKind.RIGHTS.remedy)
     return ok(name, f"the role {found.role} may read and write each table")

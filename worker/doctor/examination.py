@@ -83,7 +83,8 @@ def examine_before_start(settings: Settings) -> list[Check]:
     """The checks that can prevent a worker's start, except those of the settings' values, which were made before."""
     fault = unloadable(settings).get("database")
     database = _database_checks(settings, lambda: _read_database(settings), fault)
-    return _shown(settings, [*_credentials_checks(settings), *database, *_certificates_checks(settings)])
+    lasting = [check for check in database if check.name != checks.WRITES]
+    return _shown(settings, [*_credentials_checks(settings), *lasting, *_certificates_checks(settings)])
 
 
 def examine_running(settings: Settings) -> list[Check]:
