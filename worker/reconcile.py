@@ -78,6 +78,7 @@ class Reconciler:
             account=query.account,
             query_id=query.id,
             orders=len(query.orders),
+            spare=query.spare_count,
             work=query.work.value,
             id_kind=query.id_kind.value,
         )

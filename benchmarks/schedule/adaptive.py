@@ -18,6 +18,7 @@ from worker.domain.scheduling.due_times import first_due, next_due
 from worker.domain.scheduling.fill_batch import exhausted, last_page_size_of, page_size_of, pick_batch, priority_of
 from worker.domain.scheduling.learning import NEVER, RELEARN_WINDOWS, Learned, Observations, Poll, cohort_of
 from worker.domain.scheduling.poll_schedule import PollSchedule, is_at_most_a_batch, prior_schedule, schedule_of
+from worker.domain.scheduling.spare_positions import SPARE_PAGE_SIZE, fill_spare_positions
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -103,7 +104,12 @@ class Adaptive:
         ]
         picks = self.pick_of(pages, at, limit)
         more = [one for bucket in exhausted(pages, picks, limit) for one in self.first(bucket, at, limit)]
-        return self.pick_of([*pages, *more], at, limit) if more else picks
+        picks = self.pick_of([*pages, *more], at, limit) if more else picks
+        free = limit - len(picks)
+        if not picks or not free:
+            return picks
+        spare = [one for bucket in range(1, BUCKETS) for one in self._not_due(bucket, at, SPARE_PAGE_SIZE)]
+        return (*picks, *fill_spare_positions(spare, free, self.schedule, at, self.rules))
 
     def pick_of(self, candidates: Sequence[Candidate], at: datetime, limit: int) -> tuple[Pick, ...]:
         """A batch out of these."""
@@ -155,6 +161,19 @@ class Adaptive:
             if candidate is not None and candidate.due_at == due_at:
                 found.append(candidate)
         entries[seen:end] = [(candidate.due_at, candidate.order_id) for candidate in reversed(found)]
+        return found
+
+    def _not_due(self, number: int, at: datetime, limit: int) -> list[Candidate]:
+        """Those that become due next: the same index, read on."""
+        entries, found = self.buckets[number], list[Candidate]()
+        start = seen = bisect_right(entries, (at, inf))
+        while seen < len(entries) and len(found) < limit:
+            due_at, order = entries[seen]
+            seen += 1
+            candidate = self.pending.get(order)
+            if candidate is not None and candidate.due_at == due_at:
+                found.append(candidate)
+        entries[start:seen] = [(candidate.due_at, candidate.order_id) for candidate in found]
         return found
 
 

@@ -109,6 +109,9 @@ def reason_in_words(order: Order, pick: Pick | None, now: datetime, rules: Rules
             return "a check was requested"
         case Reason.LONGEST_DUE:
             return f"due for longest: {duration_text((now - order.due_at).total_seconds())}"
+        case Reason.SPARE:
+            polled = (now - (order.queried_at or order.submitted_at)).total_seconds()
+            return f"not due, in a position that is free: polled {duration_text(polled)} ago"
         case Reason.ALONE:
             return "its turn to be polled alone"
         case Reason.PRIORITY:

@@ -135,7 +135,7 @@ def _table_row(row: Row) -> dict[str, object]:
     said = " ".join(str(part) for part in (row["http_status"], row["status_code"], row["status_msg"]) if part)
     return {
         **row,
-        "orders": row["order_count"],
+        "orders": f"{row['order_count']} ({row['spare_count']} spare)" if row["spare_count"] else row["order_count"],
         "settled": row["settled_count"],
         "pending": row["pending_count"],
         "absent": row["absent_count"],

@@ -192,6 +192,8 @@ QUERIES = Table(
     _required("work", String(16)),
     _required("id_kind", text_enum(IdKind, 16)),
     _required("order_count", Integer),
+    # How many of them were not due; null in rows of releases before.
+    _optional("spare_count", Integer),
     _required("sent_at", UtcDateTime),
     _optional("answered_at", UtcDateTime),
     _required("outcome", String(16)),

@@ -18,6 +18,7 @@ from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.fill_batch import exhausted, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.scheduling.spare_positions import fill_spare_positions
 from worker.domain.slot_shares import next_work
 
 EACH_KIND_EVERY = 5
@@ -50,6 +51,24 @@ def choose(
     if work is Work.SUSPECTS:
         return _choose_suspects(waiting[work], state)
     return _choose_single(waiting[work], state)
+
+
+def free_positions(choice: Choice, state: AccountState, rules: Rules) -> int:
+    """How many positions of a batch the due orders leave free for orders that are not due.
+
+    None where batches are tried, or limited to one order: such a query shows something about the account.
+    """
+    is_tried = state.one_item_mode or (choice.id_kind is IdKind.CUSTOM_PARM and not state.echoes_custom_parm)
+    if choice.work is not Work.BATCH or is_tried or state.configuration_refused:
+        return 0
+    return rules.batch_size - len(choice.picks)
+
+
+def fill(
+    choice: Choice, candidates: Sequence[Candidate], free: int, schedule: PollSchedule, now: datetime, rules: Rules
+) -> Choice:
+    """The same batch, with at most so many orders more that are not due."""
+    return replace(choice, picks=(*choice.picks, *fill_spare_positions(candidates, free, schedule, now, rules)))
 
 
 def each_once(candidates: Iterable[Candidate]) -> list[Candidate]:

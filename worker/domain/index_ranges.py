@@ -16,6 +16,7 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import last_page_size_of, page_size_of
+from worker.domain.scheduling.spare_positions import SPARE_PAGE_SIZE
 
 # Few orders stand in the other lanes, and one of them is chosen: two buckets are enough.
 _BUCKETS_READ = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
@@ -47,6 +48,12 @@ def _next_pages(buckets: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
 def next_pages(buckets: tuple[tuple[IdKind, int], ...], rules: Rules) -> Pages:
     """Of each of these age buckets as many orders as a batch can hold."""
     return _next_pages(buckets, rules.batch_size)
+
+
+@lru_cache(maxsize=2)
+def spare_pages(kind: IdKind) -> Pages:
+    """Of each age bucket the orders of an id kind that become due next. Those of bucket 0 were never polled."""
+    return Pages(first=(), not_due=tuple(((Lane.BATCH, kind, bucket), SPARE_PAGE_SIZE) for bucket in range(1, BUCKETS)))
 
 
 def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:

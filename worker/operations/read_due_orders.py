@@ -6,8 +6,8 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff, waits
-from worker.domain.choose_batch import choose
-from worker.domain.index_ranges import INDEX_RANGES, first_pages, next_pages
+from worker.domain.choose_batch import choose, fill, free_positions
+from worker.domain.index_ranges import INDEX_RANGES, first_pages, next_pages, spare_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, Pick
 from worker.domain.records.orders import Order
@@ -24,14 +24,18 @@ def choose_due(
     """Read what is due and choose what the account's next slot is spent on; None where nothing is due.
 
     The first page of each index range is read, and a choice made. Where a batch exhausts pages, the next page of those
-    ranges is read, and the choice is made again.
+    ranges is read, and the choice is made again. Where due orders leave positions of a batch free, orders that are not
+    due are read for these.
     """
     found = read_candidates(connection, state.account, now, first_pages(state, now, rules))
     choice = choose(found, state, schedule, now, rules)
-    if choice is None or not choice.exhausted:
+    if choice is not None and choice.exhausted:
+        more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
+        choice = choose([*found, *more], state, schedule, now, rules)
+    if choice is None or not (free := free_positions(choice, state, rules)):
         return choice
-    more = read_candidates(connection, state.account, now, next_pages(choice.exhausted, rules))
-    return choose([*found, *more], state, schedule, now, rules)
+    spare = read_candidates(connection, state.account, now, spare_pages(choice.id_kind))
+    return fill(choice, spare, free, schedule, now, rules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,12 +1,12 @@
 """The statement that reads candidates: the due orders from which the next query is chosen.
 
 It reads a page of each range of `ix_recharge_orders_due` (account, state, lane, id_kind, age_bucket, due_at): the rows
-that became due first, and of some ranges those that became due last. So it reads the same number of rows whatever the
-size of the table. `:account` and `:now` are its parameters; everything else is written out, as there are dozens of
-ranges in one statement.
+that became due first, and of some ranges those that became due last; or, for positions that are free, those that become
+due next. So it reads the same number of rows whatever the size of the table. `:account` and `:now` are its parameters;
+everything else is written out, as there are dozens of ranges in one statement.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from worker.domain.records.candidates import Page, Pages
 
@@ -16,7 +16,7 @@ _PAGE = """\
 (
     SELECT {columns}
     FROM recharge_orders
-    WHERE account = :account AND state = 'pending' AND due_at <= :now
+    WHERE account = :account AND state = 'pending' AND {when}
         AND lane = '{lane}' AND id_kind = '{id_kind}' AND age_bucket = {age_bucket}
     ORDER BY due_at {direction}
     LIMIT {most}
@@ -32,7 +32,7 @@ FROM (VALUES {ranges}) AS ranges_{number} (lane, id_kind, age_bucket)
 JOIN LATERAL (
     SELECT {columns}
     FROM recharge_orders
-    WHERE account = :account AND state = 'pending' AND due_at <= :now
+    WHERE account = :account AND state = 'pending' AND {when}
         AND recharge_orders.lane = ranges_{number}.lane
         AND recharge_orders.id_kind = ranges_{number}.id_kind
         AND recharge_orders.age_bucket = ranges_{number}.age_bucket
@@ -54,15 +54,23 @@ SELECT * FROM (
 ) AS checked
 """
 
+_DUE = "due_at <= :now"
+# An order that another query holds becomes due when its lease runs out: it is read past.
+_NOT_DUE = "due_at > :now AND lease_token IS NULL"
+
 
 def candidates_sql(kind: str, pages: Pages) -> str:
     """The statement for a kind of database (`postgresql`, `mysql`, `mariadb` or `sqlite`) that reads these pages."""
     parts: list[str] = []
-    for some, direction in ((pages.first, "ASC"), (pages.last, "DESC")):
+    for end, some, direction, when in (
+        ("first", pages.first, "ASC", _DUE),
+        ("last", pages.last, "DESC", _DUE),
+        ("next", pages.not_due, "ASC", _NOT_DUE),
+    ):
+        named = {"columns": _COLUMNS, "direction": direction, "when": when}
         if kind == "postgresql":
-            parts += _postgresql_reads(some, direction)
+            parts += _postgresql_reads(end, some, named)
         else:
-            named = {"columns": _COLUMNS, "direction": direction}
             reads = [
                 _PAGE.format(**named, lane=lane, id_kind=id_kind, age_bucket=age_bucket, most=most)
                 for (lane, id_kind, age_bucket), most in some
@@ -73,9 +81,8 @@ def candidates_sql(kind: str, pages: Pages) -> str:
     return "UNION ALL\n".join(parts)
 
 
-def _postgresql_reads(pages: Sequence[Page], direction: str) -> Iterator[str]:
+def _postgresql_reads(end: str, pages: Sequence[Page], named: Mapping[str, str]) -> Iterator[str]:
     for most in sorted({most for _, most in pages}):
         ranges = [index_range for index_range, of_range in pages if of_range == most]
         listed = ", ".join(f"('{lane.value}', '{kind.value}', {bucket})" for lane, kind, bucket in ranges)
-        number = f"{'first' if direction == 'ASC' else 'last'}_{most}"
-        yield _POSTGRESQL_PAGES.format(columns=_COLUMNS, ranges=listed, direction=direction, most=most, number=number)
+        yield _POSTGRESQL_PAGES.format(ranges=listed, most=most, number=f"{end}_{most}", **named)

@@ -59,7 +59,7 @@ def read_candidates(connection: Connection, account: str, now: datetime, pages: 
 
 
 def claim(connection: Connection, account: str, choice: Choice, now: datetime, limit: int) -> tuple[Order, ...]:
-    """Lock the chosen orders that are still due and that nobody else holds; returns them: these are polled."""
+    """Lock the chosen orders that are still due, or spare, and not locked by others; returns them: these are polled."""
     return _read_chosen(connection, _chosen(connection, account, choice, now, limit, locks=True), choice)
 
 
@@ -174,14 +174,17 @@ def _chosen(
         chosen = one_of(connection, ORDERS.c.id, choice.order_ids)
     # An order may have learned its requestId since it was read: a query carries ids of one kind only.
     chosen &= ORDERS.c.id_kind == choice.id_kind
+    is_open: ColumnElement[bool] = ORDERS.c.due_at <= now
+    if choice.spare_ids:
+        is_open |= one_of(connection, ORDERS.c.id, choice.spare_ids) & ORDERS.c.lease_token.is_(None)
     column: ColumnElement[str] = ORDERS.c.account
     if connection.dialect.name == "sqlite":
         # By the index of what is due SQLite would read every pending order; the plus keeps it to the ids.
         column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
     is_checked = (ORDERS.c.state == UNRESOLVED) & ORDERS.c.check_requested_at.is_not(None)
     may_be_polled = (ORDERS.c.state == PENDING) | is_checked
-    due = (column == account) & may_be_polled & (ORDERS.c.due_at <= now)
-    statement = select(*ORDER_COLUMNS).where(due & chosen).order_by(ORDERS.c.id).limit(limit)
+    chosen &= (column == account) & may_be_polled & is_open
+    statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(limit)
     return statement.with_for_update(skip_locked=True) if locks else statement
 
 
@@ -230,6 +233,6 @@ def _unchanged(value: datetime) -> datetime:
     return value
 
 
-def is_due(account: str | ColumnElement[str], now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+def is_due(account: ColumnElement[str], now: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a pending order of the account may be polled at this time."""
     return (ORDERS.c.account == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)

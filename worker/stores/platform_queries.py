@@ -29,6 +29,7 @@ def add_query(
     sent_at: datetime,
 ) -> Query:
     """Begin the row, `in_flight`, of a query about locked orders; returns the query. The row holds no token."""
+    spare_count = sum(order.id in choice.spare_ids for order in orders)
     values = {
         "account": account,
         "account_sid": slot.account_sid,
@@ -36,6 +37,7 @@ def add_query(
         "work": choice.work.value,
         "id_kind": choice.id_kind,
         "order_count": len(orders),
+        "spare_count": spare_count,
         "sent_at": sent_at,
         "polled_ids": ",".join(order.polled_id for order in orders),
         "outcome": "in_flight",
@@ -55,6 +57,7 @@ def add_query(
         work=choice.work,
         sent_at=sent_at,
         orders=orders,
+        spare_count=spare_count,
     )
 
 

@@ -15,7 +15,7 @@ QUERY_COLUMNS = [
     QUERIES.c[name]
     for name in (
         *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status"),
-        *("status_code", "status_msg", "settled_count", "pending_count", "absent_count"),
+        *("status_code", "status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
     )
 ]
 _ROWS_AT_ONCE = 500

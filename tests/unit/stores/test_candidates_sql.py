@@ -62,3 +62,11 @@ def test_sqlite_and_mariadb_read_each_page_by_itself() -> None:
 
 def test_postgresql_repeats_one_read_for_all_pages_of_a_size() -> None:
     assert candidates_sql("postgresql", Pages(first=((NEVER_ASKED, 25), (ASKED, 25)))) == ON_POSTGRESQL
+
+
+def test_orders_that_are_not_due_are_read_from_now_on_past_those_that_a_query_holds() -> None:
+    due = candidates_sql("mariadb", Pages(first=((ASKED, 25),)))
+    not_due = candidates_sql("mariadb", Pages(first=(), not_due=((ASKED, 25),)))
+    assert not_due == due.replace("due_at <= :now", "due_at > :now AND lease_token IS NULL")
+    on_postgresql = candidates_sql("postgresql", Pages(first=(), not_due=((ASKED, 25),)))
+    assert "due_at > :now AND lease_token IS NULL" in on_postgresql

@@ -27,10 +27,12 @@ class Pages:
     """Of those that became due last."""
     checked: int = 0
     """How many of those with a requested check, in any range."""
+    not_due: tuple[Page, ...] = ()
+    """Of the orders that become due next, and that no query holds."""
 
 
 class Candidate(NamedTuple):
-    """An order that is due, as far as the choice needs to know it.
+    """An order that is due, or a spare one that is not, as far as the choice needs to know it.
 
     A tuple: a choice makes up to some thousands of them, and a frozen dataclass takes twice as long.
     """
@@ -59,6 +61,8 @@ class Reason(StrEnum):
     """It has one of the highest poll priorities."""
     LONGEST_DUE = "longest_due"
     """It has been due for longest."""
+    SPARE = "spare"
+    """It is not due: no due order needs the position."""
     ALONE = "alone"
     """Its turn to be polled in a query of its own."""
 
@@ -91,3 +95,8 @@ class Choice:
     def order_ids(self) -> tuple[int, ...]:
         """The orders, in the order of the picks."""
         return tuple(pick.order_id for pick in self.picks)
+
+    @property
+    def spare_ids(self) -> frozenset[int]:
+        """Those of them that are not due."""
+        return frozenset(pick.order_id for pick in self.picks if pick.reason is Reason.SPARE)

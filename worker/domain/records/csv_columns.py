@@ -10,7 +10,7 @@ ORDERS = (
 )
 QUERIES = (
     *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status", "status_code"),
-    *("status_msg", "settled_count", "pending_count", "absent_count"),
+    *("status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
 )
 POLLED_ORDERS = ("polled_id", "id", "state", "attention", "absent", "archived")
 NOTIFICATIONS = (

@@ -42,6 +42,8 @@ class Query:
     """The grant's time by the database's clock."""
     orders: tuple[Order, ...]
     """As they were before the lease."""
+    spare_count: int = 0
+    """How many of them were not due: they take positions that no due order needs."""
 
     @property
     def ids(self) -> tuple[str, ...]:
