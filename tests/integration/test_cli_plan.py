@@ -120,6 +120,22 @@ def test_an_order_that_has_been_due_for_longest_has_that_reason(cli: CommandLine
     assert sum(reason.startswith("due for longest: ") for reason in reasons) == 2
 
 
+def test_a_position_that_is_free_goes_to_an_order_that_is_not_due(cli: CommandLine, bench: Workbench) -> None:
+    bench.add("due", "spare")
+    times = "queried_at = submitted_at, due_at = :later, age_bucket = 1, query_count = 1"
+    with bench.database.read() as connection:
+        later = (bench.database.now(connection) + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.000000")
+    bench.run(f"UPDATE recharge_orders SET {times} WHERE request_id = 'spare'", later=later)
+    due, spare = plan_of(cli)["orders"]
+    assert (due["request_id"], spare["request_id"], spare["reason"]) == ("due", "spare", "spare")
+    assert spare["in_words"] == "not due, in a position that is free: polled 60 minutes ago"
+
+    bench.reconcile([])
+    (query,) = cli.json("queries")
+    assert (query["order_count"], query["spare_count"]) == (2, 1)
+    assert "2 (1 spare)" in cli.run("queries").stdout
+
+
 def test_an_account_that_is_not_configured_is_reported_in_a_line(cli: CommandLine, bench: Workbench) -> None:
     assert cli.error("plan", "--account", "other") == "there is no account other; the settings name: default"
 

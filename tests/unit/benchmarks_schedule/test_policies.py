@@ -121,12 +121,13 @@ def test_the_informed_continues_where_nothing_ever_settles(
 
 
 def test_the_informed_waits_from_the_first_order_on_until_orders_settle() -> None:
-    # All settle after two hours: a policy that has to learn this polls before.
-    scenario = make_scenario([(60.0 * minute, 60.0 * minute + 7_200, None) for minute in range(60)])
+    # It settles after two hours: a policy that has to learn this polls before. One order, so no query has a position
+    # that is free.
+    scenario = make_scenario([(0.0, 7_200, None)])
     polls = {policy: windows_of(0, polled_by(policy, scenario)) for policy in ("informed", "adaptive")}
     assert polls["informed"][0] == polls["adaptive"][0] == 10
-    # No policy waits longer than an order is old; one that learns polls more often before.
-    assert polls["informed"][1:3] == [20, 40]
+    # No policy waits longer than half of an order's age; one that learns polls more often before.
+    assert polls["informed"][1:3] == [15, 23]
     assert sum(poll < 110 for poll in polls["adaptive"]) > sum(poll < 110 for poll in polls["informed"])
 
 
