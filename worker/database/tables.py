@@ -192,8 +192,6 @@ QUERIES = Table(
     _required("work", String(16)),
     _required("id_kind", text_enum(IdKind, 16)),
     _required("order_count", Integer),
-    # How many of them were not due; null in rows of releases before.
-    _optional("spare_count", Integer),
     _required("sent_at", UtcDateTime),
     _optional("answered_at", UtcDateTime),
     _required("outcome", String(16)),
@@ -210,6 +208,8 @@ QUERIES = Table(
     _optional("absent_ids", LongText),
     # What the answer said about ids that were not polled, in its own words.
     _optional("added_items", LongText),
+    # How many of the orders were not due; null where a release before 0021 wrote the row.
+    _optional("spare_count", Integer),
     Index("ix_platform_queries_account", "account", "id"),
     **TABLE_OPTIONS,
 )
