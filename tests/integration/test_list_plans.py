@@ -14,7 +14,6 @@ from worker.database.transactions import Database
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
-from worker.operations.search_orders import search_orders
 from worker.stores.command_line_reads import orders_with_id
 from worker.stores.input_reads import (
     count_rejected_since,
@@ -39,6 +38,7 @@ from worker.stores.todo_reads import (
     orders_with_attention,
     unresolved_without_attention,
 )
+from worker.views.orders import search_orders
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 COUNT = 6_000

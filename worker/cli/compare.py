@@ -109,7 +109,7 @@ def compare(
     order is a charge, too. Differences leave the exit status at 0.
     """
     from worker.cli.session import require_known, session
-    from worker.operations.read_finance import compare_statement
+    from worker.views.finance import compare_statement
 
     require_one_format(as_json, as_csv)
     given = {OrderState.SUCCEEDED: succeeded, OrderState.FAILED: failed, OrderState.PENDING: pending}

@@ -20,9 +20,9 @@ def health(as_json: AsJson = False) -> None:
     from worker.database.engine import missing_file
     from worker.database.transactions import Database, DatabaseError
     from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_overview import read_liveness
     from worker.operations.write_heartbeat import host_name
     from worker.settings import SettingsError
+    from worker.views.watching import read_liveness
 
     host = host_name()
     try:

@@ -13,7 +13,7 @@ from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, 
 
 if TYPE_CHECKING:
     from worker.domain.records.parameters import Rules
-    from worker.operations.read_story import Story
+    from worker.views.order import Story
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
@@ -29,8 +29,8 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     """
     from worker.cli.session import session
     from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_story import read_story
     from worker.runtime import rules_of, sids_of
+    from worker.views.order import read_story
 
     with session(utc=utc or as_json) as opened:
         found = find_orders(opened, account, [ref])[ref]

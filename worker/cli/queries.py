@@ -93,7 +93,7 @@ def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv
     With --csv: its orders.
     """
     from worker.cli.session import session
-    from worker.operations.read_query import read_query
+    from worker.views.queries import read_query
 
     require_one_format(as_json, as_csv)
     with session(utc=utc) as opened, opened.database.snapshot() as connection:

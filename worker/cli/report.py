@@ -41,7 +41,7 @@ def report(
     is given as median, and as what 95 and 99 percent of the orders do not exceed. Amounts are yuan, exact.
     """
     from worker.cli.session import require_known, session
-    from worker.operations.read_finance import read_report
+    from worker.views.finance import read_report
 
     require_one_format(as_json, as_csv)
     with session() as opened:

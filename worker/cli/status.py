@@ -14,7 +14,7 @@ from worker.cli.status_view import show, to_response
 if TYPE_CHECKING:
     from worker.cli.session import Session
     from worker.domain.monitoring import Finding
-    from worker.operations.read_overview import Status
+    from worker.views.watching import Status
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
@@ -55,8 +55,8 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
 
 
 def _read(opened: "Session") -> "Status":
-    from worker.operations.read_overview import read_status
     from worker.runtime import rules_of, sids_of
+    from worker.views.watching import read_status
 
     return read_status(opened.database, sids_of(opened.settings), rules_of(opened.settings))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.domain.records.overview import AccountOverview, Overview
     from worker.domain.records.parameters import Rules
     from worker.domain.records.workers import WorkerRow
-    from worker.operations.read_overview import Status
+    from worker.views.watching import Status
 
 Row = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from worker.cli.output import AsJson, InUtc, console, print_json, print_table, w
 from worker.domain.records import csv_columns
 
 if TYPE_CHECKING:
-    from worker.operations.read_todo import TodoGroup
+    from worker.views.todo import TodoGroup
 
 _COLUMNS = ("ref", "id", "account", "since", "until", "note")
 
@@ -35,8 +35,8 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
     """
     from worker.cli.session import session
     from worker.domain.monitoring import tick_allowance
-    from worker.operations.read_todo import every_todo, read_todo, todo_rows
     from worker.runtime import rules_of
+    from worker.views.todo import every_todo, read_todo, todo_rows
 
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:

@@ -6,9 +6,9 @@ from worker.database.engine import missing_file
 from worker.database.error_kinds import is_of_another_revision, kind_of
 from worker.database.transactions import Database
 from worker.doctor.readings import reach_broker, start_reading
-from worker.operations.read_overview import Liveness, read_liveness
 from worker.runtime import thresholds_of
 from worker.settings import Settings
+from worker.views.watching import Liveness, read_liveness
 from worker.web.access import Access, refuse_to_watch
 from worker.web.probes import SharedReading
 

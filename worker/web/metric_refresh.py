@@ -10,7 +10,7 @@ from worker.database.transactions import Database
 from worker.domain.records.metrics import Count, Stream
 from worker.domain.records.parameters import Rules
 from worker.operations.count_metrics import count_further
-from worker.operations.read_metrics import Figures, count_all, is_all, read_accounts
+from worker.views.metrics import Figures, count_all, is_all, read_accounts
 
 log = structlog.stdlib.get_logger(__name__)
 

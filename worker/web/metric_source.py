@@ -9,7 +9,7 @@ from worker.database.transactions import Database
 from worker.domain.records.metrics import Count, Gauges, Stream, TotalKey
 from worker.domain.records.parameters import Rules
 from worker.operations.count_metrics import Totals, read_cursors, read_totals
-from worker.operations.read_metrics import read_gauges
+from worker.views.metrics import read_gauges
 from worker.web.metric_refresh import Refresh
 
 _KEPT_SECONDS = 15.0

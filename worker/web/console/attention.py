@@ -6,9 +6,9 @@ from worker.database.transactions import Database
 from worker.domain.monitoring import tick_allowance
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import OrderState
-from worker.operations.read_todo import read_todo, todo_rows
 from worker.runtime import rules_of
 from worker.settings import Settings
+from worker.views.todo import read_todo, todo_rows
 from worker.web.console.guidance import GUIDANCE
 from worker.web.console.listing import csv_file, wants_csv
 

@@ -6,10 +6,10 @@ from worker.database.transactions import Database
 from worker.domain.monitoring import tick_allowance
 from worker.domain.records.orders import OrderState
 from worker.domain.todo import TodoKind
-from worker.operations.read_story import Story, read_story
 from worker.runtime import rules_of, sids_of
 from worker.settings import Settings
 from worker.stores.command_line_reads import order_by_id
+from worker.views.order import Story, read_story
 from worker.web.console.filters import storable
 from worker.web.console.guidance import GUIDANCE, Guidance
 from worker.web.console.languages import text

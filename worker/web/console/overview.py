@@ -15,10 +15,10 @@ from worker.domain.monitoring import Finding, check, drain_seconds, is_served, i
 from worker.domain.records.orders import Source
 from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.records.plots import Plots, Span
-from worker.operations.read_overview import Status, read_status
-from worker.operations.read_plots import read_plots
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import Settings
+from worker.views.plots import read_plots
+from worker.views.watching import Status, read_status
 from worker.web.console.charts import charts_of
 from worker.web.console.findings import page_of, sentence_of
 from worker.web.console.formats import duration

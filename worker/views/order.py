@@ -8,9 +8,9 @@ from worker.database.transactions import Database
 from worker.domain.order_notifications import notification_row
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
-from worker.operations.read_overview import Outlook, read_next_step
 from worker.stores.command_line_reads import events_of, queries_about
 from worker.stores.notification_rows import notifications_of
+from worker.views.watching import Outlook, read_next_step
 
 Row = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""What people and monitors read: each question has one function here. Nothing here writes or locks."""
