@@ -149,13 +149,13 @@ class _PollPlan:
 
     def _plan_from(self, number: int) -> None:
         age, share = self._edges[number], self._settled[number]
-        waiting = self._lost * (self._areas[-1] - self._areas[number] - share * (self._edges[-1] - age))
-        best, due = self._within(number, waiting)
+        best, due = self._within(number, self._delay(self._last, age, share, self._areas[number]))
         for later in range(number + 1, self._last):
-            if self._lost * (self._areas[later] - self._areas[number] - share * (self._edges[later] - age)) > best:
+            delay = self._delay(later, age, share, self._areas[number])
+            if delay > best:
                 # The delay until then alone costs more, and grows from here on.
                 break
-            cost, at = self._between(later, age, share, self._areas[number], age + self._window)
+            cost, at = self._between(later, share, delay, age + self._window)
             if cost < best:
                 best, due = cost, at
         self.costs[number], self.due[number] = best, due
@@ -165,10 +165,14 @@ class _PollPlan:
         start = next((number for number, age in enumerate(edges) if age >= grace), self._last)
         best, due = self._lost * (areas[-1] - areas[start]), inf
         for later in range(start, self._last):
-            cost, at = self._between(later, edges[start], 0.0, areas[start], grace)
+            cost, at = self._between(later, 0.0, self._delay(later, edges[start], 0.0, areas[start]), grace)
             if cost < best:
                 best, due = cost, at
         return due
+
+    def _delay(self, later: int, age: float, share: float, area: float) -> float:
+        """What it costs to leave orders unpolled from an age, with this share settled and area of F, until an edge."""
+        return self._lost * (self._areas[later] - area - share * (self._edges[later] - age))
 
     def _within(self, number: int, waiting: float) -> tuple[float, float]:
         """Polls before the next edge at even intervals, a window or more; or never again, which costs `waiting`."""
@@ -184,20 +188,27 @@ class _PollPlan:
         cost = polls + rate * part + self.costs[number + 1]
         return (cost, left + part * length) if cost < waiting else (waiting, inf)
 
-    def _between(self, number: int, age: float, share: float, area: float, soonest: float) -> tuple[float, float]:
-        """The best next poll between edge `number` and the next one, after a poll at `age`: its cost, and when."""
+    def _between(self, number: int, share: float, delay: float, soonest: float) -> tuple[float, float]:
+        """The best next poll between edge `number` and the next one: its cost, and when.
+
+        `share`: what had settled by the last poll. `delay`: the cost of the delay until edge `number`. This is where
+        the time of a whole schedule goes, so it compares instead of calling `min` and `max`.
+        """
         left, right = self._edges[number], self._edges[number + 1]
         if right < soonest:
             return inf, inf
-        length, low, gain = right - left, self._settled[number], self._settled[number + 1] - self._settled[number]
-        poll_cost, lost = self._poll_cost, self._lost
+        length, low = right - left, self._settled[number]
+        gain = self._settled[number + 1] - low
+        poll_cost, lost, costs = self._poll_cost, self._lost, self.costs
         # The cost of a poll at left + part * length is a parabola in `part`.
         square = lost * gain * length / 2
-        straight = lost * (low - share) * length - poll_cost * gain * (1 - lost)
-        straight += self.costs[number + 1] - self.costs[number]
-        part = min(max(-straight / (2 * square), 0.0), 1.0) if square > 0 else float(straight < 0)
-        part = max(part, min(1.0, (soonest - left) / length))
-        fixed = poll_cost * (1 - low + lost * (low - share)) + lost * (
-            self._areas[number] - area - share * (left - age)
-        )
-        return fixed + self.costs[number] + part * (straight + part * square), left + part * length
+        unseen = lost * (low - share)
+        straight = unseen * length - poll_cost * gain * (1 - lost) + (costs[number + 1] - costs[number])
+        if straight >= 0:
+            part = 0.0
+        else:
+            part = 1.0 if straight <= -2 * square else -straight / (2 * square)
+        if left < soonest:
+            part = max(part, (soonest - left) / length)
+        fixed = poll_cost * (1 - low + unseen) + delay
+        return fixed + costs[number] + part * (straight + part * square), left + part * length
