@@ -36,7 +36,6 @@ _MARKS = {
     "oldest-first": _Mark("#8c8c8c", _SQUARE),
     "exponential-backoff": _Mark("#d55e00", _UP),
     "round-robin": _Mark("#e69f00", _DOWN),
-    "first-version": _Mark("#7b3294", _DOT),
     "informed": _Mark("#56b4e9", _DOT),
     "clairvoyant": _Mark("#009e73", _DIAMOND),
     "adaptive": _Mark("#0072b2", _CIRCLE),

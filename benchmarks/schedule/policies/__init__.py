@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from benchmarks.schedule.adaptive import Adaptive, WithoutFactors
 from benchmarks.schedule.informed import Floor, Informed
 from benchmarks.schedule.policies.clairvoyant import Clairvoyant
-from benchmarks.schedule.policies.due import ExponentialBackoff, FirstVersion
+from benchmarks.schedule.policies.due import ExponentialBackoff
 from benchmarks.schedule.policies.queues import OldestFirst, RoundRobin
 from benchmarks.schedule.scenario import Scenario
 from benchmarks.schedule.simulation import Policy
@@ -15,7 +15,6 @@ POLICIES: Mapping[str, Callable[[Scenario], Policy]] = {
     "informed": Informed,
     "floor": Floor,
     "without-factors": WithoutFactors,
-    "first-version": FirstVersion,
     "oldest-first": OldestFirst,
     "round-robin": RoundRobin,
     "exponential-backoff": ExponentialBackoff,

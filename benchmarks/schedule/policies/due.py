@@ -1,6 +1,5 @@
-"""Policies that give every order a time at which it is due: exponential backoff, and the worker's first version."""
+"""Exponential backoff: every order has a time at which it is due."""
 
-import math
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
@@ -9,9 +8,6 @@ from benchmarks.schedule.scenario import Scenario
 
 FIRST_BACKOFF_SECONDS = 5 * 60.0
 LONGEST_BACKOFF_SECONDS = 6 * 3600.0
-SHORTEST_WAIT_WINDOWS = 2
-SMALL_BATCH = 5
-"""Below this size a fifth of a batch is less than one order: every fifth batch starts with re-queries instead."""
 
 
 class ExponentialBackoff(PendingOrders):
@@ -35,36 +31,6 @@ class ExponentialBackoff(PendingOrders):
         wait = self._next_wait_seconds.get(order, FIRST_BACKOFF_SECONDS)
         self._next_wait_seconds[order] = min(2 * wait, LONGEST_BACKOFF_SECONDS)
         heappush(self._due, (now + wait, order))
-
-
-class FirstVersion(PendingOrders):
-    """First queries before re-queries, a fifth of a batch kept for due re-queries, √(age in windows) windows apart."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        """For one scenario."""
-        super().__init__(scenario)
-        self._submitted_at = [order.submitted for order in scenario.orders]
-        self._window_seconds = scenario.window_seconds
-        self._due_again: list[tuple[float, int]] = []
-        self._batches = 0
-
-    def choose(self, now: float, limit: int) -> Sequence[int]:
-        """The due orders by the rule above; `now` in seconds."""
-        chosen = _take_due(self._due_again, self._is_pending, now, self._kept_for_again(limit))
-        chosen += self._take_never_polled(now, limit - len(chosen))
-        chosen += _take_due(self._due_again, self._is_pending, now, limit - len(chosen))
-        self._batches += bool(chosen)
-        return chosen
-
-    def _kept_for_again(self, limit: int) -> int:
-        if limit >= SMALL_BATCH:
-            return math.ceil(limit / 5)
-        return limit if self._batches % 5 == 4 else 0
-
-    def _poll_again(self, order: int, now: float) -> None:
-        age_windows = (now - self._submitted_at[order]) / self._window_seconds
-        wait_windows = max(SHORTEST_WAIT_WINDOWS, math.sqrt(age_windows))
-        heappush(self._due_again, (now + wait_windows * self._window_seconds, order))
 
 
 def _take_due(due: list[tuple[float, int]], is_pending: bytearray, now: float, limit: int) -> list[int]:

@@ -84,19 +84,6 @@ def test_backoff_takes_the_first_due_first() -> None:
     assert polled_by("exponential-backoff", scenario) == {10: [0], 11: [1], 15: [3], 16: [0]}
 
 
-def test_the_first_version_polls_again_after_the_root_of_the_age() -> None:
-    polls = windows_of(0, polled_by("first-version", make_scenario([STUCK], windows=60, batch_size=5)))
-    # √10 is more than three windows, √14 not four.
-    assert polls[:4] == [10, 14, 18, 23]
-
-
-def test_the_first_version_keeps_a_fifth_of_a_batch_for_repeated_polls() -> None:
-    flood = [(60.0 * minute, None, None) for minute in range(1, 40) for _ in range(20)]
-    polled = polled_by("first-version", make_scenario([STUCK] * 10 + flood, windows=40, batch_size=10))
-    again = {window: sum(windows_of(order, polled)[0] < window for order in polled[window]) for window in range(14, 40)}
-    assert set(again.values()) == {2}
-
-
 def test_the_clairvoyant_polls_only_what_has_settled_oldest_first() -> None:
     scenario = make_scenario(
         [(30, 900, None), (10, 890, None), (20, 880, None), STUCK, (0, 600, 600), (1, 60, None)], windows=40
