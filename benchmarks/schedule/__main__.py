@@ -18,7 +18,7 @@ from benchmarks.schedule.workloads import WORKLOADS, make_scenario
 
 EPILOG = f"""\
 one scenario:    --scenario FILE, or --workload NAME --load N [--seed N]; then --policy is adaptive unless named
-the whole table: none of these, or several --workload without --load; all policies unless named
+the whole table: none of these, or several --workload without --load; adaptive and the usual policies unless named
 
 workloads: {", ".join(WORKLOADS)}
 policies:  {", ".join(POLICIES)}
@@ -100,7 +100,7 @@ def _whole_table(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     if options.plot and not options.plot.parent.is_dir():
         parser.error(f"no folder {options.plot.parent} to write the plot to")
     cases = [Case(name, load) for name in options.workload or WORKLOADS for load in WORKLOADS[name].loads]
-    policies = list(dict.fromkeys(options.policy or POLICIES))
+    policies = list(dict.fromkeys(options.policy or ("adaptive", *COMPARED_WITH)))
     table = table_of(run_all(cases, range(1, options.seeds + 1), policies, os.cpu_count() or 1))
     table = {(case, policy): table[case, policy] for case in cases for policy in policies if (case, policy) in table}
     found = {policy: findings(table, policy) for policy in policies if policy not in COMPARED_WITH}

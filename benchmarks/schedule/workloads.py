@@ -11,11 +11,13 @@ from benchmarks.schedule.scenario import Order, Scenario
 MINUTES = 24 * 60
 GRACE_MINUTES = 10
 BATCH_SIZE = 100
+SMALL_LOADS = (5, 20, 50)
+"""Of most accounts."""
 STUDY_LOADS = (100, 400, 700)
-SILENT_LOADS = (40, 80)
-HARD_LOADS = (100, 400)
+HARD_LOADS = (*SMALL_LOADS, 100, 200, 400)
+SILENT_LOADS = (5, 20, 40, 80)
+"""Each order needs a first poll: more than 100 a minute would be more than the budget."""
 TINY_LOADS = (1,)
-REGIME_LOADS = (200,)
 
 Span = tuple[float, float]
 """From one minute of the day to another."""
@@ -56,12 +58,12 @@ def _silent(duration: Duration) -> Workload:
 
 
 STUDY: Mapping[str, Workload] = {
-    "log-normal": Workload(loads=STUDY_LOADS),
-    "quick": Workload(loads=STUDY_LOADS, duration=QUICK),
-    "bimodal": Workload(loads=STUDY_LOADS, duration=BIMODAL),
+    "log-normal": Workload(loads=(*HARD_LOADS, 700)),
+    "quick": Workload(loads=(*HARD_LOADS, 700), duration=QUICK),
+    "bimodal": Workload(loads=(*HARD_LOADS, 700), duration=BIMODAL),
     # The study gives no parameters for this one: these times, share and spread come closest to its figures.
     "outage": Workload(
-        loads=STUDY_LOADS,
+        loads=(*HARD_LOADS, 700),
         duration=log_normal(2.0, 1.2),
         outage=(360, 540),
         outage_share=0.5,
@@ -81,7 +83,7 @@ HARD: Mapping[str, Workload] = {
     "waves": Workload(loads=HARD_LOADS, wave_minutes=30),
     "noon": Workload(loads=HARD_LOADS, duration=changing(720, QUICK, log_normal(60.0, 1.0))),
     "noon-faster": Workload(loads=HARD_LOADS, duration=changing(720, log_normal(60.0, 1.0), QUICK)),
-    "regime": Workload(loads=REGIME_LOADS, duration=changing(720, QUICK, log_normal(25.0, 1.0))),
+    "regime": Workload(loads=(*SMALL_LOADS, 200), duration=changing(720, QUICK, log_normal(25.0, 1.0))),
     "stuck": Workload(loads=HARD_LOADS, stuck_share=0.6),
     "tiny": Workload(loads=TINY_LOADS),
     "weibull": Workload(loads=HARD_LOADS, duration=weibull(10.0, 0.5)),

@@ -62,6 +62,19 @@ def test_the_worst_case_is_named_and_compared_with_its_target() -> None:
     assert worst.is_reached is False
 
 
+def test_small_accounts_have_their_own_mean_and_the_smallest_their_own_bound() -> None:
+    means = dict(MEANS[QUICK], adaptive=69)
+    runs = [
+        Run(Case("quick", load), 1, policy, replace(MEASURED, mean_delay_seconds=mean))
+        for load in (5, 20, 100)
+        for policy, mean in means.items()
+    ]
+    found = {one.group: one for one in findings(table_of(runs), "adaptive") if "better of the two" in one.what}
+    assert (found["all above 5 a minute"].target, found["all above 5 a minute"].is_reached) == (1.10, False)
+    assert (found["1 and 5 a minute"].target, found["1 and 5 a minute"].is_reached) == (1.20, True)
+    assert "5 to 50 a minute" in found
+
+
 def test_oldest_first_is_to_be_beaten_everywhere_but_in_the_outage() -> None:
     oldest = found("oldest first")
     assert oldest.value == pytest.approx(20)
