@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.domain.absences_and_denials import count_absence, count_denial
 from worker.domain.answer_items import AnswerContext, read_context
 from worker.domain.back_off import end_back_off
-from worker.domain.giving_up import give_up_if_too_old
+from worker.domain.giving_up import count_absence, count_denial, give_up_if_too_old
 from worker.domain.outages import count_answer
 from worker.domain.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
 from worker.domain.query_effects import QueryEffects

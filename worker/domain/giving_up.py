@@ -1,15 +1,32 @@
-"""When polling an order stops and a person decides. An answer or a callback may still settle it."""
+"""When polling an order stops and a person decides. An answer or a callback may still settle it.
+
+Polled orders that an answer leaves out, or of which it says that the platform does not know them.
+
+A single absence proves nothing; three in a row lead to a query of the order's own.
+
+Denials are counted apart. The first always counts; a later one counts only if the platform answered about another order
+since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, makes no order unresolved,
+however long it does so.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from worker.domain.platform_habits import is_excused
+from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
-from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
+from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer
 
 OVERDUE_WINDOWS = 60
 """An order that is still pending so long past the age limit, for whatever reason, is shown to a person."""
+ABSENCES_BEFORE_ALONE = 3
+ABSENCES_ALONE_BEFORE_GIVING_UP = 3
+DENIALS_BEFORE_GIVING_UP = 3
+DENIAL_WINDOWS = 120
+"""The last of these denials is at least so many windows after the first: an order may reach a platform late."""
 
 
 def give_up(change: Change, attention: Attention, query: Query, now: datetime, detail: str) -> Change:
@@ -49,3 +66,65 @@ def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
         detail=f"still pending {OVERDUE_WINDOWS} windows past the age limit",
     )
     return unchanged.then(after, [event])
+
+
+def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
+    """Count the absence of a polled order that an answer leaves out. `state` is the account's, before the answer."""
+    if is_excused(state, query, answer):
+        # A requested check was not made either: it stays.
+        return change.then(replace(change.after, due_at=now, check_requested_at=change.before.check_requested_at))
+    if change.before.lane is Lane.ALONE or (state.one_item_mode and query.is_alone):
+        return _absent_alone(change, query, answer, state, now)
+    # Only an answer that holds another polled id shows that the platform read the batch.
+    return _absent_from_batch(change, query, now) if answer.said else change
+
+
+def count_denial(
+    change: Change,
+    query: Query,
+    now: datetime,
+    rules: Rules,
+    *,
+    others_believed: bool,
+    answers_before: int,
+    answers_now: int,
+) -> Change:
+    """Count the denial of a polled order by an item of an answer.
+
+    `others_believed`: whether the same answer held a believed item of another order; `answers_before` and
+    `answers_now`: the account's count of answers with a believed item, without and with this one.
+    """
+    order = change.after
+    if order.denials and not (others_believed or answers_before > order.denial_mark):
+        return change
+    # A first denial in the future means that a clock was set back since.
+    first = min(order.first_denied_at or query.sent_at, query.sent_at)
+    denials = order.denials + 1
+    change = change.then(replace(order, denials=denials, first_denied_at=first, denial_mark=answers_now))
+    if denials < DENIALS_BEFORE_GIVING_UP or query.sent_at - first < rules.windows(DENIAL_WINDOWS):
+        return change
+    detail = f"the platform denied it {denials} times, the first time at {first.isoformat(timespec='seconds')}"
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, detail)
+
+
+def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
+    absences = change.after.absences + 1
+    if absences < ABSENCES_BEFORE_ALONE:
+        return change.then(replace(change.after, absences=absences))
+    after = replace(change.after, lane=Lane.ALONE, absences=0, absence_mark=0)
+    detail = f"left out of {absences} answers in a row"
+    return change.then(after, [query.event(change.before, after, EventKind.ASKED_ALONE, now, detail)])
+
+
+def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
+    order = change.after
+    # An empty answer proves something only on a platform that answers others: an outage must not give orders up.
+    others_were_answered = order.absences == 0 or state.answered_with_items > order.absence_mark
+    if answer.item_count or not others_were_answered:
+        return change
+    absences = order.absences + 1
+    change = change.then(replace(order, absences=absences, absence_mark=state.answered_with_items))
+    if absences < ABSENCES_ALONE_BEFORE_GIVING_UP:
+        return change
+    detail = f"polled alone, left out {absences} times in a row"
+    return give_up(change, Attention.UNKNOWN_TO_PLATFORM, query, now, detail)
