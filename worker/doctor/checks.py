@@ -9,8 +9,7 @@ from worker.adapters.error_text import first_words, longer_window_remedy, one_li
 from worker.adapters.log_redaction import Redactor
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import MissingRights
-from worker.domain import database_changes
-from worker.domain.budget import is_longer
+from worker.domain.budget import changes_too_often, database_in_words, is_longer
 from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 
@@ -137,10 +136,10 @@ def identity(changes: DatabaseChanges | None) -> Check:
     name = "database_identity"
     if changes is None:
         return skipped(name, "the slots could not be read")
-    words = database_changes.in_words(changes)
+    words = database_in_words(changes)
     if words is None:
         return ok(name, "the one that the slots were written in")
-    if database_changes.changes_too_often(changes):
+    if changes_too_often(changes):
         return fatal(name, words, "see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one")
     return warning(name, words, 'see "After a failover or a restore of the database" in docs/reliability.md')
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from worker.domain import database_changes
 from worker.domain.after_failure import says_too_frequent
 from worker.domain.broker_and_beat import beat_in_words, broker_in_words, is_broker_silent
+from worker.domain.budget import database_in_words
 from worker.domain.endpoint_watch import late_notifications, warnings_of
 from worker.domain.outages import FAILURES_OF_AN_OUTAGE
 from worker.domain.records.accounts import AccountState
@@ -210,7 +210,7 @@ def _seconds_since(time: datetime, overview: Overview) -> str:
 
 
 def _of_database(overview: Overview) -> Iterator[Finding]:
-    words = None if overview.database is None else database_changes.in_words(overview.database)
+    words = None if overview.database is None else database_in_words(overview.database)
     if words is not None:
         yield Finding(level=Level.WARNING, name="database_changed", words=words)
 

@@ -11,8 +11,7 @@ from dataclasses import replace
 from worker.adapters.clock import Clock
 from worker.database.identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
-from worker.domain.budget import begin, is_longer, lower_window, opens_in, raise_window
-from worker.domain.database_changes import is_noted
+from worker.domain.budget import begin, is_longer, is_noted, lower_window, opens_in, raise_window
 from worker.domain.records.database_identity import Provenance
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import LongerWindow, Opening, Reading, SlotKey

@@ -12,8 +12,7 @@ import structlog
 
 from worker.database.identity import identity_beside
 from worker.database.transactions import Connection, Database, DatabaseError
-from worker.domain.budget import hold
-from worker.domain.database_changes import is_another, noted
+from worker.domain.budget import hold, is_another, noted
 from worker.domain.records.database_identity import DatabaseChanges, DatabaseIdentity
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import Reading

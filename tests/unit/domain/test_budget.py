@@ -1,3 +1,5 @@
+"""When a database is another one than a slot's row was written in, and what is said of it."""
+
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,19 +8,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.unit.domain.builders import NOW
 from worker.domain.budget import (
     Permission,
     begin,
     clamp,
+    database_in_words,
     hold,
+    is_another,
+    is_noted,
     is_too_late_to_send,
     lower_window,
     may_query,
+    noted,
     opens_in,
     raise_window,
     reserve,
     tighten,
 )
+from worker.domain.records.database_identity import DatabaseChanges, DatabaseIdentity, Provenance
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import Reading, Slot
 
@@ -34,6 +42,8 @@ any_rules = st.builds(
     deadline_seconds=st.floats(0.05, 600),
 )
 any_database_time = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive, the zone is added
+HERE = DatabaseIdentity.of({"system": 7, "table": 16_401})
+"""What a role with all rights sees."""
 
 
 def later(reading: Reading, passed: float, *, boot_id: str = "here", step: float = 0.0) -> Reading:
@@ -291,3 +301,69 @@ def test_a_hold_leaves_the_window_as_it_is_and_has_a_token_of_its_own() -> None:
     assert hold(reserve(START, RULES, "query"), START, LONGER, "held").window_seconds == 60
     assert hold(replace(row, window_seconds=0.0), START, RULES, "held").window_seconds == 0.0
     assert hold(held, later(START, 2.0), RULES, "again").wait_seconds == held.wait_seconds
+
+
+def written(text: str) -> Provenance:
+    return Provenance(identity=DatabaseIdentity(text))
+
+
+def minutes_ago(*minutes: float) -> tuple[timedelta, ...]:
+    return tuple(timedelta(minutes=each) for each in minutes)
+
+
+@pytest.mark.parametrize("text", ["system=7 table=16402", "system=8 table=16401", "table=1"])
+def test_a_fact_that_is_another_one_makes_it_another_database(text: str) -> None:
+    assert is_another(written(text), HERE)
+    assert not is_noted(written(text), HERE)
+    assert noted(written(text), HERE, NOW) == Provenance(identity=HERE, changes=(NOW,))
+
+
+@pytest.mark.parametrize("text", ["", "table=16401", "system=7"])
+def test_what_a_row_does_not_say_is_taken_without_a_change(text: str) -> None:
+    assert not is_another(written(text), HERE)
+    assert not is_noted(written(text), HERE)
+    assert noted(written(text), HERE, NOW) == Provenance(identity=HERE)
+
+
+@pytest.mark.parametrize("text", ["system=7 table=16401", "system=7 table=16401 timeline=1"])
+def test_what_a_role_may_not_read_stays_as_another_role_has_read_it(text: str) -> None:
+    assert not is_another(written(text), HERE)
+    assert is_noted(written(text), HERE)
+    assert noted(written(text), HERE, NOW) == written(text)
+
+
+def test_where_nothing_is_known_no_database_is_another_one() -> None:
+    nothing = DatabaseIdentity()
+    assert is_noted(Provenance(), nothing)
+    assert not is_another(written("system=7"), nothing)
+    assert noted(written("system=7"), nothing, NOW) == written("system=7")
+
+
+def test_the_last_three_changes_are_kept() -> None:
+    provenance = Provenance(identity=HERE)
+    for hour in range(4):
+        elsewhere = DatabaseIdentity.of({"system": hour})
+        provenance = noted(provenance, elsewhere, NOW + timedelta(hours=hour))
+    assert provenance.changes == tuple(NOW + timedelta(hours=hour) for hour in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        ((), None),
+        ((61,), None),
+        ((59,), "59 minutes ago the database was another one, after a restore or a failover"),
+        ((61, 50, 2), "2 minutes ago the database was another one, after a restore or a failover"),
+        ((59, 50, 2), "2 minutes ago the database was another one, for the third time within an hour"),
+    ],
+)
+def test_a_change_is_reported_for_an_hour_and_three_in_an_hour_as_such(
+    minutes: tuple[float, ...], said: str | None
+) -> None:
+    changes = DatabaseChanges(now=NOW, changes=tuple(NOW - ago for ago in minutes_ago(*minutes)))
+    words = database_in_words(changes)
+    assert words is None if said is None else str(words).startswith(said)
+
+
+def test_a_change_that_no_worker_has_noted_yet_is_reported() -> None:
+    assert "wrote the budget" in str(database_in_words(DatabaseChanges(now=NOW, is_another=True)))
