@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.answer_items import AnswerContext, read_context
-from worker.domain.back_off import end_back_off
+from worker.domain.back_off import count_answer, end_back_off
 from worker.domain.giving_up import count_absence, count_denial, give_up_if_too_old
-from worker.domain.outages import count_answer
 from worker.domain.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
 from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from worker.domain.after_failure import says_too_frequent
+from worker.domain.back_off import FAILURES_OF_AN_OUTAGE
 from worker.domain.broker_and_beat import beat_in_words, broker_in_words, is_broker_silent
 from worker.domain.budget import database_in_words
 from worker.domain.endpoint_watch import late_notifications, warnings_of
-from worker.domain.outages import FAILURES_OF_AN_OUTAGE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, WINDOW, answered, failed, make_order, make_query, make_state
-from worker.domain.outages import return_to_batch
+from worker.domain.back_off import return_to_batch
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Lane
