@@ -1,14 +1,16 @@
-"""What a readable answer changes: each order of its query, and what is known of the account."""
+"""What an answer or a query failure changes.
+
+What a readable answer changes: each order of its query, and what is known of the account.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.domain.answer_items import AnswerContext, read_context
 from worker.domain.back_off import count_answer, end_back_off
 from worker.domain.giving_up import count_absence, count_denial, give_up_if_too_old
 from worker.domain.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
-from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, Order, OrderState, Source
@@ -17,9 +19,37 @@ from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.scheduling.ages import bucket_at
 from worker.domain.scheduling.due_times import next_due
+from worker.domain.scheduling.learning import Observations
 from worker.domain.scheduling.observing import observe_polls
 from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.domain.settlement import settle
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryEffects:
+    """What an answer or a query failure changes: the account, the orders, the slot, and the observations."""
+
+    state: AccountState
+    changes: tuple[Change, ...] = ()
+    tightens_slot: bool = False
+    """Whether the slot opens a window from now, rather than when the reservation ends."""
+    backs_off_whole_sid: bool = False
+    """Whether every account of the account SID backs off."""
+    reset_absences_since: int | None = None
+    """From this query on, orders that one-item answers of the account left out were not absent, and are due at once."""
+    return_suspects: tuple[int, int] | None = None
+    """The first and the last group of suspects that an outage made, which go back to the batches."""
+    absent: int = 0
+    """How many polled orders the answer left out."""
+    pending: int = 0
+    """How many polled orders have an item and are not final afterwards."""
+    observations: Observations = field(default_factory=Observations)
+    """What the answer teaches about when orders settle."""
+
+    @property
+    def settled(self) -> int:
+        """How many orders became final."""
+        return sum(change.settles for change in self.changes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

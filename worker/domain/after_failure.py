@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
+from worker.domain.after_answer import QueryEffects
 from worker.domain.back_off import back_off, count_failure, group_number, wait_for_configuration
 from worker.domain.giving_up import give_up
-from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState

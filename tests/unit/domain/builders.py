@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.domain.after_answer import after_answer
+from worker.domain.after_answer import QueryEffects, after_answer
 from worker.domain.after_failure import after_query_failure
-from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
 from worker.domain.records.orders import Lane, Order

@@ -20,8 +20,8 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
+from worker.domain.after_answer import QueryEffects
 from worker.domain.giving_up import flag_overdue
-from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source

@@ -18,9 +18,8 @@ from tests.unit.domain.builders import (
     make_report,
     make_state,
 )
-from worker.domain.after_answer import after_answer
+from worker.domain.after_answer import QueryEffects, after_answer
 from worker.domain.after_failure import after_query_failure
-from worker.domain.query_effects import QueryEffects
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.query_errors import (
