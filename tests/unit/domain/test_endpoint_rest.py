@@ -1,4 +1,7 @@
-"""What the ends of deliveries mean for their endpoint and for their events."""
+"""What becomes of an endpoint at a worker's start, and when an operator acts on it.
+
+What the ends of deliveries mean for their endpoint and for their events.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,16 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.domain.builders import NOW
 from worker.domain.endpoint_rest import (
     DeliveryEffects,
     after_deliveries,
     begin_probe,
+    enter,
+    is_another_target,
     is_in_doubt,
     is_sound,
+    pause_endpoint,
     permission,
+    resume_endpoint,
     rows_needed,
 )
 from worker.domain.endpoint_watch import is_failing_for_long
+from worker.domain.records.acts import Act
 from worker.domain.records.delivery_tries import (
     Claim,
     DeliveryOutcome,
@@ -25,14 +34,80 @@ from worker.domain.records.delivery_tries import (
     Permission,
     TriedRow,
 )
-from worker.domain.records.notifications import Endpoint, NotificationState, Rank, TransportKind
+from worker.domain.records.notifications import (
+    CeleryTask,
+    Endpoint,
+    EndpointSettings,
+    EventType,
+    NotificationState,
+    Rank,
+    TransportKind,
+    Webhook,
+)
 
+GIVEN = EndpointSettings(account="default", target=Webhook(url="https://one.example/hook", secrets=("whsec_x",)))
+FRESH = GIVEN.as_endpoint()
+ROUGH = replace(
+    FRESH,
+    rest_level=4,
+    rest_from=NOW,
+    rest_until=NOW + timedelta(minutes=1),
+    failing_since=NOW,
+    failed_in_row="{}",
+    last_failed_id=7,
+    stopped_at=NOW,
+)
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 OK = DeliveryResult(outcome=DeliveryOutcome.ACCEPTED, http_status=200)
 TIMEOUT = DeliveryResult(outcome=DeliveryOutcome.TIMEOUT)
 TOKEN = "our lease"
+
+
+def test_an_endpoint_that_nobody_knew_starts_fresh() -> None:
+    assert enter(None, GIVEN) == FRESH
+    assert not is_another_target(None, GIVEN)
+
+
+def test_the_same_target_stays_as_it_is_but_for_what_it_wants() -> None:
+    assert enter(ROUGH, GIVEN) == ROUGH
+    assert not is_another_target(ROUGH, GIVEN)
+    wants = replace(GIVEN, events=(EventType.FAILED, EventType.SUCCEEDED))
+    assert enter(ROUGH, wants) == replace(ROUGH, events="order.failed,order.succeeded")
+    another_secret = replace(GIVEN, target=Webhook(url="https://one.example/hook", secrets=("whsec_y",)))
+    assert enter(ROUGH, another_secret) == ROUGH
+
+
+def test_another_target_starts_fresh_and_stays_paused() -> None:
+    paused = replace(ROUGH, paused_at=NOW, paused_by="ann")
+    for target in (Webhook(url="https://one.example/other", secrets=()), CeleryTask(task="t", queue="q")):
+        given = replace(GIVEN, target=target)
+        assert is_another_target(paused, given)
+        assert enter(paused, given) == replace(given.as_endpoint(), paused_at=NOW, paused_by="ann")
+
+
+def test_tasks_differ_by_name_queue_and_broker() -> None:
+    tasks = [
+        CeleryTask(task="t", queue="q"),
+        CeleryTask(task="t2", queue="q"),
+        CeleryTask(task="t", queue="q2"),
+        CeleryTask(task="t", queue="q", broker_url="redis://h"),
+    ]
+    assert len({task.digest for task in tasks}) == len(tasks)
+
+
+def test_a_pause_names_who_and_a_resumption_ends_all_that_kept_events_back() -> None:
+    paused = pause_endpoint(ROUGH, Act(actor="ann", reason=None, now=NOW))
+    assert paused == replace(ROUGH, paused_at=NOW, paused_by="ann")
+    assert resume_endpoint(paused) == FRESH
+
+
+def test_what_people_see_of_an_endpoint_holds_no_secret() -> None:
+    assert FRESH.shown == "https://one.example"
+    assert Endpoint(**{name: getattr(FRESH, name) for name in Endpoint.__dataclass_fields__}) == FRESH
+    assert "/hook" not in repr(GIVEN)
+    assert "whsec" not in repr(GIVEN)
 
 
 def answered(status: int, retry_after: float | None = None) -> DeliveryResult:
