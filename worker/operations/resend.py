@@ -7,12 +7,11 @@ from datetime import datetime
 import structlog
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.order_notifications import notification_of_order
+from worker.domain.order_notifications import Resend, choose_resends, notification_of_order
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import NewNotification, Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
-from worker.domain.resends import Resend, choose_resends
 from worker.operations.act_by_hand import MOST_AT_ONCE, Operator
 from worker.operations.save_orders import new_event_id, save_orders
 from worker.stores.notification_rows import (

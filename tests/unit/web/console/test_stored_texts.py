@@ -13,11 +13,11 @@ from tests.unit.domain.builders import NOW, RULES, make_order
 from worker.domain.after_failure import MAKE_SUSPECTS
 from worker.domain.giving_up import flag_overdue
 from worker.domain.operator_acts import cancel, dismiss, reopen, reopen_unresolved, resolve, unless_changed
+from worker.domain.order_notifications import choose_resends
 from worker.domain.records.acts import Act
 from worker.domain.records.notifications import Endpoint, EventType, TransportKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.domain.resends import choose_resends
 from worker.web.console.stored_texts import stored_text
 
 ACT = Act(actor="ann", reason="asked 王", now=NOW)
