@@ -13,9 +13,8 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.choose_batch import each_once
+from worker.domain.choose_batch import each_once, first_pages
 from worker.domain.giving_up import overdue_before
-from worker.domain.index_ranges import first_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate
 from worker.domain.records.order_changes import EventKind, OrderEvent

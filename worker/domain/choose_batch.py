@@ -1,25 +1,33 @@
 """What an account's next slot is spent on: which kind of query, and which orders it carries.
 
 A batch holds the orders of highest poll priority (`worker.domain.scheduling`); each has the reason why it was picked.
+
+Whose turn a slot is: which account's, and whether batches, suspects or orders that are polled alone get it.
+
+Which ranges of the index of due orders a choice reads, and how much of each.
+
+Orders of the same lane and id kind that were last polled at about the same age are adjacent in the index, by `due_at`.
+A choice reads a page of both ends of each range; then, of the ranges whose page a batch would exhaust, the next page.
+So it reads the same number of rows whatever the size of the table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter
 
 from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, AccountState
-from worker.domain.records.candidates import Candidate, Choice, Pick, Reason
+from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages, Pick, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
-from worker.domain.scheduling.fill_batch import exhausted, pick_batch, priority_of
+from worker.domain.scheduling.ages import BUCKETS
+from worker.domain.scheduling.fill_batch import exhausted, last_page_size_of, page_size_of, pick_batch, priority_of
 from worker.domain.scheduling.poll_schedule import PollSchedule
-from worker.domain.scheduling.spare_positions import fill_spare_positions
-from worker.domain.slot_shares import next_work
+from worker.domain.scheduling.spare_positions import SPARE_PAGE_SIZE, fill_spare_positions
 
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
@@ -27,6 +35,34 @@ LONE_SUSPECT_EVERY = 5
 """Lone suspects get at least every fifth slot of suspects while they wait."""
 BATCH_RETRY_WINDOWS = 60
 """How often a platform that answers one order a query is tried with a batch."""
+# Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
+# up to 99 good orders out of their batches, so suspects get all that the rule allows.
+_PATTERN = (
+    Work.BATCH,
+    Work.SUSPECTS,
+    Work.BATCH,
+    Work.SUSPECTS,
+    Work.SINGLE,
+    Work.SUSPECTS,
+    Work.BATCH,
+    Work.SUSPECTS,
+    Work.BATCH,
+    Work.SUSPECTS,
+)
+
+# Who takes a slot whose owner has no work. Batches come first, and suspects take none while a single waits: they get
+# five of ten at most.
+_SUBSTITUTES = {
+    Work.BATCH: (Work.SINGLE, Work.SUSPECTS),
+    Work.SUSPECTS: (Work.BATCH, Work.SINGLE),
+    Work.SINGLE: (Work.BATCH, Work.SUSPECTS),
+}
+# Few orders stand in the other lanes, and one of them is chosen: two buckets are enough.
+_BUCKETS_READ = {Lane.BATCH: range(BUCKETS), Lane.ALONE: range(2), Lane.SUSPECT: range(2), Lane.LONE_SUSPECT: range(2)}
+INDEX_RANGES: Sequence[IndexRange] = [
+    (lane, kind, bucket) for lane in Lane for kind in IdKind for bucket in _BUCKETS_READ[lane]
+]
+"""Every range of the index of due orders."""
 
 
 def choose(
@@ -176,3 +212,52 @@ def _alone(candidate: Candidate) -> Pick:
 
 def _by_due(candidate: Candidate) -> tuple[datetime, int]:
     return (candidate.due_at, candidate.order_id)
+
+
+def next_work(turn: int, waiting: Collection[Work]) -> Work:
+    """The kind of work, out of those that wait (at least one), that an account's slot number `turn` goes to."""
+    owner = _PATTERN[turn % len(_PATTERN)]
+    return next(work for work in (owner, *_SUBSTITUTES[owner]) if work in waiting)
+
+
+def accounts_in_turn(accounts: Sequence[str], last: str | None) -> Iterator[str]:
+    """Accounts that share a SID take turns: the one after the last goes first."""
+    start = accounts.index(last) + 1 if last in accounts else 0
+    yield from accounts[start:]
+    yield from accounts[:start]
+
+
+def first_pages(state: AccountState, now: datetime, rules: Rules) -> Pages:
+    """A page of both ends of each range, and the orders with a requested check."""
+    return _first_pages(rules.batch_size, state.may_batch_custom_parm(now, rules))
+
+
+@lru_cache(maxsize=8)
+def _first_pages(limit: int, batches_custom_parm: bool) -> Pages:
+    singles = {index_range for index_range in INDEX_RANGES if _is_single(index_range, batches_custom_parm)}
+    first = tuple((each, 1 if each in singles else page_size_of(each[2], limit)) for each in INDEX_RANGES)
+    last = tuple((each, last_page_size_of(each[2], limit)) for each in INDEX_RANGES if each not in singles)
+    return Pages(first=first, last=tuple(page for page in last if page[1]), checked=limit)
+
+
+# The buckets that a batch exhausts stay the same for hours: an account needs a few entries.
+@lru_cache(maxsize=64)
+def _next_pages(buckets: tuple[tuple[IdKind, int], ...], limit: int) -> Pages:
+    return Pages(first=tuple(((Lane.BATCH, kind, bucket), limit) for kind, bucket in buckets))
+
+
+def next_pages(buckets: tuple[tuple[IdKind, int], ...], rules: Rules) -> Pages:
+    """Of each of these age buckets as many orders as a batch can hold."""
+    return _next_pages(buckets, rules.batch_size)
+
+
+@lru_cache(maxsize=2)
+def spare_pages(kind: IdKind) -> Pages:
+    """Of each age bucket the orders of an id kind that become due next. Those of bucket 0 were never polled."""
+    return Pages(first=(), not_due=tuple(((Lane.BATCH, kind, bucket), SPARE_PAGE_SIZE) for bucket in range(1, BUCKETS)))
+
+
+def _is_single(index_range: IndexRange, batches_custom_parm: bool) -> bool:
+    """Whether its orders are polled one by one: then only the first of a range can be chosen."""
+    lane, kind, _ = index_range
+    return lane is not Lane.BATCH or (kind is IdKind.CUSTOM_PARM and not batches_custom_parm)

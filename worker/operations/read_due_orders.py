@@ -6,8 +6,7 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff, waits
-from worker.domain.choose_batch import choose, fill, free_positions
-from worker.domain.index_ranges import INDEX_RANGES, first_pages, next_pages, spare_pages
+from worker.domain.choose_batch import INDEX_RANGES, choose, fill, first_pages, free_positions, next_pages, spare_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice, Pick
 from worker.domain.records.orders import Order

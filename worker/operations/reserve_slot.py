@@ -12,7 +12,7 @@ from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, clamp, may_query, reserve
-from worker.domain.choose_batch import spend
+from worker.domain.choose_batch import accounts_in_turn, spend
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
@@ -20,7 +20,6 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.scheduling.poll_schedule import prior_schedule
-from worker.domain.slot_shares import accounts_in_turn
 from worker.operations.learn import read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.note_database import note_database

@@ -1,3 +1,5 @@
+"""Which pages of the index of due orders a choice reads."""
+
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -8,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate, make_state
-from worker.domain.choose_batch import choose, spend
+from worker.domain.choose_batch import INDEX_RANGES, accounts_in_turn, choose, first_pages, next_pages, next_work, spend
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate, Choice, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
+from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import PAGE_SIZE
 
 times = st.integers(0, 100_000).map(lambda age: NOW - timedelta(seconds=age))
@@ -31,6 +34,9 @@ candidates = st.builds(
     # An unresolved order is a candidate only where a check of it was requested.
     is_unresolved=st.just(False),
 )
+ECHOES = AccountState(account="default", echoes_custom_parm=True)
+BLIND = AccountState(account="default")
+turns = st.integers(0, 1_000_000)
 
 
 def batch_of(count: int, **fields: object) -> list[Candidate]:
@@ -273,3 +279,77 @@ def test_a_choice_names_the_buckets_of_either_kind_of_which_more_must_be_read() 
     ]
     choice = chosen(waiting, make_state(echoes_custom_parm=True))
     assert set(choice.exhausted) == {(IdKind.REQUEST_ID, 7), (IdKind.CUSTOM_PARM, 3)}
+
+
+def test_the_first_page_of_each_range_is_read_and_the_last_where_batches_are_chosen() -> None:
+    pages = first_pages(ECHOES, NOW, RULES)
+    assert [index_range for index_range, _ in pages.first] == list(INDEX_RANGES)
+    assert {index_range for index_range, _ in pages.last} == {
+        (Lane.BATCH, kind, bucket) for kind in IdKind for bucket in range(1, BUCKETS)
+    }
+    assert pages.checked == RULES.batch_size
+
+
+def test_orders_that_were_never_polled_may_fill_a_batch_and_other_buckets_give_a_page() -> None:
+    most = dict(first_pages(ECHOES, NOW, RULES).first)
+    assert most[Lane.BATCH, IdKind.REQUEST_ID, 0] == RULES.batch_size
+    assert most[Lane.BATCH, IdKind.CUSTOM_PARM, 5] == PAGE_SIZE
+
+
+def test_of_orders_that_are_polled_one_by_one_the_first_is_enough() -> None:
+    pages = first_pages(BLIND, NOW, RULES)
+    most = dict(pages.first)
+    assert {most[each] for each in INDEX_RANGES if each[0] is not Lane.BATCH or each[1] is IdKind.CUSTOM_PARM} == {1}
+    assert {kind for (_, kind, _), _ in pages.last} == {IdKind.REQUEST_ID}
+
+
+def test_the_next_page_holds_as_many_as_a_batch() -> None:
+    pages = next_pages(((IdKind.REQUEST_ID, 3),), RULES)
+    assert (pages.first, pages.last, pages.checked) == (
+        (((Lane.BATCH, IdKind.REQUEST_ID, 3), RULES.batch_size),),
+        (),
+        0,
+    )
+
+
+def test_the_same_pages_are_the_same_object_so_that_their_statement_is_made_once() -> None:
+    assert first_pages(ECHOES, NOW, RULES) is first_pages(ECHOES, NOW, Rules(window_seconds=5.0))
+    assert next_pages(((IdKind.REQUEST_ID, 3),), RULES) is next_pages(((IdKind.REQUEST_ID, 3),), Rules())
+
+
+@given(turns)
+def test_any_ten_slots_hold_one_single_five_suspects_and_four_batches_while_all_wait(start: int) -> None:
+    given_to = Counter(next_work(turn, set(Work)) for turn in range(start, start + 10))
+    assert given_to == {Work.SINGLE: 1, Work.SUSPECTS: 5, Work.BATCH: 4}
+
+
+@given(turns, st.sets(st.sampled_from(Work), min_size=2))
+def test_of_several_kinds_that_wait_none_starves_and_suspects_get_five_of_ten_at_most(
+    start: int, waiting: set[Work]
+) -> None:
+    given_to = Counter(next_work(turn, waiting) for turn in range(start, start + 10))
+    assert set(given_to) == waiting
+    assert given_to[Work.SUSPECTS] <= 5
+    assert Work.BATCH not in waiting or given_to[Work.SINGLE] <= 1
+
+
+@given(turns, st.lists(st.sets(st.sampled_from([Work.BATCH, Work.SINGLE])), min_size=10, max_size=10))
+def test_suspects_get_five_of_ten_at_most_whatever_waits_beside_them(start: int, others: list[set[Work]]) -> None:
+    shared = [next_work(start + i, {Work.SUSPECTS, *beside}) for i, beside in enumerate(others) if beside]
+    assert shared.count(Work.SUSPECTS) <= 5
+
+
+@pytest.mark.parametrize("work", Work)
+@given(turn=turns)
+def test_a_kind_without_work_gives_its_slots_away(work: Work, turn: int) -> None:
+    assert next_work(turn, {work}) is work
+
+
+def test_accounts_of_one_sid_take_turns() -> None:
+    assert list(accounts_in_turn(("a", "b", "c"), "a")) == ["b", "c", "a"]
+    assert list(accounts_in_turn(("a", "b", "c"), "c")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("last", [None, "no longer configured"])
+def test_without_a_last_one_the_first_account_begins(last: str | None) -> None:
+    assert list(accounts_in_turn(("a", "b"), last)) == ["a", "b"]

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate
-from worker.domain.choose_batch import choose, fill, free_positions
-from worker.domain.index_ranges import spare_pages
+from worker.domain.choose_batch import choose, fill, free_positions, spare_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.candidates import Candidate, Choice, Pick, Reason
 from worker.domain.records.orders import Lane
