@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.times import named_day, read_duration
-from worker.domain.periods import Period
+from worker.domain.finance_report import Period
 
 _LONGEST_DAYS = 3700
 _RULE = "a date such as 2016-01-31, today or yesterday, or 7d for seven days ago"

@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from worker.database.transactions import Database
-from worker.domain.finance_report import Grouping, Report
-from worker.domain.periods import Period
+from worker.domain.finance_report import Grouping, Period, Report
 from worker.domain.records.finance_rows import StatementRow, UnreadableRow
 from worker.domain.statements import Comparison
 from worker.stores.finance_reads import orders_by_request_id, own_orders, settled_orders, unresolved_orders

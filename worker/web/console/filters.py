@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from flask import abort, request
 
 from worker.domain.field_rules import id_fault
-from worker.domain.periods import Period
+from worker.domain.finance_report import Period
 from worker.web.console.languages import N_, text
 
 _LARGEST_ID = 2**63 - 1
