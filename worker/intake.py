@@ -11,7 +11,7 @@ from worker.domain.enqueueing import EnqueueResult
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
-from worker.domain.retrying import errors_of
+from worker.domain.submissions import errors_of
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue
 from worker.operations.receive_callbacks import receive_callbacks

@@ -1,9 +1,14 @@
-"""Orders and references as the billing system sends them, checked field by field; and what is kept of refused input."""
+"""Orders and references as the billing system sends them, checked field by field; and what is kept of refused input.
+
+Refused input that is tried once more: what it was, and which items it held.
+"""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import TypeVar
 
 from worker.domain.field_rules import (
@@ -35,6 +40,7 @@ ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at"
 _REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
 _LONGEST_PAYLOAD = 1_000_000
 _LONGEST_ERRORS = 10_000
+_GONE = "is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them"
 
 
 def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
@@ -121,9 +127,9 @@ def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: lis
     if not (isinstance(account, str) and account in accounts):
         configured = ", ".join(sorted(accounts)) or "none"
         faults.append(f"account: {id_fault(account) or f'{account} is not configured; accepted: {configured}'}")
-    for field, value in (("request_id", request_id), ("custom_parm", custom_parm)):
+    for name, value in (("request_id", request_id), ("custom_parm", custom_parm)):
         if value is not None and (fault := order_id_fault(value)):
-            faults.append(f"{field}: {fault}")
+            faults.append(f"{name}: {fault}")
     if request_id is None and custom_parm is None:
         faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")
     return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
@@ -194,3 +200,77 @@ def _json(payload: object) -> str:
     except (ValueError, RecursionError):
         # Nested too deeply, or a number too long, to be written as it came: the task would be retried for ever.
         return words_of(payload)
+
+
+class InputKind(StrEnum):
+    """What refused input was to be."""
+
+    ORDERS = "orders"
+    CALLBACKS = "callbacks"
+    CANCELLATIONS = "cancellations"
+    CHECKS = "checks"
+
+
+_KIND_OF = {
+    "reconciler.enqueue_orders": InputKind.ORDERS,
+    "reconciler.enqueue_order": InputKind.ORDERS,
+    "reconciler enqueue": InputKind.ORDERS,
+    "reconciler.record_callbacks": InputKind.CALLBACKS,
+    "reconciler.cancel_orders": InputKind.CANCELLATIONS,
+    "reconciler.check_orders": InputKind.CHECKS,
+    "reconciler check": InputKind.CHECKS,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedInput:
+    """A refused row that can be tried once more."""
+
+    kind: InputKind
+    parts: tuple[list[object], ...]
+    """Its items, in lists that are not too long."""
+    is_list: bool
+    """Whether a whole list was refused: then each item that is refused once more gets a row of its own."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Retried:
+    """What became of a refused row."""
+
+    done: int = 0
+    """Items that were taken in, or were known already."""
+    rejections: list[Rejection] = field(default_factory=list)
+    """Those that were refused once more, and are kept again."""
+    fault: str | None = None
+    """Why nothing was tried."""
+    keys: list[OrderKey] = field(default_factory=list)
+    """Of orders for which kept callbacks may wait."""
+
+
+def gone() -> Retried:
+    """What is said of a row that is not there."""
+    return Retried(fault=_GONE)
+
+
+def read_refused(source: str, payload: str, errors: str) -> RefusedInput | str:
+    """What a refused row held; or why it cannot be tried once more."""
+    if errors.startswith("message:"):
+        # The row holds the message's own form, not a list of items.
+        return "is a message that was refused unread: have it sent again"
+    kind = _KIND_OF.get(source)
+    if kind is None:
+        return f"came from {source}, which is not retried: have it sent again"
+    try:
+        held = json.loads(payload)
+    except (ValueError, RecursionError):
+        return "was kept in part only, or is no JSON: have it sent again"
+    items = held if isinstance(held, list) else [held]
+    if not items:
+        return "is an empty list: there is nothing to retry"
+    parts = tuple(items[start : start + MAX_LIST] for start in range(0, len(items), MAX_LIST))
+    return RefusedInput(kind=kind, parts=parts, is_list=isinstance(held, list))
+
+
+def errors_of(rejections: Sequence[Rejection]) -> list[str]:
+    """The faults of what was refused once more, for a person."""
+    return [error for rejection in rejections for error in rejection.errors]
