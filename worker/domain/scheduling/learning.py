@@ -18,8 +18,7 @@ from itertools import accumulate
 from math import floor
 
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.ages import Ages
-from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, Curve, curve_of, prior_chance
+from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Ages, Curve, curve_of, prior_chance
 
 COHORT_WINDOWS = 10
 HALF_LIFE_WINDOWS = 240

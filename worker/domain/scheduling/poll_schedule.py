@@ -17,10 +17,9 @@ from functools import lru_cache
 from math import inf, sqrt
 
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages import Curve, ages_of, prior_curve
 from worker.domain.scheduling.cohort_factors import NO_FACTORS, Factors, factors_of
 from worker.domain.scheduling.learning import Learned
-from worker.domain.scheduling.settlement_curve import Curve, prior_curve
 
 _LEVELS = 28
 _LOWEST_WINDOWS, _HIGHEST_WINDOWS = 0.005, 4000.0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.domain.builders import NOW, RULES
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.ages import ages_of
+from worker.domain.scheduling.ages import PRIOR_LOST_SHARE, Curve, ages_of, prior_curve
 from worker.domain.scheduling.learning import (
     COHORT_WINDOWS,
     HALF_LIFE_WINDOWS,
@@ -18,7 +18,6 @@ from worker.domain.scheduling.learning import (
     Poll,
     cohort_of,
 )
-from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, Curve, prior_curve
 
 AGES = ages_of(RULES)
 START = NOW.timestamp()

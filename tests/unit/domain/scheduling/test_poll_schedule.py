@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
+from worker.domain.scheduling.ages import BUCKETS, PRIOR_LOST_SHARE, ages_of, bucket_of, curve_of, prior_curve
 from worker.domain.scheduling.due_times import LONGEST_WAIT_WINDOWS, first_due, next_due
 from worker.domain.scheduling.poll_schedule import compute_schedule, prior_schedule
-from worker.domain.scheduling.settlement_curve import PRIOR_LOST_SHARE, curve_of, prior_curve
 
 AGES = ages_of(RULES)
 MANY_RULES = [
