@@ -21,8 +21,7 @@ from worker.domain.records.query_errors import (
     Unreachable,
 )
 from worker.domain.scheduling.ages import bucket_of
-from worker.domain.scheduling.due_times import next_due
-from worker.domain.scheduling.poll_schedule import prior_schedule
+from worker.domain.scheduling.poll_schedule import next_due, prior_schedule
 
 
 def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbench) -> None:

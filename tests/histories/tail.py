@@ -8,7 +8,7 @@ from tests.histories.checker import Checker, Row, rows_of
 from tests.histories.hosts import Host, slots_of
 from tests.histories.platform import HONEST, Platform
 from tests.histories.world import World
-from worker.domain.scheduling.due_times import LONGEST_WAIT_WINDOWS
+from worker.domain.scheduling.poll_schedule import LONGEST_WAIT_WINDOWS
 
 _LONGEST_BACK_OFF = 60
 """Windows: the most for which Retry-After counts."""

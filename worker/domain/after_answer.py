@@ -18,10 +18,9 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.scheduling.ages import bucket_at
-from worker.domain.scheduling.due_times import next_due
 from worker.domain.scheduling.learning import Observations
 from worker.domain.scheduling.observing import observe_polls
-from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 from worker.domain.settlement import settle
 
 

@@ -14,8 +14,7 @@ from worker.domain.records.orders import Attention, Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
-from worker.domain.scheduling.due_times import next_due
-from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
 
 REFUSALS_BEFORE_BACKOFF = 3
 BATCH_FAILURES_BEFORE_SUSPICION = 2

@@ -8,7 +8,7 @@ from worker.domain.records.incoming import Directory, Rejection, Submission
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.due_times import first_due
+from worker.domain.scheduling.poll_schedule import first_due
 
 _TWO_ORDERS = "request_id, custom_parm: belong to two different known orders; send a new order under ids of its own"
 

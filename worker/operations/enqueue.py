@@ -17,8 +17,8 @@ from worker.domain.enqueueing import (
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.due_times import first_due
 from worker.domain.scheduling.observing import observe_arrivals
+from worker.domain.scheduling.poll_schedule import first_due
 from worker.domain.submissions import read_items, read_order, refused_texts
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders

@@ -22,8 +22,8 @@ from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import Report
 from worker.domain.scheduling.ages import bucket_of
-from worker.domain.scheduling.due_times import next_due
 from worker.domain.scheduling.learning import NEVER
+from worker.domain.scheduling.poll_schedule import next_due
 
 
 def test_an_answered_query_counts_for_each_of_its_orders() -> None:

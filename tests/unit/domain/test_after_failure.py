@@ -31,7 +31,7 @@ from worker.domain.records.query_errors import (
     Refused,
     Unreachable,
 )
-from worker.domain.scheduling.due_times import next_due
+from worker.domain.scheduling.poll_schedule import next_due
 
 REFUSED = Refused("-2", "缺少必要参数")
 TOO_FREQUENT = Refused("-9", "查询过于频繁")

@@ -11,9 +11,8 @@ from heapq import nlargest
 
 from worker.domain.records.candidates import Candidate, Pick, Reason
 from worker.domain.records.parameters import Rules
-from worker.domain.scheduling.due_times import SHORTEST_WAIT_WINDOWS
 from worker.domain.scheduling.fill_batch import priority_of
-from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.scheduling.poll_schedule import SHORTEST_WAIT_WINDOWS, PollSchedule
 
 SPARE_PAGE_SIZE = 25
 """How many orders of each age bucket are read, of those that become due next."""

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.ages import BUCKETS, PRIOR_LOST_SHARE, ages_of, bucket_of, curve_of, prior_curve
-from worker.domain.scheduling.due_times import LONGEST_WAIT_WINDOWS, first_due, next_due
-from worker.domain.scheduling.poll_schedule import compute_schedule, prior_schedule
+from worker.domain.scheduling.poll_schedule import (
+    LONGEST_WAIT_WINDOWS,
+    compute_schedule,
+    first_due,
+    next_due,
+    prior_schedule,
+)
 
 AGES = ages_of(RULES)
 MANY_RULES = [
