@@ -14,7 +14,15 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS, ages_of, bucket_of
 from worker.domain.scheduling.cohort_factors import NO_FACTORS
-from worker.domain.scheduling.fill_batch import exhausted, last_page_size_of, page_size_of, pick_batch, priority_of
+from worker.domain.scheduling.fill_batch import (
+    SPARE_PAGE_SIZE,
+    exhausted,
+    fill_spare_positions,
+    last_page_size_of,
+    page_size_of,
+    pick_batch,
+    priority_of,
+)
 from worker.domain.scheduling.learning import NEVER, RELEARN_WINDOWS, Learned, Observations, Poll, cohort_of
 from worker.domain.scheduling.poll_schedule import (
     PollSchedule,
@@ -24,7 +32,6 @@ from worker.domain.scheduling.poll_schedule import (
     prior_schedule,
     schedule_of,
 )
-from worker.domain.scheduling.spare_positions import SPARE_PAGE_SIZE, fill_spare_positions
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 

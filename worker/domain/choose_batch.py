@@ -25,9 +25,16 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
-from worker.domain.scheduling.fill_batch import exhausted, last_page_size_of, page_size_of, pick_batch, priority_of
+from worker.domain.scheduling.fill_batch import (
+    SPARE_PAGE_SIZE,
+    exhausted,
+    fill_spare_positions,
+    last_page_size_of,
+    page_size_of,
+    pick_batch,
+    priority_of,
+)
 from worker.domain.scheduling.poll_schedule import PollSchedule
-from worker.domain.scheduling.spare_positions import SPARE_PAGE_SIZE, fill_spare_positions
 
 EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
