@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.errors import CommandError
-from worker.domain.local_requests import is_loopback_name
+from worker.domain.access import is_loopback_name
 from worker.domain.records.viewers import Part
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def callback_url(account: Account = "default", new: New = False) -> None:
     Put the host name of your proxy before the path, and give the whole to the platform. The path is a secret.
     """
     from worker.cli.session import read_settings, require_configured
-    from worker.domain.callback_access import callback_path
+    from worker.domain.access import callback_path
 
     settings = read_settings(needs_accounts=True)
     require_configured(settings, [account])

@@ -12,7 +12,7 @@ import typer
 from worker.adapters.error_text import one_line
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
-from worker.domain.console_sign_in import PASSWORD_RULE, password_fault
+from worker.domain.access import PASSWORD_RULE, password_fault
 from worker.domain.operator_acts import actor_fault
 from worker.domain.records.viewers import Role
 

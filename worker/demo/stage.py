@@ -23,7 +23,7 @@ from worker.demo.given_settings import DemoAccount, absolute, environment_of, se
 from worker.demo.plan import Pace
 from worker.demo.progress import is_empty
 from worker.doctor.readings import reach_broker
-from worker.domain.callback_access import callback_path
+from worker.domain.access import callback_path
 from worker.settings import SettingsError
 
 ORDERS_QUEUE = "reconciler.orders"

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.callback_access import Address
-from worker.domain.console_sign_in import (
+from worker.domain.access import (
     IDLE,
     LONGEST,
     MOST_BY_ADDRESS,
     MOST_BY_NAME,
+    Address,
     address_subject,
     begun,
     digest_of,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.domain.callback_access import TOKEN_RULE as CALLBACK_TOKEN_RULE
-from worker.domain.callback_access import read_tokens
+from worker.domain.access import TOKEN_RULE as CALLBACK_TOKEN_RULE
+from worker.domain.access import read_tokens
 from worker.domain.field_rules import ID_RULE, id_fault
 from worker.domain.records.notifications import EndpointSettings
 from worker.domain.records.parameters import FailedAmount

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationIn
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.adapters.certificates import authorities_file_fault
-from worker.domain.callback_access import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
+from worker.domain.access import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.field_rules import ID_RULE
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import EndpointSettings

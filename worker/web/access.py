@@ -5,9 +5,16 @@ from datetime import datetime
 from flask import Response, g, request
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.callback_access import Address, client_address, is_one_of
-from worker.domain.console_sign_in import lasts
-from worker.domain.local_requests import FORWARDING_HEADERS, has_token, is_in_networks, is_local
+from worker.domain.access import (
+    FORWARDING_HEADERS,
+    Address,
+    client_address,
+    has_token,
+    is_in_networks,
+    is_local,
+    is_one_of,
+    lasts,
+)
 from worker.domain.records.sign_ins import SignIn, User
 from worker.domain.records.viewers import Viewer
 from worker.operations.sign_in import SignIns

@@ -11,7 +11,7 @@ from gunicorn.http.errors import ParseException
 from worker.adapters.error_text import first_words
 from worker.database.error_kinds import is_of_another_revision
 from worker.database.transactions import is_transient
-from worker.domain.callback_access import Network, client_address, is_allowed, is_token_of
+from worker.domain.access import Network, client_address, is_allowed, is_token_of
 from worker.domain.callback_bodies import LONGEST_BODY, LONGEST_DRAINED
 from worker.domain.callbacks import Callback
 from worker.domain.received_callbacks import receive

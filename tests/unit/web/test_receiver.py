@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from worker.domain.callback_access import read_networks
+from worker.domain.access import read_networks
 from worker.domain.callbacks import Callback
 from worker.domain.records.incoming import Rejection, Trust
 from worker.web.access_log import log_requests

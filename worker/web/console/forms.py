@@ -4,7 +4,7 @@ import structlog
 from flask import Blueprint, Response, g, render_template, request
 from markupsafe import Markup
 
-from worker.domain.console_sign_in import form_token, is_foreign, is_form_token
+from worker.domain.access import form_token, is_foreign, is_form_token
 from worker.web.access import Access
 from worker.web.console.languages import N_
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
-from worker.domain.console_sign_in import form_token, is_form_token
+from worker.domain.access import form_token, is_form_token
 from worker.domain.operator_acts import actor_fault
 from worker.domain.records.sign_ins import User
 from worker.operations.sign_in import Counted, Try
