@@ -13,10 +13,10 @@ from tests.support.console import ANN, READER, console_of, press, said_after, se
 from tests.support.notifying import put_endpoint, put_notifications, told_of
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import ACTS, BUDGETS, EVENTS, NOTIFICATIONS, REJECTED
+from worker.domain.records.access import Viewer
 from worker.domain.records.notifications import Endpoint, NotificationState
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.query_errors import HttpError, Refused
-from worker.domain.records.viewers import Viewer
 from worker.stores.notify_endpoints import read_endpoints
 
 ORDER_ACTS = ("resolve", "reopen", "cancel", "dismiss", "check", "resend")

@@ -15,9 +15,9 @@ from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from worker.database.tables import REJECTED
+from worker.domain.records.access import Part
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
-from worker.domain.records.viewers import Part
 from worker.settings import Settings
 from worker.web.app import WebProcess
 from worker.web.console.guidance import GUIDANCE

@@ -15,8 +15,7 @@ from werkzeug.test import TestResponse
 from tests.support.pages import web_process
 from tests.support.templates import compiled_once
 from worker.adapters.users_file import editing
-from worker.domain.records.sign_ins import User
-from worker.domain.records.viewers import Role
+from worker.domain.records.access import Role, User
 
 PASSWORD = "correct horse battery staple"
 QUICK_HASH = generate_password_hash(PASSWORD, method="scrypt:1024:8:1")

@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.errors import CommandError
 from worker.domain.access import is_loopback_name
-from worker.domain.records.viewers import Part
+from worker.domain.records.access import Part
 
 if TYPE_CHECKING:
     from worker.settings import Settings

@@ -14,10 +14,10 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
 from worker.domain.access import PASSWORD_RULE, password_fault
 from worker.domain.operator_acts import actor_fault
-from worker.domain.records.viewers import Role
+from worker.domain.records.access import Role
 
 if TYPE_CHECKING:
-    from worker.domain.records.sign_ins import User
+    from worker.domain.records.access import User
 
 _NO_FILE = (
     "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"
@@ -41,7 +41,7 @@ RoleOption = Annotated[
 
 def add(name: Name, role: RoleOption) -> None:
     """Add a user. The password is asked for twice; without a terminal it is a line of standard input."""
-    from worker.domain.records.sign_ins import User
+    from worker.domain.records.access import User
 
     if name in _users():
         raise _is_there(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from worker.adapters.users_file import read_users
-from worker.domain.records.sign_ins import User
+from worker.domain.records.access import User
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -3,6 +3,8 @@
 How long a sign-in lasts, who has to wait, and which form is ours.
 
 Which requests come from this machine itself, and who may read metrics.
+
+Who may act in the console.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -39,8 +41,7 @@ from worker.domain.access import (
     read_tokens,
     wait_until,
 )
-from worker.domain.records.sign_ins import Failures, User
-from worker.domain.records.viewers import Role
+from worker.domain.records.access import Failures, Role, User, Viewer
 
 TOKEN, OTHER = "a" * 24, "b" * 24
 NOW = datetime(2016, 1, 31, 10, tzinfo=UTC)
@@ -321,3 +322,9 @@ def test_without_networks_no_address_is_in_them() -> None:
     assert not is_in_networks(ip_address("192.0.2.1"), networks)
     assert not is_in_networks(None, networks)
     assert not is_in_networks(ip_address("10.1.2.3"), ())
+
+
+def test_only_who_has_signed_in_with_the_role_to_act_may_act() -> None:
+    assert Viewer(name="ann", role=Role.ACT).may_act
+    assert not Viewer(name="ann", role=Role.READ).may_act
+    assert not Viewer(name=None, role=Role.ACT).may_act

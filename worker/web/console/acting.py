@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request
 
 from worker.domain.operator_acts import MAX_REASON_LENGTH, reason_fault
-from worker.domain.records.viewers import Viewer
+from worker.domain.records.access import Viewer
 from worker.operations.act_by_hand import Operator
 from worker.web.access import Access
 from worker.web.console.languages import text

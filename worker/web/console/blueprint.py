@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, g, make_response, redirect, request, url_for
 
 from worker.database.transactions import Database
-from worker.domain.records.viewers import Viewer
+from worker.domain.records.access import Viewer
 from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.console import (

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 
 from worker.domain.access import form_token, is_form_token
 from worker.domain.operator_acts import actor_fault
-from worker.domain.records.sign_ins import User
+from worker.domain.records.access import User
 from worker.operations.sign_in import Counted, Try
 from worker.web.access import Access
 from worker.web.console.forms import FIELD, hidden_field

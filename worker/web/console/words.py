@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from worker.domain.endpoint_watch import Condition
 from worker.domain.monitoring import Level
+from worker.domain.records.access import Role
 from worker.domain.records.acts import ActKind
 from worker.domain.records.delivery_tries import DeliveryOutcome
 from worker.domain.records.incoming import Trust
@@ -15,7 +16,6 @@ from worker.domain.records.notifications import EventType, NotificationState, Tr
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
-from worker.domain.records.viewers import Role
 from worker.domain.todo import TodoKind
 from worker.web.console.languages import N_, text
 
