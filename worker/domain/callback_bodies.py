@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 from urllib.parse import parse_qsl
 
-from worker.domain.records.storable_text import storable
+from worker.domain.records.incoming import storable
 from worker.domain.wire.fields import is_known_key
 from worker.domain.wire.strict_json import JsonFault, parse
 

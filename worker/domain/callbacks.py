@@ -10,12 +10,11 @@ from types import MappingProxyType
 from worker.domain.callback_checks import check_by_callback
 from worker.domain.callback_repeats import each_once, repeated_by, with_repeats
 from worker.domain.field_rules import id_fault, json_type
-from worker.domain.records.incoming import Directory, Rejection, Trust
+from worker.domain.records.incoming import Directory, Rejection, Trust, storable
 from worker.domain.records.order_changes import Change, EventKind, Saying, learned_keys
 from worker.domain.records.orders import Order, OrderKey, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import Report
-from worker.domain.records.storable_text import storable
 from worker.domain.settlement import settle
 from worker.domain.verdicts import judge
 from worker.domain.wire.fields import read_report

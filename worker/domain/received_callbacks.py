@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from worker.domain.callback_bodies import BodyFault, read_body, shown_body
 from worker.domain.callbacks import Callback, read_callback
-from worker.domain.records.incoming import Rejection, Trust
-from worker.domain.records.storable_text import storable
+from worker.domain.records.incoming import Rejection, Trust, storable
 
 _LONGEST_SHOWN = 64
 

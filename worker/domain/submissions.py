@@ -21,9 +21,8 @@ from worker.domain.field_rules import (
     order_id_fault,
     read_amount,
 )
-from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread
+from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
 from worker.domain.records.orders import OrderKey
-from worker.domain.records.storable_text import storable
 from worker.domain.wire.strict_json import words_of
 
 Item = TypeVar("Item")

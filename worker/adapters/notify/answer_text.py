@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from worker.adapters.log_redaction import MASK, Redactor
-from worker.domain.records.storable_text import storable
+from worker.domain.records.incoming import storable
 
 ANSWER_LIMIT = 500
 """Characters."""

@@ -1,5 +1,9 @@
-"""What came in: an order as it was sent, what was refused, and which orders a list names."""
+"""What came in: an order as it was sent, what was refused, and which orders a list names.
 
+Text that every database of ours can hold.
+"""
+
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -7,6 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.records.orders import OrderKey
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Trust(StrEnum):
@@ -80,3 +86,13 @@ class Directory:
         one = self._by_request_id.get((key.account, key.request_id))
         other = self._by_custom_parm.get((key.account, key.custom_parm))
         return sorted({holder for holder in (one, other) if holder is not None})
+
+
+def storable(text: str, limit: int) -> str:
+    """The first `limit` characters of a text, with NUL and lone surrogates replaced by U+FFFD.
+
+    PostgreSQL refuses NUL in text; no driver can encode a lone surrogate, which JSON's escapes are able to spell.
+    """
+    kept = text[:limit]
+    # Nearly every field is plain: these two checks cost less than one search.
+    return kept if kept.isascii() and "\x00" not in kept else _UNSTORABLE.sub("\ufffd", kept)

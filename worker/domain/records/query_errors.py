@@ -14,7 +14,7 @@ be stored as it is (no NUL, no lone surrogates), is bounded, and never holds a c
 
 from typing import ClassVar
 
-from worker.domain.records.storable_text import storable
+from worker.domain.records.incoming import storable
 
 EXCERPT_LIMIT = 2000
 """Characters of an answer that are kept."""

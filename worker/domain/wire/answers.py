@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from worker.domain.field_rules import id_fault
+from worker.domain.records.incoming import storable
 from worker.domain.records.query_errors import EXCERPT_LIMIT, Malformed, Refused
 from worker.domain.records.reports import Answer, IdKind, Report
-from worker.domain.records.storable_text import storable
 from worker.domain.wire.fields import GOOD_CODES, FieldFault, field_named, field_text, read_report
 from worker.domain.wire.shapes import Item, ShapeFault, items_in
 from worker.domain.wire.strict_json import JsonFault, parse

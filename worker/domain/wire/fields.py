@@ -6,8 +6,8 @@ that cannot be read without guessing is a fault of the item: the item is kept, a
 
 from collections.abc import Mapping
 
+from worker.domain.records.incoming import storable
 from worker.domain.records.reports import Report
-from worker.domain.records.storable_text import storable
 from worker.domain.wire.strict_json import words_of
 
 REMARK_LIMIT = 500

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
-from worker.domain.records.storable_text import storable
+from worker.domain.records.incoming import storable
 
 MAX_DEPTH = 16
 """Levels of nesting; the platform's own answers have at most three."""

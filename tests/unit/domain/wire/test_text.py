@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.records.storable_text import storable
+from worker.domain.records.incoming import storable
 
 
 @pytest.mark.parametrize(
