@@ -24,9 +24,9 @@ from worker.database.birth_time import birth_time
 from worker.database.identity import identity_beside, identity_of
 from worker.database.tables import METADATA, NOTIFICATIONS, WORKERS
 from worker.database.transactions import Database
-from worker.domain.records.database_identity import DatabaseIdentity
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import OrderState
+from worker.domain.records.slots import DatabaseIdentity
 from worker.operations.write_heartbeat import Heartbeat, Signs
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from worker.database.birth_time import birth_time
-from worker.domain.records.database_identity import DatabaseIdentity
+from worker.domain.records.slots import DatabaseIdentity
 
 Facts = dict[str, object]
 _First = Callable[[str], Any]

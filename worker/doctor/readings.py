@@ -27,7 +27,7 @@ from worker.database.rights import MissingRights, read_missing_rights
 from worker.database.server import ServerReading, read_server
 from worker.doctor.broker_rights import refused_commands
 from worker.doctor.checks import Check, fatal
-from worker.domain.records.database_identity import DatabaseChanges
+from worker.domain.records.slots import DatabaseChanges
 from worker.messages.broker_answers import connect, connection_to
 from worker.operations.maintain_slots import longest_windows
 from worker.operations.note_database import database_changes

@@ -13,9 +13,8 @@ import structlog
 from worker.database.identity import identity_beside
 from worker.database.transactions import Connection, Database, DatabaseError
 from worker.domain.budget import hold, is_another, noted
-from worker.domain.records.database_identity import DatabaseChanges, DatabaseIdentity
 from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import Reading
+from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Reading
 from worker.stores.slots_and_accounts import SlotRow, read_rows, save_provenance, save_slot
 
 _ANSWER_SECONDS = 5.0

@@ -13,8 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from worker.database.tables import BUDGETS, STATES
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.database_identity import DatabaseIdentity, Provenance
-from worker.domain.records.slots import Slot
+from worker.domain.records.slots import DatabaseIdentity, Provenance, Slot
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),

@@ -26,9 +26,8 @@ from worker.domain.budget import (
     reserve,
     tighten,
 )
-from worker.domain.records.database_identity import DatabaseChanges, DatabaseIdentity, Provenance
 from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import Reading, Slot
+from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Slot
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
 LONGER = replace(RULES, window_seconds=120)

@@ -22,11 +22,11 @@ from worker.domain.monitoring import (
     tick_allowance,
     tick_patience,
 )
-from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, NotificationCounts, Overview, PastQuery, PendingCount
 from worker.domain.records.reports import IdKind
+from worker.domain.records.slots import DatabaseChanges
 from worker.domain.records.workers import WorkerRow
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.database_identity import DatabaseChanges
 from worker.domain.records.notifications import Endpoint
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Work
 from worker.domain.records.reports import IdKind
+from worker.domain.records.slots import DatabaseChanges
 from worker.domain.records.workers import WorkerRow
 
 
