@@ -11,9 +11,9 @@ from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS
+from worker.domain.records.overview import WorkerRow
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import HttpError, Refused, Unreachable
-from worker.domain.records.workers import WorkerRow
 from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name
 from worker.stores.worker_processes import save_worker

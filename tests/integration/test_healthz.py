@@ -12,7 +12,7 @@ from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
 from tests.support.visitors import ConsoleProcess, Visitor, console_process
 from tests.support.waiting import eventually
-from worker.domain.records.workers import WorkerRow
+from worker.domain.records.overview import WorkerRow
 from worker.stores.worker_processes import save_worker
 
 OK = {"worker": "ok", "broker": "ok", "database": "ok"}

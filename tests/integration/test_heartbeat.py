@@ -13,7 +13,7 @@ from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
-from worker.domain.records.workers import WorkerRow
+from worker.domain.records.overview import WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
 from worker.stores.worker_processes import delete_unwritten, read_workers, save_worker
 

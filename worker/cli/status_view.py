@@ -17,9 +17,8 @@ from worker.domain.monitoring import back_off_reason, check, drain_seconds, is_s
 
 if TYPE_CHECKING:
     from worker.domain.monitoring import Thresholds
-    from worker.domain.records.overview import AccountOverview, Overview
+    from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
     from worker.domain.records.parameters import Rules
-    from worker.domain.records.workers import WorkerRow
     from worker.views.watching import Status
 
 Row = Mapping[str, Any]

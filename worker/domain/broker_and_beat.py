@@ -7,7 +7,7 @@ for beat's, whatever sent it: it carries nothing to tell a forged one by, and a 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from worker.domain.records.workers import WorkerRow
+from worker.domain.records.overview import WorkerRow
 
 
 def heard_broker_at(row: WorkerRow) -> datetime | None:

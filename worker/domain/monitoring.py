@@ -18,11 +18,10 @@ from worker.domain.budget import database_in_words
 from worker.domain.endpoint_watch import late_notifications, warnings_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
+from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount, WorkerRow
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused
 from worker.domain.records.reports import IdKind
-from worker.domain.records.workers import WorkerRow
 
 HEARTBEAT_SECONDS = 5.0
 """How often a worker process writes its row."""

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from worker.database.identity import identity_beside
 from worker.database.tables import WORKERS
+from worker.domain.records.overview import WorkerRow
 from worker.domain.records.slots import DatabaseIdentity
-from worker.domain.records.workers import WorkerRow
 
 _COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 

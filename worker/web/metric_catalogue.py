@@ -10,8 +10,7 @@ from worker.domain import metric_totals as totals
 from worker.domain.broker_and_beat import heard_beat_at, heard_broker_at
 from worker.domain.records.metrics import Gauges, PendingOrders, Stream
 from worker.domain.records.orders import Attention
-from worker.domain.records.overview import NotificationCounts
-from worker.domain.records.workers import WorkerRow
+from worker.domain.records.overview import NotificationCounts, WorkerRow
 
 T = TypeVar("T")
 

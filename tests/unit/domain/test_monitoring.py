@@ -24,10 +24,16 @@ from worker.domain.monitoring import (
 )
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, NotificationCounts, Overview, PastQuery, PendingCount
+from worker.domain.records.overview import (
+    AccountOverview,
+    NotificationCounts,
+    Overview,
+    PastQuery,
+    PendingCount,
+    WorkerRow,
+)
 from worker.domain.records.reports import IdKind
 from worker.domain.records.slots import DatabaseChanges
-from worker.domain.records.workers import WorkerRow
 
 
 def ago(seconds: float) -> Any:

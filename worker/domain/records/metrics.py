@@ -7,8 +7,7 @@ from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.overview import NotificationCounts
-from worker.domain.records.workers import WorkerRow
+from worker.domain.records.overview import NotificationCounts, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
 """Label and value, sorted by label."""
