@@ -22,10 +22,9 @@ from worker.database.bulk_statements import insert_rows
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.after_answer import QueryEffects
-from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
-from worker.domain.records.queries import Query, Work
+from worker.domain.records.queries import Choice, Query, Work
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import read_answer
 from worker.operations.learn import read_schedule

@@ -16,10 +16,10 @@ from worker.database.transactions import Database
 from worker.domain.choose_batch import each_once, first_pages
 from worker.domain.giving_up import overdue_before
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Candidate
 from worker.domain.records.order_changes import EventKind, OrderEvent
 from worker.domain.records.orders import Lane, OrderKey, OrderState, Source
 from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Candidate
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import PAGE_SIZE, pick_batch, priority_of

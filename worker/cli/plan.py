@@ -9,9 +9,9 @@ import typer
 from worker.cli.completion import account_names
 from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table, time_text
 from worker.cli.pauses import pause_in_words
-from worker.domain.records.candidates import Pick, Reason
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Pick, Reason
 
 if TYPE_CHECKING:
     from worker.operations.read_due_orders import Plan

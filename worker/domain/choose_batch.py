@@ -19,10 +19,9 @@ from itertools import groupby
 from operator import attrgetter
 
 from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, AccountState
-from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages, Pick, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
-from worker.domain.records.queries import Work
+from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import (

@@ -8,9 +8,9 @@ from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff, waits
 from worker.domain.choose_batch import INDEX_RANGES, choose, fill, first_pages, free_positions, next_pages, spare_pages
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Choice, Pick
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Choice, Pick
 from worker.domain.scheduling.poll_schedule import PollSchedule
 from worker.operations.learn import read_schedule
 from worker.stores.pending_orders import read_candidates, read_chosen, read_dueness

@@ -14,10 +14,9 @@ from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.budget import Permission, clamp, may_query, reserve
 from worker.domain.choose_batch import accounts_in_turn, spend
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Choice
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
-from worker.domain.records.queries import Query
+from worker.domain.records.queries import Choice, Query
 from worker.domain.records.slots import Reading, SlotKey
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.learn import read_schedule

@@ -8,7 +8,7 @@ everything else is written out, as there are dozens of ranges in one statement.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.domain.records.candidates import Page, Pages
+from worker.domain.records.queries import Page, Pages
 
 _COLUMNS = "id, id_kind, lane, age_bucket, submitted_at, due_at, queried_at, check_requested_at, suspect_group, state"
 

@@ -25,9 +25,8 @@ from sqlalchemy.types import TypeEngine
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ORDERS, STATES
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Candidate, Choice, IndexRange, Pages
 from worker.domain.records.orders import Lane, Order, OrderState
-from worker.domain.records.queries import Work
+from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Work
 from worker.domain.records.reports import IdKind
 from worker.stores.candidates_sql import candidates_sql
 from worker.stores.recharge_orders import ORDER_COLUMNS, PENDING, UNRESOLVED, to_order

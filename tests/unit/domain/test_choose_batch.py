@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate, make_state
 from worker.domain.choose_batch import INDEX_RANGES, accounts_in_turn, choose, first_pages, next_pages, next_work, spend
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Candidate, Choice, Reason
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
-from worker.domain.records.queries import Work
+from worker.domain.records.queries import Candidate, Choice, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.ages import BUCKETS
 from worker.domain.scheduling.fill_batch import PAGE_SIZE

@@ -1,7 +1,7 @@
 """The statement that picks candidates, as a database administrator reads it."""
 
-from worker.domain.records.candidates import Pages
 from worker.domain.records.orders import Lane
+from worker.domain.records.queries import Pages
 from worker.domain.records.reports import IdKind
 from worker.stores.candidates_sql import candidates_sql
 

@@ -1,11 +1,15 @@
-"""One query to the platform, from its grant on."""
+"""One query to the platform, from its grant on.
+
+The due orders that a query can poll, which were chosen and why, and what is read to choose.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.domain.records.order_changes import EventKind, OrderEvent
-from worker.domain.records.orders import Order, Source
+from worker.domain.records.orders import Lane, Order, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 
@@ -13,6 +17,11 @@ OUTCOMES = (
     *("in_flight", "answered", "refused", "malformed", "http_error", "timeout", "unreachable", "unsent", "lost"),
 )
 """How a query may have ended, as `platform_queries.outcome` keeps it; `in_flight` before its end."""
+IndexRange = tuple[Lane, IdKind, int]
+"""A range of the index of due orders: lane, id kind and age bucket."""
+
+Page = tuple[IndexRange, int]
+"""A range, and how many of its orders to read."""
 
 
 class Work(StrEnum):
@@ -80,3 +89,89 @@ class Query:
             to_state=after.state,
             detail=detail,
         )
+
+
+# Compared by identity: it is the key of a cached statement, and to compare a hundred pages takes longer than to run it.
+@dataclass(frozen=True, eq=False, slots=True)
+class Pages:
+    """What one read of candidates reads."""
+
+    first: tuple[Page, ...]
+    """Of the orders that became due first."""
+    last: tuple[Page, ...] = ()
+    """Of those that became due last."""
+    checked: int = 0
+    """How many of those with a requested check, in any range."""
+    not_due: tuple[Page, ...] = ()
+    """Of the orders that become due next, and that no query holds."""
+
+
+class Candidate(NamedTuple):
+    """An order that is due, or a spare one that is not, as far as the choice needs to know it.
+
+    A tuple: a choice makes up to some thousands of them, and a frozen dataclass takes twice as long.
+    """
+
+    order_id: int
+    id_kind: IdKind
+    lane: Lane
+    submitted_at: datetime
+    due_at: datetime
+    age_bucket: int = 0
+    """The bucket that it was read from; 0 where no answered query polled it yet."""
+    queried_at: datetime | None = None
+    """When the last answered query that polled it was sent."""
+    check_requested_at: datetime | None = None
+    suspect_group: int | None = None
+    is_unresolved: bool = False
+    """Whether only a callback has made it due, once more: else it is pending."""
+
+
+class Reason(StrEnum):
+    """Why an order is in a query."""
+
+    CHECKED = "checked"
+    """Somebody requested a check of it."""
+    PRIORITY = "priority"
+    """It has one of the highest poll priorities."""
+    LONGEST_DUE = "longest_due"
+    """It has been due for longest."""
+    SPARE = "spare"
+    """It is not due: no due order needs the position."""
+    ALONE = "alone"
+    """Its turn to be polled in a query of its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """An order that was chosen, and why."""
+
+    order_id: int
+    reason: Reason
+    priority: float = 0.0
+    """Its poll priority: the seconds of delay that a poll saves; 0 where it is polled alone, without a priority."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What the next query is to carry."""
+
+    work: Work
+    id_kind: IdKind
+    picks: tuple[Pick, ...] = ()
+    """At most a batch, each order once; empty for a group of suspects, which is polled whole."""
+    suspect_group: int | None = None
+    is_batch_retry: bool = False
+    """Whether a batch is tried although the platform answers one order a query."""
+    exhausted: tuple[tuple[IdKind, int], ...] = ()
+    """The id kinds and age buckets whose page this choice exhausts: read their next page, then choose again."""
+
+    @property
+    def order_ids(self) -> tuple[int, ...]:
+        """The orders, in the order of the picks."""
+        return tuple(pick.order_id for pick in self.picks)
+
+    @property
+    def spare_ids(self) -> frozenset[int]:
+        """Those of them that are not due."""
+        return frozenset(pick.order_id for pick in self.picks if pick.reason is Reason.SPARE)

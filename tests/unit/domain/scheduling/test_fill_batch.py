@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate
 from worker.domain.choose_batch import choose, each_once, fill, free_positions, spare_pages
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.candidates import Candidate, Choice, Pick, Reason
 from worker.domain.records.orders import Lane
-from worker.domain.records.queries import Work
+from worker.domain.records.queries import Candidate, Choice, Pick, Reason, Work
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.fill_batch import (
     PAGE_SIZE,
