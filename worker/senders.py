@@ -26,8 +26,7 @@ from worker.database.outage_log import OUTAGES, OutageLog
 from worker.database.transactions import Database
 from worker.domain.delivery import fault_of, free_places, may_still_send
 from worker.domain.endpoint_rest import DeliveryEffects, is_in_doubt
-from worker.domain.records.delivery_tries import Claim, EndedTry
-from worker.domain.records.notifications import NotificationState
+from worker.domain.records.notifications import Claim, EndedTry, NotificationState
 from worker.operations.deliver import note_and_claim, read_due
 
 log = structlog.stdlib.get_logger(__name__)

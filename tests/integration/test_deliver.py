@@ -11,8 +11,14 @@ from tests.support.notifying import endpoint, notifications, put_endpoint, put_n
 from tests.support.reconciling import Workbench
 from worker.database.tables import ENDPOINTS
 from worker.database.transactions import Database
-from worker.domain.records.delivery_tries import Claim, DeliveryOutcome, DeliveryResult, EndedTry
-from worker.domain.records.notifications import NotificationState, Rank
+from worker.domain.records.notifications import (
+    Claim,
+    DeliveryOutcome,
+    DeliveryResult,
+    EndedTry,
+    NotificationState,
+    Rank,
+)
 from worker.operations.deliver import note_and_claim, read_due
 from worker.stores.notification_rows import delete_notifications
 from worker.stores.notify_endpoints import delete_endpoint

@@ -12,8 +12,7 @@ from worker.domain.order_notifications import body_of_test
 
 if TYPE_CHECKING:
     from worker.adapters.clock import Clock
-    from worker.domain.records.delivery_tries import DeliveryResult
-    from worker.domain.records.notifications import EndpointSettings
+    from worker.domain.records.notifications import DeliveryResult, EndpointSettings
     from worker.settings import Settings
 
 # What a receiver mostly means by a status.
@@ -42,7 +41,7 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
     """
     from worker.adapters.clock import HostClock
     from worker.cli.session import read_settings
-    from worker.domain.records.delivery_tries import DeliveryOutcome
+    from worker.domain.records.notifications import DeliveryOutcome
     from worker.operations.save_orders import new_event_id
 
     settings = read_settings()

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
-from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
-from worker.domain.records.notifications import Rank
+from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Rank
 
 LEASE = timedelta(seconds=20)
 """How long a claim belongs to its process, by the database's clock."""

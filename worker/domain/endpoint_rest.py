@@ -10,8 +10,15 @@ from datetime import datetime, timedelta
 
 from worker.domain.delivery import EVENT_WAITS, LEASE, Fault, fault_of, wait_after
 from worker.domain.records.acts import Act
-from worker.domain.records.delivery_tries import EndedTry, Permission, TriedRow
-from worker.domain.records.notifications import Endpoint, EndpointSettings, NotificationState, Rank
+from worker.domain.records.notifications import (
+    EndedTry,
+    Endpoint,
+    EndpointSettings,
+    NotificationState,
+    Permission,
+    Rank,
+    TriedRow,
+)
 
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=15)

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.endpoint_rest import ATTENTION_AFTER, is_in_doubt, permission
-from worker.domain.records.delivery_tries import Permission
-from worker.domain.records.notifications import Endpoint
+from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.overview import NotificationCounts
 
 UNSENT_AFTER = timedelta(minutes=5)

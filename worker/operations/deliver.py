@@ -18,8 +18,7 @@ from worker.domain.endpoint_rest import (
     permission,
     rows_needed,
 )
-from worker.domain.records.delivery_tries import Claim, DueRow, EndedTry, Permission
-from worker.domain.records.notifications import Endpoint
+from worker.domain.records.notifications import Claim, DueRow, EndedTry, Endpoint, Permission
 from worker.stores.deliveries import (
     accounts_due,
     lease_rows,

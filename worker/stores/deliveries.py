@@ -8,8 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, literal_column,
 
 from worker.database.bulk_statements import RowUpdate, one_of
 from worker.database.tables import ENDPOINTS, NOTIFICATIONS
-from worker.domain.records.delivery_tries import DueRow, EndedTry, TriedRow
-from worker.domain.records.notifications import NotificationState, Rank
+from worker.domain.records.notifications import DueRow, EndedTry, NotificationState, Rank, TriedRow
 from worker.stores.recharge_orders import PENDING
 
 Leased = tuple[datetime, datetime]

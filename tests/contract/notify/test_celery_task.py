@@ -22,8 +22,7 @@ from tests.support.waiting import eventually
 from worker.adapters.child_processes import environment_of_programs
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.celery_task import CeleryTransport
-from worker.domain.records.delivery_tries import DeliveryOutcome
-from worker.domain.records.notifications import CeleryTask
+from worker.domain.records.notifications import CeleryTask, DeliveryOutcome
 
 EVENT = "msg_0123456789abcdef0123456789abcdef"
 EVENT_BODY = {"type": "order.succeeded", "data": {"mobile": "13800138000", "remark": "成功", "version": 7}}

@@ -18,8 +18,7 @@ from tests.support.dead_address import DEAD_HOST, dead_address, resolving_to
 from tests.support.receiver import CERTIFICATE, Answering, Delivered, Receiver
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.webhook import WebhookTransport
-from worker.domain.records.delivery_tries import DeliveryOutcome
-from worker.domain.records.notifications import Webhook
+from worker.domain.records.notifications import DeliveryOutcome, Webhook
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + 32 * "B"

@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 
 from worker.domain.delivery import LEASE, MOST_AT_ONCE, choose_probe, ranks_in_turn
 from worker.domain.endpoint_rest import after_deliveries, begin_probe, is_in_doubt, permission, rows_needed
-from worker.domain.records.delivery_tries import (
+from worker.domain.records.notifications import (
     Claim,
     DeliveryOutcome,
     DeliveryResult,
     EndedTry,
+    Endpoint,
+    NotificationState,
     Permission,
+    Rank,
+    TransportKind,
     TriedRow,
 )
-from worker.domain.records.notifications import Endpoint, NotificationState, Rank, TransportKind
 
 START = datetime(2026, 11, 26, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -20,8 +20,7 @@ from worker.domain.delivery import (
     ranks_in_turn,
     wait_after,
 )
-from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
-from worker.domain.records.notifications import Rank
+from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Rank
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -26,22 +26,20 @@ from worker.domain.endpoint_rest import (
 )
 from worker.domain.endpoint_watch import is_failing_for_long
 from worker.domain.records.acts import Act
-from worker.domain.records.delivery_tries import (
+from worker.domain.records.notifications import (
+    CeleryTask,
     Claim,
     DeliveryOutcome,
     DeliveryResult,
     EndedTry,
-    Permission,
-    TriedRow,
-)
-from worker.domain.records.notifications import (
-    CeleryTask,
     Endpoint,
     EndpointSettings,
     EventType,
     NotificationState,
+    Permission,
     Rank,
     TransportKind,
+    TriedRow,
     Webhook,
 )
 

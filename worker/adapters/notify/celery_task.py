@@ -18,8 +18,7 @@ from worker.adapters.deadline import Deadline
 from worker.adapters.notify.answer_text import AnswerText
 from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.platform.errors import describe
-from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
-from worker.domain.records.notifications import CeleryTask
+from worker.domain.records.notifications import CeleryTask, DeliveryOutcome, DeliveryResult
 
 EXCHANGE_SECONDS = 10.0
 """For all of it: finding the broker's address, connecting, logging in, publishing, and closing after an error."""

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.adapters.clock import Clock
-from worker.domain.records.delivery_tries import DeliveryResult
-from worker.domain.records.notifications import CeleryTask, Webhook
+from worker.domain.records.notifications import CeleryTask, DeliveryResult, Webhook
 
 
 class Transport(Protocol):

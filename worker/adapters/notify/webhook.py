@@ -27,8 +27,7 @@ from worker.adapters.notify.kept_connections import KeptConnections
 from worker.adapters.notify.line import Line
 from worker.adapters.platform.answer_headers import wait_requested
 from worker.adapters.platform.errors import describe
-from worker.domain.records.delivery_tries import DeliveryOutcome, DeliveryResult
-from worker.domain.records.notifications import Webhook
+from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook
 
 EXCHANGE_SECONDS = 10.0
 """For all of it: connecting, sending, and the answer."""

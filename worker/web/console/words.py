@@ -10,9 +10,8 @@ from worker.domain.endpoint_watch import Condition
 from worker.domain.monitoring import Level
 from worker.domain.records.access import Role
 from worker.domain.records.acts import ActKind
-from worker.domain.records.delivery_tries import DeliveryOutcome
 from worker.domain.records.incoming import Trust
-from worker.domain.records.notifications import EventType, NotificationState, TransportKind
+from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
