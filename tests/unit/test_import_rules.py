@@ -1,8 +1,7 @@
-"""What import-linter cannot say: what the domain imports, that the names of its files are its own, who saves orders."""
+"""What import-linter cannot say: what the domain imports, and who saves orders."""
 
 import ast
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,12 +29,6 @@ def test_the_domain_imports_the_standard_library_and_itself_only() -> None:
         and not name.startswith("worker.domain.")
     }
     assert not foreign
-
-
-def test_no_file_name_stands_twice_in_the_domain_the_stores_and_the_operations() -> None:
-    folders = (DOMAIN, DOMAIN.parent / "stores", DOMAIN.parent / "operations")
-    names = Counter(module.name for folder in folders for module in folder.rglob("*.py"))
-    assert [name for name, count in names.items() if count > 1] == ["__init__.py"]
 
 
 def test_one_operation_alone_saves_changes_of_orders() -> None:
