@@ -218,10 +218,7 @@ class _PollPlan:
         square = lost * gain * length / 2
         unseen = lost * (low - share)
         straight = unseen * length - poll_cost * gain * (1 - lost) + (costs[number + 1] - costs[number])
-        if straight >= 0:
-            part = 0.0
-        else:
-            part = 1.0 if straight <= -2 * square else -straight / (2 * square)
+        part = 0.0 if straight >= 0 else 1.0 if straight <= -2 * square else -straight / (2 * square)
         if left < soonest:
             part = max(part, (soonest - left) / length)
         fixed = poll_cost * (1 - low + unseen) + delay
