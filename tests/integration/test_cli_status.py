@@ -10,13 +10,12 @@ import pytest
 from tests.support.command_line import ACCOUNT, CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
+from tests.support.ticking import let_a_worker_tick
 from worker.database.tables import BUDGETS
-from worker.domain.records.overview import WorkerRow
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name
-from worker.stores.worker_processes import save_worker
 
 
 @pytest.fixture
@@ -30,25 +29,6 @@ def bench(migrated_database_url: str) -> Iterator[Workbench]:
 def cli(migrated_database_url: str, bench: Workbench) -> CommandLine:
     settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}
     return CommandLine({**settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
-
-
-def let_a_worker_tick(bench: Workbench, seconds_ago: float | None = 1.0, host: str = "", **heard: float) -> None:
-    """As if a process had written its row. `heard` are its times of broker and beat, in seconds before now."""
-    with bench.database.write() as connection:
-        now = bench.database.now(connection)
-        times: dict[str, Any] = {name: now - timedelta(seconds=seconds) for name, seconds in heard.items()}
-        row = WorkerRow(
-            name="host:1:start",
-            host=host or host_name(),
-            pid=1,
-            started_at=now - timedelta(seconds=100),
-            last_tick_at=None if seconds_ago is None else now - timedelta(seconds=seconds_ago),
-            written_at=now,
-            clock_offset_seconds=0.25,
-            accounts=("default",),
-            **times,
-        )
-        save_worker(connection, row)
 
 
 def let_the_slot_be_due(bench: Workbench) -> None:

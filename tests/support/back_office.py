@@ -19,7 +19,6 @@ from worker.domain.records.reports import Report
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 """The remark of one order."""
 
-_HOURS = 12
 _EVERY = timedelta(minutes=10)
 _IN_A_QUERY = (31, 24, 42, 18, 37, 29, 46)
 _CALLED_BACK = (22, 15, 27, 19, 11)
@@ -58,11 +57,11 @@ class BackOffice:
         }
 
 
-def fill(bench: Workbench) -> BackOffice:
+def fill(bench: Workbench, *, hours: int = 12) -> BackOffice:
     """Fill an empty database through the worker's own operations; then move what they did into the past."""
     put_endpoint(bench, shown="https://billing.example/hooks")
     number = 1
-    for step in range(int(timedelta(hours=_HOURS) / _EVERY), 0, -1):
+    for step in range(int(timedelta(hours=hours) / _EVERY), 0, -1):
         called_back, asked = _CALLED_BACK[step % len(_CALLED_BACK)], _IN_A_QUERY[step % len(_IN_A_QUERY)]
         numbers = range(number, number + called_back + asked)
         _settle(bench, numbers, called_back, step * _EVERY)

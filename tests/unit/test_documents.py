@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import worker
-from worker.database.error_kinds import ErrorKind
+from tests.support.logged_actions import logged_actions
 from worker.domain.records.orders import Attention, OrderState
 from worker.settings import PREFIX, VARIABLES
 
@@ -50,11 +50,8 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_documents_list_every_action_of_the_log() -> None:
-    code = [path.read_text("utf-8") for path in (ROOT / "worker").rglob("*.py")]
-    used = {action for text in code for action in re.findall(r'\baction="(\w+)"', text)}
-    used |= {kind.action for kind in ErrorKind}
     rows = re.findall(r"^\| (`.*?) \|", section("logs.md", "Logs"), re.MULTILINE)
-    assert {action for row in rows for action in re.findall(r"`(\w+)`", row)} - {"action"} == used
+    assert {action for row in rows for action in re.findall(r"`(\w+)`", row)} - {"action"} == logged_actions()
 
 
 def test_the_documents_explain_every_state_and_every_reason() -> None:
