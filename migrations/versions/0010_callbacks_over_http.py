@@ -2,7 +2,7 @@
 
 Callbacks that are kept already came as tasks: they settle their orders, as before. Workers of the release before would
 let every kept callback do that. So on the way down those that may not are in the way
-(`worker.database.migration_steps`); and RECONCILER_CALLBACK_TRUST=check is for when all workers are of this release.
+(`worker.database.migrations`); and RECONCILER_CALLBACK_TRUST=check is for when all workers are of this release.
 """
 
 from typing import Any

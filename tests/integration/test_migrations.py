@@ -15,8 +15,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.support.databases import DatabaseServer
-from worker.database.migration_steps import refuse_to_lose
-from worker.database.migrations import downgrade, migration_session, upgrade
+from worker.database.migrations import downgrade, migration_session, refuse_to_lose, upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head, revisions, script_location
 from worker.database.tables import METADATA
 from worker.domain.records.accounts import AccountState

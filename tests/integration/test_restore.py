@@ -20,8 +20,7 @@ from tests.support.reconciling import SID, Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
 from worker.adapters.clock import HostClock
-from worker.database.birth_time import birth_time
-from worker.database.identity import identity_beside, identity_of
+from worker.database.identity import birth_time, identity_beside, identity_of
 from worker.database.tables import METADATA, NOTIFICATIONS, WORKERS
 from worker.database.transactions import Database
 from worker.domain.records.notifications import NotificationState

@@ -54,7 +54,7 @@ def account_names(incomplete: str) -> list[str]:
 
 def revision_names(incomplete: str) -> list[str]:
     """For `autocompletion`: the revisions that this release knows."""
-    from worker.database.migration_steps import BASE
+    from worker.database.migrations import BASE
     from worker.database.revisions import revisions
 
     return one_of([BASE, *revisions()])(incomplete)

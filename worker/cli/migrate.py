@@ -34,8 +34,7 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
     from worker.adapters.log_redaction import Redactor
     from worker.cli.session import errors_in_one_line, read_settings
     from worker.database.engine import missing_file, shown_url
-    from worker.database.migration_steps import BASE, Direction, direction, target_of, upgrade_sql
-    from worker.database.migrations import upgrade
+    from worker.database.migrations import BASE, Direction, direction, target_of, upgrade, upgrade_sql
 
     if sql and as_json:
         raise typer.BadParameter("give either --sql or --json")
@@ -68,8 +67,7 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
 
 
 def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
-    from worker.database.migration_steps import refuse_to_lose
-    from worker.database.migrations import downgrade
+    from worker.database.migrations import downgrade, refuse_to_lose
     from worker.database.transactions import Database
 
     database = Database(url, pool_size=1)

@@ -5,7 +5,9 @@ when that table was made; nothing in a Galera cluster, where each node has made 
 birth time of the file, as the next file may get a number that became free. What the role may not read is left out.
 """
 
+import ctypes
 import os
+import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,7 +15,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from worker.database.birth_time import birth_time
 from worker.domain.records.slots import DatabaseIdentity
 
 Facts = dict[str, object]
@@ -38,6 +39,13 @@ _MARIADB_TABLE = (
     "SELECT unix_timestamp(create_time) FROM information_schema.tables"
     " WHERE table_schema = database() AND table_name = 'query_budgets'"
 )
+
+# Of statx(2), which the standard library does not call: the flag of the field, the size of its buffer, and where in it
+# the time stands; the mask stands first.
+_STATX_BTIME = 0x800
+_STATX_BYTES = 256
+_STATX_TIME_AT = 80
+_AT_FDCWD = -100
 
 
 def remember_identity(engine: Engine) -> None:
@@ -125,3 +133,18 @@ def _read_sqlite(first: _First, _error: type[Exception]) -> Facts:
         found |= {"device": status.st_dev, "inode": status.st_ino}
         _add(found, "born", birth_time(file))
     return found
+
+
+def birth_time(path: str) -> str | None:
+    """When a file was made, in seconds since 1970 with nine decimals; None where the file system, the kernel or the
+    C library does not tell.
+
+    By the file's name: to open a file of SQLite's and close it again would drop the locks that this process has on it.
+    """
+    with suppress(OSError, AttributeError):
+        buffer = ctypes.create_string_buffer(_STATX_BYTES)
+        if ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, buffer) == 0:
+            (mask,) = struct.unpack_from("=I", buffer)
+            seconds, nanoseconds = struct.unpack_from("=qI", buffer, _STATX_TIME_AT)
+            return f"{seconds}.{nanoseconds:09}" if mask & _STATX_BTIME else None
+    return None

@@ -30,12 +30,8 @@ def check_at_head(url: str) -> None:
     if missing_file(url):
         # To connect would make the file, readable by everybody.
         raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")
-    database = Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1)
-    try:
-        with database.read() as connection:
-            heads = _revisions_of(connection)
-    finally:
-        database.close()
+    with Database(url, answer_seconds=ANSWER_SECONDS, pool_size=1) as database, database.read() as connection:
+        heads = _revisions_of(connection)
     _refuse_unknown(heads)
     if not heads:
         raise NotAtHead("the database has not been migrated yet: run `reconciler migrate`")

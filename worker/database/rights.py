@@ -103,13 +103,12 @@ def missing_rights(connection: Connection) -> MissingRights:
 
 def read_missing_rights(url: str) -> MissingRights:
     """The same by a connection of its own, which is closed again. Raises SQLAlchemy's errors."""
-    database = Database(url, answer_seconds=_ANSWER_SECONDS, lock_seconds=_LOCK_SECONDS, pool_size=1)
-    try:
+    with (
+        Database(url, answer_seconds=_ANSWER_SECONDS, lock_seconds=_LOCK_SECONDS, pool_size=1) as database,
         # Nothing commits it.
-        with database.engine.connect() as connection:
-            return missing_rights(connection)
-    finally:
-        database.close()
+        database.engine.connect() as connection,
+    ):
+        return missing_rights(connection)
 
 
 def _lacking(connection: Connection, tries: Sequence[_Try]) -> Iterator[_Try]:

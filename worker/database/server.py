@@ -74,8 +74,7 @@ def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
 
     `now` is this host's wall clock, aware. A SQLite file that does not exist is made: test for it first.
     """
-    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
-    try:
+    with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         settings = _settings(database)
         postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
         with database.read() as connection:
@@ -85,8 +84,6 @@ def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
                 settings={name: settings.get(name) for name in durability_settings(database.kind)},
                 postgresql=postgresql,
             )
-    finally:
-        database.close()
 
 
 def _read_postgresql(database: Database) -> PostgresqlReading:

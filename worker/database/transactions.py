@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
@@ -56,7 +56,8 @@ class RaceLost(Exception):
 
 
 class Database:
-    """One process's access to the database. Make it after the fork, close it at the end.
+    """One process's access to the database. Make it after the fork, close it at the end; as a context manager it is
+    closed by itself.
 
     `idle_transaction_seconds`: the database ends a session that stays idle in a transaction for longer, so that a host
     that loses its power cannot keep a budget's row locked.
@@ -97,6 +98,12 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
