@@ -22,7 +22,7 @@ from worker.adapters.clock import Clock
 from worker.adapters.error_text import first_words
 from worker.adapters.notify.transports import Transport
 from worker.adapters.watchdog import Watchdog, Watched
-from worker.database.outage_log import OUTAGES, OutageLog
+from worker.database.error_kinds import OUTAGES, OutageLog
 from worker.database.transactions import Database
 from worker.domain.delivery import fault_of, free_places, may_still_send
 from worker.domain.endpoint_rest import DeliveryEffects, is_in_doubt

@@ -11,7 +11,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from worker.celery import app
-from worker.database.outage_log import OUTAGES
+from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import is_transient
 from worker.domain.records.incoming import Unread
 from worker.messages.single_order_batches import Arguments, of_batch

@@ -19,9 +19,9 @@ from typing import TypeVar
 import structlog
 
 from worker.adapters.error_text import longer_window_remedy
-from worker.adapters.timers import Alarm, SharedInterval
+from worker.adapters.timers import Alarm, Throttle
 from worker.adapters.watchdog import Watchdog, Watched
-from worker.database.outage_log import OUTAGES
+from worker.database.error_kinds import OUTAGES
 from worker.domain.records.slots import LongerWindow, SlotKey
 from worker.operations.maintain_slots import SlotMaintenance
 from worker.reconcile import Granted, Reconciler
@@ -37,7 +37,7 @@ MOST_EXCHANGES_AT_ONCE = 1000
 # A slot that is tried too early waits for the next tick, and clocks differ a little.
 _SPARE_SECONDS = 0.001
 # Made when the worker imports its tasks, before it forks: its processes share it.
-_LONGER_WINDOW_LINES = SharedInterval(60.0)
+_LONGER_WINDOW_LINES = Throttle(60.0)
 _MOST_NAMED = 5
 # So often the thread of the ticks shows that it lives.
 _LONGEST_WAIT_SECONDS = 5.0

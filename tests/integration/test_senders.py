@@ -22,7 +22,7 @@ from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.transports import make_transport
 from worker.adapters.watchdog import Watchdog
-from worker.database.outage_log import OUTAGES, OutageLog
+from worker.database.error_kinds import OUTAGES, OutageLog
 from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
 from worker.domain.records.overview import NotificationCounts

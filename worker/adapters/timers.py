@@ -1,14 +1,14 @@
-"""Two timers: an alarm that calls at the moments it is set to, and an interval that many processes share."""
+"""Two timers: an alarm that calls at the moments it is set to, and a throttle for what is done every so often."""
 
+import math
 import mmap
-import struct
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
-_SECONDS = struct.Struct("d")
+_BYTES_OF_A_TIME = 8
 
 
 class Alarm(Generic[T]):
@@ -60,25 +60,36 @@ class Alarm(Generic[T]):
         return max(0.0, min(self._times.values()) - time.monotonic()) if self._times else None
 
 
-class SharedInterval:
-    """Lets one caller through in each interval, among all the processes that were forked after it was made.
+class Throttle:
+    """What is done at most once in an interval, of each kind, by all the processes that are forked after it was made.
 
-    Each process of a pool ticks, and what all of them find is to be logged once. Two callers at the same moment may
-    both pass.
+    Each process of a pool ticks, and what all of them find is to be logged once. There is no lock, which a process that
+    is killed would keep: two callers at the same moment may both pass.
     """
 
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` counts seconds from a zero that all these processes share."""
+    def __init__(
+        self, seconds: float, *, kinds: Collection[str] = ("",), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`kinds` have an interval each; `clock` counts seconds from a zero that all these processes share."""
         self._seconds = seconds
         self._clock = clock
+        self._kinds = tuple(kinds)
         # Anonymous memory is shared with processes that are forked later; a plain attribute would be copied.
-        self._memory = mmap.mmap(-1, _SECONDS.size)
-        _SECONDS.pack_into(self._memory, 0, -float("inf"))
+        self._next = memoryview(mmap.mmap(-1, len(self._kinds) * _BYTES_OF_A_TIME)).cast("d")
+        for index in range(len(self._kinds)):
+            self._next[index] = -math.inf
 
-    def passes(self) -> bool:
-        """Whether this caller is let through."""
-        now = self._clock()
-        if now - _SECONDS.unpack_from(self._memory)[0] < self._seconds:
+    def is_open(self, kind: str = "") -> bool:
+        """Whether the interval has passed."""
+        return self._clock() >= self._next[self._kinds.index(kind)]
+
+    def close(self, kind: str = "") -> None:
+        """Begin an interval."""
+        self._next[self._kinds.index(kind)] = self._clock() + self._seconds
+
+    def passes(self, kind: str = "") -> bool:
+        """Whether the interval has passed; where it has, the next one begins."""
+        if not self.is_open(kind):
             return False
-        _SECONDS.pack_into(self._memory, 0, now)
+        self.close(kind)
         return True

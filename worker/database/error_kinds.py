@@ -1,16 +1,24 @@
-"""What a database's error means, by its code where it has one, for logs and for the command line.
+"""What a database's error means, by its code where it has one, for logs and for the command line; and what is logged
+while the database cannot be used.
 
 All of these are transient, or a person can remove their cause; any other error is a mistake of ours.
 """
 
 import re
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import MappingProxyType
 
+import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from worker.adapters.error_text import first_words
+from worker.adapters.timers import Throttle
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class ErrorKind(Enum):
@@ -136,6 +144,30 @@ def kind_of(error: BaseException) -> ErrorKind | None:
     if error.connection_invalidated:
         return ErrorKind.UNREACHABLE
     return ErrorKind.OTHER if is_operational else None
+
+
+class OutageLog:
+    """One line a minute for each action, by all processes of a worker together: a tick of each would be a line a
+    second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` counts seconds, the same for all processes."""
+        self._lines = Throttle(60.0, kinds=dict.fromkeys(kind.action for kind in ErrorKind), clock=clock)
+
+    def explains(self, error: BaseException, what: str) -> bool:
+        """Whether the database is the cause of `what`, such as "a tick was cut short"; that is logged."""
+        kind = kind_of(error)
+        if kind is not None and self._lines.passes(kind.action):
+            log.warning(
+                f"{what}: {kind.words}; it is tried again, and this is logged once a minute",
+                action=kind.action,
+                error=first_words(error),
+            )
+        return kind is not None
+
+
+OUTAGES = OutageLog()
+"""Of this process and those that it forks."""
 
 
 def is_of_another_revision(error: BaseException) -> bool:

@@ -13,8 +13,8 @@ import structlog
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from worker.adapters.error_text import first_words
+from worker.adapters.timers import Throttle
 
-SECONDS_BETWEEN_LINES = 60.0
 LOGGERS = ("celery.beat", "celery.worker.consumer.consumer")
 """The loggers that report a broker that cannot be used; their records have the error as an argument."""
 
@@ -50,17 +50,14 @@ class BrokerOutageFilter(logging.Filter):
         """
         super().__init__()
         self._broker_errors = broker_errors
-        self._monotonic = monotonic
-        self._quiet_until = float("-inf")
+        self._lines = Throttle(60.0, clock=monotonic)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged as it is."""
         error = self._broker_error_of(record)
         if error is None:
             return True
-        now = self._monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + SECONDS_BETWEEN_LINES
+        if self._lines.passes():
             log.warning(
                 "the broker cannot be used; it is tried again, and this is logged once a minute",
                 action="broker_unavailable",

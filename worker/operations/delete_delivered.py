@@ -1,8 +1,8 @@
 """Notifications that were delivered some days ago are deleted, so many at a tick."""
 
-import time
 from datetime import timedelta
 
+from worker.adapters.timers import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.stores.notification_rows import delete_notifications, delivered_before
 
@@ -16,15 +16,15 @@ class OldDeliveries:
     def __init__(self, database: Database, keep_days: int) -> None:
         self._database = database
         self._keep = timedelta(days=keep_days)
-        self._next_read = 0.0
+        self._rest = Throttle(_PERIOD_SECONDS)
 
     def delete_some(self) -> int:
         """Delete up to 1,000 of them; returns how many. Where fewer were left, it waits for a minute."""
-        if time.monotonic() < self._next_read:
+        if not self._rest.is_open():
             return 0
         deleted = self.delete()
         if deleted < MOST_AT_ONCE:
-            self._next_read = time.monotonic() + _PERIOD_SECONDS
+            self._rest.close()
         return deleted
 
     @retry_contention

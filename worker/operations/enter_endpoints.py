@@ -1,11 +1,11 @@
 """A worker enters its endpoints in `notify_endpoints`: from then on their accounts are notified."""
 
 import mmap
-import time
 from collections.abc import Collection
 
 import structlog
 
+from worker.adapters.timers import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.domain.endpoint_rest import enter, is_another_target
 from worker.domain.records.notifications import Endpoint, EndpointSettings
@@ -63,14 +63,14 @@ class EndpointComparison:
     def __init__(self, database: Database, given: Collection[EndpointSettings]) -> None:
         self._database = database
         self._given = given
-        self._next_read = 0.0
+        self._comparisons = Throttle(_COMPARE_SECONDS)
         self._warned: dict[str, str] = {}
 
     def compare_sometimes(self) -> None:
         """Compare them, once a minute."""
-        if self._given and time.monotonic() >= self._next_read:
+        if self._given and self._comparisons.is_open():
             self.compare()
-            self._next_read = time.monotonic() + _COMPARE_SECONDS
+            self._comparisons.close()
 
     def compare(self) -> None:
         """Compare them now; log each that differs, unless it did so the last time."""

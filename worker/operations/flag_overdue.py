@@ -4,10 +4,9 @@ Whatever keeps them pending (an account that is paused or no longer configured, 
 has to know. So the orders of all accounts are searched, not only of those that this worker serves.
 """
 
-import time
-
 import structlog
 
+from worker.adapters.timers import Throttle
 from worker.database.transactions import Database, retry_contention
 from worker.domain.giving_up import flag_overdue, overdue_before
 from worker.domain.records.notifications import Rank
@@ -28,15 +27,15 @@ class OverdueOrders:
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database
         self._rules = rules
-        self._next_read = 0.0
+        self._rest = Throttle(rules.window_seconds)
 
     def flag_some(self) -> int:
         """Flag up to 200 overdue orders; returns how many. Where fewer were left, it waits for the next window."""
-        if time.monotonic() < self._next_read:
+        if not self._rest.is_open():
             return 0
         changes = self.flag()
         if len(changes) < MOST_AT_ONCE:
-            self._next_read = time.monotonic() + self._rules.window_seconds
+            self._rest.close()
         return len(changes)
 
     @retry_contention

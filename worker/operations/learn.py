@@ -1,13 +1,13 @@
 """Learning when orders settle: observations are added, folded for one account at a time, and give its poll schedule."""
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import structlog
 
+from worker.adapters.timers import Throttle
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.ages import ages_of
@@ -80,7 +80,7 @@ class Learning:
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database
         self._rules = rules
-        self._next_read = 0.0
+        self._rest = Throttle(rules.window_seconds)
 
     def relearn(self, accounts: Collection[str]) -> bool:
         """Learn the observations of one of these accounts and compute its schedule: the one computed longest ago.
@@ -89,11 +89,11 @@ class Learning:
         not read again before the next window: most ticks cost nothing. Each observation counts once, even after a
         crash: it is deleted in the transaction that learns from it.
         """
-        if time.monotonic() < self._next_read:
+        if not self._rest.is_open():
             return False
         account = _longest_ago(self._database, self._rules, sorted(accounts))
         if account is None:
-            self._next_read = time.monotonic() + self._rules.window_seconds
+            self._rest.close()
             return False
         return _relearn(self._database, self._rules, account)
 

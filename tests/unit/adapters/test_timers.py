@@ -1,4 +1,4 @@
-"""The timers: an alarm calls for each thing once, in its time, and an interval lets one caller through."""
+"""The timers: an alarm calls for each thing once, in its time, and a throttle lets one caller through."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.waiting import eventually
-from worker.adapters.timers import Alarm, SharedInterval
+from worker.adapters.timers import Alarm, Throttle
 
 
 class Called:
@@ -69,18 +69,33 @@ def test_a_closed_alarm_calls_nothing_and_leaves_no_thread(called: Called) -> No
 
 def test_one_caller_passes_in_an_interval() -> None:
     now = [1000.0]
-    interval = SharedInterval(60.0, clock=lambda: now[0])
-    assert [interval.passes(), interval.passes()] == [True, False]
+    throttle = Throttle(60.0, clock=lambda: now[0])
+    assert [throttle.passes(), throttle.passes()] == [True, False]
     now[0] += 59.9
-    assert not interval.passes()
+    assert not throttle.passes()
     now[0] += 0.1
-    assert [interval.passes(), interval.passes()] == [True, False]
+    assert [throttle.passes(), throttle.passes()] == [True, False]
 
 
-def test_processes_that_are_forked_later_share_the_interval() -> None:
-    interval = SharedInterval(60.0, clock=lambda: 1000.0)
+def test_each_kind_has_an_interval_of_its_own() -> None:
+    throttle = Throttle(60.0, kinds=("one", "other"), clock=lambda: 1000.0)
+    assert [throttle.passes("one"), throttle.passes("one"), throttle.passes("other")] == [True, False, True]
+
+
+def test_it_is_open_until_it_is_closed() -> None:
+    now = [1000.0]
+    throttle = Throttle(60.0, clock=lambda: now[0])
+    assert [throttle.is_open(), throttle.is_open()] == [True, True]
+    throttle.close()
+    assert not throttle.is_open()
+    now[0] += 60.0
+    assert throttle.is_open()
+
+
+def test_processes_that_are_forked_later_share_the_throttle() -> None:
+    throttle = Throttle(60.0, clock=lambda: 1000.0)
     child = os.fork()
     if child == 0:
-        os._exit(0 if interval.passes() else 1)
+        os._exit(0 if throttle.passes() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert not interval.passes()
+    assert not throttle.passes()

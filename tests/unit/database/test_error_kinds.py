@@ -6,7 +6,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from structlog.testing import capture_logs
 
-from worker.database.outage_log import OutageLog
+from worker.database.error_kinds import OutageLog
 
 
 class Clock:
