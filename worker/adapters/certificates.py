@@ -1,9 +1,11 @@
-"""How certificates are checked: kombu's options for a broker, and the authorities for the platform."""
+"""How certificates are checked: kombu's options for a broker, the authorities for the platform and for webhooks."""
 
 import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import certifi
 
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -39,6 +41,17 @@ def platform_authorities(ca_file: str | None, environ: Mapping[str, str]) -> Aut
     named = {"RECONCILER_PLATFORM_CA_FILE": ca_file} | {name: environ.get(name) for name in _VARIABLES}
     name, path = next(((name, path) for name, path in named.items() if path), (None, None))
     return Authorities(path=path, named_by=name)
+
+
+def tls_context(path: str | None) -> ssl.SSLContext:
+    """What checks the certificate of a host, and the name in it, by `Authorities.path`. Raises OSError.
+
+    To read the authorities takes some 20 ms.
+    """
+    path = path or certifi.where()
+    if os.path.isdir(path):
+        return ssl.create_default_context(capath=path)
+    return ssl.create_default_context(cafile=path)
 
 
 def authorities_file_fault(path: str) -> str | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from selectors import EVENT_WRITE, BaseSelector, DefaultSelector
 
-from worker.adapters.deadline import Deadline
+from worker.adapters.timers import Deadline
 
 ATTEMPT_SECONDS = 0.25
 """After so long without a connection the next address is tried as well (RFC 8305, section 5)."""

@@ -23,7 +23,7 @@ UNNAMED_ACTION = "unnamed"
 # These log private data below WARNING, whatever the level: urllib3 logs each URL with its signature, SQLAlchemy
 # each statement with its parameters, which are people's phone numbers. Alembic logs two lines whenever a database's
 # revision is read.
-_QUIET_LOGGERS = ("urllib3", "requests", "sqlalchemy", "alembic")
+_QUIET_LOGGERS = ("urllib3", "sqlalchemy", "alembic")
 
 _FIRST_KEYS = ("timestamp", "level", "logger", "action", "event")
 

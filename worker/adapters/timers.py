@@ -1,13 +1,17 @@
-"""Two timers: an alarm that calls at the moments it is set to, and a throttle for what is done every so often."""
+"""Timers: an alarm that calls at the moments it is set to, a throttle for what is done every so often, a deadline."""
 
 import math
 import mmap
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from worker.adapters.clock import Clock
+
 T = TypeVar("T", bound=Hashable)
+R = TypeVar("R")
 _BYTES_OF_A_TIME = 8
 
 
@@ -93,3 +97,44 @@ class Throttle:
             return False
         self.close(kind)
         return True
+
+
+class Deadline:
+    """When an exchange, or a part of it, must have ended, whatever it consists of."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        """`seconds` from now, by the boot clock."""
+        self._clock = clock
+        self._ends = clock.boot() + seconds
+
+    def rest(self) -> float:
+        """Seconds that are left. Raises TimeoutError where none are."""
+        rest = self._ends - self._clock.boot()
+        if rest <= 0:
+            raise TimeoutError("timed out")
+        return rest
+
+    def bound(self, call: Callable[[], R]) -> R:
+        """What a call returns or raises; raises TimeoutError where it has not ended by then, and
+        RuntimeError where no thread can be started.
+
+        For what takes no timeout, such as the search for a name's address. It runs in a thread of its own, which goes
+        on until the call ends by itself: nobody sees that, and the process does not wait for it.
+        """
+        ended: Future[R] = Future()
+        thread = threading.Thread(target=_complete, args=(call, ended), name="bounded-call", daemon=True)
+        rest = self.rest()
+        thread.start()
+        thread.join(rest)
+        if not ended.done():
+            raise TimeoutError("timed out")
+        return ended.result()
+
+
+def _complete(call: Callable[[], R], ended: Future[R]) -> None:
+    try:
+        result = call()
+    except BaseException as error:
+        ended.set_exception(error)
+    else:
+        ended.set_result(result)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.dead_address import DEAD_HOST, connections_under_way, dead_address, resolving_to
 from worker.adapters.clock import HostClock
-from worker.adapters.deadline import Deadline
 from worker.adapters.dialing import by_turns, dial
+from worker.adapters.timers import Deadline
 
 SIX, FOUR = socket.AF_INET6, socket.AF_INET
 

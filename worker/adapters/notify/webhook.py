@@ -11,28 +11,27 @@ from datetime import UTC, datetime
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from standardwebhooks import Webhook as Signer
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
-from worker.adapters.certificates import platform_authorities
+from worker.adapters.bounded_http import BoundedConnection
+from worker.adapters.certificates import platform_authorities, tls_context
 from worker.adapters.clock import Clock
-from worker.adapters.deadline import Deadline
 from worker.adapters.dialing import dial
-from worker.adapters.final_response import FinalResponse
 from worker.adapters.notify.answer_text import AnswerText
 from worker.adapters.notify.kept_connections import KeptConnections
-from worker.adapters.notify.line import Line
 from worker.adapters.platform.answer_headers import wait_requested
 from worker.adapters.platform.errors import describe
+from worker.adapters.timers import Deadline
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, Webhook
 
 EXCHANGE_SECONDS = 10.0
 """For all of it: connecting, sending, and the answer."""
 LIFE_SECONDS = 60.0
 """A connection is not used for longer, however busy it is: the receiver's name may have moved to another address."""
+WIRE_LIMIT = 262_144
+"""Bytes that are taken from the network for one answer, headers and framing included."""
 BODY_LIMIT = 8192
 """Bytes that are read of an answer's body."""
 _BROKEN = (OSError, http.client.HTTPException, HTTPError, ValueError)
@@ -102,13 +101,8 @@ class WebhookTransport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
-        """Made once: to read the authorities takes some 20 ms. Raises OSError."""
-        if not self._is_tls:
-            return None
-        path = self._ca_file or platform_authorities(None, os.environ).path or DEFAULT_CA_BUNDLE_PATH
-        if os.path.isdir(path):
-            return ssl.create_default_context(capath=path)
-        return ssl.create_default_context(cafile=path)
+        """Made once. Raises OSError."""
+        return tls_context(self._ca_file or platform_authorities(None, os.environ).path) if self._is_tls else None
 
     def _take_kept(self) -> "_Connection | None":
         while (connection := self._kept.take()) is not None and not connection.is_alive:
@@ -156,9 +150,7 @@ class _Request:
         self.now = now
 
 
-class _Connection:
-    """urllib3's connection over a `Line`."""
-
+class _Connection(BoundedConnection):
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, deadline: Deadline, clock: Clock) -> None:
         """Connect, and shake hands where TLS is wanted. Raises OSError, and UnicodeError for a name that cannot be
         one."""
@@ -168,37 +160,23 @@ class _Connection:
         def finish(sock: socket.socket) -> socket.socket:
             return sock if tls is None else tls.wrap_socket(sock, server_hostname=host.partition("%")[0])
 
-        self.line = Line(dial(host, port, deadline, finish=finish), deadline)
+        super().__init__(dial(host, port, deadline, finish=finish), host, port, deadline, limit=WIRE_LIMIT)
         self.was_used = False
-        self._http = (HTTPConnection if tls is None else HTTPSConnection)(host, port)
-        # http.client would connect again by itself, without a deadline, for a request whose connection is gone.
-        self._http.auto_open = 0
-        self._http.response_class = FinalResponse
-        # It has all of a socket that http.client uses.
-        self._http.sock = self.line
 
     @property
     def is_alive(self) -> bool:
         """Whether it may be used again: it is not too old, and the other side has neither closed it nor sent anything
         without being asked."""
-        return self._clock.boot() < self._ends and self._http.is_connected
+        return self._clock.boot() < self._ends and self.http.is_connected
 
     def send(self, request: _Request) -> HTTPResponse:
         """Send a request; returns the answer when its headers are complete. Raises the errors of `_BROKEN`."""
-        self._http.request(
-            "POST", request.path, request.body, request.headers, preload_content=False, decode_content=False
-        )
-        response = self._http.getresponse()
+        response = self.post(request.path, request.body, request.headers)
         if self.line.has_ended:
             # http.client takes the end of a connection for the end of the headers.
             response.close()
             raise ConnectionError("the connection ended within the headers")
         return response
-
-    def close(self) -> None:
-        """Close it."""
-        self._http.close()
-        self.line.close()
 
 
 def _read(response: HTTPResponse) -> tuple[bytes, bool]:

@@ -11,8 +11,7 @@ from worker.adapters.clock import Clock
 from worker.adapters.platform.answer_headers import decoded, wait_requested
 from worker.adapters.platform.answer_masking import Mask
 from worker.adapters.platform.errors import MAPPED, meaning_of
-from worker.adapters.platform.exchange import Exchange
-from worker.adapters.platform.transport import Received, exchange_once
+from worker.adapters.platform.exchange import Exchange, Received, exchange_once
 from worker.domain.records.query_errors import DeadlineExceeded, HttpError, Malformed, QueryError
 from worker.domain.records.reports import Answer, IdKind
 from worker.domain.wire.answers import excerpt_of, read_answer

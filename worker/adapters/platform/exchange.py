@@ -1,6 +1,6 @@
-"""The deadline of one exchange: when it may begin, and a thread that ends it at the deadline.
+"""One exchange: one connection, one request, one answer that is bounded, and a thread that ends it at the deadline.
 
-requests' own timeouts are per read, so an answer that comes byte by byte never meets them. Here a thread of the
+A socket's timeouts are per read, so an answer that comes byte by byte never meets them. Here a thread of the
 exchange's own watches the boot clock, which counts suspend, and shuts the connection down at the deadline, whatever
 the reader is doing.
 """
@@ -8,19 +8,45 @@ the reader is doing.
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
+from urllib.parse import SplitResult, urlsplit
 
+from urllib3.response import HTTPResponse
+
+from worker.adapters.bounded_http import BoundedConnection
+from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock
-from worker.adapters.deadline import Deadline
+from worker.adapters.dialing import dial
+from worker.adapters.timers import Deadline
 from worker.domain.budget import is_too_late_to_send
-from worker.domain.records.query_errors import DeadlineExceeded, NotSent
+from worker.domain.records.query_errors import DeadlineExceeded, Malformed, NotSent
+from worker.domain.wire.answers import BODY_LIMIT
+from worker.domain.wire.signed_requests import WireRequest
 
+WIRE_LIMIT = 2 * BODY_LIMIT
+"""Bytes that are taken from the network for one answer, headers and framing included."""
+ERROR_BODY_LIMIT = 8192
+"""Bytes that are read of the body of an answer other than 200: enough for an excerpt."""
+_CHUNK = 65536
 # After a suspend a thread's wait resumes where it stood, while the boot clock has moved on: so the wait is cut into
 # pieces.
 _LONGEST_WAIT = 0.25
 _SHORTEST_WAIT = 0.001
+
+
+@dataclass(kw_only=True, slots=True)
+class Received:
+    """What has been received of the answer so far, also where the exchange breaks."""
+
+    status: int | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    retry_after: str | None = None
+    body: bytearray = field(default_factory=bytearray)
+    """As it came: still compressed, where it is."""
 
 
 class Exchange:
@@ -35,6 +61,8 @@ class Exchange:
         self._started = started
         self._deadline = deadline
         self._ends = started + deadline
+        self.whole = Deadline(clock, self._ends - clock.boot())
+        """When all of it must have ended."""
         # A connection that comes later than this could not be used: see `is_too_late_to_send`.
         self.connecting = Deadline(clock, min(connect_timeout, self._ends - deadline / 3 - clock.boot()))
         """When a connection must have been made."""
@@ -122,6 +150,75 @@ class Exchange:
                 # The platform may have closed the connection already.
                 with suppress(OSError):
                     self._line.shutdown(socket.SHUT_RDWR)
+
+
+def exchange_once(
+    request: WireRequest, exchange: Exchange, received: Received, *, authorities: str | None = None
+) -> None:
+    """Send the request and read the answer into `received`. `authorities`: as in `certificates.Authorities.path`.
+
+    Raises NotSent, DeadlineExceeded or Malformed where it is known which it is, and otherwise whatever urllib3,
+    http.client or the operating system raise (`worker.adapters.platform.errors` maps them).
+    """
+    url = urlsplit(request.url)
+    headers = {
+        "User-Agent": "recharge-reconciler",
+        **request.headers,
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+    with (
+        closing(_connect(url, exchange, authorities)) as connection,
+        closing(connection.post(f"{url.path}?{url.query}", request.body, headers)) as response,
+    ):
+        _read(response, received)
+
+
+def _connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> BoundedConnection:
+    """A connection that was made within the exchange's time and is watched by it; each write needs its permission."""
+    host, is_tls = url.hostname or "", url.scheme == "https"
+    port = url.port or (443 if is_tls else 80)
+    tls = tls_context(authorities) if is_tls else None
+    try:
+        line = dial(host, port, exchange.connecting, exchange.prepare)
+    except RuntimeError:
+        raise NotSent("no thread could be started to find the platform's address") from None
+    try:
+        exchange.watch(line)
+        if tls is not None:
+            # Its subject is no name of a host: only what the certificate names as such counts.
+            tls.hostname_checks_common_name = False
+            tls.set_alpn_protocols(["http/1.1"])
+            # An IPv6 address as it stands in the certificate: without its scope.
+            line = tls.wrap_socket(line, server_hostname=host.partition("%")[0])
+        return BoundedConnection(
+            line,
+            host,
+            port,
+            exchange.whole,
+            limit=WIRE_LIMIT,
+            too_long=Malformed,
+            before_write=exchange.before_write,
+        )
+    except BaseException:
+        line.close()
+        raise
+
+
+def _read(response: HTTPResponse, received: Received) -> None:
+    received.status = response.status
+    received.content_type = response.headers.get("Content-Type")
+    received.content_encoding = response.headers.get("Content-Encoding")
+    received.retry_after = response.headers.get("Retry-After")
+    limit = BODY_LIMIT if response.status == 200 else ERROR_BODY_LIMIT
+    while len(received.body) <= limit:
+        # Not decoded here: `answer_headers.decoded` is bounded, and notices a stream that was cut short.
+        chunk = response.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
+        if not chunk:
+            return
+        received.body += chunk
+    if response.status == 200:
+        raise Malformed(f"the answer's body is longer than {BODY_LIMIT} bytes")
 
 
 def _give_up_after(line: socket.socket, seconds: float) -> None:
