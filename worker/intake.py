@@ -6,8 +6,8 @@ from dataclasses import replace
 import structlog
 
 from worker.database.transactions import Database
-from worker.domain.callbacks import Callback
 from worker.domain.enqueueing import EnqueueResult
+from worker.domain.received_callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules

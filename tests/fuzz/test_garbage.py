@@ -15,7 +15,7 @@ from tests.support.examples import examples
 from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
 from worker.adapters.platform.answer_headers import decoded
 from worker.domain.after_answer import after_answer
-from worker.domain.callbacks import Callback, read_callback
+from worker.domain.received_callbacks import Callback, read_callback
 from worker.domain.records.incoming import Submission
 from worker.domain.records.orders import Order, Source
 from worker.domain.records.query_errors import QueryError

@@ -1,6 +1,5 @@
 """The platform's callbacks: how one is read, which orders it names, and what it changes."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,47 +8,18 @@ from types import MappingProxyType
 
 from worker.domain.callback_checks import check_by_callback
 from worker.domain.callback_repeats import each_once, repeated_by, with_repeats
-from worker.domain.field_rules import id_fault, json_type
-from worker.domain.records.incoming import Directory, Rejection, Trust, storable
+from worker.domain.received_callbacks import Callback
+from worker.domain.records.incoming import Directory, Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind, Saying, learned_keys
 from worker.domain.records.orders import Order, OrderKey, Source
 from worker.domain.records.parameters import Rules
-from worker.domain.records.reports import Report
 from worker.domain.settlement import settle
 from worker.domain.verdicts import judge
-from worker.domain.wire.fields import read_report
-
-LONGEST_PAYLOAD = 16_000
-"""Characters; the documented callback has about 200."""
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = "its requestId and customParm belong to different orders"
 _NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
-_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Callback:
-    """One callback body that names at least one order."""
-
-    report: Report
-    payload: object
-    """The body as it came."""
-    payload_text: str
-    """The same as JSON."""
-    account: str | None = None
-    """The account by whose own address it came; it is about no other. None where its appid has to tell."""
-    trust: Trust = Trust.SETTLE
-    repeats: int = 0
-    """How often the same came again while its order was not known."""
-
-    def accounts(self, app_ids: Mapping[str, str]) -> tuple[str, ...]:
-        """The accounts that it can be about: its own, those of its appid, or all where it has none of ours."""
-        if self.account is not None:
-            return (self.account,)
-        named = tuple(account for account, app_id in app_ids.items() if app_id == self.report.app_id)
-        return named or tuple(app_ids)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,28 +41,6 @@ class CallbackResult:
     def keys(self) -> list[OrderKey]:
         """Of the unmatched, and of orders that learned an id: to be matched again after the commit."""
         return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
-
-
-def read_callback(item: object) -> Callback | tuple[str, ...]:
-    """Read one callback body; returns it, or why it cannot be kept for an order. Never raises."""
-    if not isinstance(item, Mapping):
-        return (f"callback: must be an object, not {json_type(item)}",)
-    try:
-        payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
-    except (TypeError, ValueError, RecursionError):
-        # Very long integers and very deep nesting, for instance: Python can read more than it can write.
-        return ("callback: cannot be written as JSON; accepted: the platform's own body, parsed",)
-    if len(payload_text) > LONGEST_PAYLOAD:
-        return (f"callback: is longer than {LONGEST_PAYLOAD} characters",)
-    report = read_report(item)
-    faults = [
-        f"{field}: {fault}"
-        for field, value in (("requestId", report.request_id), ("customParm", report.custom_parm))
-        if value is not None and (fault := id_fault(value))
-    ]
-    if report.request_id is None and report.custom_parm is None:
-        faults.append("requestId: is missing; accepted: requestId, customParm, or both")
-    return tuple(faults) or Callback(report=report, payload=item, payload_text=payload_text)
 
 
 def account_of(callback: Callback, app_ids: Mapping[str, str], accounts_with_orders: Collection[str]) -> str | None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from worker.database.transactions import Database, retry_races
-from worker.domain.callbacks import Callback, CallbackResult
+from worker.domain.callbacks import CallbackResult
+from worker.domain.received_callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.parameters import Rules
 from worker.domain.submissions import refused_texts

@@ -11,14 +11,8 @@ from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
 from worker.domain.callback_repeats import sayings_of, shown_sayings_of
-from worker.domain.callbacks import (
-    Callback,
-    CallbackResult,
-    apply_callbacks,
-    apply_kept_callbacks,
-    key_in,
-    read_callback,
-)
+from worker.domain.callbacks import CallbackResult, apply_callbacks, apply_kept_callbacks, key_in
+from worker.domain.received_callbacks import Callback, read_callback
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change, Saying
 from worker.domain.records.orders import OrderKey

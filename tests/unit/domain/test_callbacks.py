@@ -5,15 +5,8 @@ from hypothesis import example, given
 
 from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, make_order
 from tests.unit.domain.test_submissions import json_values, nested
-from worker.domain.callbacks import (
-    LONGEST_PAYLOAD,
-    Callback,
-    account_of,
-    apply_callbacks,
-    apply_kept_callbacks,
-    key_in,
-    read_callback,
-)
+from worker.domain.callbacks import account_of, apply_callbacks, apply_kept_callbacks, key_in
+from worker.domain.received_callbacks import LONGEST_PAYLOAD, Callback, read_callback
 from worker.domain.records.orders import Attention, OrderKey
 
 BODY = {

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, WINDOW, leased, make_order, make_report
 from worker.domain.callback_checks import check_by_callback
-from worker.domain.callbacks import Callback, apply_callbacks, apply_kept_callbacks
-from worker.domain.received_callbacks import receive
+from worker.domain.callbacks import apply_callbacks, apply_kept_callbacks
+from worker.domain.received_callbacks import Callback, receive
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
