@@ -1,25 +1,38 @@
-"""The platform's callbacks: how one is read, which orders it names, and what it changes."""
+"""The platform's callbacks: how one is read, which orders it names, and what it changes.
+
+What a callback does that is only a hint (`Trust.CHECK`): it makes its order due, and a query says what is true.
+
+Whoever forges one gains a place in a query, and settles nothing. So that forged ones are no flood, each order is made
+due once per re-query interval, and half a batch at most goes to such orders out of turn, as to requested checks.
+
+Callbacks that only repeat what is recorded of their order: they are counted beside that event, and change nothing.
+
+So an attention that an operator has dismissed does not come back by the callback that raised it.
+"""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from worker.domain.callback_checks import check_by_callback
-from worker.domain.callback_repeats import each_once, repeated_by, with_repeats
 from worker.domain.received_callbacks import Callback
 from worker.domain.records.incoming import Directory, Rejection, Trust
-from worker.domain.records.order_changes import Change, EventKind, Saying, learned_keys
-from worker.domain.records.orders import Order, OrderKey, Source
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
+from worker.domain.records.orders import Attention, Lane, Order, OrderKey, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
-from worker.domain.settlement import settle
-from worker.domain.verdicts import judge
+from worker.domain.records.reports import Report, TrafficStatus
+from worker.domain.settlement import poll_again_now, settle
+from worker.domain.verdicts import Verdict, judge
 
 NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
 
 _TWO_ORDERS = "its requestId and customParm belong to different orders"
 _NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
+_RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
+_SHORTEST_INTERVAL_WINDOWS = 2
+# What a callback leaves behind with an order that it does not settle.
+_REPEATED = frozenset({EventKind.IGNORED, EventKind.CONTRADICTED, EventKind.NOT_BELIEVED})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -181,3 +194,100 @@ class CallbackMatcher:
         if not repeated:
             order_id, events = change.before.id, with_repeats(change.events, callback.repeats)
             self._changes[order_id] = self._changes[order_id].then(change.after, events)
+
+
+def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
+    """Make an order due now where the callback reports a result: a pending one, and an unresolved one once more, which
+    stays unresolved. Of any other order a contradiction raises `late_conflict`; all else is recorded only.
+
+    After that no other callback makes the order due until it would have been due by itself, and for two windows at
+    least. `app_id` is that of the order's account.
+    """
+    if not order.state.may_settle:
+        echoes_price = order.account in rules.echoing_accounts
+        verdict = judge(order, [report], app_id=app_id, polled_by=None, echoes_price=echoes_price)
+        return _late_word(order, verdict, now)
+    is_early = order.callback_check_after is not None and now < order.callback_check_after
+    if report.fault or report.status not in _RESULTS or is_early:
+        return Change(before=order, after=order)
+    due = poll_again_now(Change(before=order, after=order), now).after
+    after = replace(
+        due,
+        # A query of its own for one whose queries failed: it was given up as their cause, and is to spoil no batch.
+        lane=Lane.ALONE if order.state is OrderState.UNRESOLVED and order.failures_alone else order.lane,
+        check_requested_at=now,
+        callback_check_after=max(order.due_at, now + rules.windows(_SHORTEST_INTERVAL_WINDOWS)),
+    )
+    return _recorded(Change(before=order, after=after), report, EventKind.CHECK_REQUESTED, now)
+
+
+def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
+    """Said of an order that is final or cancelled: only a contradiction is shown to a person."""
+    late = settle(order, verdict, source=Source.CALLBACK, now=now)
+    if any(event.kind is EventKind.CONTRADICTED for event in late.events):
+        return late
+    if verdict.is_denial and order.state is not OrderState.FAILED:
+        # A -1 that proves no failure contradicts a success all the same.
+        shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
+        return _recorded(Change(before=order, after=shown), verdict.report, EventKind.CONTRADICTED, now)
+    return _recorded(Change(before=order, after=order), verdict.report, EventKind.IGNORED, now)
+
+
+def _recorded(change: Change, report: Report, kind: EventKind, now: datetime) -> Change:
+    event = OrderEvent(
+        order_id=change.after.id,
+        at=now,
+        kind=kind,
+        source=Source.CALLBACK,
+        from_state=change.before.state,
+        to_state=change.after.state,
+        traffic_sts=report.traffic_sts,
+        remark=report.remark,
+        ori_amount=report.ori_amount,
+        detail=report.words,
+    )
+    return change.then(change.after, [event])
+
+
+def sayings_of(changes: Iterable[Change]) -> list[Saying]:
+    """What callbacks said about orders that were no longer pending."""
+    return [saying for change in changes for event in change.events if (saying := _saying(event))]
+
+
+def shown_sayings_of(changes: Iterable[Change]) -> list[Saying]:
+    """Those of them by which a person would be shown an order."""
+    return sayings_of(change for change in changes if change.after.attention is not change.before.attention)
+
+
+def repeated_by(change: Change, said: Mapping[Saying, int]) -> list[int]:
+    """The ids of the stored events that one callback repeats by this change; `said` are those there are."""
+    return [said[saying] for saying in sayings_of([change]) if saying in said]
+
+
+def with_repeats(events: Sequence[OrderEvent], times: int) -> Sequence[OrderEvent]:
+    """The events of a callback that came so many times more before its order was known."""
+    return [replace(event, repeats=(event.repeats or 0) + times) for event in events] if times else events
+
+
+def each_once(changes: Iterable[Change]) -> list[Change]:
+    """The changes of one list without events that repeat another of the list: that one counts them."""
+    return [replace(change, events=_each_once(change.events)) for change in changes]
+
+
+def _each_once(events: Sequence[OrderEvent]) -> tuple[OrderEvent, ...]:
+    kept: dict[object, OrderEvent] = {}
+    for number, event in enumerate(events):
+        key = _saying(event) or number
+        first = kept.get(key)
+        if first is None:
+            kept[key] = event
+        else:
+            kept[key] = replace(first, repeats=(first.repeats or 0) + 1 + (event.repeats or 0))
+    return tuple(kept.values())
+
+
+def _saying(event: OrderEvent) -> Saying | None:
+    is_said_late = event.from_state not in (None, OrderState.PENDING)
+    if not is_said_late or event.source is not Source.CALLBACK or event.kind not in _REPEATED:
+        return None
+    return Saying(event.order_id, event.kind, event.traffic_sts, event.ori_amount, event.detail)

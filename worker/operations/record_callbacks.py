@@ -10,8 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.callback_repeats import sayings_of, shown_sayings_of
-from worker.domain.callbacks import CallbackResult, apply_callbacks, apply_kept_callbacks, key_in
+from worker.domain.callbacks import (
+    CallbackResult,
+    apply_callbacks,
+    apply_kept_callbacks,
+    key_in,
+    sayings_of,
+    shown_sayings_of,
+)
 from worker.domain.received_callbacks import Callback, read_callback
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change, Saying

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, WINDOW, leased, make_order, make_report
-from worker.domain.callback_checks import check_by_callback
-from worker.domain.callbacks import apply_callbacks, apply_kept_callbacks
+from worker.domain.callbacks import apply_callbacks, apply_kept_callbacks, check_by_callback
 from worker.domain.received_callbacks import BodyFault, Callback, read_body, receive, shown_body
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.order_changes import Change, EventKind
@@ -124,7 +123,7 @@ def received(account: str = "default", trust: Trust = Trust.SETTLE, **fields: ob
     return receive(account, TWO[account], json.dumps(body).encode(), "application/json", trust)
 
 
-def callback(account: str = "default", trust: Trust = Trust.SETTLE, **fields: object) -> Callback:
+def posted(account: str = "default", trust: Trust = Trust.SETTLE, **fields: object) -> Callback:
     found = received(account, trust, **fields)
     assert isinstance(found, Callback), found
     return found
@@ -136,7 +135,7 @@ def hinted(order: Order, at: datetime = NOW, **fields: Any) -> Change:
 
 
 def test_the_address_decides_whose_callback_it_is() -> None:
-    of_north = callback("north", appid=None)
+    of_north = posted("north", appid=None)
     assert of_north.accounts(TWO) == ("north",)
     orders = [make_order(1), make_order(2, account="north", request_id="R1")]
     result = apply_callbacks([(0, of_north)], orders, TWO, NOW, RULES)
@@ -164,7 +163,7 @@ def test_what_cannot_be_read_is_refused_and_kept_as_it_came() -> None:
 @pytest.mark.parametrize("status", ["1", "-1"])
 def test_a_hint_makes_its_order_due_and_settles_nothing(status: str) -> None:
     order = make_order(1, due_at=NOW + 10 * WINDOW)
-    result = apply_callbacks([(0, callback(trust=Trust.CHECK, trafficSts=status))], [order], TWO, NOW, RULES)
+    result = apply_callbacks([(0, posted(trust=Trust.CHECK, trafficSts=status))], [order], TWO, NOW, RULES)
     (change,) = result.changes
     assert (result.settled, result.unchanged, result.checked) == (0, 1, 1)
     assert change.after == replace(order, due_at=NOW, check_requested_at=NOW, callback_check_after=NOW + 10 * WINDOW)
@@ -261,12 +260,12 @@ def test_an_unresolved_order_whose_queries_failed_joins_no_batch_by_a_hint() -> 
 
 def test_a_hint_whose_ids_belong_to_two_orders_does_nothing() -> None:
     orders = [make_order(1), make_order(2, custom_parm="C2")]
-    result = apply_callbacks([(0, callback(trust=Trust.CHECK, customParm="C2"))], orders, TWO, NOW, RULES)
+    result = apply_callbacks([(0, posted(trust=Trust.CHECK, customParm="C2"))], orders, TWO, NOW, RULES)
     assert [change.after for change in result.changes] == orders
 
 
 def test_a_hint_that_was_kept_does_no_more_once_its_order_is_known() -> None:
-    kept = [(5, "default", callback(trust=Trust.CHECK))]
+    kept = [(5, "default", posted(trust=Trust.CHECK))]
     matched, result = apply_kept_callbacks(kept, [make_order(1)], TWO, NOW, RULES)
     assert matched == [5]
     changes = result.changes
