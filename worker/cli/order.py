@@ -28,7 +28,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     Amounts are yuan.
     """
     from worker.cli.session import session
-    from worker.domain.monitoring import tick_allowance
+    from worker.domain.workers import tick_allowance
     from worker.runtime import rules_of, sids_of
     from worker.views.order import read_story
 

@@ -13,7 +13,8 @@ from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.back_off import may_query_at
-from worker.domain.monitoring import back_off_reason, check, drain_seconds, is_served, is_ticking, too_frequent
+from worker.domain.monitoring import back_off_reason, check, drain_seconds, too_frequent
+from worker.domain.workers import is_served, is_ticking
 
 if TYPE_CHECKING:
     from worker.domain.monitoring import Thresholds

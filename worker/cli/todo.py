@@ -34,7 +34,7 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
     Nothing to do is exit status 0 as well; `reconciler status --check` is for monitoring.
     """
     from worker.cli.session import session
-    from worker.domain.monitoring import tick_allowance
+    from worker.domain.workers import tick_allowance
     from worker.runtime import rules_of
     from worker.views.todo import every_todo, read_todo, todo_rows
 

@@ -1,33 +1,23 @@
-"""Whether orders are being reconciled: what a person, or a program that watches, is to be told of an overview.
-
-A worker is alive by its ticks, not by its messages: where no tick comes (beat or the broker is gone), each process
-ticks by itself once its patience is over. So the time without a tick after which a worker counts as dead is never
-shorter than that patience and the rows' period together.
-"""
+"""Whether orders are being reconciled: what a person, or a program that watches, is to be told of an overview."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 from worker.domain.after_failure import says_too_frequent
 from worker.domain.back_off import FAILURES_OF_AN_OUTAGE
-from worker.domain.broker_and_beat import beat_in_words, broker_in_words, is_broker_silent
 from worker.domain.budget import database_in_words
 from worker.domain.endpoint_watch import late_notifications, warnings_of
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
-from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount, WorkerRow
+from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused
 from worker.domain.records.reports import IdKind
+from worker.domain.workers import beat_in_words, broker_in_words, is_broker_silent, is_served, is_ticking, last_tick
 
-HEARTBEAT_SECONDS = 5.0
-"""How often a worker process writes its row."""
-_TICKS_MISSED = 10
-_SHORTEST_PATIENCE_SECONDS = 2.0
-_LONGEST_STEP_SECONDS = 60.0
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
 """So long it is reported that the platform was queried too often."""
 _QUIET_WINDOWS = 10
@@ -64,57 +54,6 @@ class Finding:
     name: str
     words: str
     account: str | None = None
-
-
-def tick_patience(tick_seconds: float) -> float:
-    """After how many seconds without a tick a process ticks by itself. `tick_seconds` is beat's period."""
-    return max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * tick_seconds)
-
-
-def hang_patience(rules: Rules) -> float:
-    """How many seconds something under way in a worker process may take without a step: it hangs from then on.
-
-    A pass makes no step during its exchange, nor while the database is away and its write-back is repeated, which is
-    for a reservation. Each statement to a slow database is a step; one to a silent server ends within 40 seconds.
-    """
-    return rules.reservation_seconds + _LONGEST_STEP_SECONDS
-
-
-def tick_allowance(at_least: float, tick_seconds: float) -> float:
-    """How many seconds may pass without a tick that is to be seen, before a worker counts as dead."""
-    return max(at_least, tick_patience(tick_seconds) + 2 * HEARTBEAT_SECONDS)
-
-
-def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
-    """The latest tick of a process in which nothing hangs; None where none is known.
-
-    One that lies ahead is the mark of a clock that was set back since: it is written again within seconds.
-    """
-    latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
-    ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None and row.hanging_since is None]
-    return max((tick for tick in ticks if tick <= latest), default=None)
-
-
-def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: float) -> bool:
-    """Whether any of these processes has ticked within so many seconds."""
-    latest = last_tick(workers, now)
-    return latest is not None and now - latest <= timedelta(seconds=within_seconds)
-
-
-def is_served(workers: Iterable[WorkerRow], account: str, now: datetime, within_seconds: float) -> bool:
-    """Whether a process that has the account in its settings, or does not say, has ticked within so many seconds."""
-    able = (row for row in workers if row.accounts is None or account in row.accounts)
-    return is_ticking(able, now, within_seconds)
-
-
-def polled_accounts(
-    workers: Iterable[WorkerRow], configured: Collection[str], now: datetime, within_seconds: float
-) -> Collection[str]:
-    """The accounts of the processes that have ticked within so many seconds; those of our settings where none has, and
-    for a process that does not say."""
-    ticking = [row for row in workers if is_ticking([row], now, within_seconds)]
-    said = [configured if row.accounts is None else row.accounts for row in ticking]
-    return set().union(*said) if ticking else configured
 
 
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 from worker.database.transactions import Connection, Database
 from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
-from worker.domain.monitoring import polled_accounts
 from worker.domain.records.notifications import Endpoint, Notification, NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
@@ -22,6 +21,7 @@ from worker.domain.todo import (
     accounts_to_do,
     endpoints_to_do,
 )
+from worker.domain.workers import polled_accounts
 from worker.stores.input_reads import (
     count_rejected_since,
     count_unmatched_before,

@@ -7,8 +7,6 @@ from typing import Any
 
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.broker_and_beat import is_broker_silent
-from worker.domain.monitoring import is_served, is_ticking
 from worker.domain.next_step import Circumstances, NextStep, next_step
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, Order, OrderState
@@ -16,6 +14,7 @@ from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.stored_json import read_learned
+from worker.domain.workers import is_broker_silent, is_served, is_ticking
 from worker.operations.learn import read_schedule
 from worker.operations.note_database import read_changes
 from worker.operations.read_due_orders import choose_due

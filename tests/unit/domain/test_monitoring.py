@@ -7,21 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_state
-from worker.domain.monitoring import (
-    Finding,
-    Level,
-    Thresholds,
-    check,
-    drain_seconds,
-    hang_patience,
-    is_served,
-    is_ticking,
-    last_tick,
-    polled_accounts,
-    queries_for,
-    tick_allowance,
-    tick_patience,
-)
+from worker.domain.monitoring import Finding, Level, Thresholds, check, drain_seconds, queries_for
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import (
@@ -34,6 +20,15 @@ from worker.domain.records.overview import (
 )
 from worker.domain.records.reports import IdKind
 from worker.domain.records.slots import DatabaseChanges
+from worker.domain.workers import (
+    hang_patience,
+    is_served,
+    is_ticking,
+    last_tick,
+    polled_accounts,
+    tick_allowance,
+    tick_patience,
+)
 
 
 def ago(seconds: float) -> Any:

@@ -3,9 +3,9 @@
 from flask import Blueprint, Response, render_template
 
 from worker.database.transactions import Database
-from worker.domain.monitoring import tick_allowance
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import OrderState
+from worker.domain.workers import tick_allowance
 from worker.runtime import rules_of
 from worker.settings import Settings
 from worker.views.todo import read_todo, todo_rows

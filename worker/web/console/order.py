@@ -3,9 +3,9 @@
 from flask import Blueprint, abort, render_template
 
 from worker.database.transactions import Database
-from worker.domain.monitoring import tick_allowance
 from worker.domain.records.orders import OrderState
 from worker.domain.todo import TodoKind
+from worker.domain.workers import tick_allowance
 from worker.runtime import rules_of, sids_of
 from worker.settings import Settings
 from worker.stores.command_line_reads import order_by_id

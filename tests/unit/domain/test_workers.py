@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.domain.builders import NOW
 from tests.unit.domain.test_monitoring import ago, make_worker
-from worker.domain.broker_and_beat import beat_in_words, broker_in_words, heard_beat_at, heard_broker_at
 from worker.domain.records.overview import WorkerRow
+from worker.domain.workers import beat_in_words, broker_in_words, heard_beat_at, heard_broker_at
 
 WITHIN = timedelta(seconds=30)
 OLD = make_worker()

@@ -1,0 +1,122 @@
+"""Whether workers tick, whether the broker answers them and whether beat sends ticks, by the rows of the processes.
+
+A worker is alive by its ticks, not by its messages: where no tick comes (beat or the broker is gone), each process
+ticks by itself once its patience is over. So the time without a tick after which a worker counts as dead is never
+shorter than that patience and the rows' period together.
+
+Processes poll and tick by themselves while both are away, so their ticks say nothing of the broker and of beat. A
+tick's message is taken for beat's, whatever sent it: it carries nothing to tell a forged one by, and a forged one
+changes nothing else.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from worker.domain.records.overview import WorkerRow
+from worker.domain.records.parameters import Rules
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a worker process writes its row."""
+_TICKS_MISSED = 10
+_SHORTEST_PATIENCE_SECONDS = 2.0
+_LONGEST_STEP_SECONDS = 60.0
+
+
+def tick_patience(tick_seconds: float) -> float:
+    """After how many seconds without a tick a process ticks by itself. `tick_seconds` is beat's period."""
+    return max(_SHORTEST_PATIENCE_SECONDS, _TICKS_MISSED * tick_seconds)
+
+
+def hang_patience(rules: Rules) -> float:
+    """How many seconds something under way in a worker process may take without a step: it hangs from then on.
+
+    A pass makes no step during its exchange, nor while the database is away and its write-back is repeated, which is
+    for a reservation. Each statement to a slow database is a step; one to a silent server ends within 40 seconds.
+    """
+    return rules.reservation_seconds + _LONGEST_STEP_SECONDS
+
+
+def tick_allowance(at_least: float, tick_seconds: float) -> float:
+    """How many seconds may pass without a tick that is to be seen, before a worker counts as dead."""
+    return max(at_least, tick_patience(tick_seconds) + 2 * HEARTBEAT_SECONDS)
+
+
+def last_tick(workers: Iterable[WorkerRow], now: datetime) -> datetime | None:
+    """The latest tick of a process in which nothing hangs; None where none is known.
+
+    One that lies ahead is the mark of a clock that was set back since: it is written again within seconds.
+    """
+    latest = now + timedelta(seconds=HEARTBEAT_SECONDS)
+    ticks = [row.last_tick_at for row in workers if row.last_tick_at is not None and row.hanging_since is None]
+    return max((tick for tick in ticks if tick <= latest), default=None)
+
+
+def is_ticking(workers: Iterable[WorkerRow], now: datetime, within_seconds: float) -> bool:
+    """Whether any of these processes has ticked within so many seconds."""
+    latest = last_tick(workers, now)
+    return latest is not None and now - latest <= timedelta(seconds=within_seconds)
+
+
+def is_served(workers: Iterable[WorkerRow], account: str, now: datetime, within_seconds: float) -> bool:
+    """Whether a process that has the account in its settings, or does not say, has ticked within so many seconds."""
+    able = (row for row in workers if row.accounts is None or account in row.accounts)
+    return is_ticking(able, now, within_seconds)
+
+
+def polled_accounts(
+    workers: Iterable[WorkerRow], configured: Collection[str], now: datetime, within_seconds: float
+) -> Collection[str]:
+    """The accounts of the processes that have ticked within so many seconds; those of our settings where none has, and
+    for a process that does not say."""
+    ticking = [row for row in workers if is_ticking([row], now, within_seconds)]
+    said = [configured if row.accounts is None else row.accounts for row in ticking]
+    return set().union(*said) if ticking else configured
+
+
+def heard_broker_at(row: WorkerRow) -> datetime | None:
+    """When the broker last answered a process, or its start before the first answer; None where it does not ask."""
+    return None if row.broker_asked_at is None else row.broker_answered_at or row.started_at
+
+
+def heard_beat_at(rows: Iterable[WorkerRow]) -> datetime | None:
+    """When one of these processes last received a tick's message.
+
+    Where none has: the start of the one that has run for longest. None where no release among them says.
+    """
+    able = [row for row in rows if row.broker_asked_at is not None]
+    received = [row.last_beat_at for row in able if row.last_beat_at is not None]
+    return max(received) if received else min((row.started_at for row in able), default=None)
+
+
+def unanswered(rows: Iterable[WorkerRow], within: timedelta) -> Collection[WorkerRow]:
+    """The processes that the broker has not answered within this time, when they wrote their rows."""
+    # By the row's own time: what a process that hangs since has heard is not known.
+    return [row for row in rows if (heard := heard_broker_at(row)) is not None and row.written_at - heard > within]
+
+
+def is_broker_silent(rows: Collection[WorkerRow], within: timedelta) -> bool:
+    """Whether the broker answers none of the processes that ask it, and some do."""
+    asking = sum(row.broker_asked_at is not None for row in rows)
+    return 0 < asking == len(unanswered(rows, within))
+
+
+def broker_in_words(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> str | None:
+    """What is to be said of the broker, without a full stop; None where it answers all who ask."""
+    silent = unanswered(rows, within)
+    if not silent:
+        return None
+    heard = [row.broker_answered_at for row in silent if row.broker_answered_at is not None]
+    how_long = f"for {(now - max(heard)).total_seconds():,.0f} s" if heard else "yet"
+    if is_broker_silent(rows, within):
+        return f"the broker has not answered {how_long}: no order comes in by tasks"
+    hosts = ", ".join(sorted({row.host for row in silent}))
+    return f"the broker has not answered {how_long} on {hosts}"
+
+
+def beat_in_words(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> str | None:
+    """What is to be said of beat, without a full stop; None where its ticks come, or that cannot be told."""
+    heard = heard_beat_at(rows)
+    if heard is None or max(row.written_at for row in rows) - heard <= within:
+        return None
+    how_long = f"{(now - heard).total_seconds():,.0f} s"
+    return f"no tick of beat has come for {how_long}: workers tick by themselves, less often"
