@@ -9,17 +9,19 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from functools import partial
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, get_origin, get_type_hints
 
 import typer
 from typer import Option
 from typer.core import TyperCommand
 
-from worker.simulator.answers import AnswerStyle, KeyCase, Shape, UnknownAnswer
+from worker.simulator.answers import AnswerStyle
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
 from worker.simulator.config import Account, SimulatorConfig, accounts_from_environment, parse_account
 from worker.simulator.draws import Delay
@@ -38,85 +40,100 @@ _URL_HELP = """Push each callback to this URL, as a POST of JSON; `reconciler ca
 _BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
 reconciler.orders."""
 
-_limit, _truth, _answers, _faults, _callbacks = (
-    partial(Option, rich_help_panel=panel) for panel in ("Limit", "Truth of orders", "Answers", "Faults", "Callbacks")
-)
-
 _ENV_FILE = Path(".env")
 
 
-def platform(
-    host: Annotated[
-        str, Option(help="Address to listen on. The control endpoint answers this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[int, Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = 8100,
-    accounts: Annotated[list[str] | None, Option("--account", metavar="SID:TOKEN:APPID", help=_ACCOUNT_HELP)] = None,
-    version: Annotated[
-        str, Option("--api-version", help="Version in the path.", envvar="RECONCILER_PLATFORM_VERSION")
-    ] = "201512",
-    seed: Annotated[int, Option(help="Everything random is drawn from it.")] = 1,
-    record_path: Annotated[
-        Path | None, Option("--record", help="Append every arrival to this file, as JSON Lines.", dir_okay=False)
-    ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print that it is ready as one JSON object.")] = False,
-    window_seconds: Annotated[
-        float, _limit("--window", help="Seconds; the limit's window.", envvar="RECONCILER_QUERY_WINDOW_SECONDS")
-    ] = 60.0,
-    queries_per_window: Annotated[
-        int, _limit(help="Queries of one account SID in one window.", envvar="RECONCILER_QUERIES_PER_WINDOW", min=1)
-    ] = 1,
-    adopt: Annotated[bool, _truth(help="Take unknown ids for orders placed at that moment.")] = True,
-    delay: Annotated[str, _truth(help=_DELAY_HELP)] = "lognormal:10,0.8",
-    failed_share: Annotated[float, _truth(help="Share of orders that fail, 0 to 1.")] = 0.05,
-    stuck_share: Annotated[float, _truth(help="Share of orders that never settle.")] = 0.0,
-    shape: Annotated[Shape, _answers(help="auto: one object for one id, an array for several.")] = Shape.AUTO,
-    list_key: Annotated[str, _answers(help="The list's key in object-list.")] = "list",
-    ok_status: Annotated[str | None, _answers(help="statusCode beside the items of an object, as 000000.")] = None,
-    echo_custom_parm: Annotated[bool, _answers(help="Whether items hold customParm.")] = True,
-    key_case: Annotated[KeyCase, _answers(help="How keys are spelled.")] = KeyCase.SAMPLE,
-    numbers: Annotated[bool, _answers(help="trafficSts and oriAmount as numbers.")] = False,
-    shuffle: Annotated[bool, _answers(help="Items in random order.")] = True,
-    unknown: Annotated[
-        UnknownAnswer, _answers(help="The answer for orders that the platform does not know.")
-    ] = UnknownAnswer.ABSENT,
-    shares: Annotated[list[str] | None, _faults("--fault", metavar="NAME=SHARE", help=_FAULT_HELP)] = None,
-    latency: Annotated[str, _faults(help="Seconds before an answer: as --delay, or alternate:A,B.")] = "fixed:0",
-    retry_after: Annotated[float | None, _faults(help="Seconds; Retry-After of HTTP errors.")] = None,
-    refuse_code: Annotated[str, _faults(help="statusCode of the fault refuse.")] = "-9999",
-    refuse_message: Annotated[str, _faults(help="statusMsg of the fault refuse.")] = "系统错误",
-    absent_ids: Annotated[
-        list[str] | None, _faults("--absent-id", help="An id that no answer holds; may be repeated.")
-    ] = None,
-    poison_ids: Annotated[
-        list[str] | None, _faults("--poison-id", help="An id that spoils every batch it is in; may be repeated.")
-    ] = None,
-    poison_effect: Annotated[str, _faults(help="The fault of such a batch.")] = "refuse",
-    callback_url: Annotated[
-        str | None,
-        # The path of `reconciler serve` holds a token, and others can see a process's arguments.
-        _callbacks(help=_URL_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_URL"),
-    ] = None,
-    callback_tries: Annotated[int, _callbacks(help="Pushes of a callback until it is accepted.", min=1)] = 1,
-    callback_broker: Annotated[
-        str | None,
-        # The URL may hold a password, and others can see a process's arguments.
-        _callbacks(help=_BROKER_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_BROKER"),
-    ] = None,
-    callback_delay: Annotated[str, _callbacks(help="Seconds from settling to callback, as --delay.")] = "fixed:0",
-    lost_share: Annotated[float, _callbacks("--lost-callbacks", help="Share of callbacks that are lost.")] = 0.0,
-) -> None:
+def _fields() -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """The name, the type and the default of each field of the platform's settings."""
+    for kind in (SimulatorConfig, AnswerStyle, Faults):
+        hints = get_type_hints(kind)
+        for one in fields(kind):
+            default = one.default if one.default_factory is MISSING else one.default_factory()
+            yield one.name, (hints[one.name], default)
+
+
+_FIELDS: dict[str, tuple[Any, Any]] = {
+    **dict(_fields()),
+    # No fields, but the command's own. The process that is started by hand has a port that is known, and adopts.
+    **{"as_json": (bool, False), "callback_url": (str | None, None), "callback_broker": (str | None, None)},
+    **{"port": (int, 8100), "adopt": (bool, True)},
+}
+
+
+def _option(name: str, *declared: str, panel: str | None = None, **more: Any) -> Parameter:
+    """The option that fills a field, with the field's type and default as a command line has them."""
+    kind, default = _FIELDS[name]
+    if kind is Delay:
+        kind, default = str, str(default)
+    elif get_origin(kind) is not None and get_origin(kind) is not UnionType:
+        kind, default = list[str] | None, None
+    option = Option(default, *declared, rich_help_panel=panel, **more)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind)
+
+
+_limit, _truth, _answers, _faults, _callbacks = (
+    partial(_option, panel=panel) for panel in ("Limit", "Truth of orders", "Answers", "Faults", "Callbacks")
+)
+
+_OPTIONS = (
+    _option("host", help="Address to listen on. The control endpoint answers this machine only."),
+    _option("port", help="Port to listen on; 0 takes any free one.", min=0, max=65535),
+    _option("accounts", "--account", metavar="SID:TOKEN:APPID", help=_ACCOUNT_HELP),
+    _option("version", "--api-version", help="Version in the path.", envvar="RECONCILER_PLATFORM_VERSION"),
+    _option("seed", help="Everything random is drawn from it."),
+    _option("record_path", "--record", help="Append every arrival to this file, as JSON Lines.", dir_okay=False),
+    _option("as_json", "--json", help="Print that it is ready as one JSON object."),
+    _limit("window_seconds", "--window", help="Seconds; the limit's window.", envvar="RECONCILER_QUERY_WINDOW_SECONDS"),
+    _limit(
+        "queries_per_window",
+        help="Queries of one account SID in one window.",
+        envvar="RECONCILER_QUERIES_PER_WINDOW",
+        min=1,
+    ),
+    _truth("adopt", help="Take unknown ids for orders placed at that moment."),
+    _truth("delay", help=_DELAY_HELP),
+    _truth("failed_share", help="Share of orders that fail, 0 to 1."),
+    _truth("stuck_share", help="Share of orders that never settle."),
+    _answers("shape", help="auto: one object for one id, an array for several."),
+    _answers("list_key", help="The list's key in object-list."),
+    _answers("ok_status", help="statusCode beside the items of an object, as 000000."),
+    _answers("echo_custom_parm", help="Whether items hold customParm."),
+    _answers("key_case", help="How keys are spelled."),
+    _answers("numbers", help="trafficSts and oriAmount as numbers."),
+    _answers("shuffle", help="Items in random order."),
+    _answers("unknown", help="The answer for orders that the platform does not know."),
+    _faults("shares", "--fault", metavar="NAME=SHARE", help=_FAULT_HELP),
+    _faults("latency", help="Seconds before an answer: as --delay, or alternate:A,B."),
+    _faults("retry_after", help="Seconds; Retry-After of HTTP errors."),
+    _faults("refuse_code", help="statusCode of the fault refuse."),
+    _faults("refuse_message", help="statusMsg of the fault refuse."),
+    _faults("absent_ids", "--absent-id", help="An id that no answer holds; may be repeated."),
+    _faults("poison_ids", "--poison-id", help="An id that spoils every batch it is in; may be repeated."),
+    _faults("poison_effect", help="The fault of such a batch."),
+    # By a variable as well: the path of `reconciler serve` holds a token, the URL of a broker may hold a password, and
+    # others can see a process's arguments.
+    _callbacks("callback_url", help=_URL_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_URL"),
+    _callbacks("callback_tries", help="Pushes of a callback until it is accepted.", min=1),
+    _callbacks("callback_broker", help=_BROKER_HELP, envvar="RECONCILER_SIMULATOR_CALLBACK_BROKER"),
+    _callbacks("callback_delay", help="Seconds from settling to callback, as --delay."),
+    _callbacks("lost_share", "--lost-callbacks", help="Share of callbacks that are lost."),
+)
+
+
+def platform(**given: Any) -> None:
     """Run a simulated platform: the documented order query, a truth of its own, and a record of every arrival.
 
     It serves POST /VERSION/sid/SID/traffic/Traffic.wx; for people and tests also GET /simulator/record and
     /simulator/truth, and POST /simulator/orders, /simulator/faults and /simulator/answers. SIGTERM or Ctrl-C ends it.
     """
-    # Each parameter has the name of the field that it fills; a test checks that.
-    given = dict(locals())
     try:
-        simulator = Simulator(_config(given), on_callback=_sink(callback_url, callback_broker))
+        simulator = Simulator(_config(given), on_callback=_sink(given["callback_url"], given["callback_broker"]))
     except (ValueError, OSError) as error:
         _leave(str(error), status=2)
-    _serve(simulator, as_json=as_json)
+    _serve(simulator, as_json=given["as_json"])
+
+
+platform.__signature__ = Signature(_OPTIONS)  # type: ignore[attr-defined]  # Typer reads the options from it
 
 
 def _config(given: Mapping[str, Any]) -> SimulatorConfig:
