@@ -15,7 +15,10 @@ from benchmarks.processes import (
     wait_for_worker,
     wait_until,
 )
-from worker.simulator import Account, Delay, NewOrder, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.orders import NewOrder
+from worker.simulator.server import Simulator
 
 _FEW, _MANY = 200, 1000
 _ORDERS = 110_000

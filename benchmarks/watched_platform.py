@@ -7,8 +7,12 @@ from celery import Celery
 from benchmarks import tables
 from benchmarks.bench import APP_ID, SID, TOKEN, Bench
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
-from worker.simulator import Account, Delay, Faults, NewOrder, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.faults import Faults
+from worker.simulator.orders import NewOrder
 from worker.simulator.record import Arrival
+from worker.simulator.server import Simulator
 
 
 def watch_queries(bench: Bench, database_url: str, *, scale: float, queries: int, **settings: str) -> list[Arrival]:

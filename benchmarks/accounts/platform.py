@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass
 
 from benchmarks.accounts.plan import Plan
 from worker.adapters.child_processes import Child
-from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.faults import Faults
+from worker.simulator.server import Simulator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,11 @@ from benchmarks.figures import Figure
 from benchmarks.ingest import messages
 from benchmarks.ingest.rates import QUEUE
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
-from worker.simulator import Account, Delay, Faults, NewOrder, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.faults import Faults
+from worker.simulator.orders import NewOrder
+from worker.simulator.server import Simulator
 
 _REAL_WINDOW = 60.0
 _SMALLEST_SETTING = 0.05

@@ -11,7 +11,9 @@ from tests.support.processes import Program, environment, running_worker, send_t
 from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.simulator import Account, Delay, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.server import Simulator
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ACCOUNT, CommandLine
-from worker.simulator import Account, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.server import Simulator
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,10 @@ from worker.operations.maintain_slots import SlotMaintenance
 from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
-from worker.simulator import Account, Delay, Faults, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.faults import Faults
+from worker.simulator.server import Simulator
 from worker.stores.pending_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query
 from worker.stores.slots_and_accounts import lock_slot_of_token, mark_in_flight, save_slot

@@ -30,7 +30,9 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime
 from worker.settings import Settings
-from worker.simulator import Account, Delay, Simulator, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.server import Simulator
 
 ANSWER = 0.5
 # A wait for an answer, and another one for a new connection.

@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, platform_stamp, read_control
-from worker.simulator import Account, AnswerStyle, Delay, KeyCase, NewOrder, Outcome, Shape, Simulator, SimulatorConfig
-from worker.simulator import UnknownAnswer as Unknown
+from worker.simulator.answers import AnswerStyle, KeyCase, Shape
+from worker.simulator.answers import UnknownAnswer as Unknown
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay, Outcome
+from worker.simulator.orders import NewOrder
+from worker.simulator.server import Simulator
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
 WIDE_OPEN = 1_000_000

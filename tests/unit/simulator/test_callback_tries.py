@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from worker.simulator import Account, Delay, NewOrder, Platform, SimulatorConfig
 from worker.simulator.callbacks import NotAccepted
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay
+from worker.simulator.orders import NewOrder
+from worker.simulator.platform import Platform
 
 ACCOUNT = Account(sid="sid", auth_token="token", app_id="app")
 

@@ -1,8 +1,10 @@
 import inspect
 from dataclasses import fields
 
-from worker.simulator import AnswerStyle, Faults, SimulatorConfig
+from worker.simulator.answers import AnswerStyle
 from worker.simulator.command import platform
+from worker.simulator.config import SimulatorConfig
+from worker.simulator.faults import Faults
 
 
 def test_every_option_fills_a_field_or_is_the_commands_own() -> None:

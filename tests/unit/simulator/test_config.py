@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.simulator import Account, AccountsError, Platform, SimulatorConfig, accounts_from_environment, parse_account
+from worker.simulator.config import Account, AccountsError, SimulatorConfig, accounts_from_environment, parse_account
+from worker.simulator.platform import Platform
 
 SET = {"RECONCILER_ACCOUNT_SID": "sid", "RECONCILER_AUTH_TOKEN": "token", "RECONCILER_APP_ID": "app"}
 ACCOUNT = Account(sid="sid", auth_token="token", app_id="app")

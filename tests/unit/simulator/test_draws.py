@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from worker.simulator import Delay
+from worker.simulator.draws import Delay
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@ from random import Random
 
 import pytest
 
-from worker.simulator import AnswerStyle, Faults, NewOrder, SimulatorConfig
+from worker.simulator.answers import AnswerStyle
+from worker.simulator.config import SimulatorConfig
 from worker.simulator.control import read_object
+from worker.simulator.faults import Faults
+from worker.simulator.orders import NewOrder
 
 
 @pytest.mark.parametrize("name", ["http-500", "http-429", "garbage-html", "silent", "absent", "refuse"])

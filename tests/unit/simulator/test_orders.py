@@ -3,7 +3,10 @@ from typing import Any
 
 import pytest
 
-from worker.simulator import Account, Delay, NewOrder, Outcome, Platform, SimulatorConfig
+from worker.simulator.config import Account, SimulatorConfig
+from worker.simulator.draws import Delay, Outcome
+from worker.simulator.orders import NewOrder
+from worker.simulator.platform import Platform
 
 ACCOUNT = Account(sid="sid", auth_token="token", app_id="app")
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.simulator import Record
+from worker.simulator.record import Record
 
 
 class Clock:
