@@ -16,8 +16,7 @@ from benchmarks.processes import (
     wait_until,
 )
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder
 from worker.simulator.server import Simulator
 
 _FEW, _MANY = 200, 1000

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from benchmarks.accounts.plan import Plan
 from worker.adapters.child_processes import Child
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
+from worker.simulator.orders import Delay
 from worker.simulator.server import Simulator
 
 

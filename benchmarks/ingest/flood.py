@@ -14,9 +14,8 @@ from benchmarks.ingest import messages
 from benchmarks.ingest.rates import QUEUE
 from benchmarks.processes import celery, environment, wait_for_worker, wait_until
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder
 from worker.simulator.server import Simulator
 
 _REAL_WINDOW = 60.0

@@ -12,7 +12,7 @@ from tests.support.raw_query import APP_ID, SID, TOKEN
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
+from worker.simulator.orders import Delay
 from worker.simulator.server import Simulator
 
 pytestmark = pytest.mark.slow

@@ -34,8 +34,8 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 from worker.reconcile import Reconciler
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
+from worker.simulator.orders import Delay
 from worker.simulator.server import Simulator
 from worker.stores.pending_orders import claim, read_candidates
 from worker.stores.platform_queries import add_query

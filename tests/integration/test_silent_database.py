@@ -31,7 +31,7 @@ from worker.operations.write_back import WriteBack
 from worker.runtime import Parts, Runtime
 from worker.settings import Settings
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
+from worker.simulator.orders import Delay
 from worker.simulator.server import Simulator
 
 ANSWER = 0.5

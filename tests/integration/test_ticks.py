@@ -18,9 +18,8 @@ from worker.domain.records.slots import Opening, SlotKey
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay, Outcome
 from worker.simulator.faults import Faults
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder, Outcome
 from worker.simulator.server import Simulator
 from worker.ticks import GRANTS_AT_ONCE, Ticks
 

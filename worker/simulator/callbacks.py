@@ -11,8 +11,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 from worker.simulator.answers import Item, item_of
-from worker.simulator.draws import Delay
-from worker.simulator.orders import PlacedOrder
+from worker.simulator.orders import Delay, PlacedOrder
 
 CallbackSink = Callable[[Sequence[Item]], None]
 """Receives the bodies of callbacks that are due together. `NotAccepted` says which of them did not arrive; any other

@@ -24,8 +24,8 @@ from typer.core import TyperCommand
 from worker.simulator.answers import AnswerStyle
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
 from worker.simulator.config import Account, SimulatorConfig, accounts_from_environment, parse_account
-from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
+from worker.simulator.orders import Delay
 from worker.simulator.server import Simulator
 
 _ACCOUNT_HELP = """An account to serve; may be repeated. Others can see a process's arguments: better set

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.simulator.answers import AnswerStyle
-from worker.simulator.draws import Delay, Draws
 from worker.simulator.faults import Faults
+from worker.simulator.orders import Delay, Draws
 
 _VARIABLES = ("RECONCILER_ACCOUNT_SID", "RECONCILER_AUTH_TOKEN", "RECONCILER_APP_ID")
 _FILE_VARIABLE = "RECONCILER_ACCOUNTS_FILE"

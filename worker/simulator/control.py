@@ -23,9 +23,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
 from worker.simulator.answers import AnswerStyle
-from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder
 from worker.simulator.platform import Platform, Reply
 
 PREFIX = "/simulator/"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from worker.simulator.answers import Item
-from worker.simulator.draws import Delay
+from worker.simulator.orders import Delay
 
 _ITEM_FAULTS = frozenset(
     {

@@ -18,9 +18,8 @@ from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read
 from worker.simulator.callbacks import http_sink
 from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.control import is_loopback
-from worker.simulator.draws import Delay
 from worker.simulator.faults import Faults
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder
 from worker.simulator.server import Simulator
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)

@@ -15,8 +15,7 @@ from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, plat
 from worker.simulator.answers import AnswerStyle, KeyCase, Shape
 from worker.simulator.answers import UnknownAnswer as Unknown
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay, Outcome
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder, Outcome
 from worker.simulator.server import Simulator
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)

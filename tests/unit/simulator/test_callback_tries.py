@@ -7,8 +7,7 @@ import pytest
 
 from worker.simulator.callbacks import NotAccepted
 from worker.simulator.config import Account, SimulatorConfig
-from worker.simulator.draws import Delay
-from worker.simulator.orders import NewOrder
+from worker.simulator.orders import Delay, NewOrder
 from worker.simulator.platform import Platform
 
 ACCOUNT = Account(sid="sid", auth_token="token", app_id="app")
