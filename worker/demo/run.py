@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from worker.database.transactions import Database
-from worker.demo.control import PlatformControl
 from worker.demo.plan import Plan, PlannedOrder
-from worker.demo.progress import read_orders, read_progress
+from worker.demo.readings import PlatformControl, read_orders, read_progress
 from worker.demo.stage import ORDERS_QUEUE, Stage
 from worker.demo.summary import Summary, summarise
 from worker.demo.view import Moment, shown_on

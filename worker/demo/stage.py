@@ -18,10 +18,9 @@ from worker.adapters.error_text import first_line
 from worker.database.error_kinds import kind_of
 from worker.database.migrations import upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head
-from worker.demo.control import PlatformControl
 from worker.demo.given_settings import DemoAccount, absolute, environment_of, settings_of
 from worker.demo.plan import Pace
-from worker.demo.progress import is_empty
+from worker.demo.readings import PlatformControl, is_empty
 from worker.doctor.readings import reach_broker
 from worker.domain.access import callback_path
 from worker.settings import SettingsError

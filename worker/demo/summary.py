@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from worker.demo.control import PlatformRecord, Truth
-from worker.demo.progress import OrderLine
+from worker.demo.readings import OrderLine, PlatformRecord, Truth
 from worker.domain.records.orders import Attention, OrderState, Source
 
 IDS_PER_QUERY = 100

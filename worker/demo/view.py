@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from worker.demo.progress import Progress, QueryLine
+from worker.demo.readings import Progress, QueryLine
 from worker.domain.records.orders import OrderState, Source
 
 _BETWEEN_LINES_SECONDS = 4.0

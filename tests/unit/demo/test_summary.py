@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.demo.control import PlatformRecord, Truth
-from worker.demo.progress import OrderLine
+from worker.demo.readings import OrderLine, PlatformRecord, Truth
 from worker.demo.report import as_json, closing, verdict
 from worker.demo.summary import Finding, Summary, compare, summarise
 from worker.domain.records.orders import Attention, OrderState, Source

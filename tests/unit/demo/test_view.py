@@ -3,7 +3,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from worker.demo.progress import Progress, QueryLine
+from worker.demo.readings import Progress, QueryLine
 from worker.demo.view import Moment, line_of, shown_on
 from worker.domain.records.orders import OrderState, Source
 
