@@ -4,7 +4,7 @@ from io import StringIO
 from rich.console import Console
 
 from worker.demo.readings import Progress, QueryLine
-from worker.demo.view import Moment, line_of, shown_on
+from worker.demo.run import Moment, line_of, shown_on
 from worker.domain.records.orders import OrderState, Source
 
 ANSWERED = QueryLine(
