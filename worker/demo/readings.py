@@ -1,4 +1,7 @@
-"""What the demo reads, while it watches and when it compares: from the simulated platform, and of its own account from the database."""
+"""What the demo reads while it watches and when it compares.
+
+From the simulated platform by its control endpoint, and of its own account from the database.
+"""
 
 import json
 import urllib.request

@@ -54,22 +54,19 @@ class Moment:
 @contextmanager
 def shown_on(console: Console) -> Iterator[Callable[[Moment], None]]:
     """Yields what shows a moment: a live picture on a terminal that can show it, lines elsewhere."""
-    if not console.is_terminal or console.is_dumb_terminal:
-        yield _Lines(console).show
+    if console.is_terminal and not console.is_dumb_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda moment: live.update(picture_of(moment), refresh=True)
         return
-    with Live(console=console, auto_refresh=False) as live:
-        yield lambda moment: live.update(picture_of(moment), refresh=True)
+    next_line = 0.0
 
+    def show(moment: Moment) -> None:
+        nonlocal next_line
+        if moment.seconds >= next_line:
+            next_line = moment.seconds + _BETWEEN_LINES_SECONDS
+            console.print(line_of(moment), highlight=False, soft_wrap=True, markup=False)
 
-class _Lines:
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._next = 0.0
-
-    def show(self, moment: Moment) -> None:
-        if moment.seconds >= self._next:
-            self._next = moment.seconds + _BETWEEN_LINES_SECONDS
-            self._console.print(line_of(moment), highlight=False, soft_wrap=True, markup=False)
+    yield show
 
 
 def line_of(moment: Moment) -> str:
