@@ -13,7 +13,7 @@ import pytest
 from tests.support.command_line import ACCOUNT, PROGRAM, CommandLine, environment
 from worker.adapters.users_file import editing, read_users
 from worker.domain.records.access import Role, User
-from worker.web.passwords import is_right
+from worker.web.users import is_right
 
 PASSWORD = "correct horse battery"
 

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 from tests.support.visitors import ACTOR, PASSWORD, READER, ConsoleProcess, console_process, write_users
 from worker.adapters.users_file import editing
 from worker.domain.records.access import Role
-from worker.web.passwords import hash_of
+from worker.web.users import hash_of
 
 
 @pytest.fixture

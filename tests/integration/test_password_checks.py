@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from worker.web.passwords import Busy, hash_of, is_right
+from worker.web.users import Busy, hash_of, is_right
 
 PASSWORD = "correct horse battery"
 

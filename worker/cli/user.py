@@ -151,7 +151,7 @@ def _from_terminal() -> str:
 
 def _hashing() -> Callable[[str], str]:
     try:
-        from worker.web.passwords import hash_of
+        from worker.web.users import hash_of
     except ModuleNotFoundError as error:
         if error.name != "werkzeug":
             raise

@@ -1,10 +1,11 @@
-"""The users of the console, as their file says at present: it is read again when it changes."""
+"""The users of the console, as their file says at present, and their passwords."""
 
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
+from werkzeug.security import check_password_hash, generate_password_hash
 
 from worker.adapters.users_file import read_users
 from worker.domain.records.access import User
@@ -13,9 +14,18 @@ log = structlog.stdlib.get_logger(__name__)
 
 _Version = tuple[int, int, int]
 
+# Parameters of OWASP's cheat sheet on storing passwords: 32 MiB and some 0.2 s of a processor.
+_METHOD = "scrypt:32768:8:3"
+# Of no password: nothing hashes to zeros.
+_NOBODYS = f"{_METHOD}$nobody${'0' * 128}"
+_AT_ONCE = 2
+_PATIENCE_SECONDS = 3.0
+
+_places = threading.BoundedSemaphore(_AT_ONCE)
+
 
 class Users:
-    """Safe to use from several threads."""
+    """Read again when the file changes. Safe to use from several threads."""
 
     def __init__(self, path: Path | None) -> None:
         """None: there is no file, and nobody can sign in."""
@@ -55,3 +65,29 @@ def _version_of(path: Path) -> _Version | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Busy(Exception):
+    """Too many passwords are being checked."""
+
+
+def hash_of(password: str) -> str:
+    """What is stored of a password, with a salt of its own."""
+    return generate_password_hash(password, method=_METHOD)
+
+
+def is_right(password_hash: str | None, password: str) -> bool:
+    """Whether a password is the one. None: there is no such user, which takes as long to find out.
+
+    Two are checked at once in a process: each takes much memory, and whoever sends many is not to take every thread.
+    Raises Busy after 3 seconds without a place.
+    """
+    if not _places.acquire(timeout=_PATIENCE_SECONDS):
+        raise Busy
+    try:
+        return check_password_hash(password_hash or _NOBODYS, password) and password_hash is not None
+    except ValueError:
+        # A method that this werkzeug does not know: the file was written by hand.
+        return False
+    finally:
+        _places.release()
