@@ -23,8 +23,8 @@ from worker.database.migrations import upgrade
 from worker.database.transactions import Database
 from worker.runtime import rules_of
 from worker.settings import Settings
-from worker.web.metric_families import families
 from worker.web.metric_source import MetricSource
+from worker.web.metrics import families
 
 _RUNS = 30
 _BETWEEN_SECONDS = 16.0

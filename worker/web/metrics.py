@@ -1,16 +1,20 @@
 """`/metrics`: what Prometheus scrapes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from worker.database.error_kinds import is_of_another_revision, kind_of
+from worker.domain import metric_totals as totals
+from worker.domain.records.metrics import Stream, TotalKey
 from worker.web.access import Access, refuse_to_watch
-from worker.web.metric_families import families
-from worker.web.metric_source import MetricSource
+from worker.web.metric_catalogue import CATALOGUE, Counter, Gauge, Histogram, Last, Samples
+from worker.web.metric_source import MetricSource, Reading
+
+_NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 class _Collected:
@@ -36,11 +40,11 @@ def metric_routes(access: Access, source: MetricSource) -> Blueprint:
         except Exception as error:
             if (words := _fault(error)) is None:
                 raise
-            return _said(503, words)
+            return Response(f"{words}\n", 503, mimetype="text/plain", headers=_NOT_KEPT)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         registry = CollectorRegistry(auto_describe=False)
         registry.register(found)
-        return Response(encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+        return Response(encode(registry), headers={"Content-Type": content_type, **_NOT_KEPT})
 
     return routes
 
@@ -55,6 +59,59 @@ def _fault(error: Exception) -> str | None:
     return None if kind is None else kind.words
 
 
-def _said(status: int, text: str) -> Response:
-    headers = {"Cache-Control": "no-store", **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
-    return Response(f"{text}\n", status, mimetype="text/plain", headers=headers)
+def families(reading: Reading) -> Iterator[Metric]:
+    """All metrics with their samples. One without samples is written with its help and its type all the same."""
+    by_name: dict[str, dict[TotalKey, float]] = {}
+    for key, value in reading.totals.items():
+        by_name.setdefault(key[0], {})[key] = value
+    for described in CATALOGUE:
+        match described:
+            case Gauge():
+                yield _gauge(described, described.samples(reading.gauges))
+            case Last():
+                yield _gauge(described, _last(described, reading))
+            case Counter():
+                yield _counter(described, reading, by_name.get(described.name, {}))
+            case Histogram():
+                yield _histogram(described, reading, by_name)
+
+
+def _gauge(described: Gauge | Last, samples: Samples) -> Metric:
+    family = GaugeMetricFamily(described.name, described.help, labels=described.labels)
+    for labels, value in samples:
+        if value is not None:
+            family.add_metric(labels, value)
+    return family
+
+
+def _last(described: Last, reading: Reading) -> Samples:
+    is_whole = Stream.QUERIES in reading.caught_up
+    for account in reading.gauges.accounts:
+        newest = described.newest(reading.gauges, account)
+        counted = reading.totals.get((described.name, totals.labels_of(account=account))) if is_whole else None
+        yield [account], counted if newest is None else newest.timestamp()
+
+
+def _counter(described: Counter, reading: Reading, values: Mapping[TotalKey, float]) -> Metric:
+    family = CounterMetricFamily(described.name, described.help, labels=described.labels)
+    if described.stream in reading.caught_up:
+        counts = {tuple(map(str, labels)): 0.0 for labels in described.from_start(reading.gauges)}
+        for (_, labels), value in values.items():
+            counts[tuple(dict(labels)[name] for name in described.labels)] = value
+        for labels_of_sample, value in sorted(counts.items()):
+            family.add_metric(labels_of_sample, value)
+    return family
+
+
+def _histogram(described: Histogram, reading: Reading, by_name: Mapping[str, Mapping[TotalKey, float]]) -> Metric:
+    family = HistogramMetricFamily(described.name, described.help, labels=described.labels)
+    if described.stream in reading.caught_up:
+        buckets: dict[str, dict[str, float]] = {}
+        for (_, labels), value in by_name.get(f"{described.name}_bucket", {}).items():
+            of = dict(labels)
+            buckets.setdefault(of["account"], {})[of["le"]] = value
+        sums = by_name.get(f"{described.name}_sum", {})
+        for account, counts in sorted(buckets.items()):
+            total = sums.get((f"{described.name}_sum", totals.labels_of(account=account)), 0.0)
+            family.add_metric([account], totals.cumulated(described.name, counts), total)
+    return family
