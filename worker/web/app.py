@@ -1,12 +1,13 @@
 """The Flask application of `reconciler serve`, and what its process holds. Made after the fork."""
 
 import threading
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
-from flask import Flask
+from flask import Blueprint, Flask, Response, g, request
 
 from worker.adapters.error_text import first_words
 from worker.database.error_kinds import ErrorKind, kind_of
@@ -21,18 +22,23 @@ from worker.domain.submissions import refused_texts
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
-from worker.web.access_log import log_requests
-from worker.web.operate import OperatePart
-from worker.web.probes import SharedReading, probe_routes
-from worker.web.receiver import PATIENCE_SECONDS, CallbackRules, callback_routes
+from worker.web.access import Access
+from worker.web.callbacks import PATIENCE_SECONDS, CallbackRules, callback_routes
+from worker.web.console.blueprint import Console, console_routes
+from worker.web.health import health_routes, probe_routes
+from worker.web.metric_source import MetricSource
+from worker.web.metrics import metric_routes
 from worker.web.shared_commits import SharedCommits
+from worker.web.shared_readings import SharedReading
 
 log = structlog.stdlib.get_logger(__name__)
 
 _ANSWER_SECONDS = 3.5
+_PAGE_SECONDS = 20.0
 # So short that callbacks which came together with that of a locked order have time to be committed without it.
 _LOCK_SECONDS = 0.5
-# One commits, one matches, the others answer probes.
+_PAGE_LOCK_SECONDS = 5.0
+# Of callbacks: one commits, one matches, the others answer probes. Of pages as many.
 _CONNECTIONS = 2
 # Whoever sends many callbacks of unknown orders would let the queue grow without end.
 _MOST_MATCHES = 32
@@ -40,6 +46,32 @@ _MOST_MATCHES = 32
 _ERRORS = (400, 404, 405, 500)
 # Trying each right takes a few dozen statements.
 _RIGHTS_KEPT_SECONDS = 5.0
+
+
+class OperatorPages:
+    """What people and monitoring look at: metrics, health and the console. They have connections of their own: no page
+    keeps a callback waiting."""
+
+    def __init__(self, settings: Settings, console_key: str | None = None) -> None:
+        self._settings = settings
+        self._database = Database(
+            settings.database_dsn, answer_seconds=_PAGE_SECONDS, lock_seconds=_PAGE_LOCK_SECONDS, pool_size=_CONNECTIONS
+        )
+        self._access = Access(settings, self._database, console_key)
+        self._metrics = MetricSource(self._database, settings.accounts, rules_of(settings))
+        self._console = Console(settings=settings, database=self._database, access=self._access)
+
+    def blueprints(self) -> Iterator[Blueprint]:
+        """The routes."""
+        yield metric_routes(self._access, self._metrics)
+        yield health_routes(self._access, self._settings)
+        yield console_routes(self._console)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._metrics.close()
+        self._console.close()
+        self._database.close()
 
 
 class WebProcess:
@@ -56,7 +88,7 @@ class WebProcess:
         """`parts` are those that are served; `console_key` opens the console where there is no file of users. Another
         entry point may replace `intake` by a subclass."""
         self._parts = parts
-        self._operate = OperatePart(settings, console_key) if Part.OPERATE in parts else None
+        self._pages = OperatorPages(settings, console_key) if Part.OPERATE in parts else None
         rules, app_ids = rules_of(settings), app_ids_of(settings)
         self._database = Database(
             settings.database_dsn,
@@ -100,8 +132,8 @@ class WebProcess:
         app.register_blueprint(probe_routes(self._readiness_fault))
         if Part.CALLBACKS in self._parts:
             app.register_blueprint(callback_routes(self._callback_rules, self._submit))
-        if self._operate is not None:
-            for blueprint in self._operate.blueprints():
+        if self._pages is not None:
+            for blueprint in self._pages.blueprints():
                 app.register_blueprint(blueprint)
         return app
 
@@ -109,8 +141,8 @@ class WebProcess:
         """Commit what waits, then close every connection. What is not matched by then a worker's tick matches."""
         self._commits.close()
         self._matching.shutdown(cancel_futures=True)
-        if self._operate is not None:
-            self._operate.close()
+        if self._pages is not None:
+            self._pages.close()
         self._database.close()
 
     def _submit(self, callback: Callback | Rejection) -> None:
@@ -170,3 +202,26 @@ def order_of(received: Callback | Rejection) -> object:
 
 def _in_plain_text(error: Any) -> tuple[str, int, dict[str, str]]:
     return f"{error.name}\n", error.code, {"Content-Type": "text/plain; charset=utf-8"}
+
+
+def log_requests(app: Flask) -> None:
+    """Have the app log each request that it has answered, by its route: a path may hold the token of callbacks."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.monotonic()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        rule = request.url_rule
+        log.info(
+            "request answered",
+            action="http_request",
+            method=request.method,
+            route="none" if rule is None else rule.rule,
+            status=response.status_code,
+            account=g.get("account"),
+            client=g.get("client", request.remote_addr),
+            milliseconds=round((time.monotonic() - g.began) * 1000, 1),
+        )
+        return response

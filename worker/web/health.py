@@ -1,4 +1,7 @@
-"""`/healthz`: whether orders are being reconciled, for what watches from outside."""
+"""What watches from outside asks `/healthz`: are orders being reconciled? An orchestrator asks `/livez`, whether the
+process answers, and `/readyz`, whether it can take callbacks in."""
+
+from collections.abc import Callable
 
 from flask import Blueprint, Response, jsonify
 
@@ -10,7 +13,7 @@ from worker.runtime import thresholds_of
 from worker.settings import Settings
 from worker.views.watching import Liveness, read_liveness
 from worker.web.access import Access, refuse_to_watch
-from worker.web.probes import SharedReading
+from worker.web.shared_readings import SharedReading
 
 _OK = "ok"
 _UNKNOWN = "unknown, as the database does not answer"
@@ -94,3 +97,26 @@ class _Health:
         except Exception:  # whatever keeps us from it: the words may hold its address
             return _NO_BROKER
         return None
+
+
+def probe_routes(readiness_fault: Callable[[], str | None]) -> Blueprint:
+    """The routes of the probes. `readiness_fault` says why this process cannot do its work, or None where it can.
+
+    Neither depends on a worker: while no worker runs, callbacks have to be taken in all the same.
+    """
+    routes = Blueprint("probes", __name__)
+
+    @routes.get("/livez")
+    def livez() -> Response:
+        return _said(200, "alive")
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        fault = readiness_fault()
+        return _said(200, "ready") if fault is None else _said(503, fault)
+
+    return routes
+
+
+def _said(status: int, text: str) -> Response:
+    return Response(f"{text}\n", status, mimetype="text/plain", headers={"Cache-Control": "no-store"})

@@ -23,10 +23,10 @@ from worker.views.watching import Status, read_status
 from worker.web.console.charts import charts_of
 from worker.web.console.findings import page_of, sentence_of
 from worker.web.console.formats import duration
-from worker.web.console.kept_readings import KeptReading
 from worker.web.console.languages import text
 from worker.web.console.plots import draw, figure_text
 from worker.web.console.words import outcome_word, word
+from worker.web.shared_readings import KeptReading
 
 _STATUS_SECONDS = 1.0
 _PLOTS_SECONDS = 60.0

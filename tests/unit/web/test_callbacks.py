@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from worker.domain.access import read_networks
 from worker.domain.received_callbacks import Callback
 from worker.domain.records.incoming import Rejection, Trust
-from worker.web.access_log import log_requests
-from worker.web.receiver import BodyBroken, CallbackRules, callback_routes, read_whole
+from worker.web.app import log_requests
+from worker.web.callbacks import BodyBroken, CallbackRules, callback_routes, read_whole
 
 TOKEN = "a-token-of-the-account-1"
 PATH = f"/callbacks/default/{TOKEN}"

@@ -1,4 +1,4 @@
-"""Readings of the database that a page shows without waiting for them, however many look at it."""
+"""Readings that all who ask share: those of pages in a thread of their own, those of probes in the thread that asks."""
 
 import threading
 import time
@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_NO_ANSWER = "the database has not answered yet"
 _SHARE = 20.0
 """A reading is kept for so many times as long as it took: it costs a twentieth of one connection at most."""
 
@@ -69,3 +70,57 @@ class KeptReading(Generic[T]):
             self._value, self._error = value, error
             # What has failed is tried again by the next who asks.
             self._fresh_until = None if error else now + max(self._least_seconds, _SHARE * (now - began))
+
+
+class SharedReading:
+    """A reading of a server that all who ask within a second share.
+
+    Anybody may ask for a probe, and each reading holds a thread and a connection, for seconds where the server keeps
+    silent.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], str | None],
+        *,
+        kept_seconds: float = 1.0,
+        no_answer: str = _NO_ANSWER,
+        first_wait_seconds: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`read` says what is wrong, or None; `no_answer` is said while that is not known yet.
+
+        Who asks during the very first reading waits so long for its end.
+        """
+        self._read = read
+        self._kept_seconds = kept_seconds
+        self._no_answer = no_answer
+        self._first_wait_seconds = first_wait_seconds
+        self._clock = clock
+        self._ended = threading.Condition()
+        self._is_known = False
+        self._began_at: float | None = None
+        self._is_under_way = False
+        self._fault: str | None = no_answer
+
+    def fault(self) -> str | None:
+        """What is wrong, or None. While another thread reads: what it was before. Raises what `read` raises."""
+        with self._ended:
+            is_first = self._is_under_way and not self._is_known
+            # Two probes at the start of a process would otherwise be told different things.
+            if is_first and self._ended.wait_for(lambda: self._is_known, self._first_wait_seconds):
+                return self._fault
+            now = self._clock()
+            if self._began_at is not None and now - self._began_at < self._kept_seconds:
+                return self._fault
+            if self._is_under_way:
+                return self._no_answer
+            self._began_at, self._is_under_way = now, True
+        fault: str | None = self._no_answer
+        try:
+            fault = self._read()
+        finally:
+            with self._ended:
+                self._fault, self._is_under_way, self._is_known = fault, False, True
+                self._ended.notify_all()
+        return fault
