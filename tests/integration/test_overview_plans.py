@@ -12,7 +12,8 @@ from worker.database.transactions import Database
 from worker.domain.plot_series import bucket_starts
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.plots import Span
-from worker.stores import overview_counts, plot_reads
+from worker.stores import overview_counts
+from worker.views import plots
 
 WHOLE_TABLE = ("Seq Scan on recharge_orders", "SCAN recharge_orders\n", "recharge_orders ALL")
 
@@ -44,11 +45,11 @@ READS: dict[str, tuple[Read, str]] = {
         lambda connection: overview_counts.count_reasons(connection, overview_counts.unresolved_counts()),
         "",
     ),
-    "plots: oldest": (plot_reads.oldest_submitted, "_submitted"),
-    "plots: submitted": (lambda connection: list(plot_reads.count_submitted(connection, STARTS)), "_submitted"),
-    "plots: final": (lambda connection: plot_reads.count_final(connection, STARTS), "_settled"),
-    "plots: stopped": (lambda connection: plot_reads.stopped_since(connection, NOON), "_changed"),
-    "plots: delays": (plot_reads.last_settled, "_settled"),
+    "plots: oldest": (plots.oldest_submitted, "_submitted"),
+    "plots: submitted": (lambda connection: list(plots.count_submitted(connection, STARTS)), "_submitted"),
+    "plots: final": (lambda connection: plots.count_final(connection, STARTS), "_settled"),
+    "plots: stopped": (lambda connection: plots.stopped_since(connection, NOON), "_changed"),
+    "plots: delays": (plots.last_settled, "_settled"),
 }
 
 

@@ -1,14 +1,34 @@
-"""Reads what the plots of the overview show: without locks, and by indexes alone."""
+"""What the plots of the overview are made of.
 
-from collections.abc import Mapping
+Each read is a range of one index, with a bounded number of rows besides.
+"""
 
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from worker.database.tables import NOT_PENDING, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.plot_series import allowed_queries, backlog, bucket_starts, choose_span, count_delays, count_times
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
-from worker.domain.records.plots import Passed, Plots, Span
-from worker.stores import overview_counts, plot_reads
+from worker.domain.records.plots import Passed, Plots, SentQuery, Settled, Span
+from worker.stores import overview_counts
+from worker.stores.query_reads import first_query_since
 from worker.stores.todo_reads import accounts_with_pending
+
+_MOST_CHANGED = 20_000
+"""Unresolved and cancelled orders are looked for among so many that changed last: each row has to be read."""
+_MOST_SETTLED = 1_000
+_MOST_SENT = 100_000
+_LAST_QUERIES = 60
+_QUERY_COLUMNS = [QUERIES.c[name] for name in ("id", "sent_at", "order_count", "outcome")]
+
+Counted = tuple[datetime, int]
+"""When a bucket begins, and how many."""
 
 
 def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: Span | None) -> Plots:
@@ -16,7 +36,7 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
     with database.snapshot() as connection:
         overview_counts.bound_statements(connection)
         now = database.now(connection)
-        span = choose_span(span, plot_reads.oldest_submitted(connection), now)
+        span = choose_span(span, oldest_submitted(connection), now)
         starts = bucket_starts(now, span)
         counts = [
             count
@@ -24,15 +44,15 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
             for count in overview_counts.count_by_lane(connection, account, now)
         ]
         pending = sum(count.pending for count in counts)
-        final = plot_reads.count_final(connection, starts)
-        stopped = plot_reads.stopped_since(connection, starts[0])
+        final = count_final(connection, starts)
+        stopped = stopped_since(connection, starts[0])
         passed = Passed(
-            submitted=count_times(starts, plot_reads.count_submitted(connection, starts)),
+            submitted=count_times(starts, count_submitted(connection, starts)),
             succeeded=count_times(starts, final[OrderState.SUCCEEDED]),
             failed=count_times(starts, final[OrderState.FAILED]),
             stopped=count_times(starts, ((time, 1) for time in stopped)),
         )
-        sent = plot_reads.sent_since(connection, starts[0])
+        sent = sent_since(connection, starts[0])
         return Plots(
             now=now,
             span=span,
@@ -41,14 +61,92 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
             pending=pending,
             due=sum(count.due for count in counts),
             backlog=backlog(pending, passed.submitted, _left(passed)),
-            delays=count_delays(plot_reads.last_settled(connection)),
+            delays=count_delays(last_settled(connection)),
             queries=count_times(starts, ((time, 1) for time, _ in sent)),
             query_orders=count_times(starts, sent),
             allowed=allowed_queries(span.bucket, len({*sids.values()}), rules),
             batch_size=rules.batch_size,
-            last_queries=plot_reads.last_queries(connection),
+            last_queries=last_queries(connection),
         )
 
 
 def _left(passed: Passed) -> list[int]:
     return [sum(left) for left in zip(passed.succeeded, passed.failed, passed.stopped, strict=True)]
+
+
+def oldest_submitted(connection: Connection) -> datetime | None:
+    """When the oldest order was submitted that is not archived."""
+    return connection.scalar(select(ORDERS.c.submitted_at).order_by(ORDERS.c.submitted_at, ORDERS.c.id).limit(1))
+
+
+def count_submitted(connection: Connection, starts: Sequence[datetime]) -> Iterator[Counted]:
+    """How many orders were submitted in each bucket."""
+    for start, within in _buckets(ORDERS.c.submitted_at, starts):
+        yield start, connection.scalar(select(func.count()).select_from(ORDERS).where(*within)) or 0
+
+
+def count_final(connection: Connection, starts: Sequence[datetime]) -> dict[OrderState, list[Counted]]:
+    """How many orders became succeeded and failed in each bucket. None of them is archived for a day."""
+    counts: dict[OrderState, list[Counted]] = {OrderState.SUCCEEDED: [], OrderState.FAILED: []}
+    for start, within in _buckets(ORDERS.c.settled_at, starts):
+        for state, number in connection.execute(_final(within)):
+            counts[state].append((start, number))
+    return counts
+
+
+def stopped_since(connection: Connection, since: datetime) -> list[datetime]:
+    """When orders were changed last that have since become unresolved or cancelled, among those that changed last."""
+    changed = (
+        select(ORDERS.c.state, ORDERS.c.updated_at)
+        # As the index has it: it holds no pending orders, where a database has partial indexes.
+        .where(NOT_PENDING, ORDERS.c.updated_at >= since)
+        .order_by(ORDERS.c.updated_at.desc())
+        .limit(_MOST_CHANGED)
+    )
+    for dialect in ("mysql", "mariadb"):
+        # It would rather read the whole table and sort it.
+        changed = changed.with_hint(ORDERS, "FORCE INDEX (ix_recharge_orders_changed)", dialect)
+    latest = changed.subquery()
+    stopped = (OrderState.UNRESOLVED, OrderState.CANCELLED)
+    return list(connection.scalars(select(latest.c.updated_at).where(latest.c.state.in_(stopped))))
+
+
+def last_settled(connection: Connection) -> list[Settled]:
+    """How long the orders took that were settled last."""
+    columns = (ORDERS.c.submitted_at, ORDERS.c.settled_at, ORDERS.c.settled_by)
+    latest = select(*columns).where(ORDERS.c.settled_at.is_not(None)).order_by(ORDERS.c.settled_at.desc())
+    return [
+        # Below 0 where a clock was set back, or the time of submission was given wrong.
+        Settled(
+            seconds=max(0.0, (settled_at - submitted_at).total_seconds()),
+            source="unknown" if source is None else source.value,
+        )
+        for submitted_at, settled_at, source in connection.execute(latest.limit(_MOST_SETTLED))
+    ]
+
+
+def sent_since(connection: Connection, since: datetime) -> list[tuple[datetime, int]]:
+    """When each query was sent since a time, and with how many orders: the last 100,000 at most."""
+    within = QUERIES.c.id >= first_query_since(connection, since, None)
+    statement = select(QUERIES.c.sent_at, QUERIES.c.order_count).where(within)
+    return [(row[0], row[1]) for row in connection.execute(statement.order_by(QUERIES.c.id.desc()).limit(_MOST_SENT))]
+
+
+def last_queries(connection: Connection) -> list[SentQuery]:
+    """The queries that were sent last, the earliest of them first."""
+    latest = select(*_QUERY_COLUMNS).order_by(QUERIES.c.id.desc()).limit(_LAST_QUERIES)
+    return [SentQuery(**row) for row in connection.execute(latest).mappings()][::-1]
+
+
+def _final(within: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    final = ORDERS.c.state.in_((OrderState.SUCCEEDED, OrderState.FAILED))
+    return select(ORDERS.c.state, func.count()).where(*within, final).group_by(ORDERS.c.state)
+
+
+def _buckets(
+    column: ColumnElement[Any], starts: Sequence[datetime]
+) -> Iterator[tuple[datetime, list[ColumnElement[bool]]]]:
+    """Each bucket as a range of a column. The last one is open: by a clock that was set back its rows may lie ahead."""
+    for start, end in pairwise(starts):
+        yield start, [column >= start, column < end]
+    yield starts[-1], [column >= starts[-1]]
