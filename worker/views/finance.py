@@ -1,15 +1,27 @@
 """Reading what finance asks for. One moment's view of both tables: an order that is archived meanwhile counts once."""
 
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from itertools import islice
+from typing import Any
 
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, null, select
+
+from worker.database.bulk_statements import found_by, ids_of, one_of
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, SETTLED, UNRESOLVED
 from worker.database.transactions import Database
-from worker.domain.finance_report import Grouping, Period, Report
-from worker.domain.records.finance_rows import StatementRow, UnreadableRow
+from worker.domain.finance_report import Grouping, Report
+from worker.domain.periods import Period
+from worker.domain.records.finance_rows import OwnOrder, SettledOrder, StatementRow, UnreadableRow
+from worker.domain.records.orders import OrderState, Source
 from worker.domain.statements import Comparison
-from worker.stores.finance_reads import orders_by_request_id, own_orders, settled_orders, unresolved_orders
 
-_ROWS_AT_ONCE = 500
+_COMPARED_AT_ONCE = 500
+_ROWS_AT_ONCE = 2000
+Bounds = tuple[datetime, datetime]
+"""From the first moment to one that does not belong any more."""
 
 
 def read_report(database: Database, period: Period, by: Grouping | None, accounts: Collection[str]) -> Report:
@@ -39,9 +51,133 @@ def compare_statement(
     comparison = Comparison(period=period)
     every = iter(rows)
     with database.snapshot() as connection:
-        while some := list(islice(every, _ROWS_AT_ONCE)):
+        while some := list(islice(every, _COMPARED_AT_ONCE)):
             names = {row.request_id for row in some if isinstance(row, StatementRow)}
             found = orders_by_request_id(connection, time_column, accounts, names) if names else []
             comparison.compare_rows(some, found)
         comparison.compare_orders(own_orders(connection, time_column, (period.start, period.end), accounts))
     return comparison
+
+
+def settled_orders(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
+    """The orders that became final within these bounds; of these accounts, or of all where none is named."""
+    yield from _settled(connection, bounds, accounts)
+    yield from _archived_settled(connection, bounds, accounts)
+
+
+def unresolved_orders(
+    connection: Connection, bounds: Bounds, accounts: Collection[str]
+) -> Iterator[tuple[str, datetime]]:
+    """Account and submission of the unresolved orders of these bounds, by their submission. None is in the archive."""
+    chosen = _within(ORDERS, "submitted_at", bounds, accounts)
+    columns = (ORDERS.c.account, ORDERS.c.submitted_at)
+    yield from map(tuple, _stream(connection, select(*columns).where(UNRESOLVED, *chosen)))
+
+
+def own_orders(
+    connection: Connection, time_column: str, bounds: Bounds, accounts: Collection[str]
+) -> Iterator[OwnOrder]:
+    """The orders that were submitted or settled (the name of that column) within these bounds, in whatever state."""
+    for table in (ORDERS, ARCHIVED):
+        chosen = _own_columns(table, time_column).where(*_within(table, time_column, bounds, accounts))
+        if time_column == "settled_at":
+            chosen = chosen.where(SETTLED)
+        yield from map(_own_order, _stream(connection, chosen))
+
+
+def orders_by_request_id(
+    connection: Connection, time_column: str, accounts: Sequence[str], request_ids: Collection[str]
+) -> list[OwnOrder]:
+    """The orders of these accounts that have any of these request ids, whatever their day."""
+    found: list[OwnOrder] = []
+    for table in (ORDERS, ARCHIVED):
+        looks = [ids_of(connection, table, "request_id", request_ids, account=name, most=1) for name in accounts]
+        if ids := found_by(connection, looks):
+            named = _own_columns(table, time_column).where(one_of(connection, table.c.id, ids))
+            found.extend(map(_own_order, connection.execute(named)))
+    return found
+
+
+def _settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
+    # The bound makes it a look into the index for each order; without it PostgreSQL may read every event there is.
+    heard = select(EVENTS.c.id).where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.source == Source.CALLBACK).limit(1)
+    columns = [
+        ORDERS.c[name] for name in ("account", "state", "settled_by", "submitted_at", "settled_at", "expected_amount")
+    ]
+    charge = case((ORDERS.c.amount_is_price.is_(False), ORDERS.c.ori_amount))
+    asked = case((ORDERS.c.settled_by == Source.QUERY, heard.scalar_subquery()))
+    chosen = _within(ORDERS, "settled_at", bounds, accounts)
+    statement = select(*columns, charge, asked).where(SETTLED, *chosen)
+    for row in _stream(connection, statement):
+        account, state, settled_by, submitted_at, settled_at, expected, charged, event = row
+        yield SettledOrder(
+            account=account,
+            state=state,
+            settled_by=settled_by,
+            submitted_at=submitted_at,
+            settled_at=settled_at,
+            expected_amount=expected,
+            charged_amount=charged,
+            heard_callback=event is not None,
+        )
+
+
+def _archived_settled(connection: Connection, bounds: Bounds, accounts: Collection[str]) -> Iterator[SettledOrder]:
+    columns = [ARCHIVED.c[name] for name in ("account", "state", "settled_at", "record")]
+    statement = select(*columns).where(*_within(ARCHIVED, "settled_at", bounds, accounts))
+    for account, state, settled_at, record in _stream(connection, statement):
+        whole = json.loads(record)
+        order = whole["order"]
+        yield SettledOrder(
+            account=account,
+            state=state,
+            settled_by=Source(order["settled_by"]) if order["settled_by"] else None,
+            submitted_at=datetime.fromisoformat(order["submitted_at"]),
+            settled_at=settled_at,
+            expected_amount=_amount(order["expected_amount"]),
+            charged_amount=None if _is_price(order) else _amount(order["ori_amount"]),
+            heard_callback=any(event["source"] == Source.CALLBACK for event in whole["events"]),
+        )
+
+
+def _own_columns(table: Table, time_column: str) -> Select[Any]:
+    names = ("id", "account", "request_id", "custom_parm", "state")
+    amount = [ORDERS.c.ori_amount, ORDERS.c.amount_is_price] if table is ORDERS else [ARCHIVED.c.record, null()]
+    return select(*(table.c[name] for name in names), *amount, table.c[time_column].label("at"))
+
+
+def _own_order(row: Any) -> OwnOrder:
+    order_id, account, request_id, custom_parm, state, amount, is_price, at = row
+    if isinstance(amount, str):
+        order = json.loads(amount)["order"]
+        amount, is_price = _amount(order["ori_amount"]), _is_price(order)
+    return OwnOrder(
+        id=order_id,
+        account=account,
+        request_id=request_id,
+        custom_parm=custom_parm,
+        state=OrderState(state),
+        charged_amount=None if is_price else amount,
+        echoed_price=amount if is_price else None,
+        at=at,
+    )
+
+
+def _within(table: Table, time_column: str, bounds: Bounds, accounts: Collection[str]) -> list[ColumnElement[bool]]:
+    start, end = bounds
+    conditions: list[ColumnElement[bool]] = [and_(table.c[time_column] >= start, table.c[time_column] < end)]
+    return [*conditions, table.c.account.in_(accounts)] if accounts else conditions
+
+
+def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+    """The rows, of which the driver holds some thousands at a time."""
+    yield from connection.execute(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
+
+
+def _is_price(recorded: Mapping[str, Any]) -> bool:
+    """Of an order in the archive; records from before revision 0015 lack it."""
+    return bool(recorded.get("amount_is_price"))
+
+
+def _amount(recorded: str | None) -> Decimal | None:
+    return None if recorded is None else Decimal(recorded)
