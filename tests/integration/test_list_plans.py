@@ -15,12 +15,6 @@ from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.command_line_reads import orders_with_id
-from worker.stores.input_reads import (
-    count_rejected_since,
-    count_unmatched_before,
-    recent_rejected,
-    recent_unmatched,
-)
 from worker.stores.notification_reads import (
     count_notifications,
     long_refused,
@@ -37,6 +31,12 @@ from worker.stores.todo_reads import (
     accounts_with_unreceived,
     orders_with_attention,
     unresolved_without_attention,
+)
+from worker.views.inbox import (
+    count_rejected_since,
+    count_unmatched_before,
+    recent_rejected,
+    recent_unmatched,
 )
 from worker.views.orders import search_orders
 

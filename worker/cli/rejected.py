@@ -58,7 +58,7 @@ def rejected(
     nothing in twice. `reconciler acts` lists who retried what.
     """
     from worker.cli.session import session
-    from worker.stores.input_reads import every_rejected, recent_rejected
+    from worker.views.inbox import every_rejected, recent_rejected
 
     require_one_format(as_json, as_csv)
     _check_usage(ids or [], retry)
@@ -94,7 +94,7 @@ def unmatched(
     Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these.
     """
     from worker.cli.session import session
-    from worker.stores.input_reads import every_unmatched, recent_unmatched
+    from worker.views.inbox import every_unmatched, recent_unmatched
 
     require_one_format(as_json, as_csv)
     most = limit or PAGE_ROWS
@@ -134,7 +134,7 @@ def _retry(opened: "Session", ids: list[int], by: str | None, as_json: bool) -> 
 
 
 def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> None:
-    from worker.stores.input_reads import rejected_by_id
+    from worker.views.inbox import rejected_by_id
 
     with opened.database.read() as connection:
         row = rejected_by_id(connection, row_id)

@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.database.transactions import Connection, Database
 from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
+from worker.domain.monitoring import polled_accounts
 from worker.domain.records.notifications import Endpoint, Notification, NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
@@ -20,15 +21,6 @@ from worker.domain.todo import (
     TodoKind,
     accounts_to_do,
     endpoints_to_do,
-)
-from worker.domain.workers import polled_accounts
-from worker.stores.input_reads import (
-    count_rejected_since,
-    count_unmatched_before,
-    every_rejected,
-    every_unmatched,
-    recent_rejected,
-    recent_unmatched,
 )
 from worker.stores.notification_reads import (
     count_notifications,
@@ -43,6 +35,14 @@ from worker.stores.overview_counts import past_queries
 from worker.stores.slots_and_accounts import read_states
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
 from worker.stores.worker_processes import read_workers
+from worker.views.inbox import (
+    count_rejected_since,
+    count_unmatched_before,
+    every_rejected,
+    every_unmatched,
+    recent_rejected,
+    recent_unmatched,
+)
 
 MOST_COUNTED = 10_000
 

@@ -6,7 +6,7 @@ from worker.adapters.shown_values import indented_json
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.settings import Settings
-from worker.stores.input_reads import recent_rejected, recent_unmatched, rejected_by_id
+from worker.views.inbox import recent_rejected, recent_unmatched, rejected_by_id
 from worker.web.console.filters import Filters, known_accounts, storable
 from worker.web.console.listing import LONG_ROWS_AT_ONCE, Part, part_of, show_list
 

@@ -1,4 +1,4 @@
-"""Refused input and unmatched callbacks as the command line shows them. Nothing here writes or locks."""
+"""Refused input and unmatched callbacks, as lists and one by one."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
