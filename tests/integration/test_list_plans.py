@@ -15,13 +15,6 @@ from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.command_line_reads import orders_with_id
-from worker.stores.notification_reads import (
-    count_notifications,
-    long_refused,
-    orders_changed_since,
-    orders_given_up,
-    recent_notifications,
-)
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
@@ -37,6 +30,13 @@ from worker.views.inbox import (
     count_unmatched_before,
     recent_rejected,
     recent_unmatched,
+)
+from worker.views.notifications import (
+    count_notifications,
+    long_refused,
+    orders_changed_since,
+    orders_given_up,
+    recent_notifications,
 )
 from worker.views.orders import search_orders
 

@@ -27,7 +27,7 @@ from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
 from worker.domain.records.overview import NotificationCounts
 from worker.senders import Senders, Target
-from worker.stores.notification_reads import count_notifications
+from worker.views.notifications import count_notifications
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

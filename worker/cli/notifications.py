@@ -99,7 +99,7 @@ def _list(
 ) -> None:
     from worker.cli.endpoint_view import endpoint_rows
     from worker.cli.session import session
-    from worker.stores.notification_reads import count_notifications, every_notification, recent_notifications
+    from worker.views.notifications import count_notifications, every_notification, recent_notifications
     from worker.stores.notify_endpoints import read_endpoints
 
     most = limit or PAGE_ROWS
@@ -155,7 +155,7 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_co
 
 def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -> None:
     from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-    from worker.stores.notification_reads import count_notifications
+    from worker.views.notifications import count_notifications
     from worker.stores.notify_endpoints import read_endpoints
 
     with acting_session() as opened:

@@ -84,7 +84,7 @@ def _named(opened: "Session", account: str, refs: Sequence[str], rejected: list[
 
 
 def _selected(opened: "Session", since: str | None, account: str | None) -> dict[int, str]:
-    from worker.stores.notification_reads import orders_changed_since, orders_given_up
+    from worker.views.notifications import orders_changed_since, orders_given_up
 
     with opened.database.read() as connection:
         if since is None:

@@ -22,13 +22,6 @@ from worker.domain.todo import (
     accounts_to_do,
     endpoints_to_do,
 )
-from worker.stores.notification_reads import (
-    count_notifications,
-    every_long_refused,
-    every_notification,
-    long_refused,
-    recent_notifications,
-)
 from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.order_search import OrderSearch, every_order
 from worker.stores.overview_counts import past_queries
@@ -42,6 +35,13 @@ from worker.views.inbox import (
     every_unmatched,
     recent_rejected,
     recent_unmatched,
+)
+from worker.views.notifications import (
+    count_notifications,
+    every_long_refused,
+    every_notification,
+    long_refused,
+    recent_notifications,
 )
 
 MOST_COUNTED = 10_000

@@ -19,7 +19,6 @@ from worker.operations.learn import read_schedule
 from worker.operations.note_database import read_changes
 from worker.operations.read_due_orders import choose_due
 from worker.stores import command_line_reads, overview_counts, poll_schedules
-from worker.stores.notification_reads import count_notifications
 from worker.stores.notify_endpoints import read_endpoints
 from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import read_order
@@ -27,6 +26,7 @@ from worker.stores.recorded_acts import recent_acts
 from worker.stores.slots_and_accounts import read_state
 from worker.stores.todo_reads import accounts_with_pending
 from worker.stores.worker_processes import read_workers
+from worker.views.notifications import count_notifications
 
 Row = dict[str, Any]
 _ACTS = 5

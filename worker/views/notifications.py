@@ -1,4 +1,4 @@
-"""Notifications as the command line shows and selects them. Nothing here writes or locks."""
+"""Notifications, as lists and as what a resend selects."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
