@@ -18,7 +18,6 @@ from worker.stores.command_line_reads import orders_with_id
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
 from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
-from worker.stores.query_reads import recent_queries
 from worker.stores.todo_reads import (
     accounts_with_pending,
     accounts_with_unreceived,
@@ -39,6 +38,7 @@ from worker.views.notifications import (
     recent_notifications,
 )
 from worker.views.orders import search_orders
+from worker.views.queries import recent_queries
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 COUNT = 6_000

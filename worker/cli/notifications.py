@@ -99,8 +99,8 @@ def _list(
 ) -> None:
     from worker.cli.endpoint_view import endpoint_rows
     from worker.cli.session import session
-    from worker.views.notifications import count_notifications, every_notification, recent_notifications
     from worker.stores.notify_endpoints import read_endpoints
+    from worker.views.notifications import count_notifications, every_notification, recent_notifications
 
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
@@ -155,8 +155,8 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_co
 
 def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -> None:
     from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-    from worker.views.notifications import count_notifications
     from worker.stores.notify_endpoints import read_endpoints
+    from worker.views.notifications import count_notifications
 
     with acting_session() as opened:
         with opened.database.read() as connection:

@@ -58,7 +58,7 @@ def queries(
     What each outcome means is told in docs/running.md, "Are queries going out?".
     """
     from worker.cli.session import require_known, session
-    from worker.stores.query_reads import every_query, recent_queries
+    from worker.views.queries import every_query, recent_queries
 
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:

@@ -10,7 +10,7 @@ from worker.domain.records.orders import OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import read_archived
 from worker.stores.order_search import SHOWN_COLUMNS, OrderSearch, Row, find_orders
-from worker.stores.query_reads import QUERY_COLUMNS, first_query_since
+from worker.views.queries import QUERY_COLUMNS, first_query_since
 
 _EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
 

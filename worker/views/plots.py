@@ -17,8 +17,8 @@ from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.plots import Passed, Plots, SentQuery, Settled, Span
 from worker.stores import overview_counts
-from worker.stores.query_reads import first_query_since
 from worker.stores.todo_reads import accounts_with_pending
+from worker.views.queries import first_query_since
 
 _MOST_CHANGED = 20_000
 """Unresolved and cancelled orders are looked for among so many that changed last: each row has to be read."""

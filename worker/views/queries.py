@@ -1,16 +1,30 @@
-"""Reading one query: the orders that it polled, as they stand now, and what the answer left out or added."""
+"""The query log, as a list and one by one: the orders that a query polled, and what its answer left out or added."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from worker.database.transactions import Connection
-from worker.stores.query_reads import orders_of, query_by_id
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
+
+from worker.database.tables import ARCHIVED, ORDERS, QUERIES
+from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
 
 Row = dict[str, Any]
 
 _LISTS = ("polled_ids", "absent_ids", "added_items", "answer_excerpt")
 _GONE = {"id": None, "state": None, "attention": None, "archived": False}
+_COLUMN_OF = {"requestId": "request_id", "customParm": "custom_parm"}
+
+QUERY_COLUMNS = [
+    QUERIES.c[name]
+    for name in (
+        *("id", "account", "id_kind", "order_count", "sent_at", "answered_at", "outcome", "http_status"),
+        *("status_code", "status_msg", "settled_count", "pending_count", "absent_count", "spare_count"),
+    )
+]
+_ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,10 +41,10 @@ class WholeQuery:
 
 def read_query(connection: Connection, query_id: int) -> WholeQuery | None:
     """The query with this id; None where there is none. In a snapshot: an order may be moved to the archive."""
-    row = query_by_id(connection, query_id)
+    row = connection.execute(select(QUERIES).where(QUERIES.c.id == query_id)).mappings().first()
     if row is None:
         return None
-    orders = orders_of(connection, row)
+    orders = _orders_of(connection, row)
     absent = set((row["absent_ids"] or "").split(","))
     polled = [
         {"polled_id": name, **{key: orders.get(name, _GONE)[key] for key in _GONE}, "absent": name in absent}
@@ -50,3 +64,85 @@ def _added(items: str | None) -> list[str]:
     except ValueError:
         # The store keeps the start of a very long list only.
         return [items]
+
+
+def recent_queries(
+    connection: Connection,
+    *,
+    account: str | None,
+    outcomes: Sequence[str],
+    since: datetime | None,
+    after: int | None,
+    most: int,
+    seconds: float = SECONDS,
+) -> tuple[list[Row], int | None]:
+    """The newest queries that match, newest first, from before the query `after`.
+
+    And the query up to which was searched, where time ran out before so many were found.
+    """
+    within: list[ColumnElement[bool]] = []
+    if account is not None:
+        within.append(QUERIES.c.account == account)
+    if since is not None:
+        within.append(QUERIES.c.id >= first_query_since(connection, since, account))
+    walk = Walk(table=QUERIES, index=None, key=[QUERIES.c.id], columns=[QUERIES.c.outcome], within=within)
+
+    def ended_so(columns: Any) -> list[ColumnElement[bool]]:
+        return [columns.outcome.in_(outcomes)] if outcomes else []
+
+    last: Key | None = None if after is None else (after,)
+    page: Page = read_page(connection, walk, ended_so, after=last, most=most, seconds=seconds)
+    ids = [key[0] for key in page.keys]
+    rows: list[Row] = []
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        chosen = select(*QUERY_COLUMNS).where(QUERIES.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
+        rows += [dict(row) for row in connection.execute(chosen.order_by(QUERIES.c.id.desc())).mappings()]
+    return rows, None if page.stopped_at is None else page.stopped_at[0]
+
+
+def every_query(
+    connection: Connection, *, account: str | None, outcomes: Sequence[str], since: datetime | None, after: int | None
+) -> Iterator[Row]:
+    """All queries that match, newest first; a page is held at a time."""
+
+    def read(last: int | None) -> list[Row]:
+        return recent_queries(
+            connection,
+            account=account,
+            outcomes=outcomes,
+            since=since,
+            after=last,
+            most=ROWS_AT_ONCE,
+            seconds=WITHOUT_END,
+        )[0]
+
+    return every_row(read, after)
+
+
+def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:
+    """By the id that was polled: row id, state and attention of each order of a query that is still there."""
+    names, column = query["polled_ids"].split(","), _COLUMN_OF[query["id_kind"].value]
+    found: dict[str, Row] = {}
+    for table in (ORDERS, ARCHIVED):
+        shown = [table.c[name] for name in ("id", "state", "request_id", "custom_parm")]
+        attention = [ORDERS.c.attention] if table is ORDERS else []
+        chosen = (table.c.account == query["account"]) & table.c[column].in_(names)
+        for row in connection.execute(select(*shown, *attention).where(chosen)).mappings():
+            found[row[column]] = {"attention": None, **row, "archived": table is ARCHIVED}
+    return found
+
+
+def first_query_since(connection: Connection, since: datetime, account: str | None) -> int:
+    """The first query since a time, in a few steps: times have no index, but follow the ids."""
+    of_account = [] if account is None else [QUERIES.c.account == account]
+    low, high = connection.execute(select(func.min(QUERIES.c.id), func.max(QUERIES.c.id)).where(*of_account)).one()
+    low, high = low or 0, (high or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        following = select(QUERIES.c.id, QUERIES.c.sent_at).where(*of_account, QUERIES.c.id >= middle)
+        found = connection.execute(following.order_by(QUERIES.c.id).limit(1)).one_or_none()
+        if found is None or found.sent_at >= since:
+            high = middle
+        else:
+            low = found.id + 1
+    return int(low)

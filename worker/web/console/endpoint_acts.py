@@ -11,9 +11,9 @@ from worker.operations.act_on_endpoints import forget_endpoint, pause_notificati
 from worker.operations.resend import resend
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
+from worker.stores.notify_endpoints import read_endpoints
 from worker.views.inbox import rejected_by_id
 from worker.views.notifications import count_notifications, orders_given_up
-from worker.stores.notify_endpoints import read_endpoints
 from worker.web.console import acting
 from worker.web.console.acting import ActPage
 from worker.web.console.filters import storable

@@ -11,8 +11,8 @@ from worker.domain.order_notifications import notification_row
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.settings import Settings
-from worker.views.notifications import count_notifications, recent_notifications
 from worker.stores.notify_endpoints import read_endpoints
+from worker.views.notifications import count_notifications, recent_notifications
 from worker.web.console.filters import Filters, known_accounts
 from worker.web.console.listing import ROWS, SEARCH_SECONDS, Part, csv_answer, part_of, wants_csv
 

@@ -6,8 +6,7 @@ from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
 from worker.settings import Settings
-from worker.stores.query_reads import recent_queries
-from worker.views.queries import read_query
+from worker.views.queries import read_query, recent_queries
 from worker.web.console.filters import Filters, known_accounts, storable
 from worker.web.console.listing import Part, csv_file, part_of, show_list, wants_csv
 
