@@ -13,7 +13,7 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, QUERIES, REJECTED
 from worker.operations.archive import move_settled
-from worker.stores.order_search import OrderSearch, every_order
+from worker.views.orders import OrderSearch, every_order
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 COUNT = 45

@@ -11,7 +11,7 @@ from tests.support.archiving import add_newest, add_settled
 from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.operations.archive import move_settled
-from worker.stores.order_search import OrderSearch, find_orders
+from worker.views.orders import OrderSearch, find_orders
 
 MOBILE = "18812340804"
 

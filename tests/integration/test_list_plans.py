@@ -14,9 +14,7 @@ from worker.database.transactions import Database
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.command_line_reads import orders_with_id
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
-from worker.stores.order_search import OrderSearch, find_orders
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
 from worker.stores.todo_reads import (
     accounts_with_pending,
@@ -37,7 +35,8 @@ from worker.views.notifications import (
     orders_given_up,
     recent_notifications,
 )
-from worker.views.orders import search_orders
+from worker.views.order import orders_with_id
+from worker.views.orders import OrderSearch, find_orders, search_orders
 from worker.views.queries import recent_queries
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.cli.session import Session
     from worker.database.transactions import Connection
     from worker.stores.newest_first import Key
-    from worker.stores.order_search import FoundOrders, OrderSearch
+    from worker.views.orders import FoundOrders, OrderSearch
 
 Row = dict[str, Any]
 
@@ -105,7 +105,7 @@ def orders(
     on from there.
     """
     from worker.cli.session import require_known, session
-    from worker.stores.order_search import OrderSearch, count_orders, every_order, find_orders
+    from worker.views.orders import OrderSearch, count_orders, every_order, find_orders
 
     require_one_format(as_json, as_csv)
     if summary and after:
@@ -145,7 +145,7 @@ def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: 
 
 
 def _key(connection: "Connection", after: int | None) -> "Key | None":
-    from worker.stores.order_search import key_of
+    from worker.views.orders import key_of
 
     key = None if after is None else key_of(connection, after)
     if after is not None and key is None:

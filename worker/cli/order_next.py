@@ -10,7 +10,7 @@ from worker.domain.next_step import Step, Wait
 
 if TYPE_CHECKING:
     from worker.domain.records.parameters import Rules
-    from worker.views.watching import Outlook
+    from worker.views.order import Outlook
 
 _WORDS = {
     Wait.FINAL: "it is final: nobody asks about it any more, and what the platform says later is only recorded",

@@ -30,7 +30,7 @@ def find_orders(opened: "Session", account: str, references: Sequence[str]) -> d
     Raises CommandError for an unknown account, where a reference needs one.
     """
     from worker.cli.session import require_known
-    from worker.stores.command_line_reads import order_by_id, orders_named, orders_with_id
+    from worker.views.order import order_by_id, orders_named, orders_with_id
 
     row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
     names = [reference for reference in references if reference not in row_ids]

@@ -20,7 +20,7 @@ from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
 from worker.settings.folder import hint_on_default
-from worker.stores.command_line_reads import has_orders
+from worker.views.orders import has_orders
 
 # A summary of millions of orders takes long; a command that hangs must end all the same.
 _ANSWER_SECONDS = 300.0

@@ -1,18 +1,59 @@
-"""Reading one order's story: its row, what happened to it, the queries that polled it, and what happens next."""
+"""One order: its row, what happened to it, the queries that polled it, and what it waits for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, or_, select
+
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, QUERIES
 from worker.database.transactions import Database
+from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.monitoring import is_served, is_ticking
+from worker.domain.next_step import Circumstances, NextStep, next_step
 from worker.domain.order_notifications import notification_row
-from worker.domain.records.orders import OrderState
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
-from worker.stores.command_line_reads import events_of, queries_about
+from worker.domain.records.reports import IdKind
+from worker.operations.learn import read_schedule
+from worker.operations.read_due_orders import choose_due
+from worker.stores import overview_counts
+from worker.stores.archived_orders import read_archived
 from worker.stores.notification_rows import notifications_of
-from worker.views.watching import Outlook, read_next_step
+from worker.stores.pending_orders import read_chosen
+from worker.stores.recharge_orders import read_order
+from worker.stores.slots_and_accounts import read_state
+from worker.stores.worker_processes import read_workers
+from worker.views.queries import QUERY_COLUMNS, first_query_since
 
 Row = dict[str, Any]
+"""Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
+
+# A lease's token is the right to settle; what stands beside these columns is the worker's own bookkeeping.
+SHOWN_COLUMNS = [
+    ORDERS.c[name]
+    for name in (
+        *("id", "account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts"),
+        *("remark", "ori_amount", "settled_by", "attention", "submitted_at", "due_at", "queried_at", "query_count"),
+        *("settled_at", "created_at", "updated_at", "id_kind", "lane", "check_requested_at", "amount_is_price"),
+    )
+]
+_TABLES = (ORDERS, ARCHIVED)
+_EVENT_COLUMNS = [column for column in EVENTS.c if column.name != "order_id"]
+
+# Each account may have one order with an id.
+_MOST_WITH_ID = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """What an order waits for, at `now` by the database's clock."""
+
+    next_step: NextStep
+    state: AccountState
+    now: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,3 +80,146 @@ def read_story(
     # Of an order that is not pending it is what was planned before: nobody polls it any more.
     due_at = order["due_at"] if order["state"] is OrderState.PENDING else None
     return Story(order={**order, "due_at": due_at}, outlook=outlook, events=events, queries=queries, notifications=told)
+
+
+def order_by_id(connection: Connection, order_id: int) -> Row | None:
+    """The order with this row id, archived or not."""
+    found = (row for table in _TABLES for row in order_rows(connection, table, table.c.id == order_id))
+    return next(found, None)
+
+
+def orders_named(connection: Connection, account: str, names: Sequence[str]) -> list[Row]:
+    """The orders of an account that have any of these names as their request_id or custom_parm, archived or not."""
+    return _with_either_id(connection, lambda table, name: (table.c.account == account) & table.c[name].in_(names))
+
+
+def orders_with_id(connection: Connection, name: str) -> list[Row]:
+    """The orders of any account whose request_id or custom_parm is this, archived or not."""
+    # Both unique indexes begin with the id.
+    return _with_either_id(connection, lambda table, column: table.c[column] == name, most=_MOST_WITH_ID)
+
+
+def _with_either_id(
+    connection: Connection, has_id: Callable[[Table, str], ColumnElement[bool]], most: int | None = None
+) -> list[Row]:
+    # One statement for each index: an OR over both would use neither on some databases.
+    found = {
+        row["id"]: row
+        for column in ("request_id", "custom_parm")
+        for table in _TABLES
+        for row in order_rows(connection, table, has_id(table, column), most)
+    }
+    return [found[order_id] for order_id in sorted(found)]
+
+
+def order_rows(
+    connection: Connection, table: Table, condition: ColumnElement[bool], most: int | None = None
+) -> list[Row]:
+    """The orders of one of both tables that fulfil a condition; `archived_at` says since when one is in the archive.
+
+    `most` bounds those that are not archived.
+    """
+    if table is ORDERS:
+        rows = connection.execute(select(*SHOWN_COLUMNS).where(condition).limit(most)).mappings()
+        return [{**row, "archived_at": None} for row in rows]
+    return [
+        {**{column.name: one.order[column.name] for column in SHOWN_COLUMNS}, "archived_at": one.archived_at}
+        for one in read_archived(connection, condition)
+    ]
+
+
+def events_of(connection: Connection, order_id: int) -> list[Row]:
+    """Everything that happened to an order, archived or not, oldest first."""
+    events = _rows(connection, select(*_EVENT_COLUMNS).where(EVENTS.c.order_id == order_id).order_by(EVENTS.c.id))
+    archived = [event for one in read_archived(connection, ARCHIVED.c.id == order_id) for event in one.events]
+    # Of an archived order with very many events the later ones are still in the table.
+    return [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived] + events
+
+
+def queries_about(connection: Connection, order: Row) -> list[Row]:
+    """The queries that polled an order, oldest first; `absent` says that the answer left it out."""
+    names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
+    polled = [and_(QUERIES.c.id_kind == kind, _holds(QUERIES.c.polled_ids, name)) for kind, name in names if name]
+    bounds = [
+        QUERIES.c.account == order["account"],
+        QUERIES.c.id >= first_query_since(connection, order["created_at"], order["account"]),
+    ]
+    if order["state"] is not OrderState.PENDING:
+        # An order that has left that state is no longer polled.
+        bounds.append(QUERIES.c.sent_at <= order["updated_at"])
+    columns = (*QUERY_COLUMNS, QUERIES.c.polled_ids, QUERIES.c.absent_ids)
+    rows = _rows(connection, select(*columns).where(*bounds, or_(*polled)).order_by(QUERIES.c.id))
+    return list(_about(rows, {kind: name for kind, name in names if name}))
+
+
+def _rows(connection: Connection, statement: Select[Any]) -> list[Row]:
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _holds(ids: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether a list that is joined by commas holds an id. SQLite ignores the case of letters here."""
+    return (literal(",") + ids + literal(",")).contains(f",{name},", autoescape=True)
+
+
+def _about(rows: Iterable[Row], names: dict[IdKind, str]) -> Iterable[Row]:
+    for row in rows:
+        polled, absent, name = row.pop("polled_ids"), row.pop("absent_ids"), names[row["id_kind"]]
+        if name in polled.split(","):
+            yield {**row, "absent": name in (absent or "").split(",")}
+
+
+def read_next_step(
+    database: Database, order_id: int, account_sid: str | None, tick_allowance_seconds: float, rules: Rules
+) -> Outlook | None:
+    """What an order waits for; None where it is archived. `account_sid` is None where the settings do not name its
+    account."""
+    with database.read() as connection:
+        order = read_order(connection, order_id)
+        if order is None:
+            return None
+        now = database.now(connection)
+        about = (
+            _read_circumstances(connection, order, account_sid, tick_allowance_seconds, now, rules)
+            if order.state is OrderState.PENDING
+            else Circumstances(state=read_state(connection, order.account))
+        )
+    return Outlook(next_step=next_step(order, about, now, rules), state=about.state, now=now)
+
+
+def _read_circumstances(
+    connection: Connection,
+    order: Order,
+    account_sid: str | None,
+    tick_allowance_seconds: float,
+    now: datetime,
+    rules: Rules,
+) -> Circumstances:
+    state = restart_stepped_backoff(read_state(connection, order.account), now)
+    is_batched = order.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
+    sids = set() if account_sid is None else {account_sid}
+    slots = overview_counts.slot_times(connection, sids, rules.slots)
+    workers = read_workers(connection)
+    return Circumstances(
+        state=state,
+        is_configured=account_sid is not None,
+        is_worker_alive=is_ticking(workers, now, tick_allowance_seconds),
+        is_served=is_served(workers, order.account, now, tick_allowance_seconds),
+        slot_due_at=slots.get(account_sid) if account_sid is not None else None,
+        is_in_next_query=order.due_at <= now and _is_chosen(connection, order, now, rules),
+        others_due=max(0, _count_due(connection, order, now) - 1),
+        orders_per_query=rules.batch_size if is_batched and not state.one_item_mode else 1,
+    )
+
+
+def _is_chosen(connection: Connection, order: Order, now: datetime, rules: Rules) -> bool:
+    """Whether a grant at this moment would choose the order."""
+    state = read_state(connection, order.account)
+    choice = choose_due(connection, state, read_schedule(connection, order.account, rules), now, rules)
+    if choice is None:
+        return False
+    return any(one.id == order.id for one in read_chosen(connection, order.account, choice, now, rules.batch_size))
+
+
+def _count_due(connection: Connection, order: Order, now: datetime) -> int:
+    counts = overview_counts.count_by_lane(connection, order.account, now)
+    return sum(count.due for count in counts if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
-from worker.database.tables import ARCHIVED, ORDERS, QUERIES
+from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES
 from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
 
 Row = dict[str, Any]
@@ -146,3 +146,18 @@ def first_query_since(connection: Connection, since: datetime, account: str | No
         else:
             low = found.id + 1
     return int(low)
+
+
+def read_slots(connection: Connection, *, slots_per_sid: int) -> list[Row]:
+    """Every slot of the budget in use: when it may carry the next query, by the database's clock; what is in flight."""
+    columns = [BUDGETS.c[name] for name in ("account_sid", "slot", "due_at", "in_flight_query_id", "last_account")]
+    in_use = select(*columns).where(BUDGETS.c.slot < slots_per_sid)
+    rows = connection.execute(in_use.order_by(BUDGETS.c.account_sid, BUDGETS.c.slot)).mappings()
+    return [dict(row) for row in rows]
+
+
+def last_query(connection: Connection, account: str) -> Row | None:
+    """The account's latest query."""
+    latest = select(*QUERY_COLUMNS).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(1)
+    found = connection.execute(latest).mappings().first()
+    return None if found is None else dict(found)

@@ -23,7 +23,6 @@ from worker.domain.todo import (
     endpoints_to_do,
 )
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.order_search import OrderSearch, every_order
 from worker.stores.overview_counts import past_queries
 from worker.stores.slots_and_accounts import read_states
 from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
@@ -43,6 +42,7 @@ from worker.views.notifications import (
     long_refused,
     recent_notifications,
 )
+from worker.views.orders import OrderSearch, every_order
 
 MOST_COUNTED = 10_000
 

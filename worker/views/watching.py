@@ -1,4 +1,4 @@
-"""Reads what `reconciler status`, `order` and `health` tell: without locks, and by indexes alone."""
+"""The whole deployment: what `reconciler status` and `health` and the overview tell."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,26 +7,20 @@ from typing import Any
 
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.next_step import Circumstances, NextStep, next_step
-from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Lane, Order, OrderState
+from worker.domain.broker_and_beat import is_broker_silent
+from worker.domain.monitoring import is_ticking
 from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.records.parameters import Rules
-from worker.domain.records.reports import IdKind
 from worker.domain.scheduling.stored_json import read_learned
-from worker.domain.workers import is_broker_silent, is_served, is_ticking
-from worker.operations.learn import read_schedule
 from worker.operations.note_database import read_changes
-from worker.operations.read_due_orders import choose_due
-from worker.stores import command_line_reads, overview_counts, poll_schedules
+from worker.stores import overview_counts, poll_schedules
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.pending_orders import read_chosen
-from worker.stores.recharge_orders import read_order
 from worker.stores.recorded_acts import recent_acts
 from worker.stores.slots_and_accounts import read_state
 from worker.stores.todo_reads import accounts_with_pending
 from worker.stores.worker_processes import read_workers
 from worker.views.notifications import count_notifications
+from worker.views.queries import last_query, read_slots
 
 Row = dict[str, Any]
 _ACTS = 5
@@ -52,7 +46,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
         # Orders may come in by a program whose settings name an account that no worker ever had.
         known = sorted({*overview_counts.known_accounts(connection), *accounts_with_pending(connection)})
         names = [*sids, *(name for name in known if name not in sids)]
-        queries = {name: command_line_reads.last_query(connection, name) for name in names}
+        queries = {name: last_query(connection, name) for name in names}
         overview = Overview(
             now=now,
             accounts=_read_accounts(connection, names, sids, queries, now, rules),
@@ -61,7 +55,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             notifications=count_notifications(connection, now),
             database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
-        slots = command_line_reads.slots(connection, slots_per_sid=rules.slots)
+        slots = read_slots(connection, slots_per_sid=rules.slots)
         acts = recent_acts(connection, limit=_ACTS)
         return Status(overview=overview, slots=slots, last_queries=queries, acts=acts)
 
@@ -101,72 +95,6 @@ def _read_lost_share(connection: Connection, account: str, now: datetime, rules:
     text = poll_schedules.read_learned_text(connection, account)
     learned = None if text is None else read_learned(text, rules)
     return None if learned is None else learned.lost_share(now.timestamp(), rules)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outlook:
-    """What an order waits for, at `now` by the database's clock."""
-
-    next_step: NextStep
-    state: AccountState
-    now: datetime
-
-
-def read_next_step(
-    database: Database, order_id: int, account_sid: str | None, tick_allowance_seconds: float, rules: Rules
-) -> Outlook | None:
-    """What an order waits for; None where it is archived. `account_sid` is None where the settings do not name its
-    account."""
-    with database.read() as connection:
-        order = read_order(connection, order_id)
-        if order is None:
-            return None
-        now = database.now(connection)
-        about = (
-            _read_circumstances(connection, order, account_sid, tick_allowance_seconds, now, rules)
-            if order.state is OrderState.PENDING
-            else Circumstances(state=read_state(connection, order.account))
-        )
-    return Outlook(next_step=next_step(order, about, now, rules), state=about.state, now=now)
-
-
-def _read_circumstances(
-    connection: Connection,
-    order: Order,
-    account_sid: str | None,
-    tick_allowance_seconds: float,
-    now: datetime,
-    rules: Rules,
-) -> Circumstances:
-    state = restart_stepped_backoff(read_state(connection, order.account), now)
-    is_batched = order.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
-    sids = set() if account_sid is None else {account_sid}
-    slots = overview_counts.slot_times(connection, sids, rules.slots)
-    workers = read_workers(connection)
-    return Circumstances(
-        state=state,
-        is_configured=account_sid is not None,
-        is_worker_alive=is_ticking(workers, now, tick_allowance_seconds),
-        is_served=is_served(workers, order.account, now, tick_allowance_seconds),
-        slot_due_at=slots.get(account_sid) if account_sid is not None else None,
-        is_in_next_query=order.due_at <= now and _is_chosen(connection, order, now, rules),
-        others_due=max(0, _count_due(connection, order, now) - 1),
-        orders_per_query=rules.batch_size if is_batched and not state.one_item_mode else 1,
-    )
-
-
-def _is_chosen(connection: Connection, order: Order, now: datetime, rules: Rules) -> bool:
-    """Whether a grant at this moment would choose the order."""
-    state = read_state(connection, order.account)
-    choice = choose_due(connection, state, read_schedule(connection, order.account, rules), now, rules)
-    if choice is None:
-        return False
-    return any(one.id == order.id for one in read_chosen(connection, order.account, choice, now, rules.batch_size))
-
-
-def _count_due(connection: Connection, order: Order, now: datetime) -> int:
-    counts = overview_counts.count_by_lane(connection, order.account, now)
-    return sum(count.due for count in counts if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

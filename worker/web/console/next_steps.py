@@ -7,7 +7,7 @@ from types import MappingProxyType
 from worker.domain.next_step import Step, Wait
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
-from worker.views.watching import Outlook
+from worker.views.order import Outlook
 from worker.web.console.formats import duration, time_in_zone
 from worker.web.console.languages import N_, text
 

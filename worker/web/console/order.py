@@ -8,8 +8,7 @@ from worker.domain.todo import TodoKind
 from worker.domain.workers import tick_allowance
 from worker.runtime import rules_of, sids_of
 from worker.settings import Settings
-from worker.stores.command_line_reads import order_by_id
-from worker.views.order import Story, read_story
+from worker.views.order import Story, order_by_id, read_story
 from worker.web.console.filters import storable
 from worker.web.console.guidance import GUIDANCE, Guidance
 from worker.web.console.languages import text

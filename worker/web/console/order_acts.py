@@ -17,8 +17,8 @@ from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.operations.act_by_hand import Decide, act_on_orders
 from worker.operations.resend import resend
 from worker.settings import Settings
-from worker.stores.command_line_reads import events_of
 from worker.stores.recharge_orders import read_orders
+from worker.views.order import events_of
 from worker.web.console import acting
 from worker.web.console.acting import ActPage, Field
 from worker.web.console.filters import storable

@@ -8,8 +8,7 @@ from worker.database.transactions import Connection, Database
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
 from worker.settings import Settings
-from worker.stores.order_search import FoundOrders, OrderSearch, find_orders, key_of
-from worker.views.orders import is_searchable, search_orders
+from worker.views.orders import FoundOrders, OrderSearch, find_orders, is_searchable, key_of, search_orders
 from worker.web.console.filters import Filters, known_accounts
 from worker.web.console.languages import N_, text
 from worker.web.console.listing import ROWS, SEARCH_SECONDS, Part, begin_again, csv_answer, wants_csv
