@@ -27,7 +27,7 @@ from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores.pending_orders import overdue_orders, read_candidates
 from worker.stores.recharge_orders import add_events, find_ids
-from worker.stores.recorded_acts import unresolved_since
+from worker.views.orders import unresolved_since
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

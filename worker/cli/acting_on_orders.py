@@ -80,7 +80,7 @@ def reopen_selected(
     `since` is a time as a person gives it: those that became unresolved then or later.
     """
     from worker.cli.session import require_configured
-    from worker.stores.recorded_acts import unresolved_since
+    from worker.views.orders import unresolved_since
 
     require_configured(opened.settings, () if account is None else (account,))
     with opened.database.read() as connection:
@@ -98,7 +98,7 @@ def dismiss_selected(
 ) -> Outcome:
     """Dismiss this reason of all orders or of those of one account, once a person has said yes."""
     from worker.cli.session import require_known
-    from worker.stores.recorded_acts import with_attention
+    from worker.views.orders import with_attention
 
     require_known(opened, () if account is None else (account,))
     with opened.database.read() as connection:

@@ -48,7 +48,7 @@ def acts(
     of each.
     """
     from worker.cli.session import require_known, session
-    from worker.stores.recorded_acts import every_act, recent_acts
+    from worker.views.acts import every_act, recent_acts
 
     require_one_format(as_json, as_csv)
     most = limit or _PAGE_ROWS

@@ -7,7 +7,7 @@ phone number.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, ORDERS, STATES
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, STATES
 from worker.domain.field_rules import id_fault, normalise_mobile
+from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.stores.newest_first import (
     ROWS_AT_ONCE,
@@ -152,6 +153,31 @@ def has_orders(connection: Connection, account: str) -> bool:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
     return bool(found.rows) or found.stopped_at is not None
+
+
+def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
+    """The ids of these accounts' orders that are unresolved and became so at this time or later; None: at any."""
+    statement = select(ORDERS.c.id).where(ORDERS.c.state == UNRESOLVED, ORDERS.c.account.in_(accounts))
+    if since is not None:
+        gave_up = (
+            select(EVENTS.c.id)
+            .where(EVENTS.c.order_id == ORDERS.c.id, EVENTS.c.kind == EventKind.GAVE_UP, EVENTS.c.at >= since)
+            .limit(1)
+            .scalar_subquery()
+        )
+        # What was changed last before that time cannot have become unresolved after it: most are left out by this.
+        # By LIMIT and not by EXISTS, which a database may answer by reading the events of all orders.
+        statement = statement.where(ORDERS.c.updated_at >= since, gave_up.is_not(None))
+    return sorted(connection.scalars(statement))
+
+
+def with_attention(connection: Connection, reason: Attention, account: str | None) -> list[int]:
+    """The ids of the orders with this attention, of one account or of all. An archived order has none."""
+    # As its partial index has it: without the first condition no database uses that.
+    statement = select(ORDERS.c.id).where(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
+    if account is not None:
+        statement = statement.where(ORDERS.c.account == account)
+    return sorted(connection.scalars(statement))
 
 
 def key_of(connection: Connection, order_id: int) -> Key | None:

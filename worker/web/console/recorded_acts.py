@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.settings import Settings
-from worker.stores.recorded_acts import recent_acts
+from worker.views.acts import recent_acts
 from worker.web.console.filters import Filters, known_accounts
 from worker.web.console.listing import Part, part_of, show_list
 
