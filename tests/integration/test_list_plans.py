@@ -16,20 +16,12 @@ from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
 from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
-from worker.stores.todo_reads import (
-    accounts_with_pending,
-    accounts_with_unreceived,
-    orders_with_attention,
-    unresolved_without_attention,
-)
+from worker.views import counts
 from worker.views.inbox import (
-    count_rejected_since,
-    count_unmatched_before,
     recent_rejected,
     recent_unmatched,
 )
 from worker.views.notifications import (
-    count_notifications,
     long_refused,
     orders_changed_since,
     orders_given_up,
@@ -38,6 +30,10 @@ from worker.views.notifications import (
 from worker.views.order import orders_with_id
 from worker.views.orders import OrderSearch, find_orders, search_orders
 from worker.views.queries import recent_queries
+from worker.views.todo import (
+    orders_with_attention,
+    unresolved_without_attention,
+)
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 COUNT = 6_000
@@ -217,9 +213,9 @@ READS: dict[str, Read] = {
     "unmatched long ago": lambda connection: recent_unmatched(connection, before=submitted(5900), after=None, **PAGE),
     "todo: attention": lambda connection: orders_with_attention(connection, Attention.TOO_OLD, 5, 10_001),
     "todo: unresolved": lambda connection: unresolved_without_attention(connection, 5, 10_001),
-    "todo: accounts": accounts_with_pending,
-    "todo: rejected": lambda connection: count_rejected_since(connection, submitted(50), 10_001),
-    "todo: unmatched": lambda connection: count_unmatched_before(connection, submitted(5900), 10_001),
+    "todo: accounts": counts.accounts_with_pending,
+    "todo: rejected": lambda connection: counts.rejected_since(connection, submitted(50), 10_001),
+    "todo: unmatched": lambda connection: counts.unmatched_before(connection, submitted(5900), 10_001),
     "notifications": lambda connection: recent_notifications(
         connection, account="account-3", state=None, after=None, **PAGE
     ),
@@ -232,9 +228,9 @@ READS: dict[str, Read] = {
     "notifications: given up": lambda connection: recent_notifications(
         connection, account="account-3", state=NotificationState.GAVE_UP, after=None, **PAGE
     ),
-    "notifications: counts": lambda connection: count_notifications(connection, NOON),
+    "notifications: counts": lambda connection: counts.watched_notifications(connection, NOON),
     "todo: refused notifications": lambda connection: long_refused(connection, ["account-3"], NOON, 5, 10_001),
-    "todo: accounts with notifications": accounts_with_unreceived,
+    "all accounts": lambda connection: counts.known_accounts(connection, with_unreceived=True),
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
     "notifications: orders changed since": lambda connection: orders_changed_since(connection, submitted(50), None),
     "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),

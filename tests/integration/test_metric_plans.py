@@ -14,8 +14,10 @@ from worker.domain.records.metrics import Cursor
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.records.overview import PendingOrders
 from worker.domain.records.reports import IdKind
-from worker.stores import metric_counting, metric_reads
+from worker.stores import metric_counting
+from worker.views import counts, metrics
 
 pytestmark = pytest.mark.slow
 
@@ -68,14 +70,14 @@ def _fill(connection: Connection) -> None:
 
 Read = Callable[[Connection], Any]
 READS: dict[str, tuple[Read, str]] = {
-    "pending": (lambda connection: metric_reads.pending_orders(connection, ["default", "b"], NOON, MOST), "orders_due"),
-    "attention": (lambda connection: metric_reads.attention_orders(connection, MOST), "orders_attention"),
-    "unresolved": (lambda connection: metric_reads.unresolved_orders(connection, MOST), "orders_"),
+    "pending": (lambda connection: counts.pending(connection, ["default", "b"], NOON, MOST), "orders_due"),
+    "attention": (lambda connection: counts.attention(connection, MOST), "orders_attention"),
+    "unresolved": (lambda connection: counts.unresolved(connection, MOST), "orders_"),
     "notifications": (
-        lambda connection: metric_reads.waiting_notifications(connection, ["default", "b"], MOST),
+        lambda connection: counts.notifications(connection, ["default", "b"], MOST),
         "ix_notifications_due",
     ),
-    "last queries": (lambda connection: metric_reads.queries_since(connection, END.counted_id), ""),
+    "last queries": (lambda connection: metrics.last_queries(connection, END.counted_id), ""),
     "queries to count": (lambda connection: metric_counting.next_queries(connection, END, 2_000), ""),
     "events to count": (lambda connection: metric_counting.next_events(connection, END, 50), ""),
 }
@@ -93,14 +95,14 @@ def test_no_read_of_a_scrape_reads_a_whole_table(database: Database, name: str) 
 
 def test_what_is_read_is_right(database: Database) -> None:
     with database.read() as connection:
-        pending = metric_reads.pending_orders(connection, ["default", "b"], NOON, MOST)["default"]
-        attention = metric_reads.attention_orders(connection, MOST)
-        unresolved = metric_reads.unresolved_orders(connection, MOST)
-        notifications = metric_reads.waiting_notifications(connection, ["default", "b"], MOST)["default"]
+        pending = PendingOrders(counts=counts.pending(connection, ["default", "b"], NOON, MOST)["default"])
+        attention = counts.attention(connection, MOST)
+        unresolved = counts.unresolved(connection, MOST)
+        notifications = counts.notifications(connection, ["default", "b"], MOST)["default"]
         events = metric_counting.next_events(connection, END, 2_000)
     assert (pending.pending, pending.due, pending.oldest_due_at) == (100, 51, NOON - timedelta(seconds=50))
     assert attention == {("default", "too_old"): 20}
-    assert unresolved == {"default": 20}
+    assert unresolved == {("default", None): 20}
     assert (notifications.pending, notifications.gave_up, notifications.oldest_changed_at) == (100, 100, NOON)
     assert len(events) == 100
     assert {event.account for event in events} == {"default"}

@@ -12,8 +12,7 @@ from worker.database.transactions import Database
 from worker.domain.plot_series import bucket_starts
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.domain.records.plots import Span
-from worker.stores import overview_counts
-from worker.views import plots
+from worker.views import counts, plots, watching
 
 WHOLE_TABLE = ("Seq Scan on recharge_orders", "SCAN recharge_orders\n", "recharge_orders ALL")
 
@@ -35,14 +34,14 @@ def database(migrated_module_url: str) -> Iterator[Database]:
 STARTS = bucket_starts(NOON, Span.HOUR)
 Read = Callable[[Connection], Any]
 READS: dict[str, tuple[Read, str]] = {
-    "pending": (lambda connection: overview_counts.count_by_lane(connection, "default", NOON), "_due"),
-    "settled": (lambda connection: overview_counts.count_settled(connection, NOON), "_settled"),
+    "pending": (lambda connection: counts.pending(connection, ["default"], NOON), "_due"),
+    "settled": (lambda connection: watching.count_settled(connection, NOON), "_settled"),
     "attention": (
-        lambda connection: overview_counts.count_reasons(connection, overview_counts.attention_counts()),
+        lambda connection: counts.attention(connection, 100_000),
         "_attention",
     ),
     "unresolved": (
-        lambda connection: overview_counts.count_reasons(connection, overview_counts.unresolved_counts()),
+        lambda connection: counts.unresolved(connection, 100_000, with_reason=True),
         "",
     ),
     "plots: oldest": (plots.oldest_submitted, "_submitted"),
@@ -64,11 +63,12 @@ def test_no_count_reads_the_whole_table(database: Database, name: str) -> None:
 
 def test_the_counts_are_right(database: Database) -> None:
     with database.read() as connection:
-        (count,) = overview_counts.count_by_lane(connection, "default", NOON)
-        hours, days = overview_counts.count_settled(connection, NOON)
-        attention = overview_counts.count_reasons(connection, overview_counts.attention_counts())
-        unresolved = overview_counts.count_reasons(connection, overview_counts.unresolved_counts())
+        (count,) = counts.pending(connection, ["default"], NOON)["default"]
+        hours, days = watching.count_settled(connection, NOON)
+        attention = counts.attention(connection, 10)
+        unresolved = counts.unresolved(connection, 100, with_reason=True)
     assert (count.pending, count.due, count.never_polled) == (100, 51, 100)
     assert count.oldest_due_at == NOON - timedelta(seconds=50)
     assert (hours["default"]["callback"], days["default"]["callback"]) == (81, 1461)
-    assert (dict(attention["default"]), dict(unresolved["default"])) == ({"too_old": 20}, {None: 20})
+    assert attention == {("default", "too_old"): 10}
+    assert unresolved == {("default", None): 20}

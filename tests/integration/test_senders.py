@@ -27,7 +27,7 @@ from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
 from worker.domain.records.overview import NotificationCounts
 from worker.senders import Senders, Target
-from worker.views.notifications import count_notifications
+from worker.views.counts import watched_notifications
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -90,7 +90,7 @@ def states(bench: Workbench, account: str = "default") -> list[str]:
 
 def waiting(bench: Workbench) -> NotificationCounts:
     with bench.database.read() as connection:
-        counts = count_notifications(connection, bench.database.now(connection))
+        counts = watched_notifications(connection, bench.database.now(connection))
     return counts.get("default", NotificationCounts())
 
 

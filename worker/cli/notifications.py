@@ -100,7 +100,8 @@ def _list(
     from worker.cli.endpoint_view import endpoint_rows
     from worker.cli.session import session
     from worker.stores.notify_endpoints import read_endpoints
-    from worker.views.notifications import count_notifications, every_notification, recent_notifications
+    from worker.views.counts import watched_notifications
+    from worker.views.notifications import every_notification, recent_notifications
 
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
@@ -109,7 +110,7 @@ def _list(
             write_csv(csv_columns.NOTIFICATIONS, map(notification_row, listed))
             return
         now, known = opened.database.now(connection), list(read_endpoints(connection).values())
-        endpoints = endpoint_rows(known, count_notifications(connection, now), now)
+        endpoints = endpoint_rows(known, watched_notifications(connection, now), now)
         found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=most + 1)
     rows, is_more = cut([notification_row(one) for one in found], most)
     if as_json:
@@ -156,12 +157,12 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_co
 def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -> None:
     from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
     from worker.stores.notify_endpoints import read_endpoints
-    from worker.views.notifications import count_notifications
+    from worker.views.counts import watched_notifications
 
     with acting_session() as opened:
         with opened.database.read() as connection:
             endpoint = read_endpoints(connection, [account]).get(account)
-            count = count_notifications(connection, opened.database.now(connection)).get(account)
+            count = watched_notifications(connection, opened.database.now(connection)).get(account)
         removed = 0
         waiting = 0 if count is None else count.pending + count.gave_up
         if endpoint is None and not (act == "forget" and waiting):

@@ -14,7 +14,7 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Pick, Reason
 
 if TYPE_CHECKING:
-    from worker.operations.read_due_orders import Plan
+    from worker.views.queries import Plan
 
 _COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 
@@ -33,8 +33,8 @@ def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_j
     An order's priority is the delay that a poll of it saves on average.
     """
     from worker.cli.session import require_configured, session
-    from worker.operations.read_due_orders import read_plans
     from worker.runtime import rules_of
+    from worker.views.queries import read_plans
 
     with session(needs_accounts=True, utc=utc or as_json) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)

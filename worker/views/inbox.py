@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import REJECTED, UNMATCHED
@@ -89,21 +89,6 @@ def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
     """A refused row, whole."""
     found = connection.execute(select(REJECTED).where(REJECTED.c.id == rejected_id)).mappings().first()
     return None if found is None else dict(found)
-
-
-def count_rejected_since(connection: Connection, since: datetime, most: int) -> int:
-    """How many refused rows came in since a time; `most` where there are more."""
-    return _count(connection, REJECTED, REJECTED.c.received_at >= since, most)
-
-
-def count_unmatched_before(connection: Connection, before: datetime, most: int) -> int:
-    """How many unmatched callbacks came in before a time; `most` where there are more."""
-    return _count(connection, UNMATCHED, UNMATCHED.c.received_at < before, most)
-
-
-def _count(connection: Connection, table: Table, condition: ColumnElement[bool], most: int) -> int:
-    some = select(table.c.id).where(condition).order_by(table.c.received_at).limit(most).subquery()
-    return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
 def _recent(

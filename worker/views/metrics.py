@@ -1,20 +1,23 @@
-"""Reads what the gauges of a scrape show, without locks and by indexes alone."""
+"""What the gauges of a scrape show, by indexes alone."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import case, func, select
+
+from worker.database.bulk_statements import one_of
+from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.records.metrics import Count, CountedRows, Gauges, PendingOrders, Stream
-from worker.domain.records.overview import NotificationCounts
-from worker.stores import metric_reads
+from worker.domain.records.metrics import Count, CountedRows, Gauges, LastQuery, Stream
+from worker.domain.records.overview import NotificationCounts, PendingOrders
 from worker.stores.metric_counting import read_cursors
-from worker.stores.overview_counts import bound_statements
 from worker.stores.slots_and_accounts import read_states
-from worker.stores.todo_reads import accounts_with_pending, accounts_with_unreceived
 from worker.stores.worker_processes import read_workers
+from worker.views import counts
 
+_MOST_UNCOUNTED = 10_000
 MOST_COUNTED = 10_000
 """A scrape counts so many rows of each kind. Where there are more, they are counted apart from it."""
 
@@ -27,7 +30,7 @@ def read_gauges(
     """The gauges of these accounts, and of those that a worker has known. Counts that are `left_out`, and those with
     more than 10,000 rows, are missing. A statement that takes longer than so many `seconds` ends with an error."""
     with database.read() as connection:
-        bound_statements(connection, seconds)
+        counts.bound_statements(connection, seconds)
         now = database.now(connection)
         states = [restart_stepped_backoff(state, now) for state in read_states(connection)]
         workers = read_workers(connection)
@@ -45,22 +48,22 @@ def read_gauges(
             counts=CountedRows(**found),
             states=states,
             workers=workers,
-            last_queries=metric_reads.queries_since(connection, 0 if counted is None else counted.counted_id),
+            last_queries=last_queries(connection, 0 if counted is None else counted.counted_id),
         )
 
 
 def read_accounts(database: Database, *, seconds: float) -> list[str]:
-    """The accounts that have pending orders, or notifications that were not received: among them may be one that
-    neither we nor any worker has."""
+    """All known accounts, and those with notifications that were not received: among them may be one that neither we
+    nor any worker has."""
     with database.read() as connection:
-        bound_statements(connection, seconds)
-        return [*accounts_with_pending(connection), *accounts_with_unreceived(connection)]
+        counts.bound_statements(connection, seconds)
+        return counts.known_accounts(connection, with_unreceived=True)
 
 
 def count_all(database: Database, count: Count, accounts: Collection[str], *, seconds: float) -> Figures:
     """A count of all rows, however many. A statement that takes longer than so many `seconds` ends with an error."""
     with database.read() as connection:
-        bound_statements(connection, seconds)
+        counts.bound_statements(connection, seconds)
         return _count(connection, count, accounts, database.now(connection), None)
 
 
@@ -79,12 +82,34 @@ def _sizes(figure: PendingOrders | NotificationCounts | int) -> tuple[int, ...]:
 def _count(connection: Connection, count: Count, accounts: Collection[str], now: datetime, most: int | None) -> Figures:
     match count:
         case Count.PENDING:
-            return metric_reads.pending_orders(connection, accounts, now, most)
+            pending = counts.pending(connection, accounts, now, most)
+            return {account: PendingOrders(counts=by_lane) for account, by_lane in pending.items() if by_lane}
         case Count.ATTENTION:
-            return metric_reads.attention_orders(connection, most)
+            return counts.attention(connection, most)
         case Count.UNRESOLVED:
-            return metric_reads.unresolved_orders(connection, most)
+            return {account: orders for (account, _), orders in counts.unresolved(connection, most).items()}
         case Count.UNMATCHED:
-            return metric_reads.unmatched_callbacks(connection, most)
+            return counts.unmatched(connection, most)
         case Count.NOTIFICATIONS:
-            return metric_reads.waiting_notifications(connection, accounts, most)
+            return counts.notifications(connection, accounts, most)
+
+
+def last_queries(connection: Connection, counted_id: int) -> dict[str, LastQuery]:
+    """By account, the newest query behind this one, and the newest answered one; of the last 10,000 queries at most."""
+    latest_id = connection.scalar(select(func.max(QUERIES.c.id))) or 0
+    behind = QUERIES.c.id > max(counted_id, latest_id - _MOST_UNCOUNTED)
+    answered = func.max(case((QUERIES.c.outcome == "answered", QUERIES.c.id)))
+    found = select(QUERIES.c.account, func.max(QUERIES.c.id), answered).where(behind).group_by(QUERIES.c.account)
+    newest = connection.execute(found).all()
+    ids = sorted({row_id for row in newest for row_id in row[1:] if row_id is not None})
+    if not ids:
+        return {}
+    columns = (QUERIES.c.id, QUERIES.c.sent_at, QUERIES.c.answered_at)
+    rows = {row.id: row for row in connection.execute(select(*columns).where(one_of(connection, QUERIES.c.id, ids)))}
+    return {
+        account: LastQuery(
+            sent_at=rows[last].sent_at if last in rows else None,
+            answered_at=rows[answer].answered_at if answer in rows else None,
+        )
+        for account, last, answer in newest
+    }

@@ -1,23 +1,20 @@
 """Notifications, as lists and as what a resend selects."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, SHOWN
 from worker.domain.records.notifications import Notification, NotificationState, Rank
-from worker.domain.records.overview import NotificationCounts
 from worker.stores.archived_orders import read_archived
 from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Walk, read_page
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.recharge_orders import PENDING
 
 _ROWS_AT_ONCE = 500
-_FIRST_DUE = 100
 
 
 def recent_notifications(
@@ -75,77 +72,6 @@ def _newest_pending(connection: Connection, account: str | None, after: int | No
     if after is not None:
         chosen = chosen.where(newest < after)
     return connection.scalars(chosen).all()
-
-
-def count_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
-    """How many notifications of each account are pending or given up, and since when they wait."""
-    # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
-    first, due = func.min(NOTIFICATIONS.c.id).label("first"), func.min(NOTIFICATIONS.c.due_at).label("due")
-    columns = (NOTIFICATIONS.c.account, NOTIFICATIONS.c.rank)
-    pending = select(*columns, func.count().label("pending"), first, due).where(NOTIFICATIONS.c.state == PENDING)
-    waiting: dict[str, list[Row[Any]]] = {}
-    for row in connection.execute(pending.group_by(*columns)):
-        waiting.setdefault(row.account, []).append(row)
-    given_up = select(NOTIFICATIONS.c.account, func.count()).where(GAVE_UP).group_by(NOTIFICATIONS.c.account)
-    gave_up = {row[0]: row[1] for row in connection.execute(given_up)}
-    firsts = _firsts(connection, [row.first for rows in waiting.values() for row in rows])
-    return {
-        name: replace(
-            _pending_in(waiting.get(name, []), firsts),
-            waits_since=_waits_since(connection, name, now) if name in waiting else None,
-            gave_up=gave_up.get(name, 0),
-        )
-        for name in sorted(waiting.keys() | gave_up.keys())
-    }
-
-
-def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> NotificationCounts:
-    # One that was deleted meanwhile is missing.
-    found = [(row, firsts[row.first]) for row in ranks if row.first in firsts]
-    return NotificationCounts(
-        pending=sum(row.pending for row in ranks),
-        oldest_changed_at=min(((row.first, first.changed_at) for row, first in found), default=(0, None))[1],
-        queued_since=min((_queued_since(row, first) for row, first in found), default=None),
-    )
-
-
-def _firsts(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
-    columns = (NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at, NOTIFICATIONS.c.refused_since)
-    chosen = select(*columns).where(one_of(connection, NOTIFICATIONS.c.id, ids))
-    return {row.id: row for row in connection.execute(chosen)} if ids else {}
-
-
-def _queued_since(of_rank: Any, first: Any) -> datetime:
-    times: Mapping[int, datetime] = {
-        Rank.RESULT: first.changed_at,
-        # What was resent is of this rank until it is refused, and its change may be long ago.
-        Rank.BULK: of_rank.due,
-        Rank.RETRY: first.refused_since or first.changed_at,
-    }
-    return times[of_rank.rank]
-
-
-def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:
-    # Claims take the first ones. Where none of so many is leased, nobody sends, however many wait. In one statement: a
-    # delivery that ends gives its lease to another row, of either rank.
-    first = connection.execute(union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank))).all()
-    is_sending = any(row.leased_until is not None and row.leased_until > now for row in first)
-    return None if is_sending else min((row.due_at for row in first), default=None)
-
-
-def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime, datetime | None]]:
-    return (
-        select(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.leased_until)
-        .where(
-            NOTIFICATIONS.c.account == account,
-            # Written out, not a parameter: see `recharge_orders.PENDING`.
-            NOTIFICATIONS.c.state == PENDING,
-            NOTIFICATIONS.c.rank == int(rank),
-            NOTIFICATIONS.c.due_at <= now,
-        )
-        .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
-        .limit(_FIRST_DUE)
-    )
 
 
 def long_refused(

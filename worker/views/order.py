@@ -10,23 +10,23 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, 
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.monitoring import is_served, is_ticking
 from worker.domain.next_step import Circumstances, NextStep, next_step
 from worker.domain.order_notifications import notification_row
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
+from worker.domain.workers import is_served, is_ticking
 from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
-from worker.stores import overview_counts
 from worker.stores.archived_orders import read_archived
 from worker.stores.notification_rows import notifications_of
 from worker.stores.pending_orders import read_chosen
 from worker.stores.recharge_orders import read_order
 from worker.stores.slots_and_accounts import read_state
 from worker.stores.worker_processes import read_workers
-from worker.views.queries import QUERY_COLUMNS, first_query_since
+from worker.views import counts
+from worker.views.queries import QUERY_COLUMNS, first_query_since, next_slot_at
 
 Row = dict[str, Any]
 """Column name to value: Decimal for amounts, aware datetimes in UTC for times."""
@@ -196,15 +196,13 @@ def _read_circumstances(
 ) -> Circumstances:
     state = restart_stepped_backoff(read_state(connection, order.account), now)
     is_batched = order.id_kind is IdKind.REQUEST_ID or state.may_batch_custom_parm(now, rules)
-    sids = set() if account_sid is None else {account_sid}
-    slots = overview_counts.slot_times(connection, sids, rules.slots)
     workers = read_workers(connection)
     return Circumstances(
         state=state,
         is_configured=account_sid is not None,
         is_worker_alive=is_ticking(workers, now, tick_allowance_seconds),
         is_served=is_served(workers, order.account, now, tick_allowance_seconds),
-        slot_due_at=slots.get(account_sid) if account_sid is not None else None,
+        slot_due_at=None if account_sid is None else next_slot_at(connection, account_sid, rules),
         is_in_next_query=order.due_at <= now and _is_chosen(connection, order, now, rules),
         others_due=max(0, _count_due(connection, order, now) - 1),
         orders_per_query=rules.batch_size if is_batched and not state.one_item_mode else 1,
@@ -221,5 +219,5 @@ def _is_chosen(connection: Connection, order: Order, now: datetime, rules: Rules
 
 
 def _count_due(connection: Connection, order: Order, now: datetime) -> int:
-    counts = overview_counts.count_by_lane(connection, order.account, now)
-    return sum(count.due for count in counts if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))
+    of_account = counts.pending(connection, [order.account], now)[order.account]
+    return sum(count.due for count in of_account if (count.lane, count.id_kind) == (Lane.BATCH, order.id_kind))

@@ -16,8 +16,7 @@ from worker.domain.plot_series import allowed_queries, backlog, bucket_starts, c
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.plots import Passed, Plots, SentQuery, Settled, Span
-from worker.stores import overview_counts
-from worker.stores.todo_reads import accounts_with_pending
+from worker.views import counts
 from worker.views.queries import first_query_since
 
 _MOST_CHANGED = 20_000
@@ -34,16 +33,13 @@ Counted = tuple[datetime, int]
 def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: Span | None) -> Plots:
     """All plots of a span; None: the one that suits. `sids` are the SIDs of the accounts that the settings name."""
     with database.snapshot() as connection:
-        overview_counts.bound_statements(connection)
+        counts.bound_statements(connection)
         now = database.now(connection)
         span = choose_span(span, oldest_submitted(connection), now)
         starts = bucket_starts(now, span)
-        counts = [
-            count
-            for account in sorted({*overview_counts.known_accounts(connection), *accounts_with_pending(connection)})
-            for count in overview_counts.count_by_lane(connection, account, now)
-        ]
-        pending = sum(count.pending for count in counts)
+        by_account = counts.pending(connection, counts.known_accounts(connection), now).values()
+        of_lanes = [count for of_account in by_account for count in of_account]
+        pending = sum(count.pending for count in of_lanes)
         final = count_final(connection, starts)
         stopped = stopped_since(connection, starts[0])
         passed = Passed(
@@ -59,7 +55,7 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
             starts=starts,
             passed=passed,
             pending=pending,
-            due=sum(count.due for count in counts),
+            due=sum(count.due for count in of_lanes),
             backlog=backlog(pending, passed.submitted, _left(passed)),
             delays=count_delays(last_settled(connection)),
             queries=count_times(starts, ((time, 1) for time, _ in sent)),

@@ -2,14 +2,25 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES
+from worker.database.transactions import Database
+from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Order
+from worker.domain.records.overview import PastQuery
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Choice, Pick
+from worker.operations.learn import read_schedule
+from worker.operations.read_due_orders import choose_due
 from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
+from worker.stores.pending_orders import read_chosen
+from worker.stores.slots_and_accounts import read_state
 
 Row = dict[str, Any]
 
@@ -25,6 +36,8 @@ QUERY_COLUMNS = [
     )
 ]
 _ROWS_AT_ONCE = 500
+_PAST_QUERIES = 40
+"""Of each account; among them are batches, and queries about single orders and suspects."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,3 +174,51 @@ def last_query(connection: Connection, account: str) -> Row | None:
     latest = select(*QUERY_COLUMNS).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(1)
     found = connection.execute(latest).mappings().first()
     return None if found is None else dict(found)
+
+
+def past_queries(connection: Connection, account: str) -> list[PastQuery]:
+    """The account's last queries, the newest first."""
+    columns = [QUERIES.c[field.name] for field in fields(PastQuery)]
+    latest = select(*columns).where(QUERIES.c.account == account).order_by(QUERIES.c.id.desc()).limit(_PAST_QUERIES)
+    return [PastQuery(**row) for row in connection.execute(latest).mappings()]
+
+
+def next_slot_at(connection: Connection, account_sid: str, rules: Rules) -> datetime | None:
+    """When a SID may send the next query, by the database's clock; None where no worker has run yet."""
+    # Without the rows of slots that only another deployment has.
+    of_sid = (BUDGETS.c.account_sid == account_sid, BUDGETS.c.slot < rules.slots)
+    due_at: datetime | None = connection.scalar(select(func.min(BUDGETS.c.due_at)).where(*of_sid))
+    return due_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What an account's next slot would be spent on."""
+
+    state: AccountState
+    slot_due_at: datetime | None
+    """When its SID may send the next query, by the database's clock; None where no worker has run yet."""
+    choice: Choice | None
+    """None where nothing is due."""
+    orders: Sequence[tuple[Order, Pick | None]]
+    """In the order of the query; without a pick where a group is polled whole."""
+
+
+def read_plans(database: Database, accounts: Sequence[tuple[str, str]], rules: Rules) -> tuple[list[Plan], datetime]:
+    """What a grant at this moment would choose for each account (name and SID); and this moment, by the database."""
+    with database.read() as connection:
+        now = database.now(connection)
+        return [_read_plan(connection, name, sid, now, rules) for name, sid in accounts], now
+
+
+def _read_plan(connection: Connection, account: str, account_sid: str, now: datetime, rules: Rules) -> Plan:
+    state = restart_stepped_backoff(read_state(connection, account), now)
+    choice = choose_due(connection, state, read_schedule(connection, account, rules), now, rules)
+    orders = () if choice is None else read_chosen(connection, account, choice, now, rules.batch_size)
+    picks = {} if choice is None else {pick.order_id: pick for pick in choice.picks}
+    return Plan(
+        state=state,
+        slot_due_at=next_slot_at(connection, account_sid, rules),
+        choice=choice,
+        orders=[(order, picks.get(order.id)) for order in orders],
+    )

@@ -7,9 +7,11 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from worker.database.transactions import Connection, Database
+from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, select
+
+from worker.database.tables import ORDERS
+from worker.database.transactions import Database
 from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
-from worker.domain.monitoring import polled_accounts
 from worker.domain.records.notifications import Endpoint, Notification, NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
@@ -22,31 +24,35 @@ from worker.domain.todo import (
     accounts_to_do,
     endpoints_to_do,
 )
+from worker.domain.workers import polled_accounts
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.overview_counts import past_queries
+from worker.stores.recharge_orders import UNRESOLVED
 from worker.stores.slots_and_accounts import read_states
-from worker.stores.todo_reads import accounts_with_pending, orders_with_attention, unresolved_without_attention
 from worker.stores.worker_processes import read_workers
+from worker.views import counts
 from worker.views.inbox import (
-    count_rejected_since,
-    count_unmatched_before,
     every_rejected,
     every_unmatched,
     recent_rejected,
     recent_unmatched,
 )
 from worker.views.notifications import (
-    count_notifications,
     every_long_refused,
     every_notification,
     long_refused,
     recent_notifications,
 )
 from worker.views.orders import OrderSearch, every_order
+from worker.views.queries import past_queries
 
 MOST_COUNTED = 10_000
 
 Row = dict[str, Any]
+
+_SHOWN = [
+    ORDERS.c[name]
+    for name in ("id", "account", "request_id", "custom_parm", "state", "attention", "submitted_at", "updated_at")
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +110,7 @@ def every_todo(
 def _every_group(
     connection: Connection, rules: Rules, polled: Collection[str], now: datetime, most: int, most_counted: int
 ) -> list[TodoGroup]:
-    notifications, endpoints = count_notifications(connection, now), read_endpoints(connection).values()
+    notifications, endpoints = counts.watched_notifications(connection, now), read_endpoints(connection).values()
     return [
         *_accounts(connection, rules, polled, now),
         *_groups("endpoint", endpoints_to_do(endpoints, notifications, now)),
@@ -149,7 +155,7 @@ def _csv_row(group: TodoGroup, item: Row) -> Row:
 
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
     queries = {account: past_queries(connection, account) for account in polled}
-    with_pending = accounts_with_pending(connection)
+    with_pending = counts.accounts_with_pending(connection)
     found = accounts_to_do(read_states(connection), with_pending, polled, queries, now, rules)
     return _groups("account", found)
 
@@ -205,14 +211,14 @@ def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGro
 def _rejected(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     since = now - REFUSED_WITHIN
     rows, _ = recent_rejected(connection, since=since, after=None, most=most)
-    count = count_rejected_since(connection, since, most_counted + 1)
+    count = counts.rejected_since(connection, since, most_counted + 1)
     return _group("rejected", TodoKind.REJECTED, count, [_refused_input(row) for row in rows], most_counted)
 
 
 def _unmatched(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     before = now - UNMATCHED_FOR
     rows, _ = recent_unmatched(connection, before=before, after=None, most=most)
-    count = count_unmatched_before(connection, before, most_counted + 1)
+    count = counts.unmatched_before(connection, before, most_counted + 1)
     return _group("unmatched", TodoKind.UNMATCHED, count, [_callback(row) for row in rows], most_counted)
 
 
@@ -265,3 +271,36 @@ def _order(row: Row) -> Row:
         "until": None,
         "note": row["state"].value,
     }
+
+
+def orders_with_attention(
+    connection: Connection, reason: Attention, most: int, most_counted: int
+) -> tuple[int, list[Row]]:
+    """How many orders show a reason, as far as they are counted, and those of them that were changed last."""
+    shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention == reason)
+    by_index = (ORDERS.c.attention.desc(), ORDERS.c.id.desc())
+    counted = select(ORDERS.c.id).where(shown).order_by(*by_index).limit(most_counted).subquery()
+    # No index has the times: what was counted is sorted, and no more.
+    known = select(*_SHOWN).where(shown).order_by(*by_index).limit(most_counted).subquery()
+    return _number_of(connection, counted), _rows(connection, select(known).order_by(*_last_changed(known)).limit(most))
+
+
+def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
+    """The same of unresolved orders that show no reason; as far as they are among the first `most_read`."""
+    by_index = (ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at)
+    unresolved = select(*_SHOWN).where(ORDERS.c.state == UNRESOLVED).order_by(*by_index).limit(most_read).subquery()
+    without: ColumnElement[bool] = unresolved.c.attention.is_(None)
+    listed = select(unresolved).where(without).order_by(*_last_changed(unresolved)).limit(most)
+    return _number_of(connection, select(unresolved.c.id).where(without).subquery()), _rows(connection, listed)
+
+
+def _last_changed(orders: Subquery) -> tuple[UnaryExpression[Any], ...]:
+    return (orders.c.updated_at.desc(), orders.c.id.desc())
+
+
+def _number_of(connection: Connection, rows: Any) -> int:
+    return connection.scalar(select(func.count()).select_from(rows)) or 0
+
+
+def _rows(connection: Connection, statement: Any) -> list[Row]:
+    return [dict(row) for row in connection.execute(statement).mappings()]

@@ -1,29 +1,36 @@
 """The whole deployment: what `reconciler status` and `health` and the overview tell."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Select, case, func, select
+
+from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.broker_and_beat import is_broker_silent
-from worker.domain.monitoring import is_ticking
 from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.stored_json import read_learned
+from worker.domain.workers import is_broker_silent, is_ticking
 from worker.operations.note_database import read_changes
-from worker.stores import overview_counts, poll_schedules
+from worker.stores import poll_schedules
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.recorded_acts import recent_acts
 from worker.stores.slots_and_accounts import read_state
-from worker.stores.todo_reads import accounts_with_pending
 from worker.stores.worker_processes import read_workers
-from worker.views.notifications import count_notifications
-from worker.views.queries import last_query, read_slots
+from worker.views import counts
+from worker.views.acts import recent_acts
+from worker.views.queries import last_query, past_queries, read_slots
 
 Row = dict[str, Any]
 _ACTS = 5
+_MOST_COUNTED = 100_000
+"""Of the orders with a reason so many are counted: each one's row has to be read for its account."""
+
+Counts = dict[str, Counter[Any]]
+"""By account: how many, by source or reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,18 +48,16 @@ class Status:
 def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> Status:
     """The whole status. `sids` are the SIDs of the accounts that the settings name."""
     with database.read() as connection:
-        overview_counts.bound_statements(connection)
+        counts.bound_statements(connection)
         now = database.now(connection)
-        # Orders may come in by a program whose settings name an account that no worker ever had.
-        known = sorted({*overview_counts.known_accounts(connection), *accounts_with_pending(connection)})
-        names = [*sids, *(name for name in known if name not in sids)]
+        names = [*sids, *(name for name in counts.known_accounts(connection) if name not in sids)]
         queries = {name: last_query(connection, name) for name in names}
         overview = Overview(
             now=now,
             accounts=_read_accounts(connection, names, sids, queries, now, rules),
             workers=read_workers(connection),
             endpoints=list(read_endpoints(connection).values()),
-            notifications=count_notifications(connection, now),
+            notifications=counts.watched_notifications(connection, now),
             database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
         slots = read_slots(connection, slots_per_sid=rules.slots)
@@ -68,27 +73,72 @@ def _read_accounts(
     now: datetime,
     rules: Rules,
 ) -> list[AccountOverview]:
-    hours, days = overview_counts.count_settled(connection, now)
-    attention = overview_counts.count_reasons(connection, overview_counts.attention_counts())
-    unresolved = overview_counts.count_reasons(connection, overview_counts.unresolved_counts())
-    in_flight = overview_counts.count_in_flight(connection, now - timedelta(seconds=rules.reservation_seconds))
+    pending = counts.pending(connection, names, now)
+    hours, days = count_settled(connection, now)
+    attention = _by_account(counts.attention(connection, _MOST_COUNTED))
+    unresolved = _by_account(counts.unresolved(connection, _MOST_COUNTED, with_reason=True))
+    in_flight = _count_in_flight(connection, now - timedelta(seconds=rules.reservation_seconds))
     return [
         AccountOverview(
             account=name,
             account_sid=sids.get(name),
             state=restart_stepped_backoff(read_state(connection, name), now),
-            counts=overview_counts.count_by_lane(connection, name, now),
+            counts=pending[name],
             in_flight=in_flight[name],
             settled_hour=hours.get(name, {}),
             settled_day=days.get(name, {}),
             attention=attention.get(name, {}),
             unresolved=unresolved.get(name, {}),
             last_query_at=(queries[name] or {}).get("sent_at"),
-            queries=overview_counts.past_queries(connection, name),
+            queries=past_queries(connection, name),
             lost_share=_read_lost_share(connection, name, now, rules),
         )
         for name in names
     ]
+
+
+def count_settled(connection: Connection, now: datetime) -> tuple[Counts, Counts]:
+    """Orders that were settled in the last hour and in the last day, by account and source.
+
+    None of them is archived: an order stays for a day at least.
+    """
+    hours: Counts = {}
+    days: Counts = {}
+    statement = _settled_since(now - timedelta(days=1), now - timedelta(hours=1))
+    for account, source, of_hour, of_day in connection.execute(statement):
+        word = "unknown" if source is None else source.value
+        days.setdefault(account, Counter())[word] += of_day
+        if of_hour:
+            hours.setdefault(account, Counter())[word] += of_hour
+    return hours, days
+
+
+def _settled_since(since: datetime, hour: datetime) -> Select[Any]:
+    """The statement that counts the orders that were settled since a time: account, source, of the last hour, all."""
+    of_hour = case((ORDERS.c.settled_at >= hour, 1))
+    columns = (ORDERS.c.account, ORDERS.c.settled_by)
+    return select(*columns, func.count(of_hour), func.count()).where(ORDERS.c.settled_at >= since).group_by(*columns)
+
+
+def _by_account(counted: Mapping[tuple[str, Any], int]) -> Counts:
+    """Orders by account and reason; a reason is None where there is none."""
+    by: Counts = {}
+    for (account, reason), orders in counted.items():
+        by.setdefault(account, Counter())[reason] = orders
+    return by
+
+
+def _count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
+    """Orders in queries that are under way, by account; what was sent before a time has lost its worker."""
+    statement = (
+        select(QUERIES.c.account, QUERIES.c.order_count)
+        .join(BUDGETS, BUDGETS.c.in_flight_query_id == QUERIES.c.id)
+        .where(QUERIES.c.outcome == "in_flight", QUERIES.c.sent_at >= since)
+    )
+    counts: Counter[str] = Counter()
+    for account, orders in connection.execute(statement):
+        counts[account] += orders
+    return counts
 
 
 def _read_lost_share(connection: Connection, account: str, now: datetime, rules: Rules) -> float | None:

@@ -7,9 +7,9 @@ from itertools import product
 from typing import TypeVar
 
 from worker.domain import metric_totals as totals
-from worker.domain.records.metrics import Gauges, PendingOrders, Stream
+from worker.domain.records.metrics import Gauges, Stream
 from worker.domain.records.orders import Attention
-from worker.domain.records.overview import NotificationCounts, WorkerRow
+from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.workers import heard_beat_at, heard_broker_at
 
 T = TypeVar("T")

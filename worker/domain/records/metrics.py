@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.overview import NotificationCounts, WorkerRow
+from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
 
 Labels = tuple[tuple[str, str], ...]
 """Label and value, sorted by label."""
@@ -86,15 +86,6 @@ class Count(StrEnum):
     UNRESOLVED = "unresolved"
     UNMATCHED = "unmatched"
     NOTIFICATIONS = "notifications"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PendingOrders:
-    """The pending orders of an account."""
-
-    pending: int = 0
-    due: int = 0
-    oldest_due_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,6 +58,33 @@ class PendingCount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PendingOrders:
+    """The pending orders of an account."""
+
+    counts: Sequence[PendingCount] = ()
+
+    @property
+    def pending(self) -> int:
+        """Pending orders."""
+        return sum(count.pending for count in self.counts)
+
+    @property
+    def due(self) -> int:
+        """Pending orders that may be polled now."""
+        return sum(count.due for count in self.counts)
+
+    @property
+    def never_polled(self) -> int:
+        """Pending orders that no answered query polled yet."""
+        return sum(count.never_polled for count in self.counts)
+
+    @property
+    def oldest_due_at(self) -> datetime | None:
+        """Since when the order waits that has been due for longest."""
+        return min((count.oldest_due_at for count in self.counts if count.oldest_due_at is not None), default=None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PastQuery:
     """A row of `platform_queries`, as far as people watch it."""
 
@@ -83,14 +110,13 @@ class NotificationCounts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AccountOverview:
+class AccountOverview(PendingOrders):
     """One account. Counts by source or reason are by the stored word; a reason of `None` stands for none."""
 
     account: str
     account_sid: str | None
     """None where the settings do not name the account."""
     state: AccountState
-    counts: Sequence[PendingCount] = ()
     in_flight: int = 0
     """Orders in queries that are under way."""
     settled_hour: Mapping[str, int] = field(default_factory=dict)
@@ -105,26 +131,6 @@ class AccountOverview:
     """The last ones, the newest first."""
     lost_share: float | None = None
     """Of the settled orders, the share whose callback never comes, as learned; None before anything is known."""
-
-    @property
-    def pending(self) -> int:
-        """Pending orders."""
-        return sum(count.pending for count in self.counts)
-
-    @property
-    def due(self) -> int:
-        """Pending orders that may be polled now."""
-        return sum(count.due for count in self.counts)
-
-    @property
-    def never_polled(self) -> int:
-        """Pending orders that no answered query polled yet."""
-        return sum(count.never_polled for count in self.counts)
-
-    @property
-    def oldest_due_at(self) -> datetime | None:
-        """Since when the order waits that has been due for longest."""
-        return min((count.oldest_due_at for count in self.counts if count.oldest_due_at is not None), default=None)
 
     @property
     def batches(self) -> list[int]:

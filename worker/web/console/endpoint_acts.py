@@ -12,8 +12,9 @@ from worker.operations.resend import resend
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
 from worker.stores.notify_endpoints import read_endpoints
+from worker.views.counts import watched_notifications
 from worker.views.inbox import rejected_by_id
-from worker.views.notifications import count_notifications, orders_given_up
+from worker.views.notifications import orders_given_up
 from worker.web.console import acting
 from worker.web.console.acting import ActPage
 from worker.web.console.filters import storable
@@ -105,7 +106,7 @@ def _notifications() -> str:
 def _endpoint_page(database: Database, act: str, account: str) -> ActPage:
     with database.read() as connection:
         endpoint: Endpoint | None = read_endpoints(connection, [account]).get(account)
-        count = count_notifications(connection, database.now(connection)).get(account)
+        count = watched_notifications(connection, database.now(connection)).get(account)
     waiting, gave_up = (0, 0) if count is None else (count.pending, count.gave_up)
     if endpoint is None and not (act == "forget" and waiting + gave_up):
         abort(404)

@@ -12,7 +12,8 @@ from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.settings import Settings
 from worker.stores.notify_endpoints import read_endpoints
-from worker.views.notifications import count_notifications, recent_notifications
+from worker.views.counts import watched_notifications
+from worker.views.notifications import recent_notifications
 from worker.web.console.filters import Filters, known_accounts
 from worker.web.console.listing import ROWS, SEARCH_SECONDS, Part, csv_answer, part_of, wants_csv
 
@@ -38,7 +39,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             return csv_answer("notifications", csv_columns.NOTIFICATIONS, load, after, settings.zone)
         with database.snapshot() as connection:
             now, endpoints = database.now(connection), read_endpoints(connection).values()
-            views = endpoint_views(endpoints, count_notifications(connection, now), now)
+            views = endpoint_views(endpoints, watched_notifications(connection, now), now)
         return render_template(
             "console/notifications.html",
             part=load(after, ROWS, SEARCH_SECONDS),

@@ -1,0 +1,223 @@
+"""How many rows of each kind there are, by account: of indexes alone, but for what is said beside a count.
+
+A count ends at `most` rows, where it may take long and something waits for it; with None all rows are counted.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Subquery,
+    Table,
+    TextClause,
+    case,
+    func,
+    select,
+    text,
+    union_all,
+)
+
+from worker.database.bulk_statements import one_of
+from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, REJECTED, STATES, UNMATCHED
+from worker.domain.records.notifications import Rank
+from worker.domain.records.orders import Attention
+from worker.domain.records.overview import NotificationCounts, PendingCount
+from worker.stores.recharge_orders import PENDING, UNRESOLVED
+
+_MOST_ACCOUNTS = 1_000
+_FIRST_DUE = 100
+_LONGEST_STATEMENT_SECONDS = 20
+
+
+def bound_statements(connection: Connection, seconds: float = _LONGEST_STATEMENT_SECONDS) -> None:
+    """End a statement of this transaction that takes longer, where the database can: nobody waits for it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))
+
+
+def known_accounts(connection: Connection, *, with_unreceived: bool = False) -> list[str]:
+    """Every account that a worker has known or that has pending orders, by name; and those whose notifications nobody
+    has received. Orders may come in by a program whose settings name an account that no worker ever had."""
+    known = {*connection.scalars(select(STATES.c.account)), *accounts_with_pending(connection)}
+    if with_unreceived:
+        account = NOTIFICATIONS.c.account
+        known.update(_accounts(connection, account, NOTIFICATIONS.c.state == PENDING))
+        known.update(_accounts(connection, account, GAVE_UP))
+    return sorted(known)
+
+
+def accounts_with_pending(connection: Connection) -> list[str]:
+    """The accounts that have pending orders, up to 1,000."""
+    return _accounts(connection, ORDERS.c.account, ORDERS.c.state == PENDING)
+
+
+def _accounts(connection: Connection, account: ColumnElement[str], held: ColumnElement[bool] | TextClause) -> list[str]:
+    """By a look into an index for each."""
+    found: list[str] = []
+    while len(found) < _MOST_ACCOUNTS:
+        following = select(account).where(held)
+        if found:
+            following = following.where(account > found[-1])
+        next_account = connection.scalar(following.order_by(account).limit(1))
+        if next_account is None:
+            break
+        found.append(next_account)
+    return found
+
+
+def pending(
+    connection: Connection, accounts: Collection[str], now: datetime, most: int | None = None
+) -> dict[str, list[PendingCount]]:
+    """The pending orders of each of these accounts, by how they are polled: of the index of due orders alone."""
+    by = ("account", "lane", "id_kind")
+    columns = [ORDERS.c[name] for name in (*by, "age_bucket", "due_at")]
+    some = _some(columns, one_of(connection, ORDERS.c.account, accounts), ORDERS.c.state == PENDING, most=most)
+    is_due = some.c.due_at <= now
+    counted = _counted(
+        [some.c[name] for name in by],
+        func.count(case((is_due, 1))),
+        func.count(case((some.c.age_bucket == 0, 1))),
+        # Of SQLite's own times, which are text: the type is given once more.
+        func.min(case((is_due, some.c.due_at)), type_=ORDERS.c.due_at.type),
+    )
+    found: dict[str, list[PendingCount]] = {account: [] for account in accounts}
+    for account, lane, id_kind, orders, due, never, since in connection.execute(counted):
+        count = PendingCount(
+            lane=lane, id_kind=id_kind, pending=orders, due=due, never_polled=never, oldest_due_at=since
+        )
+        found[account].append(count)
+    return found
+
+
+def attention(connection: Connection, most: int | None) -> dict[tuple[str, str], int]:
+    """Orders that a person should look at, by account and reason."""
+    # Every reason by name: a range of the index on databases without partial indexes, too.
+    wanted = (ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(list(Attention)))
+    some = _some([ORDERS.c.account, ORDERS.c.attention], *wanted, most=most)
+    rows = connection.execute(_counted([some.c.account, some.c.attention]))
+    return {(account, reason.value): orders for account, reason, orders in rows}
+
+
+def unresolved(
+    connection: Connection, most: int | None, *, with_reason: bool = False
+) -> dict[tuple[str, str | None], int]:
+    """Unresolved orders, by account and reason. The row of each has to be read for its reason; else it is None."""
+    columns = [ORDERS.c.account, *([ORDERS.c.attention] if with_reason else [])]
+    some = _some(columns, ORDERS.c.state == UNRESOLVED, most=most)
+    found: dict[tuple[str, str | None], int] = {}
+    for account, *reasons, orders in connection.execute(_counted(list(some.c))):
+        found[account, reasons[0].value if reasons and reasons[0] else None] = orders
+    return found
+
+
+def unmatched(connection: Connection, most: int | None) -> dict[str, int]:
+    """Callbacks whose order is not known, by account."""
+    some = select(UNMATCHED.c.account).order_by(UNMATCHED.c.received_at).limit(most).subquery()
+    return {row.account: row.rows for row in connection.execute(_counted([some.c.account]))}
+
+
+def rejected_since(connection: Connection, since: datetime, most: int) -> int:
+    """Refused rows that came in since a time."""
+    return _count_received(connection, REJECTED, REJECTED.c.received_at >= since, most)
+
+
+def unmatched_before(connection: Connection, before: datetime, most: int) -> int:
+    """Unmatched callbacks that came in before a time."""
+    return _count_received(connection, UNMATCHED, UNMATCHED.c.received_at < before, most)
+
+
+def _count_received(connection: Connection, table: Table, condition: ColumnElement[bool], most: int) -> int:
+    some = select(table.c.id).where(condition).order_by(table.c.received_at).limit(most).subquery()
+    return connection.scalar(select(func.count()).select_from(some)) or 0
+
+
+def notifications(
+    connection: Connection, accounts: Collection[str] | None = None, most: int | None = None
+) -> dict[str, NotificationCounts]:
+    """What nobody has received, of these accounts or of all, by name; those that have nothing are missing."""
+    ours = () if accounts is None else (one_of(connection, NOTIFICATIONS.c.account, accounts),)
+    # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
+    columns = [NOTIFICATIONS.c[name] for name in ("account", "rank", "id", "due_at")]
+    some = _some(columns, *ours, NOTIFICATIONS.c.state == PENDING, most=most)
+    first, due = func.min(some.c.id).label("first"), func.min(some.c.due_at, type_=NOTIFICATIONS.c.due_at.type)
+    waiting: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(_counted([some.c.account, some.c.rank], first, due.label("due"))):
+        waiting.setdefault(row.account, []).append(row)
+    given_up = _some([NOTIFICATIONS.c.account], *ours, GAVE_UP, most=most)
+    gave_up = {row.account: row.rows for row in connection.execute(_counted([given_up.c.account]))}
+    firsts = _firsts(connection, [row.first for rows in waiting.values() for row in rows])
+    return {
+        name: replace(_pending_in(waiting.get(name, []), firsts), gave_up=gave_up.get(name, 0))
+        for name in sorted(waiting.keys() | gave_up.keys())
+    }
+
+
+def watched_notifications(connection: Connection, now: datetime) -> dict[str, NotificationCounts]:
+    """All of these, and since when nobody sends them."""
+    return {
+        name: replace(count, waits_since=_waits_since(connection, name, now)) if count.pending else count
+        for name, count in notifications(connection).items()
+    }
+
+
+def _pending_in(ranks: Sequence[Row[Any]], firsts: Mapping[int, Any]) -> NotificationCounts:
+    # One that was deleted meanwhile is missing.
+    found = [(row, firsts[row.first]) for row in ranks if row.first in firsts]
+    return NotificationCounts(
+        pending=sum(row.rows for row in ranks),
+        oldest_changed_at=min(((row.first, first.changed_at) for row, first in found), default=(0, None))[1],
+        queued_since=min((_queued_since(row, first) for row, first in found), default=None),
+    )
+
+
+def _firsts(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
+    columns = (NOTIFICATIONS.c.id, NOTIFICATIONS.c.changed_at, NOTIFICATIONS.c.refused_since)
+    chosen = select(*columns).where(one_of(connection, NOTIFICATIONS.c.id, ids))
+    return {row.id: row for row in connection.execute(chosen)} if ids else {}
+
+
+def _queued_since(of_rank: Any, first: Any) -> datetime:
+    times: Mapping[int, datetime] = {
+        Rank.RESULT: first.changed_at,
+        # What was resent is of this rank until it is refused, and its change may be long ago.
+        Rank.BULK: of_rank.due,
+        Rank.RETRY: first.refused_since or first.changed_at,
+    }
+    return times[of_rank.rank]
+
+
+def _waits_since(connection: Connection, account: str, now: datetime) -> datetime | None:
+    # Claims take the first ones. Where none of so many is leased, nobody sends, however many wait. In one statement: a
+    # delivery that ends gives its lease to another row, of either rank.
+    first = connection.execute(union_all(*(select(_first_due(account, rank, now).subquery()) for rank in Rank))).all()
+    is_sending = any(row.leased_until is not None and row.leased_until > now for row in first)
+    return None if is_sending else min((row.due_at for row in first), default=None)
+
+
+def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime, datetime | None]]:
+    return (
+        select(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.leased_until)
+        .where(
+            NOTIFICATIONS.c.account == account,
+            # Written out, not a parameter: see `recharge_orders.PENDING`.
+            NOTIFICATIONS.c.state == PENDING,
+            NOTIFICATIONS.c.rank == int(rank),
+            NOTIFICATIONS.c.due_at <= now,
+        )
+        .order_by(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.id)
+        .limit(_FIRST_DUE)
+    )
+
+
+def _some(columns: Sequence[ColumnElement[Any]], *wanted: Any, most: int | None) -> Subquery:
+    return select(*columns).where(*wanted).limit(most).subquery()
+
+
+def _counted(by: Sequence[ColumnElement[Any]], *also: ColumnElement[Any]) -> Select[Any]:
+    return select(*by, func.count().label("rows"), *also).group_by(*by)
