@@ -1,4 +1,4 @@
-"""What the libraries' errors mean. Every exception class of urllib3 stands here by name.
+"""What the libraries' errors mean. Every exception class of requests and urllib3 stands here by name.
 
 Their messages are never used: many of them quote the URL, which holds the signature. Ours are made from class
 names and from the messages of the operating system and of OpenSSL.
@@ -10,20 +10,30 @@ import ssl
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from requests import exceptions as of_requests
 from urllib3 import exceptions as of_urllib3
 
 from worker.domain.records.query_errors import DeadlineExceeded, Malformed, QueryError, Unreachable
 
 # The platform, or the network to it, is slower than the deadline allows.
 _TOO_SLOW = (
+    of_requests.ReadTimeout,
+    of_requests.Timeout,
     of_urllib3.ReadTimeoutError,
     of_urllib3.TimeoutError,
     TimeoutError,
 )
 # The connection broke, or what came over it is not HTTP that can be read. The classes for a connection that
 # could not be made, or for a request, are here too: before the first byte no class decides (see `meaning_of`), and
-# after it "nothing was sent" would be untrue. InvalidHeader, for example, also means a bad header of the answer.
+# after it "nothing was sent" would be untrue. requests' InvalidHeader, for example, also means a bad header of the
+# answer.
 _BROKEN = (
+    *(of_requests.ChunkedEncodingError, of_requests.ConnectionError, of_requests.ConnectTimeout),
+    *(of_requests.ContentDecodingError, of_requests.HTTPError, of_requests.InvalidHeader),
+    *(of_requests.InvalidJSONError, of_requests.InvalidProxyURL, of_requests.InvalidSchema, of_requests.InvalidURL),
+    *(of_requests.JSONDecodeError, of_requests.MissingSchema, of_requests.ProxyError, of_requests.RequestException),
+    *(of_requests.RetryError, of_requests.SSLError, of_requests.StreamConsumedError, of_requests.TooManyRedirects),
+    *(of_requests.UnrewindableBodyError, of_requests.URLRequired),
     *(of_urllib3.BodyNotHttplibCompatible, of_urllib3.ClosedPoolError, of_urllib3.ConnectTimeoutError),
     *(of_urllib3.DecodeError, of_urllib3.EmptyPoolError, of_urllib3.FullPoolError, of_urllib3.HeaderParsingError),
     *(of_urllib3.HostChangedError, of_urllib3.HTTPError, of_urllib3.IncompleteRead, of_urllib3.InvalidChunkLength),

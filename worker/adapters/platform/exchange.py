@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
-from urllib3.response import HTTPResponse
+import requests
+from requests.adapters import HTTPAdapter
 
 from worker.adapters.bounded_http import BoundedConnection
 from worker.adapters.certificates import tls_context
@@ -157,21 +158,24 @@ def exchange_once(
 ) -> None:
     """Send the request and read the answer into `received`. `authorities`: as in `certificates.Authorities.path`.
 
-    Raises NotSent, DeadlineExceeded or Malformed where it is known which it is, and otherwise whatever urllib3,
-    http.client or the operating system raise (`worker.adapters.platform.errors` maps them).
+    Raises NotSent, DeadlineExceeded or Malformed where it is known which it is, and otherwise whatever requests,
+    urllib3, http.client or the operating system raise (`worker.adapters.platform.errors` maps them).
     """
-    url = urlsplit(request.url)
     headers = {
         "User-Agent": "recharge-reconciler",
         **request.headers,
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
+    prepared = requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
     with (
-        closing(_connect(url, exchange, authorities)) as connection,
-        closing(connection.post(f"{url.path}?{url.query}", request.body, headers)) as response,
+        closing(_connect(urlsplit(request.url), exchange, authorities)) as connection,
+        closing(connection.post(prepared.path_url, request.body, prepared.headers)) as response,
     ):
-        _read(response, received)
+        # The adapter without a session, and without sending: a session reads proxies and .netrc from the environment
+        # (a .netrc was seen to replace our Authorization header) and follows redirects, and the adapter's pools make
+        # connections where no deadline reaches.
+        _read(HTTPAdapter().build_response(prepared, response), received)
 
 
 def _connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> BoundedConnection:
@@ -205,19 +209,19 @@ def _connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> B
         raise
 
 
-def _read(response: HTTPResponse, received: Received) -> None:
-    received.status = response.status
+def _read(response: requests.Response, received: Received) -> None:
+    received.status = response.status_code
     received.content_type = response.headers.get("Content-Type")
     received.content_encoding = response.headers.get("Content-Encoding")
     received.retry_after = response.headers.get("Retry-After")
-    limit = BODY_LIMIT if response.status == 200 else ERROR_BODY_LIMIT
+    limit = BODY_LIMIT if response.status_code == 200 else ERROR_BODY_LIMIT
     while len(received.body) <= limit:
         # Not decoded here: `answer_headers.decoded` is bounded, and notices a stream that was cut short.
-        chunk = response.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
+        chunk = response.raw.read(min(_CHUNK, limit + 1 - len(received.body)), decode_content=False)
         if not chunk:
             return
         received.body += chunk
-    if response.status == 200:
+    if response.status_code == 200:
         raise Malformed(f"the answer's body is longer than {BODY_LIMIT} bytes")
 
 

@@ -5,6 +5,7 @@ import ssl
 from types import ModuleType
 
 import pytest
+import requests.exceptions
 import urllib3.exceptions
 
 from worker.adapters.platform.errors import MEANING, describe, meaning_of
@@ -20,12 +21,12 @@ def exceptions_of(module: ModuleType) -> set[type[Exception]]:
     }
 
 
-LIBRARIES = exceptions_of(urllib3.exceptions)
+LIBRARIES = exceptions_of(requests.exceptions) | exceptions_of(urllib3.exceptions)
 
 
-def test_the_librarys_exceptions_are_found() -> None:
-    assert {urllib3.exceptions.HTTPError} < LIBRARIES
-    assert len(LIBRARIES) > 30
+def test_the_libraries_exceptions_are_found() -> None:
+    assert {requests.exceptions.RequestException, urllib3.exceptions.HTTPError} < LIBRARIES
+    assert len(LIBRARIES) > 40
 
 
 # Sorted: all processes that run the tests see the same order.
@@ -33,7 +34,7 @@ NAMED = sorted((f"{kind.__module__}.{kind.__name__}", kind) for kind in LIBRARIE
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in NAMED])
-def test_every_exception_of_urllib3_is_mapped_by_name(kind: type[Exception]) -> None:
+def test_every_exception_of_requests_and_urllib3_is_mapped_by_name(kind: type[Exception]) -> None:
     assert kind in MEANING
 
 
@@ -41,16 +42,19 @@ def subclasses_of(kind: type[Exception]) -> set[type[Exception]]:
     return {kind}.union(*(subclasses_of(each) for each in kind.__subclasses__()))
 
 
-def test_every_subclass_that_the_library_defines_is_mapped() -> None:
-    found = subclasses_of(urllib3.exceptions.HTTPError)
-    ours = {kind for kind in found if kind.__module__.split(".")[0] == "urllib3"}
+@pytest.mark.parametrize("base", [requests.exceptions.RequestException, urllib3.exceptions.HTTPError])
+def test_every_subclass_that_the_libraries_define_is_mapped(base: type[Exception]) -> None:
+    ours = {kind for kind in subclasses_of(base) if kind.__module__.split(".")[0] in ("requests", "urllib3")}
     assert {f"{kind.__module__}.{kind.__name__}" for kind in ours - set(MEANING)} == set()
 
 
 @pytest.mark.parametrize(
     ("error", "meaning"),
     [
-        (urllib3.exceptions.InvalidHeader(), Malformed),
+        (requests.exceptions.ReadTimeout(), DeadlineExceeded),
+        (requests.exceptions.ConnectionError(), Malformed),
+        (requests.exceptions.ChunkedEncodingError(), Malformed),
+        (requests.exceptions.InvalidHeader(), Malformed),
         (urllib3.exceptions.ProtocolError(), Malformed),
         (urllib3.exceptions.TimeoutError(), DeadlineExceeded),
         (http.client.BadStatusLine("x"), Malformed),
@@ -66,7 +70,7 @@ def test_an_error_after_the_first_byte_has_the_meaning_of_its_class(error: Excep
 
 
 @pytest.mark.parametrize(
-    "error", [urllib3.exceptions.TimeoutError(), ConnectionResetError(), ssl.SSLError(), ValueError()]
+    "error", [requests.exceptions.ReadTimeout(), ConnectionResetError(), ssl.SSLError(), ValueError()]
 )
 def test_any_error_before_the_first_byte_means_that_there_was_no_connection(error: Exception) -> None:
     assert type(meaning_of(error, sent=False)) is Unreachable
