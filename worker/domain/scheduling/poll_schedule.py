@@ -164,10 +164,12 @@ class _PollPlan:
     def _plan_from(self, number: int) -> None:
         age, share = self._edges[number], self._settled[number]
         best, due = self._within(number, self._delay(self._last, age, share, self._areas[number]))
+        settled = self._settled[-1]
+        least = self._poll_cost * (1 - settled + self._lost * (settled - share))
         for later in range(number + 1, self._last):
             delay = self._delay(later, age, share, self._areas[number])
-            if delay > best:
-                # The delay until then alone costs more, and grows from here on.
+            if delay + least > best:
+                # The delay until then and the cheapest poll cost more, and the delay grows from here on.
                 break
             cost, at = self._between(later, share, delay, age + self._window)
             if cost < best:
