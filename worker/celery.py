@@ -26,7 +26,7 @@ from worker.messages.broker_outage import BrokerOutageFilter
 from worker.messages.single_order_batches import is_in_batch
 from worker.runtime import close_current, current, prepare_database
 from worker.settings import Settings, SettingsError, load_settings
-from worker.settings.folder import hint_on_default
+from worker.settings.reading import hint_on_default
 
 _RECEIVES = "celery.worker.strategy"
 

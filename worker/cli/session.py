@@ -19,7 +19,7 @@ from worker.database.revisions import NotAtHead, check_at_head
 from worker.database.rights import missing_rights_words
 from worker.database.transactions import Database, is_contention
 from worker.settings import Settings, load_settings
-from worker.settings.folder import hint_on_default
+from worker.settings.reading import hint_on_default
 from worker.views.orders import has_orders
 
 # A summary of millions of orders takes long; a command that hangs must end all the same.

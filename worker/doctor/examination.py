@@ -28,7 +28,7 @@ from worker.doctor.readings import (
 from worker.doctor.shadow import shadow
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
-from worker.settings.folder import hint_on_default
+from worker.settings.reading import hint_on_default
 
 _FIX_SETTING = "fix it in the environment or in .env"
 _REPLY_SECONDS = 5.0

@@ -1,4 +1,7 @@
-"""Reads the settings at start, and reports what is wrong with them."""
+"""Reads the settings at start, and reports what is wrong with them.
+
+A message adds a hint where its program may run in the wrong folder: one without the `.env` that was meant.
+"""
 
 import os
 import re
@@ -17,9 +20,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from worker.adapters.error_text import one_line
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
-from worker.settings.folder import hint_on_folder
 from worker.settings.model import PREFIX, Settings, SettingsError
 from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
@@ -112,6 +115,23 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
     raise SettingsError(faults)
 
 
+def hint_on_folder() -> str:
+    """Beside the lack of a setting; empty where there is an `.env`."""
+    if Path(".env").exists():
+        return ""
+    return f" (there is no .env in {_folder()}; if you have one, call the command in its folder)"
+
+
+def hint_on_default(settings: Settings, name: str) -> str:
+    """Beside the value of `database_url` or `broker_url`; empty where it was set, or could have been in an `.env`."""
+    if name in settings.model_fields_set or Path(".env").exists():
+        return ""
+    return (
+        f"; that is the default {name.removesuffix('_url')}, as there is no .env in {_folder()} and"
+        f" {PREFIX}{name.upper()} is not set: if you have an .env, call the command in its folder"
+    )
+
+
 def _without_prefix(in_file: Mapping[str, str | None]) -> dict[str, str | None]:
     """The variables of the environment and of `.env`, as they are read, without their prefix."""
     both = {**in_file, **EnvSettingsSource(_FromEnvironment).env_vars}
@@ -178,3 +198,7 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
 def _words(name: str) -> set[str]:
     """The words of a name, without a duration's unit, which people often leave out."""
     return set(name.removeprefix(PREFIX).removesuffix("_SECONDS").split("_"))
+
+
+def _folder() -> str:
+    return one_line(str(Path.cwd()))

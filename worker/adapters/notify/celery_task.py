@@ -14,8 +14,7 @@ from kombu import Connection, Producer
 
 from worker.adapters.certificates import certified
 from worker.adapters.clock import Clock
-from worker.adapters.notify.answer_text import AnswerText
-from worker.adapters.notify.kept_connections import KeptConnections
+from worker.adapters.notify.transports import AnswerText, KeptConnections
 from worker.adapters.platform.errors import describe
 from worker.adapters.timers import Deadline
 from worker.domain.records.notifications import CeleryTask, DeliveryOutcome, DeliveryResult

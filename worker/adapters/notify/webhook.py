@@ -19,8 +19,7 @@ from worker.adapters.bounded_http import BoundedConnection
 from worker.adapters.certificates import platform_authorities, tls_context
 from worker.adapters.clock import Clock
 from worker.adapters.dialing import dial
-from worker.adapters.notify.answer_text import AnswerText
-from worker.adapters.notify.kept_connections import KeptConnections
+from worker.adapters.notify.transports import AnswerText, KeptConnections
 from worker.adapters.platform.answer_headers import wait_requested
 from worker.adapters.platform.errors import describe
 from worker.adapters.timers import Deadline
