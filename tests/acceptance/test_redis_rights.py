@@ -134,9 +134,8 @@ def let_them_time_out(guarded: Guarded) -> None:
 @pytest.mark.parametrize("right", sorted({*RIGHTS} - {*TO_CONNECT, *TO_READ}))
 def test_the_doctor_notices_that_a_right_is_missing(guarded: Guarded, right: str) -> None:
     guarded.set_up("reconciler", without=right)
-    reading = read_broker(guarded.url("reconciler"), seconds=5)
-    assert reading.refused is not None
-    assert reading.refused[0], f"nothing is refused without {right}"
+    refused, _ = read_broker(guarded.url("reconciler"), seconds=5).replies["broker_rights"]
+    assert refused, f"nothing is refused without {right}"
     with guarded.server.client() as client:
         assert client.info("keyspace") == {}
 
@@ -151,10 +150,9 @@ def test_without_a_right_to_connect_the_broker_does_not_answer(guarded: Guarded,
 @pytest.mark.parametrize("right", TO_READ)
 def test_what_the_doctor_may_not_read_is_unknown(guarded: Guarded, right: str) -> None:
     guarded.set_up("reconciler", without=right)
-    reading = read_broker(guarded.url("reconciler"), seconds=5)
-    assert reading.refused == ([], None)
-    assert reading.policy is not None
-    assert "permissions" in str((reading.why_queue_unread, reading.policy[1]))
+    replies = read_broker(guarded.url("reconciler"), seconds=5).replies
+    assert replies["broker_rights"] == ([], None)
+    assert "permissions" in str((replies["default_queue"][1], replies["maxmemory_policy"][1]))
 
 
 @pytest.mark.parametrize("renamed", ["MULTI", "EXEC"])
@@ -164,8 +162,7 @@ def test_without_a_transaction_that_can_be_discarded_nothing_is_tried(renamed: s
         reading = read_broker(server.url, seconds=5)
         assert client.lrange(ORDERS_QUEUE, 0, -1) == [b"an order"]
         assert client.keys() == [ORDERS_QUEUE.encode()]
-        assert reading.refused is not None
-        refused, why_untried = reading.refused
+        refused, why_untried = reading.replies["broker_rights"]
         assert refused is None
         assert "MULTI" in str(why_untried)
 

@@ -6,8 +6,8 @@ sends a query to the platform.
 
 from worker.doctor.checks import Check, Status
 from worker.doctor.examination import examine, examine_before_start, examine_running, examine_unreadable
+from worker.doctor.files_and_hosts import shadow
 from worker.doctor.readings import unloadable_for_celery
-from worker.doctor.shadow import shadow
 
 __all__ = [
     "Check",

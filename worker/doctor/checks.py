@@ -1,9 +1,10 @@
 """The findings of the doctor, and the finding that follows from each reading. Pure: readings come in as values."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from worker.adapters.error_text import first_words, longer_window_remedy, one_line
 from worker.adapters.log_redaction import Redactor
@@ -179,52 +180,40 @@ def sessions(is_kept: bool | None) -> Check:
     )
 
 
-def broker_rights(refused: Sequence[str] | None, why_untried: str | None = None) -> Check:
-    """Whether the user at a Redis may do all that the worker does; None where that could not be tried."""
+def of_broker(name: str, value: Any, why_unread: str | None) -> Check:
+    """What follows from a reply of a broker, by a name of `BROKER`; None is one that could not be read."""
+    unread, remedy, judge = BROKER[name]
+    return _unread(name, unread, why_unread, remedy) if value is None else judge(value)
+
+
+def _broker_rights(refused: Sequence[str]) -> Check:
     name = "broker_rights"
-    remedy = 'permit it, as "The smallest rights at Redis" in docs/deployment.md does'
-    if refused is None:
-        return _unread(name, "could not be tried", why_untried, remedy)
     if refused:
-        return warning(name, f"no message is taken in, or some get lost: refused are {', '.join(refused)}", remedy)
+        detail = f"no message is taken in, or some get lost: refused are {', '.join(refused)}"
+        return warning(name, detail, _PERMIT)
     return ok(name, "the user may do all that the worker does")
 
 
-def maxmemory_policy(policy: str | None, why_unread: str | None = None) -> Check:
-    """Whether a Redis keeps the messages that it has accepted; None where the policy could not be read."""
-    name, remedy = "maxmemory_policy", "set maxmemory-policy noeviction"
-    if policy is None:
-        return _unread(name, "could not be read", why_unread, "see in the server's own settings that it is noeviction")
+def _maxmemory_policy(policy: str) -> Check:
+    name = "maxmemory_policy"
     if policy == "noeviction":
-        return ok(name, "noeviction")
-    if policy.startswith("volatile-"):
-        return warning(name, f"{policy}: when its memory is full, answers that callers wait for are dropped", remedy)
-    return warning(name, f"{policy}: when its memory is full, orders on their way to the table are dropped", remedy)
+        return ok(name, policy)
+    lost = "answers that callers wait for" if policy.startswith("volatile-") else "orders on their way to the table"
+    return warning(name, f"{policy}: when its memory is full, {lost} are dropped", "set maxmemory-policy noeviction")
 
 
-def persistence(kind: str | None, why_unread: str | None = None) -> Check:
-    """Whether a Redis keeps its messages over a restart: `aof`, `snapshots`, `none`; None where it is not known."""
+def _persistence(kind: str) -> Check:
     name = "persistence"
-    match kind:
-        case "aof":
-            return ok(name, "appendonly yes")
-        case "snapshots":
-            return ok(name, "snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
-        case "none":
-            return warning(
-                name,
-                "no persistence: when the server restarts, orders on their way to the table are lost",
-                "set appendonly yes",
-            )
-    return _unread(name, "unknown: it could not be read", why_unread, "see in the server's own settings that it is on")
+    if kind == "aof":
+        return ok(name, "appendonly yes")
+    if kind == "snapshots":
+        return ok(name, "snapshots: a crash loses the messages since the last one; appendonly yes loses a second's")
+    detail = "no persistence: when the server restarts, orders on their way to the table are lost"
+    return warning(name, detail, "set appendonly yes")
 
 
-def default_queue(waiting: int | None, why_unread: str | None = None) -> Check:
-    """Whether callers forget to name the queue: `waiting` messages are in Celery's own, None where it is not known."""
+def _default_queue(waiting: int) -> Check:
     name = "default_queue"
-    if waiting is None:
-        remedy = "see that no message waits in the queue celery"
-        return _unread(name, "unknown: it could not be read", why_unread, remedy)
     if not waiting:
         return ok(name, "no message waits in Celery's default queue")
     messages = "1 message waits" if waiting == 1 else f"{waiting:,} messages wait"
@@ -233,6 +222,31 @@ def default_queue(waiting: int | None, why_unread: str | None = None) -> Check:
         f"{messages} in Celery's default queue, celery, which this worker does not consume",
         'if they are for it, have their sender name queue="reconciler.orders", and send them again',
     )
+
+
+_PERMIT = 'permit it, as "The smallest rights at Redis" in docs/deployment.md does'
+BROKER: Mapping[str, tuple[str, str, Callable[[Any], Check]]] = {
+    "broker_rights": ("could not be tried", _PERMIT, _broker_rights),
+    "maxmemory_policy": (
+        "could not be read",
+        "see in the server's own settings that it is noeviction",
+        _maxmemory_policy,
+    ),
+    "persistence": (
+        "unknown: it could not be read",
+        "see in the server's own settings that it is on",
+        _persistence,
+    ),
+    "default_queue": (
+        "unknown: it could not be read",
+        "see that no message waits in the queue celery",
+        _default_queue,
+    ),
+}
+"""Of each check of a broker: what is said of a reply that could not be read, what to do then, and what follows from
+another one. Whether the user at a Redis may do all that the worker does; whether it keeps the messages that it has
+accepted, when its memory is full and over a restart (`aof`, `snapshots`, `none`); whether callers forget to name the
+queue, so that messages wait in Celery's own."""
 
 
 def _form_faults(account: Credentials, name: str) -> Iterator[str]:

@@ -1,20 +1,24 @@
 """Takes the readings, and makes findings of them."""
 
-import os
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from worker.adapters.certificates import authorities_fault, platform_authorities
 from worker.adapters.error_text import first_words
 from worker.adapters.log_redaction import Redactor
 from worker.database.engine import shown_url
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import missing_rights_words
-from worker.database.server import PostgresqlReading, durability_settings
+from worker.database.server import durability_settings
 from worker.doctor import checks
 from worker.doctor.checks import Check, fatal, ok, skipped, warning
-from worker.doctor.console import console_check
-from worker.doctor.endpoints import endpoint_checks, hosts_of
+from worker.doctor.files_and_hosts import (
+    certificates_checks,
+    console_check,
+    endpoint_checks,
+    host_check,
+    hosts_of,
+    shadow,
+)
 from worker.doctor.readings import (
     BrokerReading,
     DatabaseReading,
@@ -25,7 +29,6 @@ from worker.doctor.readings import (
     start_reading,
     unloadable,
 )
-from worker.doctor.shadow import shadow
 from worker.settings import Settings, SettingsError
 from worker.settings.addresses import is_loopback, schemes
 from worker.settings.reading import hint_on_default
@@ -52,14 +55,14 @@ def examine(settings: Settings) -> list[Check]:
         settings,
         [
             *_settings_checks(settings),
-            *_folder_checks(),
+            *filter(None, [shadow()]),
             *_credentials_checks(settings),
             *_database_checks(settings, database, faults.get("database")),
             _identity_check(database),
             *_broker_checks(broker, faults.get("broker")),
             *_backend_checks(settings, faults.get("result_backend")),
-            _host_check(host, address),
-            *_certificates_checks(settings),
+            host_check(host, address),
+            *certificates_checks(settings),
             *endpoint_checks(settings.endpoints, receivers),
             console_check(settings.users_file),
         ],
@@ -84,7 +87,7 @@ def examine_before_start(settings: Settings) -> list[Check]:
     fault = unloadable(settings).get("database")
     database = _database_checks(settings, lambda: _read_database(settings), fault)
     lasting = [check for check in database if check.name != checks.WRITES]
-    return _shown(settings, [*_credentials_checks(settings), *lasting, *_certificates_checks(settings)])
+    return _shown(settings, [*_credentials_checks(settings), *lasting, *certificates_checks(settings)])
 
 
 def examine_running(settings: Settings) -> list[Check]:
@@ -102,11 +105,6 @@ def _settings_checks(settings: Settings) -> list[Check]:
     if not settings.warnings:
         return [ok("settings", "each has a value that is accepted")]
     return [warning("settings", *_parted(text)) for text in settings.warnings]
-
-
-def _folder_checks() -> list[Check]:
-    found = shadow()
-    return [] if found is None else [found]
 
 
 def _parted(text: str) -> tuple[str, str]:
@@ -137,37 +135,36 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     postgresql = ("database_encoding", "database_sessions") if kind == "postgresql" else ()
     rights = () if kind == "sqlite" else ("database_rights",)
     rest = ("database_revision", *rights, "query_window", *postgresql, "database_clock", *durability_settings(kind))
-    if fault is not None:
-        return [fault, *(skipped(name, "the database's driver cannot be loaded") for name in rest)]
-    try:
-        reading = read()
-    except NoDatabaseFile as error:
-        unreachable = fatal(
-            "database", f"{error} ({shown})", "run `reconciler migrate`" + hint_on_default(settings, "database_url")
-        )
-    except Exception as error:  # Drivers raise errors of their own.
-        unreachable = _unusable(settings, shown, error)
+    why = "the database's driver cannot be loaded"
+    if fault is None:
+        why = "the database cannot be used"
+        try:
+            return _checks_of(settings, read(), shown, has_rights=bool(rights))
+        except NoDatabaseFile as error:
+            remedy = "run `reconciler migrate`" + hint_on_default(settings, "database_url")
+            fault = fatal("database", f"{error} ({shown})", remedy)
+        except Exception as error:  # Drivers raise errors of their own.
+            fault = _unusable(settings, shown, error)
+    return [fault, *(skipped(name, why) for name in rest)]
+
+
+def _checks_of(settings: Settings, reading: DatabaseReading, shown: str, *, has_rights: bool) -> list[Check]:
+    behind, postgresql = reading.fault_of_revision, reading.server.postgresql
+    at_head = ok("database_revision", "at head")
+    found = [
+        ok("database", f"{shown} answers: {reading.server.version}"),
+        at_head if behind is None else fatal("database_revision", *_parted(behind)),
+    ]
+    if has_rights:
+        unread = skipped("database_rights", "the database is not at head")
+        found.append(unread if reading.rights is None else checks.rights(reading.rights))
+    if behind is None:
+        found.append(checks.window(settings.query_window_seconds, reading.windows, settings.accounts))
     else:
-        behind = reading.fault_of_revision
-        own = settings.query_window_seconds
-        return [
-            ok("database", f"{shown} answers: {reading.server.version}"),
-            ok("database_revision", "at head") if behind is None else fatal("database_revision", *_parted(behind)),
-            *(_rights_checks(reading) if rights else []),
-            checks.window(own, reading.windows, settings.accounts)
-            if behind is None
-            else skipped("query_window", "the database is not at head"),
-            *_postgresql_checks(reading.server.postgresql),
-            checks.clock(reading.server.clock_ahead_seconds),
-            *checks.durability(reading.server.settings),
-        ]
-    return [unreachable, *(skipped(name, "the database cannot be used") for name in rest)]
-
-
-def _rights_checks(reading: DatabaseReading) -> list[Check]:
-    if reading.rights is None:
-        return [skipped("database_rights", "the database is not at head")]
-    return [checks.rights(reading.rights)]
+        found.append(skipped("query_window", "the database is not at head"))
+    if postgresql is not None:
+        found += [checks.encoding(postgresql.encoding), checks.sessions(postgresql.keeps_session)]
+    return [*found, checks.clock(reading.server.clock_ahead_seconds), *checks.durability(reading.server.settings)]
 
 
 def _identity_check(read: Callable[[], DatabaseReading]) -> Check:
@@ -186,12 +183,6 @@ def _unusable(settings: Settings, shown: str, error: Exception) -> Check:
     return fatal("database", f"{shown} cannot be used ({words})", (kind or ErrorKind.UNREACHABLE).remedy)
 
 
-def _postgresql_checks(reading: PostgresqlReading | None) -> list[Check]:
-    if reading is None:
-        return []
-    return [checks.encoding(reading.encoding), checks.sessions(reading.keeps_session)]
-
-
 def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None) -> list[Check]:
     if fault is not None:
         return [fault, skipped("maxmemory_policy", "the broker's transport cannot be loaded")]
@@ -200,40 +191,12 @@ def _broker_checks(read: Callable[[], BrokerReading], fault: Check | None = None
     except Exception as error:  # Clients raise errors of their own.
         remedy = "see that it runs, and that RECONCILER_BROKER_URL is right; a worker waits for it"
         away = warning("broker", f"does not answer ({first_words(error)})", remedy)
-        rest = ("broker_rights", "maxmemory_policy", "persistence", "default_queue")
-        return [away, *(skipped(name, "the broker does not answer") for name in rest)]
-    found = [ok("broker", f"{reading.url} answers")]
-    if reading.refused:
-        found.append(checks.broker_rights(*reading.refused))
-    if reading.policy and reading.persistence:
-        found += [checks.maxmemory_policy(*reading.policy), checks.persistence(*reading.persistence)]
-    return [*found, checks.default_queue(reading.default_queue, reading.why_queue_unread)]
+        return [away, *(skipped(name, "the broker does not answer") for name in checks.BROKER)]
+    found = [checks.of_broker(name, *reply) for name, reply in reading.replies.items()]
+    return [ok("broker", f"{reading.url} answers"), *found]
 
 
 def _backend_checks(settings: Settings, fault: Check | None) -> list[Check]:
     if settings.result_dsn is None:
         return []
     return [fault or ok("result_backend", f"{next(schemes(settings.result_dsn))} can be loaded")]
-
-
-def _host_check(host: str, resolve: Callable[[], str]) -> Check:
-    try:
-        address = resolve()
-    except (OSError, UnicodeError) as error:
-        remedy = "see that RECONCILER_PLATFORM_URL is right, and that this host resolves names"
-        return warning("platform_host", f"{host} cannot be resolved ({first_words(error)})", remedy)
-    return ok("platform_host", f"{host} is an address" if address == host else f"{host} has the address {address}")
-
-
-def _certificates_checks(settings: Settings) -> list[Check]:
-    if not settings.platform_url.startswith("https:"):
-        return []
-    authorities = platform_authorities(settings.platform_ca_file, os.environ)
-    if authorities.path is None:
-        return [ok("platform_certificate", "checked by the public authorities")]
-    fault = authorities_fault(authorities.path)
-    if fault is None:
-        named = f"{authorities.path} ({authorities.named_by})"
-        return [ok("platform_certificate", f"checked by the authorities in {named}")]
-    remedy = f"let {authorities.named_by} name a file of certificates in PEM form, or unset it"
-    return [fatal("platform_certificate", f"{authorities.named_by} {fault} ({authorities.path})", remedy)]

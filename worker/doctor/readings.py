@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,15 +90,8 @@ class BrokerReading:
 
     url: str
     """Without its password; of several, the one that answered."""
-    refused: Reply[Sequence[str]] | None
-    """What its user may not do of what the worker does; None where it is no Redis."""
-    policy: Reply[str] | None
-    """Its maxmemory-policy; None where it is no Redis."""
-    persistence: Reply[str] | None
-    """`aof`, `snapshots` or `none`; None where it is no Redis."""
-    default_queue: int | None
-    """How many messages wait in Celery's default queue, which no worker of ours consumes; None where unknown."""
-    why_queue_unread: str | None
+    replies: Mapping[str, Reply[Any]]
+    """By the name of the check, of `worker.doctor.checks.BROKER`: of a Redis all, of others `default_queue` alone."""
 
 
 def unloadable(settings: Settings) -> dict[str, Check]:
@@ -175,19 +168,16 @@ def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE)
     """
     with _connected(url, seconds) as connection:
         reached = str(maybe_sanitize_url(connection.as_uri(include_password=True)))
-        channel = connection.default_channel
-        client = channel.client if connection.transport.driver_type == "redis" else None
-        waiting, why_queue_unread = _reply_of(lambda: _waiting(connection, default_queue))
-        return BrokerReading(
-            url=reached,
-            refused=None
-            if client is None
-            else _reply_of(lambda: refused_commands(client, fanout_prefix=channel.keyprefix_fanout)),
-            policy=None if client is None else _reply_of(lambda: _policy(client)),
-            persistence=None if client is None else _reply_of(lambda: _persistence(client)),
-            default_queue=waiting,
-            why_queue_unread=why_queue_unread,
-        )
+        readings: dict[str, Callable[[], object]] = {"default_queue": lambda: _waiting(connection, default_queue)}
+        if connection.transport.driver_type == "redis":
+            channel = connection.default_channel
+            client = channel.client
+            readings = {
+                "broker_rights": lambda: refused_commands(client, fanout_prefix=channel.keyprefix_fanout),
+                "maxmemory_policy": lambda: _policy(client),
+                "persistence": lambda: _persistence(client),
+            } | readings
+        return BrokerReading(url=reached, replies={name: _reply_of(read) for name, read in readings.items()})
 
 
 def reach_broker(url: str, *, seconds: float) -> None:

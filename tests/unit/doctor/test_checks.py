@@ -80,21 +80,21 @@ def test_what_is_enough_for_a_single_server_says_so() -> None:
 
 
 def test_a_redis_that_refuses_when_it_is_full_keeps_what_it_accepted() -> None:
-    assert checks.maxmemory_policy("noeviction").status is Status.OK
+    assert checks.of_broker("maxmemory_policy", "noeviction", None).status is Status.OK
 
 
 @pytest.mark.parametrize(
     ("policy", "lost"), [("allkeys-lru", "orders"), ("allkeys-random", "orders"), ("volatile-ttl", "answers")]
 )
 def test_a_redis_that_evicts_is_a_warning_that_says_what_is_lost(policy: str, lost: str) -> None:
-    check = checks.maxmemory_policy(policy)
+    check = checks.of_broker("maxmemory_policy", policy, None)
     assert (check.status, check.remedy) == (Status.WARNING, "set maxmemory-policy noeviction")
     assert check.detail.startswith(f"{policy}: ")
     assert lost in check.detail
 
 
 def test_a_policy_that_is_not_told_is_a_warning() -> None:
-    check = checks.maxmemory_policy(None, "this user has no permissions")
+    check = checks.of_broker("maxmemory_policy", None, "this user has no permissions")
     assert (check.status, check.detail) == (
         Status.WARNING,
         "could not be read (this user has no permissions)",
@@ -136,7 +136,7 @@ def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
     [("aof", Status.OK), ("snapshots", Status.OK), ("none", Status.WARNING), (None, Status.WARNING)],
 )
 def test_a_redis_that_keeps_nothing_or_does_not_tell_is_a_warning(kind: str | None, status: Status) -> None:
-    check = checks.persistence(kind)
+    check = checks.of_broker("persistence", kind, None)
     assert (check.status, check.remedy is None) == (status, status is Status.OK)
 
 
@@ -149,7 +149,7 @@ def test_a_redis_that_keeps_nothing_or_does_not_tell_is_a_warning(kind: str | No
     ],
 )
 def test_messages_in_the_default_queue_are_a_warning(waiting: int | None, told: str) -> None:
-    check = checks.default_queue(waiting, "no permission")
+    check = checks.of_broker("default_queue", waiting, "no permission")
     assert (check.status, check.detail.startswith(told)) == (Status.WARNING, True)
 
 
