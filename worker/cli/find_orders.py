@@ -18,8 +18,8 @@ from worker.domain.records.orders import Attention, OrderState
 if TYPE_CHECKING:
     from worker.cli.session import Session
     from worker.database.transactions import Connection
-    from worker.stores.newest_first import Key
     from worker.views.orders import FoundOrders, OrderSearch
+    from worker.views.page import Key
 
 Row = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from worker.database.tables import ACTS
-from worker.stores.newest_first import ROWS_AT_ONCE, every_row
+from worker.views.page import ROWS_AT_ONCE, every_row
 
 
 def recent_acts(

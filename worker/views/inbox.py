@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import REJECTED, UNMATCHED
-from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Filters, Walk, every_row, read_page
+from worker.views.page import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Filters, Walk, every_row, read_page
 
 Row = dict[str, Any]
 

@@ -10,9 +10,9 @@ from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, SHOWN
 from worker.domain.records.notifications import Notification, NotificationState, Rank
 from worker.stores.archived_orders import read_archived
-from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Walk, read_page
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.recharge_orders import PENDING
+from worker.views.page import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Walk, read_page
 
 _ROWS_AT_ONCE = 500
 

@@ -19,7 +19,9 @@ from worker.database.tables import ARCHIVED, EVENTS, ORDERS, STATES
 from worker.domain.field_rules import id_fault, normalise_mobile
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
-from worker.stores.newest_first import (
+from worker.stores.recharge_orders import PENDING, UNRESOLVED
+from worker.views.order import Row, order_by_id, order_rows, orders_with_id
+from worker.views.page import (
     ROWS_AT_ONCE,
     SECONDS,
     WITHOUT_END,
@@ -31,8 +33,6 @@ from worker.stores.newest_first import (
     further_than,
     read_page,
 )
-from worker.stores.recharge_orders import PENDING, UNRESOLVED
-from worker.views.order import Row, order_by_id, order_rows, orders_with_id
 
 _ROW_ID = re.compile(r"(id:)?([0-9]{1,18})", re.ASCII)
 

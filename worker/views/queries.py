@@ -18,9 +18,9 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Choice, Pick
 from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
-from worker.stores.newest_first import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
 from worker.stores.pending_orders import read_chosen
 from worker.stores.slots_and_accounts import read_state
+from worker.views.page import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
 
 Row = dict[str, Any]
 
