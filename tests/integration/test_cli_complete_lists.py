@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import event, insert
@@ -13,7 +14,8 @@ from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from worker.database.tables import ACTS, QUERIES, REJECTED
 from worker.operations.archive import move_settled
-from worker.views.orders import OrderSearch, every_order
+from worker.views.orders import OrderSearch, find_orders
+from worker.views.page import every_row
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 COUNT = 45
@@ -103,7 +105,7 @@ def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbenc
     )
     other = Workbench(bench.url)
     with bench.database.snapshot() as connection:
-        listed = every_order(connection, OrderSearch())
+        listed = every_row(partial(find_orders, connection, OrderSearch()))
         first = next(listed)
         begun = len(statements)
         other.add("meanwhile")
@@ -113,7 +115,7 @@ def test_a_complete_list_shows_one_moment_and_holds_a_page_of_it(bench: Workbenc
         ids = [first["id"], *(row["id"] for row in listed)]
     other.close()
     assert len(ids) == len(set(ids)) == 1500
-    assert len(statements) > 2 * begun
+    assert len(statements) >= 2 * begun
 
 
 @pytest.mark.databases("sqlite")

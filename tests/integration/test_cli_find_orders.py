@@ -130,9 +130,10 @@ def test_a_search_that_takes_long_ends_and_goes_on_from_there(cli: CommandLine, 
     with bench.database.snapshot() as connection:
         first = find_orders(connection, wanted, most=5, seconds=0)
         assert first.rows == []
+        assert first.is_stopped
         assert first.stopped_at is not None
-        second = find_orders(connection, wanted, after=first.stopped_at, most=5, seconds=0)
-    assert (names(second.rows), second.stopped_at) == (["rare"], None)
+        second = find_orders(connection, wanted, after=first.next_after, most=5, seconds=0)
+    assert (names(second.rows), second.is_stopped, second.next_after) == (["rare"], False, None)
     assert names(cli.json("orders", "--state", "cancelled")) == ["rare"]
 
 

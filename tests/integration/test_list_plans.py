@@ -200,7 +200,7 @@ READS: dict[str, Read] = {
     "orders by time": orders(since=submitted(3000), until=submitted(2900)),
     "orders with an id": lambda connection: orders_with_id(connection, "r0000007"),
     "orders by any number": lambda connection: search_orders(connection, "7", OrderSearch(), after=None, **PAGE),
-    "the next page": lambda connection: find_orders(connection, OrderSearch(), after=(submitted(100), 5), **PAGE),
+    "the next page": lambda connection: find_orders(connection, OrderSearch(), after=100, **PAGE),
     "queries": lambda connection: recent_queries(connection, account=None, outcomes=[], since=None, after=None, **PAGE),
     "queries of an account": lambda connection: recent_queries(
         connection, account="default", outcomes=["lost"], since=submitted(100), after=None, **PAGE
@@ -277,10 +277,10 @@ def test_pending_notifications_come_newest_first_a_page_at_a_time(database: Data
     with database.read() as connection:
         found: list[int] = []
         while len(found) < 60:
-            page, _ = recent_notifications(
+            page = recent_notifications(
                 connection, account=None, state=NotificationState.PENDING, after=found[-1] if found else None, most=25
             )
-            found += [row.id for row in page]
-            assert page
+            found += [row["id"] for row in page.rows]
+            assert page.rows
         assert found == sorted(found, reverse=True)
         assert len(set(found)) == 60

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -48,18 +49,20 @@ def acts(
     of each.
     """
     from worker.cli.session import require_known, session
-    from worker.views.acts import every_act, recent_acts
+    from worker.views.acts import recent_acts
+    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     most = limit or _PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened:
         require_known(opened, account or ())
         with opened.database.snapshot() as connection:
+            read = partial(recent_acts, connection, account or ())
             if as_csv and limit is None:
-                write_csv(csv_columns.ACTS, every_act(connection, account or (), after))
+                write_csv(csv_columns.ACTS, every_row(read, after))
                 return
-            read = recent_acts(connection, limit=most + 1, accounts=account or (), after=after)
-    found, is_more = cut(read, most)
+            page = read(after=after, most=most + 1)
+    found, is_more = cut(page.rows, most)
     if as_json:
         print_json(found)
     elif as_csv:

@@ -1,6 +1,7 @@
 """`reconciler orders`: the orders that match, newest first, a page at a time; or how many there are."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,8 +19,8 @@ from worker.domain.records.orders import Attention, OrderState
 if TYPE_CHECKING:
     from worker.cli.session import Session
     from worker.database.transactions import Connection
-    from worker.views.orders import FoundOrders, OrderSearch
-    from worker.views.page import Key
+    from worker.views.orders import OrderSearch
+    from worker.views.page import Page
 
 Row = dict[str, Any]
 
@@ -105,7 +106,8 @@ def orders(
     on from there.
     """
     from worker.cli.session import require_known, session
-    from worker.views.orders import OrderSearch, count_orders, every_order, find_orders
+    from worker.views.orders import OrderSearch, count_orders, find_orders
+    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     if summary and after:
@@ -123,11 +125,11 @@ def orders(
             return
         # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
         with opened.database.snapshot() as connection:
-            key = _key(connection, after)
+            _require_order(connection, after)
             if as_csv and limit is None:
-                write_csv(csv_columns.ORDERS, every_order(connection, wanted, after))
+                write_csv(csv_columns.ORDERS, every_row(partial(find_orders, connection, wanted), after))
                 return
-            found = find_orders(connection, wanted, after=key, most=most + 1)
+            found = find_orders(connection, wanted, after=after, most=most + 1)
     _show(found, most, as_json, as_csv, both_ids=prefix is not None)
 
 
@@ -144,16 +146,14 @@ def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: 
     )
 
 
-def _key(connection: "Connection", after: int | None) -> "Key | None":
+def _require_order(connection: "Connection", after: int | None) -> None:
     from worker.views.orders import key_of
 
-    key = None if after is None else key_of(connection, after)
-    if after is not None and key is None:
+    if after is not None and key_of(connection, after) is None:
         raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
-    return key
 
 
-def _show(found: "FoundOrders", most: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
+def _show(found: "Page[Row]", most: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
     rows, is_more = cut(found.rows, most)
     if as_json:
         print_json(rows)
@@ -167,15 +167,13 @@ def _show(found: "FoundOrders", most: int, as_json: bool, as_csv: bool, *, both_
             at = columns.index("order")
             columns = (*columns[:at], *_IDS, *columns[at + 1 :])
         print_table(out, columns, [_table_row(order) for order in rows], ids=("order", *_IDS, "account"))
-    elif found.stopped_at is None:
+    elif not found.is_stopped:
         typer.echo("No such orders.")
     if is_more:
         name_next_page(rows[-1]["id"])
     elif found.stopped_at is not None:
-        time, order_id = found.stopped_at
-        typer.echo(
-            f"Searched the orders submitted since {time_text(time)}; for older ones: --after {order_id}", err=True
-        )
+        time, last = time_text(found.stopped_at), found.next_after
+        typer.echo(f"Searched the orders submitted since {time}; for older ones: --after {last}", err=True)
 
 
 def _table_row(order: Row) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,6 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
 from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
-from worker.domain.order_notifications import notification_row
 from worker.domain.records import csv_columns
 
 if TYPE_CHECKING:
@@ -101,28 +101,30 @@ def _list(
     from worker.cli.session import session
     from worker.stores.notify_endpoints import read_endpoints
     from worker.views.counts import watched_notifications
-    from worker.views.notifications import every_notification, recent_notifications
+    from worker.views.notifications import recent_notifications
+    from worker.views.page import every_row
 
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
+        read = partial(recent_notifications, connection, account=account, state=state)
         if as_csv and limit is None:
-            listed = every_notification(connection, account=account, state=state, after=after)
-            write_csv(csv_columns.NOTIFICATIONS, map(notification_row, listed))
+            write_csv(csv_columns.NOTIFICATIONS, every_row(read, after))
             return
         now, known = opened.database.now(connection), list(read_endpoints(connection).values())
         endpoints = endpoint_rows(known, watched_notifications(connection, now), now)
-        found, stopped_at = recent_notifications(connection, account=account, state=state, after=after, most=most + 1)
-    rows, is_more = cut([notification_row(one) for one in found], most)
+        page = read(after=after, most=most + 1)
+    rows, is_more = cut(page.rows, most)
     if as_json:
         print_json({"endpoints": endpoints, "notifications": rows})
     elif as_csv:
         write_csv(csv_columns.NOTIFICATIONS, rows)
     else:
-        _show(endpoints, rows, now, is_complete=stopped_at is None)
+        _show(endpoints, rows, now, is_complete=not page.is_stopped)
     if is_more:
         name_next_page(rows[-1]["id"])
-    elif stopped_at is not None:
-        typer.echo(f"Searched the notifications since {stopped_at}; for older ones: --after {stopped_at}", err=True)
+    elif page.is_stopped:
+        until = page.next_after
+        typer.echo(f"Searched the notifications since {until}; for older ones: --after {until}", err=True)
 
 
 def table_row(row: Row) -> Row:

@@ -1,6 +1,7 @@
 """`reconciler queries` and `query`: what was asked of the platform, and what came of it."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -58,7 +59,8 @@ def queries(
     What each outcome means is told in docs/running.md, "Are queries going out?".
     """
     from worker.cli.session import require_known, session
-    from worker.views.queries import every_query, recent_queries
+    from worker.views.page import every_row
+    from worker.views.queries import recent_queries
 
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:
@@ -66,25 +68,25 @@ def queries(
         with opened.database.snapshot() as connection:
             now, zone = opened.database.now(connection), opened.settings.zone
             time = None if since is None else read_time("--since", since, now, zone)
-            chosen: dict[str, Any] = {"account": account, "outcomes": outcome or (), "since": time, "after": after}
+            read = partial(recent_queries, connection, account=account, outcomes=outcome or (), since=time)
             if as_csv and limit is None:
-                write_csv(csv_columns.QUERIES, every_query(connection, **chosen))
+                write_csv(csv_columns.QUERIES, every_row(read, after))
                 return
             most = limit or PAGE_ROWS
-            found, stopped_at = recent_queries(connection, **chosen, most=most + 1)
-    rows, is_more = cut(found, most)
+            page = read(after=after, most=most + 1)
+    rows, is_more = cut(page.rows, most)
     if as_json:
         print_json(rows)
     elif as_csv:
         write_csv(csv_columns.QUERIES, rows)
     elif rows:
         print_table(console(), _COLUMNS, [_table_row(row) for row in rows], ids=("account",), long_texts=("said",))
-    elif stopped_at is None:
+    elif not page.is_stopped:
         typer.echo("No such queries.")
     if is_more:
         name_next_page(rows[-1]["id"], ". One query with its orders: reconciler query ID")
-    elif stopped_at is not None:
-        typer.echo(f"Searched the queries since {stopped_at}; for older ones: --after {stopped_at}", err=True)
+    elif page.is_stopped:
+        typer.echo(f"Searched the queries since {page.next_after}; for older ones: --after {page.next_after}", err=True)
 
 
 def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:

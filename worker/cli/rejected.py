@@ -1,5 +1,6 @@
 """`reconciler rejected` and `unmatched`: what came in and could not be placed."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from worker.domain.records import csv_columns
 
 if TYPE_CHECKING:
     from worker.cli.session import Session
+    from worker.views.page import Page
 
 Row = dict[str, Any]
 
@@ -58,7 +60,8 @@ def rejected(
     nothing in twice. `reconciler acts` lists who retried what.
     """
     from worker.cli.session import session
-    from worker.views.inbox import every_rejected, recent_rejected
+    from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected
+    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     _check_usage(ids or [], retry)
@@ -72,12 +75,12 @@ def rejected(
         with opened.database.snapshot() as connection:
             now, zone = opened.database.now(connection), opened.settings.zone
             time = None if since is None else read_time("--since", since, now, zone)
-            chosen: dict[str, Any] = {"sources": source or (), "since": time, "after": after}
+            read = partial(recent_rejected, connection, sources=source or (), since=time)
             if as_csv and limit is None:
-                write_csv(csv_columns.REJECTED, every_rejected(connection, **chosen))
+                write_csv(csv_columns.REJECTED, every_row(read, after, at_once=LONG_ROWS_AT_ONCE))
                 return
-            rows, stopped_at = recent_rejected(connection, **chosen, most=most + 1)
-    _show_list(rows, csv_columns.REJECTED, stopped_at, most, as_json, as_csv)
+            page = read(after=after, most=most + 1)
+    _show_list(page, csv_columns.REJECTED, most, as_json, as_csv)
 
 
 def unmatched(
@@ -94,19 +97,20 @@ def unmatched(
     Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these.
     """
     from worker.cli.session import session
-    from worker.views.inbox import every_unmatched, recent_unmatched
+    from worker.views.inbox import recent_unmatched
+    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
         now, zone = opened.database.now(connection), opened.settings.zone
         time = None if before is None else read_time("--before", before, now, zone)
-        chosen: dict[str, Any] = {"accounts": account or (), "before": time, "after": after}
+        read = partial(recent_unmatched, connection, accounts=account or (), before=time)
         if as_csv and limit is None:
-            write_csv(csv_columns.UNMATCHED, every_unmatched(connection, **chosen))
+            write_csv(csv_columns.UNMATCHED, every_row(read, after))
             return
-        rows, stopped_at = recent_unmatched(connection, **chosen, most=most + 1)
-    _show_list(rows, csv_columns.UNMATCHED, stopped_at, most, as_json, as_csv)
+        page = read(after=after, most=most + 1)
+    _show_list(page, csv_columns.UNMATCHED, most, as_json, as_csv)
 
 
 def _check_usage(ids: list[int], retry: bool) -> None:
@@ -151,10 +155,8 @@ def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> No
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 
 
-def _show_list(
-    found: list[Row], columns: tuple[str, ...], stopped_at: int | None, most: int, as_json: bool, as_csv: bool
-) -> None:
-    rows, is_more = cut(found, most)
+def _show_list(page: "Page[Row]", columns: tuple[str, ...], most: int, as_json: bool, as_csv: bool) -> None:
+    rows, is_more = cut(page.rows, most)
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -162,12 +164,12 @@ def _show_list(
     elif rows:
         shown = [{**row, **{name: _short(row[name]) for name in ("errors", "payload") if name in row}} for row in rows]
         print_table(console(), columns, shown, ids=("request_id", "custom_parm"), long_texts=("errors", "payload"))
-    elif stopped_at is None:
+    elif not page.is_stopped:
         typer.echo("There are none.")
     if is_more:
         name_next_page(rows[-1]["id"])
-    elif stopped_at is not None:
-        typer.echo(f"Searched the rows since {stopped_at}; for older ones: --after {stopped_at}", err=True)
+    elif page.is_stopped:
+        typer.echo(f"Searched the rows since {page.next_after}; for older ones: --after {page.next_after}", err=True)
 
 
 def _short(text: str) -> str:

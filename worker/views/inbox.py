@@ -1,6 +1,6 @@
 """Refused input and unmatched callbacks, as lists and one by one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import REJECTED, UNMATCHED
-from worker.views.page import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Filters, Walk, every_row, read_page
+from worker.views.page import SECONDS, Filters, Page, Walk, page_of, read_keys
 
 Row = dict[str, Any]
 
@@ -17,8 +17,8 @@ _INDEXES = {
     UNMATCHED.name: "ix_unmatched_callbacks_received_at",
 }
 _ROWS_AT_ONCE = 500
-# A payload may have a million characters.
-_LONG_ROWS_AT_ONCE = 20
+LONG_ROWS_AT_ONCE = 20
+"""How many rows of texts that may have a million characters are read at once."""
 
 
 def recent_rejected(
@@ -29,8 +29,8 @@ def recent_rejected(
     after: int | None,
     most: int,
     seconds: float = SECONDS,
-) -> tuple[list[Row], int | None]:
-    """The refused rows that match, the last received first; and the row up to which was searched, if not all were."""
+) -> Page[Row]:
+    """The refused rows that match, the last received first."""
 
     def came_from(columns: Any) -> list[ColumnElement[bool]]:
         return [columns.source.in_(sources)] if sources else []
@@ -47,42 +47,14 @@ def recent_unmatched(
     after: int | None,
     most: int,
     seconds: float = SECONDS,
-) -> tuple[list[Row], int | None]:
-    """The unmatched callbacks that match, the last received first; and the row up to which was searched."""
+) -> Page[Row]:
+    """The unmatched callbacks that match, the last received first."""
 
     def of_accounts(columns: Any) -> list[ColumnElement[bool]]:
         return [columns.account.in_(accounts)] if accounts else []
 
     within = [] if before is None else [UNMATCHED.c.received_at < before]
     return _recent(connection, UNMATCHED, within, of_accounts, [UNMATCHED.c.account], after, most, seconds)
-
-
-def every_rejected(
-    connection: Connection, *, sources: Sequence[str] = (), since: datetime | None = None, after: int | None = None
-) -> Iterator[Row]:
-    """All refused rows that match, the last received first; a page is held at a time."""
-
-    def read(last: int | None) -> list[Row]:
-        most = _LONG_ROWS_AT_ONCE
-        found = recent_rejected(connection, sources=sources, since=since, after=last, most=most, seconds=WITHOUT_END)
-        return found[0]
-
-    return every_row(read, after)
-
-
-def every_unmatched(
-    connection: Connection, *, accounts: Sequence[str] = (), before: datetime | None = None, after: int | None = None
-) -> Iterator[Row]:
-    """All unmatched callbacks that match, the last received first; a page is held at a time."""
-
-    def read(last: int | None) -> list[Row]:
-        most = ROWS_AT_ONCE
-        found = recent_unmatched(
-            connection, accounts=accounts, before=before, after=last, most=most, seconds=WITHOUT_END
-        )
-        return found[0]
-
-    return every_row(read, after)
 
 
 def rejected_by_id(connection: Connection, rejected_id: int) -> Row | None:
@@ -100,7 +72,7 @@ def _recent(
     after: int | None,
     most: int,
     seconds: float,
-) -> tuple[list[Row], int | None]:
+) -> Page[Row]:
     key = [table.c.received_at, table.c.id]
     last = None
     if after is not None:
@@ -112,8 +84,8 @@ def _recent(
             within = [*within, table.c.id < after]
         last = None if found is None else tuple(found)
     walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within)
-    page = read_page(connection, walk, filters, after=last, most=most, seconds=seconds)
-    return _rows(connection, table, [key[1] for key in page.keys]), page.stopped_at[1] if page.stopped_at else None
+    keys, stopped_at = read_keys(connection, walk, filters, after=last, most=most, seconds=seconds)
+    return page_of(_rows(connection, table, [key[1] for key in keys]), keys, most, stopped_at)
 
 
 def _rows(connection: Connection, table: Table, ids: Sequence[int]) -> list[Row]:

@@ -4,15 +4,18 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, SHOWN
-from worker.domain.records.notifications import Notification, NotificationState, Rank
+from worker.domain.order_notifications import notification_row
+from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.archived_orders import read_archived
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.recharge_orders import PENDING
-from worker.views.page import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Walk, read_page
+from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys
+
+Row = dict[str, Any]
 
 _ROWS_AT_ONCE = 500
 
@@ -25,19 +28,16 @@ def recent_notifications(
     after: int | None,
     most: int,
     seconds: float = SECONDS,
-) -> tuple[list[Notification], int | None]:
-    """The newest notifications that match, newest first, from before the row `after`.
-
-    And the row up to which was searched, where time ran out before so many were found.
-    """
+) -> Page[Row]:
+    """The notifications that match, newest first, from before the row `after`, as `notification_row` gives them."""
     if state is NotificationState.GAVE_UP:
         # By its own index: few are given up, and many are delivered.
         of_account = [] if account is None else [NOTIFICATIONS.c.account == account]
         chosen = select(NOTIFICATIONS.c.id).where(GAVE_UP, *of_account).order_by(NOTIFICATIONS.c.id.desc()).limit(most)
         further = chosen if after is None else chosen.where(NOTIFICATIONS.c.id < after)
-        return _whole(connection, list(connection.scalars(further))), None
+        return _page(connection, connection.scalars(further).all(), most)
     if state is NotificationState.PENDING:
-        return _whole(connection, _newest_pending(connection, account, after, most)), None
+        return _page(connection, _newest_pending(connection, account, after, most), most)
 
     def is_so(columns: Any) -> list[ColumnElement[bool]]:
         wanted = [] if state is None else [columns.state == state]
@@ -45,21 +45,13 @@ def recent_notifications(
 
     columns = [NOTIFICATIONS.c.state, NOTIFICATIONS.c.account]
     walk = Walk(table=NOTIFICATIONS, index=None, key=[NOTIFICATIONS.c.id], columns=columns)
-    last: Key | None = None if after is None else (after,)
-    page = read_page(connection, walk, is_so, after=last, most=most, seconds=seconds)
-    found = _whole(connection, [key[0] for key in page.keys])
-    return found, None if page.stopped_at is None else page.stopped_at[0]
+    last = None if after is None else (after,)
+    keys, stopped_at = read_keys(connection, walk, is_so, after=last, most=most, seconds=seconds)
+    return _page(connection, [key[0] for key in keys], most, stopped_at)
 
 
-def every_notification(
-    connection: Connection, *, account: str | None, state: NotificationState | None, after: int | None = None
-) -> Iterator[Notification]:
-    """All notifications that match, newest first; a page is held at a time."""
-    while found := recent_notifications(
-        connection, account=account, state=state, after=after, most=ROWS_AT_ONCE, seconds=WITHOUT_END
-    )[0]:
-        yield from found
-        after = found[-1].id
+def _page(connection: Connection, ids: Sequence[int], most: int, stopped_at: Key | None = None) -> Page[Row]:
+    return page_of(_whole(connection, ids), [(row_id,) for row_id in ids], most, stopped_at)
 
 
 def _newest_pending(connection: Connection, account: str | None, after: int | None, most: int) -> Sequence[int]:
@@ -76,7 +68,7 @@ def _newest_pending(connection: Connection, account: str | None, after: int | No
 
 def long_refused(
     connection: Connection, accounts: Collection[str], before: datetime, most: int, most_counted: int
-) -> tuple[int, list[Notification]]:
+) -> tuple[int, list[Row]]:
     """How many pending notifications of these accounts have been refused since before a time, as far as they are
     counted, and the newest of them."""
     chosen = _long_refused(connection, accounts, before).limit(most_counted)
@@ -84,7 +76,7 @@ def long_refused(
     return len(ids), _whole(connection, ids[:most])
 
 
-def every_long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Iterator[Notification]:
+def every_long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Iterator[Row]:
     """All of these, newest first; a page is held at a time."""
     # As in `_newest_pending`.
     newest = NOTIFICATIONS.c.id + 0
@@ -137,9 +129,10 @@ def _archived_without_result(connection: Connection, since: datetime) -> Iterato
         yield from ((order["id"], order["account"]) for order in orders if order["updated_at"] >= since)
 
 
-def _whole(connection: Connection, ids: Sequence[int]) -> list[Notification]:
-    found: list[Row[Any]] = []
+def _whole(connection: Connection, ids: Sequence[int]) -> list[Row]:
+    found: list[Row] = []
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         chosen = select(*NOTIFICATION_COLUMNS).where(NOTIFICATIONS.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
-        found += connection.execute(chosen.order_by(NOTIFICATIONS.c.id.desc())).all()
-    return [to_notification(row) for row in found]
+        rows = connection.execute(chosen.order_by(NOTIFICATIONS.c.id.desc()))
+        found += [notification_row(to_notification(row)) for row in rows]
+    return found

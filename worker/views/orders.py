@@ -1,13 +1,13 @@
 """Finding orders, archived or not, by what a person knows of them; newest first, by an index in every case.
 
 An index that serves a filter is read for at most 10,000 orders, which are then sorted. Where more fulfil the filter,
-and where there is no such index, orders are read in the order of the list (`newest_first`): then the newest of so many
+and where there is no such index, orders are read in the order of the list (`page`): then the newest of so many
 are not far. The one search for a number takes whatever a person holds: either id or its start, the row's id, or the
 phone number.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,18 +21,7 @@ from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.stores.recharge_orders import PENDING, UNRESOLVED
 from worker.views.order import Row, order_by_id, order_rows, orders_with_id
-from worker.views.page import (
-    ROWS_AT_ONCE,
-    SECONDS,
-    WITHOUT_END,
-    Filters,
-    Key,
-    Page,
-    Walk,
-    every_row,
-    further_than,
-    read_page,
-)
+from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys
 
 _ROW_ID = re.compile(r"(id:)?([0-9]{1,18})", re.ASCII)
 
@@ -60,54 +49,25 @@ class OrderSearch:
     """Submitted before then."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoundOrders:
-    """A page of a list of orders."""
-
-    rows: list[Row]
-    """`archived_at` says since when one is in the archive."""
-    stopped_at: Key | None = None
-    """The time of submission and the id of the order up to which was searched, where time ran out before the page was
-    full."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hits:
-    """What was found."""
-
-    exact: list[Row]
-    """The orders that have just this id, or this row id."""
-    others: FoundOrders
-    """A page of those that begin so, or have this phone number, the exact ones perhaps among them."""
-
-
 def find_orders(
-    connection: Connection, wanted: OrderSearch, *, after: Key | None = None, most: int, seconds: float = SECONDS
-) -> FoundOrders:
-    """The next `most` orders after a key (time of submission, id) that match, by these two, newest first."""
+    connection: Connection, wanted: OrderSearch, *, after: int | None = None, most: int, seconds: float = SECONDS
+) -> Page[Row]:
+    """The next `most` orders that match behind an order, by time of submission and id, newest first; from the newest on
+    where there is no such order."""
+    last = None if after is None else key_of(connection, after)
     pages = {
-        table: _find_in(connection, table, wanted, after, most, seconds)
+        table: _find_in(connection, table, wanted, last, most, seconds)
         for table in (ORDERS, ARCHIVED)
         if table is ORDERS or _may_be_archived(wanted)
     }
-    stops = [page.stopped_at for page in pages.values() if page.stopped_at is not None]
+    stops = [stopped_at for _, stopped_at in pages.values() if stopped_at is not None]
     # What lies behind the nearer end is left to the next page: the other table may have something before it.
     end = max(stops, default=None)
-    found = sorted(((key, table) for table, page in pages.items() for key in page.keys), key=_first, reverse=True)
+    found = sorted(((key, table) for table, (keys, _) in pages.items() for key in keys), key=_first, reverse=True)
     reached = [(key, table) for key, table in found if end is None or key >= end][:most]
     rows = {table: _rows(connection, table, [key[1] for key, of in reached if of is table]) for table in pages}
     listed = [rows[table][key[1]] for key, table in reached if key[1] in rows[table]]
-    return FoundOrders(rows=listed, stopped_at=None if len(reached) == most else end)
-
-
-def every_order(connection: Connection, wanted: OrderSearch, after: int | None = None) -> Iterator[Row]:
-    """All orders that match, behind the order of an id, in the same order; a page is held at a time."""
-
-    def read(last: int | None) -> list[Row]:
-        key = None if last is None else key_of(connection, last)
-        return find_orders(connection, wanted, after=key, most=ROWS_AT_ONCE, seconds=WITHOUT_END).rows
-
-    return every_row(read, after)
+    return page_of(listed, [key for key, _ in reached], most, end)
 
 
 def count_orders(connection: Connection, wanted: OrderSearch) -> list[Row]:
@@ -127,11 +87,12 @@ def is_searchable(number: str) -> bool:
 
 
 def search_orders(
-    connection: Connection, number: str, wanted: OrderSearch, *, after: Key | None, most: int, seconds: float
-) -> Hits:
+    connection: Connection, number: str, wanted: OrderSearch, *, after: int | None, most: int, seconds: float
+) -> Page[Row]:
     """The orders of all accounts that a searchable number names, among those that are wanted; newest first.
 
-    On the first page those that have just this id, or row id, come first. In a snapshot.
+    Those that begin so, or have this phone number; on the first page those that have just this id, or row id, come
+    first, beside a page of the others. In a snapshot.
     """
     named = orders_with_id(connection, number) if after is None and id_fault(number) is None else []
     row_id = _ROW_ID.fullmatch(number)
@@ -140,11 +101,11 @@ def search_orders(
     if len(named) == 1 or (row_id and row_id[1]):
         # It names an order, whatever else begins with it.
         rows = named if len(named) == 1 and not (row_id and row_id[1]) else list(exact.values())
-        return Hits(exact=rows, others=FoundOrders(rows=[]))
+        return Page(rows=rows)
     mobile = normalise_mobile(number)
     narrowed = replace(wanted, mobile=mobile) if mobile else replace(wanted, prefix=number)
     found = find_orders(connection, narrowed, after=after, most=most, seconds=seconds)
-    return Hits(exact=list(exact.values()), others=found)
+    return replace(found, rows=[*exact.values(), *(row for row in found.rows if row["id"] not in exact)])
 
 
 def has_orders(connection: Connection, account: str) -> bool:
@@ -152,7 +113,7 @@ def has_orders(connection: Connection, account: str) -> bool:
     if connection.execute(select(STATES.c.account).where(STATES.c.account == account)).first() is not None:
         return True
     found = find_orders(connection, OrderSearch(accounts=[account]), most=1, seconds=_STRANGER_SECONDS)
-    return bool(found.rows) or found.stopped_at is not None
+    return bool(found.rows) or found.is_stopped
 
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
@@ -211,7 +172,7 @@ def _may_be_archived(wanted: OrderSearch) -> bool:
 
 def _find_in(
     connection: Connection, table: Table, wanted: OrderSearch, after: Key | None, most: int, seconds: float
-) -> Page:
+) -> tuple[list[Key], Key | None]:
     key = [table.c.submitted_at, table.c.id]
     others = [table.c[name] for name in ("account", "state", "mobile", "request_id", "custom_parm")]
     columns = [*others, table.c.attention] if table is ORDERS else others
@@ -219,7 +180,7 @@ def _find_in(
     if few is None:
         within = _submitted(table.c, wanted)
         walk = Walk(table=table, index=_INDEXES[table.name], key=key, columns=columns, within=within)
-        return read_page(connection, walk, _filters(wanted), after=after, most=most, seconds=seconds)
+        return read_keys(connection, walk, _filters(wanted), after=after, most=most, seconds=seconds)
     found: set[Key] = set()
     for one in few:
         rows = one.of(select(*key, *columns)).limit(_FEW).subquery()
@@ -229,7 +190,7 @@ def _find_in(
             matching = matching.where(further_than(connection, own_key, after))
         matching = matching.order_by(*(column.desc() for column in own_key)).limit(most)
         found.update(tuple(row) for row in connection.execute(matching))
-    return Page(keys=sorted(found, reverse=True)[:most])
+    return sorted(found, reverse=True)[:most], None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,12 +6,14 @@ full or the time is up. A page that ended early says how far it came, and the ne
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, literal, or_, select, tuple_
 
+T = TypeVar("T", covariant=True)
 Key = tuple[Any, ...]
 """Where a row stands in the list: the values of the index's columns, the row's id last."""
 Filters = Callable[[Any], Sequence[ColumnElement[bool]]]
@@ -44,18 +46,50 @@ class Walk:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """What was found, newest first."""
+class Page(Generic[T]):
+    """Some rows of a list, newest first."""
 
-    keys: list[Key]
-    stopped_at: Key | None = None
-    """How far the list was read, where time ran out before the page was full; None where it was not."""
+    rows: Sequence[T]
+    next_after: int | None = None
+    """The id behind which the list goes on; None at its end."""
+    is_stopped: bool = False
+    """Whether time ran out before the page was full: the list was searched up to `next_after`."""
+    stopped_at: datetime | None = None
+    """The time in the list up to which it was searched, where it is a list by time."""
 
 
-def read_page(
+def page_of(rows: Sequence[T], keys: Sequence[Key], most: int, stopped_at: Key | None = None) -> Page[T]:
+    """The page of rows that were found by these keys; `stopped_at` is the key up to which was searched."""
+    if len(keys) >= most:
+        return Page(rows=rows, next_after=keys[-1][-1])
+    if stopped_at is None:
+        return Page(rows=rows)
+    time = stopped_at[0] if len(stopped_at) > 1 else None
+    return Page(rows=rows, next_after=stopped_at[-1], is_stopped=True, stopped_at=time)
+
+
+def every_row(read: Callable[..., Page[T]], after: int | None = None, *, at_once: int = ROWS_AT_ONCE) -> Iterator[T]:
+    """All rows of a list behind the row `after`, of which a page is held at a time.
+
+    `read` reads a page, by `after`, `most` and `seconds`. In one snapshot they are the rows of one moment.
+    """
+    while True:
+        page = read(after=after, most=at_once, seconds=WITHOUT_END)
+        yield from page.rows
+        if page.next_after is None:
+            return
+        if page.next_after == after:
+            raise RuntimeError(f"the list does not go on behind the row {after}")
+        after = page.next_after
+
+
+def read_keys(
     connection: Connection, walk: Walk, filters: Filters, *, after: Key | None, most: int, seconds: float = SECONDS
-) -> Page:
-    """The next `most` rows after a key, or from the newest on, that pass the filters."""
+) -> tuple[list[Key], Key | None]:
+    """The keys of the next `most` rows after a key, or from the newest on, that pass the filters.
+
+    And how far the list was read, where time ran out before so many were found; None where it was not.
+    """
     until, part, found = time.monotonic() + seconds, _FIRST_PART, list[Key]()
     # A part that has begun is read to its end: it must not take much longer than there is time.
     largest = max(_FIRST_PART, int(_LARGEST_PART * min(1.0, seconds / SECONDS)))
@@ -65,26 +99,14 @@ def read_page(
         passed = select(*key).where(*filters(rows.c)).order_by(*(column.desc() for column in key))
         found += [tuple(row) for row in connection.execute(passed.limit(most - len(found)))]
         if len(found) == most:
-            return Page(keys=found)
+            return found, None
         last = connection.execute(_part(connection, walk, after, only_key=True).offset(part - 1).limit(1)).first()
         if last is None:
-            return Page(keys=found)
+            return found, None
         after = tuple(last)
         if time.monotonic() > until:
-            return Page(keys=found, stopped_at=after)
+            return found, after
         part = min(4 * part, largest)
-
-
-def every_row(read: Callable[[int | None], Sequence[Mapping[str, Any]]], after: int | None) -> Iterator[dict[str, Any]]:
-    """All rows of a list behind the row `after`, of which a page is held at a time. `read` reads one behind an id.
-
-    In one snapshot they are the rows of one moment.
-    """
-    while rows := read(after):
-        if rows[-1]["id"] == after:
-            raise RuntimeError(f"the list does not go on behind the row {after}")
-        yield from map(dict, rows)
-        after = rows[-1]["id"]
 
 
 def further_than(connection: Connection, columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """The query log, as a list and one by one: the orders that a query polled, and what its answer left out or added."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores.pending_orders import read_chosen
 from worker.stores.slots_and_accounts import read_state
-from worker.views.page import ROWS_AT_ONCE, SECONDS, WITHOUT_END, Key, Page, Walk, every_row, read_page
+from worker.views.page import SECONDS, Page, Walk, page_of, read_keys
 
 Row = dict[str, Any]
 
@@ -88,11 +88,8 @@ def recent_queries(
     after: int | None,
     most: int,
     seconds: float = SECONDS,
-) -> tuple[list[Row], int | None]:
-    """The newest queries that match, newest first, from before the query `after`.
-
-    And the query up to which was searched, where time ran out before so many were found.
-    """
+) -> Page[Row]:
+    """The queries that match, newest first, from before the query `after`."""
     within: list[ColumnElement[bool]] = []
     if account is not None:
         within.append(QUERIES.c.account == account)
@@ -103,33 +100,14 @@ def recent_queries(
     def ended_so(columns: Any) -> list[ColumnElement[bool]]:
         return [columns.outcome.in_(outcomes)] if outcomes else []
 
-    last: Key | None = None if after is None else (after,)
-    page: Page = read_page(connection, walk, ended_so, after=last, most=most, seconds=seconds)
-    ids = [key[0] for key in page.keys]
+    last = None if after is None else (after,)
+    keys, stopped_at = read_keys(connection, walk, ended_so, after=last, most=most, seconds=seconds)
+    ids = [key[0] for key in keys]
     rows: list[Row] = []
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         chosen = select(*QUERY_COLUMNS).where(QUERIES.c.id.in_(ids[start : start + _ROWS_AT_ONCE]))
         rows += [dict(row) for row in connection.execute(chosen.order_by(QUERIES.c.id.desc())).mappings()]
-    return rows, None if page.stopped_at is None else page.stopped_at[0]
-
-
-def every_query(
-    connection: Connection, *, account: str | None, outcomes: Sequence[str], since: datetime | None, after: int | None
-) -> Iterator[Row]:
-    """All queries that match, newest first; a page is held at a time."""
-
-    def read(last: int | None) -> list[Row]:
-        return recent_queries(
-            connection,
-            account=account,
-            outcomes=outcomes,
-            since=since,
-            after=last,
-            most=ROWS_AT_ONCE,
-            seconds=WITHOUT_END,
-        )[0]
-
-    return every_row(read, after)
+    return page_of(rows, keys, most, stopped_at)
 
 
 def _orders_of(connection: Connection, query: RowMapping) -> dict[str, Row]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
 from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
-from worker.domain.records.notifications import Endpoint, Notification, NotificationState
+from worker.domain.records.notifications import Endpoint, NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.todo import (
@@ -31,18 +32,17 @@ from worker.stores.slots_and_accounts import read_states
 from worker.stores.worker_processes import read_workers
 from worker.views import counts
 from worker.views.inbox import (
-    every_rejected,
-    every_unmatched,
+    LONG_ROWS_AT_ONCE,
     recent_rejected,
     recent_unmatched,
 )
 from worker.views.notifications import (
     every_long_refused,
-    every_notification,
     long_refused,
     recent_notifications,
 )
-from worker.views.orders import OrderSearch, every_order
+from worker.views.orders import OrderSearch, find_orders
+from worker.views.page import every_row
 from worker.views.queries import past_queries
 
 MOST_COUNTED = 10_000
@@ -127,21 +127,26 @@ def _every_item(connection: Connection, group: TodoGroup, now: datetime) -> Iter
     """All items of a group, those of orders and others whose number has no bound by the order of their indexes."""
     match group.reason:
         case Attention():
-            return map(_order, every_order(connection, OrderSearch(attention=[group.reason])))
+            return map(_order, _every_order(connection, OrderSearch(attention=[group.reason])))
         case TodoKind.UNRESOLVED:
-            unresolved = every_order(connection, OrderSearch(states=[OrderState.UNRESOLVED]))
+            unresolved = _every_order(connection, OrderSearch(states=[OrderState.UNRESOLVED]))
             return (_order(row) for row in unresolved if row["attention"] is None)
         case TodoKind.NOTIFICATION_GAVE_UP:
-            gave_up = every_notification(connection, account=None, state=NotificationState.GAVE_UP)
-            return map(_notification, gave_up)
+            gave_up = partial(recent_notifications, connection, account=None, state=NotificationState.GAVE_UP)
+            return map(_notification, every_row(gave_up))
         case TodoKind.NOTIFICATION_REFUSED:
             accounts = _taking_others(read_endpoints(connection).values())
             return map(_notification, every_long_refused(connection, accounts, now - REFUSED_FOR))
         case TodoKind.REJECTED:
-            return map(_refused_input, every_rejected(connection, since=now - REFUSED_WITHIN))
+            refused = partial(recent_rejected, connection, since=now - REFUSED_WITHIN)
+            return map(_refused_input, every_row(refused, at_once=LONG_ROWS_AT_ONCE))
         case TodoKind.UNMATCHED:
-            return map(_callback, every_unmatched(connection, before=now - UNMATCHED_FOR))
+            return map(_callback, every_row(partial(recent_unmatched, connection, before=now - UNMATCHED_FOR)))
     return group.items
+
+
+def _every_order(connection: Connection, wanted: OrderSearch) -> Iterator[Row]:
+    return every_row(partial(find_orders, connection, wanted))
 
 
 def todo_rows(groups: Iterable[TodoGroup]) -> list[Row]:
@@ -185,8 +190,8 @@ def _orders(connection: Connection, reason: Attention, most: int, most_counted: 
 
 def _given_up(connection: Connection, count: int, most: int, most_counted: int) -> TodoGroup:
     state = NotificationState.GAVE_UP
-    rows, _ = recent_notifications(connection, account=None, state=state, after=None, most=most)
-    items = [_notification(row) for row in rows]
+    page = recent_notifications(connection, account=None, state=state, after=None, most=most)
+    items = [_notification(row) for row in page.rows]
     return _group("notification", TodoKind.NOTIFICATION_GAVE_UP, count, items, most_counted)
 
 
@@ -210,16 +215,16 @@ def _unresolved(connection: Connection, most: int, most_counted: int) -> TodoGro
 
 def _rejected(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     since = now - REFUSED_WITHIN
-    rows, _ = recent_rejected(connection, since=since, after=None, most=most)
+    page = recent_rejected(connection, since=since, after=None, most=most)
     count = counts.rejected_since(connection, since, most_counted + 1)
-    return _group("rejected", TodoKind.REJECTED, count, [_refused_input(row) for row in rows], most_counted)
+    return _group("rejected", TodoKind.REJECTED, count, [_refused_input(row) for row in page.rows], most_counted)
 
 
 def _unmatched(connection: Connection, now: datetime, most: int, most_counted: int) -> TodoGroup:
     before = now - UNMATCHED_FOR
-    rows, _ = recent_unmatched(connection, before=before, after=None, most=most)
+    page = recent_unmatched(connection, before=before, after=None, most=most)
     count = counts.unmatched_before(connection, before, most_counted + 1)
-    return _group("unmatched", TodoKind.UNMATCHED, count, [_callback(row) for row in rows], most_counted)
+    return _group("unmatched", TodoKind.UNMATCHED, count, [_callback(row) for row in page.rows], most_counted)
 
 
 def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row], most_counted: int) -> TodoGroup:
@@ -228,13 +233,13 @@ def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row]
     )
 
 
-def _notification(row: Notification) -> Row:
-    said = (row.outcome, row.http_status, row.answer)
+def _notification(row: Row) -> Row:
+    said = (row["outcome"], row["http_status"], row["answer"])
     return {
-        "account": row.account,
-        "ref": f"id:{row.order_id}",
-        "id": row.id,
-        "since": row.changed_at,
+        "account": row["account"],
+        "ref": f"id:{row['order_id']}",
+        "id": row["id"],
+        "since": row["changed_at"],
         "until": None,
         "note": " ".join(str(part) for part in said if part is not None) or None,
     }

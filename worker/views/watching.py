@@ -61,7 +61,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
             database=read_changes(connection, set(sids.values()), rules.slots, now),
         )
         slots = read_slots(connection, slots_per_sid=rules.slots)
-        acts = recent_acts(connection, limit=_ACTS)
+        acts = recent_acts(connection, most=_ACTS).rows
         return Status(overview=overview, slots=slots, last_queries=queries, acts=acts)
 
 

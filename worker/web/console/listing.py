@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -11,6 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, Response, render_template, request
 
 from worker.adapters.shown_values import csv_parts
+from worker.views.page import Page
 from worker.web.console.filters import Filters
 from worker.web.console.languages import N_, text
 
@@ -22,32 +21,10 @@ _CSV_ROWS = 10_000
 _CSV_SECONDS = 10.0
 _CSV_PART_SECONDS = 0.5
 _CSV_CHARACTERS = 32_000_000
-LONG_ROWS_AT_ONCE = 20
-"""How many rows of texts that may have a million characters are read at once for a file."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """Some rows of a list."""
-
-    rows: Sequence[Mapping[str, Any]]
-    next_after: int | None = None
-    """The id behind which the list goes on; None at its end."""
-    is_stopped: bool = False
-    """Whether the search ended early, before the page was full."""
-    stopped_at: datetime | None = None
-    """Up to which time was searched, where that is known."""
-
-
-Load = Callable[[int | None, int, float], Part]
+Load = Callable[[int | None, int, float], Page[dict[str, Any]]]
 """Reads so many rows behind an id, searching each table for so many seconds."""
-
-
-def part_of(rows: Sequence[Mapping[str, Any]], stopped_at: int | None, most: int) -> Part:
-    """What a store has found; `stopped_at` is the id up to which it searched."""
-    if len(rows) >= most:
-        return Part(rows=rows, next_after=rows[-1]["id"])
-    return Part(rows=rows, next_after=stopped_at, is_stopped=stopped_at is not None)
 
 
 def wants_csv() -> bool:

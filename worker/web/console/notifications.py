@@ -1,23 +1,18 @@
 """Where results are sent, and the notifications of them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from flask import Blueprint, Response, render_template
 
 from worker.database.transactions import Database
 from worker.domain.endpoint_watch import endpoint_views
-from worker.domain.order_notifications import notification_row
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.settings import Settings
 from worker.stores.notify_endpoints import read_endpoints
 from worker.views.counts import watched_notifications
-from worker.views.notifications import recent_notifications
+from worker.views.notifications import Row, recent_notifications
+from worker.views.page import Page
 from worker.web.console.filters import Filters, known_accounts
-from worker.web.console.listing import ROWS, SEARCH_SECONDS, Part, csv_answer, part_of, wants_csv
-
-Row = Mapping[str, Any]
+from worker.web.console.listing import ROWS, SEARCH_SECONDS, csv_answer, wants_csv
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
@@ -28,12 +23,11 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         filters = Filters(zone=settings.zone)
         account, state, after = filters.account(), filters.choice("state", NotificationState), filters.after()
 
-        def load(after: int | None, most: int, seconds: float) -> Part:
+        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
             with database.snapshot() as connection:
-                found, stopped_at = recent_notifications(
+                return recent_notifications(
                     connection, account=account, state=state, after=after, most=most, seconds=seconds
                 )
-            return part_of([notification_row(one) for one in found], stopped_at, most)
 
         if wants_csv():
             return csv_answer("notifications", csv_columns.NOTIFICATIONS, load, after, settings.zone)

@@ -1,17 +1,17 @@
 """The list of orders, and the search by any number."""
 
-from dataclasses import replace
-
 from flask import Blueprint, Response, redirect, render_template, url_for
 
-from worker.database.transactions import Connection, Database
+from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
 from worker.settings import Settings
-from worker.views.orders import FoundOrders, OrderSearch, find_orders, is_searchable, key_of, search_orders
+from worker.views.order import Row
+from worker.views.orders import OrderSearch, find_orders, is_searchable, key_of, search_orders
+from worker.views.page import Page
 from worker.web.console.filters import Filters, known_accounts
 from worker.web.console.languages import N_, text
-from worker.web.console.listing import ROWS, SEARCH_SECONDS, Part, begin_again, csv_answer, wants_csv
+from worker.web.console.listing import ROWS, SEARCH_SECONDS, begin_again, csv_answer, wants_csv
 
 _ANY = "any"
 
@@ -25,7 +25,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         wanted, number, after = _search_of(filters), filters.word("q"), filters.after()
         if number and not is_searchable(number):
             filters.faults.append(text(N_("No order can have this number: check it for commas, quotes or blanks.")))
-            part = Part(rows=[])
+            part: Page[Row] = Page(rows=[])
         elif wants_csv():
             return csv_answer(
                 "orders", csv_columns.ORDERS, lambda *page: _load(database, wanted, number, *page), after, settings.zone
@@ -61,28 +61,11 @@ def _search_of(filters: Filters) -> OrderSearch:
     )
 
 
-def _load(database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: float) -> Part:
+def _load(
+    database: Database, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: float
+) -> Page[Row]:
     # An order may be moved to the archive or back meanwhile: both tables are read as they were at one moment.
     with database.snapshot() as connection:
         if number:
-            return _searched(connection, wanted, number, after, most, seconds)
-        key = None if after is None else key_of(connection, after)
-        return _part(find_orders(connection, wanted, after=key, most=most, seconds=seconds), most)
-
-
-def _searched(
-    connection: Connection, wanted: OrderSearch, number: str, after: int | None, most: int, seconds: float
-) -> Part:
-    key = None if after is None else key_of(connection, after)
-    hits = search_orders(connection, number, wanted, after=key, most=most, seconds=seconds)
-    others = _part(hits.others, most)
-    exact = {row["id"] for row in hits.exact}
-    return replace(others, rows=[*hits.exact, *(row for row in others.rows if row["id"] not in exact)])
-
-
-def _part(found: FoundOrders, most: int) -> Part:
-    if found.stopped_at is not None:
-        time, order_id = found.stopped_at
-        return Part(rows=found.rows, next_after=order_id, is_stopped=True, stopped_at=time)
-    is_full = len(found.rows) == most
-    return Part(rows=found.rows, next_after=found.rows[-1]["id"] if is_full else None)
+            return search_orders(connection, number, wanted, after=after, most=most, seconds=seconds)
+        return find_orders(connection, wanted, after=after, most=most, seconds=seconds)

@@ -6,9 +6,10 @@ from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
 from worker.settings import Settings
-from worker.views.queries import read_query, recent_queries
+from worker.views.page import Page
+from worker.views.queries import Row, read_query, recent_queries
 from worker.web.console.filters import Filters, known_accounts, storable
-from worker.web.console.listing import Part, csv_file, part_of, show_list, wants_csv
+from worker.web.console.listing import csv_file, show_list, wants_csv
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
@@ -20,9 +21,9 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         account, outcome = filters.account(), filters.one_of("outcome", OUTCOMES)
         since, after = filters.since(), filters.after()
 
-        def load(after: int | None, most: int, seconds: float) -> Part:
+        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
             with database.snapshot() as connection:
-                rows, stopped_at = recent_queries(
+                return recent_queries(
                     connection,
                     account=account,
                     outcomes=[outcome] if outcome else (),
@@ -31,7 +32,6 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
                     most=most,
                     seconds=seconds,
                 )
-            return part_of(rows, stopped_at, most)
 
         accounts = known_accounts(list(settings.accounts), account)
         return show_list("queries", csv_columns.QUERIES, load, after, filters, outcomes=OUTCOMES, accounts=accounts)

@@ -6,9 +6,10 @@ from worker.adapters.shown_values import indented_json
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.settings import Settings
-from worker.views.inbox import recent_rejected, recent_unmatched, rejected_by_id
+from worker.views.inbox import LONG_ROWS_AT_ONCE, Row, recent_rejected, recent_unmatched, rejected_by_id
+from worker.views.page import Page
 from worker.web.console.filters import Filters, known_accounts, storable
-from worker.web.console.listing import LONG_ROWS_AT_ONCE, Part, part_of, show_list
+from worker.web.console.listing import show_list
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
@@ -19,10 +20,9 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         filters = Filters(zone=settings.zone)
         since, after = filters.since(), filters.after()
 
-        def load(after: int | None, most: int, seconds: float) -> Part:
+        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
             with database.snapshot() as connection:
-                rows, stopped_at = recent_rejected(connection, since=since, after=after, most=most, seconds=seconds)
-            return part_of(rows, stopped_at, most)
+                return recent_rejected(connection, since=since, after=after, most=most, seconds=seconds)
 
         return show_list("rejected", csv_columns.REJECTED, load, after, filters, rows_at_once=LONG_ROWS_AT_ONCE)
 
@@ -39,9 +39,9 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         filters = Filters(zone=settings.zone)
         account, before, after = filters.account(), filters.until(), filters.after()
 
-        def load(after: int | None, most: int, seconds: float) -> Part:
+        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
             with database.snapshot() as connection:
-                rows, stopped_at = recent_unmatched(
+                return recent_unmatched(
                     connection,
                     accounts=[account] if account else (),
                     before=before,
@@ -49,7 +49,6 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
                     most=most,
                     seconds=seconds,
                 )
-            return part_of(rows, stopped_at, most)
 
         accounts = known_accounts(list(settings.accounts), account)
         return show_list(
