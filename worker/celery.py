@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import structlog
 from celery import Celery, signals
+from celery.app.trace import LOG_RETRY
 from celery.concurrency import get_implementation
 from kombu.exceptions import OperationalError
 
@@ -23,12 +24,9 @@ from worker.database.transactions import is_transient
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
 from worker.messages import broker_outage
 from worker.messages.broker_outage import BrokerOutageFilter
-from worker.messages.single_order_batches import is_in_batch
 from worker.runtime import close_current, current, prepare_database
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
-
-_RECEIVES = "celery.worker.strategy"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -75,7 +73,7 @@ def _configure_log(settings: Settings) -> None:
 def _set_up_logging(**_: object) -> None:
     settings = load_settings()
     _configure_log(settings)
-    for name in (_RECEIVES, "celery.app.trace"):
+    for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).addFilter(_is_to_be_logged)
     outage = BrokerOutageFilter(_broker_errors)
     for name in broker_outage.LOGGERS:
@@ -95,15 +93,14 @@ def _broker_errors() -> tuple[type[BaseException], ...]:
 
 
 def _is_to_be_logged(record: logging.LogRecord) -> bool:
-    """Leave out Celery's lines on each tick and each single order: one a second, and thousands.
+    """Leave out Celery's lines on each tick and each single order: one a second, and hundreds.
 
-    A tick logs what it finds by itself, and single orders of one batch share a line.
+    Both have lines of their own: a tick logs what it finds, an order that it was enqueued. A retry is told of.
     """
     data = getattr(record, "data", None)
     name = data.get("name") if isinstance(data, dict) else None
-    is_tick = name == "reconciler.reconcile"
-    is_one_of_many = name == "reconciler.enqueue_order" and (record.name == _RECEIVES or is_in_batch())
-    return record.levelno > logging.INFO or not (is_tick or is_one_of_many)
+    is_one_of_many = name in ("reconciler.reconcile", "reconciler.enqueue_order") and record.msg != LOG_RETRY
+    return record.levelno > logging.INFO or not is_one_of_many
 
 
 @signals.beat_init.connect(weak=False)

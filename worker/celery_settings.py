@@ -32,11 +32,10 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_default_queue": ORDERS_QUEUE,
         "task_create_missing_queues": False,
         "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
-        # Other workers cannot take the messages that this one prefetches. Single orders are collected all the same
-        # (worker/messages/dispatch.py). RabbitMQ 4 does not raise the count once the worker consumes.
-        "worker_prefetch_multiplier": 1 if settings.broker_dsn.startswith(_REDIS) else 16,
-        # Collected single orders raise the prefetch count. After a lost connection Celery would lower it while they are
-        # still counted.
+        # Other workers cannot take the messages that this one prefetches.
+        "worker_prefetch_multiplier": 1,
+        # Retries that wait raise the prefetch count. After a lost connection Celery would lower it while they are still
+        # counted.
         "worker_enable_prefetch_count_reduction": False,
         # The worker waits without end for a broker that is away, at start or later.
         "broker_connection_retry_on_startup": True,

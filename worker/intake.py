@@ -1,12 +1,10 @@
 """What comes in: orders, callbacks, cancellations, checks. One list is one transaction; refused items are kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 
 from worker.database.transactions import Database
-from worker.domain.enqueueing import EnqueueResult
 from worker.domain.received_callbacks import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
@@ -42,25 +40,17 @@ class Intake:
 
     def enqueue_orders(self, orders: object, *, source: str = "reconciler.enqueue_orders") -> Answer:
         """Take in a list of 1 to 1000 orders. Accepted means that the order's row is committed."""
-        result = self._enqueue(orders, source)
-        return {
+        result = enqueue(self._database, self._rules, self._app_ids, orders, source)
+        self.match_callbacks(result.keys)
+        answer: Answer = {
             "accepted": len(result.accepted),
             "duplicates": len(result.duplicates),
             "rejected": _to_response(result.rejections),
         }
-
-    def enqueue_singles(self, orders: Sequence[object], *, source: str = "reconciler.enqueue_order") -> list[Answer]:
-        """Take in 1 to 1000 orders that came as single messages; returns the answer for each, as for a list of one."""
-        result = self._enqueue(list(orders), source)
-        answers: list[Answer] = [{"accepted": 0, "duplicates": 0, "rejected": []} for _ in orders]
-        for index in result.accepted:
-            answers[index]["accepted"] = 1
-        for index in result.duplicates:
-            answers[index]["duplicates"] = 1
-        for rejection in result.rejections:
-            if rejection.index is not None:
-                answers[rejection.index]["rejected"] = _to_response([replace(rejection, index=0)])
-        return answers
+        # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
+        report = log.warning if result.rejections else log.info
+        report("orders enqueued", action="orders_enqueued", **_counts(answer))
+        return answer
 
     def record_callbacks(self, callbacks: object, *, source: str = "reconciler.record_callbacks") -> Answer:
         """Take in a list of callback bodies, as the platform sent them."""
@@ -147,20 +137,6 @@ class Intake:
         if count:
             log.info("kept callbacks matched", action="callbacks_matched", count=count)
         return learned
-
-    def _enqueue(self, orders: object, source: str) -> EnqueueResult:
-        result = enqueue(self._database, self._rules, self._app_ids, orders, source)
-        self.match_callbacks(result.keys)
-        # A warning: refusals are a sender's mistake, which would not be noticed among the other lines.
-        report = log.warning if result.rejections else log.info
-        report(
-            "orders enqueued",
-            action="orders_enqueued",
-            accepted=len(result.accepted),
-            duplicates=len(result.duplicates),
-            rejected=len(result.rejections),
-        )
-        return result
 
 
 def _to_response(refused: Iterable[Rejection]) -> list[dict[str, object]]:

@@ -3,7 +3,6 @@
 Arguments come from other programs: anything is accepted here, checked by the operation, and kept where it is refused.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -14,7 +13,6 @@ from worker.celery import app
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import is_transient
 from worker.domain.records.incoming import Unread
-from worker.messages.single_order_batches import Arguments, of_batch
 from worker.messages.sizes import UNREAD
 from worker.runtime import current
 
@@ -55,7 +53,7 @@ class DurableTask(Task):
             raise Reject(str(refused.reason), requeue=True) from refused
 
 
-@app.task(name="reconciler.reconcile", ignore_result=True, Strategy="worker.messages.dispatch:going_first")
+@app.task(name="reconciler.reconcile", ignore_result=True)
 def reconcile(*_: object, **__: object) -> None:
     """Beat's tick: carries no data, harmless when lost, doubled or forged."""
     current().ticks.request()
@@ -67,20 +65,10 @@ def enqueue_orders(*sent: object, **named: object) -> object:
     return current().intake.enqueue_orders(_argument("orders", sent, named))
 
 
-def _enqueue_together(calls: list[Arguments]) -> Sequence[object]:
-    orders = [_argument("order", tuple(sent), named) for sent, named in calls]
-    return current().intake.enqueue_singles(orders)
-
-
-@app.task(
-    name="reconciler.enqueue_order",
-    base=DurableTask,
-    Strategy="worker.messages.dispatch:collecting",
-    together=staticmethod(_enqueue_together),
-)
+@app.task(name="reconciler.enqueue_order", base=DurableTask)
 def enqueue_order(*sent: object, **named: object) -> object:
-    """Take in one order; messages that come together share a commit."""
-    return of_batch(lambda: _enqueue_together([(list(sent), named)])[0])
+    """Take in one order, answered as a list of one."""
+    return current().intake.enqueue_orders([_argument("order", sent, named)], source="reconciler.enqueue_order")
 
 
 @app.task(name="reconciler.record_callbacks", base=DurableTask)

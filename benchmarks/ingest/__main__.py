@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ingest [NAME ...] [--flood N] [--json]`: lists, singles, callbacks, and a flood."""
+"""`python -m benchmarks.ingest [NAME ...] [--processes N] [--json]`: lists, singles, callbacks, and floods."""
 
 import argparse
 import json
@@ -24,12 +24,16 @@ def main() -> None:
         if tests in os.environ:
             os.environ.setdefault(ours, os.environ[tests])
     spacing = partial(
-        flood.spacing, orders=arguments.flood, window=arguments.window, calm_windows=arguments.calm_windows
+        flood.spacing,
+        orders=arguments.flood,
+        singles=arguments.flood_singles,
+        window=arguments.window,
+        calm_windows=arguments.calm_windows,
     )
     known: Mapping[str, Callable[[Bench], list[Figure]]] = {
-        "lists": rates.lists,
-        "singles": rates.singles,
-        "callbacks": rates.callbacks,
+        "lists": partial(rates.lists, processes=arguments.processes),
+        "singles": partial(rates.singles, processes=arguments.processes),
+        "callbacks": partial(rates.callbacks, processes=arguments.processes),
         "flood": spacing,
     }
     load_before, measured = os.getloadavg()[0], {}
@@ -57,7 +61,13 @@ def _arguments() -> argparse.Namespace:
     )
     names = ("lists", "singles", "callbacks", "flood")
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"what to measure, of {', '.join(names)}; else all")
-    parser.add_argument("--flood", type=int, default=1_000_000, metavar="N", help="orders of the flood (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=2, metavar="N", help="of the worker, but in the flood (%(default)s)"
+    )
+    parser.add_argument("--flood", type=int, default=1_000_000, metavar="N", help="orders in lists (%(default)s)")
+    parser.add_argument(
+        "--flood-singles", type=int, default=100_000, metavar="N", help="single orders after them (%(default)s)"
+    )
     parser.add_argument(
         "--window", type=float, default=6.0, help="seconds that stand for 60 in the flood (%(default)s)"
     )

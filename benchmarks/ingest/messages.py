@@ -13,14 +13,17 @@ def orders(tag: str) -> list[dict[str, str]]:
 
 def order(tag: str, number: int) -> dict[str, str]:
     """One order."""
-    return {**names(tag, number), "mobile": f"188{number:08d}", "submitted_at": "2026-01-31T18:05:00+08:00"} | {
-        "expected_amount": "2.94"
-    }
+    return {**new_order(tag, number), "submitted_at": "2026-01-31T18:05:00+08:00"}
 
 
 def new_orders(tag: str) -> list[dict[str, str]]:
     """A list of orders that were submitted now: none is due before its grace ends."""
-    return [{**names(tag, number), "mobile": f"188{number:08d}", "expected_amount": "2.94"} for number in range(LIST)]
+    return [new_order(tag, number) for number in range(LIST)]
+
+
+def new_order(tag: str, number: int) -> dict[str, str]:
+    """One order that was submitted now."""
+    return {**names(tag, number), "mobile": f"188{number:08d}", "expected_amount": "2.94"}
 
 
 def names(tag: str, number: int) -> dict[str, str]:

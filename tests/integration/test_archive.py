@@ -99,7 +99,7 @@ def test_an_archived_order_that_comes_again_is_a_duplicate(
     again = {name: order_of("1")[name] for name in named}
     new = {"request_id": "r-new"}
     assert bench.intake.enqueue_orders([new, again]) == {"accepted": 1, "duplicates": 1, "rejected": []}
-    assert bench.intake.enqueue_singles([again, again])[1] == {"accepted": 0, "duplicates": 1, "rejected": []}
+    assert bench.intake.enqueue_orders([again, again]) == {"accepted": 0, "duplicates": 2, "rejected": []}
     ((_, *found),) = standing(bench, "1")
     assert found == [*before[1:]]
     assert archived_names(bench) == ["r-2"], "the orders that nobody named stay archived"

@@ -389,9 +389,12 @@ def test_a_list_of_new_orders_is_not_looked_up_first(bench: Workbench) -> None:
     assert bench.order("parm").request_id == "late"
 
 
-def test_singles_that_come_together_are_answered_one_by_one(bench: Workbench) -> None:
+def test_single_orders_are_refused_under_the_name_of_their_task(bench: Workbench) -> None:
     order, differs = {"request_id": "r1", "custom_parm": "c1"}, {"request_id": "r1", "custom_parm": "c2"}
-    answers = bench.intake.enqueue_singles([order, "no order", order, differs, {"request_id": "r3"}])
+    answers = [
+        bench.intake.enqueue_orders([one], source="reconciler.enqueue_order")
+        for one in (order, "no order", order, differs, {"request_id": "r3"})
+    ]
     assert [(one["accepted"], one["duplicates"]) for one in answers] == [(1, 0), (0, 0), (0, 1), (0, 0), (1, 0)]
     assert [[fault["index"] for fault in one["rejected"]] for one in answers] == [[], [0], [], [0], []]  # type: ignore[attr-defined]  # a list
     kept = [(row["source"], json.loads(row["payload"])) for row in bench.rows(REJECTED)]

@@ -18,8 +18,6 @@ import worker
 ALLOWED = {
     # A bound on what redis-py reads from Redis at once: it reads through this attribute of its parser.
     ("worker.messages.library_internals", "_buffer"),
-    # The tasks that wait for a process of the pool: kombu's semaphore has no public method to put a tick first.
-    ("worker.messages.library_internals", "_waiting"),
 }
 _BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcaller"}
 

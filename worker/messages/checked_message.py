@@ -15,6 +15,7 @@ from kombu.exceptions import ContentDisallowed
 from kombu.message import Message
 from kombu.utils import json
 
+from worker.adapters.error_text import first_words
 from worker.messages.sizes import MOST_KEPT, UNREAD, Oversized, check_body
 
 log = structlog.stdlib.get_logger(__name__)
@@ -85,6 +86,20 @@ class CheckedMessage(Message):
         )
         # Not both in memory: its text, and what was read of it.
         message.body = None
+
+    def ack_log_error(self, logger: Any, errors: Any, multiple: bool = False) -> None:
+        """Acknowledge it; Celery would log a lost connection without an action."""
+        try:
+            self.ack(multiple=multiple)
+        except errors as error:
+            log.error(
+                "a message could not be acknowledged: the broker delivers it again",
+                action="task_result_unreported",
+                error=f"{type(error).__name__}: {first_words(error)}",
+            )
+            # Celery connects again by this error.
+            if isinstance(error, BrokenPipeError):
+                raise
 
     def decode(self) -> Any:
         """The checked arguments, named arguments and options, which are not read a second time."""

@@ -1,11 +1,10 @@
 """The internals of kombu, redis-py and py-amqp that the worker uses: the only module with private names of libraries.
 
-Each prevents bytes at the broker from ending the worker, filling its memory or delaying its ticks, where the library
-has no public way. `pyproject.toml` caps the versions of Celery and kombu, and
+Each prevents bytes at the broker from ending the worker or filling its memory, where the library has no public way.
+`pyproject.toml` caps the versions of Celery and kombu, and
 `tests/integration/messages/test_library_internals.py` fails with one sentence where an internal has changed.
 """
 
-from collections import deque
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -87,10 +86,3 @@ def survive_unreadable_properties(log_error: Callable[[Exception], None]) -> Non
             message.ready = not message.body_size
 
     amqp.Message.inbound_header = inbound_header
-
-
-def waiting_for_a_process(consumer: Any) -> "deque[Any]":
-    """The requests that wait for a process of the pool, the next one first; empty for pools without such a queue."""
-    semaphore = getattr(consumer.controller, "semaphore", None)
-    waiting: deque[Any] = getattr(semaphore, "_waiting", deque())
-    return waiting

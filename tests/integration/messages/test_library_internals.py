@@ -8,13 +8,12 @@ import pytest
 import redis
 from amqp.method_framing import frame_handler
 from kombu import Connection
-from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from structlog.testing import capture_logs
 
 from tests.support.forging import envelope
 from tests.support.servers import EmbeddedValkey
 from worker.messages.guarded_kombu import GuardedRedisTransport, guard_kombu
-from worker.messages.library_internals import BoundedConnection, ReplyTooLong, waiting_for_a_process
+from worker.messages.library_internals import BoundedConnection, ReplyTooLong
 from worker.messages.sizes import LARGEST_ITEM, MOST_VALUES, Oversized
 
 guard_kombu()
@@ -63,15 +62,3 @@ def test_py_amqp_reads_properties_by_inbound_header() -> None:
             pytest.fail(f"py-amqp no longer reads properties by Message.inbound_header, so they end it ({error!r})")
     assert [line["action"] for line in logs] == ["message_dropped"]
     assert len(received) == 1
-
-
-def test_kombus_semaphore_keeps_what_waits_in_waiting() -> None:
-    semaphore, ran = LaxBoundedSemaphore(1), list[str]()
-    consumer = SimpleNamespace(controller=SimpleNamespace(semaphore=semaphore))
-    for name in ("works", "order", "tick"):
-        semaphore.acquire(ran.append, name)
-    waiting = waiting_for_a_process(consumer)
-    assert len(waiting) == 2, "kombu's semaphore no longer keeps in `_waiting` what waits, so no tick goes first"
-    waiting.rotate(1)
-    semaphore.release()
-    assert ran == ["works", "tick"], "kombu's semaphore no longer takes the first of `_waiting`, so no tick goes first"

@@ -230,7 +230,6 @@ def test_a_delivery_tag_that_is_half_a_character_is_no_message(target: Target, v
     order = base64.b64encode(b'[[{"request_id": "tagged"}], {}, {}]').decode()
     forged: list[bytes] = []
     for tag in ("\ud800", "x" * 100_000, "line\nend", "\x1b[2J"):
-        # With a count of retries: single orders that are processed together have it.
         headers = {"task": "reconciler.enqueue_order", "id": "tagged", "retries": 0}
         forged.append(json.dumps(envelope(order, headers=headers, delivery_tag=tag)).encode())
     for name in ("exchange", "routing_key"):
