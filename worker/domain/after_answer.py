@@ -107,13 +107,12 @@ def decide(order: Order, context: AnswerContext) -> Change:
 def _only_record(order: Order, context: AnswerContext) -> Change:
     """The query does not hold the order, or no longer: show a contradiction, record anything else."""
     query, reports = context.query, context.items.get(order.id, ())
-    unchanged = Change(before=order, after=order)
     if order.id in context.contradictions or not reports:
-        return _flag_contradiction(unchanged, context)
+        return _flag_contradiction(Change.none(order), context)
     if not order.state.may_settle and not context.lacks_proof(order):
         return settle(order, context.verdicts[order.id], source=Source.QUERY, now=context.now, query_id=query.id)
     detail = f"the order is no longer this query's: {', '.join(report.words for report in reports)}"
-    return unchanged.then(order, [query.event(order, order, EventKind.IGNORED, context.now, detail)])
+    return query.record(Change.none(order), order, EventKind.IGNORED, context.now, detail)
 
 
 def _leave_due_as_before(order: Order, context: AnswerContext) -> Change:
@@ -177,11 +176,10 @@ def _polled(order: Order, context: AnswerContext) -> Change:
 
 def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
     """The change of an order whose query was answered; a suspect is cleared, with an event."""
-    change = Change(before=order, after=after)
     if not order.lane.is_suspect:
-        return change
-    event = context.query.event(order, after, EventKind.CLEARED, context.now, "its group was answered")
-    return change.then(after, [event])
+        return Change(before=order, after=after)
+    detail = "its group was answered"
+    return context.query.record(Change.none(order), after, EventKind.CLEARED, context.now, detail)
 
 
 def _flag_contradiction(change: Change, context: AnswerContext) -> Change:

@@ -180,8 +180,7 @@ def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) 
         after = replace(after, unavailable_failures=0)
     if change.before.lane.is_suspect:
         return change.then(after)
-    event = context.query.event(change.before, after, EventKind.SUSPECTED, context.now, context.kind.value)
-    return change.then(after, [event])
+    return context.query.record(change, after, EventKind.SUSPECTED, context.now, context.kind.value)
 
 
 def _failed_alone(change: Change, context: FailureContext) -> Change:

@@ -161,5 +161,4 @@ def return_to_batch(order: Order, query: Query, now: datetime, rules: Rules) -> 
     bucket = bucket_at(order.submitted_at, order.queried_at, rules)
     after = replace(order.out_of_suspicion(), lease_token=None, age_bucket=bucket)
     detail = "the platform answers again: its failures said nothing of single orders"
-    event = query.event(order, after, EventKind.CLEARED, now, detail)
-    return Change(before=order, after=after, events=(event,))
+    return query.record(Change.none(order), after, EventKind.CLEARED, now, detail)

@@ -134,11 +134,9 @@ class CallbackMatcher:
         """How often callbacks have repeated a stored event, by its id."""
         self._said = said
         self._rules = rules
-        self._changes = {order.id: Change(before=order, after=order) for order in orders}
+        self._changes = {order.id: Change.none(order) for order in orders}
         self._app_ids = app_ids
-        self._directory = Directory()
-        for order in orders:
-            self._directory.enter(order.key, order.id)
+        self._directory = Directory(orders)
 
     @property
     def changes(self) -> list[Change]:
@@ -209,16 +207,15 @@ def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules,
         return _late_word(order, verdict, now)
     is_early = order.callback_check_after is not None and now < order.callback_check_after
     if report.fault or report.status not in _RESULTS or is_early:
-        return Change(before=order, after=order)
-    due = poll_again_now(Change(before=order, after=order), now).after
+        return Change.none(order)
     after = replace(
-        due,
+        poll_again_now(order, now),
         # A query of its own for one whose queries failed: it was given up as their cause, and is to spoil no batch.
         lane=Lane.ALONE if order.state is OrderState.UNRESOLVED and order.failures_alone else order.lane,
         check_requested_at=now,
         callback_check_after=max(order.due_at, now + rules.windows(_SHORTEST_INTERVAL_WINDOWS)),
     )
-    return _recorded(Change(before=order, after=after), report, EventKind.CHECK_REQUESTED, now)
+    return _recorded(order, after, report, EventKind.CHECK_REQUESTED, now)
 
 
 def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
@@ -229,24 +226,21 @@ def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
     if verdict.is_denial and order.state is not OrderState.FAILED:
         # A -1 that proves no failure contradicts a success all the same.
         shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
-        return _recorded(Change(before=order, after=shown), verdict.report, EventKind.CONTRADICTED, now)
-    return _recorded(Change(before=order, after=order), verdict.report, EventKind.IGNORED, now)
+        return _recorded(order, shown, verdict.report, EventKind.CONTRADICTED, now)
+    return _recorded(order, order, verdict.report, EventKind.IGNORED, now)
 
 
-def _recorded(change: Change, report: Report, kind: EventKind, now: datetime) -> Change:
-    event = OrderEvent(
-        order_id=change.after.id,
-        at=now,
-        kind=kind,
+def _recorded(before: Order, after: Order, report: Report, kind: EventKind, now: datetime) -> Change:
+    return Change.none(before).record(
+        after,
+        kind,
         source=Source.CALLBACK,
-        from_state=change.before.state,
-        to_state=change.after.state,
+        at=now,
         traffic_sts=report.traffic_sts,
         remark=report.remark,
         ori_amount=report.ori_amount,
         detail=report.words,
     )
-    return change.then(change.after, [event])
 
 
 def sayings_of(changes: Iterable[Change]) -> list[Saying]:

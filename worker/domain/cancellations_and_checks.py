@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.domain.records.incoming import Directory, Rejection
-from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 from worker.domain.settlement import poll_again_now
 
@@ -51,8 +51,7 @@ def check_all(references: Sequence[Reference], orders: Sequence[Order], now: dat
             error = f"order {key}: is {order.state.value}, not pending; reopen it first"
             result.rejections.append(Rejection(index=index, payload=payload, errors=(error,)))
             continue
-        marked = poll_again_now(Change(before=order, after=order), now).after
-        after = replace(marked, check_requested_at=now)
+        after = replace(poll_again_now(order, now), check_requested_at=now)
         result.changes[order.id] = _change(order, after, EventKind.CHECK_REQUESTED, now)
         result.changed += 1
     return result
@@ -62,9 +61,7 @@ def _named(
     references: Sequence[Reference], orders: Sequence[Order], result: ReferenceResult
 ) -> list[tuple[Order, Reference]]:
     """The orders that references name, one each; what names none or two is refused."""
-    by_id, directory = {order.id: order for order in orders}, Directory()
-    for order in orders:
-        directory.enter(order.key, order.id)
+    by_id, directory = {order.id: order for order in orders}, Directory(orders)
     found = []
     for index, payload, key in references:
         named = directory.holders(key)
@@ -79,7 +76,4 @@ def _named(
 
 
 def _change(before: Order, after: Order, kind: EventKind, now: datetime) -> Change:
-    event = OrderEvent(
-        order_id=before.id, at=now, kind=kind, source=Source.BILLING, from_state=before.state, to_state=after.state
-    )
-    return Change(before=before, after=after, events=(event,))
+    return Change.none(before).record(after, kind, source=Source.BILLING, at=now)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from worker.domain.records.incoming import Directory, Rejection, Submission
-from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderKey, OrderState, Source, gravest, version_at
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.poll_schedule import first_due
@@ -130,10 +130,8 @@ class _KnownOrders:
     def __init__(self, known: Sequence[Order]) -> None:
         self._known = {order.id: order for order in known}
         self._now = dict(self._known)
-        self._directory = Directory()
+        self._directory = Directory(known)
         self.new: dict[int, Order] = {}
-        for order in known:
-            self._directory.enter(order.key, order.id)
 
     def enter(
         self, index: int, submission: Submission, now: datetime, rules: Rules, result: EnqueueResult
@@ -162,7 +160,13 @@ class _KnownOrders:
     def changes(self, now: datetime) -> list[Change]:
         """The known orders that were filled in."""
         return [
-            Change(before=self._known[order.id], after=order).then(order, [_filled_in(order, now)])
+            Change.none(self._known[order.id]).record(
+                order,
+                EventKind.FILLED_IN,
+                source=Source.ENQUEUE,
+                at=now,
+                detail=f"request_id {order.request_id}, custom_parm {order.custom_parm}",
+            )
             for order in self._now.values()
             if order != self._known[order.id]
         ]
@@ -170,15 +174,3 @@ class _KnownOrders:
     def _put(self, order: Order) -> None:
         (self._now if order.id in self._known else self.new)[order.id] = order
         self._directory.enter(order.key, order.id)
-
-
-def _filled_in(order: Order, now: datetime) -> OrderEvent:
-    return OrderEvent(
-        order_id=order.id,
-        at=now,
-        kind=EventKind.FILLED_IN,
-        source=Source.ENQUEUE,
-        from_state=order.state,
-        to_state=order.state,
-        detail=f"request_id {order.request_id}, custom_parm {order.custom_parm}",
-    )

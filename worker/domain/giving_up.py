@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.platform_habits import is_excused
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, gravest
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
@@ -33,7 +33,7 @@ def give_up(change: Change, attention: Attention, query: Query, now: datetime, d
     """Make an order unresolved."""
     order = change.after
     after = replace(order.no_longer_polled(OrderState.UNRESOLVED), attention=gravest(order.attention, attention))
-    return change.then(after, [query.event(order, after, EventKind.GAVE_UP, now, f"{attention}: {detail}")])
+    return query.record(change, after, EventKind.GAVE_UP, now, f"{attention}: {detail}")
 
 
 def give_up_if_too_old(change: Change, query: Query, now: datetime, rules: Rules, detail: str) -> Change:
@@ -51,21 +51,12 @@ def overdue_before(now: datetime, rules: Rules) -> datetime:
 
 def flag_overdue(order: Order, now: datetime, rules: Rules) -> Change:
     """Show an overdue order to a person: it stays pending, since no answer has said anything of it."""
-    unchanged = Change(before=order, after=order)
     is_overdue = order.state is OrderState.PENDING and order.age_limit_from < overdue_before(now, rules)
     if not is_overdue or order.attention is not None or order.dismissed_at is not None:
-        return unchanged
-    after = replace(order, attention=Attention.TOO_OLD)
-    event = OrderEvent(
-        order_id=order.id,
-        at=now,
-        kind=EventKind.OVERDUE,
-        source=Source.WORKER,
-        from_state=order.state,
-        to_state=after.state,
-        detail=f"still pending {OVERDUE_WINDOWS} windows past the age limit",
-    )
-    return unchanged.then(after, [event])
+        return Change.none(order)
+    flagged = replace(order, attention=Attention.TOO_OLD)
+    detail = f"still pending {OVERDUE_WINDOWS} windows past the age limit"
+    return Change.none(order).record(flagged, EventKind.OVERDUE, source=Source.WORKER, at=now, detail=detail)
 
 
 def count_absence(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:
@@ -113,7 +104,7 @@ def _absent_from_batch(change: Change, query: Query, now: datetime) -> Change:
         return change.then(replace(change.after, absences=absences))
     after = replace(change.after, lane=Lane.ALONE, absences=0, absence_mark=0)
     detail = f"left out of {absences} answers in a row"
-    return change.then(after, [query.event(change.before, after, EventKind.ASKED_ALONE, now, detail)])
+    return query.record(change, after, EventKind.ASKED_ALONE, now, detail)
 
 
 def _absent_alone(change: Change, query: Query, answer: Answer, state: AccountState, now: datetime) -> Change:

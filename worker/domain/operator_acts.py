@@ -15,7 +15,7 @@ from worker.domain.back_off import end_wait, restart_stepped_backoff
 from worker.domain.field_rules import amount_text
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act
-from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.settlement import poll_again_now
 
@@ -176,8 +176,8 @@ def check(order: Order, act: Act) -> Decided:
     """Have a pending order polled next."""
     if order.state is not OrderState.PENDING:
         return _refusal(order, f"is {order.state.value}, not pending; reopen it first")
-    marked = poll_again_now(Change(before=order, after=order), act.now).after
-    return _change(order, replace(marked, check_requested_at=act.now), EventKind.CHECK_REQUESTED, act)
+    marked = replace(poll_again_now(order, act.now), check_requested_at=act.now)
+    return _change(order, marked, EventKind.CHECK_REQUESTED, act)
 
 
 def pause(state: AccountState, act: Act, until: datetime | None) -> AccountState:
@@ -210,15 +210,5 @@ def _result_of(order: Order) -> str:
 
 
 def _change(before: Order, after: Order, kind: EventKind, act: Act, words: str | None = None, **said: Any) -> Change:
-    event = OrderEvent(
-        order_id=before.id,
-        at=act.now,
-        kind=kind,
-        source=Source.OPERATOR,
-        from_state=before.state,
-        to_state=after.state,
-        detail=act.detail(words),
-        actor=act.actor,
-        **said,
-    )
-    return Change(before=before, after=after, events=(event,))
+    said |= {"detail": act.detail(words), "actor": act.actor}
+    return Change.none(before).record(after, kind, source=Source.OPERATOR, at=act.now, **said)

@@ -79,7 +79,7 @@ def with_probe(
                 change.after, lane=Lane.ALONE, absences=0, absence_mark=0, due_at=now, check_requested_at=now
             )
             detail = f"left out, and the last {streak} batches were answered with one item only"
-            yield change.then(probe, [query.event(change.before, probe, EventKind.ASKED_ALONE, now, detail)])
+            yield query.record(change, probe, EventKind.ASKED_ALONE, now, detail)
         else:
             yield change
 

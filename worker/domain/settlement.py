@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from worker.domain.field_rules import id_fault, names_a_row
-from worker.domain.records.order_changes import Change, EventKind, OrderEvent
+from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source, gravest
 from worker.domain.verdicts import Effect, Verdict
 
@@ -30,20 +30,17 @@ class _SourcedVerdict:
     def change(self, before: Order, after: Order, kind: EventKind) -> Change:
         """A change of the order, with an event that holds the item as JSON."""
         report, reason = self.verdict.report, self.verdict.reason
-        event = OrderEvent(
-            order_id=before.id,
-            at=self.now,
-            kind=kind,
+        return Change.none(before).record(
+            after,
+            kind,
             source=self.source,
+            at=self.now,
             query_id=self.query_id,
-            from_state=before.state,
-            to_state=after.state,
             traffic_sts=report.traffic_sts,
             remark=report.remark,
             ori_amount=report.ori_amount,
             detail=f"{reason}: {report.words}" if reason else report.words,
         )
-        return Change(before=before, after=after, events=(event,))
 
 
 def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, query_id: int | None = None) -> Change:
@@ -51,26 +48,29 @@ def settle(order: Order, verdict: Verdict, *, source: Source, now: datetime, que
     sourced = _SourcedVerdict(verdict=verdict, source=source, now=now, query_id=query_id)
     if verdict.effect is Effect.NONE:
         change = sourced.change(order, _shown_to_a_person(order, verdict.attention), EventKind.NOT_BELIEVED)
-        return poll_again_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
+        return _due_now(change, now) if verdict.is_due_now and order.state is OrderState.PENDING else change
     if not order.state.may_settle:
         return _compare_with_final(order, sourced)
     if verdict.effect is Effect.DUE_NOW:
         change = sourced.change(order, order, EventKind.NOT_BELIEVED)
-        return poll_again_now(change, now) if order.state is OrderState.PENDING else change
+        return _due_now(change, now) if order.state is OrderState.PENDING else change
     named = order.with_request_id(_storable_id(verdict.report.request_id))
     if verdict.effect is Effect.PENDING:
         reported = replace(named.not_denied(), **_said(verdict))
         is_new = reported != order
-        return sourced.change(order, reported, EventKind.REPORTED) if is_new else Change(before=order, after=order)
+        return sourced.change(order, reported, EventKind.REPORTED) if is_new else Change.none(order)
     return sourced.change(order, _final(named, verdict, source, now), EventKind.SETTLED)
 
 
-def poll_again_now(change: Change, now: datetime) -> Change:
+def poll_again_now(order: Order, now: datetime) -> Order:
     """Make an order due now. Where a query for it is under way, have it polled again afterwards."""
-    order = change.after
     if order.is_leased(now):
-        return change.then(replace(order, check_requested_at=now))
-    return change.then(replace(order, due_at=min(order.due_at, now)))
+        return replace(order, check_requested_at=now)
+    return replace(order, due_at=min(order.due_at, now))
+
+
+def _due_now(change: Change, now: datetime) -> Change:
+    return change.then(poll_again_now(change.after, now))
 
 
 def _said(verdict: Verdict) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_a_query_changes_only_orders_that_it_still_holds_and_that_may_settle(sta
 
 def test_an_event_names_the_query() -> None:
     order = make_order()
-    event = make_query([order]).event(order, order, EventKind.CLEARED, NOW, "why")
+    (event,) = make_query([order]).record(Change.none(order), order, EventKind.CLEARED, NOW, "why").events
     assert (event.order_id, event.query_id, event.source, event.at, event.detail) == (1, 7, Source.QUERY, NOW, "why")
 
 

@@ -4,13 +4,14 @@ Text that every database of ours can hold.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker.domain.records.orders import OrderKey
+from worker.domain.records.orders import Order, OrderKey
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -69,10 +70,12 @@ class RefusedText(NamedTuple):
 class Directory:
     """Which orders hold which ids, while a list is worked through."""
 
-    def __init__(self) -> None:
+    def __init__(self, orders: Iterable[Order]) -> None:
         # One dictionary for each id kind: a loop over the kinds takes longer than two lookups.
         self._by_request_id: dict[tuple[str, str | None], int] = {}
         self._by_custom_parm: dict[tuple[str, str | None], int] = {}
+        for order in orders:
+            self.enter(order.key, order.id)
 
     def enter(self, key: OrderKey, order_id: int) -> None:
         """Record that an order holds the ids of a key."""

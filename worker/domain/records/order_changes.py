@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from worker.domain.records.orders import Order, OrderKey, OrderState, Source
 
@@ -77,6 +77,11 @@ class Change:
     after: Order
     events: tuple[OrderEvent, ...] = field(default=())
 
+    @staticmethod
+    def none(order: Order) -> "Change":
+        """The change of an order that stays as it is, so far."""
+        return Change(before=order, after=order)
+
     @property
     def settles(self) -> bool:
         """Whether the order becomes final by this change."""
@@ -85,6 +90,19 @@ class Change:
     def then(self, order: Order, events: Iterable[OrderEvent] = ()) -> "Change":
         """The same change with a later state of the order and more events."""
         return Change(before=self.before, after=order, events=(*self.events, *events))
+
+    def record(self, order: Order, kind: EventKind, *, source: Source, at: datetime, **said: Any) -> "Change":
+        """The same change with a later state of the order, and with the event of it. `said`: its further fields."""
+        event = OrderEvent(
+            order_id=order.id,
+            at=at,
+            kind=kind,
+            source=source,
+            from_state=self.before.state,
+            to_state=order.state,
+            **said,
+        )
+        return self.then(order, [event])
 
 
 def learned_keys(changes: Iterable[Change]) -> list[OrderKey]:
