@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from worker.domain.answer_items import AnswerContext, read_context
+from worker.domain.answer_items import AnswerContext
 from worker.domain.back_off import count_answer, end_back_off
 from worker.domain.giving_up import count_absence, count_denial, give_up_if_too_old
 from worker.domain.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
@@ -51,17 +51,6 @@ class QueryEffects:
         return sum(change.settles for change in self.changes)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AccountLessons:
-    """An account after an answer, and what changes for orders that this answer does not name."""
-
-    state: AccountState
-    reset_absences_since: int | None
-    """From this query on, what one-item answers left out was not absent; None where nothing changes."""
-    return_suspects: tuple[int, int] | None
-    """The first and the last group of suspects that an outage made, which go back to the batches."""
-
-
 def after_answer(
     query: Query,
     answer: Answer,
@@ -77,16 +66,18 @@ def after_answer(
     `orders` are rows of the account as they stand now: all that were polled, and all that an item names besides.
     `schedule` says when an order that is still open is due again.
     """
-    context = read_context(query, answer, orders, state, schedule=schedule, now=now, rules=rules)
-    lessons = learn_about_account(context)
+    context = AnswerContext(
+        query=query, answer=answer, orders=orders, state=state, schedule=schedule, now=now, rules=rules
+    )
+    learned, reset_absences_since, return_suspects = learn_about_account(context)
     changes = [decide(order, context) for order in orders]
     believed = {order.id for order in context.believed}
     return QueryEffects(
-        state=lessons.state,
-        changes=tuple(with_probe(changes, lessons.state, query, answer, now)),
+        state=learned,
+        changes=tuple(with_probe(changes, learned, query, answer, now)),
         tightens_slot=True,
-        reset_absences_since=lessons.reset_absences_since,
-        return_suspects=lessons.return_suspects,
+        reset_absences_since=reset_absences_since,
+        return_suspects=return_suspects,
         absent=sum(order.id not in context.items for order in query.orders),
         pending=sum(change.after.id in context.items and not change.after.state.is_final for change in changes),
         observations=observe_polls([change for change in changes if change.after.id in believed], query.sent_at, rules),
@@ -197,14 +188,17 @@ def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
     return give_up_if_too_old(change, context.query, context.now, context.rules, detail)
 
 
-def learn_about_account(context: AnswerContext) -> AccountLessons:
-    """What an answer teaches about its account."""
+def learn_about_account(context: AnswerContext) -> tuple[AccountState, int | None, tuple[int, int] | None]:
+    """What an answer teaches about its account, and what changes for orders that this answer does not name.
+
+    That is `reset_absences_since` and `return_suspects` of `QueryEffects`; None where nothing changes.
+    """
     query, answer, now, rules = context.query, context.answer, context.now, context.rules
     state = _count_answer(context)
     state = learn_echo(state, query, answer, now, rules, has_believed_echo=context.has_believed_echo)
     state, reset_absences_since = learn_one_item(state, query, answer, now, rules)
     state, return_suspects = count_answer(state, now, rules)
-    return AccountLessons(state=state, reset_absences_since=reset_absences_since, return_suspects=return_suspects)
+    return state, reset_absences_since, return_suspects
 
 
 def _count_answer(context: AnswerContext) -> AccountState:

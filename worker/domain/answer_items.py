@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from worker.domain.field_rules import shows_mobile
 from worker.domain.records.accounts import AccountState
@@ -38,7 +39,7 @@ class Contradiction:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class AnswerContext:
     """An answer, its account and orders, and what it says of each order."""
 
@@ -52,12 +53,21 @@ class AnswerContext:
     """Says when an order that is still open is due again."""
     now: datetime
     rules: Rules
-    items: Mapping[int, tuple[Report, ...]]
-    """By the id of a polled order: the items (one or more) about it."""
-    contradictions: Mapping[int, Contradiction]
-    """By order id: the orders that share an item with another one."""
-    verdicts: Mapping[int, Verdict]
-    """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
+
+    @cached_property
+    def items(self) -> Mapping[int, tuple[Report, ...]]:
+        """By the id of a polled order: the items (one or more) about it."""
+        return _items_by_order(self.query, self.answer)
+
+    @cached_property
+    def contradictions(self) -> Mapping[int, Contradiction]:
+        """By order id: the orders that share an item with another one."""
+        return find_contradictions(self.items, self.orders)
+
+    @cached_property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
+        return {order.id: _judge(order, self.items[order.id], self) for order in self.orders if order.id in self.items}
 
     @property
     def believed(self) -> list[Order]:
@@ -101,37 +111,6 @@ def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
     return [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
 
 
-def read_context(
-    query: Query,
-    answer: Answer,
-    orders: Sequence[Order],
-    state: AccountState,
-    *,
-    schedule: PollSchedule,
-    now: datetime,
-    rules: Rules,
-) -> AnswerContext:
-    """Find the items of each order and judge them. `orders` are the rows of `names_besides` and of the query."""
-    items = _items_by_order(query, answer)
-    contradictions = find_contradictions(items, orders)
-    return AnswerContext(
-        query=query,
-        answer=answer,
-        orders=orders,
-        state=state,
-        schedule=schedule,
-        now=now,
-        rules=rules,
-        items=items,
-        contradictions=contradictions,
-        verdicts={
-            order.id: _judge(order, items[order.id], contradictions.get(order.id), query, rules)
-            for order in orders
-            if order.id in items
-        },
-    )
-
-
 def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable[Order]) -> dict[int, Contradiction]:
     """Which orders are named by an item whose other id belongs to another order, or would have to share a requestId.
 
@@ -163,16 +142,15 @@ def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, 
     return items
 
 
-def _judge(
-    order: Order, reports: tuple[Report, ...], contradiction: Contradiction | None, query: Query, rules: Rules
-) -> Verdict:
+def _judge(order: Order, reports: tuple[Report, ...], context: AnswerContext) -> Verdict:
+    query, contradiction = context.query, context.contradictions.get(order.id)
     verdict = judge(
         order,
         reports,
         app_id=query.app_id,
         polled_by=query.id_kind,
         contradiction=contradiction.beside(reports) if contradiction else None,
-        echoes_price=order.account in rules.echoing_accounts,
+        echoes_price=order.account in context.rules.echoing_accounts,
     )
     if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
         return verdict
