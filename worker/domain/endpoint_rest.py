@@ -131,15 +131,7 @@ class _Account:
     def succeed(self, one: EndedTry) -> None:
         """One success ends the rest and all that was counted. The event that failed last is then to blame itself."""
         last_failed = self._rows.get(self.endpoint.last_failed_id or 0)
-        self.endpoint = replace(
-            self.endpoint,
-            rest_level=0,
-            rest_from=None,
-            rest_until=None,
-            failing_since=None,
-            failed_in_row=None,
-            last_failed_id=None,
-        )
+        self.endpoint = _without_failures(self.endpoint)
         if last_failed is not None and last_failed.id != one.claim.id:
             self._blame(last_failed, one.jitter)
 
@@ -247,6 +239,10 @@ def pause_endpoint(endpoint: Endpoint, act: Act) -> Endpoint:
 
 def resume_endpoint(endpoint: Endpoint) -> Endpoint:
     """Send to it again at once, whatever it did before: after a pause, after it answered 410, out of a rest."""
+    return replace(_without_failures(endpoint), stopped_at=None, paused_at=None, paused_by=None)
+
+
+def _without_failures(endpoint: Endpoint) -> Endpoint:
     return replace(
         endpoint,
         rest_level=0,
@@ -255,7 +251,4 @@ def resume_endpoint(endpoint: Endpoint) -> Endpoint:
         failing_since=None,
         failed_in_row=None,
         last_failed_id=None,
-        stopped_at=None,
-        paused_at=None,
-        paused_by=None,
     )
