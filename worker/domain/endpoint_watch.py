@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.domain.endpoint_rest import ATTENTION_AFTER, is_in_doubt, permission
 from worker.domain.records.notifications import Endpoint, Permission
@@ -41,6 +42,19 @@ class EndpointView:
     endpoint: Endpoint | None
     count: NotificationCounts
     condition: Condition
+
+
+class Trouble(NamedTuple):
+    """Why a person has to look at an account's notifications."""
+
+    name: str
+    """A stable one: that of the finding, and of the kind on the list of what needs a person."""
+    account: str
+    since: datetime | None
+    shown: str | None
+    """The endpoint as people see it; None where the account has none."""
+    left: int = 0
+    """How many notifications wait for one that is missing."""
 
 
 def endpoint_views(
@@ -106,14 +120,6 @@ def takes_others(endpoint: Endpoint) -> bool:
     return endpoint.failing_since is None and endpoint.stopped_at is None
 
 
-def without_endpoint(
-    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts]
-) -> dict[str, NotificationCounts]:
-    """What was not received, and never will be, by account: a `--forget` that was interrupted has left it."""
-    known = {one.account for one in endpoints}
-    return {name: count for name, count in counts.items() if name not in known and count.pending + count.gave_up}
-
-
 def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
     """Since when notifications are due that may be sent and that nobody sends; None for less than five minutes.
 
@@ -125,28 +131,42 @@ def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
     return since if since <= now - UNSENT_AFTER else None
 
 
+def troubles_of(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
+) -> Iterator[Trouble]:
+    """Why notifications of accounts need a person."""
+    without = dict(counts)
+    for one in endpoints:
+        without.pop(one.account, None)
+        if one.stopped_at is not None:
+            yield Trouble("endpoint_stopped", one.account, one.stopped_at, one.shown)
+        elif is_failing_for_long(one, now):
+            yield Trouble("endpoint_failing", one.account, one.failing_since, one.shown)
+        if (since := unsent_since(one, counts.get(one.account, _NONE), now)) is not None:
+            yield Trouble("notifications_unsent", one.account, since, one.shown)
+    # What was not received, and never will be: a `--forget` that was interrupted has left it.
+    for account, count in without.items():
+        if left := count.pending + count.gave_up:
+            yield Trouble("endpoint_missing", account, count.oldest_changed_at, None, left)
+
+
 def warnings_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
 ) -> Iterator[tuple[str, str, str]]:
     """What monitoring is to report: account, a stable name, and words."""
     endpoints = list(endpoints)
-    for endpoint in endpoints:
-        if endpoint.stopped_at is not None:
-            yield endpoint.account, "endpoint_stopped", "its endpoint answered 410, and is sent nothing more"
-        elif is_failing_for_long(endpoint, now) and endpoint.failing_since is not None:
-            yield endpoint.account, "endpoint_failing", f"its endpoint fails for {_lasted(endpoint.failing_since, now)}"
-        if (since := unsent_since(endpoint, counts.get(endpoint.account, _NONE), now)) is not None:
-            yield (
-                endpoint.account,
-                "notifications_unsent",
-                f"nobody sends its notifications, which are due for {_lasted(since, now)}",
-            )
-    missing = without_endpoint(endpoints, counts)
+    for one in troubles_of(endpoints, counts, now):
+        lasted = _lasted(one.since or now, now)
+        words = {
+            "endpoint_stopped": "its endpoint answered 410, and is sent nothing more",
+            "endpoint_failing": f"its endpoint fails for {lasted}",
+            "notifications_unsent": f"nobody sends its notifications, which are due for {lasted}",
+            "endpoint_missing": f"{one.left:,} notifications of it wait, and it has no endpoint",
+        }
+        yield one.account, one.name, words[one.name]
+    known = {one.account for one in endpoints}
     for account, count in counts.items():
-        if account in missing:
-            left = f"{count.pending + count.gave_up:,} notifications of it wait, and it has no endpoint"
-            yield account, "endpoint_missing", left
-        elif count.gave_up:
+        if account in known and count.gave_up:
             yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
 
 

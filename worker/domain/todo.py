@@ -1,12 +1,13 @@
 """What needs a person, and what that person can do about it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 
-from worker.domain.endpoint_watch import is_failing_for_long, unsent_since, without_endpoint
+from worker.domain.endpoint_watch import troubles_of
 from worker.domain.monitoring import too_frequent
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.notifications import Endpoint
@@ -183,35 +184,29 @@ def accounts_to_do(
         AccountTodo(kind=TodoKind.NOT_CONFIGURED, account=account) for account in with_pending if account not in polled
     ]
     for state in states:
-        if state.account not in polled:
-            continue
-        if state.configuration_refused:
-            found.append(AccountTodo(kind=TodoKind.REFUSES_CONFIGURATION, account=state.account))
-        if refused := too_frequent(queries.get(state.account, ()), now):
-            found.append(
-                AccountTodo(
-                    kind=TodoKind.TOO_FREQUENT,
-                    account=state.account,
-                    since=refused[-1].sent_at,
-                    note=refused[0].status_msg,
-                )
-            )
-        if state.is_paused(now):
-            found.append(
-                AccountTodo(
-                    kind=TodoKind.PAUSED,
-                    account=state.account,
-                    since=state.paused_at,
-                    until=state.paused_until,
-                    by=state.paused_by,
-                    note=state.pause_reason,
-                )
-            )
-        is_long = state.backoff_seconds >= rules.window_seconds * LONG_BACK_OFF_WINDOWS
-        if state.is_backed_off(now) and is_long and not state.configuration_refused:
-            found.append(AccountTodo(kind=TodoKind.BACKS_OFF, account=state.account, until=state.backoff_until))
-    kinds = list(TodoKind)
-    return sorted(found, key=lambda one: (kinds.index(one.kind), one.account))
+        if state.account in polled:
+            found.extend(_waits_of(state, queries.get(state.account, ()), now, rules))
+    return _gravest_first(found)
+
+
+def _waits_of(state: AccountState, queries: Sequence[PastQuery], now: datetime, rules: Rules) -> Iterator[AccountTodo]:
+    """Why an account is not polled as it should be."""
+    todo = partial(AccountTodo, account=state.account)
+    if state.configuration_refused:
+        yield todo(kind=TodoKind.REFUSES_CONFIGURATION)
+    if refused := too_frequent(queries, now):
+        yield todo(kind=TodoKind.TOO_FREQUENT, since=refused[-1].sent_at, note=refused[0].status_msg)
+    if state.is_paused(now):
+        yield todo(
+            kind=TodoKind.PAUSED,
+            since=state.paused_at,
+            until=state.paused_until,
+            by=state.paused_by,
+            note=state.pause_reason,
+        )
+    is_long = state.backoff_seconds >= rules.window_seconds * LONG_BACK_OFF_WINDOWS
+    if state.is_backed_off(now) and is_long and not state.configuration_refused:
+        yield todo(kind=TodoKind.BACKS_OFF, until=state.backoff_until)
 
 
 def endpoints_to_do(
@@ -221,27 +216,23 @@ def endpoints_to_do(
     endpoints = list(endpoints)
     found = [
         AccountTodo(
-            kind=TodoKind.ENDPOINT_MISSING,
-            account=account,
-            since=count.oldest_changed_at,
-            note=f"{left:,} notification{'' if left == 1 else 's'}",
+            kind=TodoKind(one.name),
+            account=one.account,
+            since=one.since,
+            note=one.shown or f"{one.left:,} notification{'' if one.left == 1 else 's'}",
         )
-        for account, count in without_endpoint(endpoints, counts).items()
-        for left in [count.pending + count.gave_up]
+        for one in troubles_of(endpoints, counts, now)
     ]
-    for one in endpoints:
-        if one.stopped_at is not None:
-            found.append(_endpoint_to_do(TodoKind.ENDPOINT_STOPPED, one, one.stopped_at))
-        elif is_failing_for_long(one, now):
-            found.append(_endpoint_to_do(TodoKind.ENDPOINT_FAILING, one, one.failing_since))
-        since = unsent_since(one, counts.get(one.account, NotificationCounts()), now)
-        if since is not None:
-            found.append(_endpoint_to_do(TodoKind.NOTIFICATIONS_UNSENT, one, since))
-        if one.paused_at is not None:
-            found.append(_endpoint_to_do(TodoKind.ENDPOINT_PAUSED, one, one.paused_at, by=one.paused_by))
+    found += [
+        AccountTodo(
+            kind=TodoKind.ENDPOINT_PAUSED, account=one.account, since=one.paused_at, by=one.paused_by, note=one.shown
+        )
+        for one in endpoints
+        if one.paused_at is not None
+    ]
+    return _gravest_first(found)
+
+
+def _gravest_first(found: Iterable[AccountTodo]) -> list[AccountTodo]:
     kinds = list(TodoKind)
     return sorted(found, key=lambda one: (kinds.index(one.kind), one.account))
-
-
-def _endpoint_to_do(kind: TodoKind, endpoint: Endpoint, since: datetime | None, by: str | None = None) -> AccountTodo:
-    return AccountTodo(kind=kind, account=endpoint.account, since=since, by=by, note=endpoint.shown)
