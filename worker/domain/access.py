@@ -1,10 +1,11 @@
-"""Who may post callbacks: the token in the path, and the address that a request comes from.
+"""Who may do what over HTTP.
 
-Who may read metrics and health without a sign-in: a request of this machine itself, and one with a token.
+*Callbacks* are posted with the token in the path, from an address that is allowed.
 
-Signing in at the console: how long it lasts, when somebody who guesses has to wait, and which form is ours.
+*Metrics and health* are read without a sign-in by a request of this machine itself, and by one with a token.
 
-The lengths are those that OWASP's cheat sheets on sessions and on authentication name.
+*The console* takes a sign-in: how long it lasts, when somebody who guesses has to wait, and which form is ours. The
+lengths are those that OWASP's cheat sheets on sessions and on authentication name.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
+from worker.domain.field_rules import is_fit
 from worker.domain.records.access import Failures, SignIn, User
 
 TOKEN_RULE = "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"
@@ -55,7 +57,6 @@ MOST_BY_ADDRESS = 20
 # Enough that two users hardly ever share one, and few enough that the table stays small whatever names are tried.
 _BUCKET_DIGITS = 4
 _NETWORK_BITS = 64
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FORGOTTEN_AFTER = timedelta(hours=1)
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(minutes=15)
@@ -127,8 +128,13 @@ def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
 def _read_address(text: str) -> Address | None:
     text = text.strip()
     with_port = _WITH_PORT.fullmatch(text)
+    return _address((with_port["six"] or with_port["four"]) if with_port else text)
+
+
+def _address(text: str) -> Address | None:
+    """An address, without a port; one of IPv4 that is written in IPv6 as one of IPv4."""
     try:
-        address = ip_address((with_port["six"] or with_port["four"]) if with_port else text)
+        address = ip_address(text)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
@@ -177,17 +183,13 @@ def is_loopback_name(name: str) -> bool:
 
 
 def _is_loopback(text: str) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    address = _address(text)
+    return address is not None and address.is_loopback
 
 
 def password_fault(password: str) -> str | None:
     """Why a text cannot be a password, or None where it can."""
-    is_password = SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD and not _CONTROLS.search(password)
+    is_password = is_fit(password, LONGEST_PASSWORD, SHORTEST_PASSWORD)
     return None if is_password else f"cannot be taken; accepted: {PASSWORD_RULE}"
 
 

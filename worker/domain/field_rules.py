@@ -23,6 +23,9 @@ _REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+")
 # How a person names an order by its row.
 _ROW_NAME = re.compile("id:[0-9]+")
 
+# Control characters, line ends of Unicode, lone surrogates: no terminal, log or database is to be given one.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 _BARE = re.compile("1[0-9]{10}")
 _COUNTRY_CODE = re.compile(r"^\+?86")
 
@@ -63,6 +66,11 @@ def order_id_fault(value: object) -> str | None:
 def names_a_row(identity: str) -> bool:
     """Whether commands read this id as the id of a row (`id:42`). No order gets such an id: it could not be named."""
     return _ROW_NAME.fullmatch(identity) is not None
+
+
+def is_fit(text: str, longest: int, shortest: int = 1) -> bool:
+    """Whether a text that a person gives can be shown and kept: so many characters, on one line."""
+    return shortest <= len(text) <= longest and not _UNFIT.search(text)
 
 
 def normalise_mobile(value: str) -> str | None:

@@ -4,7 +4,6 @@ The decisions are those of a person, and the records name that person. What the 
 ever: an order that a person has made final keeps its state, and a contradiction is shown.
 """
 
-import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from worker.domain.back_off import end_wait, restart_stepped_backoff
-from worker.domain.field_rules import amount_text
+from worker.domain.field_rules import amount_text, is_fit
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act
 from worker.domain.records.order_changes import Change, EventKind
@@ -23,9 +22,6 @@ MAX_ACTOR_LENGTH = 64
 MAX_REASON_LENGTH = 1_000
 ACTOR_RULE = f"1 to {MAX_ACTOR_LENGTH} characters, no control character, no blank at either end"
 REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
-
-# Control characters, line ends of Unicode, lone surrogates: no terminal, log or database is to be given one.
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _SEEN = (
     *("account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts", "remark"),
@@ -68,13 +64,13 @@ class Resumed:
 
 def actor_fault(name: str) -> str | None:
     """Why a text cannot be an operator's name, or None where it can."""
-    is_name = name.strip() == name and 1 <= len(name) <= MAX_ACTOR_LENGTH and not _UNFIT.search(name)
+    is_name = name.strip() == name and is_fit(name, MAX_ACTOR_LENGTH)
     return None if is_name else f"is no name; accepted: {ACTOR_RULE}"
 
 
 def reason_fault(reason: str) -> str | None:
     """Why a text cannot be a reason, or None where it can."""
-    is_reason = bool(reason.strip()) and len(reason) <= MAX_REASON_LENGTH and not _UNFIT.search(reason)
+    is_reason = bool(reason.strip()) and is_fit(reason, MAX_REASON_LENGTH)
     return None if is_reason else f"is no reason; accepted: {REASON_RULE}"
 
 
