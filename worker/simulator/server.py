@@ -68,7 +68,7 @@ class Simulator:
     def start(self) -> None:
         """Listen and serve, in threads of its own. Raises OSError where the address cannot be used."""
         config = self.platform.config
-        self._server = _Server((config.host, config.port), _handler_for(self.platform))
+        self._server = _Server((config.host, config.port), self.platform)
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(0.05,), name="simulator-server", daemon=True),
             threading.Thread(target=self.platform.callbacks.run, name="simulator-callbacks", daemon=True),
@@ -103,10 +103,11 @@ class _Server(ThreadingTCPServer):
     # Several hundred accounts may connect at the same moment.
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], platform: Platform) -> None:
+        self.platform = platform
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
-        super().__init__(address, handler)
+        super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
@@ -131,104 +132,100 @@ class _Server(ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-def _handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = _IDLE_SECONDS
-        disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    """The requests of one connection."""
 
-        def serve(self) -> None:
-            """Reply to a request whose line and headers have been read in full."""
-            if self.path.startswith(PREFIX):
-                body = self._body(_LARGEST_CONTROL) or b""
-                client = str(self.client_address[0])
-                reply = control(platform, client=client, method=self.command, target=self.path, body=body)
-            elif (sid := sid_of(self.path)) is None:
-                self._body(_LARGEST_QUERY)
-                reply = Reply(status=404, body=b"")
-            else:
-                arrival = platform.record.arrive(sid, self.command)
-                head = Head(method=self.command, target=self.path, headers=self.headers.items())
-                reply = platform.answer(arrival, head, self._body(_LARGEST_QUERY))
-            _send(self, reply, platform.stopping)
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
+    disable_nagle_algorithm = True
+    server: _Server
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
+    def serve(self) -> None:
+        """Reply to a request whose line and headers have been read in full."""
+        platform = self.server.platform
+        if self.path.startswith(PREFIX):
+            body = self._body(_LARGEST_CONTROL) or b""
+            client = str(self.client_address[0])
+            reply = control(platform, client=client, method=self.command, target=self.path, body=body)
+        elif (sid := sid_of(self.path)) is None:
+            self._body(_LARGEST_QUERY)
+            reply = Reply(status=404, body=b"")
+        else:
+            arrival = platform.record.arrive(sid, self.command)
+            head = Head(method=self.command, target=self.path, headers=self.headers.items())
+            reply = platform.answer(arrival, head, self._body(_LARGEST_QUERY))
+        self._reply(reply)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Log nothing: the record holds more."""
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = serve
 
-        def _body(self, largest: int) -> bytes | None:
-            """The whole body, or None where it does not come whole or its length is wrong."""
-            length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
-            if length.isascii() and length.isdigit() and int(length) <= largest:
-                with contextlib.suppress(OSError):
-                    body = self.rfile.read(int(length))
-                    if len(body) == int(length):
-                        return body
-            # A rest that was not read would be taken for the next request.
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: the record holds more."""
+
+    def _body(self, largest: int) -> bytes | None:
+        """The whole body, or None where it does not come whole or its length is wrong."""
+        length = self.headers.get("Content-Length", "0" if self.command in ("GET", "HEAD") else "")
+        if length.isascii() and length.isdigit() and int(length) <= largest:
+            with contextlib.suppress(OSError):
+                body = self.rfile.read(int(length))
+                if len(body) == int(length):
+                    return body
+        # A rest that was not read would be taken for the next request.
+        self.close_connection = True
+        return None
+
+    def _reply(self, reply: Reply) -> None:
+        """Send one reply. Waits end early once the platform closes; a caller that has gone is no error."""
+        stopping = self.server.platform.stopping
+        if stopping.wait(reply.wait_seconds) if reply.wait_seconds else stopping.is_set():
             self.close_connection = True
-            return None
-
-    return Handler
-
-
-def _send(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
-    """Send one reply. Waits end early once `stopping` is set; a caller that has gone is no error."""
-    if stopping.wait(reply.wait_seconds) if reply.wait_seconds else stopping.is_set():
-        handler.close_connection = True
-        return
-    try:
-        _send_by_manner(handler, reply, stopping)
-    except OSError:
-        handler.close_connection = True
-
-
-def _send_by_manner(handler: BaseHTTPRequestHandler, reply: Reply, stopping: threading.Event) -> None:
-    head = _head(handler, reply)
-    handler.close_connection = handler.close_connection or reply.manner != "whole"
-    match reply.manner:
-        case "silent":
-            _wait_for_caller_to_go(handler.connection, stopping)
-        case "reset":
-            _reset(handler.connection)
-        case "reset-midway":
-            handler.wfile.write(head + reply.body[: len(reply.body) // 2])
-            _reset(handler.connection)
-        case "drip-headers":
-            _drip(handler, head + reply.body, reply.drip_seconds, stopping)
-        case "drip-body":
-            handler.wfile.write(head)
-            _drip(handler, reply.body, reply.drip_seconds, stopping)
-        case _:
-            handler.wfile.write(head + (b"" if handler.command == "HEAD" else reply.body))
-
-
-def _head(handler: BaseHTTPRequestHandler, reply: Reply) -> bytes:
-    reasons = {status.value: status.phrase for status in HTTPStatus}
-    lines = [f"HTTP/1.1 {reply.status} {reasons.get(reply.status, 'Unknown')}"]
-    headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", handler.date_time_string())]
-    if 300 <= reply.status < 400:
-        # To the same address: a caller that follows it arrives a second time, which the record shows.
-        headers.append(("Location", handler.path))
-    lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _drip(handler: BaseHTTPRequestHandler, data: bytes, pause: float, stopping: threading.Event) -> None:
-    for position in range(len(data)):
-        handler.wfile.write(data[position : position + 1])
-        if stopping.wait(pause):
             return
+        try:
+            self._send(reply)
+        except OSError:
+            self.close_connection = True
 
+    def _send(self, reply: Reply) -> None:
+        head, body = self._head(reply), reply.body
+        self.close_connection = self.close_connection or reply.manner != "whole"
+        match reply.manner:
+            case "silent":
+                self._wait_for_caller_to_go()
+            case "reset":
+                self._reset()
+            case "reset-midway":
+                self.wfile.write(head + body[: len(body) // 2])
+                self._reset()
+            case "drip-headers":
+                self._drip(head + body, reply.drip_seconds)
+            case "drip-body":
+                self.wfile.write(head)
+                self._drip(body, reply.drip_seconds)
+            case _:
+                self.wfile.write(head + (b"" if self.command == "HEAD" else body))
 
-def _wait_for_caller_to_go(connection: socket.socket, stopping: threading.Event) -> None:
-    while not stopping.is_set():
-        readable, _, _ = select.select([connection], [], [], _POLL_SECONDS)
-        if readable and not connection.recv(4096):
-            return
+    def _head(self, reply: Reply) -> bytes:
+        reasons = {status.value: status.phrase for status in HTTPStatus}
+        headers = [*reply.headers, ("Content-Length", str(len(reply.body))), ("Date", self.date_time_string())]
+        if 300 <= reply.status < 400:
+            # To the same address: a caller that follows it arrives a second time, which the record shows.
+            headers.append(("Location", self.path))
+        lines = [f"HTTP/1.1 {reply.status} {reasons.get(reply.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
+    def _drip(self, data: bytes, pause: float) -> None:
+        for position in range(len(data)):
+            self.wfile.write(data[position : position + 1])
+            if self.server.platform.stopping.wait(pause):
+                return
 
-def _reset(connection: socket.socket) -> None:
-    """Close by a reset (RST) instead of a FIN: linger for no time."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
+    def _wait_for_caller_to_go(self) -> None:
+        while not self.server.platform.stopping.is_set():
+            readable, _, _ = select.select([self.connection], [], [], _POLL_SECONDS)
+            if readable and not self.connection.recv(4096):
+                return
+
+    def _reset(self) -> None:
+        """Close by a reset (RST) instead of a FIN: linger for no time."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
