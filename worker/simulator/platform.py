@@ -13,7 +13,7 @@ from worker.simulator.callbacks import CallbackQueue, CallbackSink
 from worker.simulator.config import SimulatorConfig, registry
 from worker.simulator.faults import GARBAGE, READABLE, FaultPlan, Faults, spoil
 from worker.simulator.orders import NewOrder, OrderBook, PlacedOrder
-from worker.simulator.protocol import Code, Head, Polled, Query, Refusal, check_body, check_head, error_body
+from worker.simulator.protocol import Code, Head, Polled, Refusal, check_body, check_head, error_body
 from worker.simulator.record import Arrival, Record
 
 _JSON = (("Content-Type", "application/json;charset=utf-8"),)
@@ -90,9 +90,9 @@ class Platform:
             query = self._checked(arrival, head, body)
         except Refusal as refusal:
             return self._refused(arrival, refusal)
-        return self._answered(_with_ids(arrival, query.id_kind, query.ids), query)
+        return self._answered(_with_ids(arrival, query), query)
 
-    def _checked(self, arrival: Arrival, head: Head, body: bytes) -> Query:
+    def _checked(self, arrival: Arrival, head: Head, body: bytes) -> Polled:
         ahead = timedelta(seconds=self.config.timestamp_ahead_seconds)
         now = self._wall_clock()
         account = check_head(head, self._accounts, version=self.config.version, now=now, ahead=ahead)
@@ -103,18 +103,15 @@ class Platform:
                 raise
             raise Refusal(Code.TOO_FREQUENT, str(refusal), polled=refusal.polled) from refusal
         if arrival.over_limit:
-            polled = Polled(id_kind=query.id_kind, ids=query.ids)
-            raise Refusal(Code.TOO_FREQUENT, f"{arrival.window_spacing:.3f} s after the one before", polled=polled)
+            raise Refusal(Code.TOO_FREQUENT, f"{arrival.window_spacing:.3f} s after the one before", polled=query)
         return query
 
     def _refused(self, arrival: Arrival, refusal: Refusal) -> Reply:
-        polled = _with_ids(arrival, refusal.polled.id_kind, refusal.polled.ids)
-        polled = replace(polled, violations=arrival.violations + refusal.polled.violations)
-        code = refusal.code
-        self.record.close(replace(polled, outcome="refused", detail=refusal.detail, status_code=code.status_code))
+        arrival, code = _with_ids(arrival, refusal.polled), refusal.code
+        self.record.close(replace(arrival, outcome="refused", detail=refusal.detail, status_code=code.status_code))
         return Reply(body=error_body(code.status_code, code.message))
 
-    def _answered(self, arrival: Arrival, query: Query) -> Reply:
+    def _answered(self, arrival: Arrival, query: Polled) -> Reply:
         faults = self.faults.take(arrival.sid)
         rng = Random(f"{self.config.seed}:{arrival.sid}:{arrival.turn}")
         wait = faults.latency.draw(rng, turn=arrival.turn)
@@ -133,7 +130,7 @@ class Platform:
         self.record.close(replace(arrival, outcome="fault", detail=fault, status_code=code))
         return replace(_faulty(fault, faults, body), wait_seconds=wait)
 
-    def _items(self, query: Query, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
+    def _items(self, query: Polled, faults: Faults, rng: Random) -> tuple[Items, tuple[tuple[str, str], ...]]:
         """The items that answer a query, and which of them (by the id polled) a fault has spoiled."""
         now = self._clock()
         found = self._orders.find(query.app_id, query.id_kind, query.ids, now=now)
@@ -152,8 +149,10 @@ class Platform:
         return items, tuple(spoiled)
 
 
-def _with_ids(arrival: Arrival, id_kind: str | None, ids: tuple[str, ...]) -> Arrival:
-    return replace(arrival, id_kind=id_kind, ids=ids, id_count=len(ids))
+def _with_ids(arrival: Arrival, polled: Polled) -> Arrival:
+    violations = arrival.violations + polled.violations
+    ids = polled.ids
+    return replace(arrival, id_kind=polled.id_kind or None, ids=ids, id_count=len(ids), violations=violations)
 
 
 def _faulty(fault: str, faults: Faults, body: bytes) -> Reply:

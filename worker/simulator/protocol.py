@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
@@ -53,8 +53,10 @@ class Code(Enum):
 class Polled:
     """What a body polls, as far as it could be read."""
 
-    id_kind: str | None = None
-    """`requestId` or `customParm`."""
+    app_id: str = ""
+    """Empty where none that is served was found."""
+    id_kind: str = ""
+    """`requestId` or `customParm`; empty where neither, or both, were there."""
     ids: tuple[str, ...] = ()
     violations: tuple[str, ...] = ()
     """Breaches of the rules on a query's ids, by name."""
@@ -83,15 +85,6 @@ class Head:
     method: str
     target: str
     headers: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Query:
-    """A query that was found correct."""
-
-    app_id: str
-    id_kind: str
-    ids: tuple[str, ...]
 
 
 def sid_of(target: str) -> str | None:
@@ -123,8 +116,8 @@ def check_head(
     return account
 
 
-def check_body(body: bytes, account: Registered) -> Query:
-    """The query of a body. Raises Refusal, with the ids where they could be read."""
+def check_body(body: bytes, account: Registered) -> Polled:
+    """What a correct body polls. Raises Refusal, with the ids where they could be read."""
     fields = _object_of(body)
     kinds = [kind for kind in ID_KINDS if kind in fields]
     polled = _polled(kinds[0], fields[kinds[0]]) if len(kinds) == 1 else Polled()
@@ -142,7 +135,7 @@ def check_body(body: bytes, account: Registered) -> Query:
     if fields["appid"] not in account.app_ids:
         raise Refusal(Code.APPLICATION_CHECK, f"appid {fields['appid']}", polled=polled)
     _check_ids(polled)
-    return Query(app_id=fields["appid"], id_kind=kinds[0], ids=polled.ids)
+    return replace(polled, app_id=fields["appid"])
 
 
 def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
