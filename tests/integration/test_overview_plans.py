@@ -9,9 +9,8 @@ from sqlalchemy import Connection, text
 
 from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
 from worker.database.transactions import Database
-from worker.domain.plot_series import bucket_starts
+from worker.domain.plot_series import Span, bucket_starts
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.domain.records.plots import Span
 from worker.views import counts, plots, watching
 
 WHOLE_TABLE = ("Seq Scan on recharge_orders", "SCAN recharge_orders\n", "recharge_orders ALL")

@@ -12,10 +12,21 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from worker.database.tables import NOT_PENDING, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.plot_series import allowed_queries, backlog, bucket_starts, choose_span, count_delays, count_times
+from worker.domain.plot_series import (
+    Passed,
+    Plots,
+    SentQuery,
+    Settled,
+    Span,
+    allowed_queries,
+    backlog,
+    bucket_starts,
+    choose_span,
+    count_delays,
+    count_times,
+)
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
-from worker.domain.records.plots import Passed, Plots, SentQuery, Settled, Span
 from worker.views import counts
 from worker.views.queries import first_query_since
 

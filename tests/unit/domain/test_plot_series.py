@@ -7,6 +7,8 @@ import pytest
 
 from worker.domain.plot_series import (
     DELAY_LIMITS,
+    Settled,
+    Span,
     allowed_queries,
     backlog,
     bucket_starts,
@@ -15,7 +17,6 @@ from worker.domain.plot_series import (
     count_times,
 )
 from worker.domain.records.parameters import Rules
-from worker.domain.records.plots import Settled, Span
 
 NOW = datetime(2026, 1, 2, 12, 17, 30, tzinfo=UTC)
 
