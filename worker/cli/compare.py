@@ -18,7 +18,7 @@ from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.periods import From, To, period_of
 from worker.cli.statement_file import Cells, read_cells
 from worker.domain.field_rules import amount_text
-from worker.domain.records.finance_rows import StatementRow, UnreadableRow
+from worker.domain.finance_report import StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
 from worker.domain.statements import (
     USUAL_WORDS,

@@ -12,8 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from worker.domain.field_rules import AMOUNT_RULE, order_id_fault, read_amount
-from worker.domain.finance_report import Period
-from worker.domain.records.finance_rows import OwnOrder, StatementRow, UnreadableRow
+from worker.domain.finance_report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
 
 _CURRENCY_SIGNS = "¥￥"

@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, nul
 from worker.database.bulk_statements import found_by, ids_of, one_of
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, SETTLED, UNRESOLVED
 from worker.database.transactions import Database
-from worker.domain.finance_report import Grouping, Period, Report
-from worker.domain.records.finance_rows import OwnOrder, SettledOrder, StatementRow, UnreadableRow
+from worker.domain.finance_report import Grouping, OwnOrder, Period, Report, SettledOrder, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.statements import Comparison
 

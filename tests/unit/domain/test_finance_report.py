@@ -4,8 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.domain.finance_report import Delays, Figures, Grouping, Period, Report
-from worker.domain.records.finance_rows import SettledOrder
+from worker.domain.finance_report import Delays, Figures, Grouping, Period, Report, SettledOrder
 from worker.domain.records.orders import OrderState, Source
 
 NOON = datetime(2016, 1, 31, 12, tzinfo=UTC)

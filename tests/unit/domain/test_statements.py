@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from worker.domain.finance_report import Period
-from worker.domain.records.finance_rows import OwnOrder, StatementRow, UnreadableRow
+from worker.domain.finance_report import OwnOrder, Period, StatementRow, UnreadableRow
 from worker.domain.records.orders import OrderState
 from worker.domain.statements import Comparison, DifferenceKind, read_row, state_words
 
