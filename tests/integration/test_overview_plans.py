@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
 from worker.database.transactions import Database
-from worker.domain.plot_series import Span, bucket_starts
+from worker.domain.plots import Span, bucket_starts
 from worker.domain.records.orders import Attention, OrderState, Source
 from worker.views import counts, plots, watching
 

@@ -1,6 +1,6 @@
-"""What an answer or a query failure changes.
+"""What a readable answer changes: each order of its query, and what is known of the account.
 
-What a readable answer changes: each order of its query, and what is known of the account.
+`QueryEffects` also says what a query failure changes (`worker.domain.after_failure`).
 """
 
 from collections.abc import Sequence

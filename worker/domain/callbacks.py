@@ -1,13 +1,11 @@
-"""The platform's callbacks: how one is read, which orders it names, and what it changes.
+"""The platform's callbacks: which orders one names, and what it changes.
 
-What a callback does that is only a hint (`Trust.CHECK`): it makes its order due, and a query says what is true.
+One that is only a hint (`Trust.CHECK`) makes its order due, and a query says what is true. Whoever forges one gains a
+place in a query, and settles nothing. So that forged ones are no flood, each order is made due once per re-query
+interval, and half a batch at most goes to such orders out of turn, as to requested checks.
 
-Whoever forges one gains a place in a query, and settles nothing. So that forged ones are no flood, each order is made
-due once per re-query interval, and half a batch at most goes to such orders out of turn, as to requested checks.
-
-Callbacks that only repeat what is recorded of their order: they are counted beside that event, and change nothing.
-
-So an attention that an operator has dismissed does not come back by the callback that raised it.
+Callbacks that only repeat what is recorded of their order are counted beside that event, and change nothing. So an
+attention that an operator has dismissed does not come back by the callback that raised it.
 """
 
 from collections import Counter

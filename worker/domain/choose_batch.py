@@ -1,14 +1,11 @@
 """What an account's next slot is spent on: which kind of query, and which orders it carries.
 
-A batch holds the orders of highest poll priority (`worker.domain.scheduling`); each has the reason why it was picked.
+Accounts of one SID take turns, and so do batches, suspects and orders that are polled alone. A batch holds the orders
+of highest poll priority (`worker.domain.scheduling`); each has the reason why it was picked.
 
-Whose turn a slot is: which account's, and whether batches, suspects or orders that are polled alone get it.
-
-Which ranges of the index of due orders a choice reads, and how much of each.
-
-Orders of the same lane and id kind that were last polled at about the same age are adjacent in the index, by `due_at`.
-A choice reads a page of both ends of each range; then, of the ranges whose page a batch would exhaust, the next page.
-So it reads the same number of rows whatever the size of the table.
+A choice reads ranges of the index of due orders. Orders of the same lane and id kind that were last polled at about the
+same age are adjacent in it, by `due_at`. A page of both ends of each range is read; then, of the ranges whose page a
+batch would exhaust, the next page. So a choice reads the same number of rows whatever the size of the table.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

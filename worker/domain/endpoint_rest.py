@@ -1,6 +1,6 @@
 """What the ends of deliveries mean for their endpoint and for their events: rests, doubt, delays, giving up.
 
-What becomes of an endpoint when a worker starts with its settings, and when an operator acts on it.
+Also what becomes of an endpoint when a worker starts with its settings, and when an operator acts on it.
 """
 
 import json

@@ -1,8 +1,6 @@
-"""What finance reads of orders, and a platform's statement, row by row.
+"""The figures of a period, for finance: how orders were settled, after how long, and for how much.
 
-A period of whole days in one time zone, as finance counts.
-
-The figures of a period, for finance: how orders were settled, after how long, and for how much.
+A period is one of whole days in one time zone. A report counts its rows, and a statement is compared with them.
 """
 
 from bisect import bisect_right

@@ -1,6 +1,6 @@
-"""What a billing system is notified of: which change gives which notification, and its text.
+"""What a billing system is notified of: which change gives which notification, its text, and what is sent once more.
 
-What is sent once more of some orders: how each stands, by the notification of its version or by a new one.
+A resend sends how each order stands, by the notification of its version or by a new one.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The body of a callback over HTTP, from bytes to one item: JSON or form fields; UTF-8, as labelled, or GB18030.
+"""Callbacks that come over HTTP, from the bytes of a body to one item: which are refused, and what the others say.
 
-Callbacks that come over HTTP, by the address of an account: which are refused.
+A body is JSON or form fields; UTF-8, as labelled, or GB18030.
 """
 
 import codecs

@@ -1,6 +1,6 @@
 """Orders and references as the billing system sends them, checked field by field; and what is kept of refused input.
 
-Refused input that is tried once more: what it was, and which items it held.
+Refused input may be tried once more: `read_refused` says what it was, and which items it held.
 """
 
 import json

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from worker.database.tables import NOT_PENDING, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.plot_series import (
+from worker.domain.plots import (
     Passed,
     Plots,
     SentQuery,

@@ -1,7 +1,4 @@
-"""What `reconciler serve` serves, and who looks at it.
-
-Who may sign in at the console, who has, and who tries in vain.
-"""
+"""What `reconciler serve` serves, who may sign in at its console, who has, and who tries in vain."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

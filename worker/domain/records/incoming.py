@@ -1,6 +1,6 @@
 """What came in: an order as it was sent, what was refused, and which orders a list names.
 
-Text that every database of ours can hold.
+Texts that are kept of it are such that every database can hold them (`storable`).
 """
 
 import re

@@ -1,6 +1,6 @@
 """Notifications: what a billing system is sent about orders, where it goes, and how far that has come.
 
-One try to deliver a notification: what is claimed, how it ends, and what is known of a row when that is noted.
+One try to deliver one: what is claimed, how it ends, and what is known of a row when that is noted.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""What a worker process says of itself, for people and programs that watch it.
-
-What the database says of an account and of the workers at one moment, as far as people watch it.
-"""
+"""What the database says of an account and of the workers at one moment, as far as people watch it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

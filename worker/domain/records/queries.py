@@ -1,7 +1,4 @@
-"""One query to the platform, from its grant on.
-
-The due orders that a query can poll, which were chosen and why, and what is read to choose.
-"""
+"""One query to the platform, from its grant on; and the due orders that it can poll, which were chosen, and why."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

@@ -1,6 +1,6 @@
 """A slot of an account SID: what its row says, the clocks that decide about it, and what reading it finds.
 
-What tells a database from its own past: from the one that it was dumped or copied from, and from a lost one.
+Its row also tells a database from its own past: from one that it was dumped or copied from, and from a lost one.
 """
 
 from collections.abc import Mapping

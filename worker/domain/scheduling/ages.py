@@ -1,6 +1,6 @@
 """The ages at which orders are counted and scheduled: a geometric grid, from a quarter of a window to the age limit.
 
-Which share of all orders the platform has settled by which age.
+The settlement curve says which share of all orders the platform has settled by which age.
 """
 
 from bisect import bisect_right

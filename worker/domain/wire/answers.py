@@ -1,15 +1,13 @@
-"""Where the items stand in an answer. The platform does not document it, so every plausible shape is read.
+"""The platform's answer, from bytes to what it says about each polled id.
+
+The platform's page documents one sample, a single object, for an id that is not in its own request. So every plausible
+shape is read, and items are matched by id, never by position:
 
 - one object that is an item;
 - a list of objects;
 - an object with one list of such objects under any key;
 - an object whose keys are ids;
 - an object with one such object under any key (`{"data": {...}}`).
-
-The platform's answer, from bytes to what it says about each polled id.
-
-The platform's page documents one sample, a single object, for an id that is not in its own request. So every plausible
-shape is read (`worker.domain.wire.answers`), and items are matched by id, never by position.
 """
 
 import codecs

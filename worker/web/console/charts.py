@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from worker.domain.plot_series import DELAY_LIMITS, Plots, Span
+from worker.domain.plots import DELAY_LIMITS, Plots, Span
 from worker.domain.records.orders import Source
 from worker.web.console.languages import N_, text
 from worker.web.console.plots import Chart, Level, Series

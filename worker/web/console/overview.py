@@ -12,7 +12,7 @@ from flask import Blueprint, render_template, request, url_for
 from worker.database.transactions import Database, is_transient
 from worker.domain.back_off import may_query_at
 from worker.domain.monitoring import Finding, check, drain_seconds
-from worker.domain.plot_series import Plots, Span
+from worker.domain.plots import Plots, Span
 from worker.domain.records.orders import Source
 from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.workers import is_served, is_ticking

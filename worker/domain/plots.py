@@ -1,6 +1,6 @@
 """What the plots of the overview show: figures by span of time, and the queries that were sent last.
 
-What rows come to in the plots of the overview: in which bucket each falls, and what follows from the counts.
+In which bucket each row falls, and what follows from the counts.
 """
 
 from bisect import bisect_right
@@ -82,7 +82,7 @@ class Plots:
     backlog: Sequence[int]
     """Pending orders at the end of each bucket; the last figure is that of now."""
     delays: Mapping[str, Sequence[int]]
-    """By source, how many of the last settled orders took how long: a figure for each of `plot_series.DELAY_LIMITS`,
+    """By source, how many of the last settled orders took how long: a figure for each of `DELAY_LIMITS`,
     and one more for those that took longer."""
     queries: Sequence[int]
     """Sent, of all accounts."""

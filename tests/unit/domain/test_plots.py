@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from worker.domain.plot_series import (
+from worker.domain.plots import (
     DELAY_LIMITS,
     Settled,
     Span,
