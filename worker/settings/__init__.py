@@ -5,7 +5,8 @@ neither the environment nor `.env`. `.env.example` says what each setting is for
 """
 
 from worker.settings.accounts import DEFAULT_ACCOUNT, AccountsFile
-from worker.settings.model import PREFIX, Settings, SettingsError
+from worker.settings.fields import SettingsError
+from worker.settings.model import PREFIX, Settings
 from worker.settings.reading import VARIABLES, load_settings
 
 __all__ = ["DEFAULT_ACCOUNT", "PREFIX", "VARIABLES", "AccountsFile", "Settings", "SettingsError", "load_settings"]

@@ -99,13 +99,6 @@ def token_fault(value: str) -> str | None:
     return None if _TOKEN.fullmatch(value) else _form_fault(value)
 
 
-def checked_token(value: str) -> str:
-    """Return the token. Raises ValueError where it cannot be one."""
-    if fault := token_fault(value):
-        raise ValueError(fault)
-    return value
-
-
 def callback_token_fault(value: object) -> str | None:
     """Why a value cannot be the tokens of callbacks, or None where it can."""
     if not isinstance(value, str):
@@ -117,17 +110,19 @@ def callback_token_fault(value: object) -> str | None:
     return None
 
 
-def checked_callback_token(value: str) -> str:
-    """Return the tokens of callbacks. Raises ValueError where they cannot be that."""
-    if fault := callback_token_fault(value):
-        raise ValueError(fault)
-    return value
-
-
 def app_id_fault(value: str) -> str | None:
     """Why a text cannot be an application's id, or None where it can."""
     fault = id_fault(value)
     return fault and fault.partition("; accepted")[0]
+
+
+def default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
+    """The account that these settings configure, by its name; empty where one of the three is missing."""
+    sid, token, app_id = (fields.get(name) for name in ("account_sid", "auth_token", "app_id"))
+    if sid is None or token is None or app_id is None:
+        return {}
+    credentials = Credentials(account_sid=sid, auth_token=token.get_secret_value(), app_id=app_id)
+    return {DEFAULT_ACCOUNT: credentials}
 
 
 def conflicts(accounts: Mapping[str, Credentials]) -> Iterator[str]:

@@ -1,14 +1,16 @@
-"""The types and validators of the settings' fields."""
+"""The types and validators of the settings' fields, and the error that tells their faults."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
+from worker.adapters.certificates import authorities_file_fault
 from worker.domain.records.incoming import Trust
 from worker.domain.records.parameters import FailedAmount
+from worker.settings import accounts, addresses, notify
 from worker.settings.accounts import AccountsFile
 
 SHORTEST_SECONDS = 0.05
@@ -25,6 +27,14 @@ Seconds = Annotated[
         description=f"seconds from {SHORTEST_SECONDS} to {LONGEST_SECONDS}, fractions allowed",
     ),
 ]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
 
 
 def _upper(value: object) -> object:
@@ -47,6 +57,42 @@ def _file(value: object) -> object:
     return AccountsFile.read(Path(value)) if isinstance(value, str | Path) else value
 
 
+def _found_free_of(fault_of: Callable[[str], str | None]) -> Callable[[str], str]:
+    """A check that returns a text for which `fault_of` finds no fault. Raises ValueError."""
+
+    def check(value: str) -> str:
+        if fault := fault_of(value):
+            raise ValueError(fault)
+        return value
+
+    return check
+
+
+def _free_of(fault_of: Callable[[str], str | None]) -> AfterValidator:
+    """A validator of a text for which `fault_of` must find no fault."""
+    return AfterValidator(_found_free_of(fault_of))
+
+
+def _secretly(check: Callable[[str], str]) -> AfterValidator:
+    """A validator that applies `check` to a secret's text and wraps what it returns again."""
+    return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
+
+
+def unset(rule: str) -> Any:
+    """The default of a setting that need not be set, with what is accepted."""
+    return Field(default=None, description=rule)
+
+
+def flag() -> Any:
+    """The default of a switch."""
+    return Field(default=False, description="true or false")
+
+
+def whole(default: int, least: int, most: int) -> Any:
+    """The default of a number without fractions, and its range."""
+    return Field(default=default, ge=least, le=most, description=f"a whole number from {least} to {most}")
+
+
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 CallbackTrust = Annotated[Trust, BeforeValidator(_lower)]
 MeaningOfAmount = Annotated[FailedAmount, BeforeValidator(_lower)]
@@ -54,19 +100,17 @@ LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 # A dump of the settings names the file: its content would show the tokens.
 NamedAccounts = Annotated[AccountsFile, BeforeValidator(_file), PlainSerializer(lambda file: str(file.path))]
-
-
-def free_of(fault_of: Callable[[str], str | None]) -> AfterValidator:
-    """A validator of a text for which `fault_of` must find no fault."""
-
-    def check(value: str) -> str:
-        if fault := fault_of(value):
-            raise ValueError(fault)
-        return value
-
-    return AfterValidator(check)
-
-
-def secretly(check: Callable[[str], str]) -> AfterValidator:
-    """A validator that applies `check` to a secret's text and wraps what it returns again."""
-    return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
+DatabaseUrl = Annotated[SecretStr, _secretly(addresses.database_url)]
+BrokerUrl = Annotated[SecretStr, _secretly(addresses.broker_url)]
+ResultBackend = Annotated[SecretStr, _secretly(addresses.result_backend)]
+PlatformUrl = Annotated[str, AfterValidator(addresses.platform_url)]
+Networks = Annotated[str, AfterValidator(addresses.networks)]
+AccountSid = Annotated[str, _free_of(accounts.sid_fault)]
+AuthToken = Annotated[SecretStr, _secretly(_found_free_of(accounts.token_fault))]
+AppId = Annotated[str, _free_of(accounts.app_id_fault)]
+CallbackToken = Annotated[SecretStr, _secretly(_found_free_of(accounts.callback_token_fault))]
+CaFile = Annotated[str, _free_of(authorities_file_fault)]
+WebhookUrl = Annotated[SecretStr, _secretly(notify.webhook_url)]
+WebhookSecret = Annotated[SecretStr, _secretly(notify.webhook_secret)]
+TaskName = Annotated[str, AfterValidator(notify.task_name)]
+EventTypes = Annotated[str, AfterValidator(notify.event_types)]

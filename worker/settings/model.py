@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.adapters.certificates import authorities_file_fault
 from worker.domain.access import ADDRESS_RULE, TOKEN_RULE, Network, read_networks, read_tokens
 from worker.domain.field_rules import ID_RULE
 from worker.domain.records.incoming import Trust
@@ -19,28 +18,37 @@ from worker.domain.wire.signed_requests import Credentials
 from worker.settings import accounts as account_rules
 from worker.settings import addresses, notify
 from worker.settings.fields import (
+    AccountSid,
+    AppId,
+    AuthToken,
+    BrokerUrl,
+    CaFile,
+    CallbackToken,
     CallbackTrust,
+    DatabaseUrl,
+    EventTypes,
     LogFormat,
     LogLevel,
     MeaningOfAmount,
     NamedAccounts,
+    Networks,
+    PlatformUrl,
+    ResultBackend,
     Seconds,
+    SettingsError,
+    TaskName,
+    WebhookSecret,
+    WebhookUrl,
     ZoneName,
-    free_of,
-    secretly,
+    flag,
+    unset,
+    whole,
 )
 
 PREFIX = "RECONCILER_"
 _LIMIT_WINDOW_SECONDS = 60.0
+_NO_FILE = account_rules.AccountsFile(path=Path(), accounts={})
 _TRIO = f"{PREFIX}ACCOUNT_SID, {PREFIX}AUTH_TOKEN and {PREFIX}APP_ID"
-
-
-class SettingsError(Exception):
-    """The settings cannot be used. `str()` is one message for a person, a fault a line; it shows no secret."""
-
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        self.faults = faults
-        super().__init__("\n".join(faults))
 
 
 class Settings(BaseSettings):
@@ -59,98 +67,60 @@ class Settings(BaseSettings):
         enable_decoding=False,  # values are words and numbers, never JSON
     )
 
-    database_url: Annotated[SecretStr, secretly(addresses.database_url)] = Field(
-        default=SecretStr("sqlite:///reconciler.db"), description=addresses.DATABASE_RULE
-    )
-    broker_url: Annotated[SecretStr, secretly(addresses.broker_url)] = Field(
-        default=SecretStr("redis://127.0.0.1:6379/0"), description=addresses.BROKER_RULE
-    )
-    result_backend: Annotated[SecretStr, secretly(addresses.result_backend)] | None = Field(
-        default=None, description=addresses.RESULT_RULE
-    )
+    database_url: DatabaseUrl = Field(default=SecretStr("sqlite:///reconciler.db"), description=addresses.DATABASE_RULE)
+    broker_url: BrokerUrl = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description=addresses.BROKER_RULE)
+    result_backend: ResultBackend | None = unset(addresses.RESULT_RULE)
 
     # Before the window, whose least value depends on it: pydantic checks fields in this order.
-    platform_url: Annotated[str, AfterValidator(addresses.platform_url)] = Field(
-        default="http://api.ytx.net", description=addresses.PLATFORM_RULE
-    )
+    platform_url: PlatformUrl = Field(default="http://api.ytx.net", description=addresses.PLATFORM_RULE)
     platform_version: str = Field(
         default="201512",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",
         description="1 to 32 ASCII letters, digits, dots, dashes and underscores, such as 201512 or 201612",
     )
-    platform_bracketed_ids: bool = Field(default=False, description="true or false")
+    platform_bracketed_ids: bool = flag()
     platform_timezone: ZoneName = Field(
         default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai"
     )
 
-    platform_ca_file: Annotated[str, free_of(authorities_file_fault)] | None = Field(
-        default=None, description="a file of one or more certificates in PEM form"
-    )
+    platform_ca_file: CaFile | None = unset("a file of one or more certificates in PEM form")
 
     failed_amount: MeaningOfAmount = Field(default=FailedAmount.CHARGED, description=account_rules.FAILED_AMOUNT_RULE)
 
     # Before the file, whose accounts must differ from the one made of these three.
-    account_sid: Annotated[str, free_of(account_rules.sid_fault)] | None = Field(
-        default=None, description=f"{account_rules.SID_RULE}; all of {_TRIO}, or none"
-    )
-    auth_token: Annotated[SecretStr, secretly(account_rules.checked_token)] | None = Field(
-        default=None, description=f"{account_rules.TOKEN_RULE}; all of {_TRIO}, or none"
-    )
-    app_id: Annotated[str, free_of(account_rules.app_id_fault)] | None = Field(
-        default=None, description=f"{ID_RULE}; all of {_TRIO}, or none"
-    )
-    accounts_file: NamedAccounts | None = Field(default=None, description=account_rules.FILE_RULE)
+    account_sid: AccountSid | None = unset(f"{account_rules.SID_RULE}; all of {_TRIO}, or none")
+    auth_token: AuthToken | None = unset(f"{account_rules.TOKEN_RULE}; all of {_TRIO}, or none")
+    app_id: AppId | None = unset(f"{ID_RULE}; all of {_TRIO}, or none")
+    accounts_file: NamedAccounts | None = unset(account_rules.FILE_RULE)
 
     # Of the account of these three alone. Each is checked against those before it.
-    notify_allow_http: bool = Field(default=False, description="true or false")
-    notify_url: Annotated[SecretStr, secretly(notify.webhook_url)] | None = Field(
-        default=None, description=notify.URL_RULE
-    )
-    notify_secret: Annotated[SecretStr, secretly(notify.webhook_secret)] | None = Field(
-        default=None, description=notify.SECRET_RULE
-    )
-    notify_task: Annotated[str, AfterValidator(notify.task_name)] | None = Field(
-        default=None, description=notify.TASK_RULE
-    )
-    notify_queue: Annotated[str, AfterValidator(notify.task_name)] | None = Field(
-        default=None, description=notify.QUEUE_RULE
-    )
-    notify_broker_url: Annotated[SecretStr, secretly(addresses.broker_url)] | None = Field(
-        default=None, description=addresses.BROKER_RULE
-    )
-    notify_events: Annotated[str, AfterValidator(notify.event_types)] | None = Field(
-        default=None, description=notify.EVENTS_RULE
-    )
-    notify_ca_file: Annotated[str, AfterValidator(notify.ca_file)] | None = Field(
-        default=None, description="a file of one or more certificates in PEM form"
-    )
-    notify_keep_days: int = Field(default=7, ge=1, le=3650, description="a whole number from 1 to 3650")
+    notify_allow_http: bool = flag()
+    notify_url: WebhookUrl | None = unset(notify.URL_RULE)
+    notify_secret: WebhookSecret | None = unset(notify.SECRET_RULE)
+    notify_task: TaskName | None = unset(notify.TASK_RULE)
+    notify_queue: TaskName | None = unset(notify.QUEUE_RULE)
+    notify_broker_url: BrokerUrl | None = unset(addresses.BROKER_RULE)
+    notify_events: EventTypes | None = unset(notify.EVENTS_RULE)
+    notify_ca_file: CaFile | None = unset("a file of one or more certificates in PEM form")
+    notify_keep_days: int = whole(7, 1, 3650)
 
     # Of the same account alone.
-    callback_token: Annotated[SecretStr, secretly(account_rules.checked_callback_token)] | None = Field(
-        default=None, description=TOKEN_RULE
-    )
+    callback_token: CallbackToken | None = unset(TOKEN_RULE)
     callback_trust: CallbackTrust = Field(default=Trust.SETTLE, description="settle or check")
-    callback_allow: Annotated[str, AfterValidator(addresses.networks)] | None = Field(
-        default=None, description=ADDRESS_RULE
-    )
+    callback_allow: Networks | None = unset(ADDRESS_RULE)
     callback_reply: str = Field(
         default="Success", pattern=r"^[ -~]{0,1000}$", description="0 to 1000 printable ASCII characters"
     )
-    trusted_proxies: int = Field(default=0, ge=0, le=10, description="a whole number from 0 to 10")
+    trusted_proxies: int = whole(0, 0, 10)
 
-    users_file: Path | None = Field(default=None, description="the path of a file that `reconciler user add` writes")
-    metrics_token: Annotated[SecretStr, secretly(account_rules.checked_callback_token)] | None = Field(
-        default=None, description=TOKEN_RULE
-    )
-    metrics_allow: Annotated[str, AfterValidator(addresses.networks)] | None = Field(
-        default=None, description=ADDRESS_RULE
-    )
+    users_file: Path | None = unset("the path of a file that `reconciler user add` writes")
+    metrics_token: CallbackToken | None = unset(TOKEN_RULE)
+    metrics_allow: Networks | None = unset(ADDRESS_RULE)
 
     query_window_seconds: Seconds = 60.0
-    queries_per_window: int = Field(default=1, ge=1, le=1000, description="a whole number from 1 to 1000")
+    queries_per_window: int = whole(1, 1, 1000)
     query_margin_seconds: Seconds = 0.5
-    batch_size: int = Field(default=100, ge=1, le=100, description="a whole number from 1 to 100")
+    batch_size: int = whole(100, 1, 100)
     callback_grace_seconds: Seconds = 600.0
     unresolved_after_seconds: Seconds = 259_200.0
     connect_timeout_seconds: Seconds = 5.0
@@ -160,7 +130,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default="console", description="console or json")
     timezone: ZoneName = Field(default="Asia/Shanghai", description="an IANA time zone's name, such as Asia/Shanghai")
     check_tick_seconds: Seconds = 30.0
-    check_backlog_windows: int = Field(default=60, ge=1, le=1_000_000, description="a whole number from 1 to 1000000")
+    check_backlog_windows: int = whole(60, 1, 1_000_000)
     check_attention_orders: int = Field(default=1, ge=1, description="a whole number from 1 up")
     check_notify_seconds: Seconds = 600.0
 
@@ -184,30 +154,20 @@ class Settings(BaseSettings):
     def _accounts_differ(
         cls, value: account_rules.AccountsFile | None, info: ValidationInfo
     ) -> account_rules.AccountsFile | None:
-        own = _default_account(info.data)
-        named = value.accounts if value is not None else {}
+        own = account_rules.default_account(info.data)
+        named = (value or _NO_FILE).accounts
         if own.keys() & named.keys():
             raise ValueError(f"has an account 'default', which {PREFIX}ACCOUNT_SID configures already: rename one;")
         if faults := "\n".join(account_rules.conflicts({**own, **named})):
             raise ValueError(faults)
         return value
 
-    @field_validator("callback_token")
+    @field_validator(*notify.KEYS, "callback_token")
     @classmethod
-    def _has_its_account(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is not None and info.data.get("account_sid", "") is None:
-            raise ValueError(
-                f"is set, though {PREFIX}ACCOUNT_SID is not: it belongs to that account alone;"
-                f" others have callback_token in their table of {PREFIX}ACCOUNTS_FILE"
-            )
-        return value
-
-    @field_validator(*notify.KEYS)
-    @classmethod
-    def _notifies_somebody(cls, value: Any, info: ValidationInfo) -> Any:
+    def _fits_its_account(cls, value: Any, info: ValidationInfo) -> Any:
         key = info.field_name or ""
         has_no_account = "account_sid" in info.data and info.data["account_sid"] is None
-        if value is not None and key in ("notify_url", "notify_task") and has_no_account:
+        if value is not None and key in ("notify_url", "notify_task", "callback_token") and has_no_account:
             raise ValueError(
                 f"is set, though {PREFIX}ACCOUNT_SID is not: it belongs to that account alone;"
                 f" others have {key} in their table of {PREFIX}ACCOUNTS_FILE"
@@ -264,8 +224,11 @@ class Settings(BaseSettings):
     @property
     def accounts(self) -> Mapping[str, Credentials]:
         """Every configured account by its name: `default` first, then in the file's order. May be empty."""
-        named = self.accounts_file.accounts if self.accounts_file is not None else {}
-        return MappingProxyType({**_default_account(dict(self)), **named})
+        return MappingProxyType({**account_rules.default_account(dict(self)), **self._named.accounts})
+
+    @property
+    def _named(self) -> account_rules.AccountsFile:
+        return self.accounts_file or _NO_FILE
 
     def require_accounts(self) -> Mapping[str, Credentials]:
         """`accounts`, for a program that needs one. Raises SettingsError where there is none."""
@@ -277,21 +240,19 @@ class Settings(BaseSettings):
     def endpoints(self) -> Mapping[str, EndpointSettings]:
         """Where notifications go, by account; only accounts that are to be notified. May be empty."""
         own = notify.endpoint_of(account_rules.DEFAULT_ACCOUNT, {name: _plain(value) for name, value in self})
-        named = self.accounts_file.endpoints if self.accounts_file is not None else {}
-        return MappingProxyType({**({own.account: own} if own is not None else {}), **named})
+        return MappingProxyType({**({own.account: own} if own is not None else {}), **self._named.endpoints})
 
     @property
     def callback_tokens(self) -> Mapping[str, tuple[str, ...]]:
         """The tokens of each account whose callbacks come in over HTTP. May be empty."""
-        named = self.accounts_file.callback_tokens if self.accounts_file is not None else {}
         own = self.callback_token
         of_own = {} if own is None else {account_rules.DEFAULT_ACCOUNT: read_tokens(own.get_secret_value())}
-        return MappingProxyType({**of_own, **named})
+        return MappingProxyType({**of_own, **self._named.callback_tokens})
 
     @property
     def echoing_accounts(self) -> frozenset[str]:
         """The accounts whose platform repeats the price of a failed order: by their own table, else by the variable."""
-        own = self.accounts_file.failed_amounts if self.accounts_file is not None else {}
+        own = self._named.failed_amounts
         return frozenset(name for name in self.accounts if own.get(name, self.failed_amount) is FailedAmount.ECHOED)
 
     @property
@@ -323,8 +284,7 @@ class Settings(BaseSettings):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know at start; the program can run. A line each, without secrets."""
-        of_file = self.accounts_file.warnings if self.accounts_file is not None else ()
-        return (*self._warnings, *of_file, *account_rules.token_warnings(self.accounts))
+        return (*self._warnings, *self._named.warnings, *account_rules.token_warnings(self.accounts))
 
     def with_warnings(self, warnings: tuple[str, ...]) -> Self:
         """A copy with these warnings, such as unknown variables, before its own."""
@@ -335,11 +295,3 @@ class Settings(BaseSettings):
 
 def _plain(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def _default_account(fields: Mapping[str, Any]) -> dict[str, Credentials]:
-    sid, token, app_id = (fields.get(name) for name in ("account_sid", "auth_token", "app_id"))
-    if sid is None or token is None or app_id is None:
-        return {}
-    credentials = Credentials(account_sid=sid, auth_token=token.get_secret_value(), app_id=app_id)
-    return {account_rules.DEFAULT_ACCOUNT: credentials}

@@ -23,7 +23,8 @@ from pydantic_settings import (
 from worker.adapters.error_text import one_line
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings.accounts import mode_warnings, secret_mode_warnings
-from worker.settings.model import PREFIX, Settings, SettingsError
+from worker.settings.fields import SettingsError
+from worker.settings.model import PREFIX, Settings
 from worker.settings.secret_files import SUFFIX, SecretFiles, read_secret_files
 
 # Variables of the test suite and the simulated platform, which a worker does not read.
