@@ -13,30 +13,29 @@ from worker.database.transactions import Database
 # The best of a few: an answer that is delayed on its way back looks like a fast clock.
 _CLOCK_READINGS = 3
 
-# Nothing that is read here waits for a lock.
-_ANSWER_SECONDS = 5.0
-
 _NAMES = {"postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
-# Each a row of one setting's name and value. A server that does not know a setting gives no row, or null.
-_POSTGRESQL_SETTINGS = (
-    # As they hold for this session: a role or a database may have values of its own.
-    "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS wanted (name)"
+# The settings that decide what a power cut may cost, and a statement that gives a row of name and value for each. A
+# server that does not know a setting gives no row, or null. SQLite has none: our own connections set what matters.
+_MYSQL = (
+    ("innodb_flush_log_at_trx_commit",),
+    "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'",
 )
-_MYSQL_SETTINGS = "SHOW GLOBAL VARIABLES WHERE variable_name = 'innodb_flush_log_at_trx_commit'"
-_SETTINGS = {"postgresql": _POSTGRESQL_SETTINGS, "mysql": _MYSQL_SETTINGS, "mariadb": _MYSQL_SETTINGS}
+_SETTINGS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "postgresql": (
+        ("fsync", "synchronous_commit"),
+        # As they hold for this session: a role or a database may have values of its own.
+        "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), ('synchronous_commit')) AS wanted (name)",
+    ),
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "sqlite": ((), ""),
+}
 
 # Other users of a pooler may take the session that would have shown it.
 _ROUNDS = 2
 # Two servers behind one address may have the same process id.
 _SESSION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-
-_DURABILITY_SETTINGS = {
-    "postgresql": ("fsync", "synchronous_commit"),
-    "mysql": ("innodb_flush_log_at_trx_commit",),
-    "mariadb": ("innodb_flush_log_at_trx_commit",),
-    "sqlite": (),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,26 +63,24 @@ class ServerReading:
 
 
 def durability_settings(kind: str) -> tuple[str, ...]:
-    """The settings that are read from a database of a SQLAlchemy backend's name. SQLite has none: each of our own
-    connections sets what matters."""
-    return _DURABILITY_SETTINGS[kind]
+    """The settings that are read from a database of a SQLAlchemy backend's name."""
+    return _SETTINGS[kind][0]
 
 
-def read_server(url: str, now: Callable[[], datetime]) -> ServerReading:
-    """Read a server; leaves no connection open. Raises SQLAlchemy's errors where it cannot be reached or read.
+def read_server(database: Database, now: Callable[[], datetime]) -> ServerReading:
+    """Read a server. Raises SQLAlchemy's errors where it cannot be reached or read.
 
     `now` is this host's wall clock, aware. A SQLite file that does not exist is made: test for it first.
     """
-    with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
-        settings = _settings(database)
-        postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
-        with database.read() as connection:
-            return ServerReading(
-                version=_version(connection, database.kind),
-                clock_ahead_seconds=_clock_ahead(database, connection, now),
-                settings={name: settings.get(name) for name in durability_settings(database.kind)},
-                postgresql=postgresql,
-            )
+    settings = _settings(database)
+    postgresql = _read_postgresql(database) if database.kind == "postgresql" else None
+    with database.read() as connection:
+        return ServerReading(
+            version=_version(connection, database.kind),
+            clock_ahead_seconds=_clock_ahead(database, connection, now),
+            settings={name: settings.get(name) for name in durability_settings(database.kind)},
+            postgresql=postgresql,
+        )
 
 
 def _read_postgresql(database: Database) -> PostgresqlReading:
@@ -126,11 +123,12 @@ def _session(connection: Connection) -> tuple[int, datetime]:
 
 
 def _settings(database: Database) -> Mapping[str, str | None]:
-    if database.kind not in _SETTINGS:
+    names, statement = _SETTINGS[database.kind]
+    if not names:
         return {}
     try:
         with database.read() as connection:
-            rows = connection.exec_driver_sql(_SETTINGS[database.kind]).all()
+            rows = connection.exec_driver_sql(statement).all()
     except DBAPIError:
         # A role that may not read them can work all the same. Where the server is away, the clock fails next.
         return {}

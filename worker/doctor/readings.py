@@ -25,6 +25,7 @@ from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.rights import MissingRights, read_missing_rights
 from worker.database.server import ServerReading, read_server
+from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.doctor.checks import Check, fatal
 from worker.domain.records.slots import DatabaseChanges
@@ -41,6 +42,8 @@ Reply = tuple[T | None, str | None]
 DEFAULT_QUEUE = "celery"
 """Where Celery sends a task whose caller names no queue."""
 
+# No reading of the database waits for a lock.
+_ANSWER_SECONDS = 5.0
 # The client before the transport: without the client kombu's module loads all the same, and fails later.
 _REDIS = ("redis", "kombu.transport.redis")
 # With RabbitMQ, too, the worker loads the guards of both transports (worker/messages/guarded_kombu.py).
@@ -143,22 +146,19 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
     where there is none."""
     if (missing := missing_file(url)) is not None:
         raise NoDatabaseFile(f"there is no file {missing} yet")
-    server = read_server(url, HostClock().now)
+    with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
+        server = read_server(database, HostClock().now)
+        try:
+            check_at_head(url)
+        except MigrationError as error:
+            return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
+        windows = longest_windows(database, slots_per_sid=slots_per_sid)
+        changes = database_changes(database, sids, slots_per_sid)
     try:
-        check_at_head(url)
-    except MigrationError as error:
-        return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
-    windows = longest_windows(url, slots_per_sid=slots_per_sid)
-    rights = _rights(url)
-    changes = database_changes(url, sids, slots_per_sid)
-    return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows, changes=changes)
-
-
-def _rights(url: str) -> MissingRights | Exception:
-    try:
-        return read_missing_rights(url)
+        rights: MissingRights | Exception = read_missing_rights(url)
     except Exception as error:  # The server answers, and refuses this reading.
-        return error
+        rights = error
+    return DatabaseReading(server=server, fault_of_revision=None, rights=rights, windows=windows, changes=changes)
 
 
 def read_broker(url: str, *, seconds: float, default_queue: str = DEFAULT_QUEUE) -> BrokerReading:

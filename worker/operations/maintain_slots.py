@@ -25,8 +25,6 @@ from worker.stores.slots_and_accounts import (
     save_slot,
 )
 
-_ANSWER_SECONDS = 5.0
-
 
 def read_clocks(database: Database, connection: Connection, clock: Clock) -> Reading:
     """Both clocks at this moment. A decision may rest on them only where the slot's row was locked before."""
@@ -129,18 +127,15 @@ def read_windows(database: Database, clock: Clock, sids: Collection[str]) -> tup
         return sorted(rows, key=lambda row: (row.account_sid, row.number)), read_clocks(database, connection, clock)
 
 
-def longest_windows(url: str, *, slots_per_sid: int) -> dict[str, float] | None:
+def longest_windows(database: Database, *, slots_per_sid: int) -> dict[str, float] | None:
     """Each SID's longest window, in seconds, of the slots in use; without those whose rows hold none yet. None where
-    the table cannot be read. Leaves no connection open; the database is at head."""
-    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+    the table cannot be read. The database is at head."""
     try:
         with database.read() as connection:
             return read_longest_windows(connection, slots_per_sid)
     except DatabaseError:
         # The role may not read it. Where the server went away, other checks report it.
         return None
-    finally:
-        database.close()
 
 
 @retry_contention

@@ -17,8 +17,6 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Reading
 from worker.stores.slots_and_accounts import SlotRow, read_rows, save_provenance, save_slot
 
-_ANSWER_SECONDS = 5.0
-
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -63,15 +61,11 @@ def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: i
     )
 
 
-def database_changes(url: str, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
-    """The same of the database at a URL, which is at head; None where the table cannot be read. Leaves no connection
-    open."""
-    database = Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1)
+def database_changes(database: Database, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
+    """The same of a database that is at head; None where the table cannot be read."""
     try:
         with database.read() as connection:
             return read_changes(connection, sids, slots_per_sid, database.now(connection))
     except DatabaseError:
         # As `longest_windows`: other checks report it.
         return None
-    finally:
-        database.close()

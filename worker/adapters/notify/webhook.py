@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook as Signer
@@ -141,12 +142,11 @@ class _Stale(Exception):
     """A kept connection was of no use."""
 
 
-class _Request:
-    def __init__(self, path: str, body: bytes, headers: Mapping[str, str], now: datetime) -> None:
-        self.path = path
-        self.body = body
-        self.headers = headers
-        self.now = now
+class _Request(NamedTuple):
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    now: datetime
 
 
 class _Connection(BoundedConnection):
