@@ -207,9 +207,10 @@ def own_valkey() -> Iterator[EmbeddedValkey]:
 
 
 @pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    """One process's parts on a migrated database, with an open slot."""
-    bench = Workbench(migrated_database_url).open()
+def bench(migrated_database_url: str, request: pytest.FixtureRequest) -> Iterator[Workbench]:
+    """One process's parts on a migrated database, with an open slot; with what the marker `workbench` names."""
+    marker = request.node.get_closest_marker("workbench")
+    bench = Workbench(migrated_database_url, **(marker.kwargs if marker else {})).open()
     yield bench
     bench.close()
 

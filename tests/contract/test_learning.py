@@ -1,7 +1,6 @@
 """Observations of orders, callbacks and answers, on every database: stored once, learned once, and made a schedule."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -19,12 +18,7 @@ from worker.operations.learn import Learning, add_observations, read_schedule
 
 RULES = Rules(grace_seconds=600.0)
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    bench = Workbench(migrated_database_url, RULES, app_ids={"default": "app-1", "b": "app-2"}).open()
-    yield bench
-    bench.close()
+pytestmark = pytest.mark.workbench(rules=RULES, app_ids={"default": "app-1", "b": "app-2"})
 
 
 def observed(bench: Workbench, account: str = "default") -> Observations:

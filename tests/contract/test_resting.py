@@ -1,6 +1,5 @@
 """Which accounts a tick skips: those for which a grant would find no order, and no other."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,12 +12,7 @@ from worker.operations.read_due_orders import read_resting
 
 ACCOUNTS = {"default": "app-1", "other": "app-2"}
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    bench = Workbench(migrated_database_url, app_ids=dict(ACCOUNTS)).open()
-    yield bench
-    bench.close()
+pytestmark = pytest.mark.workbench(app_ids=ACCOUNTS)
 
 
 def resting(bench: Workbench) -> set[str]:

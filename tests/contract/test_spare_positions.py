@@ -1,6 +1,5 @@
 """On every database: orders that are not due take positions of a query that is sent anyway, and only these."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -16,12 +15,7 @@ from worker.domain.records.query_errors import DeadlineExceeded
 from worker.domain.records.reports import IdKind
 from worker.stores.pending_orders import read_candidates
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    opened = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=2)).open()
-    yield opened
-    opened.close()
+pytestmark = pytest.mark.workbench(rules=Rules(grace_seconds=1.0, slots=2))
 
 
 def wait_until_later(bench: Workbench, *names: str, polled_seconds_ago: float = 600.0) -> None:

@@ -13,19 +13,12 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from tests.support.commits import HeldDatabase
-from tests.support.reconciling import Workbench, item
+from tests.support.reconciling import Workbench, errors_of, item
 from tests.support.waiting import locked_table
 from worker.database.tables import ORDERS, REJECTED, UNMATCHED
 from worker.operations.record_callbacks import record_callbacks
 
 MOBILE = "18812340804"
-
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url)
-    yield workbench
-    workbench.close()
 
 
 def body(request_id: object = "r1", **fields: object) -> dict[str, object]:
@@ -48,10 +41,6 @@ def answer_of(settled: int = 0, unchanged: int = 0, kept: int = 0) -> dict[str, 
 
 def record_all(bench: Workbench, *callbacks: object) -> dict[str, Any]:
     return bench.intake.record_callbacks(list(callbacks))
-
-
-def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
-    return {one["index"]: one["errors"] for one in answer["rejected"]}
 
 
 def verdict_on(bench: Workbench, name: str) -> tuple[object, ...]:

@@ -5,7 +5,6 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,6 @@ from tests.support.command_line import PROGRAM, CommandLine, environment
 from tests.support.reconciling import Workbench
 from worker.adapters.child_processes import Child
 from worker.database.tables import ORDERS, REJECTED
-
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url)
-    yield workbench
-    workbench.close()
 
 
 def refused_in(path: str) -> list[dict[str, Any]]:

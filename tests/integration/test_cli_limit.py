@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS
@@ -22,11 +22,6 @@ def bench(migrated_database_url: str) -> Iterator[Workbench]:
     workbench.maintenance.prepare(workbench.slots)
     yield workbench
     workbench.close()
-
-
-@pytest.fixture
-def cli(migrated_database_url: str) -> CommandLine:
-    return CommandLine({**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url})
 
 
 def test_rows_are_shown_with_their_window_and_both_clocks(cli: CommandLine, bench: Workbench) -> None:

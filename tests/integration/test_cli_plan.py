@@ -1,35 +1,17 @@
 """`reconciler plan` on every database: the next batch, and the reasons for it; nothing changes."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.command_line import CommandLine
 from tests.support.reconciling import Workbench, item
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused, Unreachable
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url, Rules()).open()
-    yield workbench
-    workbench.close()
-
-
-@pytest.fixture
-def cli(migrated_database_url: str, bench: Workbench) -> CommandLine:
-    settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}
-    return CommandLine({**settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
-
-
-def let_the_slot_be_due(bench: Workbench) -> None:
-    with bench.database.write() as connection:
-        past = bench.database.now(connection) - timedelta(seconds=1)
-        connection.execute(BUDGETS.update().values(due_at=past))
+pytestmark = pytest.mark.workbench(rules=Rules())
 
 
 def plan_of(cli: CommandLine, *options: str) -> Any:
@@ -40,7 +22,7 @@ def plan_of(cli: CommandLine, *options: str) -> Any:
 def test_the_plan_is_what_the_next_grant_takes_and_changes_nothing(cli: CommandLine, bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(130)), age_seconds=3_600.0)
     bench.intake.check_orders([{"request_id": "r99"}])
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     before = bench.rows(ORDERS), bench.rows(BUDGETS), bench.rows(QUERIES)
     plan = plan_of(cli)
     assert (bench.rows(ORDERS), bench.rows(BUDGETS), bench.rows(QUERIES)) == before
@@ -82,7 +64,7 @@ def test_an_account_that_may_not_be_queried_now_is_shown_with_the_time_until_the
 ) -> None:
     bench.add("a")
     bench.write_back.failed(bench.take(), Unreachable("no route"))
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     plan = plan_of(cli)
     assert plan["may_query_now"] is False
     assert plan["waits"].startswith("the account backs off until ")

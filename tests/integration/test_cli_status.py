@@ -1,39 +1,20 @@
 """`status`, `status --check`, `health` and `order`: whether orders are reconciled, and what an order waits for."""
 
 import re
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.support.command_line import ACCOUNT, CommandLine
+from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from tests.support.ticking import let_a_worker_tick
-from worker.database.tables import BUDGETS
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
 from worker.operations.write_heartbeat import host_name
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url, Rules()).open()
-    yield workbench
-    workbench.close()
-
-
-@pytest.fixture
-def cli(migrated_database_url: str, bench: Workbench) -> CommandLine:
-    settings = {**ACCOUNT, "RECONCILER_DATABASE_URL": migrated_database_url}
-    return CommandLine({**settings, "RECONCILER_ACCOUNT_SID": bench.slot.account_sid})
-
-
-def let_the_slot_be_due(bench: Workbench) -> None:
-    with bench.database.write() as connection:
-        connection.execute(BUDGETS.update().values(due_at=bench.database.now(connection) - timedelta(seconds=1)))
+pytestmark = pytest.mark.workbench(rules=Rules())
 
 
 def account_of(cli: CommandLine) -> dict[str, Any]:
@@ -251,7 +232,7 @@ def test_no_next_query_is_announced_while_the_account_backs_off(cli: CommandLine
     let_a_worker_tick(bench)
     bench.add("1")
     bench.write_back.failed(bench.take(), HttpError(502))
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     (slot,) = cli.json("status")["slots"]
     assert slot["due_in_seconds"] == 0
     assert 0 < slot["next_query_in_seconds"] <= 66
@@ -331,7 +312,7 @@ def waits(following: dict[str, Any]) -> list[str]:
 
 
 def test_an_order_in_its_grace_says_when_it_is_polled(cli: CommandLine, bench: Workbench) -> None:
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     let_a_worker_tick(bench)
     (order,) = bench.add("1", age_seconds=0)
     following = next_of(cli, "1")
@@ -355,12 +336,12 @@ def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: Comma
         "129 other due orders may be polled before it, 100 a query, one query in 60.5 s"
         in cli.run("order", left_out).stdout
     )
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     assert next_of(cli, included[0])["in_words"] == "Next: a poll, now, or as soon as a worker ticks."
 
 
 def test_an_order_says_that_nobody_asks(cli: CommandLine, bench: Workbench) -> None:
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     bench.add("1")
     following = next_of(cli, "1")
     assert waits(following) == ["no_worker", "next_query"]
@@ -374,7 +355,7 @@ def test_an_order_says_that_its_account_waits(cli: CommandLine, bench: Workbench
     let_a_worker_tick(bench)
     bench.add("1")
     bench.write_back.failed(bench.take(), Unreachable("no route"))
-    let_the_slot_be_due(bench)
+    bench.let_slots_be_due()
     assert waits(next_of(cli, "1"))[-2:] == ["back_off", "next_query"]
     bench.run("UPDATE account_states SET backoff_until = NULL, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
     shown = cli.run("order", "1").stdout

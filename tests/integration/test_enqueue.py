@@ -15,7 +15,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
-from tests.support.reconciling import Workbench
+from tests.support.reconciling import Workbench, errors_of
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.orders import version_at
@@ -23,12 +23,7 @@ from worker.domain.records.parameters import Rules
 
 MOBILE = "18812340804"
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url, app_ids={"default": "app-1", "second": "app-2"})
-    yield workbench
-    workbench.close()
+pytestmark = pytest.mark.workbench(app_ids={"default": "app-1", "second": "app-2"})
 
 
 def answer_of(accepted: int = 0, duplicates: int = 0, rejected: object = ()) -> dict[str, object]:
@@ -37,10 +32,6 @@ def answer_of(accepted: int = 0, duplicates: int = 0, rejected: object = ()) -> 
 
 def enqueue(bench: Workbench, *orders: object) -> dict[str, Any]:
     return bench.intake.enqueue_orders(list(orders))
-
-
-def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
-    return {one["index"]: one["errors"] for one in answer["rejected"]}
 
 
 def test_orders_are_accepted_with_all_their_fields(bench: Workbench) -> None:

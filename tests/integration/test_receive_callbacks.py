@@ -1,7 +1,6 @@
 """Callbacks over HTTP in the database: shared transactions, repeats that are counted, hints that settle nothing."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -24,12 +23,7 @@ from worker.operations.save_orders import save_orders
 UNMATCHED, REJECTED = UNMATCHED, REJECTED
 APP_IDS = {"default": "app-1", "north": "app-2"}
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    workbench = Workbench(migrated_database_url, app_ids=APP_IDS)
-    yield workbench
-    workbench.close()
+pytestmark = pytest.mark.workbench(app_ids=APP_IDS)
 
 
 def callback(

@@ -1,34 +1,22 @@
 """Cancelling orders, and polling some of them next."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from tests.support.reconciling import Workbench, answer_to, item
+from tests.support.reconciling import Workbench, answer_to, errors_of, item
 from worker.database.tables import ORDERS, REJECTED
 from worker.domain.records.parameters import Rules
 
 MOBILE = "18812340804"
 
-
-@pytest.fixture
-def bench(migrated_database_url: str) -> Iterator[Workbench]:
-    rules = Rules(grace_seconds=1.0, batch_size=4)
-    workbench = Workbench(migrated_database_url, rules=rules).open()
-    yield workbench
-    workbench.close()
+pytestmark = pytest.mark.workbench(rules=Rules(grace_seconds=1.0, batch_size=4))
 
 
 def references(*names: str) -> list[object]:
     return [{"request_id": name} for name in names]
-
-
-def errors_of(answer: dict[str, Any]) -> dict[int | None, list[str]]:
-    return {one["index"]: one["errors"] for one in answer["rejected"]}
 
 
 def states_of(bench: Workbench) -> dict[str | None, str]:

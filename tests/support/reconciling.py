@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from worker.adapters.clock import HostClock
-from worker.database.tables import EVENTS, ORDERS
+from worker.database.tables import BUDGETS, EVENTS, ORDERS
 from worker.database.transactions import Database
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Order
@@ -101,6 +101,12 @@ class Workbench:
             past = self.database.now(connection) - timedelta(seconds=1)
             connection.execute(update(ORDERS).where(ORDERS.c.lease_token.is_(None)).values(due_at=past))
 
+    def let_slots_be_due(self) -> None:
+        """Have all slots' rows say that they may carry a query."""
+        with self.database.write() as connection:
+            past = self.database.now(connection) - timedelta(seconds=1)
+            connection.execute(update(BUDGETS).values(due_at=past))
+
     def open_slots(self) -> list[SlotKey]:
         """Those that may carry a query now, as a tick sees it."""
         return [opening.slot for opening in self.maintenance.openings(self.slots)]
@@ -152,6 +158,11 @@ class Workbench:
         """Change the database by a statement of the test's own."""
         with self.database.write() as connection:
             connection.execute(text(statement), values)
+
+
+def errors_of(answer: Mapping[str, Any]) -> dict[int | None, list[str]]:
+    """What an intake refused, by the index in its list."""
+    return {one["index"]: one["errors"] for one in answer["rejected"]}
 
 
 def item(request_id: str | None = None, status: str = "1", amount: str | None = "2.94", **fields: Any) -> Report:
