@@ -201,6 +201,12 @@ def test_an_answer_never_shortens_a_window_that_was_raised_since_the_grant() -> 
     assert may_query(slot, later(START, 100_000), RULES) is Permission.REFUSE
 
 
+def test_windows_that_differ_by_less_than_a_row_keeps_are_the_same() -> None:
+    slot = reserve(START, replace(RULES, window_seconds=60.000_004), "token")
+    assert may_query(slot, later(START, 100), RULES) is Permission.QUERY
+    assert raise_window(slot, replace(RULES, window_seconds=60.000_009)) is slot
+
+
 @pytest.mark.parametrize("boot_id", ["here", "elsewhere"])
 def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(boot_id: str) -> None:
     slot = reserve(START, LONGER, "token")
