@@ -1,19 +1,20 @@
 """`reconciler pause`, `resume` and `hold`: what an operator does to an account's queries, or to all of them."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from worker.adapters.clock import HostClock
 from worker.cli.acting import By, DryRun, OptionalReason, Reason, acting_session, operator
 from worker.cli.completion import account_names
 from worker.cli.output import AsJson, InUtc, counted, print_json, time_text
+from worker.cli.session import require_configured
 from worker.cli.times import AGE_RULE, read_duration
-
-if TYPE_CHECKING:
-    from worker.domain.operator_acts import Resumed
-    from worker.operations.act_by_hand import Operator
-    from worker.stores.slots_and_accounts import SlotRow
+from worker.domain.operator_acts import Resumed
+from worker.operations.act_by_hand import Operator, hold_slots, pause_account, resume_account
+from worker.runtime import accounts_by_sid, rules_of
+from worker.stores.slots_and_accounts import SlotRow
 
 
 def _read_lasts(value: str | None) -> str | None:
@@ -49,9 +50,11 @@ def pause(
     """Send no query for an account, until `reconciler resume`, or for so long. Pausing again replaces the pause.
 
     Orders, callbacks and cancellations are still taken in. A query that is under way ends as any other.
+
+    Examples:
+      reconciler pause default --for 2h --reason "the platform is being moved"
+      reconciler pause shop --reason "ticket 77" --by ann
     """
-    from worker.cli.session import require_configured
-    from worker.operations.act_by_hand import pause_account
 
     who = operator(by, reason, dry_run=dry_run)
     with acting_session(needs_accounts=True, utc=utc) as opened:
@@ -80,9 +83,11 @@ def resume(
 
     What the platform asked for (Retry-After, too frequent) is waited for all the same, and so is the slot: the limit
     stays as it is. After a -205 one order is polled first.
+
+    Examples:
+      reconciler resume default
+      reconciler resume shop --json
     """
-    from worker.cli.session import require_configured
-    from worker.operations.act_by_hand import resume_account
 
     who = operator(by, reason, dry_run=dry_run)
     with acting_session(needs_accounts=True, utc=utc) as opened:
@@ -98,7 +103,7 @@ def resume(
         typer.echo(f"{account} is not paused and does not back off: nothing to resume.")
 
 
-def _resumed_in_words(account: str, done: "Resumed") -> str:
+def _resumed_in_words(account: str, done: Resumed) -> str:
     ended = []
     if done.was_paused:
         ended.append(f"it was paused by {done.before.paused_by or 'an operator'}")
@@ -124,10 +129,11 @@ def hold(
 
     For after a failover or a restore that may have lost commits: the database may not know of the last query. A query
     that is under way settles nothing any more; its orders are polled again. Run it where a worker runs.
+
+    Examples:
+      reconciler hold --reason "failover at 14:05"
+      reconciler hold --dry-run
     """
-    from worker.adapters.clock import HostClock
-    from worker.operations.act_by_hand import hold_slots
-    from worker.runtime import accounts_by_sid, rules_of
 
     who = operator(by, reason, dry_run=dry_run)
     with acting_session(needs_accounts=True, utc=utc) as opened:
@@ -146,14 +152,14 @@ def _duration(text: str | None) -> timedelta | None:
     return None if text is None else read_duration(text)
 
 
-def _slot(row: "SlotRow", names: dict[str, list[str]]) -> dict[str, Any]:
+def _slot(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
     seconds = round(row.slot.wait_seconds, 3)
     return {"accounts": names[row.account_sid], "slot": row.number, "due_at": row.slot.due_at, "wait_seconds": seconds}
 
 
-def _dry(who: "Operator") -> dict[str, bool]:
+def _dry(who: Operator) -> dict[str, bool]:
     return {"dry_run": True} if who.dry_run else {}
 
 
-def _say(who: "Operator", what: str) -> None:
+def _say(who: Operator, what: str) -> None:
     typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)

@@ -1,21 +1,21 @@
 """What all commands have in common by which an operator acts: whose act it is, why, and whether it is really meant."""
 
+import getpass
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from worker.adapters.error_text import one_line
+from worker.adapters.log import configure_logging
 from worker.cli.errors import CommandError
 from worker.cli.output import shown_zone
+from worker.cli.session import Session, session
 from worker.domain.operator_acts import actor_fault, reason_fault
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.operations.act_by_hand import Operator
+from worker.operations.act_by_hand import Operator
 
 
 def _read_actor(value: str | None) -> str | None:
@@ -52,16 +52,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")]
 
 
-def operator(by: str | None, reason: str | None, *, dry_run: bool) -> "Operator":
+def operator(by: str | None, reason: str | None, *, dry_run: bool) -> Operator:
     """Who acts."""
-    from worker.operations.act_by_hand import Operator
 
     return Operator(name=by or system_user(), reason=reason, dry_run=dry_run)
 
 
 def system_user() -> str:
     """The name of the user that this process runs as. Raises CommandError where it has none that could be recorded."""
-    import getpass
 
     try:
         name = getpass.getuser()
@@ -76,8 +74,6 @@ def system_user() -> str:
 @contextmanager
 def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator["Session"]:
     """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
-    from worker.adapters.log import configure_logging
-    from worker.cli.session import session
 
     with session(needs_accounts=needs_accounts, utc=utc) as opened:
         settings = opened.settings

@@ -3,22 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from worker.cli.acting import confirm, say_refused
 from worker.cli.order_references import find_orders
 from worker.cli.output import counted, print_json, time_text
+from worker.cli.session import Session, require_configured, require_known
 from worker.cli.times import read_time
 from worker.domain import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.operations.act_by_hand import Decide, Operator
+from worker.operations.act_by_hand import Decide, Operator, act_on_orders
+from worker.views.orders import unresolved_since, with_attention
 
 _FOUND_AT_ONCE = 500
 
@@ -47,12 +46,12 @@ class _Question:
 
 
 def act_on_named(
-    opened: "Session",
+    opened: Session,
     account: str,
     refs: Sequence[str],
-    who: "Operator",
+    who: Operator,
     kind: ActKind,
-    decide: "Decide",
+    decide: Decide,
     *,
     only_configured: bool = False,
 ) -> Outcome:
@@ -72,15 +71,11 @@ def act_on_named(
     return outcome
 
 
-def reopen_selected(
-    opened: "Session", account: str | None, since: str | None, who: "Operator", *, yes: bool
-) -> Outcome:
+def reopen_selected(opened: Session, account: str | None, since: str | None, who: Operator, *, yes: bool) -> Outcome:
     """Reopen the unresolved orders of the settings' accounts or of one, once a person has said yes.
 
     `since` is a time as a person gives it: those that became unresolved then or later.
     """
-    from worker.cli.session import require_configured
-    from worker.views.orders import unresolved_since
 
     require_configured(opened.settings, () if account is None else (account,))
     with opened.database.read() as connection:
@@ -93,12 +88,8 @@ def reopen_selected(
     return _act_on_selected(opened, who, ActKind.REOPEN, found, acts.reopen_unresolved, question)
 
 
-def dismiss_selected(
-    opened: "Session", account: str | None, reason: Attention, who: "Operator", *, yes: bool
-) -> Outcome:
+def dismiss_selected(opened: Session, account: str | None, reason: Attention, who: Operator, *, yes: bool) -> Outcome:
     """Dismiss this reason of all orders or of those of one account, once a person has said yes."""
-    from worker.cli.session import require_known
-    from worker.views.orders import with_attention
 
     require_known(opened, () if account is None else (account,))
     with opened.database.read() as connection:
@@ -110,11 +101,11 @@ def dismiss_selected(
 
 
 def _act_on_selected(
-    opened: "Session",
-    who: "Operator",
+    opened: Session,
+    who: Operator,
     kind: ActKind,
     found: Sequence[int],
-    decide: "Decide",
+    decide: Decide,
     question: _Question,
 ) -> Outcome:
     outcome = Outcome()
@@ -126,10 +117,7 @@ def _act_on_selected(
     return outcome
 
 
-def _act(
-    opened: "Session", who: "Operator", kind: ActKind, refs: dict[int, str], decide: "Decide", outcome: Outcome
-) -> None:
-    from worker.operations.act_by_hand import act_on_orders
+def _act(opened: Session, who: Operator, kind: ActKind, refs: dict[int, str], decide: Decide, outcome: Outcome) -> None:
 
     for done in act_on_orders(opened.database, who, kind, list(refs), decide):
         outcome.changes.extend(done.changes)
@@ -137,7 +125,7 @@ def _act(
             outcome.refuse(refs[order_id], why)
 
 
-def end(outcome: Outcome, who: "Operator", key: str, is_now: str, are_now: str, as_json: bool) -> None:
+def end(outcome: Outcome, who: Operator, key: str, is_now: str, are_now: str, as_json: bool) -> None:
     """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
     count = len(outcome.changes)
     if as_json:

@@ -11,7 +11,10 @@ from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
 from worker.cli.pages import After, cut, name_next_page
+from worker.cli.session import require_known, session
 from worker.domain.records import csv_columns
+from worker.views.acts import recent_acts
+from worker.views.page import every_row
 
 _COLUMNS = ("at", "actor", "act", "account", "detail", "reason")
 # As a record holds the end of a pause or of a hold.
@@ -47,10 +50,12 @@ def acts(
 
     An act on orders is one line for each account and each thousand of them. `reconciler order` shows it in the history
     of each.
+
+    Examples:
+      reconciler acts
+      reconciler acts --account shop --limit 500 --csv > acts.csv
+      reconciler acts --json
     """
-    from worker.cli.session import require_known, session
-    from worker.views.acts import recent_acts
-    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     most = limit or _PAGE_ROWS

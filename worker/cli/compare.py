@@ -7,7 +7,7 @@ from dataclasses import fields
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.periods import From, To, period_of
+from worker.cli.session import Session, require_known, session
 from worker.cli.statement_file import Cells, read_cells
 from worker.domain.field_rules import amount_text
 from worker.domain.finance_report import StatementRow, UnreadableRow
@@ -31,9 +32,8 @@ from worker.domain.statements import (
     read_row,
     state_words,
 )
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
+from worker.settings import DEFAULT_ACCOUNT
+from worker.views.finance import compare_statement
 
 _STDIN = Path("-")
 _COLUMNS = tuple(field.name for field in fields(Difference))
@@ -107,9 +107,12 @@ def compare(
     A row of the statement is matched with its order whatever the order's day; an order of the period that no row names
     is missing from the statement. Archived orders count too. Changes nothing. Amounts are yuan; one beside a failed
     order is a charge, too. Differences leave the exit status at 0.
+
+    Examples:
+      reconciler compare statement.csv --from 2016-01-01 --to 2016-01-31
+      reconciler compare 对账单.csv --from yesterday --id-column 流水号 --state-column 状态 --amount-column 金额
+      reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv
     """
-    from worker.cli.session import require_known, session
-    from worker.views.finance import compare_statement
 
     require_one_format(as_json, as_csv)
     given = {OrderState.SUCCEEDED: succeeded, OrderState.FAILED: failed, OrderState.PENDING: pending}
@@ -159,9 +162,8 @@ def _row_of(cells: Cells, words: StateWords) -> StatementRow | UnreadableRow:
     return read_row(cells.line, cells.request_id, cells.state, cells.amount, words)
 
 
-def _only_account(opened: "Session") -> str:
+def _only_account(opened: Session) -> str:
     """The account that a statement is of where nobody says so."""
-    from worker.settings import DEFAULT_ACCOUNT
 
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:

@@ -72,6 +72,11 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that the s
 
     For your own shell, add the first line below to ~/.bashrc, or the second one to ~/.zshrc, after compinit. The
     program has to be on the PATH under its own name.
+
+    Examples:
+      eval "$(reconciler completion bash)"
+      eval "$(reconciler completion zsh)"
+      reconciler completion bash > /etc/bash_completion.d/reconciler
     """
     typer.echo(_SCRIPTS[shell], nl=False)
 

@@ -7,17 +7,17 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
 from worker.cli.errors import CommandError
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import AsJson, print_json, progress
+from worker.cli.session import session
 from worker.domain.submissions import ORDER_FIELDS
-
-if TYPE_CHECKING:
-    from worker.intake import Intake
+from worker.intake import Intake
+from worker.runtime import app_ids_of, rules_of
 
 LIST_LENGTH = 500
 _STDIN = Path("-")
@@ -98,6 +98,10 @@ def enqueue(
     The orders go straight into the database, in lists of 500, not through the broker: only so can the answer be exact.
 
     Refused lines go to a file of JSON Lines with their reasons, and exit status 1 says that there are some.
+
+    Examples:
+      reconciler enqueue orders.csv
+      reconciler enqueue --format jsonl --rejected refused.jsonl - < orders.txt
     """
     if file != _STDIN and (not file.exists() or file.is_dir()):
         raise typer.BadParameter(f"there is no file {file}")
@@ -124,9 +128,6 @@ def _columns(given: Sequence[str], pass_over: bool) -> Columns:
 
 
 def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLines, tally: Tally) -> None:
-    from worker.cli.session import session
-    from worker.intake import Intake
-    from worker.runtime import app_ids_of, rules_of
 
     with ExitStack() as stack:
         opened = stack.enter_context(session(needs_accounts=True))
@@ -142,7 +143,7 @@ def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLi
             show(str(tally), lines[-1].end)
 
 
-def _enqueue_list(intake: "Intake", lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
+def _enqueue_list(intake: Intake, lines: list[Line], refused: RefusedLines, tally: Tally) -> None:
     errors = {line.number: [line.error] for line in lines if line.error is not None}
     readable = [line for line in lines if line.error is None]
     if readable:

@@ -1,8 +1,9 @@
 """`reconciler orders`: the orders that match, newest first, a page at a time; or how many there are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,16 +12,14 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
 from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
+from worker.cli.session import Session, require_known, session
 from worker.cli.times import TIME_RULE, read_time
+from worker.database.transactions import Connection
 from worker.domain.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.database.transactions import Connection
-    from worker.views.orders import OrderSearch
-    from worker.views.page import Page
+from worker.views.orders import OrderSearch, count_orders, find_orders, key_of
+from worker.views.page import Page, every_row
 
 Row = dict[str, Any]
 
@@ -104,10 +103,15 @@ def orders(
 
     Where few of very many orders match, the search ends after a second or so and says how far it came: `--after` goes
     on from there.
+
+    Examples:
+      reconciler orders
+      reconciler orders --state pending --account shop --limit 50
+      reconciler orders --attention any --json
+      reconciler orders --mobile 18812340804
+      reconciler orders --prefix 20160131 --since 2016-01-31 --csv
+      reconciler orders --summary --since 7d
     """
-    from worker.cli.session import require_known, session
-    from worker.views.orders import OrderSearch, count_orders, find_orders
-    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     if summary and after:
@@ -133,8 +137,7 @@ def orders(
     _show(found, most, as_json, as_csv, both_ids=prefix is not None)
 
 
-def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: str | None) -> "OrderSearch":
-    from dataclasses import replace
+def _within(opened: Session, wanted: OrderSearch, since: str | None, until: str | None) -> OrderSearch:
 
     zone = opened.settings.zone
     with opened.database.read() as connection:
@@ -146,14 +149,13 @@ def _within(opened: "Session", wanted: "OrderSearch", since: str | None, until: 
     )
 
 
-def _require_order(connection: "Connection", after: int | None) -> None:
-    from worker.views.orders import key_of
+def _require_order(connection: Connection, after: int | None) -> None:
 
     if after is not None and key_of(connection, after) is None:
         raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
 
 
-def _show(found: "Page[Row]", most: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
+def _show(found: Page[Row], most: int, as_json: bool, as_csv: bool, *, both_ids: bool) -> None:
     rows, is_more = cut(found.rows, most)
     if as_json:
         print_json(rows)

@@ -2,7 +2,15 @@
 
 import typer
 
+from worker.adapters.error_text import one_line
 from worker.cli.output import AsJson, print_json
+from worker.cli.session import read_settings, words_of
+from worker.database.engine import missing_file
+from worker.database.transactions import Database, DatabaseError
+from worker.domain.workers import tick_allowance
+from worker.operations.write_heartbeat import host_name
+from worker.settings import SettingsError
+from worker.views.watching import read_liveness
 
 _SECONDS = 60.0
 _ANSWER_SECONDS = 5.0
@@ -14,15 +22,10 @@ def health(as_json: AsJson = False) -> None:
     Exit status 1 only where the database answers and shows no tick of this host for 60 seconds (longer where
     RECONCILER_TICK_SECONDS is over 5), or that what its workers do hangs. While the database is away, or the settings
     cannot be read, it is 0: to restart workers would not help.
+
+    Examples:
+      reconciler health
     """
-    from worker.adapters.error_text import one_line
-    from worker.cli.session import read_settings, words_of
-    from worker.database.engine import missing_file
-    from worker.database.transactions import Database, DatabaseError
-    from worker.domain.workers import tick_allowance
-    from worker.operations.write_heartbeat import host_name
-    from worker.settings import SettingsError
-    from worker.views.watching import read_liveness
 
     host = host_name()
     try:

@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from worker.adapters.clock import HostClock
 from worker.adapters.error_text import longer_window_remedy
 from worker.cli.completion import account_names
 from worker.cli.output import AsJson, console, counted, print_json, print_table
+from worker.cli.session import Session, require_configured, session
 from worker.domain.budget import boot_clock_decides, is_longer
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.domain.records.slots import Reading
-    from worker.settings import Settings
-    from worker.stores.slots_and_accounts import SlotRow
+from worker.domain.records.slots import Reading
+from worker.operations.maintain_slots import lower_windows, read_windows
+from worker.runtime import accounts_by_sid, rules_of
+from worker.settings import Settings
+from worker.settings.addresses import is_loopback
+from worker.stores.slots_and_accounts import SlotRow
 
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.
@@ -47,11 +49,12 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
     The longest window of all workers on a database holds: a worker with a longer one raises it, and one with a shorter
     one sends no query. --window lowers it again, once no worker with the longer one runs any more: such a worker would
     raise it at once.
+
+    Examples:
+      reconciler limit
+      reconciler limit --window 60
+      reconciler limit --account shop --json
     """
-    from worker.adapters.clock import HostClock
-    from worker.cli.session import require_configured, session
-    from worker.operations.maintain_slots import lower_windows, read_windows
-    from worker.runtime import rules_of
 
     with session(needs_accounts=True) as opened:
         require_configured(opened.settings, () if account is None else (account,))
@@ -81,8 +84,7 @@ def when(seconds: float) -> str:
     return f"in {seconds:,} s" if seconds else "now"
 
 
-def _check_window(window: float, settings: "Settings") -> None:
-    from worker.settings.addresses import is_loopback
+def _check_window(window: float, settings: Settings) -> None:
 
     if not math.isfinite(window):
         raise typer.BadParameter("--window takes a number of seconds")
@@ -95,15 +97,14 @@ def _check_window(window: float, settings: "Settings") -> None:
         typer.echo(f"Warning: {warning}", err=True)
 
 
-def _to_response(rows: "Sequence[SlotRow]", now: "Reading", opened: "Session") -> dict[str, Any]:
-    from worker.runtime import accounts_by_sid
+def _to_response(rows: Sequence[SlotRow], now: Reading, opened: Session) -> dict[str, Any]:
 
     names, own = accounts_by_sid(opened.settings), opened.settings.query_window_seconds
     slots = [{**_slot(row, now, own), "accounts": names[row.account_sid]} for row in rows]
     return {"now": now.database, "query_window_seconds": own, "slots": slots}
 
 
-def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
+def _slot(row: SlotRow, now: Reading, own_window: float) -> dict[str, Any]:
     slot = row.slot
     is_ours = boot_clock_decides(slot, now)
     return {
@@ -120,12 +121,12 @@ def _slot(row: "SlotRow", now: "Reading", own_window: float) -> dict[str, Any]:
     }
 
 
-def _lowered(before: "SlotRow", after: "SlotRow") -> dict[str, Any]:
+def _lowered(before: SlotRow, after: SlotRow) -> dict[str, Any]:
     windows = {"from_seconds": before.slot.window_seconds, "to_seconds": after.slot.window_seconds}
     return {"account_sid": before.account_sid, "slot": before.number, **windows}
 
 
-def _print_lowered(lowered: "Sequence[tuple[SlotRow, SlotRow]]", window: float) -> None:
+def _print_lowered(lowered: Sequence[tuple[SlotRow, SlotRow]], window: float) -> None:
     if not lowered:
         typer.echo(f"No slot has a window longer than {window:g} s: nothing to lower.")
         return

@@ -5,20 +5,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from worker.adapters import shown_values
+from worker.adapters.log import configure_logging
 from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
+from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.doctor import Check
-    from worker.operations.act_by_hand import Operator
+from worker.doctor import Check, Status, examine, examine_unreadable
+from worker.domain.records.acts import ActKind
+from worker.operations.act_by_hand import Operator
+from worker.operations.archive import LEAST_AGE, count_settled, move_settled, restore_all
+from worker.operations.long_acts import LongAct
+from worker.settings import SettingsError, load_settings
 
 _CHECK_STYLES = {"ok": "green", "warning": "yellow", "fatal": "bold red", "skipped": "dim"}
 _LABEL_WIDTH = 9
@@ -45,8 +48,11 @@ def doctor(as_json: AsJson = False) -> None:
     Checks the settings, the credentials, the database, the broker, and whether the platform's host has an address.
     Nothing is sent to the platform. Where a check is fatal the worker would not start, and the exit status is 1;
     warnings leave it 0.
+
+    Examples:
+      reconciler doctor
+      reconciler doctor --json
     """
-    from worker.doctor import Status
 
     checks = _examined()
     if as_json:
@@ -99,6 +105,11 @@ def archive(
     cancellation that names it restores it first. Orders that are pending, unresolved or for a person to look at stay.
     Orders are moved in batches of 200, each in a transaction of its own, so it may run beside the worker, twice at
     once, and be interrupted: the next run goes on. You are asked first; with --yes you are not.
+
+    Examples:
+      reconciler archive --settled-before 90d --dry-run
+      reconciler archive --settled-before 90d
+      reconciler archive --settled-before 2016-01-31 --limit 100000 --json
     """
     if (settled_before is None) != restore:
         raise typer.BadParameter("give either --settled-before or --restore")
@@ -121,10 +132,7 @@ def archive(
     typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 
-def _examined() -> "list[Check]":
-    from worker.adapters.log import configure_logging
-    from worker.doctor import examine, examine_unreadable
-    from worker.settings import SettingsError, load_settings
+def _examined() -> list[Check]:
 
     try:
         settings = load_settings()
@@ -135,7 +143,7 @@ def _examined() -> "list[Check]":
     return examine(settings)
 
 
-def _print_checks(checks: "Sequence[Check]") -> None:
+def _print_checks(checks: Sequence[Check]) -> None:
     out = console()
     status = ""
     for label, rest in doctor_lines(checks, out.width if out.is_terminal else None):
@@ -144,9 +152,8 @@ def _print_checks(checks: "Sequence[Check]") -> None:
     out.print(doctor_summary(checks))
 
 
-def _time(value: str, opened: "Session") -> datetime:
+def _time(value: str, opened: Session) -> datetime:
     """The time that the option names, by the database's clock, by which orders are settled."""
-    from worker.operations.archive import LEAST_AGE
 
     with opened.database.read() as connection:
         now = opened.database.now(connection)
@@ -156,8 +163,7 @@ def _time(value: str, opened: "Session") -> datetime:
     return before
 
 
-def _ask(opened: "Session", before: datetime | None, limit: int | None) -> None:
-    from worker.operations.archive import count_settled
+def _ask(opened: Session, before: datetime | None, limit: int | None) -> None:
 
     # Before the orders are counted, which may take minutes.
     require_answer(yes=False)
@@ -168,10 +174,7 @@ def _ask(opened: "Session", before: datetime | None, limit: int | None) -> None:
     confirm(f"Settled before {time_text(before)}: {found}.", "Move to the archive?", yes=False)
 
 
-def _move(opened: "Session", who: "Operator", before: datetime, limit: int | None) -> int:
-    from worker.domain.records.acts import ActKind
-    from worker.operations.archive import count_settled, move_settled
-    from worker.operations.long_acts import LongAct
+def _move(opened: Session, who: Operator, before: datetime, limit: int | None) -> int:
 
     if who.dry_run:
         return _count(count_settled(opened.database, before, limit), "found")
@@ -181,10 +184,7 @@ def _move(opened: "Session", who: "Operator", before: datetime, limit: int | Non
     return moved
 
 
-def _restore(opened: "Session", who: "Operator", limit: int | None) -> int:
-    from worker.domain.records.acts import ActKind
-    from worker.operations.archive import restore_all
-    from worker.operations.long_acts import LongAct
+def _restore(opened: Session, who: Operator, limit: int | None) -> int:
 
     act = LongAct(who, ActKind.RESTORE, "")
     restored = _count(restore_all(opened.database, limit, act), "restored")

@@ -5,9 +5,24 @@ from typing import Annotated
 
 import typer
 
+from worker.adapters.log_redaction import Redactor
 from worker.cli.completion import revision_names
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, print_json
+from worker.cli.session import errors_in_one_line, read_settings
+from worker.database.engine import missing_file, shown_url
+from worker.database.migrations import (
+    BASE,
+    Direction,
+    direction,
+    downgrade,
+    refuse_to_lose,
+    target_of,
+    upgrade,
+    upgrade_sql,
+)
+from worker.database.revisions import revision_of
+from worker.database.transactions import Database
 
 To = Annotated[
     str | None,
@@ -30,11 +45,12 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
 
     To go back a release, stop all workers and run it with --to and the revision of the release before, while the newer
     release is installed. It asks first, and it refuses where something would be lost.
+
+    Examples:
+      reconciler migrate
+      reconciler migrate --sql
+      reconciler migrate --to 0007
     """
-    from worker.adapters.log_redaction import Redactor
-    from worker.cli.session import errors_in_one_line, read_settings
-    from worker.database.engine import missing_file, shown_url
-    from worker.database.migrations import BASE, Direction, direction, target_of, upgrade, upgrade_sql
 
     if sql and as_json:
         raise typer.BadParameter("give either --sql or --json")
@@ -67,8 +83,6 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
 
 
 def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
-    from worker.database.migrations import downgrade, refuse_to_lose
-    from worker.database.transactions import Database
 
     database = Database(url, pool_size=1)
     try:
@@ -86,8 +100,6 @@ def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
 
 
 def _revision(url: str) -> str | None:
-    from worker.database.revisions import revision_of
-    from worker.database.transactions import Database
 
     database = Database(url, pool_size=1)
     try:

@@ -3,20 +3,25 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.endpoint_view import endpoint_rows, show_endpoints
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
 from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
+from worker.cli.session import session
 from worker.domain.records import csv_columns
-
-if TYPE_CHECKING:
-    from worker.domain.records.notifications import NotificationState
-    from worker.operations.act_by_hand import Operator
+from worker.domain.records.notifications import NotificationState
+from worker.operations.act_by_hand import Operator
+from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
+from worker.stores.notify_endpoints import read_endpoints
+from worker.views.counts import watched_notifications
+from worker.views.notifications import recent_notifications
+from worker.views.page import every_row
 
 Row = Mapping[str, Any]
 
@@ -69,6 +74,12 @@ def notifications(
 
     Or act on an endpoint, with --pause, --resume or --forget. What happens while it is paused waits. An endpoint that
     is forgotten comes back with the next start of a worker that has it in its settings: remove it there first.
+
+    Examples:
+      reconciler notifications
+      reconciler notifications --gave-up --account shop --json
+      reconciler notifications --pause shop --reason "the billing system is being moved"
+      reconciler notifications --resume shop
     """
     acts = [(name, of) for name, of in (("pause", pause), ("resume", resume), ("forget", forget)) if of is not None]
     if len(acts) + pending + gave_up > 1:
@@ -81,14 +92,13 @@ def notifications(
     _list(_state_of(pending, gave_up), account, after, limit, utc=utc, as_json=as_json, as_csv=as_csv)
 
 
-def _state_of(pending: bool, gave_up: bool) -> "NotificationState | None":
-    from worker.domain.records.notifications import NotificationState
+def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
 
     return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 
 def _list(
-    state: "NotificationState | None",
+    state: NotificationState | None,
     account: str | None,
     after: int | None,
     limit: int | None,
@@ -97,12 +107,6 @@ def _list(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    from worker.cli.endpoint_view import endpoint_rows
-    from worker.cli.session import session
-    from worker.stores.notify_endpoints import read_endpoints
-    from worker.views.counts import watched_notifications
-    from worker.views.notifications import recent_notifications
-    from worker.views.page import every_row
 
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
@@ -136,7 +140,6 @@ def table_row(row: Row) -> Row:
 
 
 def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_complete: bool) -> None:
-    from worker.cli.endpoint_view import show_endpoints
 
     out = console()
     if endpoints:
@@ -156,10 +159,7 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_co
         typer.echo("No such notifications.")
 
 
-def _act(act: str, account: str, who: "Operator", *, yes: bool, as_json: bool) -> None:
-    from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-    from worker.stores.notify_endpoints import read_endpoints
-    from worker.views.counts import watched_notifications
+def _act(act: str, account: str, who: Operator, *, yes: bool, as_json: bool) -> None:
 
     with acting_session() as opened:
         with opened.database.read() as connection:

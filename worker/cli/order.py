@@ -1,7 +1,6 @@
 """`reconciler order`: one order's row, what happened to it, the queries that polled it, and what happens next."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,10 +9,11 @@ from worker.cli.notifications import table_row
 from worker.cli.order_next import in_words, polled_in_words, to_response
 from worker.cli.order_references import Account, Reference, Row, find_orders
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
-
-if TYPE_CHECKING:
-    from worker.domain.records.parameters import Rules
-    from worker.views.order import Story
+from worker.cli.session import session
+from worker.domain.records.parameters import Rules
+from worker.domain.workers import tick_allowance
+from worker.runtime import rules_of, sids_of
+from worker.views.order import Story, read_story
 
 _EVENT_COLUMNS = ("at", "kind", "source", "query", "change", "said")
 _QUERY_COLUMNS = ("id", "sent_at", "outcome", "orders", "this_order")
@@ -26,11 +26,12 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
     """Show one order: what happens to it next, why not yet and when, its row, history, queries and notifications.
 
     Amounts are yuan.
+
+    Examples:
+      reconciler order 2016010000000219
+      reconciler order A-1001 --account shop
+      reconciler order id:42
     """
-    from worker.cli.session import session
-    from worker.domain.workers import tick_allowance
-    from worker.runtime import rules_of, sids_of
-    from worker.views.order import read_story
 
     with session(utc=utc or as_json) as opened:
         found = find_orders(opened, account, [ref])[ref]
@@ -47,7 +48,7 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
         _show_order(story, rules)
 
 
-def _show_order(story: "Story", rules: "Rules") -> None:
+def _show_order(story: Story, rules: Rules) -> None:
     outlook, events, queries = story.outlook, story.events, story.queries
     out = console()
     print_fields(out, story.order)

@@ -82,6 +82,10 @@ def resolve(
 
     The amount becomes the order's, and its attention is cleared; what the platform has said of it stays. A query that
     is under way for it settles nothing. Whatever the platform says later is compared, and shown where it contradicts.
+
+    Examples:
+      reconciler resolve A-1001 --state succeeded --amount 2.94 --reason "statement of May"
+      reconciler resolve id:42 --state failed --reason "ticket 77" --by ann
     """
     charged = None if amount is None else read_amount(amount)
     if state is FinalState.SUCCEEDED and charged is None:
@@ -113,6 +117,10 @@ def reopen(
     Result and attention are cleared (the history keeps them), and the age limit counts from now. Archived orders are
     restored for it. Instead of names, --unresolved selects every unresolved order; then the count is shown, and you are
     asked.
+
+    Examples:
+      reconciler reopen A-1001 --reason "ticket 77"
+      reconciler reopen --unresolved --since 2d --reason "the platform was down" --dry-run
     """
     if bool(refs) == unresolved or (since is not None and not unresolved):
         raise typer.BadParameter("name orders, or select them by --unresolved, with --since or without")
@@ -139,6 +147,10 @@ def cancel(
     """Stop polling orders that you have dealt with otherwise: pending or unresolved ones.
 
     A result that the platform reports later is shown, and changes nothing.
+
+    Examples:
+      reconciler cancel A-1001
+      reconciler cancel id:42 id:43 --reason "refunded by hand" --json
     """
     who = operator(by, reason, dry_run=dry_run)
     with acting_session() as opened:
@@ -159,6 +171,11 @@ def dismiss(
     """Clear the attention of orders that you have clarified. The state stays, and a new event may raise it again.
 
     Instead of names, --attention selects every order with that reason; then the count is shown, and you are asked.
+
+    Examples:
+      reconciler dismiss A-1001
+      reconciler dismiss A-1001 --account shop --reason "ticket 77"
+      reconciler dismiss --attention amount_mismatch --account shop --reason "statement of May" --dry-run
     """
     if bool(refs) == (attention is not None):
         raise typer.BadParameter("name orders, or select them by --attention")
@@ -182,6 +199,10 @@ def check(
     """Poll these orders next, within the same budget; what is not pending is refused.
 
     Exit status 1 when one was refused.
+
+    Examples:
+      reconciler check 2016010000000219 2016010000000220
+      reconciler check id:42 --json
     """
     who = operator(by, reason, dry_run=dry_run)
     with acting_session(needs_accounts=True) as opened:

@@ -1,16 +1,14 @@
 """What happens to an order next, in words: why it is not polled yet, and when it is."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from worker.adapters.error_text import one_line
 from worker.cli.output import counted, duration_text, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.next_step import Step, Wait
-
-if TYPE_CHECKING:
-    from worker.domain.records.parameters import Rules
-    from worker.views.order import Outlook
+from worker.domain.records.parameters import Rules
+from worker.views.order import Outlook
 
 _WORDS = {
     Wait.FINAL: "it is final: nobody asks about it any more, and what the platform says later is only recorded",
@@ -32,7 +30,7 @@ _WORDS = {
 _UNTOLD = {Wait.FINAL, Wait.CANCELLED, Wait.UNRESOLVED}
 
 
-def to_response(outlook: "Outlook", rules: "Rules") -> dict[str, Any]:
+def to_response(outlook: Outlook, rules: Rules) -> dict[str, Any]:
     """What happens next, as JSON."""
     following = outlook.next_step
     return {
@@ -51,7 +49,7 @@ def to_response(outlook: "Outlook", rules: "Rules") -> dict[str, Any]:
     }
 
 
-def polled_in_words(outlook: "Outlook") -> str:
+def polled_in_words(outlook: Outlook) -> str:
     """When it is polled next, as a sentence."""
     following, now = outlook.next_step, outlook.now
     if any(step.wait in _UNTOLD for step in following.steps):
@@ -64,7 +62,7 @@ def polled_in_words(outlook: "Outlook") -> str:
     return f"Next: a poll, {_at(following.polled_at, now)}, {bound}."
 
 
-def in_words(step: Step, outlook: "Outlook", rules: "Rules") -> str:
+def in_words(step: Step, outlook: Outlook, rules: Rules) -> str:
     """One reason to wait, as a sentence without its full stop."""
     state = outlook.state
     if step.wait is Wait.PAUSED and state.paused_at is not None:

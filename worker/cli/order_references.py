@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from worker.adapters.error_text import one_line
 from worker.cli.completion import account_names
+from worker.cli.session import Session, require_known
 from worker.domain.field_rules import id_fault, normalise_mobile, order_id_fault
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
+from worker.views.order import order_by_id, orders_named, orders_with_id
 
 Row = dict[str, Any]
 
@@ -24,13 +23,11 @@ Reference = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
 References = Annotated[list[str], typer.Argument(metavar="REF...", help=REF_HELP)]
 
 
-def find_orders(opened: "Session", account: str, references: Sequence[str]) -> dict[str, Row | str]:
+def find_orders(opened: Session, account: str, references: Sequence[str]) -> dict[str, Row | str]:
     """For each reference the order that it names; or why it names none, as a line that says what to do.
 
     Raises CommandError for an unknown account, where a reference needs one.
     """
-    from worker.cli.session import require_known
-    from worker.views.order import order_by_id, orders_named, orders_with_id
 
     row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
     names = [reference for reference in references if reference not in row_ids]

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from worker.cli.completion import account_names
 from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table, time_text
 from worker.cli.pauses import pause_in_words
+from worker.cli.session import require_configured, session
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Pick, Reason
-
-if TYPE_CHECKING:
-    from worker.views.queries import Plan
+from worker.runtime import rules_of
+from worker.views.queries import Plan, read_plans
 
 _COLUMNS = ("id", "order", "age", "last_poll", "priority", "reason")
 
@@ -31,10 +31,12 @@ def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_j
     """Show the next query of each account as it would be chosen now, and why each order is in it. Changes nothing.
 
     An order's priority is the delay that a poll of it saves on average.
+
+    Examples:
+      reconciler plan
+      reconciler plan --account shop --limit 20
+      reconciler plan --json
     """
-    from worker.cli.session import require_configured, session
-    from worker.runtime import rules_of
-    from worker.views.queries import read_plans
 
     with session(needs_accounts=True, utc=utc or as_json) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
@@ -49,7 +51,7 @@ def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_j
             _print_plan(one)
 
 
-def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
+def _to_response(plan: Plan, now: datetime, rules: Rules, limit: int | None) -> dict[str, Any]:
     choice, state = plan.choice, plan.state
     until = state.backoff_until if state.is_backed_off(now) else None
     is_paused = state.is_paused(now)
@@ -68,7 +70,7 @@ def _to_response(plan: "Plan", now: datetime, rules: Rules, limit: int | None) -
     }
 
 
-def _waits(plan: "Plan", backs_off_until: datetime | None, now: datetime) -> str | None:
+def _waits(plan: Plan, backs_off_until: datetime | None, now: datetime) -> str | None:
     """Why no query may be sent now, and until when; None where one may."""
     state = plan.state
     if state.paused_at is not None and state.is_paused(now):

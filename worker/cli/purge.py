@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,12 +11,13 @@ from worker.adapters import shown_values
 from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, progress, time_text
+from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.database.transactions import Database
-    from worker.operations.purge import Purged
+from worker.database.transactions import Database
+from worker.domain.records.acts import ActKind
+from worker.operations.long_acts import LongAct
+from worker.operations.purge import LEAST_AGE, Purged
+from worker.operations.purge import purge as delete
 
 _TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
 
@@ -45,10 +46,11 @@ def purge(
 
     At most 1,000 rows go in one transaction, so it may run beside the worker; a run that was interrupted is repeated.
     Before that the rows are counted, and you are asked; with --yes you are not.
+
+    Examples:
+      reconciler purge --older-than 400d --dry-run
+      reconciler purge --older-than 400d
     """
-    from worker.domain.records.acts import ActKind
-    from worker.operations.long_acts import LongAct
-    from worker.operations.purge import purge as delete
 
     require_one_format(as_json, as_csv)
     who = operator(by, reason, dry_run=dry_run)
@@ -72,8 +74,7 @@ def purge(
         )
 
 
-def _read_before(opened: "Session", older_than: str) -> datetime:
-    from worker.operations.purge import LEAST_AGE
+def _read_before(opened: Session, older_than: str) -> datetime:
 
     with opened.database.read() as connection:
         now = opened.database.now(connection)
@@ -83,8 +84,7 @@ def _read_before(opened: "Session", older_than: str) -> datetime:
     return before
 
 
-def _ask(database: "Database", before: datetime) -> None:
-    from worker.operations.purge import purge as delete
+def _ask(database: Database, before: datetime) -> None:
 
     # Before the rows are counted, which may take minutes.
     require_answer(yes=False)

@@ -11,9 +11,12 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_fields, print_json, print_table
 from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
+from worker.cli.session import require_known, session
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
+from worker.views.page import every_row
+from worker.views.queries import read_query, recent_queries
 
 Row = dict[str, Any]
 
@@ -57,10 +60,11 @@ def queries(
     """Show the queries that were sent to the platform, newest first, and how each ended.
 
     What each outcome means is told in docs/running.md, "Are queries going out?".
+
+    Examples:
+      reconciler queries
+      reconciler queries --account shop --outcome refused --outcome timeout --since 1d
     """
-    from worker.cli.session import require_known, session
-    from worker.views.page import every_row
-    from worker.views.queries import recent_queries
 
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:
@@ -93,9 +97,11 @@ def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv
     """Show one query: the orders that it polled, what the answer left out or added, and the start of the answer.
 
     With --csv: its orders.
+
+    Examples:
+      reconciler query 1234
+      reconciler query 1234 --json
     """
-    from worker.cli.session import session
-    from worker.views.queries import read_query
 
     require_one_format(as_json, as_csv)
     with session(utc=utc) as opened, opened.database.snapshot() as connection:

@@ -1,7 +1,7 @@
 """`reconciler rejected` and `unmatched`: what came in and could not be placed."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +13,13 @@ from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
 from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
+from worker.cli.session import Session, session
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.records import csv_columns
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.views.page import Page
+from worker.intake import Intake
+from worker.runtime import app_ids_of, rules_of
+from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
+from worker.views.page import Page, every_row
 
 Row = dict[str, Any]
 
@@ -58,10 +59,13 @@ def rejected(
     With --retry the stored payload is given to the same intake again. What is taken in, or was known already, goes from
     the list; what is refused once more stays with the new faults, and the exit status is 1. Retrying a row twice takes
     nothing in twice. `reconciler acts` lists who retried what.
+
+    Examples:
+      reconciler rejected
+      reconciler rejected 12
+      reconciler rejected --retry 12 13
+      reconciler rejected --since 1d --csv
     """
-    from worker.cli.session import session
-    from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected
-    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     _check_usage(ids or [], retry)
@@ -95,10 +99,11 @@ def unmatched(
     """Show the callbacks whose order is not known, newest first. They settle it as soon as it is enqueued.
 
     Old ones mean that orders were never enqueued, or under other ids: `--before 1d` shows these.
+
+    Examples:
+      reconciler unmatched
+      reconciler unmatched --before 1d --account shop
     """
-    from worker.cli.session import session
-    from worker.views.inbox import recent_unmatched
-    from worker.views.page import every_row
 
     require_one_format(as_json, as_csv)
     most = limit or PAGE_ROWS
@@ -120,9 +125,7 @@ def _check_usage(ids: list[int], retry: bool) -> None:
         raise typer.BadParameter("one ID is shown at a time; several are for --retry")
 
 
-def _retry(opened: "Session", ids: list[int], by: str | None, as_json: bool) -> None:
-    from worker.intake import Intake
-    from worker.runtime import app_ids_of, rules_of
+def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> None:
 
     intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
     answers: list[Any] = [intake.retry_rejected(row_id, actor=by or system_user()) for row_id in dict.fromkeys(ids)]
@@ -137,8 +140,7 @@ def _retry(opened: "Session", ids: list[int], by: str | None, as_json: bool) -> 
     raise typer.Exit(1 if refused else 0)
 
 
-def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> None:
-    from worker.views.inbox import rejected_by_id
+def _show_one(opened: Session, row_id: int, as_json: bool, as_csv: bool) -> None:
 
     with opened.database.read() as connection:
         row = rejected_by_id(connection, row_id)
@@ -155,7 +157,7 @@ def _show_one(opened: "Session", row_id: int, as_json: bool, as_csv: bool) -> No
         print_table(out, ("payload",), [{"payload": line} for line in indented_json(row["payload"]).split("\n")])
 
 
-def _show_list(page: "Page[Row]", columns: tuple[str, ...], most: int, as_json: bool, as_csv: bool) -> None:
+def _show_list(page: Page[Row], columns: tuple[str, ...], most: int, as_json: bool, as_csv: bool) -> None:
     rows, is_more = cut(page.rows, most)
     if as_json:
         print_json(rows)

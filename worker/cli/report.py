@@ -10,8 +10,10 @@ from worker.cli.completion import account_names
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, console, print_fields, print_json, print_table
 from worker.cli.periods import From, To, period_of
+from worker.cli.session import require_known, session
 from worker.domain.finance_report import PERCENTILES, Figures, Grouping, Report
 from worker.domain.records.orders import Source
+from worker.views.finance import read_report
 
 _SOURCES = {Source.CALLBACK: "callback", Source.QUERY: "query", Source.OPERATOR: "hand"}
 _COUNTS = ("by_callback", "by_query", "by_hand", "callbacks_lost", "succeeded", "failed")
@@ -39,9 +41,12 @@ def report(
     An order counts on the day on which it was settled, an unresolved one on the day of its submission. A callback is
     lost where a query had to settle the order and none ever came. A delay counts from submission to the final state; it
     is given as median, and as what 95 and 99 percent of the orders do not exceed. Amounts are yuan, exact.
+
+    Examples:
+      reconciler report
+      reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv
+      reconciler report --from yesterday --by account --json
     """
-    from worker.cli.session import require_known, session
-    from worker.views.finance import read_report
 
     require_one_format(as_json, as_csv)
     with session() as opened:

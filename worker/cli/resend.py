@@ -1,7 +1,7 @@
 """`reconciler resend`: how orders stand is sent once more."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,11 +9,11 @@ from worker.cli.acting import By, DryRun, OptionalReason, Yes, acting_session, c
 from worker.cli.order_acts import OfAccount, OptionalReferences
 from worker.cli.order_references import find_orders
 from worker.cli.output import AsJson, counted, print_json, time_text
+from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.operations.act_by_hand import Operator
+from worker.operations.act_by_hand import Operator
+from worker.operations.resend import resend as send_once_more
+from worker.views.notifications import orders_changed_since, orders_given_up
 
 _FOUND_AT_ONCE = 500
 
@@ -51,6 +51,11 @@ def resend(
     The notification of an order's version goes again, under the same id. Where none is left (a delivered one is kept
     for RECONCILER_NOTIFY_KEEP_DAYS) or none was written, there is a new one. A receiver ignores what is not newer than
     what it has, so nothing is booked twice. What --gave-up or --since selects is counted, and you are asked.
+
+    Examples:
+      reconciler resend A-1001
+      reconciler resend --gave-up --dry-run
+      reconciler resend --since 2d --reason "the billing system was restored" --yes
     """
     if bool(refs) + gave_up + (since is not None) != 1:
         raise typer.BadParameter("name orders, or select them by --gave-up or by --since")
@@ -72,7 +77,7 @@ def resend(
     _end(again, made, rejected, who, as_json=as_json)
 
 
-def _named(opened: "Session", account: str, refs: Sequence[str], rejected: list[dict[str, Any]]) -> dict[int, str]:
+def _named(opened: Session, account: str, refs: Sequence[str], rejected: list[dict[str, Any]]) -> dict[int, str]:
     named: dict[int, str] = {}
     for start in range(0, len(refs), _FOUND_AT_ONCE):
         for ref, row in find_orders(opened, account, refs[start : start + _FOUND_AT_ONCE]).items():
@@ -83,8 +88,7 @@ def _named(opened: "Session", account: str, refs: Sequence[str], rejected: list[
     return named
 
 
-def _selected(opened: "Session", since: str | None, account: str | None) -> dict[int, str]:
-    from worker.views.notifications import orders_changed_since, orders_given_up
+def _selected(opened: Session, since: str | None, account: str | None) -> dict[int, str]:
 
     with opened.database.read() as connection:
         if since is None:
@@ -97,9 +101,8 @@ def _selected(opened: "Session", since: str | None, account: str | None) -> dict
 
 
 def _resend(
-    opened: "Session", who: "Operator", named: dict[int, str], rejected: list[dict[str, Any]], *, renew: bool
+    opened: Session, who: Operator, named: dict[int, str], rejected: list[dict[str, Any]], *, renew: bool
 ) -> tuple[int, int]:
-    from worker.operations.resend import resend as send_once_more
 
     again = made = 0
     for done in send_once_more(opened.database, who, list(named), renew=renew):
@@ -108,7 +111,7 @@ def _resend(
     return again, made
 
 
-def _end(again: int, made: int, rejected: list[dict[str, Any]], who: "Operator", *, as_json: bool) -> None:
+def _end(again: int, made: int, rejected: list[dict[str, Any]], who: Operator, *, as_json: bool) -> None:
     if as_json:
         dry = {"dry_run": True} if who.dry_run else {}
         print_json({"resent": again, "made": made, "rejected": rejected, **dry})

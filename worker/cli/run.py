@@ -12,6 +12,9 @@ import typer
 
 from worker.adapters.child_processes import Child, ChildGroup, stop_signals_handled
 from worker.cli.errors import CommandError
+from worker.cli.session import check_database, read_settings
+from worker.doctor import shadow
+from worker.runtime import rules_of
 
 # Beyond the longest time of a query and its write-back.
 _SPARE_SECONDS = 30.0
@@ -27,10 +30,11 @@ def run(concurrency: Concurrency = None) -> None:
 
     SIGTERM or Ctrl-C lets the query that is under way finish, then ends both; a second one ends them at once. When one
     of them ends by itself the other is stopped, and the exit status is 1, so that a supervisor starts both again.
+
+    Examples:
+      reconciler run
+      reconciler run --concurrency 2
     """
-    from worker.cli.session import check_database, read_settings
-    from worker.doctor import shadow
-    from worker.runtime import rules_of
 
     # Errors come here, in one line, rather than in the logs of two children.
     settings = read_settings(needs_accounts=True)
@@ -87,7 +91,7 @@ def run_together(
     return first if isinstance(first, Child) else None
 
 
-def _report_end(child: Child, events: "queue.SimpleQueue[Child | int]") -> None:
+def _report_end(child: Child, events: queue.SimpleQueue[Child | int]) -> None:
     child.wait()
     events.put(child)
 

@@ -2,18 +2,20 @@
 
 from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from worker.adapters.clock import Clock, HostClock
+from worker.adapters.notify.transports import make_transport
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_fields, print_json
+from worker.cli.session import check_database, errors_in_one_line, read_settings
+from worker.database.transactions import Database
 from worker.domain.order_notifications import body_of_test
-
-if TYPE_CHECKING:
-    from worker.adapters.clock import Clock
-    from worker.domain.records.notifications import DeliveryResult, EndpointSettings
-    from worker.settings import Settings
+from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, EndpointSettings
+from worker.operations.save_orders import new_event_id
+from worker.settings import Settings
 
 # What a receiver mostly means by a status.
 _MOSTLY = {
@@ -38,11 +40,11 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
 
     Its type is `test`, which a receiver ignores. It is about no order, and nothing is written into the database. Exit
     status 1 where the receiver did not take it.
+
+    Examples:
+      reconciler notify-test
+      reconciler notify-test shop --json
     """
-    from worker.adapters.clock import HostClock
-    from worker.cli.session import read_settings
-    from worker.domain.records.notifications import DeliveryOutcome
-    from worker.operations.save_orders import new_event_id
 
     settings = read_settings()
     endpoint = _endpoint(settings, account)
@@ -65,7 +67,7 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if result.outcome is DeliveryOutcome.ACCEPTED else 1)
 
 
-def _endpoint(settings: "Settings", account: str | None) -> "EndpointSettings":
+def _endpoint(settings: Settings, account: str | None) -> EndpointSettings:
     endpoints = settings.endpoints
     if not endpoints:
         raise CommandError("the settings name no endpoint: docs/notifications.md says how to set one", status=2)
@@ -78,10 +80,8 @@ def _endpoint(settings: "Settings", account: str | None) -> "EndpointSettings":
     return endpoints[account]
 
 
-def _now(settings: "Settings", clock: "Clock") -> datetime:
+def _now(settings: Settings, clock: Clock) -> datetime:
     """By the database's clock, as workers sign; by this host's where the database cannot be used as it is."""
-    from worker.cli.session import check_database, errors_in_one_line
-    from worker.database.transactions import Database
 
     try:
         check_database(settings)
@@ -95,8 +95,7 @@ def _now(settings: "Settings", clock: "Clock") -> datetime:
         return clock.now()
 
 
-def _deliver(settings: "Settings", endpoint: "EndpointSettings", clock: "Clock", event_id: str) -> "DeliveryResult":
-    from worker.adapters.notify.transports import make_transport
+def _deliver(settings: Settings, endpoint: EndpointSettings, clock: Clock, event_id: str) -> DeliveryResult:
 
     now = _now(settings, clock)
     transport = make_transport(endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets)

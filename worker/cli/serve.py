@@ -43,6 +43,10 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, workers: Workers = 2, onl
     that it can take callbacks in, GET /healthz that a worker, the broker and the database are there. At the console
     people sign in (`reconciler user add`); without RECONCILER_USERS_FILE it opens by the address that is printed, which
     holds a new key at each start. SIGTERM or Ctrl-C lets requests that are under way end.
+
+    Examples:
+      reconciler serve
+      reconciler serve --port 8080 --workers 2 --only callbacks
     """
     from worker.adapters.log import configure_logging
     from worker.cli.session import check_database, read_settings
@@ -83,6 +87,10 @@ def callback_url(account: Account = "default", new: New = False) -> None:
     """Print the path that the platform posts an account's callbacks to; where the account has no token, make one.
 
     Put the host name of your proxy before the path, and give the whole to the platform. The path is a secret.
+
+    Examples:
+      reconciler callback-url
+      reconciler callback-url shop --new
     """
     from worker.cli.session import read_settings, require_configured
     from worker.domain.access import callback_path

@@ -3,18 +3,20 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.live import Live
+from rich.text import Text
 
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_json
+from worker.cli.session import Session, errors_in_one_line, session
 from worker.cli.status_view import show, to_response
-
-if TYPE_CHECKING:
-    from worker.cli.session import Session
-    from worker.domain.monitoring import Finding
-    from worker.views.watching import Status
+from worker.domain.monitoring import Finding, Level, check
+from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
+from worker.settings import SettingsError
+from worker.views.watching import Status, read_status
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
@@ -38,12 +40,17 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
     an hour), a backlog (RECONCILER_CHECK_BACKLOG_WINDOWS), orders that need a person
     (RECONCILER_CHECK_ATTENTION_ORDERS), a notification that was not delivered for RECONCILER_CHECK_NOTIFY_SECONDS, or a
     beat that sends no ticks; 0 where all is well; 3 where the database or the settings keep anybody from telling.
+
+    Examples:
+      reconciler status
+      reconciler status --watch
+      reconciler status --check
+      reconciler status --json
     """
     if watch and (check or as_json):
         raise typer.BadParameter("--watch is for people: leave --check and --json out")
     if check:
         raise typer.Exit(_check(as_json))
-    from worker.cli.session import session
 
     with session(utc=utc or as_json, answer_seconds=_ANSWER_SECONDS) as opened:
         if watch:
@@ -54,31 +61,24 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
             show(console(), _response(opened))
 
 
-def _read(opened: "Session") -> "Status":
-    from worker.runtime import rules_of, sids_of
-    from worker.views.watching import read_status
+def _read(opened: Session) -> Status:
 
     return read_status(opened.database, sids_of(opened.settings), rules_of(opened.settings))
 
 
-def _response(opened: "Session") -> Mapping[str, Any]:
-    from worker.runtime import accounts_by_sid, rules_of, thresholds_of
+def _response(opened: Session) -> Mapping[str, Any]:
 
     read = _read(opened)
     settings = opened.settings
     return to_response(read, accounts_by_sid(settings), thresholds_of(settings), rules_of(settings))
 
 
-def _findings(opened: "Session", read: "Status") -> "list[Finding]":
-    from worker.domain.monitoring import check
-    from worker.runtime import rules_of, thresholds_of
+def _findings(opened: Session, read: Status) -> list[Finding]:
 
     return check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
 
 
 def _check(as_json: bool) -> int:
-    from worker.cli.session import session
-    from worker.domain.monitoring import Level
 
     with _cannot_tell(as_json), session(answer_seconds=_ANSWER_SECONDS) as opened:
         read = _read(opened)
@@ -93,7 +93,6 @@ def _check(as_json: bool) -> int:
 
 @contextmanager
 def _cannot_tell(as_json: bool) -> Iterator[None]:
-    from worker.settings import SettingsError
 
     try:
         yield
@@ -102,12 +101,12 @@ def _cannot_tell(as_json: bool) -> Iterator[None]:
         raise typer.Exit(_CANNOT_TELL) from None
 
 
-def _said(found: "Sequence[Finding]") -> str:
+def _said(found: Sequence[Finding]) -> str:
     words = "; ".join(finding.words for finding in found[:_MOST_SAID])
     return f"{words}; and {len(found) - _MOST_SAID:,} more" if len(found) > _MOST_SAID else words
 
 
-def _say_check(level: str, number: int, words: str, found: "Sequence[Finding]", as_json: bool) -> None:
+def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as_json: bool) -> None:
     if not as_json:
         typer.echo(f"{level}: {words}")
         return
@@ -118,9 +117,7 @@ def _say_check(level: str, number: int, words: str, found: "Sequence[Finding]", 
     print_json({"level": level.lower(), "status": number, "in_words": words, "findings": findings})
 
 
-def _watch(opened: "Session") -> None:
-    from rich.live import Live
-    from rich.text import Text
+def _watch(opened: Session) -> None:
 
     out = console()
     if not out.is_terminal:
@@ -132,9 +129,8 @@ def _watch(opened: "Session") -> None:
             time.sleep(_REFRESH_SECONDS)
 
 
-def _drawn(opened: "Session") -> str:
+def _drawn(opened: Session) -> str:
     """The whole status as the terminal shows it; or why it cannot be read, which may pass."""
-    from worker.cli.session import errors_in_one_line
 
     out = console()
     with out.capture() as drawn:

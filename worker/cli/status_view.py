@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,14 +13,11 @@ from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.back_off import may_query_at
-from worker.domain.monitoring import back_off_reason, check, drain_seconds, too_frequent
+from worker.domain.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
+from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
+from worker.domain.records.parameters import Rules
 from worker.domain.workers import is_served, is_ticking
-
-if TYPE_CHECKING:
-    from worker.domain.monitoring import Thresholds
-    from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
-    from worker.domain.records.parameters import Rules
-    from worker.views.watching import Status
+from worker.views.watching import Status
 
 Row = Mapping[str, Any]
 
@@ -37,7 +34,7 @@ _LEVELS = {"critical": "bold red", "warning": "yellow"}
 _WELL = "All is well: a worker ticks, and nothing waits longer than it has to."
 
 
-def to_response(status: "Status", names: Mapping[str, Sequence[str]], thresholds: "Thresholds", rules: "Rules") -> Row:
+def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: Thresholds, rules: Rules) -> Row:
     """The status as JSON. `names` are the accounts of each SID."""
     overview, workers = status.overview, status.overview.workers
     return {
@@ -57,7 +54,7 @@ def to_response(status: "Status", names: Mapping[str, Sequence[str]], thresholds
     }
 
 
-def _slot(slot: Row, names: Sequence[str], overview: "Overview") -> Row:
+def _slot(slot: Row, names: Sequence[str], overview: Overview) -> Row:
     states = [one.state for one in overview.accounts if one.account in names]
     query_at = may_query_at(slot["due_at"], states, overview.now)
     return {
@@ -69,7 +66,7 @@ def _slot(slot: Row, names: Sequence[str], overview: "Overview") -> Row:
     }
 
 
-def _worker(row: "WorkerRow", now: datetime) -> Row:
+def _worker(row: WorkerRow, now: datetime) -> Row:
     tick = row.last_tick_at
     return {
         "name": row.name,
@@ -89,11 +86,11 @@ def _worker(row: "WorkerRow", now: datetime) -> Row:
 
 
 def _account(
-    one: "AccountOverview",
-    overview: "Overview",
+    one: AccountOverview,
+    overview: Overview,
     query: Row | None,
-    thresholds: "Thresholds",
-    rules: "Rules",
+    thresholds: Thresholds,
+    rules: Rules,
 ) -> Row:
     state, now, workers = one.state, overview.now, overview.workers
     is_paused = state.is_paused(now)

@@ -1,17 +1,18 @@
 """`reconciler todo`: all that needs a person, with what to do about it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, wrapped
+from worker.cli.session import session
 from worker.domain.records import csv_columns
-
-if TYPE_CHECKING:
-    from worker.views.todo import TodoGroup
+from worker.domain.workers import tick_allowance
+from worker.runtime import rules_of
+from worker.views.todo import TodoGroup, every_todo, read_todo, todo_rows
 
 _COLUMNS = ("ref", "id", "account", "since", "until", "note")
 
@@ -32,11 +33,11 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
     callbacks of unknown orders. Each reason comes with what to do about it.
 
     Nothing to do is exit status 0 as well; `reconciler status --check` is for monitoring.
+
+    Examples:
+      reconciler todo
+      reconciler todo --limit 1000 --csv > todo.csv
     """
-    from worker.cli.session import session
-    from worker.domain.workers import tick_allowance
-    from worker.runtime import rules_of
-    from worker.views.todo import every_todo, read_todo, todo_rows
 
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:
@@ -60,7 +61,7 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
         typer.echo(f"Of each reason at most {most} are shown: a higher --limit shows more, --csv alone all.", err=True)
 
 
-def _to_response(group: "TodoGroup") -> dict[str, object]:
+def _to_response(group: TodoGroup) -> dict[str, object]:
     return {
         "kind": group.kind,
         "reason": group.reason.value,
@@ -71,7 +72,7 @@ def _to_response(group: "TodoGroup") -> dict[str, object]:
     }
 
 
-def _show(groups: "Sequence[TodoGroup]") -> None:
+def _show(groups: Sequence[TodoGroup]) -> None:
     out = console()
     for group in groups:
         count = f"more than {group.count:,}" if group.is_more else f"{group.count:,}"

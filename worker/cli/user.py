@@ -1,23 +1,25 @@
 """`reconciler user`: who may sign in at the console."""
 
+import getpass
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from worker.adapters.error_text import one_line
+from worker.adapters.users_file import editing, read_users
+from worker.cli.declare import add as declare
+from worker.cli.declare import new_app, set_callback
 from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
+from worker.cli.session import read_settings
 from worker.domain.access import PASSWORD_RULE, password_fault
 from worker.domain.operator_acts import actor_fault
-from worker.domain.records.access import Role
-
-if TYPE_CHECKING:
-    from worker.domain.records.access import User
+from worker.domain.records.access import Role, User
 
 _NO_FILE = (
     "RECONCILER_USERS_FILE is not set: it names the file that holds the users, such as /etc/reconciler/users.toml"
@@ -31,6 +33,7 @@ def _read_name(value: str) -> str:
     return value
 
 
+app = new_app()
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The user; acts are recorded under this name.", callback=_read_name)
 ]
@@ -40,8 +43,12 @@ RoleOption = Annotated[
 
 
 def add(name: Name, role: RoleOption) -> None:
-    """Add a user. The password is asked for twice; without a terminal it is a line of standard input."""
-    from worker.domain.records.access import User
+    """Add a user. The password is asked for twice; without a terminal it is a line of standard input.
+
+    Examples:
+      reconciler user add ann --role act
+      reconciler user add li --role read < password.txt
+    """
 
     if name in _users():
         raise _is_there(name)
@@ -55,7 +62,12 @@ def add(name: Name, role: RoleOption) -> None:
 
 
 def list_users(as_json: AsJson = False) -> None:
-    """List the users with their roles."""
+    """List the users with their roles.
+
+    Examples:
+      reconciler user list
+      reconciler user list --json
+    """
     rows = [{"name": one.name, "role": one.role.value} for one in _users().values()]
     if as_json:
         print_json(rows)
@@ -66,7 +78,11 @@ def list_users(as_json: AsJson = False) -> None:
 
 
 def password(name: Name) -> None:
-    """Give a user another password, which ends their sign-ins. It is asked for as `user add` does."""
+    """Give a user another password, which ends their sign-ins. It is asked for as `user add` does.
+
+    Examples:
+      reconciler user password ann
+    """
     _known(_users(), name)
     password_hash = _ask_for_password()
     with _editing() as users:
@@ -75,21 +91,28 @@ def password(name: Name) -> None:
 
 
 def change_role(name: Name, role: RoleOption) -> None:
-    """Give a user another role, from their next page on."""
+    """Give a user another role, from their next page on.
+
+    Examples:
+      reconciler user role li --role act
+    """
     with _editing() as users:
         users[name] = replace(_known(users, name), role=role)
     typer.echo(f"{name} {_MAY[role]}.", err=True)
 
 
 def remove(name: Name) -> None:
-    """Remove a user, which ends their sign-ins. What they did stays recorded."""
+    """Remove a user, which ends their sign-ins. What they did stays recorded.
+
+    Examples:
+      reconciler user remove li
+    """
     with _editing() as users:
         del users[_known(users, name).name]
     typer.echo(f"{name} cannot sign in any more.", err=True)
 
 
 def _path() -> Path:
-    from worker.cli.session import read_settings
 
     path = read_settings().users_file
     if path is None:
@@ -97,8 +120,7 @@ def _path() -> Path:
     return path
 
 
-def _users() -> "Mapping[str, User]":
-    from worker.adapters.users_file import read_users
+def _users() -> Mapping[str, User]:
 
     path = _path()
     try:
@@ -108,8 +130,7 @@ def _users() -> "Mapping[str, User]":
 
 
 @contextmanager
-def _editing() -> "Iterator[dict[str, User]]":
-    from worker.adapters.users_file import editing
+def _editing() -> Iterator[dict[str, User]]:
 
     path = _path()
     try:
@@ -121,7 +142,7 @@ def _editing() -> "Iterator[dict[str, User]]":
         raise CommandError(f"{path} cannot be written ({error.strerror or type(error).__name__})") from None
 
 
-def _known(users: "Mapping[str, User]", name: str) -> "User":
+def _known(users: Mapping[str, User], name: str) -> User:
     if name not in users:
         raise CommandError(f"there is no user {one_line(name)}; the file names: {', '.join(users) or 'none'}")
     return users[name]
@@ -141,7 +162,6 @@ def _ask_for_password() -> str:
 
 
 def _from_terminal() -> str:
-    import getpass
 
     given = getpass.getpass(f"Password ({PASSWORD_RULE}): ")
     if not password_fault(given) and getpass.getpass("Once more: ") != given:
@@ -157,3 +177,23 @@ def _hashing() -> Callable[[str], str]:
             raise
         raise CommandError("the package werkzeug is not installed: pip install 'recharge-reconciler[web]'") from None
     return hash_of
+
+
+def user() -> None:
+    """Say who may sign in at the console: add, list, password, role, remove.
+
+    Examples:
+      reconciler user add ann --role act
+      reconciler user list
+    """
+
+
+set_callback(app, user, no_args_is_help=True)
+for _name, _command in (
+    ("add", add),
+    ("list", list_users),
+    ("password", password),
+    ("role", change_role),
+    ("remove", remove),
+):
+    declare(app, _command, _name)

@@ -74,6 +74,10 @@ def demo(
 
     It needs no service, takes about a minute and leaves nothing running, unless --serve is given. Status 0: every
     order agrees with the platform's truth, and the platform saw no violation of its limit.
+
+    Examples:
+      reconciler demo
+      reconciler demo --orders 200 --json
     """
     began = time.monotonic()
     request = _Request(

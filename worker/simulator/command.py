@@ -125,6 +125,10 @@ def platform(**given: Any) -> None:
 
     It serves POST /VERSION/sid/SID/traffic/Traffic.wx; for people and tests also GET /simulator/record and
     /simulator/truth, and POST /simulator/orders, /simulator/faults and /simulator/answers. SIGTERM or Ctrl-C ends it.
+
+    Examples:
+      reconciler platform
+      reconciler platform --window 2 --lost-callbacks 0.5 --json
     """
     try:
         simulator = Simulator(_config(given), on_callback=_sink(given["callback_url"], given["callback_broker"]))

@@ -1,0 +1,76 @@
+"""How a function becomes a command: its help, its examples, and options that several commands share."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from inspect import Parameter, Signature
+from typing import Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+_EXAMPLES = "Examples:"
+
+
+def help_and_examples(docstring: str | None) -> tuple[str, str | None]:
+    """A docstring as help, each paragraph as one line since Typer would keep the line ends; and its last part, the
+    examples, as they stand."""
+    text, head, examples = inspect.cleandoc(docstring or "").partition(f"\n\n{_EXAMPLES}\n")
+    paragraphs = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return paragraphs, f"{_EXAMPLES}\n{examples}" if head else None
+
+
+def new_app(**attributes: Any) -> typer.Typer:
+    """A group of commands, without any yet."""
+    # No traceback, and no local variables in it: credentials are among them.
+    plain = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+    return typer.Typer(**{**plain, **attributes})
+
+
+def add(app: typer.Typer, command: Callable[..., None], name: str, cls: type[TyperCommand] | None = None) -> None:
+    """Make a function a command of this group."""
+    text, examples = help_and_examples(command.__doc__)
+    app.command(name, help=text, epilog=examples, cls=cls)(_flat(command))
+
+
+def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: Any) -> None:
+    """Make a function what the group does itself, before a command of it or without one."""
+    text, examples = help_and_examples(command.__doc__)
+    app.callback(help=text, epilog=examples, **attributes)(_flat(command))
+
+
+def _flat(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with one parameter for each field, where a parameter is a dataclass: options that commands share."""
+    hints = get_type_hints(command, include_extras=True)
+    shared: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    if not shared:
+        return command
+
+    def run(**given: Any) -> None:
+        for name, kind in shared.items():
+            given[name] = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
+        command(**given)
+
+    parameters: list[Parameter] = []
+    for name, one in inspect.signature(command).parameters.items():
+        if name in shared:
+            parameters += _options_of(shared[name])
+        else:
+            parameters.append(one.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+    # Typer reads both.
+    vars(run)["__signature__"] = Signature(parameters)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _options_of(shared: Any) -> list[Parameter]:
+    hints = get_type_hints(shared, include_extras=True)
+    return [
+        Parameter(
+            one.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(shared)
+    ]
