@@ -19,11 +19,11 @@ from kombu.exceptions import OperationalError
 
 from worker.adapters.error_text import first_words
 from worker.adapters.log import configure_logging
+from worker.broker import log_filters
+from worker.broker.log_filters import BrokerOutageFilter
 from worker.celery_settings import celery_settings
 from worker.database.transactions import is_transient
 from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
-from worker.messages import broker_outage
-from worker.messages.broker_outage import BrokerOutageFilter
 from worker.runtime import close_current, current, prepare_database
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default
@@ -45,7 +45,7 @@ def _configuration() -> dict[str, Any]:
 
 def _guard_kombu() -> None:
     # Not at the top: it imports kombu's transport for Redis, and a failing import would hide this module from Celery.
-    from worker.messages.guarded_kombu import guard_kombu
+    from worker.broker.transports import guard_kombu
 
     guard_kombu()
 
@@ -61,7 +61,7 @@ def _leave(message: str) -> NoReturn:
 with suppress(ImportError):
     _guard_kombu()
 # Remote control runs some of Celery's commands only.
-app = Celery("reconciler", include=["worker.tasks"], control="worker.messages.checked_celery:CheckedControl")
+app = Celery("reconciler", include=["worker.tasks"], control="worker.broker.consumer:CheckedControl")
 app.add_defaults(_configuration)
 
 
@@ -76,9 +76,9 @@ def _set_up_logging(**_: object) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).addFilter(_is_to_be_logged)
     outage = BrokerOutageFilter(_broker_errors)
-    for name in broker_outage.LOGGERS:
+    for name in log_filters.LOGGERS:
         logging.getLogger(name).addFilter(outage)
-    logging.getLogger(broker_outage.STOPPING_LOGGER).addFilter(broker_outage.is_no_requeue)
+    logging.getLogger(log_filters.STOPPING_LOGGER).addFilter(log_filters.is_no_requeue)
     # Beat logs each tick that it sends, as information.
     logging.getLogger("celery.beat").setLevel(logging.WARNING)
     for warning in settings.warnings:

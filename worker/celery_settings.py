@@ -25,7 +25,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "result_serializer": "json",
         "event_serializer": "json",
         # Messages are checked before Celery reads them: a forged one would end it.
-        "worker_consumer": "worker.messages.checked_celery:CheckedConsumer",
+        "worker_consumer": "worker.broker.consumer:CheckedConsumer",
         # Ticks have their own queue, so that a flood of orders delays no query. Only these two: to consume Celery's
         # default queue would take other programs' tasks on a shared broker.
         "task_queues": [_queue(TICKS_QUEUE), _queue(ORDERS_QUEUE)],

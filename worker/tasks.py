@@ -9,11 +9,11 @@ import structlog
 from celery import Task
 from celery.exceptions import Reject
 
+from worker.broker.sizes import UNREAD
 from worker.celery import app
 from worker.database.error_kinds import OUTAGES
 from worker.database.transactions import is_transient
 from worker.domain.records.incoming import Unread
-from worker.messages.sizes import UNREAD
 from worker.runtime import current
 
 log = structlog.stdlib.get_logger(__name__)
@@ -101,7 +101,7 @@ def _argument(name: str, sent: tuple[object, ...], named: dict[str, object]) -> 
 
 
 def _unread(sent: object) -> Unread | None:
-    """A message that was refused unread (`worker.messages.checked_message`); None for another argument of that name."""
+    """A message that was refused unread (`worker.broker.task_messages`); None for another argument of that name."""
     fields = sent if isinstance(sent, dict) else {}
     text, errors = fields.get("text"), fields.get("errors")
     if not (isinstance(text, str) and isinstance(errors, list) and errors and all(isinstance(e, str) for e in errors)):

@@ -16,8 +16,8 @@ from tests.support.databases import Sqlite
 from tests.support.processes import Program, celery, environment, running_beat, running_worker
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
+from worker.broker.transports import guard_kombu
 from worker.database.migrations import upgrade
-from worker.messages.guarded_kombu import guard_kombu
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ import worker
 
 ALLOWED = {
     # A bound on what redis-py reads from Redis at once: it reads through this attribute of its parser.
-    ("worker.messages.library_internals", "_buffer"),
+    ("worker.broker.library_internals", "_buffer"),
 }
 _BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "attrgetter", "methodcaller"}
 
@@ -30,7 +30,7 @@ def is_private(name: str) -> bool:
 def modules() -> tuple[ModuleType, ...]:
     found = pkgutil.walk_packages(worker.__path__, "worker.")
     names = [module.name for module in found if not module.name.endswith("__main__")]
-    assert "worker.messages.library_internals" in names
+    assert "worker.broker.library_internals" in names
     return tuple(importlib.import_module(name) for name in names)
 
 
@@ -169,5 +169,5 @@ def is_stored(node: ast.Attribute) -> bool:
 
 
 def test_every_exception_is_needed() -> None:
-    source = Path(str(importlib.import_module("worker.messages.library_internals").__file__)).read_text("utf-8")
+    source = Path(str(importlib.import_module("worker.broker.library_internals").__file__)).read_text("utf-8")
     assert {name for _, name in ALLOWED if name in source} == {name for _, name in ALLOWED}

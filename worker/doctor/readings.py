@@ -21,6 +21,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.clock import HostClock
 from worker.adapters.error_text import first_words
+from worker.broker.answers import connect, connection_to
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
 from worker.database.rights import MissingRights, read_missing_rights
@@ -29,7 +30,6 @@ from worker.database.transactions import Database
 from worker.doctor.broker_rights import refused_commands
 from worker.doctor.checks import Check, fatal
 from worker.domain.records.slots import DatabaseChanges
-from worker.messages.broker_answers import connect, connection_to
 from worker.operations.maintain_slots import longest_windows
 from worker.operations.note_database import database_changes
 from worker.settings import Settings
@@ -46,7 +46,7 @@ DEFAULT_QUEUE = "celery"
 _ANSWER_SECONDS = 5.0
 # The client before the transport: without the client kombu's module loads all the same, and fails later.
 _REDIS = ("redis", "kombu.transport.redis")
-# With RabbitMQ, too, the worker loads the guards of both transports (worker/messages/guarded_kombu.py).
+# With RabbitMQ, too, the worker loads the guards of both transports (worker/broker/transports.py).
 _RABBITMQ = (*_REDIS, "kombu.transport.pyamqp")
 _REDIS_SCHEMES = ("redis", "rediss", "redis+socket")
 _TRANSPORTS = dict.fromkeys(_REDIS_SCHEMES, _REDIS) | dict.fromkeys(("amqp", "amqps"), _RABBITMQ)

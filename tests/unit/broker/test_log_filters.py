@@ -8,7 +8,7 @@ from kombu.transport.virtual import base as virtual
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from worker.messages.broker_outage import STOPPING_LOGGER, BrokerOutageFilter, is_no_requeue
+from worker.broker.log_filters import STOPPING_LOGGER, BrokerOutageFilter, is_no_requeue
 
 
 class Clock:

@@ -9,7 +9,7 @@ from tests.support.rabbitmq import OwnRabbitmq
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
 from tests.support.watching import unwatched
-from worker.messages.broker_answers import Broker, BrokerAnswers
+from worker.broker.answers import Broker, BrokerAnswers
 
 
 @pytest.fixture(params=["redis", "rabbitmq"])

@@ -15,7 +15,7 @@ from celery.app.control import Control
 from celery.worker.consumer import Consumer
 from kombu.pidbox import Mailbox, Node
 
-from worker.messages.checked_message import LONGEST_TEXT, CheckedMessage, Unfit, brief
+from worker.broker.task_messages import LONGEST_TEXT, CheckedMessage, Unfit, brief
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -14,14 +14,14 @@ from kombu import compression, serialization
 from kombu.transport import TRANSPORT_ALIASES, pyamqp, redis
 from kombu.utils import json as kombu_json
 
-from worker.messages.library_internals import (
+from worker.broker.library_internals import (
     BoundedConnection,
     BoundedTLSConnection,
     ReplyTooLong,
     read_redis_by,
     survive_unreadable_properties,
 )
-from worker.messages.sizes import LARGEST_BEYOND_ASCII, read_body, read_json, unpacking_bounded
+from worker.broker.sizes import LARGEST_BEYOND_ASCII, read_body, read_json, unpacking_bounded
 
 log = structlog.stdlib.get_logger(__name__)
 

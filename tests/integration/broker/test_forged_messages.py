@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from tests.support.forging import ORDERS, TASK, TICKS, Target, envelope
 from tests.support.servers import EmbeddedValkey
 from tests.support.waiting import eventually
-from worker.messages.guarded_kombu import GuardedRedisTransport
+from worker.broker.transports import GuardedRedisTransport
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from kombu.message import Message
 from kombu.utils import json
 
 from worker.adapters.error_text import first_words
-from worker.messages.sizes import MOST_KEPT, UNREAD, Oversized, check_body
+from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 Each prevents bytes at the broker from ending the worker or filling its memory, where the library has no public way.
 `pyproject.toml` caps the versions of Celery and kombu, and
-`tests/integration/messages/test_library_internals.py` fails with one sentence where an internal has changed.
+`tests/integration/broker/test_library_internals.py` fails with one sentence where an internal has changed.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 import amqp
 from kombu.transport import redis
 
-from worker.messages.sizes import LARGEST_BEYOND_ASCII, LARGEST_ITEM
+from worker.broker.sizes import LARGEST_BEYOND_ASCII, LARGEST_ITEM
 
 
 class ReplyTooLong(ValueError):

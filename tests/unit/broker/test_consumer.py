@@ -9,8 +9,8 @@ import pytest
 from kombu.message import Message
 from structlog.testing import capture_logs
 
-from worker.messages.checked_celery import CheckedConsumer
-from worker.messages.checked_message import CheckedMessage
+from worker.broker.consumer import CheckedConsumer
+from worker.broker.task_messages import CheckedMessage
 
 TASK = "reconciler.enqueue_order"
 

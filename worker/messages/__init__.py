@@ -1,6 +1,0 @@
-"""From the broker to a task: no forged message ends the worker, and no message of a task is lost.
-
-`guarded_kombu` makes messages of a broker's bytes, within the limits in `sizes`, by means of `library_internals`.
-`checked_celery` passes Celery messages that are rebuilt from checked parts (`checked_message`), and runs the harmless
-commands of remote control. `worker.tasks.DurableTask` retries a task whose database is away.
-"""
