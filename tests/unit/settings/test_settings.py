@@ -12,54 +12,12 @@ from pydantic import ValidationError
 
 import worker
 from tests.contract.platform.raw_server import CERTIFICATE
+from tests.unit.settings.given import ACCOUNT, TOKEN, Given, accounts_file, secret_file
 from worker.domain.wire.signed_requests import Credentials
 from worker.settings import PREFIX, VARIABLES, AccountsFile, Settings, SettingsError, load_settings
 
 ROOT = Path(worker.__file__).parents[1]
-TOKEN = "0123456789abcdef0123456789abcdef"
 LOOPBACK = "http://127.0.0.1:8080"
-ACCOUNT = {"ACCOUNT_SID": "abcdef", "AUTH_TOKEN": TOKEN, "APP_ID": "app1"}
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> "Given":
-    return Given(monkeypatch)
-
-
-class Given:
-    """Sets variables, without their prefix, and loads the settings from them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-
-    def settings(self, variables: Mapping[str, str] | None = None, **more: str) -> Settings:
-        for name, value in {**(variables or {}), **more}.items():
-            self._monkeypatch.setenv(PREFIX + name, value)
-        return load_settings()
-
-    def faults(self, variables: Mapping[str, str] | None = None, **more: str) -> tuple[str, ...]:
-        with pytest.raises(SettingsError) as caught:
-            self.settings(variables, **more)
-        assert str(caught.value) == "\n".join(caught.value.faults)
-        return caught.value.faults
-
-    def fault(self, variables: Mapping[str, str] | None = None, **more: str) -> str:
-        (only,) = self.faults(variables, **more)
-        return only
-
-
-def accounts_file(text: str, mode: int = 0o600, name: str = "accounts.toml") -> str:
-    path = Path(name)
-    path.write_text(text, encoding="utf-8")
-    path.chmod(mode)
-    return str(path)
 
 
 def test_every_variable_has_the_default_of_the_contract(given: Given) -> None:
@@ -365,13 +323,6 @@ FILED = {
     "RESULT_BACKEND": "redis://:result-pw@h/1",
     "AUTH_TOKEN": TOKEN,
 }
-
-
-def secret_file(content: str | bytes, mode: int = 0o600, name: str = "secret") -> str:
-    path = Path(name)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    path.chmod(mode)
-    return str(path)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.platform.raw_server import CERTIFICATE
-from tests.unit.test_settings import ACCOUNT, Given, accounts_file, secret_file
-from tests.unit.test_settings import _clean_environment as _clean_environment
-from tests.unit.test_settings import given as given
+from tests.unit.settings.given import ACCOUNT, Given, accounts_file, secret_file
 from worker.domain.records.notifications import CeleryTask, EventType, TransportKind, Webhook
 
 SECRET = "whsec_" + base64.b64encode(b"\xfb" * 24).decode()

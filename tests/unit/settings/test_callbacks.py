@@ -5,24 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.settings.given import Given
 from worker.domain.records.incoming import Trust
-from worker.settings import Settings, SettingsError, load_settings
+from worker.settings import Settings
 
 TOKEN, OTHER, THIRD = "a" * 24, "b" * 30, "c" * 40
 ACCOUNT = {"ACCOUNT_SID": "s" * 32, "AUTH_TOKEN": "the-auth-token", "APP_ID": "app-1"}
 NORTH = '[north]\naccount_sid = "north-sid"\nauth_token = "north-auth"\napp_id = "app-2"\n'
-
-
-def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
-    for name, value in variables.items():
-        monkeypatch.setenv(f"RECONCILER_{name}", value)
-    return load_settings(env_file=None)
-
-
-def faults_of(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
-    with pytest.raises(SettingsError) as raised:
-        read(monkeypatch, **variables)
-    return str(raised.value)
 
 
 def file_with(tmp_path: Path, *lines: str) -> str:
@@ -32,31 +21,31 @@ def file_with(tmp_path: Path, *lines: str) -> str:
     return str(path)
 
 
-def test_each_account_has_its_own_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_account_has_its_own_tokens(given: Given, tmp_path: Path) -> None:
     accounts = file_with(tmp_path, f'callback_token = "{THIRD}"')
-    settings = read(monkeypatch, **ACCOUNT, CALLBACK_TOKEN=f"{TOKEN} {OTHER}", ACCOUNTS_FILE=accounts)
+    settings = given.settings(**ACCOUNT, CALLBACK_TOKEN=f"{TOKEN} {OTHER}", ACCOUNTS_FILE=accounts)
     assert settings.callback_tokens == {"default": (TOKEN, OTHER), "north": (THIRD,)}
     assert {TOKEN, OTHER, THIRD} <= set(settings.secrets)
     assert not [token for token in (TOKEN, OTHER, THIRD) if token in repr(settings)]
 
 
-def test_an_account_of_the_file_inherits_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = read(monkeypatch, **ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with(tmp_path))
+def test_an_account_of_the_file_inherits_no_token(given: Given, tmp_path: Path) -> None:
+    settings = given.settings(**ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with(tmp_path))
     assert settings.callback_tokens == {"default": (TOKEN,)}
 
 
-def test_tokens_may_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_tokens_may_come_from_files(given: Given, tmp_path: Path) -> None:
     for name, token in (("own", TOKEN), ("theirs", OTHER)):
         (tmp_path / name).write_text(f"{token}\n")
         (tmp_path / name).chmod(0o600)
     accounts = file_with(tmp_path, 'callback_token_file = "theirs"')
-    settings = read(monkeypatch, **ACCOUNT, CALLBACK_TOKEN_FILE=str(tmp_path / "own"), ACCOUNTS_FILE=accounts)
+    settings = given.settings(**ACCOUNT, CALLBACK_TOKEN_FILE=str(tmp_path / "own"), ACCOUNTS_FILE=accounts)
     assert settings.callback_tokens == {"default": (TOKEN,), "north": (OTHER,)}
 
 
-def test_the_other_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = read(
-        monkeypatch, CALLBACK_TRUST="CHECK", CALLBACK_ALLOW="10.0.0.0/8, ::1", CALLBACK_REPLY="ok", TRUSTED_PROXIES="2"
+def test_the_other_settings_are_read(given: Given) -> None:
+    settings = given.settings(
+        CALLBACK_TRUST="CHECK", CALLBACK_ALLOW="10.0.0.0/8, ::1", CALLBACK_REPLY="ok", TRUSTED_PROXIES="2"
     )
     assert settings.callback_trust is Trust.CHECK
     assert settings.callback_networks == (ip_network("10.0.0.0/8"), ip_network("::1"))
@@ -76,10 +65,8 @@ def test_the_other_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"TRUSTED_PROXIES": "11"}, "RECONCILER_TRUSTED_PROXIES is too large"),
     ],
 )
-def test_what_is_wrong_is_named_without_a_token(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
-) -> None:
-    said = faults_of(monkeypatch, **variables)
+def test_what_is_wrong_is_named_without_a_token(given: Given, variables: dict[str, str], fault: str) -> None:
+    said = given.fault(**variables)
     assert said.startswith(fault)
     assert not [token for token in ("a" * 23, TOKEN, OTHER, THIRD) if token in said]
 
@@ -93,19 +80,16 @@ def test_what_is_wrong_is_named_without_a_token(
         ('callback_token_file = "nowhere"', "whose callback_token_file names a file that cannot be read"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, fault: str
-) -> None:
-    said = faults_of(monkeypatch, ACCOUNTS_FILE=file_with(tmp_path, line))
+def test_what_is_wrong_in_the_file_is_named(given: Given, tmp_path: Path, line: str, fault: str) -> None:
+    said = given.fault(ACCOUNTS_FILE=file_with(tmp_path, line))
     assert f"has an account 'north' {fault}" in said
     assert TOKEN not in said
 
 
-def test_who_may_read_metrics_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_who_may_read_metrics_is_read(given: Given, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN} {OTHER}\n")
     (tmp_path / "token").chmod(0o600)
-    settings = read(
-        monkeypatch,
+    settings = given.settings(
         METRICS_TOKEN_FILE=str(tmp_path / "token"),
         METRICS_ALLOW="10.0.0.0/8",
         USERS_FILE="/etc/users.toml",
@@ -115,9 +99,9 @@ def test_who_may_read_metrics_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert TOKEN not in repr(settings)
     assert settings.metrics_networks == (ip_network("10.0.0.0/8"),)
     assert settings.users_file == Path("/etc/users.toml")
-    assert "RECONCILER_METRICS_TOKEN" in faults_of(monkeypatch, METRICS_TOKEN="short", METRICS_TOKEN_FILE="")
+    assert "RECONCILER_METRICS_TOKEN" in given.fault(METRICS_TOKEN="short", METRICS_TOKEN_FILE="")
 
 
-def test_without_them_nobody_elsewhere_reads_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = read(monkeypatch)
+def test_without_them_nobody_elsewhere_reads_metrics(given: Given) -> None:
+    settings = given.settings()
     assert (settings.metrics_tokens, settings.metrics_networks, settings.users_file) == ((), (), None)
