@@ -23,14 +23,14 @@ def file_with(tmp_path: Path, *lines: str) -> str:
 
 def test_each_account_has_its_own_tokens(given: Given, tmp_path: Path) -> None:
     accounts = file_with(tmp_path, f'callback_token = "{THIRD}"')
-    settings = given.settings(**ACCOUNT, CALLBACK_TOKEN=f"{TOKEN} {OTHER}", ACCOUNTS_FILE=accounts)
+    settings = given.settings(ACCOUNT, CALLBACK_TOKEN=f"{TOKEN} {OTHER}", ACCOUNTS_FILE=accounts)
     assert settings.callback_tokens == {"default": (TOKEN, OTHER), "north": (THIRD,)}
     assert {TOKEN, OTHER, THIRD} <= set(settings.secrets)
     assert not [token for token in (TOKEN, OTHER, THIRD) if token in repr(settings)]
 
 
 def test_an_account_of_the_file_inherits_no_token(given: Given, tmp_path: Path) -> None:
-    settings = given.settings(**ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with(tmp_path))
+    settings = given.settings(ACCOUNT, CALLBACK_TOKEN=TOKEN, ACCOUNTS_FILE=file_with(tmp_path))
     assert settings.callback_tokens == {"default": (TOKEN,)}
 
 
@@ -39,7 +39,7 @@ def test_tokens_may_come_from_files(given: Given, tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"{token}\n")
         (tmp_path / name).chmod(0o600)
     accounts = file_with(tmp_path, 'callback_token_file = "theirs"')
-    settings = given.settings(**ACCOUNT, CALLBACK_TOKEN_FILE=str(tmp_path / "own"), ACCOUNTS_FILE=accounts)
+    settings = given.settings(ACCOUNT, CALLBACK_TOKEN_FILE=str(tmp_path / "own"), ACCOUNTS_FILE=accounts)
     assert settings.callback_tokens == {"default": (TOKEN,), "north": (OTHER,)}
 
 
@@ -66,7 +66,7 @@ def test_the_other_settings_are_read(given: Given) -> None:
     ],
 )
 def test_what_is_wrong_is_named_without_a_token(given: Given, variables: dict[str, str], fault: str) -> None:
-    said = given.fault(**variables)
+    said = given.fault(variables)
     assert said.startswith(fault)
     assert not [token for token in ("a" * 23, TOKEN, OTHER, THIRD) if token in said]
 
