@@ -18,8 +18,9 @@ from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
 from worker.doctor import Check, Status, examine, examine_unreadable
 from worker.domain.records.acts import ActKind
+from worker.domain.retention import ARCHIVED_FROM
 from worker.operations.act_by_hand import Operator
-from worker.operations.archive import LEAST_AGE, count_settled, move_settled, restore_all
+from worker.operations.archive import count_settled, move_settled, restore_all
 from worker.operations.long_acts import LongAct
 from worker.settings import SettingsError, load_settings
 
@@ -158,7 +159,7 @@ def _time(value: str, opened: Session) -> datetime:
     with opened.database.read() as connection:
         now = opened.database.now(connection)
     before = read_time("--settled-before", value, now, opened.settings.zone)
-    if before > now - LEAST_AGE:
+    if before > now - ARCHIVED_FROM:
         raise typer.BadParameter(f"--settled-before {value} is less than a day ago; accepted: 1d or older")
     return before
 

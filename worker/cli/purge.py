@@ -15,8 +15,9 @@ from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
 from worker.database.transactions import Database
 from worker.domain.records.acts import ActKind
+from worker.domain.retention import PURGED_FROM
 from worker.operations.long_acts import LongAct
-from worker.operations.purge import LEAST_AGE, Purged
+from worker.operations.purge import Purged
 from worker.operations.purge import purge as delete
 
 _TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
@@ -79,7 +80,7 @@ def _read_before(opened: Session, older_than: str) -> datetime:
     with opened.database.read() as connection:
         now = opened.database.now(connection)
     before = read_time("--older-than", older_than, now, opened.settings.zone)
-    if before > now - LEAST_AGE:
+    if before > now - PURGED_FROM:
         raise typer.BadParameter(f"--older-than {older_than} is less than 30 days ago; accepted: 30d or older")
     return before
 

@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from worker.database.transactions import Database, retry_contention
-from worker.domain.records.orders import OrderState
+from worker.domain.retention import ARCHIVED_STATES
 from worker.operations.long_acts import LongAct, part_of
 from worker.stores.archived_orders import (
     Position,
@@ -18,12 +18,7 @@ from worker.stores.archived_orders import (
     restore,
 )
 
-LEAST_AGE = timedelta(days=1)
-"""Nothing younger is moved: an order is named most often on its first day, and no transaction lasts so long."""
-
 _AT_ONCE = 200
-_MOVED_STATES = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.CANCELLED)
-"""`unresolved` orders stay, and so do those with an `attention`: a person has to decide about them."""
 
 
 def move_settled(
@@ -51,7 +46,7 @@ def count_settled(database: Database, before: datetime, limit: int | None = None
     left = _AT_ONCE if limit is None else limit
     while left > 0:
         with database.read() as connection:
-            found = find_settled(connection, before, _MOVED_STATES, last, min(left, _AT_ONCE))
+            found = find_settled(connection, before, ARCHIVED_STATES, last, min(left, _AT_ONCE))
         if not found:
             return
         yield len(found)
@@ -78,10 +73,10 @@ def _move_batch(
     """Move a batch; returns where it ended, None where none was left, and how many orders were moved."""
     with part_of(act, database) as (connection, rows):
         # Found without a lock: the conditions are tested again when the rows are locked.
-        found = find_settled(connection, before, _MOVED_STATES, after, most)
+        found = find_settled(connection, before, ARCHIVED_STATES, after, most)
         if not found:
             return None, 0
-        locked = lock_settled(connection, found, before, _MOVED_STATES)
+        locked = lock_settled(connection, found, before, ARCHIVED_STATES)
         rows["orders"] = move_locked(connection, locked, database.now(connection)) if locked else 0
     return found[-1], rows["orders"]
 

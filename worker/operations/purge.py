@@ -20,9 +20,6 @@ from worker.stores.purging import (
     queries_named_by,
 )
 
-LEAST_AGE = timedelta(days=30)
-"""Nothing younger is deleted: an order that is sent again after it was deleted is new, and is polled again."""
-
 _AT_ONCE = 1000
 # Each names up to a hundred orders, and all of these are looked up.
 _QUERIES_AT_ONCE = 100
