@@ -16,7 +16,7 @@ from worker.database.transactions import Database
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.worker_processes import read_workers
+from worker.views.accounts import read_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("postgresql")]
 

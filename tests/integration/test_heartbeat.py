@@ -15,7 +15,8 @@ from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.domain.records.overview import WorkerRow
 from worker.operations.write_heartbeat import Heartbeat, Signs, host_name
-from worker.stores.worker_processes import delete_unwritten, read_workers, save_worker
+from worker.stores.worker_processes import delete_unwritten, save_worker
+from worker.views.accounts import read_workers
 
 
 class Ages:

@@ -14,9 +14,9 @@ from worker.database.transactions import Database
 from worker.domain.records.notifications import EventType, NotificationState
 from worker.domain.records.orders import Attention, Lane, OrderState
 from worker.domain.records.reports import IdKind
-from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived, notifications_of
+from worker.stores.notification_rows import delivered_before, next_delayed, next_unreceived
 from worker.stores.purging import ids_in_use, old_archived, old_live, old_queries, old_received
-from worker.views import counts
+from worker.views import accounts, counts
 from worker.views.inbox import (
     recent_rejected,
     recent_unmatched,
@@ -27,7 +27,7 @@ from worker.views.notifications import (
     orders_given_up,
     recent_notifications,
 )
-from worker.views.order import orders_with_id
+from worker.views.order import notifications_of, orders_with_id
 from worker.views.orders import OrderSearch, find_orders, search_orders
 from worker.views.queries import recent_queries
 from worker.views.todo import (
@@ -213,7 +213,7 @@ READS: dict[str, Read] = {
     "unmatched long ago": lambda connection: recent_unmatched(connection, before=submitted(5900), after=None, **PAGE),
     "todo: attention": lambda connection: orders_with_attention(connection, Attention.TOO_OLD, 5, 10_001),
     "todo: unresolved": lambda connection: unresolved_without_attention(connection, 5, 10_001),
-    "todo: accounts": counts.accounts_with_pending,
+    "todo: accounts": accounts.accounts_with_pending,
     "todo: rejected": lambda connection: counts.rejected_since(connection, submitted(50), 10_001),
     "todo: unmatched": lambda connection: counts.unmatched_before(connection, submitted(5900), 10_001),
     "notifications": lambda connection: recent_notifications(
@@ -230,10 +230,10 @@ READS: dict[str, Read] = {
     ),
     "notifications: counts": lambda connection: counts.watched_notifications(connection, NOON),
     "todo: refused notifications": lambda connection: long_refused(connection, ["account-3"], NOON, 5, 10_001),
-    "all accounts": lambda connection: counts.known_accounts(connection, with_unreceived=True),
+    "all accounts": lambda connection: accounts.known_accounts(connection, with_unreceived=True),
     "notifications: orders given up": lambda connection: orders_given_up(connection, None),
     "notifications: orders changed since": lambda connection: orders_changed_since(connection, submitted(50), None),
-    "notifications of orders": lambda connection: notifications_of(connection, [5, 7]),
+    "notifications of orders": lambda connection: notifications_of(connection, 5),
     "notifications: delivered long ago": lambda connection: delivered_before(connection, submitted(5900), 20),
     "notifications: pending of an account": lambda connection: next_unreceived(connection, "account-3", 20),
     "notifications: delayed of an account": lambda connection: next_delayed(connection, "account-3", 0, 20),

@@ -40,3 +40,20 @@ def test_one_operation_alone_saves_changes_of_orders() -> None:
         if isinstance(node, ast.ImportFrom) and any(name.name == "save_changes" for name in node.names)
     }
     assert users == {"save_orders"}
+
+
+def test_no_view_locks_or_writes() -> None:
+    writing = {"with_for_update", "insert", "update", "delete", "insert_rows", "write"}
+    mapping = {"choose_due", "to_order", "to_notification", "ORDER_COLUMNS", "NOTIFICATION_COLUMNS"}
+    for module in (DOMAIN.parent / "views").glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Name(id=name) | ast.Attribute(attr=name):
+                    # Sets have a method of this name.
+                    assert name not in writing - {"update"}, f"{module.name}: {name}"
+                case ast.ImportFrom(module=str(source), names=names):
+                    given = {name.name for name in names}
+                    assert not given & writing, f"{module.name}: {given}"
+                    if source.startswith(("worker.stores", "worker.operations")):
+                        others = {name for name in given - mapping if not name.startswith("read_")}
+                        assert not others, f"{module.name}: {others}"

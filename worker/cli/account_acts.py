@@ -12,9 +12,9 @@ from worker.cli.output import AsJson, InUtc, counted, print_json, time_text
 from worker.cli.session import require_configured
 from worker.cli.times import AGE_RULE, read_duration
 from worker.domain.operator_acts import Resumed
+from worker.domain.records.slots import SlotRow
 from worker.operations.act_by_hand import Operator, hold_slots, pause_account, resume_account
 from worker.runtime import accounts_by_sid, rules_of
-from worker.stores.slots_and_accounts import SlotRow
 
 
 def _read_lasts(value: str | None) -> str | None:

@@ -7,18 +7,16 @@ from typing import Any
 from rich.console import Console
 
 from worker.cli.output import duration_text, print_table
-from worker.domain.endpoint_watch import EndpointView, endpoint_in_words, endpoint_views
-from worker.domain.records.notifications import Endpoint
-from worker.domain.records.overview import NotificationCounts
+from worker.domain.endpoint_watch import EndpointView, endpoint_in_words
 
 Row = Mapping[str, Any]
 
 _COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave_up")
 
 
-def endpoint_rows(endpoints: Sequence[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime) -> list[Row]:
+def endpoint_rows(views: Sequence[EndpointView], now: datetime) -> list[Row]:
     """A row for each account that has an endpoint, or notifications that nobody has received."""
-    return [_row(view, now) for view in endpoint_views(endpoints, counts, now)]
+    return [_row(view, now) for view in views]
 
 
 def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:

@@ -12,12 +12,11 @@ from worker.cli.completion import account_names
 from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.session import Session, require_configured, session
 from worker.domain.budget import boot_clock_decides, is_longer
-from worker.domain.records.slots import Reading
+from worker.domain.records.slots import Reading, SlotRow
 from worker.operations.maintain_slots import lower_windows, read_windows
 from worker.runtime import accounts_by_sid, rules_of
 from worker.settings import Settings
 from worker.settings.addresses import is_loopback
-from worker.stores.slots_and_accounts import SlotRow
 
 _LIMIT_COLUMNS = ("accounts", "slot", "window", "next_query", "by_boot_clock", "in_flight_query_id")
 # As RECONCILER_QUERY_WINDOW_SECONDS: to read them from there would import the settings for `--help`.

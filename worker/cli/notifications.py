@@ -18,9 +18,7 @@ from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
-from worker.stores.notify_endpoints import read_endpoints
-from worker.views.counts import watched_notifications
-from worker.views.notifications import recent_notifications
+from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.views.page import every_row
 
 Row = Mapping[str, Any]
@@ -114,8 +112,8 @@ def _list(
         if as_csv and limit is None:
             write_csv(csv_columns.NOTIFICATIONS, every_row(read, after))
             return
-        now, known = opened.database.now(connection), list(read_endpoints(connection).values())
-        endpoints = endpoint_rows(known, watched_notifications(connection, now), now)
+        now = opened.database.now(connection)
+        endpoints = endpoint_rows(watched_endpoints(connection, now), now)
         page = read(after=after, most=most + 1)
     rows, is_more = cut(page.rows, most)
     if as_json:
@@ -163,10 +161,10 @@ def _act(act: str, account: str, who: Operator, *, yes: bool, as_json: bool) -> 
 
     with acting_session() as opened:
         with opened.database.read() as connection:
-            endpoint = read_endpoints(connection, [account]).get(account)
-            count = watched_notifications(connection, opened.database.now(connection)).get(account)
+            views = watched_endpoints(connection, opened.database.now(connection))
+        view = next((view for view in views if view.account == account), None)
         removed = 0
-        waiting = 0 if count is None else count.pending + count.gave_up
+        endpoint, waiting = (None, 0) if view is None else (view.endpoint, view.count.pending + view.count.gave_up)
         if endpoint is None and not (act == "forget" and waiting):
             raise CommandError(
                 f"the account {account} has no endpoint; `reconciler notifications` lists those that have"

@@ -13,6 +13,7 @@ from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.output import counted, duration_text, print_table, time_text
 from worker.cli.pauses import pause_in_words
 from worker.domain.back_off import may_query_at
+from worker.domain.endpoint_watch import endpoint_views
 from worker.domain.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
 from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
 from worker.domain.records.parameters import Rules
@@ -49,7 +50,9 @@ def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: 
         "accounts": [
             _account(one, overview, status.last_queries[one.account], thresholds, rules) for one in overview.accounts
         ],
-        "endpoints": endpoint_rows(overview.endpoints, overview.notifications, overview.now),
+        "endpoints": endpoint_rows(
+            endpoint_views(overview.endpoints, overview.notifications, overview.now), overview.now
+        ),
         "acts": list(status.acts),
     }
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Double,
     Index,
     Integer,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    literal_column,
 )
 from sqlalchemy import text as sql
 from sqlalchemy.types import TypeEngine
@@ -68,6 +70,9 @@ GROUPED = sql("suspect_group IS NOT NULL")
 NOT_SENT = sql("state NOT IN ('delivered', 'gave_up')")
 DELIVERED = sql("delivered_at IS NOT NULL")
 GAVE_UP = sql("state = 'gave_up'")
+# Written out, not parameters: a plan that is made once for all parameters could not use the partial indexes.
+PENDING_STATE: ColumnElement[str] = literal_column("'pending'")
+UNRESOLVED_STATE: ColumnElement[str] = literal_column("'unresolved'")
 NO_COUNT = "0"
 """A count, or "no", in rows and archive records that are older than its column."""
 

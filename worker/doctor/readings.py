@@ -31,9 +31,9 @@ from worker.doctor.broker_rights import refused_commands
 from worker.doctor.checks import Check, fatal
 from worker.domain.records.slots import DatabaseChanges
 from worker.operations.maintain_slots import longest_windows
-from worker.operations.note_database import database_changes
 from worker.settings import Settings
 from worker.settings.addresses import schemes
+from worker.views.watching import database_changes
 
 T = TypeVar("T")
 Reply = tuple[T | None, str | None]

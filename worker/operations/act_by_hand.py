@@ -22,11 +22,12 @@ from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import SlotRow
 from worker.operations.maintain_slots import read_clocks
 from worker.operations.save_orders import save_orders
 from worker.stores.recharge_orders import lock_by_ids
 from worker.stores.recorded_acts import add_acts
-from worker.stores.slots_and_accounts import SlotRow, lock_rows, lock_states, read_rows, save_slot, save_state
+from worker.stores.slots_and_accounts import lock_rows, lock_states, read_rows, save_slot, save_state
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -13,10 +13,9 @@ from worker.database.identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
 from worker.domain.budget import begin, is_longer, is_noted, lower_window, opens_in, raise_window
 from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import LongerWindow, Opening, Provenance, Reading, SlotKey
+from worker.domain.records.slots import LongerWindow, Opening, Provenance, Reading, SlotKey, SlotRow
 from worker.operations.note_database import note_database
 from worker.stores.slots_and_accounts import (
-    SlotRow,
     add_slot,
     lock_rows,
     lock_states,

@@ -4,18 +4,17 @@ Such a row may be older than the last query, and nothing in it tells by how much
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 import structlog
 
 from worker.database.identity import identity_beside
-from worker.database.transactions import Connection, Database, DatabaseError
+from worker.database.transactions import Connection
 from worker.domain.budget import hold, is_another, noted
 from worker.domain.records.parameters import Rules
-from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Reading
-from worker.stores.slots_and_accounts import SlotRow, read_rows, save_provenance, save_slot
+from worker.domain.records.slots import DatabaseIdentity, Reading, SlotRow
+from worker.stores.slots_and_accounts import save_provenance, save_slot
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,24 +47,3 @@ def _noted_in(connection: Connection, row: SlotRow, present: DatabaseIdentity, n
     held = hold(row.slot, now, rules, uuid.uuid4().hex)
     save_slot(connection, row.id, held, now.database)
     return replace(row, slot=held, provenance=provenance)
-
-
-def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
-    """What the slots in use of these SIDs say of their database, without a lock. `now` is by the database's clock."""
-    written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
-    present = identity_beside(connection, [one.identity for one in written_in])
-    return DatabaseChanges(
-        now=now,
-        is_another=any(is_another(one, present) for one in written_in),
-        changes=max((one.changes for one in written_in if one.changes), key=lambda times: times[-1], default=()),
-    )
-
-
-def database_changes(database: Database, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
-    """The same of a database that is at head; None where the table cannot be read."""
-    try:
-        with database.read() as connection:
-            return read_changes(connection, sids, slots_per_sid, database.now(connection))
-    except DatabaseError:
-        # As `longest_windows`: other checks report it.
-        return None

@@ -18,14 +18,13 @@ from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer
-from worker.domain.records.slots import Reading
+from worker.domain.records.slots import Reading, SlotRow
 from worker.operations.learn import add_observations, read_schedule
 from worker.operations.maintain_slots import raise_window_of, read_clocks
 from worker.operations.save_orders import save_orders
 from worker.stores.platform_queries import absent_ids_since, end_with_answer, end_with_error
 from worker.stores.recharge_orders import lock_by_ids, lock_by_keys, lock_suspects, reset_absences
 from worker.stores.slots_and_accounts import (
-    SlotRow,
     lock_slot_of_token,
     lock_states,
     mark_in_flight,

@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, literal, literal_column, or_, select, update
 
 from worker.database.bulk_statements import RowUpdate, one_of
-from worker.database.tables import ENDPOINTS, NOTIFICATIONS
+from worker.database.tables import ENDPOINTS, NOTIFICATIONS, PENDING_STATE
 from worker.domain.records.notifications import DueRow, EndedTry, NotificationState, Rank, TriedRow
-from worker.stores.recharge_orders import PENDING
 
 Leased = tuple[datetime, datetime]
 """A row is leased while its lease ends after the first of these times and not after the second."""
@@ -98,8 +97,8 @@ def _first_due(connection: Connection, rank: Rank, due_by: datetime | None, leas
 
 
 def _pending(account: ColumnElement[Any], rank: Rank) -> tuple[ColumnElement[bool], ...]:
-    # Written out, not a parameter: see `recharge_orders.PENDING`.
-    state = NOTIFICATIONS.c.state == PENDING
+    # Written out, not a parameter: see `tables.PENDING_STATE`.
+    state = NOTIFICATIONS.c.state == PENDING_STATE
     return NOTIFICATIONS.c.account == account, state, NOTIFICATIONS.c.rank == literal_column(str(int(rank)))
 
 

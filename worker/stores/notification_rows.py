@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, select, update
 
 from worker.database.bulk_statements import insert_rows, one_of
-from worker.database.tables import GAVE_UP, NOTIFICATIONS
+from worker.database.tables import GAVE_UP, NOTIFICATIONS, PENDING_STATE
 from worker.domain.records.notifications import NewNotification, Notification, NotificationState, Rank
-from worker.stores.recharge_orders import PENDING
 
 _NEW = tuple(field.name for field in fields(NewNotification))
 _FIELDS = tuple(field.name for field in fields(Notification))
@@ -28,14 +27,8 @@ def to_notification(row: Any) -> Notification:
     return Notification(**{**values, "rank": Rank(values["rank"])})
 
 
-def notifications_of(connection: Connection, order_ids: Collection[int]) -> list[Notification]:
-    """The notifications of these orders that are left, oldest first."""
-    chosen = select(*NOTIFICATION_COLUMNS).where(one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
-    return [to_notification(row) for row in connection.execute(chosen.order_by(NOTIFICATIONS.c.id))]
-
-
 def lock_notifications_of(connection: Connection, order_ids: Collection[int]) -> list[Notification]:
-    """The same, locked in the order of their ids."""
+    """Lock and read the notifications of these orders that are left, in the order of their ids."""
     chosen = select(*NOTIFICATION_COLUMNS).where(one_of(connection, NOTIFICATIONS.c.order_id, order_ids))
     rows = connection.execute(chosen.order_by(NOTIFICATIONS.c.id).with_for_update())
     return [to_notification(row) for row in rows]
@@ -95,8 +88,8 @@ def _never_tried(now: datetime) -> dict[str, Any]:
 
 
 def _pending_of(account: str) -> Select[Any]:
-    # Written out, not a parameter: see `recharge_orders.PENDING`.
-    return select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.account == account, NOTIFICATIONS.c.state == PENDING)
+    # Written out, not a parameter: see `tables.PENDING_STATE`.
+    return select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.account == account, NOTIFICATIONS.c.state == PENDING_STATE)
 
 
 def _new_row(one: NewNotification, now: datetime) -> dict[str, Any]:

@@ -23,13 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ORDERS, STATES
+from worker.database.tables import ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Work
 from worker.domain.records.reports import IdKind
 from worker.stores.candidates_sql import candidates_sql
-from worker.stores.recharge_orders import ORDER_COLUMNS, PENDING, UNRESOLVED, to_order
+from worker.stores.recharge_orders import ORDER_COLUMNS, to_order
 
 _KIND = {kind.value: kind for kind in IdKind}
 _LANE = {lane.value: lane for lane in Lane}
@@ -95,14 +95,14 @@ def read_dueness(
 
 def count_pending(connection: Connection, account: str, most: int) -> int:
     """How many of the account's orders are pending; `most` where there are more."""
-    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING).limit(most)
+    pending = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE).limit(most)
     return connection.scalar(select(func.count()).select_from(pending.subquery())) or 0
 
 
 def is_any_polled_alone(connection: Connection, account: str) -> bool:
     """Whether a pending order of the account may be polled in a query of its own: by its lane or its id kind."""
     is_alone = (ORDERS.c.lane != Lane.BATCH) | (ORDERS.c.id_kind != IdKind.REQUEST_ID)
-    alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING, is_alone).limit(1)
+    alone = select(ORDERS.c.id).where(ORDERS.c.account == account, ORDERS.c.state == PENDING_STATE, is_alone).limit(1)
     return connection.scalar(alone) is not None
 
 
@@ -110,7 +110,7 @@ def overdue_orders(*columns: Any, before: datetime, most: int) -> Select[Any]:
     """The statement that reads these columns of the pending orders that were submitted before a time and are not
     flagged yet, the oldest first."""
     overdue = (
-        (ORDERS.c.state == PENDING)
+        (ORDERS.c.state == PENDING_STATE)
         & ORDERS.c.attention.is_(None)
         & (ORDERS.c.submitted_at < before)
         & (ORDERS.c.reopened_at.is_(None) | (ORDERS.c.reopened_at < before))
@@ -159,7 +159,7 @@ def _first_due(index_range: IndexRange) -> ColumnElement[int]:
 
 def _first_checked() -> ColumnElement[int]:
     """An order with a requested check: an unresolved one is in none of the ranges."""
-    checked = (ORDERS.c.check_requested_at.is_not(None), ORDERS.c.state.in_([PENDING, UNRESOLVED]))
+    checked = (ORDERS.c.check_requested_at.is_not(None), ORDERS.c.state.in_([PENDING_STATE, UNRESOLVED_STATE]))
     due = (ORDERS.c.account == STATES.c.account, ORDERS.c.due_at <= bindparam("now"))
     return select(literal(1)).where(*due, *checked).order_by(ORDERS.c.check_requested_at).limit(1).scalar_subquery()
 
@@ -180,8 +180,8 @@ def _chosen(
     if connection.dialect.name == "sqlite":
         # By the index of what is due SQLite would read every pending order; the plus keeps it to the ids.
         column = literal_column("+recharge_orders.account", ORDERS.c.account.type)
-    is_checked = (ORDERS.c.state == UNRESOLVED) & ORDERS.c.check_requested_at.is_not(None)
-    may_be_polled = (ORDERS.c.state == PENDING) | is_checked
+    is_checked = (ORDERS.c.state == UNRESOLVED_STATE) & ORDERS.c.check_requested_at.is_not(None)
+    may_be_polled = (ORDERS.c.state == PENDING_STATE) | is_checked
     chosen &= (column == account) & may_be_polled & is_open
     statement = select(*ORDER_COLUMNS).where(chosen).order_by(ORDERS.c.id).limit(limit)
     return statement.with_for_update(skip_locked=True) if locks else statement
@@ -234,4 +234,4 @@ def _unchanged(value: datetime) -> datetime:
 
 def is_due(account: ColumnElement[str], now: ColumnElement[datetime]) -> ColumnElement[bool]:
     """Whether a pending order of the account may be polled at this time."""
-    return (ORDERS.c.account == account) & (ORDERS.c.state == PENDING) & (ORDERS.c.due_at <= now)
+    return (ORDERS.c.account == account) & (ORDERS.c.state == PENDING_STATE) & (ORDERS.c.due_at <= now)

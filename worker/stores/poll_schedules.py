@@ -86,9 +86,3 @@ def save_learned(connection: Connection, account: str, computed_at: datetime, te
     """Write a locked row's time, and the texts that change, by column name."""
     values = {"computed_at": computed_at, **texts}
     connection.execute(update(SCHEDULES).where(SCHEDULES.c.account == account).values(values))
-
-
-def read_learned_text(connection: Connection, account: str) -> str | None:
-    """What an account has taught, as text; None where it has no row."""
-    text = connection.scalar(select(SCHEDULES.c.learned).where(SCHEDULES.c.account == account))
-    return None if text is None else str(text)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, case, func, literal_column, select, update
+from sqlalchemy import Connection, Row, Select, Update, case, func, select, update
 
 from worker.database.bulk_statements import (
     RowUpdate,
@@ -25,10 +25,6 @@ from worker.domain.records.order_changes import Change, EventKind, OrderEvent, S
 from worker.domain.records.orders import Lane, Order, OrderKey, OrderState, Source, version_at
 from worker.domain.records.reports import IdKind
 from worker.stores.archived_orders import read_archived, restore
-
-# Written out, not parameters: a plan that is made once for all parameters could not use the partial indexes.
-PENDING: ColumnElement[str] = literal_column(f"'{OrderState.PENDING.value}'")
-UNRESOLVED: ColumnElement[str] = literal_column(f"'{OrderState.UNRESOLVED.value}'")
 
 _FIELDS = tuple(field.name for field in fields(Order))
 _EVENT_FIELDS = tuple(field.name for field in fields(OrderEvent))
@@ -69,12 +65,6 @@ def to_order(row: Row[Any]) -> Order:
     """The order that a row of `ORDER_COLUMNS` holds."""
     # By position: a lookup of each column by name takes as long again as to read the row.
     return Order(**dict(zip(_FIELDS, row, strict=True)))
-
-
-def read_order(connection: Connection, order_id: int) -> Order | None:
-    """The order with this row id, without a lock; None where it is not in the table."""
-    row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
-    return None if row is None else to_order(row)
 
 
 def read_orders(connection: Connection, order_ids: Collection[int]) -> list[Order]:

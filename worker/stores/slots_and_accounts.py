@@ -5,7 +5,7 @@ Whoever locks both locks the slot first, so that no deadlock can arise.
 
 import math
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from worker.database.tables import BUDGETS, STATES
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.slots import DatabaseIdentity, Provenance, Slot
+from worker.domain.records.slots import DatabaseIdentity, Provenance, Slot, SlotRow
 
 _SLOT_COLUMNS = (
     *(BUDGETS.c.id, BUDGETS.c.account_sid, BUDGETS.c.slot),
@@ -23,19 +23,6 @@ _SLOT_COLUMNS = (
 )
 _STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
 MICROSECONDS = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SlotRow:
-    """A slot with the other columns of its row."""
-
-    id: int
-    account_sid: str
-    number: int
-    slot: Slot
-    in_flight_query_id: int | None
-    last_account: str | None
-    provenance: Provenance
 
 
 def read_rows(connection: Connection, sids: Collection[str]) -> list[SlotRow]:
@@ -106,18 +93,6 @@ def lock_states(connection: Connection, accounts: Collection[str]) -> dict[str, 
         states[account] = AccountState(account=account)
         connection.execute(insert(STATES).values(asdict(states[account])))
     return states
-
-
-def read_state(connection: Connection, account: str) -> AccountState:
-    """The state of an account, without a lock; the initial state where it has no row."""
-    row = connection.execute(select(*_STATE_COLUMNS).where(STATES.c.account == account)).mappings().one_or_none()
-    return AccountState(account=account) if row is None else AccountState(**row)
-
-
-def read_states(connection: Connection) -> list[AccountState]:
-    """What is known of every account that has a row, by name, without a lock."""
-    rows = connection.execute(select(*_STATE_COLUMNS).order_by(STATES.c.account)).mappings()
-    return [AccountState(**row) for row in rows]
 
 
 def save_state(connection: Connection, state: AccountState) -> None:

@@ -1,17 +1,12 @@
 """The rows of worker processes: each writes its own, and deletes those that nobody writes any more."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.database.identity import identity_beside
 from worker.database.tables import WORKERS
 from worker.domain.records.overview import WorkerRow
-from worker.domain.records.slots import DatabaseIdentity
-
-_COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
 
 
 def save_worker(connection: Connection, row: WorkerRow) -> None:
@@ -34,21 +29,3 @@ def delete_unwritten(connection: Connection, before: datetime) -> None:
     old = list(connection.scalars(select(WORKERS.c.name).where(WORKERS.c.written_at < before)))
     for name in old:
         connection.execute(delete(WORKERS).where(WORKERS.c.name == name, WORKERS.c.written_at < before))
-
-
-def read_workers(connection: Connection, *, host: str | None = None) -> Sequence[WorkerRow]:
-    """The rows of all processes, or of those on one host, by name: those that were written in this database. A restore
-    brings back others, of processes that may be gone."""
-    statement = select(*_COLUMNS).order_by(WORKERS.c.name)
-    if host is not None:
-        statement = statement.where(WORKERS.c.host == host)
-    rows = connection.execute(statement).mappings()
-    read = [WorkerRow(**{**row, "accounts": _split(row["accounts"])}) for row in rows]
-    written_in = [DatabaseIdentity(row.database_identity or "") for row in read]
-    present = identity_beside(connection, written_in)
-    return [row for row, its in zip(read, written_in, strict=True) if not present.differs_from(its)]
-
-
-def _split(accounts: str | None) -> tuple[str, ...] | None:
-    # No account's name holds a comma, and none is empty.
-    return None if accounts is None else tuple(filter(None, accounts.split(",")))

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
-    TextClause,
     case,
     func,
     select,
@@ -24,13 +23,19 @@ from sqlalchemy import (
 )
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, REJECTED, STATES, UNMATCHED
+from worker.database.tables import (
+    GAVE_UP,
+    NOTIFICATIONS,
+    ORDERS,
+    PENDING_STATE,
+    REJECTED,
+    UNMATCHED,
+    UNRESOLVED_STATE,
+)
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Attention
 from worker.domain.records.overview import NotificationCounts, PendingCount
-from worker.stores.recharge_orders import PENDING, UNRESOLVED
 
-_MOST_ACCOUNTS = 1_000
 _FIRST_DUE = 100
 _LONGEST_STATEMENT_SECONDS = 20
 
@@ -41,43 +46,13 @@ def bound_statements(connection: Connection, seconds: float = _LONGEST_STATEMENT
         connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))
 
 
-def known_accounts(connection: Connection, *, with_unreceived: bool = False) -> list[str]:
-    """Every account that a worker has known or that has pending orders, by name; and those whose notifications nobody
-    has received. Orders may come in by a program whose settings name an account that no worker ever had."""
-    known = {*connection.scalars(select(STATES.c.account)), *accounts_with_pending(connection)}
-    if with_unreceived:
-        account = NOTIFICATIONS.c.account
-        known.update(_accounts(connection, account, NOTIFICATIONS.c.state == PENDING))
-        known.update(_accounts(connection, account, GAVE_UP))
-    return sorted(known)
-
-
-def accounts_with_pending(connection: Connection) -> list[str]:
-    """The accounts that have pending orders, up to 1,000."""
-    return _accounts(connection, ORDERS.c.account, ORDERS.c.state == PENDING)
-
-
-def _accounts(connection: Connection, account: ColumnElement[str], held: ColumnElement[bool] | TextClause) -> list[str]:
-    """By a look into an index for each."""
-    found: list[str] = []
-    while len(found) < _MOST_ACCOUNTS:
-        following = select(account).where(held)
-        if found:
-            following = following.where(account > found[-1])
-        next_account = connection.scalar(following.order_by(account).limit(1))
-        if next_account is None:
-            break
-        found.append(next_account)
-    return found
-
-
 def pending(
     connection: Connection, accounts: Collection[str], now: datetime, most: int | None = None
 ) -> dict[str, list[PendingCount]]:
     """The pending orders of each of these accounts, by how they are polled: of the index of due orders alone."""
     by = ("account", "lane", "id_kind")
     columns = [ORDERS.c[name] for name in (*by, "age_bucket", "due_at")]
-    some = _some(columns, one_of(connection, ORDERS.c.account, accounts), ORDERS.c.state == PENDING, most=most)
+    some = _some(columns, one_of(connection, ORDERS.c.account, accounts), ORDERS.c.state == PENDING_STATE, most=most)
     is_due = some.c.due_at <= now
     counted = _counted(
         [some.c[name] for name in by],
@@ -109,7 +84,7 @@ def unresolved(
 ) -> dict[tuple[str, str | None], int]:
     """Unresolved orders, by account and reason. The row of each has to be read for its reason; else it is None."""
     columns = [ORDERS.c.account, *([ORDERS.c.attention] if with_reason else [])]
-    some = _some(columns, ORDERS.c.state == UNRESOLVED, most=most)
+    some = _some(columns, ORDERS.c.state == UNRESOLVED_STATE, most=most)
     found: dict[tuple[str, str | None], int] = {}
     for account, *reasons, orders in connection.execute(_counted(list(some.c))):
         found[account, reasons[0].value if reasons and reasons[0] else None] = orders
@@ -144,7 +119,7 @@ def notifications(
     ours = () if accounts is None else (one_of(connection, NOTIFICATIONS.c.account, accounts),)
     # Of an index alone, the id among its columns: the rows themselves would have to be read for the other times.
     columns = [NOTIFICATIONS.c[name] for name in ("account", "rank", "id", "due_at")]
-    some = _some(columns, *ours, NOTIFICATIONS.c.state == PENDING, most=most)
+    some = _some(columns, *ours, NOTIFICATIONS.c.state == PENDING_STATE, most=most)
     first, due = func.min(some.c.id).label("first"), func.min(some.c.due_at, type_=NOTIFICATIONS.c.due_at.type)
     waiting: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(_counted([some.c.account, some.c.rank], first, due.label("due"))):
@@ -205,8 +180,8 @@ def _first_due(account: str, rank: Rank, now: datetime) -> Select[tuple[datetime
         select(NOTIFICATIONS.c.due_at, NOTIFICATIONS.c.leased_until)
         .where(
             NOTIFICATIONS.c.account == account,
-            # Written out, not a parameter: see `recharge_orders.PENDING`.
-            NOTIFICATIONS.c.state == PENDING,
+            # Written out, not a parameter: see `tables.PENDING_STATE`.
+            NOTIFICATIONS.c.state == PENDING_STATE,
             NOTIFICATIONS.c.rank == int(rank),
             NOTIFICATIONS.c.due_at <= now,
         )

@@ -13,9 +13,8 @@ from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.records.metrics import Count, CountedRows, Gauges, LastQuery, Stream
 from worker.domain.records.overview import NotificationCounts, PendingOrders
 from worker.stores.metric_counting import read_cursors
-from worker.stores.slots_and_accounts import read_states
-from worker.stores.worker_processes import read_workers
 from worker.views import counts
+from worker.views.accounts import known_accounts, read_states, read_workers
 
 _MOST_UNCOUNTED = 10_000
 MOST_COUNTED = 10_000
@@ -57,7 +56,7 @@ def read_accounts(database: Database, *, seconds: float) -> list[str]:
     nor any worker has."""
     with database.read() as connection:
         counts.bound_statements(connection, seconds)
-        return counts.known_accounts(connection, with_unreceived=True)
+        return known_accounts(connection, with_unreceived=True)
 
 
 def count_all(database: Database, count: Count, accounts: Collection[str], *, seconds: float) -> Figures:

@@ -7,17 +7,25 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, SHOWN
+from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, PENDING_STATE, SHOWN
+from worker.domain.endpoint_watch import EndpointView, endpoint_views
 from worker.domain.order_notifications import notification_row
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.archived_orders import read_archived
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
-from worker.stores.recharge_orders import PENDING
+from worker.stores.notify_endpoints import read_endpoints
+from worker.views import counts
 from worker.views.page import ROWS_AT_ONCE, SECONDS, Key, Page, Walk, page_of, read_keys
 
 Row = dict[str, Any]
 
 _ROWS_AT_ONCE = 500
+
+
+def watched_endpoints(connection: Connection, now: datetime) -> list[EndpointView]:
+    """How notifications fare, of each account that has an endpoint, or notifications that nobody has received."""
+    endpoints = read_endpoints(connection).values()
+    return endpoint_views(endpoints, counts.watched_notifications(connection, now), now)
 
 
 def recent_notifications(
@@ -58,7 +66,9 @@ def _newest_pending(connection: Connection, account: str | None, after: int | No
     """By the index of what is due, sorted: newest first, the primary key has all that was delivered before them."""
     # An expression, so that no database reads the primary key backwards for it.
     newest = NOTIFICATIONS.c.id + 0
-    chosen = select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == PENDING).order_by(newest.desc()).limit(most)
+    chosen = (
+        select(NOTIFICATIONS.c.id).where(NOTIFICATIONS.c.state == PENDING_STATE).order_by(newest.desc()).limit(most)
+    )
     if account is not None:
         chosen = chosen.where(NOTIFICATIONS.c.account == account)
     if after is not None:
@@ -90,7 +100,7 @@ def every_long_refused(connection: Connection, accounts: Collection[str], before
 def _long_refused(connection: Connection, accounts: Collection[str], before: datetime) -> Select[int]:
     return select(NOTIFICATIONS.c.id).where(
         one_of(connection, NOTIFICATIONS.c.account, accounts),
-        NOTIFICATIONS.c.state == PENDING,
+        NOTIFICATIONS.c.state == PENDING_STATE,
         NOTIFICATIONS.c.rank == int(Rank.RETRY),
         NOTIFICATIONS.c.refused_since < before,
     )
@@ -110,7 +120,7 @@ def orders_changed_since(connection: Connection, since: datetime, account: str |
         select(ORDERS.c.id, ORDERS.c.account).where(NOT_PENDING, ORDERS.c.updated_at >= since),
         select(ORDERS.c.id, ORDERS.c.account).where(SHOWN, ORDERS.c.updated_at >= since),
         select(ORDERS.c.id, ORDERS.c.account).where(
-            ORDERS.c.state == PENDING, ORDERS.c.reopened_at.is_not(None), ORDERS.c.updated_at >= since
+            ORDERS.c.state == PENDING_STATE, ORDERS.c.reopened_at.is_not(None), ORDERS.c.updated_at >= since
         ),
         select(ARCHIVED.c.id, ARCHIVED.c.account).where(ARCHIVED.c.settled_at >= since),
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, or_, select
 
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, QUERIES
+from worker.database.tables import ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.back_off import restart_stepped_backoff
 from worker.domain.next_step import Circumstances, NextStep, next_step
@@ -20,12 +20,11 @@ from worker.domain.workers import is_served, is_ticking
 from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores.archived_orders import read_archived
-from worker.stores.notification_rows import notifications_of
+from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification
 from worker.stores.pending_orders import read_chosen
-from worker.stores.recharge_orders import read_order
-from worker.stores.slots_and_accounts import read_state
-from worker.stores.worker_processes import read_workers
+from worker.stores.recharge_orders import ORDER_COLUMNS, read_orders, to_order
 from worker.views import counts
+from worker.views.accounts import read_state, read_workers
 from worker.views.queries import QUERY_COLUMNS, first_query_since, next_slot_at
 
 Row = dict[str, Any]
@@ -75,7 +74,7 @@ def read_story(
     """The story of an order that was found. `sids` are the SIDs of the accounts that the settings name."""
     with database.snapshot() as connection:
         events, queries = events_of(connection, order["id"]), queries_about(connection, order)
-        told = [notification_row(one) for one in notifications_of(connection, [order["id"]])]
+        told = notifications_of(connection, order["id"])
     outlook = read_next_step(database, order["id"], sids.get(order["account"]), tick_allowance_seconds, rules)
     # Of an order that is not pending it is what was planned before: nobody polls it any more.
     due_at = order["due_at"] if order["state"] is OrderState.PENDING else None
@@ -136,6 +135,18 @@ def events_of(connection: Connection, order_id: int) -> list[Row]:
     return [{column.name: event[column.name] for column in _EVENT_COLUMNS} for event in archived] + events
 
 
+def notifications_of(connection: Connection, order_id: int) -> list[Row]:
+    """The notifications of an order that are left, oldest first."""
+    chosen = select(*NOTIFICATION_COLUMNS).where(NOTIFICATIONS.c.order_id == order_id).order_by(NOTIFICATIONS.c.id)
+    return [notification_row(to_notification(row)) for row in connection.execute(chosen)]
+
+
+def order_to_act_on(connection: Connection, order_id: int) -> tuple[Order, Row | None] | None:
+    """An order, archived or not, and the last thing that happened to it; None where there is no such order."""
+    order = next(iter(read_orders(connection, [order_id])), None)
+    return None if order is None else (order, next(iter(events_of(connection, order_id)[-1:]), None))
+
+
 def queries_about(connection: Connection, order: Row) -> list[Row]:
     """The queries that polled an order, oldest first; `absent` says that the answer left it out."""
     names = [(IdKind.REQUEST_ID, order["request_id"]), (IdKind.CUSTOM_PARM, order["custom_parm"])]
@@ -174,9 +185,10 @@ def read_next_step(
     """What an order waits for; None where it is archived. `account_sid` is None where the settings do not name its
     account."""
     with database.read() as connection:
-        order = read_order(connection, order_id)
-        if order is None:
+        row = connection.execute(select(*ORDER_COLUMNS).where(ORDERS.c.id == order_id)).one_or_none()
+        if row is None:
             return None
+        order = to_order(row)
         now = database.now(connection)
         about = (
             _read_circumstances(connection, order, account_sid, tick_allowance_seconds, now, rules)

@@ -15,11 +15,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
 
 from worker.database.bulk_statements import one_of
-from worker.database.tables import ARCHIVED, EVENTS, ORDERS, STATES
+from worker.database.tables import ARCHIVED, EVENTS, ORDERS, PENDING_STATE, STATES, UNRESOLVED_STATE
 from worker.domain.field_rules import id_fault, normalise_mobile
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, OrderState
-from worker.stores.recharge_orders import PENDING, UNRESOLVED
 from worker.views.order import Row, order_by_id, order_rows, orders_with_id
 from worker.views.page import SECONDS, Filters, Key, Page, Walk, further_than, page_of, read_keys
 
@@ -118,7 +117,7 @@ def has_orders(connection: Connection, account: str) -> bool:
 
 def unresolved_since(connection: Connection, since: datetime | None, accounts: Collection[str]) -> list[int]:
     """The ids of these accounts' orders that are unresolved and became so at this time or later; None: at any."""
-    statement = select(ORDERS.c.id).where(ORDERS.c.state == UNRESOLVED, ORDERS.c.account.in_(accounts))
+    statement = select(ORDERS.c.id).where(ORDERS.c.state == UNRESOLVED_STATE, ORDERS.c.account.in_(accounts))
     if since is not None:
         gave_up = (
             select(EVENTS.c.id)
@@ -225,10 +224,10 @@ def _indexed(table: Table, wanted: OrderSearch) -> list[list[_Narrow]]:
         shown = and_(ORDERS.c.attention.is_not(None), ORDERS.c.attention.in_(wanted.attention))
         found.append([_Narrow(condition=shown, order=[ORDERS.c.attention, ORDERS.c.id])])
     if table is ORDERS and wanted.accounts and set(wanted.states) == {OrderState.PENDING}:
-        pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING)
+        pending = and_(ORDERS.c.account.in_(wanted.accounts), ORDERS.c.state == PENDING_STATE)
         found.append([_Narrow(condition=pending, order=[ORDERS.c.account, ORDERS.c.state, ORDERS.c.lane])])
     if table is ORDERS and set(wanted.states) == {OrderState.UNRESOLVED}:
-        unresolved = ORDERS.c.state == UNRESOLVED
+        unresolved = ORDERS.c.state == UNRESOLVED_STATE
         of_account = and_(unresolved, ORDERS.c.account.in_(wanted.accounts)) if wanted.accounts else unresolved
         found.append([_Narrow(condition=of_account, order=[ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at])])
     return found

@@ -28,6 +28,7 @@ from worker.domain.plots import (
 from worker.domain.records.orders import OrderState
 from worker.domain.records.parameters import Rules
 from worker.views import counts
+from worker.views.accounts import known_accounts
 from worker.views.queries import first_query_since
 
 _MOST_CHANGED = 20_000
@@ -48,7 +49,7 @@ def read_plots(database: Database, sids: Mapping[str, str], rules: Rules, span: 
         now = database.now(connection)
         span = choose_span(span, oldest_submitted(connection), now)
         starts = bucket_starts(now, span)
-        by_account = counts.pending(connection, counts.known_accounts(connection), now).values()
+        by_account = counts.pending(connection, known_accounts(connection), now).values()
         of_lanes = [count for of_account in by_account for count in of_account]
         pending = sum(count.pending for count in of_lanes)
         final = count_final(connection, starts)

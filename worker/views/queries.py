@@ -19,7 +19,7 @@ from worker.domain.records.queries import Choice, Pick
 from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores.pending_orders import read_chosen
-from worker.stores.slots_and_accounts import read_state
+from worker.views.accounts import read_state
 from worker.views.page import SECONDS, Page, Walk, page_of, read_keys
 
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, UnaryExpression, and_, func, select
 
-from worker.database.tables import ORDERS
+from worker.database.tables import ORDERS, UNRESOLVED_STATE
 from worker.database.transactions import Database
 from worker.domain.endpoint_watch import REFUSED_FOR, takes_others
 from worker.domain.records.notifications import Endpoint, NotificationState
@@ -27,10 +27,8 @@ from worker.domain.todo import (
 )
 from worker.domain.workers import polled_accounts
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.recharge_orders import UNRESOLVED
-from worker.stores.slots_and_accounts import read_states
-from worker.stores.worker_processes import read_workers
 from worker.views import counts
+from worker.views.accounts import accounts_with_pending, read_states, read_workers
 from worker.views.inbox import (
     LONG_ROWS_AT_ONCE,
     recent_rejected,
@@ -160,7 +158,7 @@ def _csv_row(group: TodoGroup, item: Row) -> Row:
 
 def _accounts(connection: Connection, rules: Rules, polled: Collection[str], now: datetime) -> list[TodoGroup]:
     queries = {account: past_queries(connection, account) for account in polled}
-    with_pending = counts.accounts_with_pending(connection)
+    with_pending = accounts_with_pending(connection)
     found = accounts_to_do(read_states(connection), with_pending, polled, queries, now, rules)
     return _groups("account", found)
 
@@ -293,7 +291,9 @@ def orders_with_attention(
 def unresolved_without_attention(connection: Connection, most: int, most_read: int) -> tuple[int, list[Row]]:
     """The same of unresolved orders that show no reason; as far as they are among the first `most_read`."""
     by_index = (ORDERS.c.state, ORDERS.c.account, ORDERS.c.submitted_at)
-    unresolved = select(*_SHOWN).where(ORDERS.c.state == UNRESOLVED).order_by(*by_index).limit(most_read).subquery()
+    unresolved = (
+        select(*_SHOWN).where(ORDERS.c.state == UNRESOLVED_STATE).order_by(*by_index).limit(most_read).subquery()
+    )
     without: ColumnElement[bool] = unresolved.c.attention.is_(None)
     listed = select(unresolved).where(without).order_by(*_last_changed(unresolved)).limit(most)
     return _number_of(connection, select(unresolved.c.id).where(without).subquery()), _rows(connection, listed)

@@ -1,26 +1,27 @@
 """The whole deployment: what `reconciler status` and `health` and the overview tell."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, case, func, select
 
-from worker.database.tables import BUDGETS, ORDERS, QUERIES
-from worker.database.transactions import Connection, Database
+from worker.database.identity import identity_beside
+from worker.database.tables import BUDGETS, ORDERS, QUERIES, SCHEDULES
+from worker.database.transactions import Connection, Database, DatabaseError
 from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.budget import is_another
 from worker.domain.records.overview import AccountOverview, Overview
 from worker.domain.records.parameters import Rules
+from worker.domain.records.slots import DatabaseChanges
 from worker.domain.scheduling.stored_json import read_learned
 from worker.domain.workers import is_broker_silent, is_ticking
-from worker.operations.note_database import read_changes
-from worker.stores import poll_schedules
 from worker.stores.notify_endpoints import read_endpoints
-from worker.stores.slots_and_accounts import read_state
-from worker.stores.worker_processes import read_workers
+from worker.stores.slots_and_accounts import read_rows
 from worker.views import counts
+from worker.views.accounts import known_accounts, read_state, read_workers
 from worker.views.acts import recent_acts
 from worker.views.queries import last_query, past_queries, read_slots
 
@@ -50,7 +51,7 @@ def read_status(database: Database, sids: Mapping[str, str], rules: Rules) -> St
     with database.read() as connection:
         counts.bound_statements(connection)
         now = database.now(connection)
-        names = [*sids, *(name for name in counts.known_accounts(connection) if name not in sids)]
+        names = [*sids, *(name for name in known_accounts(connection) if name not in sids)]
         queries = {name: last_query(connection, name) for name in names}
         overview = Overview(
             now=now,
@@ -142,7 +143,7 @@ def _count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
 
 
 def _read_lost_share(connection: Connection, account: str, now: datetime, rules: Rules) -> float | None:
-    text = poll_schedules.read_learned_text(connection, account)
+    text = connection.scalar(select(SCHEDULES.c.learned).where(SCHEDULES.c.account == account))
     learned = None if text is None else read_learned(text, rules)
     return None if learned is None else learned.lost_share(now.timestamp(), rules)
 
@@ -168,3 +169,24 @@ def read_liveness(database: Database, within_seconds: float, *, host: str | None
         silent = is_broker_silent(ticking, timedelta(seconds=within_seconds))
         hangs = any(row.hanging_since is not None for row in rows)
         return Liveness(ticks=bool(ticking), hangs=hangs, broker_is_silent=silent)
+
+
+def read_changes(connection: Connection, sids: Collection[str], slots_per_sid: int, now: datetime) -> DatabaseChanges:
+    """What the slots in use of these SIDs say of their database, without a lock. `now` is by the database's clock."""
+    written_in = [row.provenance for row in read_rows(connection, sids) if row.number < slots_per_sid]
+    present = identity_beside(connection, [one.identity for one in written_in])
+    return DatabaseChanges(
+        now=now,
+        is_another=any(is_another(one, present) for one in written_in),
+        changes=max((one.changes for one in written_in if one.changes), key=lambda times: times[-1], default=()),
+    )
+
+
+def database_changes(database: Database, sids: Collection[str], slots_per_sid: int) -> DatabaseChanges | None:
+    """The same of a database that is at head; None where the table cannot be read."""
+    try:
+        with database.read() as connection:
+            return read_changes(connection, sids, slots_per_sid, database.now(connection))
+    except DatabaseError:
+        # As `longest_windows`: other checks report it.
+        return None

@@ -117,3 +117,16 @@ class DatabaseChanges:
     """It is not the one that a row was written in, and no worker has noted that yet."""
     changes: tuple[datetime, ...] = ()
     """Of the row with the latest change: see `Provenance`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotRow:
+    """A slot with the other columns of its row."""
+
+    id: int
+    account_sid: str
+    number: int
+    slot: Slot
+    in_flight_query_id: int | None
+    last_account: str | None
+    provenance: Provenance

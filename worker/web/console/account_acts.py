@@ -11,7 +11,7 @@ from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import act_on_orders, hold_slots, pause_account, resume_account
 from worker.runtime import rules_of, sids_of
 from worker.settings import Settings
-from worker.stores.slots_and_accounts import read_state
+from worker.views.accounts import read_state
 from worker.views.orders import unresolved_since
 from worker.web.console import acting
 from worker.web.console.acting import ActPage, Field

@@ -11,10 +11,8 @@ from worker.operations.act_on_endpoints import forget_endpoint, pause_notificati
 from worker.operations.resend import resend
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
-from worker.stores.notify_endpoints import read_endpoints
-from worker.views.counts import watched_notifications
 from worker.views.inbox import rejected_by_id
-from worker.views.notifications import orders_given_up
+from worker.views.notifications import orders_given_up, watched_endpoints
 from worker.web.console import acting
 from worker.web.console.acting import ActPage
 from worker.web.console.filters import storable
@@ -105,11 +103,11 @@ def _notifications() -> str:
 
 def _endpoint_page(database: Database, act: str, account: str) -> ActPage:
     with database.read() as connection:
-        endpoint: Endpoint | None = read_endpoints(connection, [account]).get(account)
-        count = watched_notifications(connection, database.now(connection)).get(account)
-    waiting, gave_up = (0, 0) if count is None else (count.pending, count.gave_up)
-    if endpoint is None and not (act == "forget" and waiting + gave_up):
+        views = watched_endpoints(connection, database.now(connection))
+    view = next((view for view in views if view.account == account), None)
+    if view is None or (view.endpoint is None and not (act == "forget" and view.count.pending + view.count.gave_up)):
         abort(404)
+    endpoint, waiting, gave_up = view.endpoint, view.count.pending, view.count.gave_up
     title, meaning, _ = _ACTS[act]
     about = [
         (text("Account"), account),

@@ -3,13 +3,10 @@
 from flask import Blueprint, Response, render_template
 
 from worker.database.transactions import Database
-from worker.domain.endpoint_watch import endpoint_views
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.settings import Settings
-from worker.stores.notify_endpoints import read_endpoints
-from worker.views.counts import watched_notifications
-from worker.views.notifications import Row, recent_notifications
+from worker.views.notifications import Row, recent_notifications, watched_endpoints
 from worker.views.page import Page
 from worker.web.console.filters import Filters, known_accounts
 from worker.web.console.listing import ROWS, SEARCH_SECONDS, csv_answer, wants_csv
@@ -32,8 +29,8 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         if wants_csv():
             return csv_answer("notifications", csv_columns.NOTIFICATIONS, load, after, settings.zone)
         with database.snapshot() as connection:
-            now, endpoints = database.now(connection), read_endpoints(connection).values()
-            views = endpoint_views(endpoints, watched_notifications(connection, now), now)
+            now = database.now(connection)
+            views = watched_endpoints(connection, now)
         return render_template(
             "console/notifications.html",
             part=load(after, ROWS, SEARCH_SECONDS),

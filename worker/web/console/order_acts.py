@@ -17,8 +17,7 @@ from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.operations.act_by_hand import Decide, act_on_orders
 from worker.operations.resend import resend
 from worker.settings import Settings
-from worker.stores.recharge_orders import read_orders
-from worker.views.order import events_of
+from worker.views.order import order_to_act_on
 from worker.web.console import acting
 from worker.web.console.acting import ActPage, Field
 from worker.web.console.filters import storable
@@ -104,11 +103,11 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         acting.operator()
         kind = next((kind for kind in ACTS if kind == act), None)
         with database.read() as connection:
-            order = next(iter(read_orders(connection, [storable(order_id)])), None)
-            last = next(iter(events_of(connection, order_id)[-1:]), None) if order else None
-        if kind is None or order is None:
+            found = order_to_act_on(connection, storable(order_id))
+        if kind is None or found is None:
             abort(404)
-        page = _page(kind, order, _digest(order, last), settings)
+        order, last_event = found
+        page = _page(kind, order, _digest(order, last_event), settings)
         if acting.is_confirmed() and not page.has_faults and not page.refused:
             return _do(database, kind, order, page)
         return acting.show(page)

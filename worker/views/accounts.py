@@ -1,0 +1,76 @@
+"""Accounts and the worker processes that serve them: which are known, and what stands in their rows."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from sqlalchemy import ColumnElement, Connection, TextClause, select
+
+from worker.database.identity import identity_beside
+from worker.database.tables import GAVE_UP, NOTIFICATIONS, ORDERS, PENDING_STATE, STATES, WORKERS
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.overview import WorkerRow
+from worker.domain.records.slots import DatabaseIdentity
+
+_MOST_ACCOUNTS = 1_000
+_STATE_COLUMNS = [STATES.c[field.name] for field in fields(AccountState)]
+_WORKER_COLUMNS = [WORKERS.c[field.name] for field in fields(WorkerRow)]
+
+
+def known_accounts(connection: Connection, *, with_unreceived: bool = False) -> list[str]:
+    """Every account that a worker has known or that has pending orders, by name; and those whose notifications nobody
+    has received. Orders may come in by a program whose settings name an account that no worker ever had."""
+    known = {*connection.scalars(select(STATES.c.account)), *accounts_with_pending(connection)}
+    if with_unreceived:
+        account = NOTIFICATIONS.c.account
+        known.update(_accounts(connection, account, NOTIFICATIONS.c.state == PENDING_STATE))
+        known.update(_accounts(connection, account, GAVE_UP))
+    return sorted(known)
+
+
+def accounts_with_pending(connection: Connection) -> list[str]:
+    """The accounts that have pending orders, up to 1,000."""
+    return _accounts(connection, ORDERS.c.account, ORDERS.c.state == PENDING_STATE)
+
+
+def _accounts(connection: Connection, account: ColumnElement[str], held: ColumnElement[bool] | TextClause) -> list[str]:
+    """By a look into an index for each."""
+    found: list[str] = []
+    while len(found) < _MOST_ACCOUNTS:
+        following = select(account).where(held)
+        if found:
+            following = following.where(account > found[-1])
+        next_account = connection.scalar(following.order_by(account).limit(1))
+        if next_account is None:
+            break
+        found.append(next_account)
+    return found
+
+
+def read_state(connection: Connection, account: str) -> AccountState:
+    """The state of an account, without a lock; the initial state where it has no row."""
+    row = connection.execute(select(*_STATE_COLUMNS).where(STATES.c.account == account)).mappings().one_or_none()
+    return AccountState(account=account) if row is None else AccountState(**row)
+
+
+def read_states(connection: Connection) -> list[AccountState]:
+    """What is known of every account that has a row, by name, without a lock."""
+    rows = connection.execute(select(*_STATE_COLUMNS).order_by(STATES.c.account)).mappings()
+    return [AccountState(**row) for row in rows]
+
+
+def read_workers(connection: Connection, *, host: str | None = None) -> Sequence[WorkerRow]:
+    """The rows of all processes, or of those on one host, by name: those that were written in this database. A restore
+    brings back others, of processes that may be gone."""
+    statement = select(*_WORKER_COLUMNS).order_by(WORKERS.c.name)
+    if host is not None:
+        statement = statement.where(WORKERS.c.host == host)
+    rows = connection.execute(statement).mappings()
+    read = [WorkerRow(**{**row, "accounts": _split(row["accounts"])}) for row in rows]
+    written_in = [DatabaseIdentity(row.database_identity or "") for row in read]
+    present = identity_beside(connection, written_in)
+    return [row for row, its in zip(read, written_in, strict=True) if not present.differs_from(its)]
+
+
+def _split(accounts: str | None) -> tuple[str, ...] | None:
+    # No account's name holds a comma, and none is empty.
+    return None if accounts is None else tuple(filter(None, accounts.split(",")))
