@@ -61,7 +61,7 @@ def _leave(message: str) -> NoReturn:
 with suppress(ImportError):
     _guard_kombu()
 # Remote control runs some of Celery's commands only.
-app = Celery("reconciler", include=["worker.tasks"], control="worker.broker.consumer:CheckedControl")
+app = Celery("reconciler", include=["worker.tasks"], control="worker.broker.remote_control:CheckedControl")
 app.add_defaults(_configuration)
 
 

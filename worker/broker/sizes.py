@@ -1,4 +1,4 @@
-"""The size limits of a message, checked before it is read as JSON, which takes many times its size in memory."""
+"""The limits of a message, checked before it is read as JSON, which takes many times its size in memory."""
 
 import bz2
 import gc
@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes of a message's body, unpacked. A list of 1000 orders is well below a megabyte."""
@@ -20,6 +20,9 @@ MOST_VALUES = 100_000
 """JSON values of a message. A list of 1000 orders with every field has some 13,000."""
 MOST_KEPT = 1_000_000
 """Characters that are kept of a message that is refused unread."""
+
+LONGEST_NAME = 255
+"""Characters of a queue's name: kombu's own limit on RabbitMQ."""
 
 UNREAD = "unread"
 """The named argument with a message that is refused unread: an object with `text`, its start, and `errors`."""
@@ -70,6 +73,14 @@ def _has_too_many(text: str) -> bool:
         if marks > MOST_VALUES or strings > MOST_VALUES + 1:
             return True
     return False
+
+
+def is_name(value: Any, longest: int = LONGEST_NAME) -> TypeGuard[str]:
+    """Whether it is a text of printable characters, and not empty.
+
+    Text that cannot be encoded, such as half a surrogate pair, would end the worker; it is not printable either.
+    """
+    return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
 
 
 def read_json(text: Any) -> Any:

@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard
+from typing import Any
 
 import structlog
 from kombu.exceptions import ContentDisallowed
@@ -16,7 +16,7 @@ from kombu.message import Message
 from kombu.utils import json
 
 from worker.adapters.error_text import first_words
-from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body
+from worker.broker.sizes import MOST_KEPT, UNREAD, Oversized, check_body, is_name
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -145,7 +145,7 @@ def _unread(message: Any, error: _TooLarge) -> _Sent:
     """
     # In protocol 1 the task's name is in the body, which is not read.
     name, body = message.headers.get("task"), message.body
-    if not _is_name(name) or not name.startswith(_OUR_TASKS) or name == _TICK:
+    if not is_name(name, _LONGEST_ID) or not name.startswith(_OUR_TASKS) or name == _TICK:
         raise error
     # A character has at most four bytes.
     start = body[: 4 * MOST_KEPT]
@@ -197,7 +197,7 @@ def _is_nested_deeper(value: object, levels: int) -> bool:
 
 def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, object]:
     name, task_id, sent_retries = fields.get("task"), fields.get("id"), fields.get("retries")
-    if not (_is_name(name) and _is_name(task_id)):
+    if not (is_name(name, _LONGEST_ID) and is_name(task_id, _LONGEST_ID)):
         raise Unfit(f"its task or its id is no text of 1 to {_LONGEST_ID} printable characters")
     if not name.startswith(_OUR_TASKS):
         raise Unfit(f"its task is none of ours: they begin with {_OUR_TASKS}")
@@ -213,10 +213,6 @@ def _plain_headers(fields: Mapping[str, Any], *, may_wait: bool) -> dict[str, ob
         **_only(fields, ignore_result=bool),
         **{key: text[:LONGEST_TEXT] for key, text in _only(fields, **dict.fromkeys(_TEXT_HEADERS, str)).items()},
     }
-
-
-def _is_name(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and value.isprintable()
 
 
 def _time(value: Any) -> datetime | None:

@@ -21,12 +21,9 @@ from worker.broker.library_internals import (
     read_redis_by,
     survive_unreadable_properties,
 )
-from worker.broker.sizes import LARGEST_BEYOND_ASCII, read_body, read_json, unpacking_bounded
+from worker.broker.sizes import LARGEST_BEYOND_ASCII, is_name, read_body, read_json, unpacking_bounded
 
 log = structlog.stdlib.get_logger(__name__)
-
-# kombu's own limit of a queue's name on RabbitMQ.
-_LONGEST_NAME = 255
 
 
 def guard_kombu() -> None:
@@ -118,14 +115,10 @@ def _fault_of_body(body: Any) -> str | None:
 
 
 def _fault_of_address(tag: Any, where: Any) -> str | None:
-    if not all(map(_is_name, (tag, where["exchange"], where["routing_key"]))):
+    # The name of the default exchange is empty.
+    if not all(one == "" or is_name(one) for one in (tag, where["exchange"], where["routing_key"])):
         return "its delivery tag, exchange or routing key is no text of printable characters"
     return None
-
-
-def _is_name(value: Any) -> bool:
-    # Text that cannot be encoded, such as half a surrogate pair, would end the worker; it is not printable either.
-    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
 
 
 class GuardedRedisChannel(redis.Channel):
