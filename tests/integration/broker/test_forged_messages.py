@@ -287,9 +287,9 @@ def test_only_a_small_retry_waits(target: Target) -> None:
     target.wait_for(target.send(eta=later))
     fields = {"task": TASK, "id": "large", "retries": 1, "eta": later}
     large = {"request_id": "large", "custom_parm": "x" * 2_000_000}
-    before = target.worker.output.count("[large] succeeded")
+    before = target.worker.output.count("rejected=1")
     target.publish(json.dumps([[large], {}, {}]).encode(), headers=fields)
-    target.worker.wait_for("[large] succeeded", times=before + 1)
+    target.worker.wait_for("rejected=1", times=before + 1)
     waits = target.send(retries=1, eta=later)
     target.check_still_works()
     assert waits not in target.orders()
