@@ -13,7 +13,7 @@ from typing import Any
 from worker.domain.back_off import end_wait, restart_stepped_backoff
 from worker.domain.field_rules import amount_text, is_fit
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.acts import Act
+from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.settlement import poll_again_now
@@ -74,12 +74,32 @@ def reason_fault(reason: str) -> str | None:
     return None if is_reason else f"is no reason; accepted: {REASON_RULE}"
 
 
+def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bool:
+    """Whether an act on orders makes sense for one that stands so."""
+    match kind:
+        case ActKind.RESOLVE:
+            return not state.is_final
+        case ActKind.DISMISS:
+            return attention is not None
+        case ActKind.CHECK:
+            return state is OrderState.PENDING
+        case ActKind.CANCEL:
+            return state.may_settle
+    # What is reopened, or sent once more, has left the queries.
+    return state is not OrderState.PENDING
+
+
+def is_settled_by_platform(order: Order) -> bool:
+    """Whether a query or a callback has made it final: it is reopened only by force."""
+    return order.state.is_final and order.settled_by is not Source.OPERATOR
+
+
 def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None) -> Decided:
     """Make an order final by an operator's word. `state` is final; a success has an amount.
 
     `traffic_sts` and `remark` stay as the platform said them.
     """
-    if order.state.is_final:
+    if not applies(ActKind.RESOLVE, order.state, order.attention):
         return _refusal(order, f"is {order.state.value} already; reopen it first")
     after = order.no_longer_polled(
         state, settled_by=Source.OPERATOR, settled_at=act.now, ori_amount=amount, attention=None
@@ -96,9 +116,9 @@ def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool 
     else by its poll priority. It keeps when it was last polled: many old orders that count as never polled would have
     the highest priority of all, and take every batch from new ones.
     """
-    if order.state is OrderState.PENDING:
+    if not applies(ActKind.REOPEN, order.state, order.attention):
         return _refusal(order, "is pending already")
-    if order.state.is_final and order.settled_by is not Source.OPERATOR and not force:
+    if is_settled_by_platform(order) and not force:
         by = "the platform" if order.settled_by is None else f"a {order.settled_by.value}"
         return _refusal(order, f"was settled by {by}; ask the platform first, then reopen it with --force")
     after = replace(
@@ -145,7 +165,7 @@ def nobody_polls(account: str, configured: Container[str]) -> str | None:
 
 def cancel(order: Order, act: Act) -> Decided:
     """Stop polling an order that has been dealt with otherwise."""
-    if not order.state.may_settle:
+    if not applies(ActKind.CANCEL, order.state, order.attention):
         remedy = "; reopen it first" if order.state.is_final else ""
         return _refusal(order, f"is {order.state.value} already{remedy}")
     return _change(order, order.no_longer_polled(OrderState.CANCELLED), EventKind.CANCELLED, act)
@@ -170,7 +190,7 @@ def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
 
 def check(order: Order, act: Act) -> Decided:
     """Have a pending order polled next."""
-    if order.state is not OrderState.PENDING:
+    if not applies(ActKind.CHECK, order.state, order.attention):
         return _refusal(order, f"is {order.state.value}, not pending; reopen it first")
     marked = replace(poll_again_now(order, act.now), check_requested_at=act.now)
     return _change(order, marked, EventKind.CHECK_REQUESTED, act)

@@ -24,6 +24,7 @@ from worker.domain.giving_up import flag_overdue
 from worker.domain.operator_acts import (
     Decided,
     actor_fault,
+    applies,
     cancel,
     check,
     dismiss,
@@ -37,7 +38,7 @@ from worker.domain.operator_acts import (
     resume,
     unless_changed,
 )
-from worker.domain.records.acts import Act
+from worker.domain.records.acts import Act, ActKind
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source
 from worker.domain.records.query_errors import DeadlineExceeded
@@ -403,3 +404,18 @@ def test_an_attention_that_a_filter_has_selected_is_dismissed_unless_it_is_anoth
 def test_an_account_outside_the_settings_is_polled_by_nobody() -> None:
     assert nobody_polls("default", {"default"}) is None
     assert nobody_polls("shop", {"default"}) == "its account shop is not in the settings, so nobody polls it"
+
+
+@pytest.mark.parametrize("attention", [None, Attention.AMOUNT_MISMATCH])
+@pytest.mark.parametrize("state", OrderState)
+def test_an_act_applies_to_the_orders_that_its_decision_takes(state: OrderState, attention: Attention | None) -> None:
+    order = make_order(state=state, settled_by=Source.OPERATOR if state.is_final else None, attention=attention)
+    for kind, decided in (
+        (ActKind.RESOLVE, resolve(order, ACT, state=OrderState.FAILED, amount=None)),
+        (ActKind.REOPEN, reopen(order, ACT)),
+        (ActKind.CANCEL, cancel(order, ACT)),
+        (ActKind.DISMISS, dismiss(order, ACT)),
+        (ActKind.CHECK, check(order, ACT)),
+    ):
+        assert applies(kind, state, attention) is isinstance(decided, Change), kind
+    assert applies(ActKind.RESEND, state, attention) is (state is not OrderState.PENDING)
