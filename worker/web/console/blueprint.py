@@ -1,45 +1,52 @@
-"""The routes of the console, and what every page of it needs."""
+"""The routes of the console, and what every page of it needs.
 
+Errors are pages, too, in the reader's language. None shows what a database said: it may name hosts, or hold a phone
+number.
+"""
+
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, g, make_response, redirect, request, url_for
+import structlog
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
 
+from worker.adapters.error_text import first_words
+from worker.database.error_kinds import kind_of
 from worker.database.transactions import Database
 from worker.domain.records.access import Viewer
 from worker.settings import Settings
 from worker.web.access import Access
-from worker.web.console import (
-    account_acts,
-    attention,
-    endpoint_acts,
-    notifications,
-    order,
-    order_acts,
-    orders,
-    overview,
-    queries,
-    recorded_acts,
-    rejected,
-    sign_in,
-)
-from worker.web.console.acting import add_acting
-from worker.web.console.errors import add_errors
+from worker.web.console import accounts, inbox, notifications, order_acts, orders, queries, sign_in, watching
+from worker.web.console.acts import add_acting
 from worker.web.console.formats import add_formats
-from worker.web.console.forms import add_fields, guard
-from worker.web.console.headers import add_headers
-from worker.web.console.languages import LANGUAGES, add_languages
-from worker.web.console.listing import add_links
+from worker.web.console.languages import LANGUAGES, N_, add_languages
+from worker.web.console.lists import add_links
+from worker.web.console.security import add_fields, add_headers, guard
 from worker.web.console.stored_texts import add_stored_texts
 from worker.web.console.words import add_words
 
-_PAGES = (
-    *(orders, order, attention, notifications, queries, rejected, recorded_acts),
-    *(order_acts, account_acts, endpoint_acts),
-)
+log = structlog.stdlib.get_logger(__name__)
+
 # The only pages that are shown to somebody who has not signed in.
 _OPEN = frozenset({"console.static", "console.sign_in", "console.choose_language"})
+
+_WORDS: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        400: (N_("This request cannot be read"), N_("Go back and try again.")),
+        403: (
+            N_("You may not do this"),
+            N_("Your user may only read, or the page was open for too long: reload it."),
+        ),
+        404: (N_("There is nothing here"), N_("It may have been deleted. Search for the order by its number.")),
+        405: (N_("This request cannot be read"), N_("Go back and try again.")),
+        500: (N_("Something went wrong here"), N_("Tell the administrator: the log of this program says more.")),
+        503: (N_("The database does not answer at present"), N_("Nothing was changed. Try again in a minute.")),
+    }
+)
 
 _LONGEST_FORM = 256 * 1024
 
@@ -88,11 +95,11 @@ def console_routes(console: Console) -> Blueprint:
     add_words(routes)
     add_stored_texts(routes)
     add_links(routes)
-    add_errors(routes, console.access)
+    _add_errors(routes, console.access)
     sign_in.add_routes(routes, console.access)
-    add_acting(routes, console.access)
-    overview.add_routes(routes, console.settings, console.database, console.threads)
-    for page in _PAGES:
+    add_acting(routes, console.access, console.settings, console.database)
+    watching.add_routes(routes, console.settings, console.database, console.threads)
+    for page in (orders, order_acts, accounts, notifications, inbox, queries):
         page.add_routes(routes, console.settings, console.database)
     return routes
 
@@ -113,3 +120,43 @@ def _page_that_asks() -> str:
     except ValueError:
         return "/"
     return f"{page.path}?{page.query}" if page.query else page.path
+
+
+def _add_errors(routes: Blueprint, access: Access) -> None:
+    """Answer errors of the console's own pages with a page; so a path that is no route of ours, to who may look."""
+
+    @routes.app_errorhandler(404)
+    def of_no_route(error: HTTPException) -> tuple[str, int] | Response:
+        is_page = request.blueprint is None and request.accept_mimetypes.accept_html and request.method == "GET"
+        # A path below it holds a token, and its own part answers.
+        if is_page and not request.path.startswith("/callbacks/"):
+            g.viewer = access.viewer()
+            if g.viewer is not None:
+                return _error_page(404)
+        return Response(f"{error.name}\n", 404, mimetype="text/plain")
+
+    routes.register_error_handler(Exception, _of_any)
+    # The application has handlers of its own for these, which would come before that of any exception.
+    for status in _WORDS:
+        routes.register_error_handler(status, _of_status)
+
+
+def _of_any(error: Exception) -> tuple[str, int]:
+    if isinstance(error, HTTPException):
+        return _of_status(error)
+    kind = kind_of(error)
+    if kind is None:
+        # Flask logs it, and asks for the page of a mistake of ours.
+        raise error
+    log.warning("a page was not shown", action=kind.action, error=first_words(error))
+    return _error_page(503)
+
+
+def _of_status(error: HTTPException) -> tuple[str, int]:
+    return _error_page(error.code or 500)
+
+
+def _error_page(status: int) -> tuple[str, int]:
+    """The page of a status, and the status; another one's words are those of 400."""
+    title, advice = _WORDS.get(status, _WORDS[400])
+    return render_template("console/error.html", title=title, advice=advice), status

@@ -24,30 +24,24 @@ def add_formats(routes: Blueprint, zone: ZoneInfo) -> None:
     def keep_zone(state: "object") -> None:
         state.app.config[_ZONE] = zone  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
 
-    @routes.app_template_filter("time")
-    def time(value: datetime | None) -> str:
-        return "" if value is None else time_in_zone(value)
-
-    @routes.app_template_filter("duration")
-    def length(seconds: float | None) -> str:
-        return "" if seconds is None else duration(seconds)
-
-    @routes.app_template_filter("yuan")
-    def yuan(value: Decimal | None) -> str:
-        return "" if value is None else f"￥{amount_text(value)}"
-
-    @routes.app_template_filter("count")
-    def count(value: int) -> str:
-        return f"{value:,}"
+    for name, shown in (("time", shown_time), ("duration", duration), ("yuan", yuan), ("count", "{:,}".format)):
+        routes.add_app_template_filter(shown, name)
 
 
-def time_in_zone(value: datetime) -> str:
-    """A time to the second, in the zone of the console."""
-    return f"{value.astimezone(current_app.config[_ZONE]):%Y-%m-%d %H:%M:%S}"
+def shown_time(value: datetime | None) -> str:
+    """A time to the second, in the zone of the console; empty for None."""
+    return "" if value is None else f"{value.astimezone(current_app.config[_ZONE]):%Y-%m-%d %H:%M:%S}"
 
 
-def duration(seconds: float) -> str:
-    """A duration to two digits or so, in the unit that a person would take."""
+def yuan(value: Decimal | None) -> str:
+    """An amount; empty for None."""
+    return "" if value is None else f"￥{amount_text(value)}"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration to two digits or so, in the unit that a person would take; empty for None."""
+    if seconds is None:
+        return ""
     seconds = max(0.0, seconds)
     length, words = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), (1.0, N_("%(count)s seconds")))
     count = seconds / length

@@ -1,42 +1,152 @@
-"""Where results are sent, and the notifications of them."""
+"""Where results are sent, the notifications of them, and what a person does to both."""
 
-from flask import Blueprint, Response, render_template
+from collections.abc import Mapping
+from functools import partial
+
+from flask import Blueprint, abort, url_for
 
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
-from worker.domain.records.notifications import NotificationState
+from worker.domain.records.acts import ActKind
+from worker.domain.records.notifications import Endpoint, NotificationState
+from worker.operations.act_by_hand import Operator
+from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
+from worker.operations.resend import resend
 from worker.settings import Settings
-from worker.views.notifications import Row, recent_notifications, watched_endpoints
-from worker.views.page import Page
-from worker.web.console.filters import Filters, known_accounts
-from worker.web.console.listing import ROWS, SEARCH_SECONDS, csv_answer, wants_csv
+from worker.views.notifications import orders_given_up, recent_notifications, watched_endpoints
+from worker.web.console.acts import MOST_AT_ONCE, ActPage, Done, add_act, addressed, for_all, reason_field, refusals
+from worker.web.console.languages import N_, text
+from worker.web.console.lists import Filters, List, Read, add_list
+from worker.web.console.words import word
+
+# Of each act: what it is, what it means, and what is said once it is done.
+_ACTS = {
+    "pause": (
+        ActKind.PAUSE_NOTIFICATIONS,
+        N_("Sends the account nothing until somebody resumes it. What happens meanwhile waits."),
+        N_("Done: %(account)s is sent nothing until somebody resumes it."),
+    ),
+    "resume": (
+        ActKind.RESUME_NOTIFICATIONS,
+        N_("Sends to the account again at once: after a pause, out of a rest, or after its receiver answered 410."),
+        N_("Done: %(account)s is notified again."),
+    ),
+    "forget": (
+        ActKind.FORGET_NOTIFICATIONS,
+        N_(
+            "Removes the endpoint, and all notifications that nobody has received: they will never be sent. Remove it"
+            " from the settings of the workers first, or their next start enters it again."
+        ),
+        N_("Done: %(account)s has no endpoint any more; %(count)s notifications went with it."),
+    ),
+}
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
-    """`/notifications`."""
+    """`/notifications`, `/notifications/endpoints/ACT` and `/notifications/resend-given-up`."""
 
-    @routes.get("/notifications")
-    def notifications() -> str | Response:
-        filters = Filters(zone=settings.zone)
-        account, state, after = filters.account(), filters.choice("state", NotificationState), filters.after()
-
-        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
-            with database.snapshot() as connection:
-                return recent_notifications(
-                    connection, account=account, state=state, after=after, most=most, seconds=seconds
-                )
-
-        if wants_csv():
-            return csv_answer("notifications", csv_columns.NOTIFICATIONS, load, after, settings.zone)
+    def endpoints(filters: Filters) -> Mapping[str, object]:
         with database.snapshot() as connection:
-            now = database.now(connection)
-            views = watched_endpoints(connection, now)
-        return render_template(
-            "console/notifications.html",
-            part=load(after, ROWS, SEARCH_SECONDS),
-            endpoints=views,
-            now=now,
-            faults=filters.faults,
-            states=list(NotificationState),
-            accounts=known_accounts([*settings.accounts, *(view.account for view in views)], account),
-        )
+            views = watched_endpoints(connection, database.now(connection))
+        filters.accounts = {*filters.accounts, *(view.account for view in views)}
+        return {"endpoints": views, "states": list(NotificationState)}
+
+    described = List(name="notifications", columns=csv_columns.NOTIFICATIONS, narrow=_narrow, shown=endpoints)
+    add_list(routes, settings, database, described)
+
+    @routes.app_template_global("endpoint_acts")
+    def endpoint_acts(account: str, endpoint: Endpoint | None) -> list[tuple[str, str]]:
+        """Paths and titles of what makes sense for an account's notifications."""
+        acts = [
+            (url_for("console.act_on_endpoint", act=act, account=account), word(kind))
+            for act, (kind, _, _) in _ACTS.items()
+            if _makes_sense(act, endpoint)
+        ]
+        return [*acts, (url_for("console.resend_given_up", account=account), text("Resend what was given up"))]
+
+    add_act(
+        routes,
+        "/notifications/endpoints/<any(pause, resume, forget):act>",
+        "act_on_endpoint",
+        partial(_endpoint_page, database),
+    )
+    add_act(routes, "/notifications/resend-given-up", "resend_given_up", partial(_resend_page, database))
+
+
+def _narrow(filters: Filters) -> Read:
+    account, states = filters.account(), filters.one_of("state", NotificationState)
+    return partial(recent_notifications, account=account, state=states[0] if states else None)
+
+
+def _makes_sense(act: str, endpoint: Endpoint | None) -> bool:
+    if endpoint is None or act == "forget":
+        # Notifications may be left of one that was removed.
+        return act == "forget"
+    if act == "pause":
+        return endpoint.paused_at is None
+    return any(time is not None for time in (endpoint.paused_at, endpoint.stopped_at, endpoint.failing_since))
+
+
+def _endpoint_page(database: Database, act: str) -> ActPage:
+    account = addressed("account")
+    with database.read() as connection:
+        views = watched_endpoints(connection, database.now(connection))
+    view = next((view for view in views if view.account == account), None)
+    if view is None or (view.endpoint is None and not (act == "forget" and view.count.pending + view.count.gave_up)):
+        abort(404)
+    endpoint, waiting, gave_up = view.endpoint, view.count.pending, view.count.gave_up
+    kind, meaning, _ = _ACTS[act]
+    never_sent = text("%(count)s notifications will never be sent.", count=f"{waiting + gave_up:,}")
+    return ActPage(
+        title=word(kind),
+        meaning=text(meaning),
+        about=[
+            (text("Account"), account),
+            (text("Endpoint"), None if endpoint is None else endpoint.shown),
+            (text("Notifications that wait"), f"{waiting:,}"),
+            (text("Notifications that were given up"), f"{gave_up:,}"),
+        ],
+        fields=[reason_field(is_required=False)],
+        warnings=[never_sent] if act == "forget" and waiting + gave_up else [],
+        back=_path(),
+        do=lambda who: _act(database, who, act, account),
+    )
+
+
+def _act(database: Database, who: Operator, act: str, account: str) -> str:
+    removed = 0
+    if act == "forget":
+        _, removed = forget_endpoint(database, who, account)
+    else:
+        (pause_notifications if act == "pause" else resume_notifications)(database, who, account)
+    return text(_ACTS[act][2], account=account, count=f"{removed:,}")
+
+
+def _resend_page(database: Database) -> ActPage:
+    account = addressed("account")
+    with database.read() as connection:
+        found = orders_given_up(connection, account or None)
+    chosen = found[:MOST_AT_ONCE]
+
+    def do(who: Operator) -> Done:
+        done = list(resend(database, who, chosen))
+        count = sum(one.again + one.made for one in done)
+        return text("Done: %(count)s notifications will be sent once more.", count=f"{count:,}"), refusals(done)
+
+    page = ActPage(
+        title=text("Resend what was given up"),
+        meaning=text(
+            "Sends once more how each of these orders stands, behind the results that come meanwhile."
+            " Correct the receiver first: what it refuses again is given up again."
+        ),
+        about=[(text("Account"), account or text("all")), (text("Orders"), f"{len(found):,}")],
+        fields=[reason_field(is_required=False)],
+        back=_path(),
+        button=text("Resend for %(count)s orders", count=f"{len(chosen):,}"),
+        do=do,
+    )
+    return for_all(page, len(found))
+
+
+def _path() -> str:
+    return f"{url_for('console.overview')}notifications"

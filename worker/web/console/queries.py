@@ -1,40 +1,33 @@
 """What was asked of the platform, and what came of it: the list of queries, and one query with its orders."""
 
+from functools import partial
+
 from flask import Blueprint, Response, abort, render_template
 
 from worker.database.transactions import Database
 from worker.domain.records import csv_columns
 from worker.domain.records.queries import OUTCOMES
 from worker.settings import Settings
-from worker.views.page import Page
-from worker.views.queries import Row, read_query, recent_queries
-from worker.web.console.filters import Filters, known_accounts, storable
-from worker.web.console.listing import csv_file, show_list, wants_csv
+from worker.views.queries import read_query, recent_queries
+from worker.web.console.lists import List, add_list, csv_file, storable, wants_csv
+
+_LIST = List(
+    name="queries",
+    columns=csv_columns.QUERIES,
+    narrow=lambda filters: partial(
+        recent_queries,
+        account=filters.account(),
+        outcomes=filters.one_of("outcome", OUTCOMES),
+        since=filters.since(),
+    ),
+    shown=lambda _: {"outcomes": OUTCOMES},
+)
 
 
 def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
     """`/queries` and `/queries/N`."""
 
-    @routes.get("/queries")
-    def queries() -> str | Response:
-        filters = Filters(zone=settings.zone)
-        account, outcome = filters.account(), filters.one_of("outcome", OUTCOMES)
-        since, after = filters.since(), filters.after()
-
-        def load(after: int | None, most: int, seconds: float) -> Page[Row]:
-            with database.snapshot() as connection:
-                return recent_queries(
-                    connection,
-                    account=account,
-                    outcomes=[outcome] if outcome else (),
-                    since=since,
-                    after=after,
-                    most=most,
-                    seconds=seconds,
-                )
-
-        accounts = known_accounts(list(settings.accounts), account)
-        return show_list("queries", csv_columns.QUERIES, load, after, filters, outcomes=OUTCOMES, accounts=accounts)
+    add_list(routes, settings, database, _LIST)
 
     @routes.get("/queries/<int:query_id>")
     def query(query_id: int) -> str | Response:

@@ -1,7 +1,8 @@
 """What the console calls the states, reasons, sources and so on that the tables hold under stable names."""
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
+from functools import partial
 from types import MappingProxyType
 
 from flask import Blueprint
@@ -214,19 +215,14 @@ def outcome_word(outcome: str | None) -> str:
     return "" if outcome is None else text(QUERY_OUTCOMES.get(outcome, outcome))
 
 
-def delivery_word(outcome: str | None) -> str:
-    """How the last try of a notification ended."""
-    return "" if outcome is None else word(DeliveryOutcome(outcome))
-
-
 def finding_word(name: str) -> str:
     """What a finding is called."""
     return text(FINDINGS.get(name, name))
 
 
-def act_word(act: str) -> str:
-    """What an act is called; its own name where a later release has written one that is not known here."""
-    return word(ActKind(act)) if act in list(ActKind) else act
+def word_of(kind: type[StrEnum], stored: str | None) -> str:
+    """What a stored name is called; itself where a later release has written one that is not known here."""
+    return word(kind(stored)) if stored in list(kind) else stored or ""
 
 
 def add_words(routes: Blueprint) -> None:
@@ -234,8 +230,8 @@ def add_words(routes: Blueprint) -> None:
     for name, words_of in (
         ("word", word),
         ("outcome", outcome_word),
-        ("delivery", delivery_word),
+        ("delivery", partial(word_of, DeliveryOutcome)),
         ("finding", finding_word),
-        ("act", act_word),
+        ("act", partial(word_of, ActKind)),
     ):
         routes.add_app_template_filter(words_of, name)

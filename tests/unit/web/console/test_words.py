@@ -13,7 +13,7 @@ from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
 from worker.domain.todo import TODO
 from worker.web.console.guidance import GUIDANCE
-from worker.web.console.next_steps import STATES, WAITS
+from worker.web.console.orders import STATES, WAITS
 from worker.web.console.words import FINDINGS, QUERY_OUTCOMES, WORDS
 
 DOMAIN = Path(worker.domain.__file__).parent

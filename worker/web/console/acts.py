@@ -5,17 +5,25 @@ it. Where what was typed has to be looked at once more, the first button leads t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 from urllib.parse import quote, unquote
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request
 
+from worker.database.transactions import Database
 from worker.domain.operator_acts import MAX_REASON_LENGTH, reason_fault
+from worker.domain.records import csv_columns
 from worker.domain.records.access import Viewer
-from worker.operations.act_by_hand import Operator
+from worker.operations.act_by_hand import Operator, OrdersActedOn
+from worker.operations.resend import Resent
+from worker.settings import Settings
+from worker.views.acts import recent_acts
 from worker.web.access import Access
 from worker.web.console.languages import text
+from worker.web.console.lists import List, add_list
 
 MOST_AT_ONCE = 10_000
 """Orders that one act of the console changes; the command line does more."""
@@ -24,6 +32,10 @@ _COOKIE = "done"
 _COOKIE_SECONDS = 60
 _MOST_SAID = 5
 _LONGEST_SAID = 400
+
+
+Done = str | tuple[str, Sequence[str]]
+"""What is said after an act; and what was refused, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +66,8 @@ class ActPage:
     title: str
     meaning: str
     """What it does, and what follows."""
-    about: Sequence[tuple[str, str]] = ()
-    """What it is done to, as it is now: names and values."""
+    about: Sequence[tuple[str, str | None]] = ()
+    """What it is done to, as it is now: names and values, which are shown where there are any."""
     fields: Sequence[Field] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
     """What goes along unseen, such as what of an order was shown."""
@@ -65,7 +77,10 @@ class ActPage:
     is_stale: bool = False
     """Whether it was refused only because what it is done to has changed: the button stays."""
     back: str
-    button: str
+    button: str = ""
+    """What the button says, where that is not the title."""
+    do: Callable[[Operator], Done]
+    """Does it, in the name of who pressed the button."""
     is_asked_twice: bool = False
     """Whether what was typed is shown once more, before it is done."""
     is_preview: bool = False
@@ -76,8 +91,18 @@ class ActPage:
         return any(one.fault for one in self.fields)
 
 
-def add_acting(routes: Blueprint, access: Access) -> None:
-    """Have each page say what was done, once, after an act."""
+def add_acting(routes: Blueprint, access: Access, settings: Settings, database: Database) -> None:
+    """Have each page say what was done, once, after an act; and `/acts`, with all of them."""
+    add_list(
+        routes,
+        settings,
+        database,
+        List(
+            name="acts",
+            columns=csv_columns.ACTS,
+            narrow=lambda filters: partial(recent_acts, accounts=filters.chosen_accounts()),
+        ),
+    )
 
     def take_done() -> Mapping[str, object] | None:
         value = request.cookies.get(access.cookie_name(_COOKIE))
@@ -99,12 +124,21 @@ def add_acting(routes: Blueprint, access: Access) -> None:
         return answer
 
 
-def operator(reason: str | None = None, *, dry_run: bool = False) -> Operator:
-    """Who acts. Answers 403 where they may not."""
-    viewer: Viewer | None = g.get("viewer")
-    if viewer is None or viewer.name is None or not viewer.may_act:
-        abort(403)
-    return Operator(name=viewer.name, reason=reason or None, dry_run=dry_run)
+def add_act(routes: Blueprint, rule: str, endpoint: str, page_of: Callable[..., ActPage]) -> None:
+    """The route of an act; `page_of` makes its page of what the path names. Answers 403 to who may not act."""
+
+    def act(**named: Any) -> Response:
+        viewer: Viewer | None = g.get("viewer")
+        if viewer is None or viewer.name is None or not viewer.may_act:
+            abort(403)
+        page = page_of(**named)
+        if not is_confirmed() or page.has_faults or page.refused:
+            return _show(page)
+        reason = next((one.value for one in page.fields if one.name == "reason"), "")
+        done = page.do(Operator(name=viewer.name, reason=reason or None))
+        return _finish(page.back, *((done,) if isinstance(done, str) else done))
+
+    routes.add_url_rule(rule, endpoint, act, methods=["GET", "POST"])
 
 
 def typed(name: str) -> str:
@@ -134,12 +168,7 @@ def reason_field(*, is_required: bool) -> Field:
     return Field(name="reason", label=text("Reason"), value=value, fault=fault, is_required=is_required)
 
 
-def reason_of(page: ActPage) -> str:
-    """The reason on the page; empty where there is none."""
-    return next((one.value for one in page.fields if one.name == "reason"), "")
-
-
-def show(page: ActPage) -> Response:
+def _show(page: ActPage) -> Response:
     """The page, or after a POST with faults the same with these: nothing was changed."""
     is_sent = request.method == "POST"
     status = 409 if is_confirmed() and page.refused else 400 if is_sent and page.has_faults else 200
@@ -147,8 +176,8 @@ def show(page: ActPage) -> Response:
     return Response(render_template("console/act.html", page=replace(page, is_preview=is_preview)), status)
 
 
-def finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:
-    """Go on to a page, which says what was done, and what was refused and why."""
+def _finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:
+    """Go on to a page, which says what was done."""
     more = [text("and %(count)s more", count=len(refused) - _MOST_SAID)] if len(refused) > _MOST_SAID else []
     listed = [one[:_LONGEST_SAID] for one in refused[:_MOST_SAID]] + more
     g.done = quote(json.dumps({"said": said[:_LONGEST_SAID], "refused": listed}), safe="")
@@ -166,26 +195,19 @@ def _read_done(value: str) -> Mapping[str, object] | None:
 def for_all(page: ActPage, count: int) -> ActPage:
     """The page of an act on so many selected orders: refused where there are none, and where there are more by now than
     the page has shown."""
-    has_grown = is_confirmed() and not _is_still(count)
+    shown = typed("count")
+    has_grown = is_confirmed() and not (shown.isascii() and shown.isdecimal() and count <= int(shown[:18]))
+    refused = text("There are more by now. Nothing was done; look at how many they are.") if has_grown else ""
+    too_many = text("The first %(most)s of them; do it again for the others.", most=f"{MOST_AT_ONCE:,}")
     return replace(
         page,
         kept={"count": str(count)},
-        warnings=_too_many(count),
-        refused=text("There are none.") if not count else _more_than_shown() if has_grown else "",
+        warnings=[too_many] if count > MOST_AT_ONCE else [],
+        refused=refused if count else text("There are none."),
         is_stale=bool(count) and has_grown,
     )
 
 
-def _is_still(count: int) -> bool:
-    shown = typed("count")
-    return shown.isascii() and shown.isdecimal() and count <= int(shown[:18])
-
-
-def _more_than_shown() -> str:
-    return text("There are more by now. Nothing was done; look at how many they are.")
-
-
-def _too_many(count: int) -> list[str]:
-    if count <= MOST_AT_ONCE:
-        return []
-    return [text("The first %(most)s of them; do it again for the others.", most=f"{MOST_AT_ONCE:,}")]
+def refusals(done: Iterable[OrdersActedOn | Resent]) -> list[str]:
+    """What was refused of the orders of several transactions."""
+    return [why for one in done for why in one.refusals.values()]

@@ -1,0 +1,189 @@
+"""What a person does to an account's queries, to those of all accounts, and to all unresolved orders of an account."""
+
+from datetime import timedelta
+
+from flask import Blueprint, abort, url_for
+
+from worker.adapters.clock import HostClock
+from worker.database.transactions import Database
+from worker.domain.operator_acts import reopen_unresolved, resume
+from worker.domain.records.acts import ActKind
+from worker.operations.act_by_hand import Operator, act_on_orders, hold_slots, pause_account, resume_account
+from worker.runtime import rules_of, sids_of
+from worker.settings import Settings
+from worker.views.accounts import read_state
+from worker.views.orders import unresolved_since
+from worker.web.console.acts import (
+    MOST_AT_ONCE,
+    ActPage,
+    Done,
+    Field,
+    add_act,
+    addressed,
+    for_all,
+    is_confirmed,
+    reason_field,
+    refusals,
+    typed,
+)
+from worker.web.console.formats import duration, shown_time
+from worker.web.console.languages import text
+from worker.web.console.words import word
+
+_PAUSES = {
+    "30m": timedelta(minutes=30),
+    "1h": timedelta(hours=1),
+    "4h": timedelta(hours=4),
+    "12h": timedelta(hours=12),
+    "1d": timedelta(days=1),
+    "3d": timedelta(days=3),
+}
+_UNTIL_RESUMED = "until-resumed"
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
+    """`/accounts/pause` and `/accounts/resume`, `/hold`, `/orders/reopen-unresolved`."""
+
+    def act_on_account(act: str) -> ActPage:
+        account = _addressed(settings)
+        return _pause_page(database, account) if act == "pause" else _resume_page(database, account)
+
+    add_act(routes, "/accounts/<any(pause, resume):act>", "act_on_account", act_on_account)
+    add_act(routes, "/hold", "hold", lambda: _hold_page(database, settings))
+    add_act(
+        routes,
+        "/orders/reopen-unresolved",
+        "reopen_all_unresolved",
+        lambda: _reopen_page(database, _addressed(settings)),
+    )
+
+
+def _addressed(settings: Settings) -> str:
+    account = addressed("account")
+    if account not in settings.accounts:
+        abort(404)
+    return account
+
+
+def _pause_page(database: Database, account: str) -> ActPage:
+    lasts = typed("lasts")
+    options = [(name, duration(length.total_seconds())) for name, length in _PAUSES.items()]
+    is_fault = is_confirmed() and lasts not in (*_PAUSES, _UNTIL_RESUMED)
+    return ActPage(
+        title=word(ActKind.PAUSE),
+        meaning=text(
+            "Sends no query for the account's orders. Orders and callbacks are still taken in, and callbacks settle"
+            " orders as ever. An earlier pause is replaced."
+        ),
+        about=[(text("Account"), account)],
+        fields=[
+            Field(
+                name="lasts",
+                label=text("For how long"),
+                kind="choice",
+                value=lasts,
+                options=[*options, (_UNTIL_RESUMED, text("until somebody resumes it"))],
+                fault=text("Choose one.") if is_fault else "",
+                is_required=True,
+            ),
+            reason_field(is_required=True),
+        ],
+        back=url_for("console.overview"),
+        do=lambda who: _pause(database, who, account, lasts),
+    )
+
+
+def _pause(database: Database, who: Operator, account: str, lasts: str) -> str:
+    until = pause_account(database, who, account, _PAUSES.get(lasts))[1].paused_until
+    if until is None:
+        return text("Done: %(account)s is paused until somebody resumes it.", account=account)
+    return text("Done: %(account)s is paused until %(time)s.", account=account, time=shown_time(until))
+
+
+def _resume_page(database: Database, account: str) -> ActPage:
+    with database.read() as connection:
+        seen = resume(read_state(connection, account), database.now(connection))
+    state = seen.before
+    about = [
+        (text("Account"), account),
+        (text("Paused by"), state.paused_by if seen.was_paused else None),
+        (text("Reason"), state.pause_reason if seen.was_paused else None),
+        (text("Paused until"), shown_time(state.paused_until if seen.was_paused else None)),
+        (text("Backs off until"), shown_time(state.backoff_until if state.is_backed_off(seen.now) else None)),
+        (text("The platform asked to wait until"), shown_time(seen.waits_until)),
+    ]
+    is_asked = seen.waits_until is not None
+    not_paused = (
+        text("It is not paused, and the platform itself asked to wait.")
+        if is_asked
+        else text("It is not paused, and does not wait after a failure.")
+    )
+    return ActPage(
+        title=word(ActKind.RESUME),
+        meaning=text(
+            "Queries the account's orders again from now on: its pause ends, and what it waits after a failure. What"
+            " the platform itself asked to wait has to pass, and so has the window of the last query."
+        ),
+        about=about,
+        fields=[reason_field(is_required=False)],
+        refused="" if seen.is_resumed else not_paused,
+        back=url_for("console.overview"),
+        do=lambda who: _resume(database, who, account),
+    )
+
+
+def _resume(database: Database, who: Operator, account: str) -> str:
+    until = resume_account(database, who, account).waits_until
+    if until is None:
+        return text("Done: %(account)s is queried again.", account=account)
+    words = {"account": account, "time": shown_time(until)}
+    return text("Done: %(account)s is queried again from %(time)s on, as the platform asked.", **words)
+
+
+def _hold_page(database: Database, settings: Settings) -> ActPage:
+    rules = rules_of(settings)
+
+    def do(who: Operator) -> str:
+        held = hold_slots(database, HostClock(), rules, who, set(sids_of(settings).values()))
+        if not held:
+            return text("No slot has a row yet: each begins with a full reservation.")
+        latest = max(row.slot.due_at for row in held)
+        return text("Done: no query before %(time)s.", time=shown_time(latest))
+
+    return ActPage(
+        title=word(ActKind.HOLD),
+        meaning=text(
+            "Sends no query of any account for a full reservation. It is for after a failover or a restore that may"
+            " have lost commits: the database may not know of the last query. A query that is under way settles"
+            " nothing any more; its orders are queried again."
+        ),
+        about=[(text("Accounts"), ", ".join(settings.accounts)), (text("For"), duration(rules.reservation_seconds))],
+        fields=[reason_field(is_required=False)],
+        back=url_for("console.overview"),
+        do=do,
+    )
+
+
+def _reopen_page(database: Database, account: str) -> ActPage:
+    with database.read() as connection:
+        found = unresolved_since(connection, None, [account])
+    chosen = found[:MOST_AT_ONCE]
+
+    def do(who: Operator) -> Done:
+        done = list(act_on_orders(database, who, ActKind.REOPEN, chosen, reopen_unresolved))
+        count = sum(len(one.changes) for one in done)
+        return text("Done: %(count)s orders are pending again.", count=f"{count:,}"), refusals(done)
+
+    page = ActPage(
+        title=text("Reopen all unresolved orders"),
+        meaning=text(
+            "Makes them pending again, to be queried as their turn comes. Reasons for a person's attention are cleared;"
+            " the history keeps them."
+        ),
+        about=[(text("Account"), account), (text("Unresolved orders"), f"{len(found):,}")],
+        fields=[reason_field(is_required=True)],
+        back=url_for("console.overview"),
+        button=text("Reopen %(count)s orders", count=f"{len(chosen):,}"),
+        do=do,
+    )
+    return for_all(page, len(found))

@@ -1,0 +1,86 @@
+"""What came in and could not be placed: refused input, and callbacks of unknown orders."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from flask import Blueprint, abort, render_template, url_for
+
+from worker.adapters.shown_values import indented_json
+from worker.database.transactions import Database
+from worker.domain.records import csv_columns
+from worker.domain.records.acts import ActKind
+from worker.intake import Intake
+from worker.operations.act_by_hand import Operator
+from worker.runtime import app_ids_of, rules_of
+from worker.settings import Settings
+from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
+from worker.web.console.acts import ActPage, Done, add_act
+from worker.web.console.formats import shown_time
+from worker.web.console.languages import text
+from worker.web.console.lists import List, add_list, storable
+from worker.web.console.words import word
+
+_LONGEST_SHOWN = 2_000
+
+
+_LISTS = (
+    List(
+        name="rejected",
+        columns=csv_columns.REJECTED,
+        narrow=lambda filters: partial(recent_rejected, since=filters.since()),
+        rows_at_once=LONG_ROWS_AT_ONCE,
+    ),
+    List(
+        name="unmatched",
+        columns=csv_columns.UNMATCHED,
+        narrow=lambda filters: partial(recent_unmatched, accounts=filters.chosen_accounts(), before=filters.until()),
+        rows_at_once=LONG_ROWS_AT_ONCE,
+    ),
+)
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database) -> None:
+    """`/rejected`, `/rejected/N`, `/rejected/N/retry` and `/unmatched`."""
+    for described in _LISTS:
+        add_list(routes, settings, database, described)
+
+    def row_of(rejected_id: int) -> Mapping[str, Any]:
+        with database.read() as connection:
+            row = rejected_by_id(connection, storable(rejected_id))
+        if row is None:
+            abort(404)
+        return row
+
+    @routes.get("/rejected/<int:rejected_id>")
+    def rejected_input(rejected_id: int) -> str:
+        row = row_of(rejected_id)
+        return render_template("console/rejected_input.html", row=row, payload=indented_json(row["payload"]))
+
+    def retry(rejected_id: int) -> ActPage:
+        def do(who: Operator) -> Done:
+            intake = Intake(database, rules_of(settings), app_ids_of(settings))
+            answer: Any = intake.retry_rejected(rejected_id, actor=who.name)
+            # Where all of it was taken in, its own page is gone.
+            return text("Taken in: %(count)s.", count=f"{answer['done']:,}"), [str(one) for one in answer["errors"]]
+
+        row = row_of(rejected_id)
+        return ActPage(
+            title=word(ActKind.RETRY),
+            meaning=text(
+                "Gives the same input to the same checks once more, for after a correction of the settings. What is"
+                " taken in goes from the list; what is refused again stays, with its new faults."
+            ),
+            about=[
+                (text("Row"), str(rejected_id)),
+                (text("Received at"), shown_time(row["received_at"])),
+                (text("Came by"), row["source"]),
+                (text("Faults"), row["errors"]),
+                (text("Input"), row["payload"][:_LONGEST_SHOWN]),
+            ],
+            back=f"{url_for('console.overview')}rejected",
+            button=text("Retry"),
+            do=do,
+        )
+
+    add_act(routes, "/rejected/<int:rejected_id>/retry", "retry_rejected_input", retry)

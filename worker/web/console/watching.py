@@ -1,0 +1,187 @@
+"""Whether orders are being reconciled, what happened lately, and all that needs a person."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request, url_for
+
+from worker.database.transactions import Database, is_transient
+from worker.domain.back_off import may_query_at
+from worker.domain.monitoring import Finding, check, drain_seconds
+from worker.domain.plots import Span
+from worker.domain.records import csv_columns
+from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.overview import Overview
+from worker.domain.workers import is_served, is_ticking, tick_allowance
+from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
+from worker.settings import Settings
+from worker.views.plots import read_plots
+from worker.views.todo import read_todo, todo_rows
+from worker.views.watching import Status, read_status
+from worker.web.console.charts import charts_of
+from worker.web.console.guidance import GUIDANCE
+from worker.web.console.languages import N_, text
+from worker.web.console.lists import csv_file, wants_csv
+from worker.web.console.plots import draw, figure_text
+from worker.web.console.words import outcome_word, word_of
+from worker.web.shared_readings import KeptReading
+
+_STATUS_SECONDS = 1.0
+_PLOTS_SECONDS = 60.0
+_PATIENCE_SECONDS = 0.03
+"""Each part of the page waits so long for figures that are just being read; then it shows what there is."""
+
+
+# Of each reason.
+_SHOWN = 10
+# The page is to be there within a tenth of a second.
+_COUNTED = 1_000
+_MOST_IN_FILE = 10_000
+# What follows from a finding, and the page where one goes on from it, below the first one.
+_SENTENCES = {
+    "no_tick": N_("No order is queried, and no result is sent. Start the workers."),
+    "no_broker": N_("Queries go on, but no order comes in by tasks. Start the broker, or look at the network."),
+    "no_beat": N_("Queries go on, but later than they might. Start beat."),
+    "database_changed": N_(
+        "It was restored, or failed over: every slot waits for one reservation, and queries go on by themselves."
+    ),
+    "paused": N_("No query is sent for its orders until the pause ends."),
+    "outage": N_("The platform or the network is down. Queries go on by themselves."),
+    "back_off": N_("The next query waits, and is then sent by itself."),
+    "too_frequent": N_("Does another program or deployment use this account SID?"),
+    "backlog": N_("More than can be queried soon: results come late."),
+    "not_served": N_("Orders are due. Add the account to the settings of a worker."),
+    "nothing_asked": N_("Look at the log of the workers: one may run with a longer window."),
+    "attention": N_("Each has a reason, and a way to deal with it."),
+    "endpoint_stopped": N_("It answered 410, so nothing is sent. Correct it, then resume."),
+    "endpoint_failing": N_("It is tried again, and nothing is lost. Correct it."),
+    "endpoint_missing": N_("They are never sent. Set the receiver again, or forget the endpoint once more."),
+    "notifications_unsent": N_("No running worker has this endpoint in its settings."),
+    "notifications_late": N_("They are tried again, and nothing is lost. Look at what the receiver answers."),
+    "notifications_gave_up": N_(
+        "The billing system does not know of these results. Correct the receiver, then resend."
+    ),
+}
+_PAGES = {
+    "attention": "attention",
+    "backlog": "orders?state=pending",
+    "outage": "queries",
+    "back_off": "queries",
+    "too_frequent": "queries",
+    "nothing_asked": "queries",
+    "endpoint_stopped": "notifications",
+    "endpoint_failing": "notifications",
+    "endpoint_missing": "notifications",
+    "notifications_unsent": "notifications",
+    "notifications_late": "notifications",
+    "notifications_gave_up": "notifications",
+}
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database, threads: Executor) -> None:
+    """`/attention`; `/`, and its two parts, which refresh themselves. `threads` read their figures."""
+    sids, rules, accounts = sids_of(settings), rules_of(settings), list(settings.accounts)
+    allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
+    statuses = KeptReading(partial(read_status, database, sids, rules), threads, least_seconds=_STATUS_SECONDS)
+    plots_of = {
+        span: KeptReading(partial(read_plots, database, sids, rules, span), threads, least_seconds=_PLOTS_SECONDS)
+        for span in (None, *Span)
+    }
+
+    def now_part() -> dict[str, object]:
+        status = statuses.latest(_PATIENCE_SECONDS)
+        return {"status": status} if status is None else _shown(status, settings)
+
+    def plots_part() -> dict[str, object]:
+        wanted = next((span for span in Span if span == request.args.get("span")), None)
+        plots = plots_of[wanted].latest(_PATIENCE_SECONDS)
+        if plots is None:
+            return {"plots": None, "span": wanted}
+        charts = charts_of(plots, settings.zone, outcome_word, _query_path)
+        drawn = [(chart, draw(chart)) for chart in charts]
+        return {"plots": plots, "span": plots.span, "drawn": drawn, "figure": figure_text}
+
+    @routes.get("/")
+    def overview() -> str:
+        return render_template("console/overview.html", spans=list(Span), **now_part(), **plots_part())
+
+    @routes.get("/overview/now")
+    def overview_now() -> str:
+        return _render_part("console/overview_now.html", now_part)
+
+    @routes.get("/overview/plots")
+    def overview_plots() -> str:
+        return _render_part("console/overview_plots.html", plots_part)
+
+    @routes.get("/attention")
+    def attention() -> str | Response:
+        if wants_csv():
+            groups, _ = read_todo(database, rules, accounts, allowance, _MOST_IN_FILE)
+            return csv_file("attention", csv_columns.TODO, todo_rows(groups), settings.zone)
+        groups, now = read_todo(database, rules, accounts, allowance, _SHOWN, most_counted=_COUNTED)
+        return render_template("console/attention.html", groups=groups, now=now, guidance=GUIDANCE, state_of=OrderState)
+
+
+def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str:
+    """A part of the page by itself. A browser that refreshes it shows no answer but a good one: it says so, too, that
+    nothing could be read."""
+    try:
+        part = read()
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return render_template("console/overview_away.html")
+    return render_template(template, spans=list(Span), **part)
+
+
+def _query_path(query_id: int) -> str:
+    return f"{url_for('console.overview')}queries/{query_id}"
+
+
+def _shown(status: Status, settings: Settings) -> dict[str, object]:
+    overview, thresholds, rules = status.overview, thresholds_of(settings), rules_of(settings)
+    found, names, tick_seconds = check(overview, thresholds, rules), accounts_by_sid(settings), thresholds.tick_seconds
+    # Where no worker runs nobody can tell.
+    is_alive = all(finding.name != "no_tick" for finding in found)
+    return {
+        "status": status,
+        "now": overview.now,
+        "findings": [(finding, _sentence_of(finding), _PAGES.get(finding.name)) for finding in found],
+        "accounts": [
+            {
+                "account": one,
+                "is_served": is_served(overview.workers, one.account, overview.now, tick_seconds) if is_alive else None,
+                "drain_seconds": drain_seconds(overview.accounts, one, overview.now, rules) if one.due else 0.0,
+                "last_query": status.last_queries[one.account] or {},
+            }
+            for one in overview.accounts
+        ],
+        "workers": [(row, is_ticking([row], overview.now, tick_seconds)) for row in overview.workers],
+        "by_source": _by_source,
+        "slots": [
+            (names.get(slot["account_sid"], []), slot, _next_query(slot, names, overview)) for slot in status.slots
+        ],
+    }
+
+
+def _sentence_of(finding: Finding) -> str:
+    """What follows from it, in the language of the request; a finding without words here says it in its own."""
+    sentence = _SENTENCES.get(finding.name)
+    return f"{finding.words}." if sentence is None else text(sentence)
+
+
+def _next_query(slot: Mapping[str, Any], names: Mapping[str, Sequence[str]], overview: Overview) -> float | None:
+    """In how many seconds a slot may carry a query; None while all of its accounts are paused."""
+    own = names.get(slot["account_sid"], ())
+    at = may_query_at(slot["due_at"], [one.state for one in overview.accounts if one.account in own], overview.now)
+    return None if at is None else max(0.0, (at - overview.now).total_seconds())
+
+
+def _by_source(counts: Mapping[str, int]) -> str:
+    by = [
+        text("%(count)s by %(source)s", count=f"{count:,}", source=word_of(Source, source))
+        for source, count in sorted(counts.items())
+    ]
+    return text(", ").join(by) or text("none")
