@@ -7,7 +7,7 @@ from itertools import product
 from typing import TypeVar
 
 from worker.domain import metric_totals as totals
-from worker.domain.records.metrics import Gauges, Stream
+from worker.domain.records.metrics import Gauges, LastQuery, Stream
 from worker.domain.records.orders import Attention
 from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.workers import heard_beat_at, heard_broker_at
@@ -25,7 +25,7 @@ class Gauge:
     """A metric that says how things are now."""
 
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = _ACCOUNT
     help: str
     samples: Callable[[Gauges], Samples]
 
@@ -37,7 +37,8 @@ class Last:
     name: str
     labels: tuple[str, ...] = _ACCOUNT
     help: str
-    newest: Callable[[Gauges, str], datetime | None]
+    newest: Callable[[LastQuery], datetime | None]
+    """Of the newest query."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +46,7 @@ class Counter:
     """A metric that only grows. The samples `from_start` are shown with 0 before anything is counted."""
 
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = _ACCOUNT
     help: str
     stream: Stream
     from_start: Callable[[Gauges], Iterable[Sequence[str]]]
@@ -108,44 +109,31 @@ def _seconds(time: datetime | None) -> float | None:
     return None if time is None else time.timestamp()
 
 
-def _newest_sent(gauges: Gauges, account: str) -> datetime | None:
-    query = gauges.last_queries.get(account)
-    return None if query is None else query.sent_at
-
-
-def _newest_answered(gauges: Gauges, account: str) -> datetime | None:
-    query = gauges.last_queries.get(account)
-    return None if query is None else query.answered_at
-
-
 CATALOGUE: tuple[Described, ...] = (
     Gauge(
         name="reconciler_orders_pending",
-        labels=_ACCOUNT,
         help="Orders that are polled until they are settled.",
         samples=lambda gauges: _pending(gauges, lambda one: one.pending),
     ),
     Gauge(
         name="reconciler_orders_due",
-        labels=_ACCOUNT,
         help="Pending orders that the next query may poll.",
         samples=lambda gauges: _pending(gauges, lambda one: one.due),
     ),
     Gauge(
         name="reconciler_oldest_due_timestamp_seconds",
-        labels=_ACCOUNT,
         help="Since when the order is due that has been due for longest. No sample where none is due.",
         samples=lambda gauges: _pending(gauges, lambda one: _seconds(one.oldest_due_at)),
     ),
     Last(
         name=totals.LAST_QUERY,
         help="When the last query was sent, however it ended.",
-        newest=_newest_sent,
+        newest=lambda query: query.sent_at,
     ),
     Last(
         name=totals.LAST_ANSWER,
         help="When the last query that the platform answered was answered.",
-        newest=_newest_answered,
+        newest=lambda query: query.answered_at,
     ),
     Counter(
         name=totals.QUERIES,
@@ -156,7 +144,6 @@ CATALOGUE: tuple[Described, ...] = (
     ),
     Counter(
         name=totals.TOO_FREQUENT,
-        labels=_ACCOUNT,
         help="Queries that the platform refused because they come too often.",
         stream=Stream.QUERIES,
         from_start=lambda gauges: ([account] for account in gauges.accounts),
@@ -191,7 +178,6 @@ CATALOGUE: tuple[Described, ...] = (
     ),
     Gauge(
         name="reconciler_unresolved_orders",
-        labels=_ACCOUNT,
         help="Orders that are not polled any more and wait for a person's decision.",
         samples=lambda gauges: _by_account(gauges, gauges.counts.unresolved, 0, float),
     ),
@@ -204,37 +190,31 @@ CATALOGUE: tuple[Described, ...] = (
     ),
     Gauge(
         name="reconciler_unmatched_callbacks",
-        labels=_ACCOUNT,
         help="Callbacks whose order is not known.",
         samples=lambda gauges: _by_account(gauges, gauges.counts.unmatched, 0, float),
     ),
     Gauge(
         name="reconciler_account_backoff_until_timestamp_seconds",
-        labels=_ACCOUNT,
         help="When the back-off of an account ends. No sample where it does not back off.",
         samples=_backoff,
     ),
     Gauge(
         name="reconciler_account_paused",
-        labels=_ACCOUNT,
         help="1 while an operator's pause holds, otherwise 0.",
         samples=_paused,
     ),
     Gauge(
         name="reconciler_notifications_pending",
-        labels=_ACCOUNT,
         help="Notifications that nobody has received yet.",
         samples=lambda gauges: _notifications(gauges, lambda one: one.pending),
     ),
     Gauge(
         name="reconciler_notifications_gave_up",
-        labels=_ACCOUNT,
         help="Notifications that are not tried any more, until somebody resends them.",
         samples=lambda gauges: _notifications(gauges, lambda one: one.gave_up),
     ),
     Gauge(
         name="reconciler_oldest_notification_timestamp_seconds",
-        labels=_ACCOUNT,
         help="When the order changed that the oldest pending notification is about. No sample where none is pending.",
         samples=lambda gauges: _notifications(gauges, lambda one: _seconds(one.oldest_changed_at)),
     ),

@@ -87,7 +87,8 @@ def _gauge(described: Gauge | Last, samples: Samples) -> Metric:
 def _last(described: Last, reading: Reading) -> Samples:
     is_whole = Stream.QUERIES in reading.caught_up
     for account in reading.gauges.accounts:
-        newest = described.newest(reading.gauges, account)
+        query = reading.gauges.last_queries.get(account)
+        newest = None if query is None else described.newest(query)
         counted = reading.totals.get((described.name, totals.labels_of(account=account))) if is_whole else None
         yield [account], counted if newest is None else newest.timestamp()
 

@@ -26,8 +26,7 @@ from worker.web.console.acts import (
     refusals,
     typed,
 )
-from worker.web.console.formats import duration, shown_time
-from worker.web.console.languages import text
+from worker.web.console.languages import duration, shown_time, text
 from worker.web.console.words import word
 
 _PAUSES = {

@@ -22,7 +22,6 @@ from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.console import accounts, inbox, notifications, order_acts, orders, queries, sign_in, watching
 from worker.web.console.acts import add_acting
-from worker.web.console.formats import add_formats
 from worker.web.console.languages import LANGUAGES, N_, add_languages
 from worker.web.console.lists import add_links
 from worker.web.console.security import add_fields, add_headers, guard
@@ -88,8 +87,7 @@ def console_routes(console: Console) -> Blueprint:
         viewer: Viewer | None = g.get("viewer")
         return {"viewer": viewer, "languages": LANGUAGES}
 
-    add_formats(routes, console.settings.zone)
-    add_languages(routes)
+    add_languages(routes, console.settings.zone)
     add_fields(routes, console.access)
     add_headers(routes)
     add_words(routes)

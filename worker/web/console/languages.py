@@ -1,16 +1,22 @@
-"""The languages of the console: English, in which its words stand in the code, and Chinese, from a catalogue.
+"""The languages of the console, and how it shows times, durations and amounts in them.
 
-Nothing has to be compiled: the catalogue is read as text, once for each process.
+English stands in the code, Chinese in a catalogue. Nothing has to be compiled: the catalogue is read as text, once for
+each process.
 """
 
+from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
+from zoneinfo import ZoneInfo
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
-from flask import Blueprint, Response, g, redirect, request
+from flask import Blueprint, Response, current_app, g, redirect, request
+
+from worker.domain.field_rules import amount_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""
@@ -18,6 +24,7 @@ LANGUAGES = {"zh": "中文", "en": "English"}
 _COOKIE = "language"
 _COOKIE_SECONDS = 365 * 24 * 3600
 _DEFAULT = "en"
+_ZONE = "RECONCILER_CONSOLE_ZONE"
 
 
 def N_(message: str) -> str:
@@ -52,8 +59,8 @@ def translations(code: str) -> NullTranslations:
     return Translations(compiled)
 
 
-def add_languages(routes: Blueprint) -> None:
-    """Have templates speak the language of the request, and let its reader choose another."""
+def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
+    """Have templates speak the language of the request, and let its reader choose another. Times are of `zone`."""
 
     @routes.record_once
     def extend(state: "object") -> None:
@@ -65,6 +72,8 @@ def add_languages(routes: Blueprint) -> None:
             newstyle=True,
         )
         environment.globals["language"] = language
+        environment.filters.update(time=shown_time, duration=duration, yuan=yuan, count="{:,}".format)
+        state.app.config[_ZONE] = zone  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
 
     @routes.post("/language")
     def choose_language() -> Response:
@@ -81,3 +90,31 @@ def local_path(path: str) -> str:
     # A browser drops tabs and line ends, and what stands behind them would begin the path.
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_local else "/"
+
+
+_UNITS = (
+    (86_400.0, N_("%(count)s days")),
+    (3_600.0, N_("%(count)s hours")),
+    (60.0, N_("%(count)s minutes")),
+)
+
+
+def shown_time(value: datetime | None) -> str:
+    """A time to the second, in the zone of the console; empty for None."""
+    return "" if value is None else f"{value.astimezone(current_app.config[_ZONE]):%Y-%m-%d %H:%M:%S}"
+
+
+def yuan(value: Decimal | None) -> str:
+    """An amount; empty for None."""
+    return "" if value is None else f"￥{amount_text(value)}"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration to two digits or so, in the unit that a person would take; empty for None."""
+    if seconds is None:
+        return ""
+    seconds = max(0.0, seconds)
+    length, words = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), (1.0, N_("%(count)s seconds")))
+    count = seconds / length
+    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+    return text(words, count=shown)

@@ -17,8 +17,7 @@ from worker.operations.resend import Resent, resend
 from worker.settings import Settings
 from worker.views.order import order_to_act_on
 from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, reason_field, refusals, typed
-from worker.web.console.formats import shown_time, yuan
-from worker.web.console.languages import N_, text
+from worker.web.console.languages import N_, shown_time, text, yuan
 from worker.web.console.lists import storable
 from worker.web.console.words import word
 
