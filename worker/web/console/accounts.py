@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, abort, url_for
+from flask import Blueprint, abort
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
@@ -22,7 +22,6 @@ from worker.web.console.acts import (
     addressed,
     for_all,
     is_confirmed,
-    reason_field,
     refusals,
     typed,
 )
@@ -85,9 +84,8 @@ def _pause_page(database: Database, account: str) -> ActPage:
                 fault=text("Choose one.") if is_fault else "",
                 is_required=True,
             ),
-            reason_field(is_required=True),
         ],
-        back=url_for("console.overview"),
+        needs_reason=True,
         do=lambda who: _pause(database, who, account, lasts),
     )
 
@@ -124,9 +122,7 @@ def _resume_page(database: Database, account: str) -> ActPage:
             " the platform itself asked to wait has to pass, and so has the window of the last query."
         ),
         about=about,
-        fields=[reason_field(is_required=False)],
         refused="" if seen.is_resumed else not_paused,
-        back=url_for("console.overview"),
         do=lambda who: _resume(database, who, account),
     )
 
@@ -157,8 +153,6 @@ def _hold_page(database: Database, settings: Settings) -> ActPage:
             " nothing any more; its orders are queried again."
         ),
         about=[(text("Accounts"), ", ".join(settings.accounts)), (text("For"), duration(rules.reservation_seconds))],
-        fields=[reason_field(is_required=False)],
-        back=url_for("console.overview"),
         do=do,
     )
 
@@ -180,8 +174,7 @@ def _reopen_page(database: Database, account: str) -> ActPage:
             " the history keeps them."
         ),
         about=[(text("Account"), account), (text("Unresolved orders"), f"{len(found):,}")],
-        fields=[reason_field(is_required=True)],
-        back=url_for("console.overview"),
+        needs_reason=True,
         button=text("Reopen %(count)s orders", count=f"{len(chosen):,}"),
         do=do,
     )

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request
+from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 
 from worker.database.transactions import Database
 from worker.domain.operator_acts import MAX_REASON_LENGTH, reason_fault
@@ -69,6 +69,8 @@ class ActPage:
     about: Sequence[tuple[str, str | None]] = ()
     """What it is done to, as it is now: names and values, which are shown where there are any."""
     fields: Sequence[Field] = ()
+    needs_reason: bool | None = False
+    """Whether a reason has to be given; None: none is asked for."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """What goes along unseen, such as what of an order was shown."""
     warnings: Sequence[str] = ()
@@ -76,7 +78,8 @@ class ActPage:
     """Why it was not or cannot be done."""
     is_stale: bool = False
     """Whether it was refused only because what it is done to has changed: the button stays."""
-    back: str
+    back: str = ""
+    """The path of the page that one goes on to, below the first one."""
     button: str = ""
     """What the button says, where that is not the title."""
     do: Callable[[Operator], Done]
@@ -132,10 +135,12 @@ def add_act(routes: Blueprint, rule: str, endpoint: str, page_of: Callable[..., 
         if viewer is None or viewer.name is None or not viewer.may_act:
             abort(403)
         page = page_of(**named)
+        if page.needs_reason is not None:
+            page = replace(page, fields=[*page.fields, _reason_field(is_required=page.needs_reason)])
         if not is_confirmed() or page.has_faults or page.refused:
             return _show(page)
-        reason = next((one.value for one in page.fields if one.name == "reason"), "")
-        done = page.do(Operator(name=viewer.name, reason=reason or None))
+        reason = None if page.needs_reason is None else typed("reason") or None
+        done = page.do(Operator(name=viewer.name, reason=reason))
         return _finish(page.back, *((done,) if isinstance(done, str) else done))
 
     routes.add_url_rule(rule, endpoint, act, methods=["GET", "POST"])
@@ -159,7 +164,7 @@ def is_confirmed() -> bool:
     return request.method == "POST" and request.form.get("confirmed") == "yes"
 
 
-def reason_field(*, is_required: bool) -> Field:
+def _reason_field(*, is_required: bool) -> Field:
     """The reason, as it was typed."""
     value = typed("reason")
     fault = ""
@@ -181,7 +186,7 @@ def _finish(path: str, said: str, refused: Sequence[str] = ()) -> Response:
     more = [text("and %(count)s more", count=len(refused) - _MOST_SAID)] if len(refused) > _MOST_SAID else []
     listed = [one[:_LONGEST_SAID] for one in refused[:_MOST_SAID]] + more
     g.done = quote(json.dumps({"said": said[:_LONGEST_SAID], "refused": listed}), safe="")
-    return make_response(redirect(path, 303))
+    return make_response(redirect(f"{url_for('console.overview')}{path}", 303))
 
 
 def _read_done(value: str) -> Mapping[str, object] | None:

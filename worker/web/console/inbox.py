@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, abort, render_template, url_for
+from flask import Blueprint, abort, render_template
 
 from worker.adapters.shown_values import indented_json
 from worker.database.transactions import Database
@@ -77,7 +77,8 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
                 (text("Faults"), row["errors"]),
                 (text("Input"), row["payload"][:_LONGEST_SHOWN]),
             ],
-            back=f"{url_for('console.overview')}rejected",
+            needs_reason=None,
+            back="rejected",
             button=text("Retry"),
             do=do,
         )

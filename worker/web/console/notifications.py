@@ -14,7 +14,7 @@ from worker.operations.act_on_endpoints import forget_endpoint, pause_notificati
 from worker.operations.resend import resend
 from worker.settings import Settings
 from worker.views.notifications import orders_given_up, recent_notifications, watched_endpoints
-from worker.web.console.acts import MOST_AT_ONCE, ActPage, Done, add_act, addressed, for_all, reason_field, refusals
+from worker.web.console.acts import MOST_AT_ONCE, ActPage, Done, add_act, addressed, for_all, refusals
 from worker.web.console.languages import N_, text
 from worker.web.console.lists import Filters, List, Read, add_list
 from worker.web.console.words import word
@@ -106,9 +106,8 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
             (text("Notifications that wait"), f"{waiting:,}"),
             (text("Notifications that were given up"), f"{gave_up:,}"),
         ],
-        fields=[reason_field(is_required=False)],
         warnings=[never_sent] if act == "forget" and waiting + gave_up else [],
-        back=_path(),
+        back="notifications",
         do=lambda who: _act(database, who, act, account),
     )
 
@@ -140,13 +139,8 @@ def _resend_page(database: Database) -> ActPage:
             " Correct the receiver first: what it refuses again is given up again."
         ),
         about=[(text("Account"), account or text("all")), (text("Orders"), f"{len(found):,}")],
-        fields=[reason_field(is_required=False)],
-        back=_path(),
+        back="notifications",
         button=text("Resend for %(count)s orders", count=f"{len(chosen):,}"),
         do=do,
     )
     return for_all(page, len(found))
-
-
-def _path() -> str:
-    return f"{url_for('console.overview')}notifications"

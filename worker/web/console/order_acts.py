@@ -16,7 +16,7 @@ from worker.operations.act_by_hand import Decide, Operator, OrdersActedOn, act_o
 from worker.operations.resend import Resent, resend
 from worker.settings import Settings
 from worker.views.order import order_to_act_on
-from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, reason_field, refusals, typed
+from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, refusals, typed
 from worker.web.console.languages import N_, shown_time, text, yuan
 from worker.web.console.lists import storable
 from worker.web.console.words import word
@@ -79,7 +79,7 @@ def _digest(order: Order, last_event: Mapping[str, Any] | None) -> str:
 
 
 def _page(database: Database, kind: ActKind, order: Order, seen: str, settings: Settings) -> ActPage:
-    fields = [*_fields(kind, order), reason_field(is_required=kind in _NEED_A_REASON)]
+    fields = _fields(kind, order)
     values = {one.name: one.value for one in fields}
     refused = _refusal(kind, order)
     if not refused and kind in _NEED_A_WORKER and acts.nobody_polls(order.account, settings.accounts):
@@ -93,11 +93,12 @@ def _page(database: Database, kind: ActKind, order: Order, seen: str, settings: 
         meaning=text(MEANINGS[kind]),
         about=_about(order),
         fields=fields,
+        needs_reason=kind in _NEED_A_REASON,
         kept={"seen": seen},
         warnings=_warnings(order, values) if kind is ActKind.RESOLVE else [],
         refused=refused,
         is_stale=has_changed,
-        back=f"{url_for('console.overview')}orders/{order.id}",
+        back=f"orders/{order.id}",
         is_asked_twice=kind is ActKind.RESOLVE,
         do=lambda who: _do(database, who, kind, order, values),
     )
