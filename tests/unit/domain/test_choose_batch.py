@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate, make_state
-from worker.domain.choose_batch import INDEX_RANGES, accounts_in_turn, choose, first_pages, next_pages, next_work, spend
+from worker.domain.choose_batch import (
+    INDEX_RANGES,
+    accounts_in_turn,
+    choose,
+    first_pages,
+    free_positions,
+    next_pages,
+    next_work,
+    spend,
+)
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
@@ -46,6 +55,29 @@ def chosen(waiting: list[Candidate], state: AccountState | None = None, rules: R
     choice = choose(waiting, state or make_state(), SCHEDULE, NOW, rules)
     assert choice is not None
     return choice
+
+
+# ---- which positions are spare
+
+
+def test_a_batch_leaves_the_positions_free_that_no_due_order_needs() -> None:
+    choice = Choice(work=Work.BATCH, id_kind=IdKind.CUSTOM_PARM, picks=chosen(batch_of(3)).picks)
+    assert free_positions(choice, ECHOES, RULES) == RULES.batch_size - 3
+    assert free_positions(replace(choice, id_kind=IdKind.REQUEST_ID), BLIND, RULES) == RULES.batch_size - 3
+
+
+@pytest.mark.parametrize(
+    ("state", "work"),
+    [
+        (BLIND, Work.BATCH),
+        (replace(ECHOES, one_item_mode=True), Work.BATCH),
+        (replace(ECHOES, configuration_refused=True), Work.BATCH),
+        (ECHOES, Work.SINGLE),
+        (ECHOES, Work.SUSPECTS),
+    ],
+)
+def test_a_query_that_shows_something_about_the_account_leaves_none_free(state: AccountState, work: Work) -> None:
+    assert free_positions(Choice(work=work, id_kind=IdKind.CUSTOM_PARM), state, RULES) == 0
 
 
 # ---- which id kind

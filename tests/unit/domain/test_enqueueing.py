@@ -1,6 +1,8 @@
 """Which orders of a list are new, which are duplicates, and which are refused."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from tests.unit.domain.builders import MOBILE, NOW, RULES, make_order
@@ -14,7 +16,7 @@ from worker.domain.enqueueing import (
 )
 from worker.domain.records.incoming import Submission
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Order, OrderKey
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
 
 
 def submission(request_id: str | None = None, custom_parm: str | None = None, **fields: Any) -> Submission:
@@ -55,6 +57,16 @@ def test_a_duplicate_fills_in_what_its_row_lacks() -> None:
     assert (change.before, change.after.request_id) == (known, "R7")
     assert [event.kind for event in change.events] == [EventKind.FILLED_IN]
     assert result.keys == [change.after.key]
+
+
+def test_an_amount_that_a_succeeded_order_lacked_is_compared_with_its_charge_once() -> None:
+    done = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("2.94"))
+    (change,) = enqueued(submission("R1", expected_amount=Decimal(3)), known=(done,)).changes
+    assert change.after.attention is Attention.AMOUNT_MISMATCH
+    # Somebody has dismissed it since.
+    dismissed = replace(change.after, attention=None)
+    (change,) = enqueued(submission("R1", "C1"), known=(dismissed,)).changes
+    assert (change.after.custom_parm, change.after.attention) == ("C1", None)
 
 
 def test_a_duplicate_that_adds_nothing_changes_nothing() -> None:

@@ -260,10 +260,11 @@ def test_60_windows_past_the_age_limit_a_pending_order_is_flagged_and_stays_pend
         {"state": OrderState.UNRESOLVED},
         {"state": OrderState.CANCELLED},
         {"attention": Attention.UNKNOWN_STATUS},
+        {"dismissed_at": NOW},
     ],
     ids=str,
 )
-def test_an_order_that_is_younger_settled_or_flagged_already_is_not_overdue(fields: dict[str, Any]) -> None:
+def test_an_order_that_is_younger_settled_flagged_or_dismissed_is_not_overdue(fields: dict[str, Any]) -> None:
     order = replace(OVERDUE, **fields)
     change = flag_overdue(order, NOW, RULES)
     assert (change.after, change.events) == (order, ())
