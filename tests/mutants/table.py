@@ -1,0 +1,92 @@
+"""The mutants: which tests kill one (names of test files), a text of the code, and what it is changed into.
+
+A text stands in one file of `worker/`, once, wherever that file is.
+"""
+
+MUTANTS: tuple[tuple[str, str, str], ...] = (
+    # What an item proves, and what that changes of an order.
+    ("verdicts", "amount is not None and amount > 0)", "amount is not None and amount >= 0)"),
+    ("verdicts", "return by_request_id and by_custom_parm", "return by_request_id or by_custom_parm"),
+    ("verdicts", "return by_custom_parm if polled_by is IdKind", "return by_request_id if polled_by is IdKind"),
+    ("verdicts", "if is_callback and not report.has_amount_field:", "if is_callback:"),
+    ("verdicts", "order.expected_amount != amount:", "order.expected_amount > amount:"),
+    (
+        "verdicts",
+        "if echoes_price and amount and order.expected_amount in (None, amount):",
+        "if echoes_price and amount:",
+    ),
+    ("verdicts", "is_due_now=polled_by is None,", "is_due_now=False,"),
+    ("verdicts", "return not shows_number or any(", "return any("),
+    ("settlement", "if verdict.amount is None or verdict.amount == (", "if verdict.amount is None or 0 == ("),
+    ("settlement", "Attention.REJECTED_BY_PLATFORM, Attention.TOO_OLD}", "Attention.REJECTED_BY_PLATFORM}"),
+    ("settlement", "replace(order, due_at=min(order.due_at, now))", "replace(order, due_at=now)"),
+    ("settlement", "gravest(_attention_left(order, verdict), verdict.attention)", "verdict.attention"),
+    # When a slot may carry a query, and how long an account waits.
+    ("budget", "return one_window - other_window > _ROUNDING_SECONDS", "return one_window - other_window > 0"),
+    ("budget", "if ahead <= 0:", "if ahead <= 1:"),
+    ("budget", "return slot.boot_id == now.boot_id and written_at", "return slot.boot_id == now.boot_id or written_at"),
+    ("budget", "boot_due=slot.boot_due + more,", "boot_due=slot.boot_due,"),
+    ("budget", "return max(slot.wait_seconds, rules.reservation_seconds)", "return rules.reservation_seconds"),
+    ("budget", "- boot < deadline_seconds / 3", "- boot < deadline_seconds / 2"),
+    ("another_database budget", "(*written_in.changes, now)[-TOO_MANY:]", "(now,)"),
+    ("accounts", "min(2**state.backoff_level * (1 + jitter / 10), LONGEST", "min(2**state.backoff_level, LONGEST"),
+    ("accounts", "min(at_least, LONGEST_RETRY_AFTER_WINDOWS * rules.window_seconds)", "at_least"),
+    ("accounts", "kept = min(until, requested)", "kept = requested"),
+    (
+        "back_off",
+        "answers < ANSWERS_AFTER_AN_OUTAGE or is_too_soon",
+        "answers < ANSWERS_AFTER_AN_OUTAGE and is_too_soon",
+    ),
+    # Which orders a query polls, and what its end says of them.
+    ("choose_batch", "passed_over[kind] >= EACH_KIND_EVERY - 1", "passed_over[kind] >= EACH_KIND_EVERY"),
+    ("choose_batch", "(state.turn + state.turn // 10) % 2 == 0", "state.turn % 2 == 0"),
+    ("choose_batch", "accounts.index(last) + 1 if last in", "accounts.index(last) if last in"),
+    ("choose_batch", "or is_tried or state.configuration_refused:", "or state.configuration_refused:"),
+    (
+        "fill_batch",
+        "rules.window_seconds * SHORTEST_WAIT_WINDOWS, LEAST_WAIT_OF_AGE * age)",
+        "0, LEAST_WAIT_OF_AGE * age)",
+    ),
+    ("fill_batch", "return limit // 2 if limit > 1", "return limit if limit > 1"),
+    ("learning", "if lost_share > MOSTLY_LOST:", "if lost_share > 1:"),
+    ("after_answer", "return order.mobile is not None and shows_mobile(", "return shows_mobile("),
+    ("answer_items", "found[order_id] = found[holder] = Contradiction(", "found[order_id] = Contradiction("),
+    ("platform_habits", "return change if answers_one_of_many else _give_up", "return _give_up"),
+    ("after_answer", "and order.check_requested_at != checks_at_grant[order.id]", "and True"),
+    (
+        "after_answer",
+        "state.backoff_until - timedelta(seconds=state.backoff_seconds) > query",
+        "state.backoff_until > query",
+    ),
+    ("after_failure", "(len(changes) + 1) // 2 if was_group else len(changes)", "len(changes)"),
+    ("after_failure", "state.answered_by_either > order.failure_mark_any", "state.answered_by_either >= 0"),
+    ("giving_up", "answers_before > order.denial_mark", "answers_before >= order.denial_mark"),
+    ("giving_up", "state.answered_with_items > order.absence_mark", "state.answered_with_items >= order.absence_mark"),
+    (
+        "giving_up",
+        "_absent_from_batch(change, query, now) if answer.said else change",
+        "_absent_from_batch(change, query, now)",
+    ),
+    ("giving_up", "is not None or order.dismissed_at is not None:", "is not None:"),
+    ("platform_habits", "if answer.item_count or empty >= EMPTY", "if empty >= EMPTY"),
+    # What operators, callbacks and billing systems do.
+    ("operator_acts", "order.settled_by is not Source.OPERATOR and not force:", "not force:"),
+    ("operator_acts", "is_for_time = order.attention is Attention.TOO_OLD", "is_for_time = False"),
+    ("received_callbacks", "for order in orders if len(orders) == 1 else ():", "for order in orders:"),
+    ("enqueueing", "if is_settled and order.expected_amount is None and", "if is_settled and"),
+    ("submissions", 'is not None and item.get("mobile") is None:', 'is None and item.get("mobile") is None:'),
+    ("order_notifications", "return Rank.RESULT if orders == 1 else Rank.BULK", "return Rank.RESULT"),
+    ("order_notifications", "version = change.before.next_version(now)", "version = change.before.version"),
+    ("delivery", "or due_at > now + longest + LATE_CLOCK", ""),
+    ("endpoint_rest", "if self.endpoint.rest_from != one.claim.rest_from:", "if False:"),
+    ("endpoint_rest", "if last_failed is not None and last_failed.id != one.claim.id:", "if last_failed is not None:"),
+    ("statements", "OrderState.FAILED and row.amount == order.echoed_price:", "OrderState.FAILED:"),
+    ("finance_report", "return self.start <= moment < self.end", "return self.start <= moment <= self.end"),
+    ("finance_report", "rank = ceil(", "rank = round("),
+    # Transactions.
+    ("write_back", "row is not None and row.in_flight_query_id != query.id", "False"),
+    ("hold", 'query if row is not None else replace(query, token="")', "query"),
+    ("many_passes", "if effects.backs_off_whole_sid:", "if False:"),
+    ("grants", "mark_lost(connection, row.in_flight_query_id)", "pass"),
+    ("grants", "return not state.is_paused(now.database) and not", "return not"),
+)
