@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from worker.cli.completion import account_names
-from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.listing import After, AsCsv, cut, name_next_page, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, time_text
-from worker.cli.pages import After, cut, name_next_page
 from worker.cli.session import require_known, session
 from worker.domain.records import csv_columns
 from worker.views.acts import recent_acts

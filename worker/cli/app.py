@@ -32,13 +32,13 @@ _COMMANDS = {
     "resume": "worker.cli.account_acts:resume",
     "hold": "worker.cli.account_acts:hold",
     "notifications": "worker.cli.notifications:notifications",
-    "resend": "worker.cli.resend:resend",
-    "notify-test": "worker.cli.send_test_event:notify_test",
+    "resend": "worker.cli.notification_acts:resend",
+    "notify-test": "worker.cli.notification_acts:notify_test",
     "acts": "worker.cli.acts:acts",
     "queries": "worker.cli.queries:queries",
     "query": "worker.cli.queries:query",
-    "rejected": "worker.cli.rejected:rejected",
-    "unmatched": "worker.cli.rejected:unmatched",
+    "rejected": "worker.cli.inbox:rejected",
+    "unmatched": "worker.cli.inbox:unmatched",
     "archive": "worker.cli.maintenance:archive",
     "purge": "worker.cli.purge:purge",
     "plan": "worker.cli.plan:plan",
@@ -51,7 +51,7 @@ _COMMANDS = {
     "doctor": "worker.cli.maintenance:doctor",
     "platform": "worker.simulator.command:platform:EnvironmentCommand",
     "demo": "worker.demo.command:demo",
-    "user": "worker.cli.user:user",
+    "user": "worker.cli.users:user",
 }
 """The module and the function of each, and the class where it is not Typer's."""
 

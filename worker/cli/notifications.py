@@ -6,20 +6,64 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator
-from worker.cli.csv_output import AsCsv, require_one_format, write_csv
-from worker.cli.endpoint_view import endpoint_rows, show_endpoints
 from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table
-from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
+from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
+from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table
 from worker.cli.session import session
+from worker.domain.endpoint_watch import EndpointView, endpoint_in_words
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.views.page import every_row
+
+Row = Mapping[str, Any]
+
+_ENDPOINT_COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave_up")
+
+
+def endpoint_rows(views: Sequence[EndpointView], now: datetime) -> list[Row]:
+    """A row for each account that has an endpoint, or notifications that nobody has received."""
+    return [_endpoint_row(view, now) for view in views]
+
+
+def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
+    """Print them for people."""
+    listed = [
+        {
+            **row,
+            "takes": row["events"] or "all",
+            "now": row["in_words"],
+            "pending": f"{row['pending']:,}",
+            "oldest": None if row["oldest_changed_at"] is None else _ago(row["oldest_changed_at"], now),
+            "gave_up": f"{row['gave_up']:,}",
+        }
+        for row in rows
+    ]
+    print_table(out, _ENDPOINT_COLUMNS, listed, title="Endpoints", ids=("account",), long_texts=("takes", "now"))
+
+
+def _ago(time: datetime, now: datetime) -> str:
+    return f"for {duration_text((now - time).total_seconds())}"
+
+
+def _endpoint_row(view: EndpointView, now: datetime) -> Row:
+    endpoint, count = view.endpoint, view.count
+    names = ("transport", "events", "failing_since", "rest_until", "stopped_at", "paused_at", "paused_by")
+    return {
+        "account": view.account,
+        "to": None if endpoint is None else endpoint.shown,
+        "in_words": "has no endpoint: nothing is sent" if endpoint is None else endpoint_in_words(endpoint, count, now),
+        "pending": count.pending,
+        "oldest_changed_at": count.oldest_changed_at,
+        "gave_up": count.gave_up,
+        **{name: getattr(endpoint, name, None) for name in names},
+    }
+
 
 Row = Mapping[str, Any]
 

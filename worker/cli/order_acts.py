@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.acting import By, DryRun, OptionalReason, Reason, Yes, acting_session, operator
-from worker.cli.acting_on_orders import act_on_named, dismiss_selected, end, reopen_selected
+from worker.cli.acting import (
+    By,
+    DryRun,
+    OptionalReason,
+    Reason,
+    Yes,
+    act_on_named,
+    acting_session,
+    dismiss_selected,
+    end,
+    operator,
+    reopen_selected,
+)
 from worker.cli.completion import account_names
 from worker.cli.order_references import REF_HELP, Account, References
 from worker.cli.output import AsJson

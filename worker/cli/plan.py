@@ -7,8 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.completion import account_names
-from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table, time_text
-from worker.cli.pauses import pause_in_words
+from worker.cli.output import (
+    AsJson,
+    InUtc,
+    console,
+    counted,
+    duration_text,
+    pause_in_words,
+    print_json,
+    print_table,
+    time_text,
+)
 from worker.cli.session import require_configured, session
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules

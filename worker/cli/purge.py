@@ -9,7 +9,7 @@ import typer
 
 from worker.adapters import shown_values
 from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
-from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, progress, time_text
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time

@@ -8,10 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.endpoint_view import endpoint_rows, show_endpoints
 from worker.cli.limit import NO_SLOTS, rest, when
-from worker.cli.output import counted, duration_text, print_table, time_text
-from worker.cli.pauses import pause_in_words
+from worker.cli.notifications import endpoint_rows, show_endpoints
+from worker.cli.output import counted, duration_text, pause_in_words, print_table, time_text
 from worker.domain.back_off import may_query_at
 from worker.domain.endpoint_watch import endpoint_views
 from worker.domain.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent

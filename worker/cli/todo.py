@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from worker.cli.csv_output import AsCsv, require_one_format, write_csv
+from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, wrapped
 from worker.cli.session import session
 from worker.domain.records import csv_columns

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 import typer
 
-from worker.cli.csv_output import require_one_format, write_csv
+from worker.cli.listing import require_one_format, write_csv
 from worker.domain.records.orders import OrderState
 
 

@@ -9,10 +9,9 @@ from worker.adapters.error_text import one_line
 from worker.adapters.shown_values import indented_json
 from worker.cli.acting import By, system_user
 from worker.cli.completion import account_names
-from worker.cli.csv_output import AsCsv, require_one_format, write_csv
 from worker.cli.errors import CommandError
+from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, counted, print_fields, print_json, print_table
-from worker.cli.pages import PAGE_ROWS, After, Limit, cut, name_next_page
 from worker.cli.session import Session, session
 from worker.cli.times import TIME_RULE, read_time
 from worker.domain.records import csv_columns
