@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from worker.adapters.clock import HostClock
-from worker.cli.acting import By, DryRun, OptionalReason, Reason, acting_session, operator
+from worker.cli.acting import Act, ReasonedAct, acting_session
 from worker.cli.completion import account_names
-from worker.cli.output import AsJson, InUtc, counted, print_json, time_text
+from worker.cli.output import InUtc, counted, time_text
 from worker.cli.session import require_configured
 from worker.cli.times import AGE_RULE, read_duration
 from worker.domain.operator_acts import Resumed
 from worker.domain.records.slots import SlotRow
-from worker.operations.act_by_hand import Operator, hold_slots, pause_account, resume_account
+from worker.operations.act_by_hand import hold_slots, pause_account, resume_account
 from worker.runtime import accounts_by_sid, rules_of
 
 
@@ -33,19 +33,16 @@ Lasts = Annotated[
         metavar="DURATION",
         help=f"When the pause ends by itself: {AGE_RULE}; without it, you end it.",
         callback=_read_lasts,
-        show_default=False,
     ),
 ]
 
 
 def pause(
     account: OneAccount,
-    reason: Reason,
     lasts: Lasts = None,
-    by: By = None,
-    dry_run: DryRun = False,
     utc: InUtc = False,
-    as_json: AsJson = False,
+    *,
+    act: ReasonedAct,
 ) -> None:
     """Send no query for an account, until `reconciler resume`, or for so long. Pausing again replaces the pause.
 
@@ -55,29 +52,26 @@ def pause(
       reconciler pause default --for 2h --reason "the platform is being moved"
       reconciler pause shop --reason "ticket 77" --by ann
     """
-
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         require_configured(opened.settings, [account])
         before, after = pause_account(opened.database, who, account, _duration(lasts))
     assert after.paused_at is not None
     replaced = before.is_paused(after.paused_at)
-    if as_json:
+    if act.as_json:
         paused = {name: getattr(after, name) for name in ("paused_at", "paused_until", "paused_by", "pause_reason")}
-        print_json({"account": account, **paused, "replaced": replaced, **_dry(who)})
+        act.print_json({"account": account, **paused, "replaced": replaced})
         return
     until = "until it is resumed" if after.paused_until is None else f"until {time_text(after.paused_until)}"
     again = ", which replaces its earlier pause" if replaced else ""
-    _say(who, f"{account} is paused {until}{again}.")
+    act.say(f"{account} is paused {until}{again}.")
 
 
 def resume(
     account: OneAccount,
-    reason: OptionalReason = None,
-    by: By = None,
-    dry_run: DryRun = False,
     utc: InUtc = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """End the pause of an account, and its back-off: its orders are polled again from now on.
 
@@ -88,15 +82,14 @@ def resume(
       reconciler resume default
       reconciler resume shop --json
     """
-
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         require_configured(opened.settings, [account])
         done = resume_account(opened.database, who, account)
-    if as_json:
-        print_json({"account": account, "resumed": done.is_resumed, "backs_off_until": done.waits_until, **_dry(who)})
+    if act.as_json:
+        act.print_json({"account": account, "resumed": done.is_resumed, "backs_off_until": done.waits_until})
     elif done.is_resumed:
-        _say(who, _resumed_in_words(account, done))
+        act.say(_resumed_in_words(account, done))
     elif done.waits_until is not None:
         typer.echo(f"{account} is not paused. {_asked_to_wait(done.waits_until)}")
     else:
@@ -119,11 +112,9 @@ def _asked_to_wait(until: datetime) -> str:
 
 
 def hold(
-    reason: OptionalReason = None,
-    by: By = None,
-    dry_run: DryRun = False,
     utc: InUtc = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """Send no query of any account until a full reservation has passed, whatever the slots' rows say.
 
@@ -134,16 +125,15 @@ def hold(
       reconciler hold --reason "failover at 14:05"
       reconciler hold --dry-run
     """
-
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session(needs_accounts=True, utc=utc) as opened:
         names = accounts_by_sid(opened.settings)
         held = hold_slots(opened.database, HostClock(), rules_of(opened.settings), who, names.keys())
-    if as_json:
-        print_json({"slots": [_slot(row, names) for row in held], **_dry(who)})
+    if act.as_json:
+        act.print_json({"slots": [_slot(row, names) for row in held]})
     elif held:
         latest = max(row.slot.due_at for row in held)
-        _say(who, f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
+        act.say(f"{counted(len(held), 'slot')} held: no query before {time_text(latest)}.")
     else:
         typer.echo("No slot has a row yet: each begins with a full reservation, once a worker starts.")
 
@@ -155,11 +145,3 @@ def _duration(text: str | None) -> timedelta | None:
 def _slot(row: SlotRow, names: dict[str, list[str]]) -> dict[str, Any]:
     seconds = round(row.slot.wait_seconds, 3)
     return {"accounts": names[row.account_sid], "slot": row.number, "due_at": row.slot.due_at, "wait_seconds": seconds}
-
-
-def _dry(who: Operator) -> dict[str, bool]:
-    return {"dry_run": True} if who.dry_run else {}
-
-
-def _say(who: Operator, what: str) -> None:
-    typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)

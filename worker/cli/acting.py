@@ -17,7 +17,7 @@ from worker.adapters.error_text import one_line
 from worker.adapters.log import configure_logging
 from worker.cli.errors import CommandError
 from worker.cli.order_references import find_orders
-from worker.cli.output import counted, print_json, shown_zone, time_text
+from worker.cli.output import AsJson, counted, print_json, shown_zone, time_text
 from worker.cli.session import Session, require_configured, require_known, session
 from worker.cli.times import read_time
 from worker.domain import operator_acts as acts
@@ -48,7 +48,6 @@ By = Annotated[
         metavar="NAME",
         help="Who does it, as it is recorded; by default the system's user.",
         callback=_read_actor,
-        show_default=False,
     ),
 ]
 Reason = Annotated[
@@ -57,21 +56,44 @@ Reason = Annotated[
 ]
 OptionalReason = Annotated[
     str | None,
-    typer.Option("--reason", metavar="TEXT", help="Why, as it is recorded.", callback=_read_reason, show_default=False),
+    typer.Option("--reason", metavar="TEXT", help="Why, as it is recorded.", callback=_read_reason),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")]
 
 
-def operator(by: str | None, reason: str | None, *, dry_run: bool) -> Operator:
-    """Who acts."""
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """The options of every act: why, whose it is, whether it is only tried, and how its outcome is printed."""
 
-    return Operator(name=by or system_user(), reason=reason, dry_run=dry_run)
+    reason: OptionalReason = None
+    by: By = None
+    dry_run: DryRun = False
+    as_json: AsJson = False
+
+    def operator(self) -> Operator:
+        """Who acts. Raises CommandError where nobody says so and the system's user has no name."""
+        return Operator(name=self.by or system_user(), reason=self.reason, dry_run=self.dry_run)
+
+    def print_json(self, response: Mapping[str, Any]) -> None:
+        """Print the outcome as JSON, with `dry_run` where it was only tried."""
+        print_json({**response, **({"dry_run": True} if self.dry_run else {})})
+
+    def say(self, what: str) -> None:
+        """Print the outcome for a person."""
+        typer.echo(f"Nothing was changed. Without --dry-run: {what}" if self.dry_run else what)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasonedAct(Act):
+    """The same where a reason is needed."""
+
+    # By `field`: without it the base's default would stand.
+    reason: Reason = field()
 
 
 def system_user() -> str:
     """The name of the user that this process runs as. Raises CommandError where it has none that could be recorded."""
-
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -85,7 +107,6 @@ def system_user() -> str:
 @contextmanager
 def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator["Session"]:
     """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
-
     with session(needs_accounts=needs_accounts, utc=utc) as opened:
         settings = opened.settings
         configure_logging("INFO", settings.log_format, zone=shown_zone(), secrets=settings.secrets)
@@ -178,7 +199,6 @@ def reopen_selected(opened: Session, account: str | None, since: str | None, who
 
     `since` is a time as a person gives it: those that became unresolved then or later.
     """
-
     require_configured(opened.settings, () if account is None else (account,))
     with opened.database.read() as connection:
         now = opened.database.now(connection)
@@ -192,7 +212,6 @@ def reopen_selected(opened: Session, account: str | None, since: str | None, who
 
 def dismiss_selected(opened: Session, account: str | None, reason: Attention, who: Operator, *, yes: bool) -> Outcome:
     """Dismiss this reason of all orders or of those of one account, once a person has said yes."""
-
     require_known(opened, () if account is None else (account,))
     with opened.database.read() as connection:
         found = with_attention(connection, reason, account)
@@ -220,21 +239,18 @@ def _act_on_selected(
 
 
 def _act(opened: Session, who: Operator, kind: ActKind, refs: dict[int, str], decide: Decide, outcome: Outcome) -> None:
-
     for done in act_on_orders(opened.database, who, kind, list(refs), decide):
         outcome.changes.extend(done.changes)
         for order_id, why in done.refusals.items():
             outcome.refuse(refs[order_id], why)
 
 
-def end(outcome: Outcome, who: Operator, key: str, is_now: str, are_now: str, as_json: bool) -> None:
+def end(outcome: Outcome, act: Act, key: str, is_now: str, are_now: str) -> None:
     """Print what was done, as `key` in JSON or in these words for one order or several; ends the command."""
     count = len(outcome.changes)
-    if as_json:
-        dry = {"dry_run": True} if who.dry_run else {}
-        print_json({key: count, "rejected": outcome.rejected, **dry})
+    if act.as_json:
+        act.print_json({key: count, "rejected": outcome.rejected})
     else:
         say_refused(outcome.rejected)
-        what = f"{counted(count, 'order')} {is_now if count == 1 else are_now}."
-        typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)
+        act.say(f"{counted(count, 'order')} {is_now if count == 1 else are_now}.")
     raise typer.Exit(1 if outcome.rejected else 0)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from worker.adapters import shown_values
 from worker.adapters.log import configure_logging
-from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
+from worker.cli.acting import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
@@ -33,13 +33,9 @@ SettledBefore = Annotated[
     typer.Option(
         metavar="TIME",
         help=f"Move final and cancelled orders that nothing has happened to since: {TIME_RULE}. At least a day ago.",
-        show_default=False,
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.", show_default=False)
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be moved, and move nothing.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="How many orders to move at most; all, if not given.")]
 Restore = Annotated[bool, typer.Option("--restore", help="Empty the archive into recharge_orders again instead.")]
 
 
@@ -54,7 +50,6 @@ def doctor(as_json: AsJson = False) -> None:
       reconciler doctor
       reconciler doctor --json
     """
-
     checks = _examined()
     if as_json:
         print_json([asdict(check) for check in checks])
@@ -93,12 +88,10 @@ def archive(
     settled_before: SettledBefore = None,
     limit: Limit = None,
     restore: Restore = False,
-    by: By = None,
-    reason: OptionalReason = None,
     yes: Yes = False,
-    dry_run: DryRun = False,
     utc: InUtc = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """Move settled orders out of recharge_orders, with their events, into archived_orders.
 
@@ -114,27 +107,26 @@ def archive(
     """
     if (settled_before is None) != restore:
         raise typer.BadParameter("give either --settled-before or --restore")
-    if restore and dry_run:
+    if restore and act.dry_run:
         raise typer.BadParameter("--dry-run is for --settled-before: --restore restores everything")
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session(utc=utc) as opened:
         before = None if settled_before is None else _time(settled_before, opened)
-        if not (dry_run or yes):
+        if not (act.dry_run or yes):
             _ask(opened, before, limit)
         started = time.monotonic()
         moved = _restore(opened, who, limit) if before is None else _move(opened, who, before, limit)
     seconds = time.monotonic() - started
-    if as_json:
+    if act.as_json:
         counts = {"archived": 0, "restored": moved} if before is None else {"archived": moved, "restored": 0}
-        print_json({**counts, "settled_before": before, "dry_run": dry_run, "seconds": round(seconds, 3)})
+        print_json({**counts, "settled_before": before, "dry_run": act.dry_run, "seconds": round(seconds, 3)})
         return
-    moved_to = "would be moved to" if dry_run else "moved to"
+    moved_to = "would be moved to" if act.dry_run else "moved to"
     what = "restored from" if before is None else f"settled before {time_text(before)} {moved_to}"
     typer.echo(f"{counted(moved, 'order')} {what} the archive in {seconds:,.1f} s.")
 
 
 def _examined() -> list[Check]:
-
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -155,7 +147,6 @@ def _print_checks(checks: Sequence[Check]) -> None:
 
 def _time(value: str, opened: Session) -> datetime:
     """The time that the option names, by the database's clock, by which orders are settled."""
-
     with opened.database.read() as connection:
         now = opened.database.now(connection)
     before = read_time("--settled-before", value, now, opened.settings.zone)
@@ -165,7 +156,6 @@ def _time(value: str, opened: Session) -> datetime:
 
 
 def _ask(opened: Session, before: datetime | None, limit: int | None) -> None:
-
     # Before the orders are counted, which may take minutes.
     require_answer(yes=False)
     if before is None:
@@ -176,7 +166,6 @@ def _ask(opened: Session, before: datetime | None, limit: int | None) -> None:
 
 
 def _move(opened: Session, who: Operator, before: datetime, limit: int | None) -> int:
-
     if who.dry_run:
         return _count(count_settled(opened.database, before, limit), "found")
     act = LongAct(who, ActKind.ARCHIVE, f"settled before {shown_values.time_text(before, UTC)}")
@@ -186,7 +175,6 @@ def _move(opened: Session, who: Operator, before: datetime, limit: int | None) -
 
 
 def _restore(opened: Session, who: Operator, limit: int | None) -> int:
-
     act = LongAct(who, ActKind.RESTORE, "")
     restored = _count(restore_all(opened.database, limit, act), "restored")
     act.log_end()

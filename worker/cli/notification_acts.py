@@ -9,7 +9,7 @@ import typer
 
 from worker.adapters.clock import Clock, HostClock
 from worker.adapters.notify.transports import make_transport
-from worker.cli.acting import By, DryRun, OptionalReason, Yes, acting_session, confirm, operator, say_refused
+from worker.cli.acting import Act, Yes, acting_session, confirm, say_refused
 from worker.cli.errors import CommandError
 from worker.cli.order_acts import OfAccount, OptionalReferences
 from worker.cli.order_references import find_orders
@@ -29,10 +29,7 @@ _FOUND_AT_ONCE = 500
 
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="All orders with a notification that was given up.")]
 Since = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME", help=f"All orders that changed at this time or later: {TIME_RULE}.", show_default=False
-    ),
+    str | None, typer.Option(metavar="TIME", help=f"All orders that changed at this time or later: {TIME_RULE}.")
 ]
 Renew = Annotated[
     bool,
@@ -50,11 +47,9 @@ def resend(
     since: Since = None,
     renew: Renew = False,
     account: OfAccount = None,
-    reason: OptionalReason = None,
-    by: By = None,
     yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """Send how orders stand once more. Results that come meanwhile go first.
 
@@ -69,14 +64,14 @@ def resend(
     """
     if bool(refs) + gave_up + (since is not None) != 1:
         raise typer.BadParameter("name orders, or select them by --gave-up or by --since")
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     rejected: list[dict[str, Any]] = []
     with acting_session() as opened:
         if refs:
             named = _named(opened, account or "default", refs, rejected)
         else:
             named = _selected(opened, since, account)
-            if named and not dry_run:
+            if named and not act.dry_run:
                 orders = counted(len(named), "order")
                 confirm(
                     f"{orders} {'is' if len(named) == 1 else 'are'} selected.",
@@ -84,7 +79,7 @@ def resend(
                     yes=yes,
                 )
         again, made = _resend(opened, who, named, rejected, renew=renew)
-    _end(again, made, rejected, who, as_json=as_json)
+    _end(again, made, rejected, act)
 
 
 def _named(opened: Session, account: str, refs: Sequence[str], rejected: list[dict[str, Any]]) -> dict[int, str]:
@@ -99,7 +94,6 @@ def _named(opened: Session, account: str, refs: Sequence[str], rejected: list[di
 
 
 def _selected(opened: Session, since: str | None, account: str | None) -> dict[int, str]:
-
     with opened.database.read() as connection:
         if since is None:
             found = orders_given_up(connection, account)
@@ -113,7 +107,6 @@ def _selected(opened: Session, since: str | None, account: str | None) -> dict[i
 def _resend(
     opened: Session, who: Operator, named: dict[int, str], rejected: list[dict[str, Any]], *, renew: bool
 ) -> tuple[int, int]:
-
     again = made = 0
     for done in send_once_more(opened.database, who, list(named), renew=renew):
         again, made = again + done.again, made + done.made
@@ -121,15 +114,13 @@ def _resend(
     return again, made
 
 
-def _end(again: int, made: int, rejected: list[dict[str, Any]], who: Operator, *, as_json: bool) -> None:
-    if as_json:
-        dry = {"dry_run": True} if who.dry_run else {}
-        print_json({"resent": again, "made": made, "rejected": rejected, **dry})
+def _end(again: int, made: int, rejected: list[dict[str, Any]], act: Act) -> None:
+    if act.as_json:
+        act.print_json({"resent": again, "made": made, "rejected": rejected})
     else:
         say_refused(rejected)
         new = f", {made:,} of them under new ids" if made else ""
-        what = f"{counted(again + made, 'notification')} will be sent{new}."
-        typer.echo(f"Nothing was changed. Without --dry-run: {what}" if who.dry_run else what)
+        act.say(f"{counted(again + made, 'notification')} will be sent{new}.")
     raise typer.Exit(1 if rejected else 0)
 
 
@@ -147,7 +138,7 @@ _MOSTLY = {
 
 OneAccount = Annotated[
     str | None,
-    typer.Argument(metavar="[ACCOUNT]", help="By default the only account with an endpoint.", show_default=False),
+    typer.Argument(metavar="[ACCOUNT]", help="By default the only account with an endpoint."),
 ]
 
 
@@ -161,7 +152,6 @@ def notify_test(account: OneAccount = None, as_json: AsJson = False) -> None:
       reconciler notify-test
       reconciler notify-test shop --json
     """
-
     settings = read_settings()
     endpoint = _endpoint(settings, account)
     clock, event_id = HostClock(), new_event_id()
@@ -198,7 +188,6 @@ def _endpoint(settings: Settings, account: str | None) -> EndpointSettings:
 
 def _now(settings: Settings, clock: Clock) -> datetime:
     """By the database's clock, as workers sign; by this host's where the database cannot be used as it is."""
-
     try:
         check_database(settings)
         with (
@@ -212,7 +201,6 @@ def _now(settings: Settings, clock: Clock) -> datetime:
 
 
 def _deliver(settings: Settings, endpoint: EndpointSettings, clock: Clock, event_id: str) -> DeliveryResult:
-
     now = _now(settings, clock)
     transport = make_transport(endpoint.target, broker_url=settings.broker_dsn, clock=clock, hidden=settings.secrets)
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator
+from worker.cli.acting import Act, By, OptionalReason, Yes, acting_session, confirm
 from worker.cli.errors import CommandError
 from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table
@@ -65,16 +65,14 @@ def _endpoint_row(view: EndpointView, now: datetime) -> Row:
     }
 
 
-Row = Mapping[str, Any]
-
 _COLUMNS = ("id", "account", "order", "type", "changed_at", "state", "tries", "due_at", "outcome", "answer")
 
 Pending = Annotated[bool, typer.Option("--pending", help="Only those that nobody has received yet.")]
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="Only those that failed too often: `reconciler resend` them.")]
-Account = Annotated[str | None, typer.Option(help="Only those of this account.", show_default=False)]
+Account = Annotated[str | None, typer.Option(help="Only those of this account.")]
 Pause = Annotated[
     str | None,
-    typer.Option("--pause", metavar="ACCOUNT", help="Send this account nothing for now.", show_default=False),
+    typer.Option("--pause", metavar="ACCOUNT", help="Send this account nothing for now."),
 ]
 Resume = Annotated[
     str | None,
@@ -82,16 +80,12 @@ Resume = Annotated[
         "--resume",
         metavar="ACCOUNT",
         help="Send to this account again at once: after a pause, out of a rest, or after it answered 410.",
-        show_default=False,
     ),
 ]
 Forget = Annotated[
     str | None,
     typer.Option(
-        "--forget",
-        metavar="ACCOUNT",
-        help="Remove this account's endpoint, and all that nobody has received.",
-        show_default=False,
+        "--forget", metavar="ACCOUNT", help="Remove this account's endpoint, and all that nobody has received."
     ),
 ]
 
@@ -129,13 +123,12 @@ def notifications(
     require_one_format(as_json, as_csv)
     if acts:
         ((act, of),) = acts
-        _act(act, of, operator(by, reason, dry_run=False), yes=yes, as_json=as_json)
+        _act(act, of, Act(reason=reason, by=by).operator(), yes=yes, as_json=as_json)
         return
     _list(_state_of(pending, gave_up), account, after, limit, utc=utc, as_json=as_json, as_csv=as_csv)
 
 
 def _state_of(pending: bool, gave_up: bool) -> NotificationState | None:
-
     return NotificationState.PENDING if pending else NotificationState.GAVE_UP if gave_up else None
 
 
@@ -149,7 +142,6 @@ def _list(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
         read = partial(recent_notifications, connection, account=account, state=state)
@@ -182,7 +174,6 @@ def table_row(row: Row) -> Row:
 
 
 def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_complete: bool) -> None:
-
     out = console()
     if endpoints:
         show_endpoints(out, endpoints, now)
@@ -202,7 +193,6 @@ def _show(endpoints: Sequence[Row], rows: Sequence[Row], now: datetime, *, is_co
 
 
 def _act(act: str, account: str, who: Operator, *, yes: bool, as_json: bool) -> None:
-
     with acting_session() as opened:
         with opened.database.read() as connection:
             views = watched_endpoints(connection, opened.database.now(connection))

@@ -8,21 +8,17 @@ from typing import Annotated
 import typer
 
 from worker.cli.acting import (
-    By,
-    DryRun,
-    OptionalReason,
-    Reason,
+    Act,
+    ReasonedAct,
     Yes,
     act_on_named,
     acting_session,
     dismiss_selected,
     end,
-    operator,
     reopen_selected,
 )
 from worker.cli.completion import account_names
 from worker.cli.order_references import REF_HELP, Account, References
-from worker.cli.output import AsJson
 from worker.cli.times import TIME_RULE
 from worker.domain import operator_acts as acts
 from worker.domain.field_rules import AMOUNT_RULE, amount_text, read_amount
@@ -46,35 +42,25 @@ def _read_amount(value: str | None) -> str | None:
 State = Annotated[FinalState, typer.Option("--state", help="What became of the recharge.")]
 Amount = Annotated[
     str | None,
-    typer.Option(
-        metavar="YUAN",
-        help="What the platform charged; needed for succeeded.",
-        callback=_read_amount,
-        show_default=False,
-    ),
+    typer.Option(metavar="YUAN", help="What the platform charged; needed for succeeded.", callback=_read_amount),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Also what a query or a callback has settled.")]
 Unresolved = Annotated[bool, typer.Option("--unresolved", help="All unresolved orders, instead of named ones.")]
 Since = Annotated[
     str | None,
-    typer.Option(
-        metavar="TIME",
-        help=f"Of --unresolved those that became so at this time or later: {TIME_RULE}.",
-        show_default=False,
-    ),
+    typer.Option(metavar="TIME", help=f"Of --unresolved those that became so at this time or later: {TIME_RULE}."),
 ]
 OfAttention = Annotated[
     Attention | None,
-    typer.Option("--attention", help="All orders with this reason, instead of named ones.", show_default=False),
+    typer.Option("--attention", help="All orders with this reason, instead of named ones."),
 ]
-OptionalReferences = Annotated[list[str] | None, typer.Argument(metavar="[REF...]", help=REF_HELP, show_default=False)]
+OptionalReferences = Annotated[list[str] | None, typer.Argument(metavar="[REF...]", help=REF_HELP)]
 OfAccount = Annotated[
     str | None,
     typer.Option(
         "--account",
         help="The account that the orders belong to; by default `default`, with a filter every one.",
         autocompletion=account_names,
-        show_default=False,
     ),
 ]
 
@@ -82,12 +68,10 @@ OfAccount = Annotated[
 def resolve(
     refs: References,
     state: State,
-    reason: Reason,
     amount: Amount = None,
     account: Account = "default",
-    by: By = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    *,
+    act: ReasonedAct,
 ) -> None:
     """Settle orders by hand: pending, unresolved or cancelled ones, once you know what became of them.
 
@@ -102,26 +86,24 @@ def resolve(
     if state is FinalState.SUCCEEDED and charged is None:
         raise typer.BadParameter("a succeeded order needs --amount, what the platform charged")
     decide = partial(acts.resolve, state=OrderState(state.value), amount=charged)
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session() as opened:
         outcome = act_on_named(opened, account, refs, who, ActKind.RESOLVE, decide)
     for change in outcome.changes:
         _say_other_amount(change.after, charged)
     words = state.value if charged is None else f"{state.value}, {amount_text(charged)} yuan"
-    end(outcome, who, "resolved", f"is {words}", f"are {words}", as_json)
+    end(outcome, act, "resolved", f"is {words}", f"are {words}")
 
 
 def reopen(
-    reason: Reason,
     refs: OptionalReferences = None,
     unresolved: Unresolved = False,
     since: Since = None,
     account: OfAccount = None,
     force: Force = False,
-    by: By = None,
     yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    *,
+    act: ReasonedAct,
 ) -> None:
     """Poll orders again that are not pending any more. What a query or a callback has settled needs --force.
 
@@ -136,7 +118,7 @@ def reopen(
     if bool(refs) == unresolved or (since is not None and not unresolved):
         raise typer.BadParameter("name orders, or select them by --unresolved, with --since or without")
     decide = partial(acts.reopen, force=force)
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session(needs_accounts=True) as opened:
         if refs:
             outcome = act_on_named(
@@ -144,16 +126,14 @@ def reopen(
             )
         else:
             outcome = reopen_selected(opened, account, since, who, yes=yes)
-    end(outcome, who, "reopened", "is pending again", "are pending again", as_json)
+    end(outcome, act, "reopened", "is pending again", "are pending again")
 
 
 def cancel(
     refs: References,
     account: Account = "default",
-    reason: OptionalReason = None,
-    by: By = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """Stop polling orders that you have dealt with otherwise: pending or unresolved ones.
 
@@ -163,21 +143,19 @@ def cancel(
       reconciler cancel A-1001
       reconciler cancel id:42 id:43 --reason "refunded by hand" --json
     """
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session() as opened:
         outcome = act_on_named(opened, account, refs, who, ActKind.CANCEL, acts.cancel)
-    end(outcome, who, "cancelled", "is cancelled", "are cancelled", as_json)
+    end(outcome, act, "cancelled", "is cancelled", "are cancelled")
 
 
 def dismiss(
     refs: OptionalReferences = None,
     attention: OfAttention = None,
     account: OfAccount = None,
-    reason: OptionalReason = None,
-    by: By = None,
     yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """Clear the attention of orders that you have clarified. The state stays, and a new event may raise it again.
 
@@ -190,22 +168,20 @@ def dismiss(
     """
     if bool(refs) == (attention is not None):
         raise typer.BadParameter("name orders, or select them by --attention")
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session() as opened:
         if attention is None:
             outcome = act_on_named(opened, account or "default", refs or (), who, ActKind.DISMISS, acts.dismiss)
         else:
             outcome = dismiss_selected(opened, account, attention, who, yes=yes)
-    end(outcome, who, "dismissed", "needs no person any more", "need no person any more", as_json)
+    end(outcome, act, "dismissed", "needs no person any more", "need no person any more")
 
 
 def check(
     refs: References,
     account: Account = "default",
-    reason: OptionalReason = None,
-    by: By = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    *,
+    act: Act,
 ) -> None:
     """Poll these orders next, within the same budget; what is not pending is refused.
 
@@ -215,10 +191,10 @@ def check(
       reconciler check 2016010000000219 2016010000000220
       reconciler check id:42 --json
     """
-    who = operator(by, reason, dry_run=dry_run)
+    who = act.operator()
     with acting_session(needs_accounts=True) as opened:
         outcome = act_on_named(opened, account, refs, who, ActKind.CHECK, acts.check, only_configured=True)
-    end(outcome, who, "queued", "will be polled next", "will be polled next", as_json)
+    end(outcome, act, "queued", "will be polled next", "will be polled next")
 
 
 def _say_other_amount(order: Order, charged: Decimal | None) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from worker.adapters import shown_values
-from worker.cli.acting import By, OptionalReason, Yes, acting_session, confirm, operator, require_answer
+from worker.cli.acting import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.listing import AsCsv, require_one_format, write_csv
-from worker.cli.output import AsJson, InUtc, console, counted, print_json, print_table, progress, time_text
+from worker.cli.output import InUtc, console, counted, print_json, print_table, progress, time_text
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
 from worker.database.transactions import Database
@@ -22,21 +22,16 @@ from worker.operations.purge import purge as delete
 
 _TABLES = ("archived_orders", "rejected_orders", "unmatched_callbacks", "platform_queries")
 
-OlderThan = Annotated[
-    str, typer.Option("--older-than", metavar="TIME", help=f"{TIME_RULE}. At least 30 days ago.", show_default=False)
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be deleted, and delete nothing.")]
+OlderThan = Annotated[str, typer.Option("--older-than", metavar="TIME", help=f"{TIME_RULE}. At least 30 days ago.")]
 
 
 def purge(
     older_than: OlderThan,
-    by: By = None,
-    reason: OptionalReason = None,
     yes: Yes = False,
-    dry_run: DryRun = False,
     utc: InUtc = False,
-    as_json: AsJson = False,
     as_csv: AsCsv = False,
+    *,
+    act: Act,
 ) -> None:
     """Delete for good: archived orders, refused input and unmatched callbacks that are older than a time, and queries
     whose orders are all gone.
@@ -52,31 +47,29 @@ def purge(
       reconciler purge --older-than 400d --dry-run
       reconciler purge --older-than 400d
     """
-
-    require_one_format(as_json, as_csv)
-    who = operator(by, reason, dry_run=dry_run)
+    require_one_format(act.as_json, as_csv)
+    who = act.operator()
     with acting_session(utc=utc) as opened:
         before = _read_before(opened, older_than)
-        if not (dry_run or yes):
+        if not (act.dry_run or yes):
             _ask(opened.database, before)
         started = time.monotonic()
-        act = LongAct(who, ActKind.PURGE, f"from before {shown_values.time_text(before, UTC)}")
-        counts = _counted(delete(opened.database, before, dry_run=dry_run, act=act))
-        act.log_end()
+        long_act = LongAct(who, ActKind.PURGE, f"from before {shown_values.time_text(before, UTC)}")
+        counts = _counted(delete(opened.database, before, dry_run=act.dry_run, act=long_act))
+        long_act.log_end()
     seconds = time.monotonic() - started
-    if as_json:
-        print_json({"older_than": before, "dry_run": dry_run, "rows": counts, "seconds": round(seconds, 3)})
+    if act.as_json:
+        print_json({"older_than": before, "dry_run": act.dry_run, "rows": counts, "seconds": round(seconds, 3)})
         return
     _show(counts, as_csv)
     if not as_csv:
-        what = "would be deleted" if dry_run else "deleted"
+        what = "would be deleted" if act.dry_run else "deleted"
         typer.echo(
             f"{counted(sum(counts.values()), 'row')} from before {time_text(before)} {what} in {seconds:,.1f} s."
         )
 
 
 def _read_before(opened: Session, older_than: str) -> datetime:
-
     with opened.database.read() as connection:
         now = opened.database.now(connection)
     before = read_time("--older-than", older_than, now, opened.settings.zone)
@@ -86,7 +79,6 @@ def _read_before(opened: Session, older_than: str) -> datetime:
 
 
 def _ask(database: Database, before: datetime) -> None:
-
     # Before the rows are counted, which may take minutes.
     require_answer(yes=False)
     found = _counted(delete(database, before, dry_run=True))
