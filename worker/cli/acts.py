@@ -29,10 +29,7 @@ _PAGE_ROWS = 50
 Limit = Annotated[
     int | None,
     typer.Option(
-        min=1,
-        max=1_000_000,
-        help=f"How many acts to show at most. Default: {_PAGE_ROWS}, and with --csv all.",
-        show_default=False,
+        min=1, max=1_000_000, help=f"How many acts to show at most. Default: {_PAGE_ROWS}, and with --csv all."
     ),
 ]
 
@@ -55,7 +52,6 @@ def acts(
       reconciler acts --account shop --limit 500 --csv > acts.csv
       reconciler acts --json
     """
-
     require_one_format(as_json, as_csv)
     most = limit or _PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened:

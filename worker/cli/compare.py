@@ -127,11 +127,11 @@ class PeriodBy(StrEnum):
 def _words(state: OrderState) -> Any:
     usual = ", ".join(USUAL_WORDS[state])
     help_ = f"A word for {state}, beside {usual}; may be repeated."
-    return typer.Option(f"--{state}", metavar="WORD", help=help_, show_default=False)
+    return typer.Option(f"--{state}", metavar="WORD", help=help_)
 
 
 def _column(option: str, what: str) -> Any:
-    return typer.Option(option, metavar="NAME", help=f"The column with the {what}.", show_default=False)
+    return typer.Option(option, metavar="NAME", help=f"The column with the {what}.")
 
 
 Statement = Annotated[Path, typer.Argument(metavar="STATEMENT", help="CSV, UTF-8 or GB18030; - is standard input.")]
@@ -180,7 +180,6 @@ def compare(
       reconciler compare 对账单.csv --from yesterday --id-column 流水号 --state-column 状态 --amount-column 金额
       reconciler compare statement.csv --from 2016-01-31 --succeeded 充值完成 --failed 已退款 --csv
     """
-
     require_one_format(as_json, as_csv)
     given = {OrderState.SUCCEEDED: succeeded, OrderState.FAILED: failed, OrderState.PENDING: pending}
     columns = {"request_id": id_column, "state": state_column, "amount": amount_column}
@@ -231,7 +230,6 @@ def _row_of(cells: Cells, words: StateWords) -> StatementRow | UnreadableRow:
 
 def _only_account(opened: Session) -> str:
     """The account that a statement is of where nobody says so."""
-
     names = list(opened.settings.accounts) or [DEFAULT_ACCOUNT]
     if len(names) > 1:
         raise CommandError(f"there are {', '.join(names)}: say with --account whose the statement is", status=2)

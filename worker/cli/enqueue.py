@@ -31,14 +31,13 @@ File = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="What FILE holds, where its name does not say so.", show_default=False)
+    Format | None, typer.Option("--format", help="What FILE holds, where its name does not say so.")
 ]
 Rejected = Annotated[
     Path | None,
     typer.Option(
         metavar="PATH",
         dir_okay=False,
-        show_default=False,
         help="Where refused lines go; by default FILE.rejected.jsonl, of standard input enqueue.rejected.jsonl.",
     ),
 ]
@@ -59,7 +58,6 @@ ColumnNames = Annotated[
         metavar="FIELD=NAME",
         help="What a field's column is called, such as request_id=流水号; may be repeated.",
         callback=_read_columns,
-        show_default=False,
     ),
 ]
 PassOver = Annotated[
@@ -128,7 +126,6 @@ def _columns(given: Sequence[str], pass_over: bool) -> Columns:
 
 
 def _enqueue_file(file: Path, kind: Format, columns: Columns, refused: RefusedLines, tally: Tally) -> None:
-
     with ExitStack() as stack:
         opened = stack.enter_context(session(needs_accounts=True))
         intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))

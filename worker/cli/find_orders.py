@@ -111,7 +111,6 @@ def orders(
       reconciler orders --prefix 20160131 --since 2016-01-31 --csv
       reconciler orders --summary --since 7d
     """
-
     require_one_format(as_json, as_csv)
     if summary and after:
         raise typer.BadParameter("--summary counts all that match; leave --after out")
@@ -137,7 +136,6 @@ def orders(
 
 
 def _within(opened: Session, wanted: OrderSearch, since: str | None, until: str | None) -> OrderSearch:
-
     zone = opened.settings.zone
     with opened.database.read() as connection:
         now = opened.database.now(connection)
@@ -149,7 +147,6 @@ def _within(opened: Session, wanted: OrderSearch, since: str | None, until: str 
 
 
 def _require_order(connection: Connection, after: int | None) -> None:
-
     if after is not None and key_of(connection, after) is None:
         raise CommandError(f"there is no order id:{after}; --after takes the id of the last order of a page")
 

@@ -26,7 +26,6 @@ def health(as_json: AsJson = False) -> None:
     Examples:
       reconciler health
     """
-
     host = host_name()
     try:
         settings = read_settings()

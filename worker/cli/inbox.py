@@ -65,7 +65,6 @@ def rejected(
       reconciler rejected --retry 12 13
       reconciler rejected --since 1d --csv
     """
-
     require_one_format(as_json, as_csv)
     _check_usage(ids or [], retry)
     most = limit or PAGE_ROWS
@@ -103,7 +102,6 @@ def unmatched(
       reconciler unmatched
       reconciler unmatched --before 1d --account shop
     """
-
     require_one_format(as_json, as_csv)
     most = limit or PAGE_ROWS
     with session(utc=utc, streams=as_csv) as opened, opened.database.snapshot() as connection:
@@ -125,7 +123,6 @@ def _check_usage(ids: list[int], retry: bool) -> None:
 
 
 def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> None:
-
     intake = Intake(opened.database, rules_of(opened.settings), app_ids_of(opened.settings))
     answers: list[Any] = [intake.retry_rejected(row_id, actor=by or system_user()) for row_id in dict.fromkeys(ids)]
     refused = [answer for answer in answers if answer["errors"]]
@@ -140,7 +137,6 @@ def _retry(opened: Session, ids: list[int], by: str | None, as_json: bool) -> No
 
 
 def _show_one(opened: Session, row_id: int, as_json: bool, as_csv: bool) -> None:
-
     with opened.database.read() as connection:
         row = rejected_by_id(connection, row_id)
     if row is None:

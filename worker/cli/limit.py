@@ -31,14 +31,10 @@ Window = Annotated[
         min=_LEAST_SECONDS,
         max=_MOST_SECONDS,
         help="Lower longer windows to this one. Each slot begins with one full reservation of its longer window.",
-        show_default=False,
     ),
 ]
 OneAccount = Annotated[
-    str | None,
-    typer.Option(
-        "--account", help="Only the account SID of this account.", autocompletion=account_names, show_default=False
-    ),
+    str | None, typer.Option("--account", help="Only the account SID of this account.", autocompletion=account_names)
 ]
 
 
@@ -54,7 +50,6 @@ def limit(window: Window = None, account: OneAccount = None, as_json: AsJson = F
       reconciler limit --window 60
       reconciler limit --account shop --json
     """
-
     with session(needs_accounts=True) as opened:
         require_configured(opened.settings, () if account is None else (account,))
         sids = {one.account_sid for name, one in opened.settings.accounts.items() if account in (None, name)}
@@ -84,7 +79,6 @@ def when(seconds: float) -> str:
 
 
 def _check_window(window: float, settings: Settings) -> None:
-
     if not math.isfinite(window):
         raise typer.BadParameter("--window takes a number of seconds")
     if window < _LIMIT_SECONDS and not is_loopback(settings.platform_url):
@@ -97,7 +91,6 @@ def _check_window(window: float, settings: Settings) -> None:
 
 
 def _to_response(rows: Sequence[SlotRow], now: Reading, opened: Session) -> dict[str, Any]:
-
     names, own = accounts_by_sid(opened.settings), opened.settings.query_window_seconds
     slots = [{**_slot(row, now, own), "accounts": names[row.account_sid]} for row in rows]
     return {"now": now.database, "query_window_seconds": own, "slots": slots}

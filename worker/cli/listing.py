@@ -40,12 +40,7 @@ After = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        max=10_000,
-        help=f"How many rows to show at most. Default: {PAGE_ROWS}, and with --csv all.",
-        show_default=False,
-    ),
+    typer.Option(min=1, max=10_000, help=f"How many rows to show at most. Default: {PAGE_ROWS}, and with --csv all."),
 ]
 
 

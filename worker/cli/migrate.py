@@ -27,11 +27,7 @@ from worker.database.transactions import Database
 To = Annotated[
     str | None,
     typer.Option(
-        "--to",
-        metavar="REV",
-        help="Up or down to this revision instead, such as 0007.",
-        autocompletion=revision_names,
-        show_default=False,
+        "--to", metavar="REV", help="Up or down to this revision instead, such as 0007.", autocompletion=revision_names
     ),
 ]
 Sql = Annotated[bool, typer.Option("--sql", help="Print the statements of the way up instead of running them.")]
@@ -51,7 +47,6 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
       reconciler migrate --sql
       reconciler migrate --to 0007
     """
-
     if sql and as_json:
         raise typer.BadParameter("give either --sql or --json")
     target = target_of(to)
@@ -83,7 +78,6 @@ def migrate(to: To = None, sql: Sql = False, yes: Yes = False, as_json: AsJson =
 
 
 def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
-
     database = Database(url, pool_size=1)
     try:
         with database.read() as connection:
@@ -100,7 +94,6 @@ def _go_down(url: str, shown: str, before: str, target: str, yes: bool) -> None:
 
 
 def _revision(url: str) -> str | None:
-
     database = Database(url, pool_size=1)
     try:
         with database.read() as connection:

@@ -46,7 +46,6 @@ def order(ref: Reference, account: Account = "default", utc: InUtc = False, as_j
       reconciler order A-1001 --account shop
       reconciler order id:42
     """
-
     with session(utc=utc or as_json) as opened:
         found = find_orders(opened, account, [ref])[ref]
         if isinstance(found, str):

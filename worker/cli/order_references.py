@@ -28,7 +28,6 @@ def find_orders(opened: Session, account: str, references: Sequence[str]) -> dic
 
     Raises CommandError for an unknown account, where a reference needs one.
     """
-
     row_ids = {reference: found[1] for reference in references if (found := _ROW_ID.fullmatch(reference))}
     names = [reference for reference in references if reference not in row_ids]
     if names:

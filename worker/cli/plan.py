@@ -46,7 +46,6 @@ def plan(account: Accounts = None, limit: Limit = None, utc: InUtc = False, as_j
       reconciler plan --account shop --limit 20
       reconciler plan --json
     """
-
     with session(needs_accounts=True, utc=utc or as_json) as opened:
         settings, rules = opened.settings, rules_of(opened.settings)
         require_configured(settings, account or ())

@@ -64,7 +64,6 @@ def queries(
       reconciler queries
       reconciler queries --account shop --outcome refused --outcome timeout --since 1d
     """
-
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:
         require_known(opened, [account] if account else [])
@@ -101,7 +100,6 @@ def query(query_id: QueryId, utc: InUtc = False, as_json: AsJson = False, as_csv
       reconciler query 1234
       reconciler query 1234 --json
     """
-
     require_one_format(as_json, as_csv)
     with session(utc=utc) as opened, opened.database.snapshot() as connection:
         found = read_query(connection, query_id)

@@ -21,7 +21,7 @@ _AMOUNTS = ("expected_amount", "without_expected_amount", "charged_amount", "mis
 # What a table has room for; the rest stands in JSON and CSV.
 _SHOWN = (*_COUNTS[:4], "expected_amount", "charged_amount", "mismatches", "unresolved")
 
-By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.", show_default=False)]
+By = Annotated[Grouping | None, typer.Option("--by", help="A row for each day or account, too.")]
 Accounts = Annotated[
     list[str] | None,
     typer.Option("--account", help="Only this account; may be repeated.", autocompletion=account_names),
@@ -47,7 +47,6 @@ def report(
       reconciler report --from 2016-01-01 --to 2016-01-31 --by day --csv
       reconciler report --from yesterday --by account --json
     """
-
     require_one_format(as_json, as_csv)
     with session() as opened:
         require_known(opened, account or ())

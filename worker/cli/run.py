@@ -21,7 +21,7 @@ _SPARE_SECONDS = 30.0
 
 Concurrency = Annotated[
     int | None,
-    typer.Option(min=1, max=1000, show_default=False, help="Processes of the worker; by default one per processor."),
+    typer.Option(min=1, max=1000, help="Processes of the worker; by default one per processor."),
 ]
 
 
@@ -35,7 +35,6 @@ def run(concurrency: Concurrency = None) -> None:
       reconciler run
       reconciler run --concurrency 2
     """
-
     # Errors come here, in one line, rather than in the logs of two children.
     settings = read_settings(needs_accounts=True)
     check_database(settings)

@@ -62,24 +62,20 @@ def status(watch: Watch = False, check: CheckOption = False, utc: InUtc = False,
 
 
 def _read(opened: Session) -> Status:
-
     return read_status(opened.database, sids_of(opened.settings), rules_of(opened.settings))
 
 
 def _response(opened: Session) -> Mapping[str, Any]:
-
     read = _read(opened)
     settings = opened.settings
     return to_response(read, accounts_by_sid(settings), thresholds_of(settings), rules_of(settings))
 
 
 def _findings(opened: Session, read: Status) -> list[Finding]:
-
     return check(read.overview, thresholds_of(opened.settings), rules_of(opened.settings))
 
 
 def _check(as_json: bool) -> int:
-
     with _cannot_tell(as_json), session(answer_seconds=_ANSWER_SECONDS) as opened:
         read = _read(opened)
         found = _findings(opened, read)
@@ -93,7 +89,6 @@ def _check(as_json: bool) -> int:
 
 @contextmanager
 def _cannot_tell(as_json: bool) -> Iterator[None]:
-
     try:
         yield
     except (CommandError, SettingsError) as error:
@@ -118,7 +113,6 @@ def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as
 
 
 def _watch(opened: Session) -> None:
-
     out = console()
     if not out.is_terminal:
         raise typer.BadParameter("--watch needs a terminal; `reconciler status` shows it once")
@@ -131,7 +125,6 @@ def _watch(opened: Session) -> None:
 
 def _drawn(opened: Session) -> str:
     """The whole status as the terminal shows it; or why it cannot be read, which may pass."""
-
     out = console()
     with out.capture() as drawn:
         try:

@@ -62,7 +62,6 @@ From = Annotated[
         metavar="DATE",
         help=f"The first day, in RECONCILER_TIMEZONE: {_RULE}. Default: yesterday.",
         callback=_read_date,
-        show_default=False,
     ),
 ]
 To = Annotated[
@@ -72,7 +71,6 @@ To = Annotated[
         metavar="DATE",
         help="The last day, which belongs to the period. Default: the first.",
         callback=_read_date,
-        show_default=False,
     ),
 ]
 

@@ -23,7 +23,6 @@ Limit = Annotated[
         min=1,
         max=10_000,
         help=f"How many of each reason at most: those with the latest `since`. Default: {_ITEMS}, and with --csv all.",
-        show_default=False,
     ),
 ]
 
@@ -38,7 +37,6 @@ def todo(limit: Limit = None, utc: InUtc = False, as_json: AsJson = False, as_cs
       reconciler todo
       reconciler todo --limit 1000 --csv > todo.csv
     """
-
     require_one_format(as_json, as_csv)
     with session(utc=utc, streams=as_csv) as opened:
         settings = opened.settings

@@ -49,7 +49,6 @@ def add(name: Name, role: RoleOption) -> None:
       reconciler user add ann --role act
       reconciler user add li --role read < password.txt
     """
-
     if name in _users():
         raise _is_there(name)
     added = User(name=name, password_hash=_ask_for_password(), role=role)
@@ -113,7 +112,6 @@ def remove(name: Name) -> None:
 
 
 def _path() -> Path:
-
     path = read_settings().users_file
     if path is None:
         raise CommandError(_NO_FILE)
@@ -121,7 +119,6 @@ def _path() -> Path:
 
 
 def _users() -> Mapping[str, User]:
-
     path = _path()
     try:
         return read_users(path) if path.exists() else {}
@@ -131,7 +128,6 @@ def _users() -> Mapping[str, User]:
 
 @contextmanager
 def _editing() -> Iterator[dict[str, User]]:
-
     path = _path()
     try:
         with editing(path) as users:
@@ -162,7 +158,6 @@ def _ask_for_password() -> str:
 
 
 def _from_terminal() -> str:
-
     given = getpass.getpass(f"Password ({PASSWORD_RULE}): ")
     if not password_fault(given) and getpass.getpass("Once more: ") != given:
         raise CommandError("the two differ: nothing was changed")
