@@ -122,7 +122,7 @@ def client_address(peer: str | None, forwarded: str | None, trusted_proxies: int
 
 def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
     """Whether an address may post; with no networks every address may."""
-    return not networks or any(address in network for network in networks)
+    return not networks or is_in_networks(address, networks)
 
 
 def _read_address(text: str) -> Address | None:

@@ -83,7 +83,7 @@ def to_values(order: Order, now: datetime) -> dict[str, Any]:
 
 
 def _stored_bucket(order: Order) -> int:
-    # Few orders stand in the other lanes: two buckets are enough (`index_ranges`).
+    # Few orders stand in the other lanes: two buckets are enough (`choose_batch`).
     return order.age_bucket if order.lane is Lane.BATCH else min(1, order.age_bucket)
 
 
