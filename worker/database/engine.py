@@ -9,7 +9,7 @@ our connection tests the time.
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -48,11 +48,7 @@ def make_engine(
     """The engine of a SQLAlchemy URL; `Database` documents the arguments. Connects to nothing yet."""
     kind = make_url(url).get_backend_name()
     if kind == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS}, hide_parameters=True)
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        remember_identity(engine)
-        return engine
+        return _make_sqlite_engine(url)
     kind = "postgresql" if kind == "postgresql" else "mysql"
     engine = create_engine(
         url,
@@ -74,15 +70,15 @@ def make_engine(
     event.listen(engine, "handle_error", _leave_read_only)
     if answer_seconds is not None:
         _bound_answers(engine, answer_seconds)
-    figures = {
-        "lock_ms": math.ceil(lock_seconds * 1000),
-        # This server counts in whole seconds.
-        "lock_s": math.ceil(lock_seconds),
-        "idle_ms": math.ceil(idle_transaction_seconds * 1000),
-        "idle_s": math.ceil(idle_transaction_seconds),
-    }
-    statements = [statement.format(**figures) for statement in _SESSION_SETTINGS[kind]]
-    event.listen(engine, "connect", _session_set_up(statements))
+    event.listen(engine, "connect", _session_set_up(kind, lock_seconds, idle_transaction_seconds))
+    remember_identity(engine)
+    return engine
+
+
+def _make_sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS}, hide_parameters=True)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     remember_identity(engine)
     return engine
 
@@ -131,7 +127,16 @@ _SESSION_SETTINGS = {
 }
 
 
-def _session_set_up(statements: Sequence[str]) -> Callable[[Any, object], None]:
+def _session_set_up(kind: str, lock_seconds: float, idle_seconds: float) -> Callable[[Any, object], None]:
+    figures = {
+        "lock_ms": math.ceil(lock_seconds * 1000),
+        # This server counts in whole seconds.
+        "lock_s": math.ceil(lock_seconds),
+        "idle_ms": math.ceil(idle_seconds * 1000),
+        "idle_s": math.ceil(idle_seconds),
+    }
+    statements = [statement.format(**figures) for statement in _SESSION_SETTINGS[kind]]
+
     def set_up(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
             for statement in statements:
