@@ -167,14 +167,14 @@ def _groups(kind_of_all: str, found: Sequence[AccountTodo]) -> list[TodoGroup]:
     groups = []
     for kind, listed in groupby(found, attrgetter("kind")):
         items = [
-            {
-                "account": one.account,
-                "ref": one.account,
-                "id": None,
-                "since": one.since,
-                "until": one.until,
-                "note": ": ".join(words for words in (one.by, one.note) if words) or None,
-            }
+            _item(
+                None,
+                one.account,
+                one.account,
+                one.since,
+                ": ".join(filter(None, (one.by, one.note))) or None,
+                one.until,
+            )
             for one in listed
         ]
         groups.append(TodoGroup(kind=kind_of_all, reason=kind, count=len(items), is_more=False, items=items))
@@ -233,47 +233,32 @@ def _group(kind: str, reason: Attention | TodoKind, count: int, items: list[Row]
 
 def _notification(row: Row) -> Row:
     said = (row["outcome"], row["http_status"], row["answer"])
-    return {
-        "account": row["account"],
-        "ref": f"id:{row['order_id']}",
-        "id": row["id"],
-        "since": row["changed_at"],
-        "until": None,
-        "note": " ".join(str(part) for part in said if part is not None) or None,
-    }
+    note = " ".join(str(part) for part in said if part is not None) or None
+    return _item(row["id"], row["account"], f"id:{row['order_id']}", row["changed_at"], note)
 
 
 def _refused_input(row: Row) -> Row:
-    return {
-        "account": None,
-        "ref": str(row["id"]),
-        "id": row["id"],
-        "since": row["received_at"],
-        "until": None,
-        "note": row["errors"].partition("\n")[0],
-    }
+    return _item(row["id"], None, str(row["id"]), row["received_at"], row["errors"].partition("\n")[0])
 
 
 def _callback(row: Row) -> Row:
-    return {
-        "account": row["account"],
-        "ref": row["request_id"] or row["custom_parm"],
-        "id": row["id"],
-        "since": row["received_at"],
-        "until": None,
-        "note": None,
-    }
+    return _item(row["id"], row["account"], row["request_id"] or row["custom_parm"], row["received_at"])
 
 
 def _order(row: Row) -> Row:
-    return {
-        "account": row["account"],
-        "ref": row["request_id"] or row["custom_parm"],
-        "id": row["id"],
-        "since": row["updated_at"],
-        "until": None,
-        "note": row["state"].value,
-    }
+    ref = row["request_id"] or row["custom_parm"]
+    return _item(row["id"], row["account"], ref, row["updated_at"], row["state"].value)
+
+
+def _item(
+    row_id: int | None,
+    account: str | None,
+    ref: str,
+    since: datetime | None,
+    note: str | None = None,
+    until: datetime | None = None,
+) -> Row:
+    return {"account": account, "ref": ref, "id": row_id, "since": since, "until": until, "note": note}
 
 
 def orders_with_attention(
