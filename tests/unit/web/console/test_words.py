@@ -46,12 +46,15 @@ def test_every_finding_has_words() -> None:
 
 
 def _names_of(module: str) -> Iterator[str]:
-    """The names of findings in a module: `found["name"]`, `name="name"`, and the second of three that are yielded."""
+    """The names of findings in a module: `found["name"]`, `name="name"`, that of a `Trouble`, and the second of three
+    that are yielded."""
     for node in ast.walk(ast.parse((DOMAIN / module).read_text("utf-8"))):
         match node:
             case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="found"), slice=ast.Constant(value=str(name)))]):
                 yield name
             case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
+                yield name
+            case ast.Call(func=ast.Name(id="Trouble"), args=[ast.Constant(value=str(name)), *_]):
                 yield name
             case ast.Yield(value=ast.Tuple(elts=[_, ast.Constant(value=str(name)), _])):
                 yield name
