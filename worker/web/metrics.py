@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from flask import Blueprint, Response, request
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
@@ -42,9 +41,7 @@ def metric_routes(access: Access, source: MetricSource) -> Blueprint:
                 raise
             return Response(f"{words}\n", 503, mimetype="text/plain", headers=_NOT_KEPT)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(found)
-        return Response(encode(registry), headers={"Content-Type": content_type, **_NOT_KEPT})
+        return Response(encode(found), headers={"Content-Type": content_type, **_NOT_KEPT})
 
     return routes
 
