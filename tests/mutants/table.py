@@ -70,7 +70,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ("giving_up", "is not None or order.dismissed_at is not None:", "is not None:"),
     ("platform_habits", "if answer.item_count or empty >= EMPTY", "if empty >= EMPTY"),
     # What operators, callbacks and billing systems do.
-    ("operator_acts", "order.settled_by is not Source.OPERATOR and not force:", "not force:"),
+    ("operator_acts", "if is_settled_by_platform(order) and not force:", "if not force:"),
     ("operator_acts", "is_for_time = order.attention is Attention.TOO_OLD", "is_for_time = False"),
     ("received_callbacks", "for order in orders if len(orders) == 1 else ():", "for order in orders:"),
     ("enqueueing", "if is_settled and order.expected_amount is None and", "if is_settled and"),

@@ -81,11 +81,12 @@ def test_a_mismatch_is_another_charge_than_expected_or_one_of_a_failed_order(
     assert figures.succeeded + figures.failed == 1
 
 
-def test_percentiles_are_delays_that_so_many_orders_do_not_exceed() -> None:
+@pytest.mark.parametrize(("count", "median", "p95", "p99"), [(100, 50, 95, 99), (5, 3, 5, 5), (25, 13, 24, 25)])
+def test_percentiles_are_delays_that_so_many_orders_do_not_exceed(count: int, median: int, p95: int, p99: int) -> None:
     delays = Delays()
-    for seconds in range(1, 101):
+    for seconds in range(1, count + 1):
         delays.add(seconds)
-    assert delays.percentiles() == {"median": 50, "p95": 95, "p99": 99}
+    assert delays.percentiles() == {"median": median, "p95": p95, "p99": p99}
 
 
 def test_without_orders_there_are_no_percentiles() -> None:
