@@ -70,7 +70,7 @@ def queries_for(counts: Iterable[PendingCount], state: AccountState, now: dateti
 def drain_seconds(accounts: Sequence[AccountOverview], account: AccountOverview, now: datetime, rules: Rules) -> float:
     """How long it takes to poll all due orders once: those of every account that shares the account's SID."""
     queries = sum(queries_for(one.counts, one.state, now, rules) for one in _sharing(account, accounts))
-    return math.ceil(queries / rules.slots) * rules.spacing_seconds
+    return rules.drain_seconds(queries)
 
 
 def too_frequent(queries: Iterable[PastQuery], now: datetime) -> list[PastQuery]:

@@ -1,6 +1,5 @@
 """What happens to an order next, why not yet, and when: for the person who asks about it."""
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -146,5 +145,6 @@ def _turn(about: Circumstances, rules: Rules) -> timedelta:
     """How long after the first query its own comes, at the latest, if nothing else becomes due."""
     if about.is_in_next_query:
         return timedelta()
-    queries = math.floor(about.others_due / max(1, about.orders_per_query))
-    return timedelta(seconds=math.floor(queries / rules.slots) * rules.spacing_seconds)
+    before = about.others_due // max(1, about.orders_per_query)
+    # Its own query goes together with the last ones of so many.
+    return timedelta(seconds=rules.drain_seconds(before + 1) - rules.spacing_seconds)

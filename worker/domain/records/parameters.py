@@ -1,5 +1,6 @@
 """The durations and sizes that decisions depend on. Everything that is given in windows scales with the window."""
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -43,6 +44,10 @@ class Rules:
     def spacing_seconds(self) -> float:
         """How long a slot is closed from a whole answer."""
         return self.window_seconds + self.margin_seconds
+
+    def drain_seconds(self, queries: int) -> float:
+        """How long it takes to send so many queries of a SID at its limit, until the next one may follow them."""
+        return math.ceil(queries / self.slots) * self.spacing_seconds
 
     def windows(self, count: float) -> timedelta:
         """The duration of `count` windows."""
