@@ -16,7 +16,7 @@ import sqlalchemy
 import worker
 from tests.support.command_line import CommandLine
 from tests.support.console import hidden_fields
-from tests.support.plain_role import PlainRole, plain_role
+from tests.support.plain_role import PlainRole, least_role, plain_role
 from tests.support.processes import (
     ACCOUNT,
     environment,
@@ -32,7 +32,6 @@ from tests.support.visitors import ACTOR, PASSWORD, write_users
 from tests.support.waiting import eventually
 from worker.database.migrations import upgrade
 from worker.database.revisions import revisions
-from worker.database.rights import needed_rights
 
 pytestmark = pytest.mark.slow
 
@@ -74,11 +73,7 @@ def role(database_url: str) -> Iterator[PlainRole]:
 @pytest.fixture
 def least(migrated_database_url: str) -> Iterator[PlainRole]:
     """A role with the rights that the doctor asks for, and no other."""
-    with plain_role(migrated_database_url) as role:
-        for table, rights in needed_rights().items():
-            role.grant(", ".join(rights), table)
-        if role.owner.dialect.name == "postgresql":
-            role.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    with least_role(migrated_database_url) as role:
         yield role
 
 

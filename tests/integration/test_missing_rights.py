@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy
 
 from tests.support.command_line import ACCOUNT, CommandLine
-from tests.support.plain_role import PlainRole, plain_role
+from tests.support.plain_role import PlainRole, least_role
 from tests.support.servers import EmbeddedValkey
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import needed_rights, read_missing_rights
@@ -25,11 +25,7 @@ ALL = "SELECT, INSERT, UPDATE, DELETE"
 @pytest.fixture
 def role(migrated_database_url: str) -> Iterator[PlainRole]:
     """A login with just the rights that are needed."""
-    with plain_role(migrated_database_url) as role:
-        for table, rights in needed_rights().items():
-            role.grant(", ".join(rights), table)
-        if role.owner.dialect.name == "postgresql":
-            role.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    with least_role(migrated_database_url) as role:
         yield role
 
 

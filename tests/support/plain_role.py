@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
+from worker.database.rights import needed_rights
+
 # A new MariaDB has nameless users for these hosts, which take precedence over one of any host.
 _HOSTS = ("localhost", "127.0.0.1")
 
@@ -56,3 +58,14 @@ def plain_role(url: str) -> Iterator[PlainRole]:
         yield role
     finally:
         role.execute(*(("DROP OWNED BY {role}", "DROP ROLE {role}") if is_postgresql else ("DROP USER {role}",)))
+
+
+@contextmanager
+def least_role(url: str) -> Iterator[PlainRole]:
+    """A login with just the rights that are needed."""
+    with plain_role(url) as role:
+        for table, rights in needed_rights().items():
+            role.grant(", ".join(rights), table)
+        if role.owner.dialect.name == "postgresql":
+            role.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+        yield role
