@@ -20,8 +20,9 @@ from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 from worker.operations.archive import move_settled
-from worker.operations.count_metrics import count_further, read_totals
+from worker.operations.count_metrics import count_further
 from worker.operations.purge import purge
+from worker.views.metrics import Totals, read_totals
 
 SERVE = ("reconciler_rejected_total", labels_of(source="reconciler serve"))
 SERVE_SAMPLE = 'reconciler_rejected_total{source="reconciler serve"}'
@@ -112,7 +113,7 @@ def test_processes_that_count_at_once_count_each_row_once(bench: Workbench) -> N
     with ThreadPoolExecutor(4) as pool:
         tries = [pool.submit(count_all, bench.url, stream, 7) for stream in Stream for _ in range(2)]
         assert all(one.result() for one in tries)
-    values = read_totals(bench.database).values
+    values = read_totals(bench.database, Totals(values={}, cursors={})).values
     assert values[SERVE] == 300
     for outcome in ("answered", "timeout", "lost"):
         assert values["reconciler_queries_total", labels_of(account="default", outcome=outcome)] == 50
@@ -195,7 +196,7 @@ def test_rows_that_get_the_ids_of_deleted_ones_are_counted(bench: Workbench) -> 
         assert connection.scalars(select(REJECTED.c.id)).all() == [1, 2, 3, 4, 5]
     assert count_further(bench.database, Stream.REJECTED, RULES)
     assert count_further(bench.database, Stream.REJECTED, RULES)
-    assert read_totals(bench.database).values[SERVE] == 7
+    assert read_totals(bench.database, Totals(values={}, cursors={})).values[SERVE] == 7
 
 
 def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
@@ -245,7 +246,7 @@ def test_scrapes_at_the_same_moment_share_one_reading(bench: Workbench, scrapers
     read: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        read.extend(["gauges"] if "FROM account_states" in statement else [])
+        read.extend(["gauges"] if "FROM worker_processes" in statement else [])
 
     event.listen(scrapers[0].database.engine, "before_cursor_execute", note)
     with ThreadPoolExecutor(8) as pool:

@@ -4,25 +4,15 @@ Any number of processes may do so at once: whoever holds the cursor of a stream 
 on without waiting.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
 from worker.domain import metric_totals
-from worker.domain.records.metrics import Counted, Cursor, Stream, TotalKey
+from worker.domain.records.metrics import Counted, Cursor, Stream
 from worker.domain.records.parameters import Rules
 from worker.stores import metric_counting
 
 ROWS_AT_ONCE = 2_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Totals:
-    """All totals, with how far they were counted."""
-
-    values: Mapping[TotalKey, float]
-    cursors: Mapping[Stream, Cursor]
 
 
 def count_further(database: Database, stream: Stream, rules: Rules, *, most: int = ROWS_AT_ONCE) -> bool:
@@ -70,16 +60,3 @@ def _next(connection: Connection, stream: Stream, cursor: Cursor, now: datetime,
             return metric_totals.count_events(metric_counting.next_events(connection, cursor, most), cursor, now)
         case Stream.REJECTED:
             return metric_totals.count_rejected(metric_counting.next_rejected(connection, cursor, most), cursor, now)
-
-
-def read_cursors(database: Database) -> Mapping[Stream, Cursor]:
-    """How far each stream was counted."""
-    with database.read() as connection:
-        return metric_counting.read_cursors(connection)
-
-
-def read_totals(database: Database) -> Totals:
-    """The totals of one moment."""
-    with database.snapshot() as connection:
-        cursors = metric_counting.read_cursors(connection)
-        return Totals(values=metric_counting.read_totals(connection), cursors=cursors)

@@ -90,7 +90,7 @@ def _behind(statement: Select[Any], key: Any, cursor: Cursor, most: int) -> Sele
     return statement.where(key > cursor.counted_id).order_by(key).limit(most)
 
 
-def read_totals(connection: Connection) -> dict[TotalKey, float]:
+def read_values(connection: Connection) -> dict[TotalKey, float]:
     """All totals."""
     rows = connection.execute(select(TOTALS.c.name, TOTALS.c.labels, TOTALS.c.value))
     return {(name, _labels(labels)): value for name, labels, value in rows}

@@ -1,6 +1,7 @@
 """What the gauges of a scrape show, by indexes alone."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,9 @@ from worker.database.bulk_statements import one_of
 from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
 from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.records.metrics import Count, CountedRows, Gauges, LastQuery, Stream
+from worker.domain.records.metrics import Count, CountedRows, Cursor, Gauges, LastQuery, Stream, TotalKey
 from worker.domain.records.overview import NotificationCounts, PendingOrders
-from worker.stores.metric_counting import read_cursors
+from worker.stores.metric_counting import read_cursors, read_values
 from worker.views import counts
 from worker.views.accounts import known_accounts, read_states, read_workers
 
@@ -21,6 +22,14 @@ MOST_COUNTED = 10_000
 """A scrape counts so many rows of each kind. Where there are more, they are counted apart from it."""
 
 Figures = Mapping[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """All totals, with how far they were counted."""
+
+    values: Mapping[TotalKey, float]
+    cursors: Mapping[Stream, Cursor]
 
 
 def read_gauges(
@@ -64,6 +73,13 @@ def count_all(database: Database, count: Count, accounts: Collection[str], *, se
     with database.read() as connection:
         counts.bound_statements(connection, seconds)
         return _count(connection, count, accounts, database.now(connection), None)
+
+
+def read_totals(database: Database, known: Totals) -> Totals:
+    """The totals of one moment; those that are known where nothing was counted since."""
+    with database.snapshot() as connection:
+        cursors = read_cursors(connection)
+        return known if cursors == known.cursors else Totals(values=read_values(connection), cursors=cursors)
 
 
 def is_all(figures: Figures) -> bool:

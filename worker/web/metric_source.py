@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from worker.database.transactions import Database
 from worker.domain.records.metrics import Count, Gauges, Stream, TotalKey
 from worker.domain.records.parameters import Rules
-from worker.operations.count_metrics import Totals, read_cursors, read_totals
-from worker.views.metrics import read_gauges
+from worker.views.metrics import Totals, read_gauges, read_totals
 from worker.web.metric_refresh import Refresh
 
 _KEPT_SECONDS = 15.0
@@ -99,8 +98,7 @@ class MetricSource:
         if not self._reading_totals.acquire(timeout=_WAIT_SECONDS):
             raise TimeoutError("another thread waits for the database")
         try:
-            if read_cursors(self._database) != self._totals.cursors:
-                self._totals = read_totals(self._database)
+            self._totals = read_totals(self._database, self._totals)
             return self._totals.values
         finally:
             self._reading_totals.release()
