@@ -47,7 +47,7 @@ WHAT_TO_DO = (
 TASKS = """
 import json, types, worker.tasks as tasks
 class Intake:
-    def __getattr__(self, name): return lambda given: given
+    def __getattr__(self, name): return lambda given, **_: given
 tasks.current = lambda: types.SimpleNamespace(intake=Intake(), ticks=types.SimpleNamespace(request=lambda: None))
 named = {name: task for name, task in tasks.app.tasks.items() if name.startswith("reconciler.")}
 arguments = [(name, one) for name in named for one in ("order", "orders", "callbacks")]
