@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter
 
-from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, AccountState
+from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, AccountState
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Choice, IndexRange, Pages, Pick, Reason, Work
@@ -36,8 +36,6 @@ EACH_KIND_EVERY = 5
 """Each id kind gets at least every fifth batch while it waits."""
 LONE_SUSPECT_EVERY = 5
 """Lone suspects get at least every fifth slot of suspects while they wait."""
-BATCH_RETRY_WINDOWS = 60
-"""How often a platform that answers one order a query is tried with a batch."""
 # Any ten slots in a row hold one single, five suspects and four batches while all three wait: a group of suspects keeps
 # up to 99 good orders out of their batches, so suspects get all that the rule allows.
 _PATTERN = (

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.choose_batch import BATCH_RETRY_WINDOWS
-from worker.domain.records.accounts import ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
+from worker.domain.records.accounts import BATCH_RETRY_WINDOWS, ECHO_RETRY_WINDOWS, ENDINGS_BEFORE_RETRIES, AccountState
 from worker.domain.records.order_changes import Change, EventKind
 from worker.domain.records.orders import Lane, OrderState
 from worker.domain.records.parameters import Rules

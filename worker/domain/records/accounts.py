@@ -6,6 +6,8 @@ from datetime import datetime
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
 
+BATCH_RETRY_WINDOWS = 60
+"""How often a platform that answers one order a query is tried with a batch."""
 ECHO_RETRY_WINDOWS = 60
 """How often a batch by customParm is tried again once a lone echo no longer restores such batches."""
 ENDINGS_BEFORE_RETRIES = 2
