@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from worker.database.transactions import Database
-from worker.domain.received_callbacks import Callback
+from worker.domain.callbacks.bodies import Callback
+from worker.domain.orders.submissions import errors_of
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
-from worker.domain.submissions import errors_of
 from worker.operations.cancel_and_check import cancel, check
 from worker.operations.enqueue import enqueue
 from worker.operations.receive_callbacks import receive_callbacks

@@ -7,8 +7,8 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.after_answer import QueryEffects
-from worker.domain.after_failure import QueryFailureKind, failure_kind_of
+from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.queries.after_failure import QueryFailureKind, failure_kind_of
 from worker.domain.records.order_changes import learned_keys
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.queries import Query

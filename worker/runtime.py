@@ -12,10 +12,10 @@ from worker.adapters.platform.client import PlatformClient
 from worker.adapters.watchdog import Watchdog
 from worker.broker.answers import Broker, BrokerAnswers
 from worker.database.transactions import ANSWER_SECONDS, Database, is_transient
-from worker.domain.monitoring import Thresholds
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import SlotKey
-from worker.domain.workers import hang_patience, tick_allowance, tick_patience
+from worker.domain.watching.monitoring import Thresholds
+from worker.domain.watching.workers import hang_patience, tick_allowance, tick_patience
 from worker.intake import Intake
 from worker.operations.delete_delivered import OldDeliveries
 from worker.operations.enter_endpoints import EndpointComparison, EndpointEntry

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from benchmarks.schedule.scenario import Scenario
-from worker.domain.choose_batch import each_once
+from worker.domain.queries.choose_batch import each_once
 from worker.domain.records.orders import Lane
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Pick

@@ -21,7 +21,7 @@ from benchmarks.tick.rows import ACCOUNT, BEGINNING, NAME_PREFIX
 from worker.database.bulk_statements import insert_rows
 from worker.database.tables import BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.after_answer import QueryEffects
+from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Choice, Query, Work

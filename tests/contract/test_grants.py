@@ -10,7 +10,7 @@ import pytest
 from tests.support.reconciling import ManualClock, Workbench, answer_to, item
 from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.choose_batch import choose, first_pages
+from worker.domain.queries.choose_batch import choose, first_pages
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded, Refused
 from worker.domain.scheduling.poll_schedule import prior_schedule

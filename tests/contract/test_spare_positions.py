@@ -9,7 +9,7 @@ from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.choose_batch import spare_pages
+from worker.domain.queries.choose_batch import spare_pages
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import DeadlineExceeded
 from worker.domain.records.reports import IdKind

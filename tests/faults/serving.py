@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults.points import Point, Points
 from worker.adapters.log import configure_logging
-from worker.domain.received_callbacks import Callback
+from worker.domain.callbacks.bodies import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.intake import Intake

@@ -24,7 +24,7 @@ from tests.faults.parts import PointedDatabase, PointedGrants, PointedMaintenanc
 from worker.adapters.clock import Clock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.transactions import Database
-from worker.domain.after_answer import QueryEffects
+from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer

@@ -14,15 +14,15 @@ from tests.fuzz.recipes import SETTLING, settling
 from tests.support.examples import examples
 from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
 from worker.adapters.platform.answer_headers import decoded
-from worker.domain.after_answer import after_answer
-from worker.domain.received_callbacks import Callback, read_callback
+from worker.domain.callbacks.bodies import Callback, read_callback
+from worker.domain.orders.settlement import settle
+from worker.domain.orders.submissions import read_order
+from worker.domain.orders.verdicts import judge
+from worker.domain.queries.after_answer import after_answer
 from worker.domain.records.incoming import Submission
 from worker.domain.records.orders import Order, Source
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, IdKind
-from worker.domain.settlement import settle
-from worker.domain.submissions import read_order
-from worker.domain.verdicts import judge
 from worker.domain.wire.answers import BODY_LIMIT, read_answer
 
 pytestmark = pytest.mark.slow

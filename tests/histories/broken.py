@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, text
 from tests.histories.hosts import Kinds
 from worker.database.column_types import UtcDateTime
 from worker.database.transactions import Database
-from worker.domain.after_answer import QueryEffects
+from worker.domain.queries.after_answer import QueryEffects
 from worker.domain.records.queries import Query
 from worker.domain.records.reports import Answer
 from worker.domain.records.slots import SlotKey

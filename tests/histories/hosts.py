@@ -8,7 +8,7 @@ from typing import NoReturn
 from tests.histories.platform import APP_IDS, SIDS, Mood, Platform
 from tests.histories.world import BootClock, VirtualDatabase
 from worker.adapters.platform.client import PlatformClient
-from worker.domain.budget import is_too_late_to_send
+from worker.domain.queries.budget import is_too_late_to_send
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query
 from worker.domain.records.query_errors import DeadlineExceeded, NotSent, QueryError, Unreachable

@@ -14,7 +14,7 @@ import pytest
 from tests.support.archiving import add_settled, archived_names, callback, standing
 from tests.support.racing import Operation, Race
 from tests.support.reconciling import ManualClock, Workbench, answer_to, item
-from worker.domain import operator_acts as acts
+from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState, Source
 from worker.domain.records.queries import Query

@@ -11,7 +11,7 @@ from tests.integration.test_schema import ANALYZE, NOON, steps_of
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench
 from worker.database.tables import NOTIFICATIONS
-from worker.domain.delivery import lease_ends_between
+from worker.domain.notifications.deliveries import lease_ends_between
 from worker.domain.records.notifications import EventType, NotificationState, Rank
 from worker.stores.deliveries import accounts_due, lock_first
 

@@ -20,8 +20,8 @@ from worker.adapters.clock import HostClock
 from worker.adapters.platform.client import PlatformClient
 from worker.database.tables import BUDGETS
 from worker.database.transactions import Database
-from worker.domain.budget import Permission, may_query, reserve
-from worker.domain.choose_batch import choose, first_pages
+from worker.domain.queries.budget import Permission, may_query, reserve
+from worker.domain.queries.choose_batch import choose, first_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query

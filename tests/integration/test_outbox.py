@@ -15,7 +15,7 @@ from tests.support.notifying import put_endpoint, told_of
 from tests.support.reconciling import Workbench, item
 from worker.database.migrations import upgrade
 from worker.database.tables import ORDERS, REJECTED
-from worker.domain import operator_acts as acts
+from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import EventType, NotificationState, Rank
 from worker.domain.records.orders import OrderState, version_at

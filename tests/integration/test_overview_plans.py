@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text
 
 from tests.integration.test_schema import ANALYZE, NOON, add, row, steps_of
 from worker.database.transactions import Database
-from worker.domain.plots import Span, bucket_starts
 from worker.domain.records.orders import Attention, OrderState, Source
+from worker.domain.watching.plots import Span, bucket_starts
 from worker.views import counts, plots, watching
 
 WHOLE_TABLE = ("Seq Scan on recharge_orders", "SCAN recharge_orders\n", "recharge_orders ALL")

@@ -26,10 +26,10 @@ from tests.support.processes import Program
 from tests.support.reconciling import Workbench
 from tests.support.server_process import free_port
 from tests.support.servers import EmbeddedValkey
-from worker.domain import operator_acts
+from worker.domain.orders import operator_acts
+from worker.domain.orders.submissions import read_order
 from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Submission
-from worker.domain.submissions import read_order
 from worker.operations.act_by_hand import Operator, act_on_orders
 from worker.operations.archive import move_settled
 from worker.operations.cancel_and_check import cancel

@@ -10,8 +10,8 @@ from sqlalchemy import update
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import ORDERS, REJECTED, UNMATCHED
-from worker.domain.operator_acts import reopen
-from worker.domain.received_callbacks import Callback, receive
+from worker.domain.callbacks.bodies import Callback, receive
+from worker.domain.orders.operator_acts import reopen
 from worker.domain.records.acts import Act
 from worker.domain.records.incoming import Rejection, Trust
 from worker.domain.records.orders import Attention, OrderState

@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from worker.database.tables import ORDERS
 from worker.database.transactions import Database
-from worker.domain.choose_batch import each_once, first_pages
-from worker.domain.giving_up import overdue_before
+from worker.domain.orders.giving_up import overdue_before
+from worker.domain.queries.choose_batch import each_once, first_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.order_changes import EventKind, OrderEvent
 from worker.domain.records.orders import Lane, OrderKey, OrderState, Source

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from tests.support.server_process import free_port
 from tests.support.waiting import eventually
 from worker.database.transactions import Database
-from worker.domain.received_callbacks import Callback
+from worker.domain.callbacks.bodies import Callback
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules

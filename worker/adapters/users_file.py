@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from worker.adapters.private_files import make_private
-from worker.domain.operator_acts import actor_fault
+from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.access import Role, User
 
 _HEAD = "# Who may sign in at the console. `reconciler user` writes this file; passwords are hashed.\n"

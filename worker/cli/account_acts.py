@@ -11,7 +11,7 @@ from worker.cli.completion import account_names
 from worker.cli.output import InUtc, counted, time_text
 from worker.cli.session import require_configured
 from worker.cli.times import AGE_RULE, read_duration
-from worker.domain.operator_acts import Resumed
+from worker.domain.orders.operator_acts import Resumed
 from worker.domain.records.slots import SlotRow
 from worker.operations.act_by_hand import hold_slots, pause_account, resume_account
 from worker.runtime import accounts_by_sid, rules_of

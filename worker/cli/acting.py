@@ -20,8 +20,8 @@ from worker.cli.order_references import find_orders
 from worker.cli.output import AsJson, counted, print_json, shown_zone, time_text
 from worker.cli.session import Session, require_configured, require_known, session
 from worker.cli.times import read_time
-from worker.domain import operator_acts as acts
-from worker.domain.operator_acts import actor_fault, reason_fault
+from worker.domain.orders import operator_acts as acts
+from worker.domain.orders.operator_acts import actor_fault, reason_fault
 from worker.domain.records.acts import ActKind
 from worker.domain.records.order_changes import Change
 from worker.domain.records.orders import Attention

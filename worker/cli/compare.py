@@ -21,10 +21,8 @@ from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.session import Session, require_known, session
 from worker.cli.times import From, To, period_of
-from worker.domain.field_rules import amount_text
-from worker.domain.finance_report import StatementRow, UnreadableRow
-from worker.domain.records.orders import OrderState
-from worker.domain.statements import (
+from worker.domain.finance.report import StatementRow, UnreadableRow
+from worker.domain.finance.statements import (
     USUAL_WORDS,
     Comparison,
     Difference,
@@ -35,6 +33,8 @@ from worker.domain.statements import (
     read_row,
     state_words,
 )
+from worker.domain.records.orders import OrderState
+from worker.domain.wire.field_rules import amount_text
 from worker.settings import DEFAULT_ACCOUNT
 from worker.views.finance import compare_statement
 

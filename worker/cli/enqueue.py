@@ -15,7 +15,7 @@ from worker.cli.errors import CommandError
 from worker.cli.order_lines import Columns, Format, Line, RefusedLines, read_lines
 from worker.cli.output import AsJson, print_json, progress
 from worker.cli.session import session
-from worker.domain.submissions import ORDER_FIELDS
+from worker.domain.orders.submissions import ORDER_FIELDS
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 

@@ -14,9 +14,9 @@ from worker.cli.output import AsJson, InUtc, console, print_json, print_table, t
 from worker.cli.session import Session, require_known, session
 from worker.cli.times import TIME_RULE, read_time
 from worker.database.transactions import Connection
-from worker.domain.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
+from worker.domain.wire.field_rules import MOBILE_RULE, amount_text, id_fault, normalise_mobile
 from worker.views.orders import OrderSearch, count_orders, find_orders, key_of
 from worker.views.page import Page, every_row
 

@@ -7,7 +7,7 @@ from worker.cli.output import AsJson, print_json
 from worker.cli.session import read_settings, words_of
 from worker.database.engine import missing_file
 from worker.database.transactions import Database, DatabaseError
-from worker.domain.workers import tick_allowance
+from worker.domain.watching.workers import tick_allowance
 from worker.operations.write_heartbeat import host_name
 from worker.settings import SettingsError
 from worker.views.watching import read_liveness

@@ -11,7 +11,7 @@ from worker.adapters.error_text import longer_window_remedy
 from worker.cli.completion import account_names
 from worker.cli.output import AsJson, console, counted, print_json, print_table
 from worker.cli.session import Session, require_configured, session
-from worker.domain.budget import boot_clock_decides, is_longer
+from worker.domain.queries.budget import boot_clock_decides, is_longer
 from worker.domain.records.slots import Reading, SlotRow
 from worker.operations.maintain_slots import lower_windows, read_windows
 from worker.runtime import accounts_by_sid, rules_of

@@ -17,8 +17,8 @@ from worker.cli.output import AsJson, InUtc, console, counted, print_json, progr
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
 from worker.doctor import Check, Status, examine, examine_unreadable
+from worker.domain.orders.retention import ARCHIVED_FROM
 from worker.domain.records.acts import ActKind
-from worker.domain.retention import ARCHIVED_FROM
 from worker.operations.act_by_hand import Operator
 from worker.operations.archive import count_settled, move_settled, restore_all
 from worker.operations.long_acts import LongAct

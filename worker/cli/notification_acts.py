@@ -17,7 +17,7 @@ from worker.cli.output import AsJson, console, counted, print_fields, print_json
 from worker.cli.session import Session, check_database, errors_in_one_line, read_settings
 from worker.cli.times import TIME_RULE, read_time
 from worker.database.transactions import Database
-from worker.domain.order_notifications import body_of_test
+from worker.domain.notifications.events import body_of_test
 from worker.domain.records.notifications import DeliveryOutcome, DeliveryResult, EndpointSettings
 from worker.operations.act_by_hand import Operator
 from worker.operations.resend import resend as send_once_more

@@ -13,7 +13,7 @@ from worker.cli.errors import CommandError
 from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table
 from worker.cli.session import session
-from worker.domain.endpoint_watch import EndpointView, endpoint_in_words
+from worker.domain.notifications.endpoint_watch import EndpointView, endpoint_in_words
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.operations.act_by_hand import Operator

@@ -23,9 +23,9 @@ from worker.cli.output import (
     time_text,
 )
 from worker.cli.session import session
-from worker.domain.next_step import Step, Wait
 from worker.domain.records.parameters import Rules
-from worker.domain.workers import tick_allowance
+from worker.domain.watching.next_step import Step, Wait
+from worker.domain.watching.workers import tick_allowance
 from worker.runtime import rules_of, sids_of
 from worker.views.order import Outlook, Story, read_story
 

@@ -20,10 +20,10 @@ from worker.cli.acting import (
 from worker.cli.completion import account_names
 from worker.cli.order_references import REF_HELP, Account, References
 from worker.cli.times import TIME_RULE
-from worker.domain import operator_acts as acts
-from worker.domain.field_rules import AMOUNT_RULE, amount_text, read_amount
+from worker.domain.orders import operator_acts as acts
 from worker.domain.records.acts import ActKind
 from worker.domain.records.orders import Attention, Order, OrderState
+from worker.domain.wire.field_rules import AMOUNT_RULE, amount_text, read_amount
 
 
 class FinalState(StrEnum):

@@ -20,7 +20,7 @@ from worker.adapters.error_text import one_line
 from worker.adapters.private_files import make_private
 from worker.cli.csv_header import USUAL_NAMES, UTF_8, Header, encoding_of, find_header, first_names, plain_cell
 from worker.cli.errors import CommandError
-from worker.domain.submissions import ORDER_FIELDS
+from worker.domain.orders.submissions import ORDER_FIELDS
 from worker.domain.wire.strict_json import JsonFault, JsonNumber, parse
 
 LONGEST_LINE_BYTES = 65_536

@@ -9,7 +9,7 @@ import typer
 from worker.adapters.error_text import one_line
 from worker.cli.completion import account_names
 from worker.cli.session import Session, require_known
-from worker.domain.field_rules import id_fault, normalise_mobile, order_id_fault
+from worker.domain.wire.field_rules import id_fault, normalise_mobile, order_id_fault
 from worker.views.order import order_by_id, orders_named, orders_with_id
 
 Row = dict[str, Any]

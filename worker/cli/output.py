@@ -24,7 +24,7 @@ from rich.text import Text
 
 from worker.adapters import shown_values
 from worker.adapters.log_redaction import CONTROLS
-from worker.domain.field_rules import amount_text
+from worker.domain.wire.field_rules import amount_text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]

@@ -14,8 +14,8 @@ from worker.cli.output import InUtc, console, counted, print_json, print_table, 
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
 from worker.database.transactions import Database
+from worker.domain.orders.retention import PURGED_FROM
 from worker.domain.records.acts import ActKind
-from worker.domain.retention import PURGED_FROM
 from worker.operations.long_acts import LongAct
 from worker.operations.purge import Purged
 from worker.operations.purge import purge as delete

@@ -11,7 +11,7 @@ from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, console, print_fields, print_json, print_table
 from worker.cli.session import require_known, session
 from worker.cli.times import From, To, period_of
-from worker.domain.finance_report import PERCENTILES, Figures, Grouping, Report
+from worker.domain.finance.report import PERCENTILES, Figures, Grouping, Report
 from worker.domain.records.orders import Source
 from worker.views.finance import read_report
 

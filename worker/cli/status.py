@@ -13,7 +13,7 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, InUtc, console, print_json
 from worker.cli.session import Session, errors_in_one_line, session
 from worker.cli.status_view import show, to_response
-from worker.domain.monitoring import Finding, Level, check
+from worker.domain.watching.monitoring import Finding, Level, check
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import SettingsError
 from worker.views.watching import Status, read_status

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.domain.finance_report import Period
+from worker.domain.finance.report import Period
 
 AGE_RULE = "an age such as 90m, 12h or 7d"
 TIME_RULE = (

@@ -10,7 +10,7 @@ from worker.cli.listing import AsCsv, require_one_format, write_csv
 from worker.cli.output import AsJson, InUtc, console, print_json, print_table, wrapped
 from worker.cli.session import session
 from worker.domain.records import csv_columns
-from worker.domain.workers import tick_allowance
+from worker.domain.watching.workers import tick_allowance
 from worker.runtime import rules_of
 from worker.views.todo import TodoGroup, every_todo, read_todo, todo_rows
 

@@ -18,7 +18,7 @@ from worker.cli.errors import CommandError
 from worker.cli.output import AsJson, console, print_json, print_table
 from worker.cli.session import read_settings
 from worker.domain.access import PASSWORD_RULE, password_fault
-from worker.domain.operator_acts import actor_fault
+from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.access import Role, User
 
 _NO_FILE = (

@@ -10,7 +10,7 @@ from worker.adapters.error_text import first_words, longer_window_remedy, one_li
 from worker.adapters.log_redaction import Redactor
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import MissingRights
-from worker.domain.budget import changes_too_often, database_in_words, is_longer
+from worker.domain.queries.budget import changes_too_often, database_in_words, is_longer
 from worker.domain.records.slots import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
 

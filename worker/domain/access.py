@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, urlsplit
 
-from worker.domain.field_rules import is_fit
 from worker.domain.records.access import Failures, SignIn, User
+from worker.domain.wire.field_rules import is_fit
 
 TOKEN_RULE = "24 to 256 ASCII letters, digits, dots, dashes, underscores and tildes; two of them, with a blank between"
 ADDRESS_RULE = (

@@ -13,9 +13,9 @@ import structlog
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.budget import hold
-from worker.domain.operator_acts import Decided, Resumed, pause, resume
-from worker.domain.order_notifications import rank_of
+from worker.domain.notifications.events import rank_of
+from worker.domain.orders.operator_acts import Decided, Resumed, pause, resume
+from worker.domain.queries.budget import hold
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import Rank

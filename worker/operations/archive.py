@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from worker.database.transactions import Database, retry_contention
-from worker.domain.retention import ARCHIVED_STATES
+from worker.domain.orders.retention import ARCHIVED_STATES
 from worker.operations.long_acts import LongAct, part_of
 from worker.stores.archived_orders import (
     Position,

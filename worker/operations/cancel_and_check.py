@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
-from worker.domain.order_notifications import rank_of
+from worker.domain.notifications.events import rank_of
+from worker.domain.orders.cancellations_and_checks import Reference, ReferenceResult, cancel_all, check_all
+from worker.domain.orders.submissions import read_items, read_reference, refused_texts
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import Order
-from worker.domain.submissions import read_items, read_reference, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.save_orders import save_orders
 from worker.stores.recharge_orders import lock_by_keys

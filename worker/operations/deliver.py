@@ -8,8 +8,15 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.delivery import LEASE, choose_probe, fault_of, is_due, lease_ends_between, ranks_in_turn
-from worker.domain.endpoint_rest import (
+from worker.domain.notifications.deliveries import (
+    LEASE,
+    choose_probe,
+    fault_of,
+    is_due,
+    lease_ends_between,
+    ranks_in_turn,
+)
+from worker.domain.notifications.endpoint_rest import (
     DeliveryEffects,
     after_deliveries,
     begin_probe,

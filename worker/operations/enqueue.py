@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.database.bulk_statements import inserts_what_is_new
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.enqueueing import (
+from worker.domain.orders.enqueueing import (
     EnqueueResult,
     Listed,
     after_insertion,
@@ -14,12 +14,12 @@ from worker.domain.enqueueing import (
     names_an_id_twice,
     new_order,
 )
+from worker.domain.orders.submissions import read_items, read_order, refused_texts
 from worker.domain.records.notifications import Rank
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.observing import observe_arrivals
 from worker.domain.scheduling.poll_schedule import first_due
-from worker.domain.submissions import read_items, read_order, refused_texts
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders
 from worker.stores.archived_orders import knows_any

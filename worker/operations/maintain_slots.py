@@ -11,7 +11,7 @@ from dataclasses import replace
 from worker.adapters.clock import Clock
 from worker.database.identity import identity_beside, identity_of
 from worker.database.transactions import Connection, Database, DatabaseError, retry_contention
-from worker.domain.budget import begin, is_longer, is_noted, lower_window, opens_in, raise_window
+from worker.domain.queries.budget import begin, is_longer, is_noted, lower_window, opens_in, raise_window
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import LongerWindow, Opening, Provenance, Reading, SlotKey, SlotRow
 from worker.operations.note_database import note_database

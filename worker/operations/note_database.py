@@ -11,7 +11,7 @@ import structlog
 
 from worker.database.identity import identity_beside
 from worker.database.transactions import Connection
-from worker.domain.budget import hold, is_another, noted
+from worker.domain.queries.budget import hold, is_another, noted
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import DatabaseIdentity, Reading, SlotRow
 from worker.stores.slots_and_accounts import save_provenance, save_slot

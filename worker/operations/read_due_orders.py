@@ -4,8 +4,16 @@ from collections.abc import Collection
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database
-from worker.domain.back_off import waits
-from worker.domain.choose_batch import INDEX_RANGES, choose, fill, first_pages, free_positions, next_pages, spare_pages
+from worker.domain.accounts.back_off import waits
+from worker.domain.queries.choose_batch import (
+    INDEX_RANGES,
+    choose,
+    fill,
+    first_pages,
+    free_positions,
+    next_pages,
+    spare_pages,
+)
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Choice

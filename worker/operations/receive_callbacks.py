@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from worker.database.transactions import Database, retry_races
-from worker.domain.callbacks import CallbackResult
-from worker.domain.received_callbacks import Callback
+from worker.domain.callbacks.bodies import Callback
+from worker.domain.callbacks.matching import CallbackResult
+from worker.domain.orders.submissions import refused_texts
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.parameters import Rules
-from worker.domain.submissions import refused_texts
 from worker.operations.record_callbacks import decide_within, save_within
 from worker.stores.rejected_and_unmatched import keep_refused_once
 

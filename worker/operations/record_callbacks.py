@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.callbacks import (
+from worker.domain.callbacks.bodies import Callback, read_callback
+from worker.domain.callbacks.matching import (
     CallbackResult,
     apply_callbacks,
     apply_kept_callbacks,
@@ -18,13 +19,12 @@ from worker.domain.callbacks import (
     sayings_of,
     shown_sayings_of,
 )
-from worker.domain.received_callbacks import Callback, read_callback
+from worker.domain.orders.submissions import read_items, refused_texts
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change, Saying
 from worker.domain.records.orders import OrderKey
 from worker.domain.records.parameters import Rules
 from worker.domain.scheduling.observing import observe_callbacks
-from worker.domain.submissions import read_items, refused_texts
 from worker.operations.enqueue import PATIENCE_SECONDS
 from worker.operations.learn import add_observations
 from worker.operations.save_orders import save_orders

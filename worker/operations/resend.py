@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.order_notifications import Resend, choose_resends, notification_of_order
+from worker.domain.notifications.events import Resend, choose_resends, notification_of_order
 from worker.domain.records.acts import Act, ActEntry, ActKind
 from worker.domain.records.notifications import NewNotification, Rank
 from worker.domain.records.order_changes import Change

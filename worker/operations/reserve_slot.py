@@ -10,9 +10,9 @@ from datetime import timedelta
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_contention
-from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.budget import Permission, clamp, may_query, reserve
-from worker.domain.choose_batch import accounts_in_turn, spend
+from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.queries.budget import Permission, clamp, may_query, reserve
+from worker.domain.queries.choose_batch import accounts_in_turn, spend
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Order
 from worker.domain.records.parameters import Rules

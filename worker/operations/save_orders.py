@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from worker.database.transactions import Connection
-from worker.domain.order_notifications import notification_of_change, visible_changes, wanted
+from worker.domain.notifications.events import notification_of_change, visible_changes, wanted
 from worker.domain.records.notifications import Rank
 from worker.domain.records.order_changes import Change
 from worker.stores.notification_rows import add_notifications

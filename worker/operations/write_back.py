@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from worker.adapters.clock import Clock
 from worker.database.transactions import Connection, Database, retry_until
-from worker.domain.after_answer import QueryEffects, after_answer
-from worker.domain.after_failure import after_query_failure
-from worker.domain.answer_items import names_besides
-from worker.domain.back_off import FAILED_AGAIN, back_off, return_to_batch
-from worker.domain.budget import tighten
-from worker.domain.platform_habits import FEWEST_IDS_AS_EVIDENCE
+from worker.domain.accounts.back_off import FAILED_AGAIN, back_off, return_to_batch
+from worker.domain.accounts.platform_habits import FEWEST_IDS_AS_EVIDENCE
+from worker.domain.queries.after_answer import QueryEffects, after_answer
+from worker.domain.queries.after_failure import after_query_failure
+from worker.domain.queries.answer_items import names_besides
+from worker.domain.queries.budget import tighten
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Query

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, nul
 from worker.database.bulk_statements import found_by, ids_of, one_of
 from worker.database.tables import ARCHIVED, EVENTS, ORDERS, SETTLED, UNRESOLVED
 from worker.database.transactions import Database
-from worker.domain.finance_report import Grouping, OwnOrder, Period, Report, SettledOrder, StatementRow, UnreadableRow
+from worker.domain.finance.report import Grouping, OwnOrder, Period, Report, SettledOrder, StatementRow, UnreadableRow
+from worker.domain.finance.statements import Comparison
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.statements import Comparison
 
 _COMPARED_AT_ONCE = 500
 _ROWS_AT_ONCE = 2000

@@ -10,7 +10,7 @@ from sqlalchemy import case, func, select
 from worker.database.bulk_statements import one_of
 from worker.database.tables import QUERIES
 from worker.database.transactions import Connection, Database
-from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.metrics import Count, CountedRows, Cursor, Gauges, LastQuery, Stream, TotalKey
 from worker.domain.records.overview import NotificationCounts, PendingOrders
 from worker.stores.metric_counting import read_cursors, read_values

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from worker.database.bulk_statements import one_of
 from worker.database.tables import ARCHIVED, GAVE_UP, NOT_PENDING, NOTIFICATIONS, ORDERS, PENDING_STATE, SHOWN
-from worker.domain.endpoint_watch import EndpointView, endpoint_views
-from worker.domain.order_notifications import notification_row
+from worker.domain.notifications.endpoint_watch import EndpointView, endpoint_views
+from worker.domain.notifications.events import notification_row
 from worker.domain.records.notifications import NotificationState, Rank
 from worker.stores.archived_orders import read_archived
 from worker.stores.notification_rows import NOTIFICATION_COLUMNS, to_notification

@@ -9,14 +9,14 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, 
 
 from worker.database.tables import ARCHIVED, EVENTS, NOTIFICATIONS, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.back_off import restart_stepped_backoff
-from worker.domain.next_step import Circumstances, NextStep, next_step
-from worker.domain.order_notifications import notification_row
+from worker.domain.accounts.back_off import restart_stepped_backoff
+from worker.domain.notifications.events import notification_row
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, Order, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.records.reports import IdKind
-from worker.domain.workers import is_served, is_ticking
+from worker.domain.watching.next_step import Circumstances, NextStep, next_step
+from worker.domain.watching.workers import is_served, is_ticking
 from worker.operations.learn import read_schedule
 from worker.operations.read_due_orders import choose_due
 from worker.stores.archived_orders import read_archived

@@ -12,7 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from worker.database.tables import NOT_PENDING, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.plots import (
+from worker.domain.records.orders import OrderState
+from worker.domain.records.parameters import Rules
+from worker.domain.watching.plots import (
     Passed,
     Plots,
     SentQuery,
@@ -25,8 +27,6 @@ from worker.domain.plots import (
     count_delays,
     count_times,
 )
-from worker.domain.records.orders import OrderState
-from worker.domain.records.parameters import Rules
 from worker.views import counts
 from worker.views.accounts import known_accounts
 from worker.views.queries import first_query_since

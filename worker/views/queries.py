@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from worker.database.tables import ARCHIVED, BUDGETS, ORDERS, QUERIES
 from worker.database.transactions import Database
-from worker.domain.back_off import restart_stepped_backoff
+from worker.domain.accounts.back_off import restart_stepped_backoff
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Order
 from worker.domain.records.overview import PastQuery

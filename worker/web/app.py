@@ -14,11 +14,11 @@ from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.revisions import revision_fault, revisions
 from worker.database.rights import missing_rights
 from worker.database.transactions import Database, DatabaseError, is_contention, is_locked, is_unavailable
-from worker.domain.received_callbacks import Callback
+from worker.domain.callbacks.bodies import Callback
+from worker.domain.orders.submissions import refused_texts
 from worker.domain.records.access import Part
 from worker.domain.records.incoming import Rejection
 from worker.domain.records.orders import OrderKey
-from worker.domain.submissions import refused_texts
 from worker.intake import Intake
 from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings

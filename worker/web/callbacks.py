@@ -12,7 +12,7 @@ from worker.adapters.error_text import first_words
 from worker.database.error_kinds import is_of_another_revision
 from worker.database.transactions import is_transient
 from worker.domain.access import Network, client_address, is_allowed, is_token_of
-from worker.domain.received_callbacks import LONGEST_BODY, LONGEST_DRAINED, Callback, receive
+from worker.domain.callbacks.bodies import LONGEST_BODY, LONGEST_DRAINED, Callback, receive
 from worker.domain.records.incoming import Rejection, Trust
 
 log = structlog.stdlib.get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
-from worker.domain.commit_health import CommitEnd, CommitHealth
+from worker.domain.callbacks.overload import CommitEnd, CommitHealth
 
 log = structlog.stdlib.get_logger(__name__)
 

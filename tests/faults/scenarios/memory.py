@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.faults.catalogue import fault
 from tests.faults.testbed import Testbed
 from worker.domain.records.parameters import Rules
-from worker.domain.workers import hang_patience
+from worker.domain.watching.workers import hang_patience
 
 _LACK_SECONDS = 12.0
 _RESTART_SECONDS = 20.0

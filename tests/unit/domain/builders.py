@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.domain.after_answer import QueryEffects, after_answer
-from worker.domain.after_failure import after_query_failure
+from worker.domain.orders.verdicts import Effect
+from worker.domain.queries.after_answer import QueryEffects, after_answer
+from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane, Order
 from worker.domain.records.parameters import Rules
@@ -14,7 +15,6 @@ from worker.domain.records.queries import Candidate, Query, Work
 from worker.domain.records.query_errors import QueryError
 from worker.domain.records.reports import Answer, IdKind, Report
 from worker.domain.scheduling.poll_schedule import prior_schedule
-from worker.domain.verdicts import Effect
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """The time at which the effects of a query are decided."""

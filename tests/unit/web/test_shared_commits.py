@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from structlog.testing import capture_logs
 
-from worker.domain.commit_health import MOST_WAITING
-from worker.domain.received_callbacks import receive
+from worker.domain.callbacks.bodies import receive
+from worker.domain.callbacks.overload import MOST_WAITING
 from worker.domain.records.incoming import Trust
 from worker.web.app import order_of
 from worker.web.shared_commits import SharedCommits

@@ -22,7 +22,7 @@ from worker.adapters.certificates import tls_context
 from worker.adapters.clock import Clock
 from worker.adapters.dialing import dial
 from worker.adapters.timers import Deadline
-from worker.domain.budget import is_too_late_to_send
+from worker.domain.queries.budget import is_too_late_to_send
 from worker.domain.records.query_errors import DeadlineExceeded, Malformed, NotSent
 from worker.domain.wire.answers import BODY_LIMIT
 from worker.domain.wire.signed_requests import WireRequest

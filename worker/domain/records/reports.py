@@ -1,6 +1,6 @@
 """What the platform said about one order, in an answer or in a callback.
 
-A report is kept as it was said: text, not yet believed. `worker.domain.verdicts` judges it.
+A report is kept as it was said: text, not yet believed. `worker.domain.orders.verdicts` judges it.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ from flask import Blueprint, abort
 
 from worker.adapters.clock import HostClock
 from worker.database.transactions import Database
-from worker.domain.operator_acts import reopen_unresolved, resume
+from worker.domain.orders.operator_acts import reopen_unresolved, resume
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import Operator, act_on_orders, hold_slots, pause_account, resume_account
 from worker.runtime import rules_of, sids_of

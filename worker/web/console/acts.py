@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 
 from worker.database.transactions import Database
-from worker.domain.operator_acts import MAX_REASON_LENGTH, reason_fault
+from worker.domain.orders.operator_acts import MAX_REASON_LENGTH, reason_fault
 from worker.domain.records import csv_columns
 from worker.domain.records.access import Viewer
 from worker.operations.act_by_hand import Operator, OrdersActedOn

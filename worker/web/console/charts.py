@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from worker.domain.plots import DELAY_LIMITS, Plots, Span
 from worker.domain.records.orders import Source
+from worker.domain.watching.plots import DELAY_LIMITS, Plots, Span
 from worker.web.console.languages import N_, text
 from worker.web.console.plots import Chart, Level, Series
 

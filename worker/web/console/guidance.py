@@ -1,6 +1,6 @@
 """What each reason that needs a person means, and what to do about it on these pages.
 
-`worker.domain.todo.TODO` says the same in terms of the command line.
+`worker.domain.watching.todo.TODO` says the same in terms of the command line.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from worker.domain.records.orders import Attention
-from worker.domain.todo import TodoKind
+from worker.domain.watching.todo import TodoKind
 from worker.web.console.languages import N_
 
 _SETTLE = N_("Ask the platform for the result, then use “Settle by hand” on the order's page.")

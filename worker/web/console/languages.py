@@ -16,7 +16,7 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Blueprint, Response, current_app, g, redirect, request
 
-from worker.domain.field_rules import amount_text
+from worker.domain.wire.field_rules import amount_text
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from flask import Blueprint, Response, abort, redirect, render_template, url_for
 
 from worker.database.transactions import Database
-from worker.domain.next_step import Step, Wait
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
-from worker.domain.todo import TodoKind
-from worker.domain.workers import tick_allowance
+from worker.domain.watching.next_step import Step, Wait
+from worker.domain.watching.todo import TodoKind
+from worker.domain.watching.workers import tick_allowance
 from worker.runtime import rules_of, sids_of
 from worker.settings import Settings
 from worker.views.order import Outlook, Row, order_by_id, read_story

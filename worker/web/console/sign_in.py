@@ -7,7 +7,7 @@ import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
 from worker.domain.access import form_token, is_form_token
-from worker.domain.operator_acts import actor_fault
+from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.access import User
 from worker.operations.sign_in import Counted, Try
 from worker.web.access import Access

@@ -8,13 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request, url_for
 
 from worker.database.transactions import Database, is_transient
-from worker.domain.back_off import may_query_at
-from worker.domain.monitoring import Finding, check, drain_seconds
-from worker.domain.plots import Span
+from worker.domain.accounts.back_off import may_query_at
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.overview import Overview
-from worker.domain.workers import is_served, is_ticking, tick_allowance
+from worker.domain.watching.monitoring import Finding, check, drain_seconds
+from worker.domain.watching.plots import Span
+from worker.domain.watching.workers import is_served, is_ticking, tick_allowance
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import Settings
 from worker.views.plots import read_plots

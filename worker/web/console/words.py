@@ -7,8 +7,7 @@ from types import MappingProxyType
 
 from flask import Blueprint
 
-from worker.domain.endpoint_watch import Condition
-from worker.domain.monitoring import Level
+from worker.domain.notifications.endpoint_watch import Condition
 from worker.domain.records.access import Role
 from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Trust
@@ -16,7 +15,8 @@ from worker.domain.records.notifications import DeliveryOutcome, EventType, Noti
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
-from worker.domain.todo import TodoKind
+from worker.domain.watching.monitoring import Level
+from worker.domain.watching.todo import TodoKind
 from worker.web.console.languages import N_, text
 
 WORDS: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
@@ -202,7 +202,7 @@ FINDINGS: Mapping[str, str] = MappingProxyType(
         "notifications_gave_up": N_("Notifications were given up"),
     }
 )
-"""What is to be reported, by the name of the finding (`worker.domain.monitoring.check`)."""
+"""What is to be reported, by the name of the finding (`worker.domain.watching.monitoring.check`)."""
 
 
 def word(value: Enum | None) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.domain.builders import NOW, RULES, SCHEDULE, WINDOW, make_candidate
-from worker.domain.choose_batch import choose, each_once, fill, free_positions, spare_pages
+from worker.domain.queries.choose_batch import choose, each_once, fill, free_positions, spare_pages
 from worker.domain.records.accounts import AccountState
 from worker.domain.records.orders import Lane
 from worker.domain.records.queries import Candidate, Choice, Pick, Reason, Work

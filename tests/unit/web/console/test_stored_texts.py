@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 
 from tests.unit.domain.builders import NOW, RULES, make_order
-from worker.domain.after_failure import MAKE_SUSPECTS
-from worker.domain.giving_up import flag_overdue
-from worker.domain.operator_acts import cancel, dismiss, reopen, reopen_unresolved, resolve, unless_changed
-from worker.domain.order_notifications import choose_resends
+from worker.domain.notifications.events import choose_resends
+from worker.domain.orders.giving_up import flag_overdue
+from worker.domain.orders.operator_acts import cancel, dismiss, reopen, reopen_unresolved, resolve, unless_changed
+from worker.domain.queries.after_failure import MAKE_SUSPECTS
 from worker.domain.records.acts import Act
 from worker.domain.records.notifications import Endpoint, EventType, TransportKind
 from worker.domain.records.order_changes import Change

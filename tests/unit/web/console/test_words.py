@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import worker.domain
-from worker.domain.next_step import Wait
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
-from worker.domain.todo import TODO
+from worker.domain.watching.next_step import Wait
+from worker.domain.watching.todo import TODO
 from worker.web.console.guidance import GUIDANCE
 from worker.web.console.orders import STATES, WAITS
 from worker.web.console.words import FINDINGS, QUERY_OUTCOMES, WORDS

@@ -1,0 +1,224 @@
+"""Callbacks that repeat what is recorded of their order: counted beside that event, and without an effect."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+
+from tests.unit.domain.builders import APP_ID, MASKED, NOW, RULES, make_order
+from tests.unit.domain.callbacks.test_bodies import posted
+from tests.unit.domain.orders.test_submissions import json_values, nested
+from worker.domain.callbacks.bodies import LONGEST_PAYLOAD, Callback, read_callback
+from worker.domain.callbacks.matching import (
+    CallbackResult,
+    account_of,
+    apply_callbacks,
+    apply_kept_callbacks,
+    key_in,
+    sayings_of,
+    shown_sayings_of,
+)
+from worker.domain.records.incoming import Trust
+from worker.domain.records.order_changes import EventKind, Saying
+from worker.domain.records.orders import Attention, Order, OrderKey, OrderState
+
+APP_IDS = {"default": APP_ID}
+SETTLED = make_order(1, state=OrderState.SUCCEEDED, ori_amount=Decimal("9.80"), settled_at=NOW)
+BODY = {
+    "requestId": "R1",
+    "customParm": "C1",
+    "appid": APP_ID,
+    "trafficSts": "1",
+    "remark": "成功",
+    "oriAmount": "2.94",
+    "mobile": MASKED,
+}
+ONE, TWO = {"default": APP_ID}, {"default": APP_ID, "north": "app-north"}
+
+
+def applied(
+    order: Order, *callbacks: dict[str, Any], said: dict[Saying, int] | None = None, times: int = 1
+) -> CallbackResult:
+    listed = list(enumerate([posted(**fields) for fields in callbacks or ({},)] * times))
+    return apply_callbacks(listed, [order], APP_IDS, NOW, RULES, said or {})
+
+
+def test_what_is_said_again_of_a_settled_order_is_counted_and_not_recorded_again() -> None:
+    result = applied(make_order(1), times=3)
+    # In one list: the second is recorded, the third counted beside it.
+    (change,) = result.changes
+    assert [(event.kind, event.repeats) for event in change.events] == [("settled", None), ("ignored", 1)]
+    # Later: all of them are counted beside the stored event.
+    (ignored,) = set(sayings_of(applied(change.after, times=3).changes))
+    later = applied(change.after, said={ignored: 42}, times=3)
+    assert ([change.events for change in later.changes], later.repeated) == ([()], {42: 3})
+
+
+def test_a_dismissed_late_conflict_does_not_come_back_by_the_same_callback() -> None:
+    first = applied(SETTLED)
+    (change,) = first.changes
+    assert change.after.attention is Attention.LATE_CONFLICT
+    assert shown_sayings_of(first.changes) == sayings_of(first.changes) != []
+    assert shown_sayings_of(applied(change.after).changes) == []
+    dismissed = replace(change.after, attention=None)
+    said = dict.fromkeys(sayings_of(first.changes), 42)
+    again = applied(dismissed, said=said)
+    assert ([change.after for change in again.changes], again.repeated) == ([dismissed], {42: 1})
+    for trust in Trust:
+        (change,) = applied(dismissed, {"oriAmount": "1.00", "trust": trust}, said=said).changes
+        assert (change.after.attention, len(change.events)) == (Attention.LATE_CONFLICT, 1)
+
+
+def test_a_new_word_beside_a_repeated_one_counts_for_itself_alone() -> None:
+    said = dict.fromkeys(sayings_of(applied(SETTLED).changes), 42)
+    result = applied(SETTLED, {}, {"mobile": "199****0000"}, said=said)
+    (change,) = result.changes
+    assert (change.after.attention, result.repeated) == (Attention.MOBILE_MISMATCH, {42: 1})
+    assert [event.kind for event in change.events] == [EventKind.NOT_BELIEVED]
+
+
+def test_what_is_said_again_of_a_pending_order_is_recorded_each_time() -> None:
+    result = applied(make_order(1), {"trafficSts": "7"}, times=2)
+    assert [[event.kind for event in change.events] for change in result.changes] == [["not_believed"] * 2]
+    assert sayings_of(result.changes) == []
+
+
+def test_a_kept_callback_that_came_again_leaves_its_count_with_the_order() -> None:
+    kept = replace(posted(), repeats=149)
+    matched, result = apply_kept_callbacks([(5, "default", kept)], [make_order(1)], APP_IDS, NOW, RULES)
+    assert matched == [5]
+    assert [[(event.kind, event.repeats) for event in change.events] for change in result.changes] == [
+        [("settled", 149)]
+    ]
+    (change,) = result.changes
+    two = [(6, "default", kept), (7, "default", posted())]
+    matched, result = apply_kept_callbacks(two, [change.after], APP_IDS, NOW, RULES)
+    assert [[event.repeats for event in change.events] for change in result.changes] == [[150]]
+    (ignored,) = set(sayings_of(result.changes))
+    _, counted = apply_kept_callbacks(two, [change.after], APP_IDS, NOW, RULES, {ignored: 42})
+    assert counted.repeated == {42: 151}
+
+
+def callback(**fields: object) -> Callback:
+    found = read_callback({**BODY, **fields})
+    assert isinstance(found, Callback), found
+    return found
+
+
+@given(json_values)
+@example({"requestId": "R1", "oriAmount": float("nan")})
+@example({"requestId": "R1", "remark": "\ud800\x00"})
+def test_reading_a_callback_never_raises_and_what_is_kept_can_be_read_again(item: object) -> None:
+    found = read_callback(item)
+    if isinstance(found, Callback):
+        assert "\x00" not in found.payload_text
+        assert found.payload_text.encode()
+        again = read_callback(json.loads(found.payload_text))
+        assert isinstance(again, Callback)
+        assert key_in("default", again) == key_in("default", found)
+    else:
+        assert all(fault.encode() for fault in found)
+
+
+def test_a_callback_is_read_by_the_platforms_own_keys_in_any_case() -> None:
+    found = read_callback({key.upper(): value for key, value in BODY.items()})
+    assert isinstance(found, Callback)
+    assert key_in("north", found) == OrderKey(account="north", request_id="R1", custom_parm="C1")
+    report = found.report
+    assert (report.traffic_sts, report.ori_amount, report.has_amount_field) == ("1", "2.94", True)
+
+
+@pytest.mark.parametrize(
+    ("item", "fault"),
+    [
+        ("R1", "callback: must be an object, not a string"),
+        ({"trafficSts": "1"}, "requestId: is missing; accepted: requestId, customParm, or both"),
+        ({**BODY, "requestId": "1,2"}, "requestId: contains ','"),
+        ({**BODY, "customParm": "a" * 65}, "customParm: has 65 characters"),
+        ({**BODY, "remark": "x" * LONGEST_PAYLOAD}, f"callback: is longer than {LONGEST_PAYLOAD} characters"),
+        ({**BODY, "remark": 10**5000}, "callback: cannot be written as JSON"),
+        ({**BODY, "remark": nested(100_000)}, "callback: cannot be written as JSON"),
+    ],
+    ids=["text", "no-id", "comma", "long-id", "long", "huge", "deep"],
+)
+def test_a_callback_that_can_be_kept_for_no_order_is_refused_with_the_reason(item: object, fault: str) -> None:
+    found = read_callback(item)
+    assert isinstance(found, tuple)
+    assert found[0].startswith(fault)
+
+
+def test_an_unreadable_field_does_not_lose_the_callback() -> None:
+    assert callback(oriAmount=["2.94"]).report.fault is not None
+
+
+def test_the_account_of_a_callback_follows_from_its_appid() -> None:
+    assert account_of(callback(appid="app-north"), TWO, {"default"}) == "north"
+    assert callback(appid="app-north").accounts(TWO) == ("north",)
+
+
+def test_without_an_appid_it_is_the_only_configured_account() -> None:
+    assert account_of(callback(appid=None), ONE, ()) == "default"
+
+
+def test_or_that_of_the_only_row_that_matches() -> None:
+    assert account_of(callback(appid=None), TWO, {"north"}) == "north"
+    assert callback(appid=None).accounts(TWO) == ("default", "north")
+
+
+@pytest.mark.parametrize("matching", [(), ("default", "north")], ids=["none", "both"])
+def test_else_it_has_no_account(matching: tuple[str, ...]) -> None:
+    assert account_of(callback(appid=None), TWO, matching) is None
+
+
+def test_where_two_accounts_share_an_appid_the_row_decides() -> None:
+    shared = {"default": APP_ID, "north": APP_ID}
+    assert account_of(callback(), shared, {"north"}) == "north"
+    assert account_of(callback(), shared, ()) is None
+
+
+def test_a_callback_settles_the_order_that_it_names() -> None:
+    result = apply_callbacks([(0, callback())], [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
+    assert (result.settled, result.unchanged, result.unmatched, result.keys) == (1, 0, [], [])
+    assert [change.settles for change in result.changes] == [True]
+
+
+def test_the_same_callback_twice_settles_once() -> None:
+    result = apply_callbacks([(0, callback()), (1, callback())], [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
+    assert (result.settled, result.unchanged) == (1, 1)
+
+
+def test_a_callback_of_an_unknown_order_is_to_be_kept_and_matched_again() -> None:
+    result = apply_callbacks([(0, callback())], [], ONE, NOW, RULES)
+    assert result.unmatched == [(key_in("default", callback()), callback())]
+    assert result.keys == [key_in("default", callback())]
+
+
+def test_a_later_callback_of_a_list_finds_an_order_by_the_id_that_an_earlier_one_filled_in() -> None:
+    order = make_order(1, request_id=None, custom_parm="C1")
+    first, second = callback(trafficSts="0"), callback(customParm=None)
+    result = apply_callbacks([(0, first), (1, second)], [order], ONE, NOW, RULES)
+    assert (result.settled, result.unchanged) == (1, 1)
+    assert [key.request_id for key in result.keys] == ["R1"]
+
+
+def test_a_callback_whose_ids_belong_to_two_orders_settles_neither_and_flags_both() -> None:
+    orders = [make_order(1), make_order(2, request_id=None, custom_parm="C1")]
+    result = apply_callbacks([(0, callback())], orders, ONE, NOW, RULES)
+    assert (result.settled, result.unchanged) == (0, 1)
+    assert [change.after.attention for change in result.changes] == [Attention.CONFLICTING_ANSWER] * 2
+
+
+def test_a_callback_without_an_account_is_refused() -> None:
+    result = apply_callbacks([(5, callback(appid="nobody's"))], [], TWO, NOW, RULES)
+    assert [(one.index, one.errors[0].split(":")[0]) for one in result.rejections] == [(5, "appid")]
+
+
+def test_kept_callbacks_are_matched_once_their_order_is_known() -> None:
+    other = callback(requestId="R9", customParm=None)
+    kept = [(11, "default", callback()), (12, "default", other), (13, "no longer configured", callback())]
+    matched, result = apply_kept_callbacks(kept, [make_order(1, custom_parm="C1")], ONE, NOW, RULES)
+    assert matched == [11]
+    assert [change.settles for change in result.changes] == [True]

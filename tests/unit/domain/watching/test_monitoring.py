@@ -1,0 +1,344 @@
+"""What monitoring is told of an overview: ticks, waits, backlogs, and orders that need a person."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.domain.builders import NOW, RULES, make_state
+from worker.domain.records.notifications import Endpoint, TransportKind
+from worker.domain.records.orders import Lane
+from worker.domain.records.overview import (
+    AccountOverview,
+    NotificationCounts,
+    Overview,
+    PastQuery,
+    PendingCount,
+    WorkerRow,
+)
+from worker.domain.records.reports import IdKind
+from worker.domain.records.slots import DatabaseChanges
+from worker.domain.watching.monitoring import Finding, Level, Thresholds, check, drain_seconds, queries_for
+from worker.domain.watching.workers import (
+    hang_patience,
+    is_served,
+    is_ticking,
+    last_tick,
+    polled_accounts,
+    tick_allowance,
+    tick_patience,
+)
+
+
+def ago(seconds: float) -> Any:
+    return NOW - timedelta(seconds=seconds)
+
+
+def make_worker(tick_seconds_ago: float | None = 1.0, **fields: Any) -> WorkerRow:
+    defaults: dict[str, Any] = {
+        **{"name": "host:1:a", "host": "host", "pid": 1, "started_at": ago(100), "written_at": ago(1)},
+        "last_tick_at": None if tick_seconds_ago is None else ago(tick_seconds_ago),
+        "clock_offset_seconds": 0.0,
+        "accounts": ("default", "other"),
+    }
+    return WorkerRow(**{**defaults, **fields})
+
+
+def make_count(due: int = 0, **fields: Any) -> PendingCount:
+    defaults: dict[str, Any] = {"lane": Lane.BATCH, "id_kind": IdKind.REQUEST_ID, "pending": due, "due": due}
+    return PendingCount(**{**defaults, **fields})
+
+
+def make_account(**fields: Any) -> AccountOverview:
+    state = fields.pop("state", make_state())
+    return AccountOverview(**{"account": "default", "account_sid": "sid", "state": state, **fields})
+
+
+WORKERS = (make_worker(),)
+ENDPOINT = Endpoint(account="default", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
+
+
+def checked(*accounts: AccountOverview, workers: Any = WORKERS, **thresholds: Any) -> list[Finding]:
+    return check(Overview(now=NOW, accounts=accounts, workers=workers), Thresholds(**thresholds), RULES)
+
+
+def names(*accounts: AccountOverview, **thresholds: Any) -> list[str]:
+    return [finding.name for finding in checked(*accounts, **thresholds)]
+
+
+@pytest.mark.parametrize(("period", "seconds"), [(1.0, 10.0), (0.05, 2.0), (60.0, 600.0)])
+def test_a_process_ticks_by_itself_after_ten_periods(period: float, seconds: float) -> None:
+    assert tick_patience(period) == seconds
+
+
+@pytest.mark.parametrize(("at_least", "period", "seconds"), [(30.0, 1.0, 30.0), (30.0, 60.0, 610.0), (5.0, 1.0, 20.0)])
+def test_a_worker_counts_as_dead_only_once_it_would_have_ticked_by_itself(
+    at_least: float, period: float, seconds: float
+) -> None:
+    assert tick_allowance(at_least, period) == seconds
+
+
+def test_the_last_tick_is_that_of_any_process() -> None:
+    assert last_tick([], NOW) is None
+    assert last_tick([make_worker(None)], NOW) is None
+    assert last_tick([make_worker(50), make_worker(3), make_worker(None)], NOW) == ago(3)
+
+
+def test_a_tick_that_lies_ahead_is_the_mark_of_a_stepped_clock() -> None:
+    assert last_tick([make_worker(-3)], NOW) == ago(-3)
+    assert last_tick([make_worker(-3600), make_worker(7)], NOW) == ago(7)
+    assert not is_ticking([make_worker(-3600)], NOW, 30)
+
+
+def test_what_running_workers_have_is_polled_and_what_ours_name_where_none_runs() -> None:
+    dead = make_worker(31, accounts=("gone",))
+    both = [make_worker(accounts=("a",)), make_worker(29, accounts=("b",)), dead]
+    assert polled_accounts(both, ["ours"], NOW, 30) == {"a", "b"}
+    assert polled_accounts([dead], ["ours"], NOW, 30) == ["ours"]
+
+
+def test_a_worker_of_a_release_that_does_not_say_may_poll_every_account() -> None:
+    silent = replace(make_worker(), accounts=None)
+    assert polled_accounts([make_worker(accounts=("a",)), silent], ["ours"], NOW, 30) == {"a", "ours"}
+    assert is_served([silent], "any", NOW, 30)
+    assert not is_served([make_worker(accounts=("a",))], "any", NOW, 30)
+
+
+def test_without_a_tick_in_time_the_finding_is_critical() -> None:
+    assert checked(workers=[make_worker(30)]) == []
+    (late,) = checked(workers=[make_worker(31)])
+    assert (late.level, late.name, late.words) == (Level.CRITICAL, "no_tick", "no worker has ticked for 31 s")
+    (never,) = checked(workers=[])
+    assert never.words == "no worker runs on this database"
+    (young,) = checked(workers=[make_worker(None)])
+    assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+
+
+def test_a_killed_worker_is_not_taken_for_one_that_runs_and_does_not_tick() -> None:
+    killed = make_worker(296, written_at=ago(295))
+    (none,) = checked(workers=[killed])
+    words = "no worker runs or reaches the database; one that did not end in order ticked 296 s ago"
+    assert (none.level, none.name, none.words) == (Level.CRITICAL, "no_tick", words)
+    (late,) = checked(workers=[killed, make_worker(31)])
+    assert late.words == "no worker has ticked for 31 s"
+    (young,) = checked(workers=[killed, make_worker(None)])
+    assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+    (never,) = checked(workers=[make_worker(None, written_at=ago(31))])
+    assert never.words == "no worker runs or reaches the database"
+    (hanging,) = checked(workers=[killed, make_worker(hanging_since=ago(155))])
+    assert hanging.words.startswith("what the workers do hangs for 155 s")
+
+
+def test_a_process_in_which_something_hangs_counts_as_one_that_does_not_tick() -> None:
+    hanging = make_worker(hanging_since=ago(160))
+    assert last_tick([hanging, make_worker(7)], NOW) == ago(7)
+    assert checked(workers=[hanging, make_worker()]) == []
+    (found,) = checked(workers=[make_worker(hanging_since=ago(155)), hanging])
+    assert (found.level, found.name) == (Level.CRITICAL, "no_tick")
+    assert found.words.startswith("what the workers do hangs for 160 s")
+
+
+def test_a_step_may_take_a_reservation_and_a_minute() -> None:
+    assert hang_patience(RULES) == RULES.reservation_seconds + 60
+
+
+def heard(broker: float = 1.0, beat: float = 1.0, **fields: Any) -> WorkerRow:
+    times = {"broker_asked_at": ago(1), "broker_answered_at": ago(broker), "last_beat_at": ago(beat)}
+    return make_worker(**times, written_at=NOW, **fields)
+
+
+def test_a_broker_that_answers_no_worker_is_critical_and_one_that_some_miss_a_warning() -> None:
+    (none,) = checked(workers=[heard(31), heard(45)])
+    assert (none.level, none.name) == (Level.CRITICAL, "no_broker")
+    (some,) = checked(workers=[heard(31), heard(2)])
+    assert (some.level, some.name) == (Level.WARNING, "no_broker")
+    assert checked(workers=[heard(45)], tick_seconds=60) == []
+
+
+def test_what_a_dead_process_heard_says_nothing() -> None:
+    dead = heard(45, 45, tick_seconds_ago=45)
+    assert checked(workers=[dead, heard()]) == []
+    assert [finding.name for finding in checked(workers=[dead])] == ["no_tick"]
+
+
+def test_a_beat_that_is_gone_is_a_warning_unless_the_broker_is_away() -> None:
+    (gone,) = checked(workers=[heard(beat=31)])
+    assert (gone.level, gone.name) == (Level.WARNING, "no_beat")
+    assert [finding.name for finding in checked(workers=[heard(31, 31)])] == ["no_broker"]
+
+
+def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
+    def found(seconds: float, **thresholds: Any) -> list[Finding]:
+        counts = {"default": NotificationCounts(pending=20, oldest_changed_at=ago(seconds), queued_since=ago(seconds))}
+        overview = Overview(now=NOW, workers=WORKERS, notifications=counts, endpoints=[ENDPOINT])
+        return check(overview, Thresholds(**thresholds), RULES)
+
+    assert found(600) == []
+    (late,) = found(660)
+    assert (late.level, late.name, late.account) == (Level.WARNING, "notifications_late", "default")
+    said = "a notification has not been delivered for 11 minutes, 20 are pending; its endpoint: takes notifications"
+    assert late.words == f"default: {said}"
+    assert [finding.name for finding in found(31, notify_seconds=30.0)] == ["notifications_late"]
+
+
+def test_an_account_without_anything_due_is_well() -> None:
+    assert checked(make_account()) == []
+
+
+def test_a_pause_names_who_made_it_and_ends_by_itself() -> None:
+    paused = make_state(paused_at=ago(60), paused_by="ann")
+    (finding,) = checked(make_account(state=paused))
+    assert (finding.level, finding.name, finding.account) == (Level.WARNING, "paused", "default")
+    assert finding.words == "default: paused by ann"
+    assert checked(make_account(state=replace(paused, paused_by=None)))[0].words == "default: paused"
+    assert names(make_account(state=replace(paused, paused_until=ago(1)))) == []
+
+
+def test_a_back_off_is_told_with_what_is_left_of_it() -> None:
+    (finding,) = checked(make_account(state=make_state(backoff_until=ago(-45))))
+    assert (finding.name, finding.words) == ("back_off", "default: backs off for 45 s more")
+    refused = make_state(backoff_until=ago(-45), configuration_refused=True)
+    assert "refused the configuration (-205)" in checked(make_account(state=refused))[0].words
+    assert names(make_account(state=make_state(backoff_until=ago(1)))) == []
+
+
+def test_a_back_off_that_lasts_less_than_a_second_lasts() -> None:
+    (finding,) = checked(make_account(state=make_state(backoff_until=ago(-0.2))))
+    assert finding.words == "default: backs off for 1 s more"
+
+
+def make_query(seconds_ago: float = 10, **fields: Any) -> PastQuery:
+    defaults: dict[str, Any] = {"work": "batch", "order_count": 3, "outcome": "refused", "status_msg": "查询过于频繁"}
+    return PastQuery(sent_at=ago(seconds_ago), **{**defaults, **fields})
+
+
+def test_queries_that_come_too_often_are_reported_for_an_hour() -> None:
+    (finding,) = checked(make_account(queries=[make_query()]))
+    assert (finding.level, finding.name) == (Level.WARNING, "too_frequent")
+    assert finding.words.startswith("default: the platform said once in the last hour that it is queried too often: ")
+    twice = make_account(queries=[make_query(10), make_query(3600), make_query(3601)])
+    assert "said 2 times" in checked(twice)[0].words
+    others = [make_query(outcome="http_error"), make_query(status_msg="no such order"), make_query(status_msg=None)]
+    assert checked(make_account(queries=others)) == []
+
+
+def test_a_back_off_for_too_frequent_use_says_so_for_every_account_of_the_sid() -> None:
+    waiting = make_state(backoff_until=ago(-45))
+    refused = make_account(account="other", queries=[make_query(10)])
+    words = "default: the platform says that it is queried too often, backs off for 45 s more"
+    assert words in [finding.words for finding in checked(make_account(state=waiting), refused)]
+    later = make_account(state=waiting, queries=[make_query(5, outcome="timeout", status_msg=None)])
+    apart = replace(refused, account_sid="sid-2")
+    for account, neighbour in ((later, refused), (make_account(state=waiting), apart)):
+        found = {finding.name: finding.words for finding in checked(account, neighbour)}
+        assert found["back_off"] == "default: backs off for 45 s more"
+
+
+def test_ten_failures_in_a_row_are_an_outage() -> None:
+    assert names(make_account(state=make_state(failures_in_row=9))) == []
+    (finding,) = checked(make_account(state=make_state(failures_in_row=10)))
+    assert (finding.name, finding.words) == ("outage", "default: the last 10 queries failed")
+
+
+def test_a_backlog_is_what_the_budget_needs_too_long_for() -> None:
+    # 60 windows of 60 s hold 59 queries, which are 60.5 s apart.
+    assert names(make_account(counts=[make_count(5900)])) == []
+    (finding,) = checked(make_account(counts=[make_count(5901)]))
+    assert (finding.name, finding.words) == ("backlog", "default: 5,901 orders are due, 60 minutes of queries")
+    assert names(make_account(counts=[make_count(101)]), backlog_windows=1) == ["backlog"]
+    assert names(make_account(counts=[make_count(0, pending=9999)]), backlog_windows=1) == []
+
+
+def test_accounts_with_one_sid_share_its_budget() -> None:
+    one = make_account(counts=[make_count(200)])
+    other = make_account(account="other", counts=[make_count(50)])
+    apart = make_account(account="apart", account_sid="sid-2", counts=[make_count(900)])
+    unknown = make_account(account="unknown", account_sid=None, counts=[make_count(900)])
+    assert drain_seconds([one, other, apart, unknown], one, NOW, RULES) == 3 * RULES.spacing_seconds
+    assert drain_seconds([one, other, apart, unknown], unknown, NOW, RULES) == 9 * RULES.spacing_seconds
+    assert drain_seconds([one, other], one, NOW, replace(RULES, slots=2)) == 2 * RULES.spacing_seconds
+
+
+def test_orders_that_are_polled_one_by_one_need_a_query_each() -> None:
+    echoes, state = make_state(echoes_custom_parm=True), make_state()
+    blind = make_count(5, id_kind=IdKind.CUSTOM_PARM)
+    assert queries_for([make_count(5)], state, NOW, RULES) == 1
+    assert queries_for([make_count(5), blind], state, NOW, RULES) == 6
+    assert queries_for([make_count(5), blind], echoes, NOW, RULES) == 1
+    assert queries_for([make_count(5, lane=Lane.ALONE)], state, NOW, RULES) == 5
+    assert queries_for([make_count(5)], make_state(one_item_mode=True), NOW, RULES) == 5
+    assert queries_for([make_count(5)], make_state(configuration_refused=True), NOW, RULES) == 5
+
+
+def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> None:
+    stuck = make_account(counts=[make_count(1, oldest_due_at=ago(601))], last_query_at=ago(601))
+    (finding,) = checked(stuck)
+    assert (finding.name, finding.words) == (
+        "nothing_asked",
+        "default: no query for 601 s, although orders are due",
+    )
+    assert names(replace(stuck, last_query_at=None)) == ["nothing_asked"]
+    assert names(replace(stuck, last_query_at=ago(599))) == []
+    assert names(make_account(counts=[make_count(1, oldest_due_at=ago(599))])) == []
+    sharing = make_account(account="other", last_query_at=ago(1))
+    assert names(stuck, sharing) == []
+    assert names(replace(stuck, state=make_state(paused_at=ago(1)))) == ["paused"]
+    assert names(replace(stuck, state=make_state(backoff_until=ago(-1)))) == ["back_off"]
+
+
+def test_an_account_that_no_running_worker_has_is_reported_where_orders_are_due() -> None:
+    removed = make_account(account="removed", account_sid=None, counts=[make_count(2, oldest_due_at=ago(900))])
+    (finding,) = checked(removed)
+    assert (finding.name, finding.words) == (
+        "not_served",
+        "removed: no running worker has this account, and orders are due: 2",
+    )
+    assert checked(replace(removed, counts=[make_count(0, pending=2)])) == []
+    dead = make_worker(600, accounts=("removed",))
+    assert [finding.name for finding in checked(removed, workers=[dead, *WORKERS])] == ["not_served"]
+    assert [finding.name for finding in checked(removed, workers=[dead])] == ["no_tick", "nothing_asked"]
+    assert checked(replace(removed, last_query_at=ago(5)), workers=[make_worker(accounts=("removed",))]) == []
+
+
+def test_orders_that_need_a_person_are_counted_once() -> None:
+    account = make_account(attention={"too_old": 2}, unresolved={"too_old": 2, None: 1})
+    assert account.needs_a_person == 3
+    (finding,) = checked(account)
+    assert (finding.name, finding.words) == ("attention", "default: 3 need a person")
+    assert names(account, attention_orders=4) == []
+
+
+def test_the_gravest_finding_comes_first() -> None:
+    found = checked(make_account(state=make_state(paused_at=ago(1))), workers=[])
+    assert [finding.level for finding in found] == [Level.CRITICAL, Level.WARNING]
+
+
+def test_what_endpoints_suffer_is_reported_under_their_account() -> None:
+    counts = {"default": NotificationCounts(gave_up=2)}
+    overview = Overview(now=NOW, workers=WORKERS, notifications=counts, endpoints=[ENDPOINT])
+    (finding,) = check(overview, Thresholds(), RULES)
+    assert (finding.account, finding.name) == ("default", "notifications_gave_up")
+    assert (finding.level, finding.words) == (Level.WARNING, "default: 2 notifications were given up")
+
+
+def test_an_overview_adds_its_counts_up() -> None:
+    account = make_account(
+        counts=[
+            make_count(2, pending=5, never_polled=3, oldest_due_at=ago(9)),
+            make_count(1, pending=1, never_polled=1, oldest_due_at=ago(20)),
+            make_count(0, pending=4),
+        ]
+    )
+    assert (account.pending, account.due, account.never_polled, account.oldest_due_at) == (10, 3, 4, ago(20))
+    assert make_account().oldest_due_at is None
+    queries = [make_query(order_count=7), make_query(work="single", order_count=1), make_query(order_count=9)]
+    assert make_account(queries=queries).batches == [7, 9]
+
+
+def test_another_database_is_reported() -> None:
+    changes = DatabaseChanges(now=NOW, is_another=True)
+    (finding,) = check(Overview(now=NOW, workers=WORKERS, database=changes), Thresholds(), RULES)
+    assert (finding.level, finding.name) == (Level.WARNING, "database_changed")
+    well = DatabaseChanges(now=NOW)
+    assert check(Overview(now=NOW, workers=WORKERS, database=well), Thresholds(), RULES) == []

@@ -1,0 +1,86 @@
+"""The figures of the plots: buckets, the backlog that was, how long orders took."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from worker.domain.records.parameters import Rules
+from worker.domain.watching.plots import (
+    DELAY_LIMITS,
+    Settled,
+    Span,
+    allowed_queries,
+    backlog,
+    bucket_starts,
+    choose_span,
+    count_delays,
+    count_times,
+)
+
+NOW = datetime(2026, 1, 2, 12, 17, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "age", "span"),
+    [
+        (None, timedelta(days=3), Span.DAY),
+        (None, timedelta(minutes=59), Span.HOUR),
+        (None, None, Span.HOUR),
+        (Span.DAY, timedelta(minutes=1), Span.DAY),
+        (Span.HOUR, timedelta(days=3), Span.HOUR),
+    ],
+)
+def test_a_day_is_shown_unless_no_order_is_older_than_an_hour(
+    wanted: Span | None, age: timedelta | None, span: Span
+) -> None:
+    assert choose_span(wanted, None if age is None else NOW - age, NOW) is span
+
+
+@pytest.mark.parametrize(("span", "count", "last"), [(Span.HOUR, 60, (12, 17)), (Span.DAY, 48, (12, 0))])
+def test_buckets_begin_on_even_times_and_the_last_one_holds_now(span: Span, count: int, last: tuple[int, int]) -> None:
+    starts = bucket_starts(NOW, span)
+    assert len(starts) == count
+    assert (starts[-1].hour, starts[-1].minute, starts[-1].second) == (*last, 0)
+    assert {later - earlier for earlier, later in pairwise(starts)} == {span.bucket}
+    assert starts[-1] <= NOW < starts[-1] + span.bucket
+
+
+def test_times_count_in_their_bucket_and_older_ones_nowhere() -> None:
+    starts = bucket_starts(NOW, Span.DAY)
+    times = [
+        (starts[0], 1),
+        (starts[1] - timedelta(seconds=1), 2),
+        (starts[1], 3),
+        (starts[0] - timedelta(seconds=1), 50),
+        (NOW + timedelta(days=1), 7),
+    ]
+    counts = count_times(starts, times)
+    assert (counts[0], counts[1], counts[-1], sum(counts)) == (3, 3, 7, 13)
+
+
+def test_the_backlog_of_earlier_follows_from_that_of_now() -> None:
+    # 4 at the end of the first bucket; then 6 came and 3 left, then 1 came and 5 left.
+    assert backlog(3, came=[9, 6, 1], left=[2, 3, 5]) == [4, 7, 3]
+
+
+def test_a_backlog_is_never_negative() -> None:
+    assert backlog(1, came=[0, 5], left=[0, 0]) == [0, 1]
+
+
+def test_delays_are_counted_by_source_up_to_each_limit() -> None:
+    settled = [
+        Settled(seconds=0, source="callback"),
+        Settled(seconds=59.9, source="callback"),
+        Settled(seconds=60, source="query"),
+        Settled(seconds=10**7, source="query"),
+    ]
+    counts = count_delays(settled)
+    assert counts["callback"][0] == 2
+    assert (counts["query"][0], counts["query"][1], counts["query"][-1]) == (0, 1, 1)
+    assert len(counts["query"]) == len(DELAY_LIMITS) + 1
+
+
+def test_the_limit_allows_each_sid_its_slots_once_a_window_and_margin() -> None:
+    rules = Rules(window_seconds=59.5, margin_seconds=0.5, slots=2)
+    assert allowed_queries(timedelta(minutes=30), 3, rules) == pytest.approx(180)

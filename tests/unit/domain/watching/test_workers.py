@@ -1,0 +1,69 @@
+"""Whether the broker answers and beat sends ticks, by what worker processes have written."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.domain.builders import NOW
+from tests.unit.domain.watching.test_monitoring import ago, make_worker
+from worker.domain.records.overview import WorkerRow
+from worker.domain.watching.workers import beat_in_words, broker_in_words, heard_beat_at, heard_broker_at
+
+WITHIN = timedelta(seconds=30)
+OLD = make_worker()
+"""Of a release that neither asks the broker nor notes beat's ticks."""
+
+
+def asking(answered: float | None, *, beat: float | None = 1.0, **fields: Any) -> WorkerRow:
+    """A process that asks the broker, with seconds since each."""
+    times = {"broker_asked_at": 1.0, "broker_answered_at": answered, "last_beat_at": beat}
+    heard: dict[str, Any] = {name: None if age is None else ago(age) for name, age in times.items()}
+    return make_worker(**{"written_at": NOW, **heard, **fields})
+
+
+@pytest.mark.parametrize(
+    ("row", "heard"), [(OLD, None), (asking(7), ago(7)), (asking(None, started_at=ago(50)), ago(50))]
+)
+def test_a_broker_was_heard_when_it_answered_or_else_at_the_start(row: WorkerRow, heard: datetime | None) -> None:
+    assert heard_broker_at(row) == heard
+
+
+@pytest.mark.parametrize(
+    ("ages", "words"),
+    [
+        ([], None),
+        ([30], None),
+        ([31], "the broker has not answered for 31 s: no order comes in by tasks"),
+        ([40, 50], "the broker has not answered for 40 s: no order comes in by tasks"),
+        ([None], "the broker has not answered yet: no order comes in by tasks"),
+        ([2, 40], "the broker has not answered for 40 s on host"),
+        ([2, None], "the broker has not answered yet on host"),
+    ],
+)
+def test_a_broker_that_answers_none_or_not_all_is_said(ages: list[float | None], words: str | None) -> None:
+    assert broker_in_words([asking(age) for age in ages], NOW, WITHIN) == words
+
+
+def test_what_a_process_that_hangs_since_its_row_was_written_heard_is_not_known() -> None:
+    hanging = asking(33, beat=33, written_at=ago(4))
+    assert broker_in_words([hanging], NOW, WITHIN) is beat_in_words([hanging], NOW, WITHIN) is None
+
+
+def test_a_release_that_does_not_ask_says_nothing_of_broker_and_beat() -> None:
+    assert broker_in_words([OLD], NOW, WITHIN) is None
+    assert beat_in_words([OLD], NOW, WITHIN) is None
+    assert heard_beat_at([OLD]) is None
+    assert broker_in_words([OLD, asking(31)], NOW, WITHIN) is not None
+
+
+def test_beat_is_heard_by_any_process_and_by_none_only_since_the_first_one_started() -> None:
+    deaf = asking(1, beat=None, started_at=ago(90))
+    assert heard_beat_at([deaf, asking(1, beat=4), asking(1, beat=9)]) == ago(4)
+    assert heard_beat_at([deaf, asking(1, beat=None, started_at=ago(20))]) == ago(90)
+
+
+@pytest.mark.parametrize(("age", "is_said"), [(30, False), (31, True)])
+def test_a_beat_that_is_not_heard_for_long_is_said(age: float, is_said: bool) -> None:
+    words = f"no tick of beat has come for {age} s: workers tick by themselves, less often"
+    assert beat_in_words([asking(1, beat=age)], NOW, WITHIN) == (words if is_said else None)

@@ -1,0 +1,1 @@
+"""What is decided of an account: its back-off, and how its platform answers."""

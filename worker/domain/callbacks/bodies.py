@@ -1,0 +1,180 @@
+"""Callbacks that come over HTTP, from the bytes of a body to one item: which are refused, and what the others say.
+
+A body is JSON or form fields; UTF-8, as labelled, or GB18030.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+from urllib.parse import parse_qsl
+
+from worker.domain.records.incoming import Rejection, Trust, storable
+from worker.domain.records.reports import Report
+from worker.domain.wire.field_rules import id_fault, json_type
+from worker.domain.wire.fields import is_known_key, read_report
+from worker.domain.wire.strict_json import JsonFault, parse
+
+LONGEST_BODY = 64 * 1024
+"""Bytes of a body that is read; the documented callback has about 200."""
+LONGEST_DRAINED = 1024 * 1024
+"""Bytes of a longer body that are read and dropped, so that its sender gets to read the answer."""
+
+_MOST_FIELDS = 100
+_BLANK = b" \t\r\n"
+_CHARSET = re.compile(r'charset\s*=\s*"?([^\s;"]+)', re.IGNORECASE)
+# Python's own notations. They decode nearly anything, into other words.
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+LONGEST_PAYLOAD = 16_000
+"""Characters; the documented callback has about 200."""
+_LONGEST_SHOWN = 64
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+class BodyFault(Exception):
+    """A body that holds no item; `str()` says why, without quoting the body."""
+
+
+def read_body(body: bytes, content_type: str | None) -> Mapping[str, object]:
+    """The item that a body holds. `content_type` is the header's value. Raises BodyFault, and nothing else.
+
+    A body that begins with `{` is JSON, whatever its label says; any other one is read as form fields: of the item's
+    own names, or one that holds the item as JSON.
+    """
+    whole = body.removeprefix(codecs.BOM_UTF8).strip(_BLANK)
+    if not whole:
+        raise BodyFault("the body is empty")
+    if whole.startswith(b"{"):
+        (text,) = _decoded([whole], content_type)
+        return _object_in(text)
+    return _item_in(_form_fields(whole, content_type))
+
+
+def shown_body(body: bytes) -> str:
+    """A body as text, to be kept: bytes that are not UTF-8 are written as escapes."""
+    return storable(body.decode("utf-8", "backslashreplace"), LONGEST_BODY)
+
+
+def _object_in(text: str) -> Mapping[str, object]:
+    """The object in a text that begins with `{`: other JSON does not."""
+    try:
+        return cast(Mapping[str, object], parse(text))
+    except JsonFault as fault:
+        raise BodyFault(str(fault)) from None
+
+
+def _form_fields(body: bytes, content_type: str | None) -> Mapping[str, str]:
+    # As Latin-1 every byte stays one character, so that the fields are taken apart before they are decoded.
+    try:
+        pairs = parse_qsl(
+            body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS
+        )
+    except ValueError:
+        raise BodyFault(f"the body is no JSON, and has more than {_MOST_FIELDS} form fields") from None
+    words = _decoded([word.encode("latin-1") for pair in pairs for word in pair], content_type)
+    fields: dict[str, str] = {}
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        if fields.setdefault(name, value) != value:
+            raise BodyFault("the form says one field twice, with different values")
+    return fields
+
+
+def _item_in(fields: Mapping[str, str]) -> Mapping[str, object]:
+    if any(is_known_key(name) for name in fields):
+        return fields
+    in_json = [value for value in fields.values() if value.lstrip().startswith("{")]
+    if len(in_json) != 1:
+        raise BodyFault("the body is neither a JSON object nor a form that holds one or its fields")
+    return _object_in(in_json[0])
+
+
+def _decoded(words: Sequence[bytes], content_type: str | None) -> list[str]:
+    """All words in the first encoding in which all of them are text. Raises BodyFault where there is none."""
+    for encoding in _encodings(content_type):
+        try:
+            return [word.decode(encoding) for word in words]
+        except (ValueError, LookupError):
+            # Other bytes, an unknown label, or one of a codec that gives no text.
+            continue
+    raise BodyFault("the body is text in no encoding: neither UTF-8, nor as it is labelled, nor GB18030")
+
+
+def _encodings(content_type: str | None) -> Iterator[str]:
+    yield "utf-8"
+    charset = _CHARSET.search(content_type or "")
+    if charset is not None and charset[1].casefold().replace("_", "-") not in _NO_CHARSETS:
+        yield charset[1]
+    yield "gb18030"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Callback:
+    """One callback body that names at least one order."""
+
+    report: Report
+    payload: object
+    """The body as it came."""
+    payload_text: str
+    """The same as JSON."""
+    account: str | None = None
+    """The account by whose own address it came; it is about no other. None where its appid has to tell."""
+    trust: Trust = Trust.SETTLE
+    repeats: int = 0
+    """How often the same came again while its order was not known."""
+
+    def accounts(self, app_ids: Mapping[str, str]) -> tuple[str, ...]:
+        """The accounts that it can be about: its own, those of its appid, or all where it has none of ours."""
+        if self.account is not None:
+            return (self.account,)
+        named = tuple(account for account, app_id in app_ids.items() if app_id == self.report.app_id)
+        return named or tuple(app_ids)
+
+
+def receive(account: str, app_id: str, body: bytes, content_type: str | None, trust: Trust) -> Callback | Rejection:
+    """Read a body that was posted to an account's address; or say why it is refused, for a person.
+
+    The address alone decides whose callback it is: one with the `appid` of another account is refused, so that who
+    holds the token of one account can do nothing to the orders of another.
+    """
+    payload: object = shown_body(body)
+    try:
+        payload = read_body(body, content_type)
+    except BodyFault as fault:
+        return _refused(account, payload, (f"callback: {fault}",))
+    callback = read_callback(payload)
+    if isinstance(callback, tuple):
+        return _refused(account, payload, callback)
+    named = callback.report.app_id
+    if named not in (None, app_id):
+        return _refused(
+            account, payload, (f"appid: {storable(str(named), _LONGEST_SHOWN)} is not that of this account",)
+        )
+    return replace(callback, account=account, trust=trust)
+
+
+def read_callback(item: object) -> Callback | tuple[str, ...]:
+    """Read one callback body; returns it, or why it cannot be kept for an order. Never raises."""
+    if not isinstance(item, Mapping):
+        return (f"callback: must be an object, not {json_type(item)}",)
+    try:
+        payload_text = storable(_JSON.encode(item), LONGEST_PAYLOAD + 1)
+    except (TypeError, ValueError, RecursionError):
+        # Very long integers and very deep nesting, for instance: Python can read more than it can write.
+        return ("callback: cannot be written as JSON; accepted: the platform's own body, parsed",)
+    if len(payload_text) > LONGEST_PAYLOAD:
+        return (f"callback: is longer than {LONGEST_PAYLOAD} characters",)
+    report = read_report(item)
+    faults = [
+        f"{field}: {fault}"
+        for field, value in (("requestId", report.request_id), ("customParm", report.custom_parm))
+        if value is not None and (fault := id_fault(value))
+    ]
+    if report.request_id is None and report.custom_parm is None:
+        faults.append("requestId: is missing; accepted: requestId, customParm, or both")
+    return tuple(faults) or Callback(report=report, payload=item, payload_text=payload_text)
+
+
+def _refused(account: str, payload: object, errors: tuple[str, ...]) -> Rejection:
+    return Rejection(index=None, payload=payload, errors=(*errors, f"address: that of account {account}"))

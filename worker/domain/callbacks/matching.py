@@ -1,0 +1,285 @@
+"""The platform's callbacks: which orders one names, and what it changes.
+
+One that is only a hint (`Trust.CHECK`) makes its order due, and a query says what is true. Whoever forges one gains a
+place in a query, and settles nothing. So that forged ones are no flood, each order is made due once per re-query
+interval, and half a batch at most goes to such orders out of turn, as to requested checks.
+
+Callbacks that only repeat what is recorded of their order are counted beside that event, and change nothing. So an
+attention that an operator has dismissed does not come back by the callback that raised it.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from worker.domain.callbacks.bodies import Callback
+from worker.domain.orders.settlement import poll_again_now, settle
+from worker.domain.orders.verdicts import Verdict, judge
+from worker.domain.records.incoming import Directory, Rejection, Trust
+from worker.domain.records.order_changes import Change, EventKind, OrderEvent, Saying, learned_keys
+from worker.domain.records.orders import Attention, Lane, Order, OrderKey, OrderState, Source, gravest
+from worker.domain.records.parameters import Rules
+from worker.domain.records.reports import Report, TrafficStatus
+
+NOTHING_SAID: Mapping[Saying, int] = MappingProxyType({})
+
+_TWO_ORDERS = "its requestId and customParm belong to different orders"
+_NO_ACCOUNT = "appid: is missing or unknown, and no single account follows from the ids; send it with its appid"
+_RESULTS = (TrafficStatus.RECHARGED, TrafficStatus.FAILED)
+_SHORTEST_INTERVAL_WINDOWS = 2
+# What a callback leaves behind with an order that it does not settle.
+_REPEATED = frozenset({EventKind.IGNORED, EventKind.CONTRADICTED, EventKind.NOT_BELIEVED})
+
+
+@dataclass(kw_only=True, slots=True)
+class CallbackResult:
+    """The result of a list of callbacks."""
+
+    settled: int = 0
+    unchanged: int = 0
+    checked: int = 0
+    """Those that made their order due (`Trust.CHECK`); they count as unchanged, too."""
+    unmatched: list[tuple[OrderKey, Callback]] = field(default_factory=list)
+    """To be kept until the order that they name is known."""
+    rejections: list[Rejection] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    repeated: Counter[int] = field(default_factory=Counter)
+    """How often callbacks have repeated a stored event, by its id."""
+
+    @property
+    def keys(self) -> list[OrderKey]:
+        """Of the unmatched, and of orders that learned an id: to be matched again after the commit."""
+        return [*(key for key, _ in self.unmatched), *learned_keys(self.changes)]
+
+
+def account_of(callback: Callback, app_ids: Mapping[str, str], accounts_with_orders: Collection[str]) -> str | None:
+    """The account of a callback: by its appid; else the only one there is, or the only one that knows the order."""
+    possible = callback.accounts(app_ids)
+    if len(possible) == 1:
+        return possible[0]
+    return next(iter(accounts_with_orders)) if len(accounts_with_orders) == 1 else None
+
+
+def key_in(account: str, callback: Callback) -> OrderKey:
+    """The order that a callback names, in an account."""
+    return OrderKey(account=account, request_id=callback.report.request_id, custom_parm=callback.report.custom_parm)
+
+
+def apply_callbacks(
+    callbacks: Sequence[tuple[int, Callback]],
+    orders: Sequence[Order],
+    app_ids: Mapping[str, str],
+    now: datetime,
+    rules: Rules,
+    said: Mapping[Saying, int] = NOTHING_SAID,
+) -> CallbackResult:
+    """Decide what a list of callbacks changes, one after the other. `orders` are all that they can name.
+
+    `callbacks` are (index in the list, callback); `app_ids` are the configured accounts, with the app id of each.
+    `said` are the stored events of these orders: what says the same changes nothing.
+    """
+    matcher, result = CallbackMatcher(orders, app_ids, rules, said), CallbackResult()
+    for index, callback in callbacks:
+        account = matcher.account_of(callback)
+        if account is None:
+            result.rejections.append(Rejection(index=index, payload=callback.payload, errors=(_NO_ACCOUNT,)))
+            continue
+        key = key_in(account, callback)
+        named = matcher.orders_of(key)
+        if not named:
+            result.unmatched.append((key, callback))
+        elif matcher.apply(named, callback, now):
+            result.settled += 1
+        else:
+            result.unchanged += 1
+    result.changes, result.checked, result.repeated = matcher.changes, matcher.checked, matcher.repeated
+    return result
+
+
+def apply_kept_callbacks(
+    kept: Sequence[tuple[int, str, Callback]],
+    orders: Sequence[Order],
+    app_ids: Mapping[str, str],
+    now: datetime,
+    rules: Rules,
+    said: Mapping[Saying, int] = NOTHING_SAID,
+) -> tuple[list[int], CallbackResult]:
+    """Decide what kept callbacks do: the ids of those whose order is known by now, and the result.
+
+    `kept` are (id, account, callback). One whose account is no longer configured goes on waiting. `said` is as for
+    `apply_callbacks`.
+    """
+    matcher, matched = CallbackMatcher(orders, app_ids, rules, said), []
+    for kept_id, account, callback in kept:
+        named = matcher.orders_of(key_in(account, callback))
+        if named and account in app_ids:
+            matcher.apply(named, callback, now)
+            matched.append(kept_id)
+    return matched, CallbackResult(changes=matcher.changes, repeated=matcher.repeated)
+
+
+class CallbackMatcher:
+    """The orders that a list of callbacks can name, as the list is worked through."""
+
+    def __init__(
+        self, orders: Sequence[Order], app_ids: Mapping[str, str], rules: Rules, said: Mapping[Saying, int]
+    ) -> None:
+        self.checked = 0
+        """How many callbacks have made their order due."""
+        self.repeated = Counter[int]()
+        """How often callbacks have repeated a stored event, by its id."""
+        self._said = said
+        self._rules = rules
+        self._changes = {order.id: Change.none(order) for order in orders}
+        self._app_ids = app_ids
+        self._directory = Directory(orders)
+
+    @property
+    def changes(self) -> list[Change]:
+        """All orders, with their changes so far."""
+        return each_once(self._changes.values())
+
+    def account_of(self, callback: Callback) -> str | None:
+        """The account of a callback; None where it is ambiguous."""
+        possible = callback.accounts(self._app_ids)
+        # The accounts that know the order are looked up only where that decides.
+        known = {a for a in possible if self.orders_of(key_in(a, callback))} if len(possible) > 1 else ()
+        return account_of(callback, self._app_ids, known)
+
+    def orders_of(self, key: OrderKey) -> list[Order]:
+        """The orders that a key names: one, none, or two that its ids confuse."""
+        return [self._changes[order_id].after for order_id in self._directory.holders(key)]
+
+    def apply(self, orders: Sequence[Order], callback: Callback, now: datetime) -> bool:
+        """Judge the callback and change the orders; returns whether one was settled by it."""
+        if callback.trust is Trust.CHECK:
+            self._check(orders, callback, now)
+            return False
+        contradiction = _TWO_ORDERS if len(orders) > 1 else None
+        settled = False
+        for order in orders:
+            app_id = self._app_ids[order.account]
+            verdict = judge(
+                order,
+                [callback.report],
+                app_id=app_id,
+                polled_by=None,
+                contradiction=contradiction,
+                echoes_price=order.account in self._rules.echoing_accounts,
+            )
+            change = settle(order, verdict, source=Source.CALLBACK, now=now)
+            settled = settled or change.settles
+            self._enter(change, callback)
+            if change.after.request_id != order.request_id:
+                self._directory.enter(change.after.key, order.id)
+        return settled
+
+    def _check(self, orders: Sequence[Order], callback: Callback, now: datetime) -> None:
+        # Of one whose ids belong to two orders nobody knows which one it means.
+        for order in orders if len(orders) == 1 else ():
+            change = check_by_callback(order, callback.report, now, self._rules, app_id=self._app_ids[order.account])
+            self._enter(change, callback)
+            self.checked += any(event.kind is EventKind.CHECK_REQUESTED for event in change.events)
+
+    def _enter(self, change: Change, callback: Callback) -> None:
+        repeated = repeated_by(change, self._said)
+        for event_id in repeated:
+            self.repeated[event_id] += 1 + callback.repeats
+        if not repeated:
+            order_id, events = change.before.id, with_repeats(change.events, callback.repeats)
+            self._changes[order_id] = self._changes[order_id].then(change.after, events)
+
+
+def check_by_callback(order: Order, report: Report, now: datetime, rules: Rules, *, app_id: str) -> Change:
+    """Make an order due now where the callback reports a result: a pending one, and an unresolved one once more, which
+    stays unresolved. Of any other order a contradiction raises `late_conflict`; all else is recorded only.
+
+    After that no other callback makes the order due until it would have been due by itself, and for two windows at
+    least. `app_id` is that of the order's account.
+    """
+    if not order.state.may_settle:
+        echoes_price = order.account in rules.echoing_accounts
+        verdict = judge(order, [report], app_id=app_id, polled_by=None, echoes_price=echoes_price)
+        return _late_word(order, verdict, now)
+    is_early = order.callback_check_after is not None and now < order.callback_check_after
+    if report.fault or report.status not in _RESULTS or is_early:
+        return Change.none(order)
+    after = replace(
+        poll_again_now(order, now),
+        # A query of its own for one whose queries failed: it was given up as their cause, and is to spoil no batch.
+        lane=Lane.ALONE if order.state is OrderState.UNRESOLVED and order.failures_alone else order.lane,
+        check_requested_at=now,
+        callback_check_after=max(order.due_at, now + rules.windows(_SHORTEST_INTERVAL_WINDOWS)),
+    )
+    return _recorded(order, after, report, EventKind.CHECK_REQUESTED, now)
+
+
+def _late_word(order: Order, verdict: Verdict, now: datetime) -> Change:
+    """Said of an order that is final or cancelled: only a contradiction is shown to a person."""
+    late = settle(order, verdict, source=Source.CALLBACK, now=now)
+    if any(event.kind is EventKind.CONTRADICTED for event in late.events):
+        return late
+    if verdict.is_denial and order.state is not OrderState.FAILED:
+        # A -1 that proves no failure contradicts a success all the same.
+        shown = replace(order, attention=gravest(order.attention, Attention.LATE_CONFLICT))
+        return _recorded(order, shown, verdict.report, EventKind.CONTRADICTED, now)
+    return _recorded(order, order, verdict.report, EventKind.IGNORED, now)
+
+
+def _recorded(before: Order, after: Order, report: Report, kind: EventKind, now: datetime) -> Change:
+    return Change.none(before).record(
+        after,
+        kind,
+        source=Source.CALLBACK,
+        at=now,
+        traffic_sts=report.traffic_sts,
+        remark=report.remark,
+        ori_amount=report.ori_amount,
+        detail=report.words,
+    )
+
+
+def sayings_of(changes: Iterable[Change]) -> list[Saying]:
+    """What callbacks said about orders that were no longer pending."""
+    return [saying for change in changes for event in change.events if (saying := _saying(event))]
+
+
+def shown_sayings_of(changes: Iterable[Change]) -> list[Saying]:
+    """Those of them by which a person would be shown an order."""
+    return sayings_of(change for change in changes if change.after.attention is not change.before.attention)
+
+
+def repeated_by(change: Change, said: Mapping[Saying, int]) -> list[int]:
+    """The ids of the stored events that one callback repeats by this change; `said` are those there are."""
+    return [said[saying] for saying in sayings_of([change]) if saying in said]
+
+
+def with_repeats(events: Sequence[OrderEvent], times: int) -> Sequence[OrderEvent]:
+    """The events of a callback that came so many times more before its order was known."""
+    return [replace(event, repeats=(event.repeats or 0) + times) for event in events] if times else events
+
+
+def each_once(changes: Iterable[Change]) -> list[Change]:
+    """The changes of one list without events that repeat another of the list: that one counts them."""
+    return [replace(change, events=_each_once(change.events)) for change in changes]
+
+
+def _each_once(events: Sequence[OrderEvent]) -> tuple[OrderEvent, ...]:
+    kept: dict[object, OrderEvent] = {}
+    for number, event in enumerate(events):
+        key = _saying(event) or number
+        first = kept.get(key)
+        if first is None:
+            kept[key] = event
+        else:
+            kept[key] = replace(first, repeats=(first.repeats or 0) + 1 + (event.repeats or 0))
+    return tuple(kept.values())
+
+
+def _saying(event: OrderEvent) -> Saying | None:
+    is_said_late = event.from_state not in (None, OrderState.PENDING)
+    if not is_said_late or event.source is not Source.CALLBACK or event.kind not in _REPEATED:
+        return None
+    return Saying(event.order_id, event.kind, event.traffic_sts, event.ori_amount, event.detail)

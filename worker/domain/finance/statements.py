@@ -1,0 +1,245 @@
+"""A statement of the platform against our own orders: what differs, both ways, and what the sums come to.
+
+A statement gives for each order its request id, its state and its amount. Each of its rows, and each of our orders of
+the period, is counted once. The amounts of final rows and orders count: one beside a failed order is a charge, too,
+unless the order holds it as its echoed price.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+
+from worker.domain.finance.report import OwnOrder, Period, StatementRow, UnreadableRow
+from worker.domain.records.orders import OrderState
+from worker.domain.wire.field_rules import AMOUNT_RULE, order_id_fault, read_amount
+
+_CURRENCY_SIGNS = "¥￥"
+_WITH_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII)
+
+
+class DifferenceKind(StrEnum):
+    """How a statement and our orders differ."""
+
+    STATE = "state"
+    """The statement has another state than the order."""
+    AMOUNT = "amount"
+    """Both succeeded or both failed, with different amounts."""
+    UNKNOWN = "unknown"
+    """No order of ours has this request id, whatever its day."""
+    MISSING = "missing"
+    """An order of the period that the statement does not have."""
+    DUPLICATE = "duplicate"
+    """The statement has the request id a second time."""
+    UNREADABLE = "unreadable"
+    """A row of the statement that cannot be compared, with the order of the period that it alone names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One thing that differs. What one of the two sides does not have is None."""
+
+    kind: DifferenceKind
+    request_id: str | None
+    line: int | None = None
+    """Of the statement."""
+    statement_state: OrderState | None = None
+    statement_amount: Decimal | None = None
+    order_id: int | None = None
+    account: str | None = None
+    custom_parm: str | None = None
+    state: OrderState | None = None
+    charged_amount: Decimal | None = None
+    why: str | None = None
+    """Of a row that cannot be read."""
+
+    @property
+    def excess(self) -> Decimal:
+        """By how much the statement exceeds our orders because of it."""
+        # Of a duplicate, the row before it was compared with the order already.
+        state = None if self.kind is DifferenceKind.DUPLICATE else self.state
+        return _charge(self.statement_state, self.statement_amount) - _charge(state, self.charged_amount)
+
+
+@dataclass(kw_only=True, slots=True)
+class Sum:
+    """So many rows or orders, how many of them succeeded, and what was charged for them."""
+
+    count: int = 0
+    succeeded: int = 0
+    amount: Decimal = Decimal(0)
+
+    def add(self, state: OrderState, amount: Decimal | None) -> None:
+        """Count one more."""
+        self.count += 1
+        self.succeeded += state is OrderState.SUCCEEDED
+        self.amount += _charge(state, amount)
+
+
+USUAL_WORDS: Mapping[OrderState, Sequence[str]] = {
+    OrderState.SUCCEEDED: ("succeeded", "success", "1", "成功", "充值成功"),
+    OrderState.FAILED: ("failed", "failure", "-1", "失败", "充值失败"),
+    OrderState.PENDING: ("pending", "0", "充值中", "处理中"),
+}
+"""What a statement may call the states without being told so."""
+
+StateWords = Mapping[str, OrderState]
+"""Word, as `state_words` writes it, to state."""
+
+
+def state_words(given: Mapping[OrderState, Iterable[str]]) -> StateWords:
+    """The usual words and those that were given, which win. Raises ValueError where one was given for two states."""
+    words: dict[str, OrderState] = {}
+    for state, texts in given.items():
+        for text in texts:
+            if words.setdefault(_plain(text), state) is not state:
+                raise ValueError(f"the word {text!r} stands for two states")
+    usual = {_plain(text): state for state, texts in USUAL_WORDS.items() for text in texts}
+    return {**usual, **words}
+
+
+def plain_id(cell: str) -> str:
+    """A cell's id, without the apostrophe by which a spreadsheet takes digits for a text."""
+    return cell.strip().removeprefix("'").strip()
+
+
+def read_row(line: int, request_id: str, state: str, amount: str, words: StateWords) -> StatementRow | UnreadableRow:
+    """Read the three cells of a row. Spreadsheets and banks decorate numbers: `'2016...`, `￥1,234.50`, `2.94元`."""
+    named = plain_id(request_id)
+    if fault := order_id_fault(named):
+        return UnreadableRow(line=line, request_id=named, why=f"request id: {fault}")
+    read_state = words.get(_plain(state))
+    if read_state is None:
+        return UnreadableRow(
+            line=line, request_id=named, why=f"state: {state.strip()!r} is no word that an option explains"
+        )
+    digits = amount.strip().removeprefix("'").strip(_CURRENCY_SIGNS + " ").removesuffix("元").strip()
+    if "," in digits and not _WITH_THOUSANDS.fullmatch(digits):
+        # 2,94 may be 2.94 or 294.
+        why = f"amount: {amount.strip()!r} has a comma that separates no thousands; accepted: {AMOUNT_RULE}"
+        return UnreadableRow(line=line, request_id=named, why=why)
+    read = read_amount(digits.replace(",", ""))
+    if read is None and digits:
+        return UnreadableRow(line=line, request_id=named, why=f"amount: {amount.strip()!r} is not {AMOUNT_RULE}")
+    return StatementRow(line=line, request_id=named, state=read_state, amount=read)
+
+
+@dataclass(kw_only=True, slots=True)
+class Comparison:
+    """A statement against the orders of a period. First all rows of the statement, then all orders of the period."""
+
+    period: Period
+    differences: list[Difference] = field(default_factory=list)
+    statement: Sum = field(default_factory=Sum)
+    """Its readable rows."""
+    orders: Sum = field(default_factory=Sum)
+    """Our orders of the period."""
+    other_days: Sum = field(default_factory=Sum)
+    """Our orders of other days that the statement has."""
+    agreeing: int = 0
+    _request_ids: set[str] = field(default_factory=set)
+    _matched: set[int] = field(default_factory=set)
+    _unreadable: dict[str, int] = field(default_factory=dict)
+    """Request id of a row that cannot be read, to the place of its difference."""
+
+    @property
+    def amount_difference(self) -> Decimal:
+        """By how much the statement exceeds our orders, those of other days included."""
+        return self.statement.amount - self.orders.amount - self.other_days.amount
+
+    def count_of(self, kind: DifferenceKind) -> int:
+        """How many differences of a kind there are."""
+        return sum(difference.kind is kind for difference in self.differences)
+
+    def compare_rows(self, rows: Sequence[StatementRow | UnreadableRow], found: Iterable[OwnOrder]) -> None:
+        """Compare some rows of the statement with the orders, of whatever day, that have one of their request ids."""
+        by_request_id: dict[str, OwnOrder] = {}
+        for order in found:
+            if order.request_id is not None:
+                by_request_id.setdefault(order.request_id, order)
+        for row in rows:
+            if isinstance(row, UnreadableRow):
+                self._unreadable.setdefault(row.request_id, len(self.differences))
+                self.differences.append(
+                    Difference(kind=DifferenceKind.UNREADABLE, request_id=row.request_id, line=row.line, why=row.why)
+                )
+            else:
+                self._compare(row, by_request_id.get(row.request_id))
+
+    def compare_orders(self, orders: Iterable[OwnOrder]) -> None:
+        """Count all orders of the period: those that no row named are missing from the statement.
+
+        One that only an unreadable row named is not: what was charged for it counts with that row.
+        """
+        for order in orders:
+            self.orders.add(order.state, order.charged_amount)
+            if order.id in self._matched:
+                continue
+            place = self._unreadable.pop(order.request_id or "", None)
+            if place is None:
+                self._differ(DifferenceKind.MISSING, None, order)
+            else:
+                self.differences[place] = _with_order(self.differences[place], order)
+
+    def _compare(self, row: StatementRow, order: OwnOrder | None) -> None:
+        if order is not None and row.state is order.state is OrderState.FAILED and row.amount == order.echoed_price:
+            row = replace(row, amount=None)
+        self.statement.add(row.state, row.amount)
+        if row.request_id in self._request_ids:
+            self._differ(DifferenceKind.DUPLICATE, row, order)
+            return
+        self._request_ids.add(row.request_id)
+        if order is None:
+            self._differ(DifferenceKind.UNKNOWN, row, None)
+            return
+        self._matched.add(order.id)
+        if order.at is None or not self.period.holds(order.at):
+            self.other_days.add(order.state, order.charged_amount)
+        if row.state is not order.state:
+            self._differ(DifferenceKind.STATE, row, order)
+        elif row.state.is_final and _amounts_differ(row, order):
+            self._differ(DifferenceKind.AMOUNT, row, order)
+        else:
+            self.agreeing += 1
+
+    def _differ(self, kind: DifferenceKind, row: StatementRow | None, order: OwnOrder | None) -> None:
+        difference = Difference(kind=kind, request_id=None)
+        if order is not None:
+            difference = _with_order(difference, order)
+        if row is not None:
+            difference = replace(
+                difference,
+                request_id=row.request_id,
+                line=row.line,
+                statement_state=row.state,
+                statement_amount=row.amount,
+            )
+        self.differences.append(difference)
+
+
+def _with_order(difference: Difference, order: OwnOrder) -> Difference:
+    return replace(
+        difference,
+        request_id=order.request_id,
+        order_id=order.id,
+        account=order.account,
+        custom_parm=order.custom_parm,
+        state=order.state,
+        charged_amount=order.charged_amount,
+    )
+
+
+def _charge(state: OrderState | None, amount: Decimal | None) -> Decimal:
+    """What was charged: the amount of a final row or order. Of others it is a price, if anything."""
+    return amount if state is not None and state.is_final and amount is not None else Decimal(0)
+
+
+def _amounts_differ(row: StatementRow, order: OwnOrder) -> bool:
+    if row.state is OrderState.FAILED:
+        return (row.amount or 0) != (order.charged_amount or 0)
+    return row.amount != order.charged_amount
+
+
+def _plain(word: str) -> str:
+    return word.strip().removeprefix("'").casefold()

@@ -1,0 +1,203 @@
+"""What a person, or a program that watches, has to know about endpoints, and about what nobody has received."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from worker.domain.notifications.endpoint_rest import ATTENTION_AFTER, is_in_doubt, permission
+from worker.domain.records.notifications import Endpoint, Permission
+from worker.domain.records.overview import NotificationCounts
+
+UNSENT_AFTER = timedelta(minutes=5)
+"""What is due for so long, and not under way, is sent by nobody."""
+REFUSED_FOR = timedelta(hours=1)
+"""An endpoint that refuses everything for so long, or an event that is refused while others are not, needs a person."""
+_NONE = NotificationCounts()
+
+
+class Condition(StrEnum):
+    """How an endpoint fares, the gravest first."""
+
+    MISSING = "missing"
+    """The account has no endpoint any more, and notifications that nobody has received."""
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    UNSENT = "unsent"
+    """Notifications are due, and nobody sends them."""
+    IN_DOUBT = "in_doubt"
+    """It has refused several events in a row, and is sent one at a time."""
+    RESTING = "resting"
+    FAILING = "failing"
+    """It is tried again."""
+    TAKING = "taking"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointView:
+    """An account's endpoint and its notifications, for people."""
+
+    account: str
+    endpoint: Endpoint | None
+    count: NotificationCounts
+    condition: Condition
+
+
+class Trouble(NamedTuple):
+    """Why a person has to look at an account's notifications."""
+
+    name: str
+    """A stable one: that of the finding, and of the kind on the list of what needs a person."""
+    account: str
+    since: datetime | None
+    shown: str | None
+    """The endpoint as people see it; None where the account has none."""
+    left: int = 0
+    """How many notifications wait for one that is missing."""
+
+
+def endpoint_views(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
+) -> list[EndpointView]:
+    """One for each account that has an endpoint, or notifications that nobody has received."""
+    by_account = {one.account: one for one in endpoints}
+    accounts = sorted(by_account.keys() | counts.keys())
+    return [_view(account, by_account.get(account), counts.get(account, _NONE), now) for account in accounts]
+
+
+def _view(account: str, endpoint: Endpoint | None, count: NotificationCounts, now: datetime) -> EndpointView:
+    return EndpointView(
+        account=account,
+        endpoint=endpoint,
+        count=count,
+        condition=Condition.MISSING if endpoint is None else condition_of(endpoint, count, now),
+    )
+
+
+def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> Condition:
+    """How an endpoint fares. `count` is of its account's notifications."""
+    if endpoint.stopped_at is not None:
+        return Condition.STOPPED
+    if endpoint.paused_at is not None:
+        return Condition.PAUSED
+    if unsent_since(endpoint, count, now) is not None:
+        return Condition.UNSENT
+    if is_in_doubt(endpoint) and endpoint.rest_level == 0:
+        return Condition.IN_DOUBT
+    if endpoint.rest_until is not None and endpoint.rest_until > now:
+        return Condition.RESTING
+    return Condition.TAKING if endpoint.failing_since is None else Condition.FAILING
+
+
+def endpoint_in_words(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> str:
+    """How an endpoint fares, without a full stop. `count` is of its account's notifications."""
+    if endpoint.stopped_at is not None:
+        return "stopped: it answered 410, which means that it wants no more"
+    if endpoint.paused_at is not None:
+        return f"paused by {endpoint.paused_by or 'an operator'}"
+    if (since := unsent_since(endpoint, count, now)) is not None:
+        return f"nobody sends to it, notifications are due for {_lasted(since, now)}"
+    failing = "" if endpoint.failing_since is None else f", failing for {_lasted(endpoint.failing_since, now)}"
+    if is_in_doubt(endpoint) and endpoint.rest_level == 0:
+        return f"in doubt: it refused several events in a row, and is sent one at a time{failing}"
+    if endpoint.rest_until is not None and endpoint.rest_until > now:
+        return f"rests for {(endpoint.rest_until - now).total_seconds():,.0f} s more{failing}"
+    return f"is tried again{failing}" if failing else "takes notifications"
+
+
+def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
+    """Whether it has failed for so long that a person should look at it.
+
+    One that refuses everything is not away: its route or its secret is wrong, and stays so.
+    """
+    long = REFUSED_FOR if is_in_doubt(endpoint) else ATTENTION_AFTER
+    return endpoint.failing_since is not None and endpoint.failing_since <= now - long
+
+
+def takes_others(endpoint: Endpoint) -> bool:
+    """Whether what it refuses at present speaks of the event, and not of the endpoint."""
+    return endpoint.failing_since is None and endpoint.stopped_at is None
+
+
+def unsent_since(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> datetime | None:
+    """Since when notifications are due that may be sent and that nobody sends; None for less than five minutes.
+
+    No worker runs, or none has this endpoint in its settings.
+    """
+    if count.waits_since is None or permission(endpoint, now) is Permission.NOTHING:
+        return None
+    since = max(count.waits_since, endpoint.rest_until or count.waits_since)
+    return since if since <= now - UNSENT_AFTER else None
+
+
+def troubles_of(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
+) -> Iterator[Trouble]:
+    """Why notifications of accounts need a person."""
+    without = dict(counts)
+    for one in endpoints:
+        without.pop(one.account, None)
+        if one.stopped_at is not None:
+            yield Trouble("endpoint_stopped", one.account, one.stopped_at, one.shown)
+        elif is_failing_for_long(one, now):
+            yield Trouble("endpoint_failing", one.account, one.failing_since, one.shown)
+        if (since := unsent_since(one, counts.get(one.account, _NONE), now)) is not None:
+            yield Trouble("notifications_unsent", one.account, since, one.shown)
+    # What was not received, and never will be: a `--forget` that was interrupted has left it.
+    for account, count in without.items():
+        if left := count.pending + count.gave_up:
+            yield Trouble("endpoint_missing", account, count.oldest_changed_at, None, left)
+
+
+def warnings_of(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
+) -> Iterator[tuple[str, str, str]]:
+    """What monitoring is to report: account, a stable name, and words."""
+    endpoints = list(endpoints)
+    for one in troubles_of(endpoints, counts, now):
+        lasted = _lasted(one.since or now, now)
+        words = {
+            "endpoint_stopped": "its endpoint answered 410, and is sent nothing more",
+            "endpoint_failing": f"its endpoint fails for {lasted}",
+            "notifications_unsent": f"nobody sends its notifications, which are due for {lasted}",
+            "endpoint_missing": f"{one.left:,} notifications of it wait, and it has no endpoint",
+        }
+        yield one.account, one.name, words[one.name]
+    known = {one.account for one in endpoints}
+    for account, count in counts.items():
+        if account in known and count.gave_up:
+            yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
+
+
+def late_notifications(
+    endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime, after: timedelta
+) -> Iterator[tuple[str, str, str]]:
+    """The accounts whose first notification has been pending for longer than this, as `warnings_of` reports.
+
+    Those of an endpoint that an operator paused are to wait.
+    """
+    by_account = {one.account: one for one in endpoints}
+    for account, count in counts.items():
+        endpoint = by_account.get(account)
+        since = _undelivered_since(endpoint, count)
+        if since is not None and now - since > after and (endpoint is None or endpoint.paused_at is None):
+            why = "" if endpoint is None else f"; its endpoint: {endpoint_in_words(endpoint, count, now)}"
+            waits = f"a notification has not been delivered for {_lasted(since, now)}, {count.pending:,} are pending"
+            yield account, "notifications_late", f"{waits}{why}"
+
+
+def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> datetime | None:
+    queued, changed = count.queued_since, count.oldest_changed_at
+    failing = None if endpoint is None else endpoint.failing_since
+    if queued is None or changed is None or failing is None:
+        return queued
+    # A failure of its endpoint puts what was resent behind the others, as if it were queued then.
+    return min(queued, max(failing, changed))
+
+
+def _lasted(since: datetime, now: datetime) -> str:
+    seconds = max(0.0, (now - since).total_seconds())
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 3600:,.0f} hours" if seconds >= 7200 else f"{seconds / 60:,.0f} minutes"

@@ -1,0 +1,230 @@
+"""What an operator may do to an order, and to an account, by hand: the change with its record, or why not, in words.
+
+The decisions are those of a person, and the records name that person. What the platform says afterwards is judged as
+ever: an order that a person has made final keeps its state, and a contradiction is shown.
+"""
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from worker.domain.accounts.back_off import end_wait, restart_stepped_backoff
+from worker.domain.orders.settlement import poll_again_now
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.acts import Act, ActKind
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Order, OrderState, Source
+from worker.domain.wire.field_rules import amount_text, is_fit
+
+MAX_ACTOR_LENGTH = 64
+MAX_REASON_LENGTH = 1_000
+ACTOR_RULE = f"1 to {MAX_ACTOR_LENGTH} characters, no control character, no blank at either end"
+REASON_RULE = f"1 to {MAX_REASON_LENGTH:,} characters on one line"
+
+_SEEN = (
+    *("account", "request_id", "custom_parm", "mobile", "expected_amount", "state", "traffic_sts", "remark"),
+    *("ori_amount", "settled_by", "attention", "submitted_at", "settled_at", "reopened_at", "dismissed_at"),
+)
+
+Decided = Change | str
+"""A change, or a refusal in words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resumed:
+    """An account before and after somebody has resumed it: its pause and its back-off have ended, or some of it."""
+
+    before: AccountState
+    after: AccountState
+    now: datetime
+    """By the database's clock."""
+
+    @property
+    def was_paused(self) -> bool:
+        """Whether a pause was ended."""
+        return self.before.is_paused(self.now)
+
+    @property
+    def ended_back_off(self) -> datetime | None:
+        """The end of a back-off that lasts no longer, or shorter; None where there was none that could be ended."""
+        return None if self.after.backoff_until == self.before.backoff_until else self.before.backoff_until
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """Until when the account backs off all the same, because the platform asked for it."""
+        return self.after.backoff_until if self.after.is_backed_off(self.now) else None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether there was anything to end; else nothing is recorded."""
+        return self.was_paused or self.ended_back_off is not None
+
+
+def actor_fault(name: str) -> str | None:
+    """Why a text cannot be an operator's name, or None where it can."""
+    is_name = name.strip() == name and is_fit(name, MAX_ACTOR_LENGTH)
+    return None if is_name else f"is no name; accepted: {ACTOR_RULE}"
+
+
+def reason_fault(reason: str) -> str | None:
+    """Why a text cannot be a reason, or None where it can."""
+    is_reason = bool(reason.strip()) and is_fit(reason, MAX_REASON_LENGTH)
+    return None if is_reason else f"is no reason; accepted: {REASON_RULE}"
+
+
+def applies(kind: ActKind, state: OrderState, attention: Attention | None) -> bool:
+    """Whether an act on orders makes sense for one that stands so."""
+    match kind:
+        case ActKind.RESOLVE:
+            return not state.is_final
+        case ActKind.DISMISS:
+            return attention is not None
+        case ActKind.CHECK:
+            return state is OrderState.PENDING
+        case ActKind.CANCEL:
+            return state.may_settle
+    # What is reopened, or sent once more, has left the queries.
+    return state is not OrderState.PENDING
+
+
+def is_settled_by_platform(order: Order) -> bool:
+    """Whether a query or a callback has made it final: it is reopened only by force."""
+    return order.state.is_final and order.settled_by is not Source.OPERATOR
+
+
+def resolve(order: Order, act: Act, *, state: OrderState, amount: Decimal | None) -> Decided:
+    """Make an order final by an operator's word. `state` is final; a success has an amount.
+
+    `traffic_sts` and `remark` stay as the platform said them.
+    """
+    if not applies(ActKind.RESOLVE, order.state, order.attention):
+        return _refusal(order, f"is {order.state.value} already; reopen it first")
+    after = order.no_longer_polled(
+        state, settled_by=Source.OPERATOR, settled_at=act.now, ori_amount=amount, attention=None
+    )
+    words = None if order.attention is None else f"was {order.attention.value}"
+    said = None if amount is None else amount_text(amount)
+    return _change(order, after, EventKind.SETTLED, act, words, ori_amount=said)
+
+
+def reopen(order: Order, act: Act, *, force: bool = False, is_polled_next: bool = True) -> Decided:
+    """Make an order pending again, as if nothing had been heard of it; due now.
+
+    `force`: although a query or a callback has settled it. `is_polled_next`: before others, as one that is checked;
+    else by its poll priority. It keeps when it was last polled: many old orders that count as never polled would have
+    the highest priority of all, and take every batch from new ones.
+    """
+    if not applies(ActKind.REOPEN, order.state, order.attention):
+        return _refusal(order, "is pending already")
+    if is_settled_by_platform(order) and not force:
+        by = "the platform" if order.settled_by is None else f"a {order.settled_by.value}"
+        return _refusal(order, f"was settled by {by}; ask the platform first, then reopen it with --force")
+    after = replace(
+        order.no_longer_polled(OrderState.PENDING).out_of_suspicion().not_denied(),
+        traffic_sts=None,
+        remark=None,
+        ori_amount=None,
+        amount_is_price=False,
+        settled_by=None,
+        settled_at=None,
+        attention=None,
+        due_at=act.now,
+        check_requested_at=act.now if is_polled_next else None,
+        absences=0,
+        absence_mark=0,
+        reopened_at=act.now,
+        dismissed_at=None,
+    )
+    return _change(order, after, EventKind.REOPENED, act, _result_of(order))
+
+
+def reopen_unresolved(order: Order, act: Act) -> Decided:
+    """Reopen an order that a filter has selected, unless somebody has decided about it since."""
+    if order.state is not OrderState.UNRESOLVED:
+        return _refusal(order, f"is {order.state.value} by now")
+    return reopen(order, act, is_polled_next=False)
+
+
+def what_is_seen(order: Order) -> tuple[object, ...]:
+    """What an operator decides by. A poll without news raises the order's version, and changes nothing of this."""
+    return tuple(getattr(order, name) for name in _SEEN)
+
+
+def unless_changed(order: Order, act: Act, *, seen: Order, decide: Callable[[Order, Act], Decided]) -> Decided:
+    """What is decided, unless the order is not the one any more that the operator has seen."""
+    is_as_seen = what_is_seen(order) == what_is_seen(seen)
+    return decide(order, act) if is_as_seen else _refusal(order, "has changed meanwhile")
+
+
+def nobody_polls(account: str, configured: Container[str]) -> str | None:
+    """Why it is of no use to have an order of this account polled; None where the settings name the account."""
+    return None if account in configured else f"its account {account} is not in the settings, so nobody polls it"
+
+
+def cancel(order: Order, act: Act) -> Decided:
+    """Stop polling an order that has been dealt with otherwise."""
+    if not applies(ActKind.CANCEL, order.state, order.attention):
+        remedy = "; reopen it first" if order.state.is_final else ""
+        return _refusal(order, f"is {order.state.value} already{remedy}")
+    return _change(order, order.no_longer_polled(OrderState.CANCELLED), EventKind.CANCELLED, act)
+
+
+def dismiss(order: Order, act: Act) -> Decided:
+    """Clear an order's attention, until something new raises one."""
+    if order.attention is None:
+        return _refusal(order, "has no attention to dismiss")
+    # Of what is shown only because time has passed, nothing new would raise it again: it is not to come back by itself.
+    is_for_time = order.attention is Attention.TOO_OLD
+    after = replace(order, attention=None, dismissed_at=act.now if is_for_time else order.dismissed_at)
+    return _change(order, after, EventKind.DISMISSED, act, order.attention.value)
+
+
+def dismiss_selected(order: Order, act: Act, *, reason: Attention) -> Decided:
+    """Dismiss an order that a filter has selected by its attention, unless that is another one since."""
+    if order.attention is not reason:
+        return _refusal(order, f"has not {reason.value} any more")
+    return dismiss(order, act)
+
+
+def check(order: Order, act: Act) -> Decided:
+    """Have a pending order polled next."""
+    if not applies(ActKind.CHECK, order.state, order.attention):
+        return _refusal(order, f"is {order.state.value}, not pending; reopen it first")
+    marked = replace(poll_again_now(order, act.now), check_requested_at=act.now)
+    return _change(order, marked, EventKind.CHECK_REQUESTED, act)
+
+
+def pause(state: AccountState, act: Act, until: datetime | None) -> AccountState:
+    """The account with nobody polling its orders, until then or, with None, until an operator resumes it.
+
+    An earlier pause is replaced, its end as well.
+    """
+    return replace(state, paused_at=act.now, paused_until=until, paused_by=act.actor, pause_reason=act.reason)
+
+
+def resume(state: AccountState, now: datetime) -> Resumed:
+    """End a pause, and a back-off; what the platform asked for is waited for all the same."""
+    before = after = restart_stepped_backoff(state, now)
+    if before.is_paused(now):
+        after = replace(after, paused_at=None, paused_until=None, paused_by=None, pause_reason=None)
+    return Resumed(before=before, after=end_wait(after, now), now=now)
+
+
+def _refusal(order: Order, why: str) -> str:
+    return f"order {order.key}: {why}"
+
+
+def _result_of(order: Order) -> str:
+    """What a reopened order loses, in words: its history names it, whatever becomes of the archive."""
+    word = "price" if order.amount_is_price else "charged"
+    amount = None if order.ori_amount is None else f"{word} {amount_text(order.ori_amount)}"
+    by = None if order.settled_by is None else f"by {order.settled_by.value}"
+    attention = None if order.attention is None else order.attention.value
+    return "was " + ", ".join(part for part in (order.state.value, by, amount, attention) if part)
+
+
+def _change(before: Order, after: Order, kind: EventKind, act: Act, words: str | None = None, **said: Any) -> Change:
+    said |= {"detail": act.detail(words), "actor": act.actor}
+    return Change.none(before).record(after, kind, source=Source.OPERATOR, at=act.now, **said)

@@ -1,0 +1,275 @@
+"""Orders and references as the billing system sends them, checked field by field; and what is kept of refused input.
+
+Refused input may be tried once more: `read_refused` says what it was, and which items it held.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeVar
+
+from worker.domain.records.incoming import RefusedText, Rejection, Submission, Unread, storable
+from worker.domain.records.orders import OrderKey
+from worker.domain.wire.field_rules import (
+    AMOUNT_RULE,
+    MOBILE_RULE,
+    id_fault,
+    json_type,
+    names_a_row,
+    normalise_mobile,
+    order_id_fault,
+    read_amount,
+)
+from worker.domain.wire.strict_json import words_of
+
+Item = TypeVar("Item")
+
+DEFAULT_ACCOUNT = "default"
+MAX_LIST = 1000
+AHEAD_ALLOWED = timedelta(minutes=5)
+
+_FIRST_YEAR = 2000
+_TIME_RULE = (
+    "ISO 8601 with an offset, such as 2016-01-31T18:05:00+08:00, at most 5 minutes ahead and not before the year 2000"
+)
+ORDER_FIELDS = ("request_id", "custom_parm", "mobile", "account", "submitted_at", "expected_amount")
+_REFERENCE_FIELDS = ("request_id", "custom_parm", "account")
+_LONGEST_PAYLOAD = 1_000_000
+_LONGEST_ERRORS = 10_000
+_GONE = "is not there: it was retried already, or there never was such a row; `reconciler rejected` lists them"
+
+
+def read_list(items: object, what: str) -> tuple[list[object], tuple[Rejection, ...]]:
+    """The items of a task's argument; or, where it is no list of 1 to 1000, the one refusal of all of it."""
+    if isinstance(items, Unread):
+        errors = items.errors
+    elif not isinstance(items, list):
+        errors = (f"{what}: must be a list, not {json_type(items)}",)
+    elif not 1 <= len(items) <= MAX_LIST:
+        errors = (f"{what}: the list has {len(items)} items; accepted: 1 to {MAX_LIST}, send more in parts",)
+    else:
+        return items, ()
+    return [], (Rejection(index=None, payload=items, errors=errors),)
+
+
+def read_items(
+    items: object, what: str, read: Callable[[object], Item | tuple[str, ...]]
+) -> tuple[list[tuple[int, object, Item]], list[Rejection]]:
+    """Check each item of a task's list: (index, payload, read item) of the good ones, the rejections of the others.
+
+    `read` returns the read item, or the tuple of its faults.
+    """
+    listed, refusals = read_list(items, what)
+    good: list[tuple[int, object, Item]] = []
+    refused = list(refusals)
+    for index, item in enumerate(listed):
+        result = read(item)
+        if isinstance(result, tuple):
+            refused.append(Rejection(index=index, payload=item, errors=result))
+        else:
+            good.append((index, item, result))
+    return good, refused
+
+
+def read_order(item: object, accounts: Collection[str], now: datetime) -> Submission | tuple[str, ...]:
+    """Check one order; returns it, or every fault that it has, each naming its field and what is accepted."""
+    if isinstance(item, Unread):
+        return item.errors
+    if not isinstance(item, Mapping):
+        return (f"order: must be an object, not {json_type(item)}",)
+    faults: list[str] = _unknown_fields(item, ORDER_FIELDS)
+    key = _read_key(item, accounts, faults)
+    # A reference may name one: an earlier release took such orders in.
+    faults.extend(
+        f"{field}: {name} is how commands name a row; accepted: any other id"
+        for field, name in (("request_id", key.request_id), ("custom_parm", key.custom_parm))
+        if name is not None and names_a_row(name)
+    )
+    mobile = _read_mobile(item.get("mobile"), faults)
+    amount = _read_expected_amount(item.get("expected_amount"), faults)
+    submitted_at = _read_time(item.get("submitted_at"), now, faults)
+    if item.get("request_id") is None and item.get("custom_parm") is not None and item.get("mobile") is None:
+        faults.append("mobile: is missing; an order known by custom_parm alone needs it, as the only witness")
+    if faults:
+        return tuple(faults)
+    return Submission(key=key, mobile=mobile, expected_amount=amount, submitted_at=submitted_at)
+
+
+def read_reference(item: object, accounts: Collection[str]) -> OrderKey | tuple[str, ...]:
+    """Check one reference to an order; returns its key, or every fault that it has."""
+    if not isinstance(item, Mapping):
+        return (f"reference: must be an object, not {json_type(item)}",)
+    faults: list[str] = _unknown_fields(item, _REFERENCE_FIELDS)
+    key = _read_key(item, accounts, faults)
+    return tuple(faults) or key
+
+
+def refused_texts(rejections: Iterable[Rejection]) -> list[RefusedText]:
+    """The texts that are kept of refused input.
+
+    Of a payload its first 1,000,000 characters are kept; a line among the errors says so where it has more.
+    """
+    return [_texts_of(rejection) for rejection in rejections]
+
+
+def _unknown_fields(item: Mapping[str, object], known: Collection[str]) -> list[str]:
+    return [f"{_shown(name)}: is not a known field; accepted: {', '.join(known)}" for name in item if name not in known]
+
+
+def _read_key(item: Mapping[str, object], accounts: Collection[str], faults: list[str]) -> OrderKey:
+    account = item.get("account")
+    account = DEFAULT_ACCOUNT if account is None else account
+    request_id, custom_parm = item.get("request_id"), item.get("custom_parm")
+    if not (isinstance(account, str) and account in accounts):
+        configured = ", ".join(sorted(accounts)) or "none"
+        faults.append(f"account: {id_fault(account) or f'{account} is not configured; accepted: {configured}'}")
+    for name, value in (("request_id", request_id), ("custom_parm", custom_parm)):
+        if value is not None and (fault := order_id_fault(value)):
+            faults.append(f"{name}: {fault}")
+    if request_id is None and custom_parm is None:
+        faults.append("request_id: is missing; accepted: request_id, custom_parm, or both")
+    return OrderKey(account=_text(account) or "", request_id=_text(request_id), custom_parm=_text(custom_parm))
+
+
+def _read_mobile(value: object, faults: list[str]) -> str | None:
+    if value is None:
+        return None
+    mobile = normalise_mobile(value) if isinstance(value, str) else None
+    if mobile is None:
+        faults.append(f"mobile: {_shown(value)} is no mobile number; accepted: {MOBILE_RULE}")
+    return mobile
+
+
+def _read_expected_amount(value: object, faults: list[str]) -> Decimal | None:
+    if value is None:
+        return None
+    amount = read_amount(value) if isinstance(value, str) else None
+    if amount is None:
+        faults.append(f"expected_amount: {_shown(value)} is no amount; accepted: a string that holds {AMOUNT_RULE}")
+    return amount
+
+
+def _read_time(value: object, now: datetime, faults: list[str]) -> datetime:
+    if value is None:
+        return now
+    try:
+        # A small "z" is ISO 8601, but Python does not read it.
+        text = f"{value[:-1]}Z" if isinstance(value, str) and value.endswith("z") else value
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        time = None
+    if time is None or time.utcoffset() is None:
+        faults.append(f"submitted_at: {_shown(value)} is no time with an offset; accepted: {_TIME_RULE}")
+        return now
+    is_ahead = time - now > AHEAD_ALLOWED
+    if is_ahead or time.year < _FIRST_YEAR:
+        fault = "more than 5 minutes ahead" if is_ahead else "too long ago"
+        faults.append(f"submitted_at: {_shown(value)} is {fault}; accepted: {_TIME_RULE}")
+        return now
+    # Databases accept fewer offsets than Python does.
+    return time.astimezone(UTC)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _shown(value: object) -> str:
+    # Only text is quoted: Python cannot write very long numbers or very deep lists. repr() shows Chinese as it is, and
+    # escapes what cannot be seen.
+    return repr(value[:60]) if isinstance(value, str) else json_type(value)
+
+
+def _texts_of(rejection: Rejection) -> RefusedText:
+    payload, errors = _json(rejection.payload), "\n".join(rejection.errors)
+    if len(payload) > _LONGEST_PAYLOAD:
+        shortened = f"payload: shortened; kept are the first {_LONGEST_PAYLOAD} of {len(payload)} characters"
+        errors = f"{errors[: _LONGEST_ERRORS - len(shortened) - 1]}\n{shortened}"
+    return RefusedText(payload=storable(payload, _LONGEST_PAYLOAD), errors=storable(errors, _LONGEST_ERRORS))
+
+
+def _json(payload: object) -> str:
+    if isinstance(payload, Unread):
+        return payload.text
+    try:
+        return json.dumps(payload, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        # Nested too deeply, or a number too long, to be written as it came: the task would be retried for ever.
+        return words_of(payload)
+
+
+class InputKind(StrEnum):
+    """What refused input was to be."""
+
+    ORDERS = "orders"
+    CALLBACKS = "callbacks"
+    CANCELLATIONS = "cancellations"
+    CHECKS = "checks"
+
+
+_KIND_OF = {
+    "reconciler.enqueue_orders": InputKind.ORDERS,
+    "reconciler.enqueue_order": InputKind.ORDERS,
+    "reconciler enqueue": InputKind.ORDERS,
+    "reconciler.record_callbacks": InputKind.CALLBACKS,
+    "reconciler.cancel_orders": InputKind.CANCELLATIONS,
+    "reconciler.check_orders": InputKind.CHECKS,
+    "reconciler check": InputKind.CHECKS,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedInput:
+    """A refused row that can be tried once more."""
+
+    kind: InputKind
+    parts: tuple[list[object], ...]
+    """Its items, in lists that are not too long."""
+    is_list: bool
+    """Whether a whole list was refused: then each item that is refused once more gets a row of its own."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Retried:
+    """What became of a refused row."""
+
+    done: int = 0
+    """Items that were taken in, or were known already."""
+    rejections: list[Rejection] = field(default_factory=list)
+    """Those that were refused once more, and are kept again."""
+    fault: str | None = None
+    """Why nothing was tried."""
+    keys: list[OrderKey] = field(default_factory=list)
+    """Of orders for which kept callbacks may wait."""
+
+
+def gone() -> Retried:
+    """What is said of a row that is not there."""
+    return Retried(fault=_GONE)
+
+
+def read_refused(source: str, payload: str, errors: str) -> RefusedInput | str:
+    """What a refused row held; or why it cannot be tried once more."""
+    if errors.startswith("message:"):
+        # The row holds the message's own form, not a list of items.
+        return "is a message that was refused unread: have it sent again"
+    kind = _KIND_OF.get(source)
+    if kind is None:
+        return f"came from {source}, which is not retried: have it sent again"
+    try:
+        held = json.loads(payload)
+    except (ValueError, RecursionError):
+        return "was kept in part only, or is no JSON: have it sent again"
+    items = held if isinstance(held, list) else [held]
+    if not items:
+        return "is an empty list: there is nothing to retry"
+    parts = tuple(items[start : start + MAX_LIST] for start in range(0, len(items), MAX_LIST))
+    return RefusedInput(kind=kind, parts=parts, is_list=isinstance(held, list))
+
+
+def errors_of(rejections: Sequence[Rejection]) -> list[str]:
+    """The faults of what was refused once more, for a person."""
+    return [error for rejection in rejections for error in rejection.errors]

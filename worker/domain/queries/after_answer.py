@@ -1,0 +1,220 @@
+"""What a readable answer changes: each order of its query, and what is known of the account.
+
+`QueryEffects` also says what a query failure changes (`worker.domain.queries.after_failure`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from worker.domain.accounts.back_off import count_answer, end_back_off
+from worker.domain.accounts.platform_habits import learn_echo, learn_one_item, names_no_order, with_probe
+from worker.domain.orders.giving_up import count_absence, count_denial, give_up_if_too_old
+from worker.domain.orders.settlement import settle
+from worker.domain.queries.answer_items import AnswerContext
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Lane, Order, OrderState, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, IdKind
+from worker.domain.scheduling.ages import bucket_at
+from worker.domain.scheduling.learning import Observations
+from worker.domain.scheduling.observing import observe_polls
+from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryEffects:
+    """What an answer or a query failure changes: the account, the orders, the slot, and the observations."""
+
+    state: AccountState
+    changes: tuple[Change, ...] = ()
+    tightens_slot: bool = False
+    """Whether the slot opens a window from now, rather than when the reservation ends."""
+    backs_off_whole_sid: bool = False
+    """Whether every account of the account SID backs off."""
+    reset_absences_since: int | None = None
+    """From this query on, orders that one-item answers of the account left out were not absent, and are due at once."""
+    return_suspects: tuple[int, int] | None = None
+    """The first and the last group of suspects that an outage made, which go back to the batches."""
+    absent: int = 0
+    """How many polled orders the answer left out."""
+    pending: int = 0
+    """How many polled orders have an item and are not final afterwards."""
+    observations: Observations = field(default_factory=Observations)
+    """What the answer teaches about when orders settle."""
+
+    @property
+    def settled(self) -> int:
+        """How many orders became final."""
+        return sum(change.settles for change in self.changes)
+
+
+def after_answer(
+    query: Query,
+    answer: Answer,
+    orders: Sequence[Order],
+    state: AccountState,
+    *,
+    schedule: PollSchedule,
+    now: datetime,
+    rules: Rules,
+) -> QueryEffects:
+    """Decide what an answer changes.
+
+    `orders` are rows of the account as they stand now: all that were polled, and all that an item names besides.
+    `schedule` says when an order that is still open is due again.
+    """
+    context = AnswerContext(
+        query=query, answer=answer, orders=orders, state=state, schedule=schedule, now=now, rules=rules
+    )
+    learned, reset_absences_since, return_suspects = learn_about_account(context)
+    changes = [decide(order, context) for order in orders]
+    believed = {order.id for order in context.believed}
+    return QueryEffects(
+        state=learned,
+        changes=tuple(with_probe(changes, learned, query, answer, now)),
+        tightens_slot=True,
+        reset_absences_since=reset_absences_since,
+        return_suspects=return_suspects,
+        absent=sum(order.id not in context.items for order in query.orders),
+        pending=sum(change.after.id in context.items and not change.after.state.is_final for change in changes),
+        observations=observe_polls([change for change in changes if change.after.id in believed], query.sent_at, rules),
+    )
+
+
+def decide(order: Order, context: AnswerContext) -> Change:
+    """What an answer changes of one order: the first of these cases that applies."""
+    if not context.query.holds(order):
+        return _only_record(order, context)
+    if names_no_order(context.query, context.answer):
+        return _leave_due_as_before(order, context)
+    if order.id in context.items:
+        return _apply_items(order, context)
+    return _count_as_left_out(order, context)
+
+
+def _only_record(order: Order, context: AnswerContext) -> Change:
+    """The query does not hold the order, or no longer: show a contradiction, record anything else."""
+    query, reports = context.query, context.items.get(order.id, ())
+    if order.id in context.contradictions or not reports:
+        return _flag_contradiction(Change.none(order), context)
+    if not order.state.may_settle and not context.lacks_proof(order):
+        return settle(order, context.verdicts[order.id], source=Source.QUERY, now=context.now, query_id=query.id)
+    detail = f"the order is no longer this query's: {', '.join(report.words for report in reports)}"
+    return query.record(Change.none(order), order, EventKind.IGNORED, context.now, detail)
+
+
+def _leave_due_as_before(order: Order, context: AnswerContext) -> Change:
+    """The answer to a batch names none of its orders, so it polled none: each is due as before, however old."""
+    bucket = bucket_at(order.submitted_at, order.queried_at, context.rules)
+    after = replace(context.query.as_before(order).out_of_suspicion(), age_bucket=bucket)
+    return _cleared(order, after, context)
+
+
+def _apply_items(order: Order, context: AnswerContext) -> Change:
+    """The order has items of its own."""
+    query, now, verdict = context.query, context.now, context.verdicts[order.id]
+    polled = _polled(order, context)
+    named = replace(polled.after, absences=0, absence_mark=0, lane=Lane.BATCH)
+    settled = settle(named, verdict, source=Source.QUERY, now=now, query_id=query.id)
+    change = polled.then(settled.after, settled.events)
+    # An unresolved order was given up already: it is polled once more, and may only settle.
+    if verdict.is_denial and order.state is OrderState.PENDING:
+        change = count_denial(
+            change,
+            query,
+            now,
+            context.rules,
+            others_believed=context.shows_knowledge,
+            answers_before=context.state.answered_with_belief,
+            answers_now=context.answers_with_belief,
+        )
+    return _give_up_if_too_old(change, context)
+
+
+def _count_as_left_out(order: Order, context: AnswerContext) -> Change:
+    """The answer leaves the order out; an item of another order may still flag a contradiction."""
+    query, answer = context.query, context.answer
+    change = _polled(order, context)
+    if order.state is OrderState.PENDING:
+        change = count_absence(change, query, answer, context.state, context.now)
+    change = _flag_contradiction(change, context)
+    # A platform that answers one order a query says nothing about the others, however old they are. Three absences
+    # lead to a query of the order's own, so this ends.
+    answers_one_of_many = len(answer.said) == 1 and not query.is_alone
+    return change if answers_one_of_many else _give_up_if_too_old(change, context)
+
+
+def _polled(order: Order, context: AnswerContext) -> Change:
+    """What any answered query changes on an order that it polled."""
+    query, now, rules = context.query, context.now, context.rules
+    # Compared with the value at the grant, not with a time: a clock may have been ahead at the request.
+    checks_at_grant = {polled.id: polled.check_requested_at for polled in query.orders}
+    is_wanted_again = order.check_requested_at is not None and order.check_requested_at != checks_at_grant[order.id]
+    after = replace(
+        order.out_of_suspicion(),
+        lease_token=None,
+        queried_at=query.sent_at,
+        query_count=order.query_count + 1,
+        age_bucket=bucket_at(order.submitted_at, query.sent_at, rules),
+        due_at=now if is_wanted_again else next_due(order.submitted_at, context.schedule, now, rules),
+        check_requested_at=order.check_requested_at if is_wanted_again else None,
+    )
+    return _cleared(order, after, context)
+
+
+def _cleared(order: Order, after: Order, context: AnswerContext) -> Change:
+    """The change of an order whose query was answered; a suspect is cleared, with an event."""
+    if not order.lane.is_suspect:
+        return Change(before=order, after=after)
+    detail = "its group was answered"
+    return context.query.record(Change.none(order), after, EventKind.CLEARED, context.now, detail)
+
+
+def _flag_contradiction(change: Change, context: AnswerContext) -> Change:
+    """Flag the order where an item of another order carries this order's id."""
+    contradiction = context.contradictions.get(change.after.id)
+    if contradiction is None:
+        return change
+    query, now = context.query, context.now
+    flagged = settle(change.after, contradiction.verdict, source=Source.QUERY, now=now, query_id=query.id)
+    return change.then(flagged.after, flagged.events)
+
+
+def _give_up_if_too_old(change: Change, context: AnswerContext) -> Change:
+    detail = "polled past the age limit, without a result"
+    return give_up_if_too_old(change, context.query, context.now, context.rules, detail)
+
+
+def learn_about_account(context: AnswerContext) -> tuple[AccountState, int | None, tuple[int, int] | None]:
+    """What an answer teaches about its account, and what changes for orders that this answer does not name.
+
+    That is `reset_absences_since` and `return_suspects` of `QueryEffects`; None where nothing changes.
+    """
+    query, answer, now, rules = context.query, context.answer, context.now, context.rules
+    state = _count_answer(context)
+    state = learn_echo(state, query, answer, now, rules, has_believed_echo=context.has_believed_echo)
+    state, reset_absences_since = learn_one_item(state, query, answer, now, rules)
+    state, return_suspects = count_answer(state, now, rules)
+    return state, reset_absences_since, return_suspects
+
+
+def _count_answer(context: AnswerContext) -> AccountState:
+    query, state = context.query, context.state
+    by_request_id = query.id_kind is IdKind.REQUEST_ID
+    return replace(
+        state if _backed_off_since(state, query) else end_back_off(state),
+        answered_with_items=state.answered_with_items + bool(context.answer.item_count),
+        answered_with_belief=context.answers_with_belief,
+        answered_by_request_id=state.answered_by_request_id + by_request_id,
+        answered_by_custom_parm=state.answered_by_custom_parm + (not by_request_id),
+    )
+
+
+def _backed_off_since(state: AccountState, query: Query) -> bool:
+    """Whether the back-off began after the query was sent: with several slots, another query failed meanwhile."""
+    if state.backoff_until is None:
+        return False
+    return state.backoff_until - timedelta(seconds=state.backoff_seconds) > query.sent_at

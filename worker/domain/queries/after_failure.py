@@ -1,0 +1,215 @@
+"""What a query failure changes: the account, and the orders that may be the cause."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+
+from worker.domain.accounts.back_off import back_off, count_failure, group_number, wait_for_configuration
+from worker.domain.orders.giving_up import give_up
+from worker.domain.queries.after_answer import QueryEffects
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.order_changes import Change, EventKind
+from worker.domain.records.orders import Attention, Lane, Order, OrderState
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import HttpError, NotSent, QueryError, Refused, Unreachable
+from worker.domain.scheduling.poll_schedule import PollSchedule, next_due
+
+REFUSALS_BEFORE_BACKOFF = 3
+BATCH_FAILURES_BEFORE_SUSPICION = 2
+UNAVAILABLE_BEFORE_SUSPICION = 10
+FAILURES_ALONE_BEFORE_GIVING_UP = 3
+
+_CONFIGURATION_CODE = "-205"
+# Statuses of a platform or a gateway that takes no query at the moment. An id's characters may cause any other status.
+_UNAVAILABLE_STATUSES = frozenset({401, 429, 503})
+_TOO_FREQUENT = ("频繁", "频率", "too frequent", "too many requests", "rate limit")
+
+
+class QueryFailureKind(Enum):
+    """The kinds of failure that are handled differently: finer than the outcome in the query's row."""
+
+    REFUSED = "the platform refused the batch"
+    TOO_FREQUENT = "the platform says that it is queried too often"
+    CONFIGURATION = "the platform refuses the application"
+    UNREADABLE = "malformed, timeout or an HTTP status: perhaps the batch's fault"
+    UNAVAILABLE = "HTTP 401, 429 or 503: hardly the batch's fault"
+    UNREACHABLE = "no connection: not the batch's fault"
+    UNSENT = "nothing was sent"
+
+
+MAKE_SUSPECTS = frozenset({QueryFailureKind.REFUSED, QueryFailureKind.UNREADABLE, QueryFailureKind.UNAVAILABLE})
+"""The kinds that make suspects of their orders: at once, the second time in a row, or the tenth."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailureContext:
+    """A failed query, its kind of failure, and its account at that time."""
+
+    query: Query
+    error: QueryError
+    kind: QueryFailureKind
+    state: AccountState
+    """The account's, before the failure."""
+    schedule: PollSchedule
+    now: datetime
+    rules: Rules
+
+
+def failure_kind_of(error: QueryError) -> QueryFailureKind:
+    """The kind of failure that an error is."""
+    match error:
+        case Refused():
+            if says_too_frequent(error.status_msg):
+                return QueryFailureKind.TOO_FREQUENT
+            return (
+                QueryFailureKind.CONFIGURATION if error.status_code == _CONFIGURATION_CODE else QueryFailureKind.REFUSED
+            )
+        case NotSent():
+            return QueryFailureKind.UNSENT
+        case Unreachable():
+            return QueryFailureKind.UNREACHABLE
+        case HttpError() if error.http_status in _UNAVAILABLE_STATUSES:
+            return QueryFailureKind.UNAVAILABLE
+        case _:
+            return QueryFailureKind.UNREADABLE
+
+
+def says_too_frequent(status_msg: str) -> bool:
+    """Whether the message of a refusal says that queries come too often: its code is not published."""
+    message = status_msg.casefold()
+    return any(words in message for words in _TOO_FREQUENT)
+
+
+def after_query_failure(
+    query: Query,
+    error: QueryError,
+    orders: Sequence[Order],
+    state: AccountState,
+    *,
+    schedule: PollSchedule,
+    now: datetime,
+    rules: Rules,
+    jitter: float,
+) -> QueryEffects:
+    """Decide what a failed query changes. `orders` are the polled rows as they stand now; `jitter` is from 0 to 1."""
+    kind = failure_kind_of(error)
+    context = FailureContext(query=query, error=error, kind=kind, state=state, schedule=schedule, now=now, rules=rules)
+    suspected: list[Change] = []
+    spared: list[Change] = []
+    for order in orders:
+        if query.holds(order):
+            after, is_suspected = decide(order, context)
+            if is_suspected and order.state is OrderState.UNRESOLVED:
+                after, is_suspected = _polled_no_more(after), False
+            (suspected if is_suspected else spared).append(Change(before=order, after=after))
+    return QueryEffects(
+        state=_account_after(context, jitter),
+        changes=(*spared, *_suspect(suspected, context)),
+        tightens_slot=kind in (QueryFailureKind.REFUSED, QueryFailureKind.CONFIGURATION),
+        backs_off_whole_sid=kind is QueryFailureKind.TOO_FREQUENT,
+    )
+
+
+def decide(order: Order, context: FailureContext) -> tuple[Order, bool]:
+    """What a failure does to one order: the order as it is then, due as before, and whether it becomes a suspect."""
+    order = context.query.as_before(order)
+    match context.kind:
+        case QueryFailureKind.REFUSED:
+            return order, True
+        case QueryFailureKind.UNREADABLE:
+            counted = replace(order, batch_failures=order.batch_failures + 1)
+            return counted, order.lane.is_suspect or counted.batch_failures >= BATCH_FAILURES_BEFORE_SUSPICION
+        case QueryFailureKind.UNAVAILABLE:
+            counted = replace(order, unavailable_failures=order.unavailable_failures + 1)
+            return counted, counted.unavailable_failures >= UNAVAILABLE_BEFORE_SUSPICION
+        case _:
+            return order, False
+
+
+def _polled_no_more(order: Order) -> Order:
+    """An unresolved order that a callback had polled once more. As a suspect it would be polled many times; counted as
+    failed alone, it joins no batch when the next callback names it (`check_by_callback`)."""
+    return replace(order.no_longer_polled(OrderState.UNRESOLVED), failures_alone=max(1, order.failures_alone))
+
+
+def _account_after(context: FailureContext, jitter: float) -> AccountState:
+    error, kind, rules, now = context.error, context.kind, context.rules, context.now
+    state = count_failure(context.state, context.query) if kind in MAKE_SUSPECTS else context.state
+    if kind is QueryFailureKind.UNSENT:
+        return state
+    if kind is QueryFailureKind.REFUSED:
+        state = replace(state, refusals_in_row=state.refusals_in_row + 1)
+        if state.refusals_in_row >= REFUSALS_BEFORE_BACKOFF:
+            state = back_off(state, rules, now, jitter=jitter)
+    else:
+        state = replace(state, refusals_in_row=0)
+        if kind is not QueryFailureKind.CONFIGURATION:
+            retry_after = error.retry_after if isinstance(error, HttpError) else None
+            is_requested = kind is QueryFailureKind.TOO_FREQUENT
+            state = back_off(state, rules, now, jitter=jitter, at_least=retry_after or 0.0, is_requested=is_requested)
+    # After a -205, whatever fails next: one order every 15 windows, until a success.
+    queries_rarely = kind is QueryFailureKind.CONFIGURATION or state.configuration_refused
+    return wait_for_configuration(state, rules, now) if queries_rarely else state
+
+
+def _suspect(changes: Sequence[Change], context: FailureContext) -> list[Change]:
+    """Make orders a group of suspects; a group that was one already is halved, a lone order counts its failure."""
+    query = context.query
+    if query.is_alone:
+        return [_failed_alone(change, context) for change in changes]
+    was_group = all(change.before.lane.is_suspect for change in changes)
+    first_size = (len(changes) + 1) // 2 if was_group else len(changes)
+    first, second = changes[:first_size], changes[first_size:]
+    return [
+        *_as_group(first, group_number(query.id, 0), context),
+        *_as_group(second, group_number(query.id, 1), context),
+    ]
+
+
+def _as_group(changes: Sequence[Change], group: int, context: FailureContext) -> list[Change]:
+    lane = Lane.LONE_SUSPECT if len(changes) == 1 else Lane.SUSPECT
+    return [_set_aside(change, group, lane, context) for change in changes]
+
+
+def _set_aside(change: Change, group: int, lane: Lane, context: FailureContext) -> Change:
+    after = replace(change.after, lane=lane, suspect_group=group, absences=0, absence_mark=0)
+    if context.kind is QueryFailureKind.UNAVAILABLE:
+        # Ten more of these failures halve the group, or count against a lone order.
+        after = replace(after, unavailable_failures=0)
+    if change.before.lane.is_suspect:
+        return change.then(after)
+    return context.query.record(change, after, EventKind.SUSPECTED, context.now, context.kind.value)
+
+
+def _failed_alone(change: Change, context: FailureContext) -> Change:
+    query, kind, now, rules = context.query, context.kind, context.now, context.rules
+    before = change.before
+    # A lone suspect keeps its number, which shows the query that made it one.
+    made_by = before.suspect_group if before.lane is Lane.LONE_SUSPECT else None
+    change = _set_aside(change, made_by or group_number(query.id, 0), Lane.LONE_SUSPECT, context)
+    after = replace(change.after, due_at=next_due(change.after.submitted_at, context.schedule, now, rules))
+    if after.id_kind is query.id_kind and (after.failures_alone == 0 or _others_succeeded(after, context)):
+        after = replace(
+            after,
+            failures_alone=after.failures_alone + 1,
+            failure_mark=context.state.answered(query.id_kind),
+            failure_mark_any=context.state.answered_by_either,
+        )
+    change = change.then(after)
+    if after.failures_alone >= FAILURES_ALONE_BEFORE_GIVING_UP:
+        return give_up(change, Attention.REJECTED_BY_PLATFORM, query, now, kind.value)
+    return change
+
+
+def _others_succeeded(order: Order, context: FailureContext) -> bool:
+    """Whether queries were answered since the order last failed alone.
+
+    Otherwise the platform refuses everything, or everything by this id kind: no order is the cause. Past the age limit
+    an answer of either id kind counts: else an account that may not query by customParm would keep its orders pending.
+    """
+    query, state = context.query, context.state
+    if query.is_past_age_limit(order, context.rules):
+        return state.answered_by_either > order.failure_mark_any
+    return state.answered(query.id_kind) > order.failure_mark

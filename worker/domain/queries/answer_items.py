@@ -1,0 +1,164 @@
+"""Which items of an answer are about which order, which contradict each other, and which are believed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from worker.domain.orders.verdicts import Effect, Verdict, judge
+from worker.domain.records.accounts import AccountState
+from worker.domain.records.orders import Attention, Order, OrderKey
+from worker.domain.records.parameters import Rules
+from worker.domain.records.queries import Query
+from worker.domain.records.reports import Answer, IdKind, Report
+from worker.domain.scheduling.poll_schedule import PollSchedule
+from worker.domain.wire.field_rules import shows_mobile
+
+_MOST_NAMED = 10
+_ANOTHER_ROW = "its requestId and customParm belong to different orders"
+_SAME_REQUEST_ID = "one requestId for several orders"
+_NO_PROOF = "an item without customParm settles a lone order only with the order's mobile"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contradiction:
+    """Why an item settles nothing: it names two orders."""
+
+    reason: str
+    report: Report
+
+    def beside(self, reports: Sequence[Report]) -> str:
+        """The reason for an order that has items of its own; quotes the contradicting item where it is none of them."""
+        return self.reason if self.report in reports else f"{self.reason}, as {self.report.words} has it"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict for an order that has no item of its own."""
+        return Verdict(
+            effect=Effect.NONE, report=self.report, attention=Attention.CONFLICTING_ANSWER, reason=self.reason
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerContext:
+    """An answer, its account and orders, and what it says of each order."""
+
+    query: Query
+    answer: Answer
+    orders: Sequence[Order]
+    """The rows as they stand now: all that were polled, and all that an item names besides."""
+    state: AccountState
+    """The account's, before the answer."""
+    schedule: PollSchedule
+    """Says when an order that is still open is due again."""
+    now: datetime
+    rules: Rules
+
+    @cached_property
+    def items(self) -> Mapping[int, tuple[Report, ...]]:
+        """By the id of a polled order: the items (one or more) about it."""
+        return _items_by_order(self.query, self.answer)
+
+    @cached_property
+    def contradictions(self) -> Mapping[int, Contradiction]:
+        """By order id: the orders that share an item with another one."""
+        return find_contradictions(self.items, self.orders)
+
+    @cached_property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """By the id of an order with items: the verdict on them, whether the query still holds the order or not."""
+        return {order.id: _judge(order, self.items[order.id], self) for order in self.orders if order.id in self.items}
+
+    @property
+    def believed(self) -> list[Order]:
+        """The orders that the query still holds, and of which an item is believed."""
+        return [order for order in self.orders if self.query.holds(order) and self._is_believed(order)]
+
+    @property
+    def shows_knowledge(self) -> bool:
+        """Whether the answer holds a believed item: then denials in the same answer count."""
+        return any(verdict.is_believed for verdict in self.verdicts.values())
+
+    @property
+    def answers_with_belief(self) -> int:
+        """The account's count of answers with a believed item, this one included."""
+        return self.state.answered_with_belief + self.shows_knowledge
+
+    @property
+    def has_believed_echo(self) -> bool:
+        """Whether an item is believed that carries the customParm of its order."""
+        return any(
+            self.verdicts[order.id].report.custom_parm == order.custom_parm is not None for order in self.believed
+        )
+
+    def lacks_proof(self, order: Order) -> bool:
+        """Whether the item is not believed only because nothing but its position ties it to the order."""
+        return self.verdicts[order.id].reason == _NO_PROOF
+
+    def _is_believed(self, order: Order) -> bool:
+        return order.id in self.verdicts and self.verdicts[order.id].is_believed
+
+
+def names_besides(query: Query, answer: Answer) -> list[OrderKey]:
+    """The names that an answer's items give besides those of the orders that the query polled."""
+    # Several items for one id settle nothing anyway, so a hostile answer's thousands need not all be looked up.
+    spoken_of = [report for reports in answer.said.values() for report in reports[:_MOST_NAMED]]
+    if query.is_alone:
+        spoken_of.extend(answer.added[:_MOST_NAMED])
+    named = {(IdKind.REQUEST_ID, report.request_id) for report in spoken_of}
+    named |= {(IdKind.CUSTOM_PARM, report.custom_parm) for report in spoken_of}
+    named -= {(kind, order.key.id_of(kind)) for order in query.orders for kind in IdKind}
+    return [OrderKey(account=query.account).with_id(kind, name) for kind, name in named if name is not None]
+
+
+def find_contradictions(said: Mapping[int, tuple[Report, ...]], orders: Iterable[Order]) -> dict[int, Contradiction]:
+    """Which orders are named by an item whose other id belongs to another order, or would have to share a requestId.
+
+    `said` holds, by order id, the items about an order; `orders` are all rows that the items name.
+    """
+    rows = list(orders)
+    by_name = {(kind, name): order.id for order in rows for kind in IdKind if (name := order.key.id_of(kind))}
+    found: dict[int, Contradiction] = {}
+    claimed: dict[str, int] = {}
+    for order_id, reports in said.items():
+        for report in reports:
+            names = ((IdKind.REQUEST_ID, report.request_id), (IdKind.CUSTOM_PARM, report.custom_parm))
+            holders = {by_name[kind, name] for kind, name in names if name and (kind, name) in by_name}
+            for holder in holders - {order_id}:
+                found[order_id] = found[holder] = Contradiction(reason=_ANOTHER_ROW, report=report)
+            if report.request_id and (other := claimed.setdefault(report.request_id, order_id)) != order_id:
+                found[order_id] = found[other] = Contradiction(reason=_SAME_REQUEST_ID, report=report)
+    return found
+
+
+def _items_by_order(query: Query, answer: Answer) -> Mapping[int, tuple[Report, ...]]:
+    items = {order.id: answer.said[order.polled_id] for order in query.orders if order.polled_id in answer.said}
+    if query.id_kind is IdKind.CUSTOM_PARM and query.is_alone and not items:
+        # The platform's page does not promise that customParm is echoed. Without it the order's mobile vouches for a
+        # lone item.
+        nameless = tuple(report for report in answer.added if report.custom_parm is None)
+        if nameless:
+            items[query.orders[0].id] = nameless
+    return items
+
+
+def _judge(order: Order, reports: tuple[Report, ...], context: AnswerContext) -> Verdict:
+    query, contradiction = context.query, context.contradictions.get(order.id)
+    verdict = judge(
+        order,
+        reports,
+        app_id=query.app_id,
+        polled_by=query.id_kind,
+        contradiction=contradiction.beside(reports) if contradiction else None,
+        echoes_price=order.account in context.rules.echoing_accounts,
+    )
+    if verdict.effect is Effect.NONE or _is_tied_to(order, reports[0], query):
+        return verdict
+    return Verdict(effect=Effect.NONE, report=reports[0], attention=Attention.CONFLICTING_ANSWER, reason=_NO_PROOF)
+
+
+def _is_tied_to(order: Order, report: Report, query: Query) -> bool:
+    """Whether more than its position ties an item to the order: the id that was queried, or the order's mobile."""
+    if query.id_kind is IdKind.REQUEST_ID or report.custom_parm is not None:
+        return True
+    return order.mobile is not None and shows_mobile(report.mobile, order.mobile)

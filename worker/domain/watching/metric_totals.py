@@ -1,0 +1,167 @@
+"""What the rows of a stream add to the totals: counters and histograms that no restart and no purge lowers.
+
+Rows are counted in the order of their ids, each once. Ids are committed out of order, and a query's row begins before
+it has ended: so a row is counted two minutes after its time, and counting stops at the first row that is not ready.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate
+from typing import TypeVar
+
+from worker.domain.queries.after_failure import says_too_frequent
+from worker.domain.records import queries
+from worker.domain.records.metrics import (
+    Counted,
+    Cursor,
+    EventToCount,
+    Labels,
+    QueryToCount,
+    RejectedToCount,
+    TotalKey,
+)
+from worker.domain.records.orders import OrderState, Source
+from worker.domain.records.parameters import Rules
+from worker.domain.records.query_errors import Refused
+
+QUERIES = "reconciler_queries_total"
+TOO_FREQUENT = "reconciler_too_frequent_total"
+QUERY_DURATION = "reconciler_query_duration_seconds"
+QUERY_ORDERS = "reconciler_query_orders"
+LAST_QUERY = "reconciler_last_query_timestamp_seconds"
+LAST_ANSWER = "reconciler_last_answer_timestamp_seconds"
+SETTLEMENTS = "reconciler_settlements_total"
+SETTLEMENT_DELAY = "reconciler_settlement_delay_seconds"
+REJECTED = "reconciler_rejected_total"
+
+BOUNDS: Mapping[str, tuple[float, ...]] = {
+    QUERY_DURATION: (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60),
+    QUERY_ORDERS: (1, 5, 10, 25, 50, 75, 90, 99, 100),
+    SETTLEMENT_DELAY: (10, 30, 60, 120, 300, 600, 1200, 3600, 7200, 21_600, 43_200, 86_400, 259_200),
+}
+"""The upper bounds of each histogram's buckets, without the last one, which has none."""
+_IN_FLIGHT, _LOST = "in_flight", "lost"
+OUTCOMES = tuple(outcome for outcome in queries.OUTCOMES if outcome != _IN_FLIGHT)
+"""How a query may have ended; one that is under way is not counted yet."""
+FINAL_STATES = tuple(state for state in OrderState if state.is_final)
+SETTLING_SOURCES = (Source.QUERY, Source.CALLBACK, Source.OPERATOR)
+REJECTING_SOURCES = (
+    *("reconciler.enqueue_orders", "reconciler.enqueue_order", "reconciler.record_callbacks"),
+    *("reconciler.cancel_orders", "reconciler.check_orders", "reconciler serve", "reconciler enqueue"),
+)
+"""Where input comes from that may be refused."""
+
+COUNTED_AFTER = timedelta(minutes=2)
+"""No transaction lasts so long: by then every row with a smaller id can be seen."""
+_LOST_AFTER = timedelta(minutes=5)
+"""After its reservation: a query that has not ended by then has lost its worker, and its account perhaps its slot."""
+_NO_BOUND = "+Inf"
+
+Row = TypeVar("Row", QueryToCount, EventToCount, RejectedToCount)
+
+
+class _Sums:
+    """Totals under construction."""
+
+    def __init__(self) -> None:
+        self.added: dict[TotalKey, float] = defaultdict(float)
+        self.replaced: dict[TotalKey, float] = {}
+
+    def count(self, name: str, **labels: str) -> None:
+        self.added[name, labels_of(**labels)] += 1
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add a value to a histogram. A bucket's total holds what no smaller bucket holds."""
+        bounds = BOUNDS[name]
+        place = bisect_left(bounds, value)
+        self.count(f"{name}_bucket", **labels, le=f"{bounds[place]:g}" if place < len(bounds) else _NO_BOUND)
+        self.added[f"{name}_sum", labels_of(**labels)] += value
+
+    def counted(self, rows: Sequence[Row], cursor: Cursor) -> Counted:
+        if rows:
+            latest = max(cursor.counted_at, *(row.at for row in rows))
+            cursor = Cursor(counted_id=rows[-1].id, counted_at=latest)
+        return Counted(cursor=cursor, added=dict(self.added), replaced=self.replaced, rows=len(rows))
+
+
+def labels_of(**labels: str) -> Labels:
+    """Labels as a key holds them."""
+    return tuple(sorted(labels.items()))
+
+
+def count_queries(rows: Iterable[QueryToCount], cursor: Cursor, now: datetime, rules: Rules) -> Counted:
+    """Count queries behind the cursor, up to the first that is too young or may still be under way."""
+    ready = list(_ended(rows, now, rules))
+    sums = _Sums()
+    for row in ready:
+        account = row.account
+        outcome = _LOST if row.outcome == _IN_FLIGHT else row.outcome
+        sums.count(QUERIES, account=account, outcome=outcome)
+        if outcome == Refused.outcome and says_too_frequent(row.status_msg or ""):
+            sums.count(TOO_FREQUENT, account=account)
+        sums.observe(QUERY_ORDERS, row.order_count, account=account)
+        sums.replaced[LAST_QUERY, labels_of(account=account)] = row.at.timestamp()
+        if row.answered_at is not None:
+            sums.observe(QUERY_DURATION, _seconds(row.at, row.answered_at), account=account)
+            if outcome == "answered":
+                sums.replaced[LAST_ANSWER, labels_of(account=account)] = row.answered_at.timestamp()
+    return sums.counted(ready, cursor)
+
+
+def count_events(rows: Iterable[EventToCount], cursor: Cursor, now: datetime) -> Counted:
+    """Count the settlements among the events behind the cursor, up to the first that is too young."""
+    ready = list(_old(rows, now))
+    sums = _Sums()
+    for row in ready:
+        if row.account is not None and row.to_state is not None and row.submitted_at is not None:
+            sums.count(SETTLEMENTS, account=row.account, state=row.to_state.value, source=row.source.value)
+            sums.observe(SETTLEMENT_DELAY, _seconds(row.submitted_at, row.at), account=row.account)
+    return sums.counted(ready, cursor)
+
+
+def count_rejected(rows: Iterable[RejectedToCount], cursor: Cursor, now: datetime) -> Counted:
+    """Count refused input behind the cursor, up to the first that is too young."""
+    ready = list(_old(rows, now))
+    sums = _Sums()
+    for row in ready:
+        sums.count(REJECTED, source=row.source)
+    return sums.counted(ready, cursor)
+
+
+def cumulated(name: str, counts: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The buckets of a histogram as Prometheus wants them: each holds the smaller ones as well.
+
+    `counts` are the totals by `le`. One of a release that had other bounds goes into the next greater bucket.
+    """
+    bounds = BOUNDS[name]
+    each = [0.0] * (len(bounds) + 1)
+    for bound, count in counts.items():
+        each[bisect_left(bounds, float(bound))] += count
+    return list(zip([*(f"{bound:g}" for bound in bounds), _NO_BOUND], accumulate(each), strict=True))
+
+
+def _ended(rows: Iterable[QueryToCount], now: datetime, rules: Rules) -> Iterator[QueryToCount]:
+    lost_after = timedelta(seconds=rules.reservation_seconds) + _LOST_AFTER
+    for row in rows:
+        if not _is_past(row.at, now, lost_after if row.outcome == _IN_FLIGHT else COUNTED_AFTER):
+            return
+        yield row
+
+
+def _old(rows: Iterable[Row], now: datetime) -> Iterator[Row]:
+    for row in rows:
+        if not _is_past(row.at, now, COUNTED_AFTER):
+            return
+        yield row
+
+
+def _is_past(at: datetime, now: datetime, age: timedelta) -> bool:
+    # A time that lies further ahead is that of a row from before a clock was set back.
+    return now - at >= age or at - now > COUNTED_AFTER
+
+
+def _seconds(since: datetime, until: datetime) -> float:
+    # A clock that was set back between the two, or an order that was submitted a little ahead of ours.
+    return max(0.0, (until - since).total_seconds())
