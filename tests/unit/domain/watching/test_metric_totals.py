@@ -143,4 +143,4 @@ def test_every_outcome_and_every_source_of_refused_input_is_known_from_the_start
     methods = [method for _, method in inspect.getmembers(Intake, inspect.isfunction)]
     given = [inspect.signature(method).parameters.get("source") for method in methods]
     defaults = {one.default for one in given if one is not None and isinstance(one.default, str)}
-    assert {*defaults, SOURCE, "reconciler enqueue"} == set(REJECTING_SOURCES)
+    assert {*defaults, "reconciler.enqueue_order", "reconciler enqueue", SOURCE} == set(REJECTING_SOURCES)
