@@ -48,13 +48,17 @@ class BoundedConnection:
         # It has all of a socket that http.client uses.
         self.http.sock = self.line
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> HTTPResponse:
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], *, is_answered_early: bool = False
+    ) -> HTTPResponse:
         """Send a request; returns the answer when its headers are complete, its body neither read nor decoded.
 
-        Raises OSError, http.client.HTTPException, urllib3's HTTPError, ValueError, and what the line raises.
+        `is_answered_early`: whether an answer counts that came before the whole request was sent. Of an event it does
+        not: what was not sent was not accepted. Raises OSError, http.client.HTTPException, urllib3's HTTPError,
+        ValueError, and what the line raises.
         """
-        # The other side may have closed the connection after an answer that came early, which can still be read.
-        with suppress(BrokenPipeError, ConnectionResetError):
+        early = (BrokenPipeError, ConnectionResetError) if is_answered_early else ()
+        with suppress(*early):
             self.http.request("POST", path, body, headers, preload_content=False, decode_content=False)
         return self.http.getresponse()
 

@@ -154,6 +154,22 @@ def test_a_kept_connection_that_breaks_within_an_answer_is_not_tried_again(
     assert len(receiver.requests) == 2
 
 
+def test_an_answer_that_came_before_the_whole_event_was_sent_accepts_nothing(sender_to: SendersTo) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_at_once() -> None:
+            taken, _ = listener.accept()
+            with taken:
+                taken.recv(64)
+                taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=answer_at_once, daemon=True).start()
+        # More than all buffers of a connection hold, so that the sending ends by the reset.
+        sender = sender_to(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        result = sender.deliver(EVENT, BODY + 64_000_000 * " ", datetime.now(UTC))
+    assert result.outcome is DeliveryOutcome.MALFORMED
+
+
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_any_2xx_is_a_success(receiver: Receiver, sender_to: SendersTo, status: int) -> None:
     receiver.reply = lambda _, answering: answering.answer(status)

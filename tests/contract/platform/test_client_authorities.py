@@ -4,6 +4,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import certifi
 import pytest
@@ -92,3 +93,8 @@ def test_a_certificate_for_another_name_is_refused(server: RawServer, monkeypatc
     assert isinstance(error, Unreachable)
     assert "Hostname mismatch" in str(error)
     assert server.requests == []
+
+
+def test_a_host_name_that_ends_with_a_dot_is_the_one_in_the_certificate(server: RawServer) -> None:
+    url = f"https://localhost.:{urlsplit(server.url).port}"
+    assert send_query(url, ca_file=str(CERTIFICATE)).said["1"][0].traffic_sts == "1"

@@ -170,7 +170,7 @@ def exchange_once(
     prepared = requests.Request("POST", request.url, headers=headers, data=request.body).prepare()
     with (
         closing(_connect(urlsplit(request.url), exchange, authorities)) as connection,
-        closing(connection.post(prepared.path_url, request.body, prepared.headers)) as response,
+        closing(connection.post(prepared.path_url, request.body, prepared.headers, is_answered_early=True)) as response,
     ):
         # The adapter without a session, and without sending: a session reads proxies and .netrc from the environment
         # (a .netrc was seen to replace our Authorization header) and follows redirects, and the adapter's pools make
@@ -180,7 +180,8 @@ def exchange_once(
 
 def _connect(url: SplitResult, exchange: Exchange, authorities: str | None) -> BoundedConnection:
     """A connection that was made within the exchange's time and is watched by it; each write needs its permission."""
-    host, is_tls = url.hostname or "", url.scheme == "https"
+    # A certificate names its host without the dot that ends a name in full.
+    host, is_tls = (url.hostname or "").rstrip("."), url.scheme == "https"
     port = url.port or (443 if is_tls else 80)
     tls = tls_context(authorities) if is_tls else None
     try:
