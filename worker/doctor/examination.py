@@ -139,12 +139,14 @@ def _database_checks(settings: Settings, read: Callable[[], DatabaseReading], fa
     if fault is None:
         why = "the database cannot be used"
         try:
-            return _checks_of(settings, read(), shown, has_rights=bool(rights))
+            reading = read()
         except NoDatabaseFile as error:
             remedy = "run `reconciler migrate`" + hint_on_default(settings, "database_url")
             fault = fatal("database", f"{error} ({shown})", remedy)
         except Exception as error:  # Drivers raise errors of their own.
             fault = _unusable(settings, shown, error)
+        else:
+            return _checks_of(settings, reading, shown, has_rights=bool(rights))
     return [fault, *(skipped(name, why) for name in rest)]
 
 

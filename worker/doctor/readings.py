@@ -148,10 +148,12 @@ def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> Dat
         raise NoDatabaseFile(f"there is no file {missing} yet")
     with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         server = read_server(database, HostClock().now)
-        try:
-            check_at_head(url)
-        except MigrationError as error:
-            return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
+    # With a connection of its own, after the first is closed: a role may be allowed a single one.
+    try:
+        check_at_head(url)
+    except MigrationError as error:
+        return DatabaseReading(server=server, fault_of_revision=str(error), rights=None, windows=None)
+    with Database(url, answer_seconds=_ANSWER_SECONDS, pool_size=1) as database:
         windows = longest_windows(database, slots_per_sid=slots_per_sid)
         changes = database_changes(database, sids, slots_per_sid)
     try:
