@@ -32,10 +32,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_default_queue": ORDERS_QUEUE,
         "task_create_missing_queues": False,
         "task_routes": {"reconciler.reconcile": {"queue": TICKS_QUEUE}, "reconciler.*": {"queue": ORDERS_QUEUE}},
-        # Other workers cannot take the messages that this one prefetches.
+        # Other workers cannot take the messages that this one prefetches. On RabbitMQ 4 retries that wait count among
+        # them: as many of these as the pool has processes keep it from taking more, for a minute at the most.
         "worker_prefetch_multiplier": 1,
-        # Retries that wait raise the prefetch count. After a lost connection Celery would lower it while they are still
-        # counted.
+        # On other brokers retries that wait raise the prefetch count. After a lost connection Celery would lower it
+        # while they are still counted.
         "worker_enable_prefetch_count_reduction": False,
         # The worker waits without end for a broker that is away, at start or later.
         "broker_connection_retry_on_startup": True,

@@ -81,7 +81,7 @@
 
 /* ------------------------------------------------------------------------------------------------------------ state */
 
-/* A row of query_budgets: worker/domain/budget.py, Slot. */
+/* A row of query_budgets: worker/domain/records/slots.py, Slot. */
 typedef Slot {
     byte locked_by = NOBODY;
     byte due_at;               /* by the database's clock */
@@ -95,7 +95,7 @@ Slot slots[SLOTS];
 /* What each worker remembers; 0 where it remembers nothing. */
 bool busy[WORKERS];
 byte started[WORKERS];         /* t0 */
-byte boot[WORKERS];            /* the last readings of both clocks: worker/domain/budget.py, Reading */
+byte boot[WORKERS];            /* the last readings of both clocks: worker/domain/records/slots.py, Reading */
 byte database[WORKERS];
 bool heard[WORKERS];           /* the platform saw its query, so an answer may come */
 bool polls[WORKERS];           /* its query polls the order below */
@@ -209,7 +209,7 @@ proctype Network(byte r) {
     od
 }
 
-/* ----------------------------------------------------------------------------------------- worker/domain/budget.py */
+/* --------------------------------------------------------------------------------- worker/domain/queries/budget.py */
 
 /* _longest_wait */
 #ifdef MUTANT_READERS_DEADLINE

@@ -1,4 +1,4 @@
-"""Celery's remote control, restricted to commands that cannot stop the worker's work.
+"""Celery's remote control, restricted to commands that leave no worker alive that does nothing.
 
 Anybody who reaches the broker may send one. Run are those that read the worker's state, those for events, and
 `shutdown`. The others could leave a worker alive that does nothing (`cancel_consumer`, `rate_limit`, `pool_shrink`),

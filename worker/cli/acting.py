@@ -1,6 +1,4 @@
-"""What all commands have in common by which an operator acts: whose act it is, why, whether it is really meant, which
-orders, and what became of them.
-"""
+"""What every act of an operator needs: who acts and why, whether it is meant, which orders, what became of them."""
 
 import getpass
 import re

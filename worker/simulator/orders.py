@@ -1,8 +1,6 @@
-"""What is drawn from the seed: durations, and the fate of an order.
+"""The orders that the platform holds, and the truth about each, drawn from the seed.
 
 An order's fate depends on the seed and the order's id only: it is the same in every run, in any sequence.
-
-The orders that the platform holds, and the truth about each.
 """
 
 import math

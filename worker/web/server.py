@@ -31,7 +31,7 @@ class _ProjectLogger(Logger):  # type: ignore[misc]  # gunicorn publishes no typ
         self.error_log.propagate = True
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Log nothing: worker.web.access_log does."""
+        """Log nothing: `worker.web.app.log_requests` does."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn publishes no types

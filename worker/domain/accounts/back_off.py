@@ -1,8 +1,7 @@
 """How long an account waits after a query failure: the back-off, its jitter, and its restart after a clock step.
 
-Outages: many query failures in a row, as from a firewall, that say nothing about single orders.
-
-Ten failures in a row of the kinds that make suspects are an outage. Three answers in a row after it return the suspects
+Many query failures in a row, as from a firewall, say nothing about single orders: ten of the kinds that make suspects
+are an outage. Three answers in a row after it return the suspects
 that these failures made or halved to the batches. Lone suspects that failed again while others succeeded stay.
 """
 

@@ -1,8 +1,7 @@
 """When polling an order stops and a person decides. An answer or a callback may still settle it.
 
-Polled orders that an answer leaves out, or of which it says that the platform does not know them.
-
-A single absence proves nothing; three in a row lead to a query of the order's own.
+An answer may leave out a polled order, or say that the platform does not know it. A single absence proves nothing;
+three in a row lead to a query of the order's own.
 
 Denials are counted apart. The first always counts; a later one counts only if the platform answered about another order
 since, or in the same answer. So a platform that denies everything, by a bug or in a sandbox, makes no order unresolved,

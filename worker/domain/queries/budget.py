@@ -7,9 +7,8 @@ clock does.
 It also holds the window that it was written with. Workers whose windows differ share a database safely, as the longest
 window holds for all: who has a longer one raises the row's, and who has a shorter one sends no query on it.
 
-A database that is not the one that a slot's row was written in: restored from a dump, or failed over with a loss.
-
-Its rows may be older than the last query, so they say nothing of when the next one may be sent.
+In a database that was restored from a dump, or that failed over with a loss, a row may be older than the last query. It
+then says nothing of when the next one may be sent, and the slot is closed for a reservation.
 """
 
 import math

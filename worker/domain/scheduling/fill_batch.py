@@ -4,11 +4,10 @@ A batch is chosen from the orders at both ends of each age bucket: those that be
 due last. The two differ most where the platform has just changed. Most buckets give few orders or none: a page of each
 end is read, then the next page of those buckets whose first page the batch would exhaust.
 
-Positions that no due order needs: orders that are not due yet are polled in them.
-
-A poll in a query that is sent anyway costs nothing at the platform. What the account's curve expects nothing of may
-have settled all the same: after a standstill the platform settles orders of every age at once. So the positions go to
-the orders whose last poll says least about them by now.
+In positions that no due order needs, orders are polled that are not due yet: in a query that is sent anyway it costs
+nothing at the platform. What the account's curve expects nothing of may have settled all the same: after a standstill
+the platform settles orders of every age at once. So the positions go to the orders whose last poll says least about
+them by now.
 """
 
 from collections import defaultdict
