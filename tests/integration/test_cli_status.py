@@ -171,7 +171,7 @@ def test_too_frequent_use_is_named_where_people_look(cli: CommandLine, bench: Wo
         1,
     )
     shown = cli.run("status").stdout
-    assert "the platform says that it is queried too often: 6" in shown
+    assert re.search(r"the platform says that it is queried too often: \d+ s", shown)
     assert said in shown
     (todo,) = cli.json("todo")["todo"]
     assert (todo["reason"], todo["items"][0]["note"]) == ("queried_too_often", "查询过于频繁")

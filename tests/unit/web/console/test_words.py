@@ -1,22 +1,22 @@
 """Every stable name that a page may show has words, and every reason says what to do."""
 
 import ast
+import inspect
 from collections.abc import Iterator
 from enum import Enum
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import worker.domain
+from worker.domain.notifications import endpoint_watch
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
+from worker.domain.watching import monitoring
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TODO
 from worker.web.console.guidance import GUIDANCE
 from worker.web.console.orders import STATES, WAITS
 from worker.web.console.words import FINDINGS, QUERY_OUTCOMES, WORDS
-
-DOMAIN = Path(worker.domain.__file__).parent
 
 
 @pytest.mark.parametrize("kind", WORDS, ids=lambda kind: kind.__name__)
@@ -42,13 +42,13 @@ def test_every_state_and_every_wait_is_a_sentence() -> None:
 
 
 def test_every_finding_has_words() -> None:
-    assert set(FINDINGS) == {*_names_of("monitoring.py"), *_names_of("endpoint_watch.py")}
+    assert set(FINDINGS) == {*_names_of(monitoring), *_names_of(endpoint_watch)}
 
 
-def _names_of(module: str) -> Iterator[str]:
+def _names_of(module: ModuleType) -> Iterator[str]:
     """The names of findings in a module: `found["name"]`, `name="name"`, that of a `Trouble`, and the second of three
     that are yielded."""
-    for node in ast.walk(ast.parse((DOMAIN / module).read_text("utf-8"))):
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
         match node:
             case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="found"), slice=ast.Constant(value=str(name)))]):
                 yield name
