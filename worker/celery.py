@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import structlog
 from celery import Celery, signals
+from celery.app.trace import LOG_RETRY
 from celery.concurrency import get_implementation
 from kombu.exceptions import OperationalError
 
@@ -94,12 +95,11 @@ def _broker_errors() -> tuple[type[BaseException], ...]:
 def _is_to_be_logged(record: logging.LogRecord) -> bool:
     """Leave out Celery's lines on each tick and each single order: one a second, and hundreds.
 
-    Both have lines of their own: a tick logs what it finds, an order that it was enqueued. Celery's
-    record of a retry has no such data.
+    Both have lines of their own: a tick logs what it finds, an order that it was enqueued. A retry is told of.
     """
     data = getattr(record, "data", None)
     name = data.get("name") if isinstance(data, dict) else None
-    is_one_of_many = name in ("reconciler.reconcile", "reconciler.enqueue_order")
+    is_one_of_many = name in ("reconciler.reconcile", "reconciler.enqueue_order") and record.msg != LOG_RETRY
     return record.levelno > logging.INFO or not is_one_of_many
 
 
