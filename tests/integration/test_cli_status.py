@@ -1,14 +1,17 @@
 """`status`, `status --check`, `health` and `order`: whether orders are reconciled, and what an order waits for."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tests.support.command_line import CommandLine
 from tests.support.notifying import put_endpoint
 from tests.support.reconciling import Workbench, item
 from tests.support.ticking import let_a_worker_tick
+from worker.database.tables import NOTIFICATIONS
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import HttpError, Refused, Unreachable
 from worker.operations.learn import Learning
@@ -129,7 +132,7 @@ def test_the_check_tells_of_broker_and_beat(cli: CommandLine, bench: Workbench) 
     assert checked(cli, 2).startswith("CRITICAL: the broker has not answered for 4")
     let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=45)
     assert checked(cli, 1).startswith("WARNING: no tick of beat has come for 4")
-    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=1)
+    let_a_worker_tick(bench, broker_asked_at=1, broker_answered_at=1, last_beat_at=1.1)
     assert checked(cli, 0).startswith("OK")
     shown = cli.run("status").stdout
     assert "answered" in shown
@@ -153,6 +156,9 @@ def test_the_check_warns_of_a_result_that_is_not_delivered_for_long(cli: Command
     bench.add("1")
     bench.reconcile([item("1")])
     assert checked(cli, 0).startswith("OK")
+    with bench.database.write() as connection:
+        a_second_ago = bench.database.now(connection) - timedelta(seconds=1)
+        connection.execute(update(NOTIFICATIONS).values(changed_at=a_second_ago))
     impatient = CommandLine({**cli.settings, "RECONCILER_CHECK_NOTIFY_SECONDS": "0.05"})
     assert re.search(r"default: a notification has not been delivered for \d+ s, 1 are pending", checked(impatient, 1))
 
