@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-# For the libraries that it imports: a fork has them already, and imports our own code anew.
-import tests.conftest  # noqa: F401
+import tests.conftest  # noqa: F401  # for the libraries that it imports: a fork has them, and imports our code anew
 from tests.mutants.table import MUTANTS
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import typer
 from worker.adapters.error_text import one_line
 from worker.adapters.log import configure_logging
 from worker.cli.errors import CommandError
-from worker.cli.order_references import find_orders
+from worker.cli.order_references import find_in_parts
 from worker.cli.output import AsJson, counted, print_json, shown_zone, time_text
 from worker.cli.session import Session, require_configured, require_known, session
 from worker.cli.times import read_time
@@ -103,7 +103,7 @@ def system_user() -> str:
 
 
 @contextmanager
-def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator["Session"]:
+def acting_session(*, needs_accounts: bool = False, utc: bool = False) -> Iterator[Session]:
     """A session of a command that acts: what an operator does is logged, on standard error as everything else."""
     with session(needs_accounts=needs_accounts, utc=utc) as opened:
         settings = opened.settings
@@ -138,9 +138,6 @@ def confirm(what: str, question: str, *, yes: bool) -> None:
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was changed")
-
-
-_FOUND_AT_ONCE = 500
 
 
 @dataclass(kw_only=True, slots=True)
@@ -180,14 +177,13 @@ def act_on_named(
     outcome = Outcome()
     # By the row: an order that is named by both its ids is acted on once.
     named: dict[int, str] = {}
-    for start in range(0, len(refs), _FOUND_AT_ONCE):
-        for ref, row in find_orders(opened, account, refs[start : start + _FOUND_AT_ONCE]).items():
-            if isinstance(row, str):
-                outcome.refuse(ref, row)
-            elif only_configured and (why := acts.nobody_polls(row["account"], opened.settings.accounts)):
-                outcome.refuse(ref, why)
-            else:
-                named[row["id"]] = ref
+    for ref, row in find_in_parts(opened, account, refs):
+        if isinstance(row, str):
+            outcome.refuse(ref, row)
+        elif only_configured and (why := acts.nobody_polls(row["account"], opened.settings.accounts)):
+            outcome.refuse(ref, why)
+        else:
+            named[row["id"]] = ref
     _act(opened, who, kind, named, decide, outcome)
     return outcome
 

@@ -12,7 +12,7 @@ from worker.adapters.notify.transports import make_transport
 from worker.cli.acting import Act, Yes, acting_session, confirm, say_refused
 from worker.cli.errors import CommandError
 from worker.cli.order_acts import OfAccount, OptionalReferences
-from worker.cli.order_references import find_orders
+from worker.cli.order_references import find_in_parts
 from worker.cli.output import AsJson, console, counted, print_fields, print_json, time_text
 from worker.cli.session import Session, check_database, errors_in_one_line, read_settings
 from worker.cli.times import TIME_RULE, read_time
@@ -24,8 +24,6 @@ from worker.operations.resend import resend as send_once_more
 from worker.operations.save_orders import new_event_id
 from worker.settings import Settings
 from worker.views.notifications import orders_changed_since, orders_given_up
-
-_FOUND_AT_ONCE = 500
 
 GaveUp = Annotated[bool, typer.Option("--gave-up", help="All orders with a notification that was given up.")]
 Since = Annotated[
@@ -84,12 +82,11 @@ def resend(
 
 def _named(opened: Session, account: str, refs: Sequence[str], rejected: list[dict[str, Any]]) -> dict[int, str]:
     named: dict[int, str] = {}
-    for start in range(0, len(refs), _FOUND_AT_ONCE):
-        for ref, row in find_orders(opened, account, refs[start : start + _FOUND_AT_ONCE]).items():
-            if isinstance(row, str):
-                rejected.append({"ref": ref, "errors": [row]})
-            else:
-                named[row["id"]] = ref
+    for ref, row in find_in_parts(opened, account, refs):
+        if isinstance(row, str):
+            rejected.append({"ref": ref, "errors": [row]})
+        else:
+            named[row["id"]] = ref
     return named
 
 

@@ -1,7 +1,7 @@
 """How a person names an order to a command: by request_id, by custom_parm, or by the row's id."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from worker.views.order import order_by_id, orders_named, orders_with_id
 Row = dict[str, Any]
 
 _ROW_ID = re.compile(r"id:([0-9]{1,18})")
+_FOUND_AT_ONCE = 500
 REF_HELP = "A request_id or a custom_parm; or id:N, by the row's id, which needs no --account."
 
 
@@ -40,6 +41,12 @@ def find_orders(opened: Session, account: str, references: Sequence[str]) -> dic
             for reference, row_id in row_ids.items()
         }
     return {reference: by_row.get(reference) or _only(reference, account, rows) for reference in references}
+
+
+def find_in_parts(opened: Session, account: str, references: Sequence[str]) -> Iterator[tuple[str, Row | str]]:
+    """The same for any number of references, some hundred of them at once. Raises CommandError as it does."""
+    for start in range(0, len(references), _FOUND_AT_ONCE):
+        yield from find_orders(opened, account, references[start : start + _FOUND_AT_ONCE]).items()
 
 
 def _of_row(reference: str, row: Row | None, named: Sequence[Row]) -> Row | str:

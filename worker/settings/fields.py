@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
-from worker.adapters.certificates import authorities_file_fault
 from worker.domain.records.incoming import Trust
 from worker.domain.records.parameters import FailedAmount
 from worker.settings import accounts, addresses, notify
@@ -109,7 +108,7 @@ AccountSid = Annotated[str, _free_of(accounts.sid_fault)]
 AuthToken = Annotated[SecretStr, _secretly(_found_free_of(accounts.token_fault))]
 AppId = Annotated[str, _free_of(accounts.app_id_fault)]
 CallbackToken = Annotated[SecretStr, _secretly(_found_free_of(accounts.callback_token_fault))]
-CaFile = Annotated[str, _free_of(authorities_file_fault)]
+CaFile = Annotated[str, AfterValidator(notify.ca_file)]
 WebhookUrl = Annotated[SecretStr, _secretly(notify.webhook_url)]
 WebhookSecret = Annotated[SecretStr, _secretly(notify.webhook_secret)]
 TaskName = Annotated[str, AfterValidator(notify.task_name)]

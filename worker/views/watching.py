@@ -136,10 +136,10 @@ def _count_in_flight(connection: Connection, since: datetime) -> Counter[str]:
         .join(BUDGETS, BUDGETS.c.in_flight_query_id == QUERIES.c.id)
         .where(QUERIES.c.outcome == "in_flight", QUERIES.c.sent_at >= since)
     )
-    counts: Counter[str] = Counter()
+    in_flight: Counter[str] = Counter()
     for account, orders in connection.execute(statement):
-        counts[account] += orders
-    return counts
+        in_flight[account] += orders
+    return in_flight
 
 
 def _read_lost_share(connection: Connection, account: str, now: datetime, rules: Rules) -> float | None:
