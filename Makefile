@@ -59,9 +59,9 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	    --no-index --no-build-isolation -e .
 	@touch $(STAMP)
 
-messages: setup ## Find the words of the console, and add those that are new to its catalogues
-	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/web
-	@for catalogue in worker/web/console/locale/*.po; do \
+messages: setup ## Find the words that people read, and add those that are new to the catalogues
+	@$(BIN)/pybabel -q extract -F pyproject.toml -k N_ -k text --no-location --sort-output --omit-header -o .messages.pot worker/web worker/words
+	@for catalogue in worker/words/locale/*.po; do \
 	    $(BIN)/pybabel -q update -i .messages.pot -o "$$catalogue" -l "$$(basename "$$catalogue" .po)" \
 	        --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header; \
 	done; rm -f .messages.pot

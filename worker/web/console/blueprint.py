@@ -22,11 +22,12 @@ from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.console import accounts, inbox, notifications, order_acts, orders, queries, sign_in, watching
 from worker.web.console.acts import add_acting
-from worker.web.console.languages import LANGUAGES, N_, add_languages
+from worker.web.console.languages import LANGUAGES, add_languages
 from worker.web.console.lists import add_links
 from worker.web.console.security import add_fields, add_headers, guard
 from worker.web.console.stored_texts import add_stored_texts
 from worker.web.console.words import add_words
+from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
 

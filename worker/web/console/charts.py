@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 from worker.domain.records.orders import Source
 from worker.domain.watching.plots import DELAY_LIMITS, Plots, Span
-from worker.web.console.languages import N_, text
+from worker.web.console.languages import text
 from worker.web.console.plots import Chart, Level, Series
+from worker.words import N_
 
 _TICK_MINUTES = {Span.HOUR: 15, Span.DAY: 360}
 _FEWEST_TICKS = 2

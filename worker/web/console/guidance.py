@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from worker.domain.records.orders import Attention
 from worker.domain.watching.todo import TodoKind
-from worker.web.console.languages import N_
+from worker.words import N_
 
 _SETTLE = N_("Ask the platform for the result, then use “Settle by hand” on the order's page.")
 

@@ -17,6 +17,7 @@ from babel.support import NullTranslations, Translations
 from flask import Blueprint, Response, current_app, g, redirect, request
 
 from worker.domain.wire.field_rules import amount_text
+from worker.words import N_, Skin
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""
@@ -25,17 +26,6 @@ _COOKIE = "language"
 _COOKIE_SECONDS = 365 * 24 * 3600
 _DEFAULT = "en"
 _ZONE = "RECONCILER_CONSOLE_ZONE"
-
-
-def N_(message: str) -> str:
-    """Mark a message that is translated where it is shown."""
-    return message
-
-
-def text(message: str, **values: object) -> str:
-    """The message in the language of the request, with the values in its places, such as %(count)s."""
-    translated = translations(language()).gettext(message)
-    return translated % values if values else translated
 
 
 def language() -> str:
@@ -51,12 +41,21 @@ def translations(code: str) -> NullTranslations:
     """The catalogue of a language."""
     if code == _DEFAULT:
         return NullTranslations()
-    with (files("worker.web.console") / "locale" / f"{code}.po").open("rb") as source:
+    with (files("worker.words") / "locale" / f"{code}.po").open("rb") as source:
         catalogue = read_po(source, locale=code)
     compiled = BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)
     return Translations(compiled)
+
+
+def _translate(message: str) -> str:
+    return translations(language()).gettext(message)
+
+
+SKIN = Skin(translate=_translate)
+"""The console, in the language of the request."""
+text = SKIN.text
 
 
 def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
@@ -67,7 +66,7 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
         environment = state.app.jinja_env  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
         environment.add_extension("jinja2.ext.i18n")
         environment.install_gettext_callables(
-            lambda message: translations(language()).gettext(message),
+            _translate,
             lambda one, many, count: translations(language()).ngettext(one, many, count),
             newstyle=True,
         )

@@ -19,8 +19,9 @@ from worker.views.order import Outlook, Row, order_by_id, read_story
 from worker.views.orders import OrderSearch, find_orders, is_searchable, key_of, search_orders
 from worker.views.page import Page
 from worker.web.console.guidance import GUIDANCE
-from worker.web.console.languages import N_, duration, shown_time, text
+from worker.web.console.languages import duration, shown_time, text
 from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, csv_answer, show_list, storable, wants_csv
+from worker.words import N_
 
 STATES: Mapping[OrderState, str] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from worker.domain.access import form_token, is_foreign, is_form_token
 from worker.web.access import Access
-from worker.web.console.languages import N_
+from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -11,9 +11,10 @@ from worker.domain.orders.operator_acts import actor_fault
 from worker.domain.records.access import User
 from worker.operations.sign_in import Counted, Try
 from worker.web.access import Access
-from worker.web.console.languages import N_, local_path, text
+from worker.web.console.languages import local_path, text
 from worker.web.console.security import FIELD, hidden_field
 from worker.web.users import Busy, is_right
+from worker.words import N_
 
 log = structlog.stdlib.get_logger(__name__)
 

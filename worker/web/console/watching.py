@@ -22,11 +22,12 @@ from worker.views.todo import read_todo, todo_rows
 from worker.views.watching import Status, read_status
 from worker.web.console.charts import charts_of
 from worker.web.console.guidance import GUIDANCE
-from worker.web.console.languages import N_, text
+from worker.web.console.languages import text
 from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import draw, figure_text
 from worker.web.console.words import outcome_word, word_of
 from worker.web.shared_readings import KeptReading
+from worker.words import N_
 
 _STATUS_SECONDS = 1.0
 _PLOTS_SECONDS = 60.0

@@ -17,7 +17,8 @@ from worker.domain.records.orders import Attention, Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
 from worker.domain.watching.monitoring import Level
 from worker.domain.watching.todo import TodoKind
-from worker.web.console.languages import N_, text
+from worker.web.console.languages import text
+from worker.words import N_
 
 WORDS: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
     {

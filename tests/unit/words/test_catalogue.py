@@ -1,4 +1,4 @@
-"""Every word of the console is in the Chinese catalogue, and nothing else is."""
+"""Every message that people read is in the Chinese catalogue, and nothing else is."""
 
 import re
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 
-import worker.web
+import worker.words
 
-ROOT = Path(worker.web.__file__).parent
+WORDS = Path(worker.words.__file__).parent
+ROOTS = (WORDS, WORDS.parent / "web")
 METHODS = [("**.py", "python"), ("**.html", "jinja2")]
 KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "text": None}
 PLACE = re.compile(r"%(?:\(\w+\))?[a-z%]")
@@ -19,13 +20,13 @@ PLACE = re.compile(r"%(?:\(\w+\))?[a-z%]")
 
 @pytest.fixture(scope="module")
 def catalogue() -> Catalog:
-    with (ROOT / "console" / "locale" / "zh.po").open("rb") as source:
+    with (WORDS / "locale" / "zh.po").open("rb") as source:
         return read_po(source, locale="zh")
 
 
 @pytest.fixture(scope="module")
 def used() -> set[str]:
-    found = extract_from_dir(ROOT, METHODS, keywords=KEYWORDS)
+    found = [one for root in ROOTS for one in extract_from_dir(root, METHODS, keywords=KEYWORDS)]
     return {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}
 
 
