@@ -20,10 +20,12 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    TextClause,
     UniqueConstraint,
     literal_column,
 )
 from sqlalchemy import text as sql
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from worker.database.column_types import Amount, LongText, OrderId, RowId, StatusNumber, UtcDateTime, text_enum
@@ -90,9 +92,17 @@ def _optional(name: str, kind: _Kind) -> Column[Any]:
     return Column(name, kind, nullable=True)
 
 
-ORDERS = Table(
+def _partial(name: str, *columns: str, rows: TextClause, sqlite_rows: TextClause | None = None) -> Index:
+    """An index of these rows alone; on MariaDB, which has no partial indexes, of all."""
+    return Index(name, *columns, postgresql_where=rows, sqlite_where=rows if sqlite_rows is None else sqlite_rows)
+
+
+def _table(name: str, *parts: SchemaItem, **options: Any) -> Table:
+    return Table(name, METADATA, *parts, **TABLE_OPTIONS, **options)
+
+
+ORDERS = _table(
     "recharge_orders",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("account", String(64)),
     _optional("request_id", OrderId),
@@ -147,49 +157,31 @@ ORDERS = Table(
     CheckConstraint("state NOT IN ('succeeded', 'failed') OR settled_at IS NOT NULL", name="settled_has_time"),
     # Due orders by index range: one read of the first rows of each. Only pending rows are polled; MariaDB has no
     # partial indexes, so the state is a column of the index as well.
-    Index(
+    _partial(
         "ix_recharge_orders_due",
         *("account", "state", "lane", "id_kind", "age_bucket", "due_at"),
-        postgresql_where=NOT_DONE,
-        sqlite_where=PENDING,
+        rows=NOT_DONE,
+        sqlite_rows=PENDING,
     ),
-    Index(
-        "ix_recharge_orders_checked",
-        "account",
-        "check_requested_at",
-        postgresql_where=CHECKED,
-        sqlite_where=CHECKED,
-    ),
+    _partial("ix_recharge_orders_checked", "account", "check_requested_at", rows=CHECKED),
     # Pending orders long past the age limit, of any account, that are not flagged yet. Not partial on SQLite, which
     # drops a condition that a partial index guarantees from the search, and then sorts.
     Index("ix_recharge_orders_overdue", *("state", "attention", "submitted_at"), postgresql_where=NOT_DONE),
-    Index("ix_recharge_orders_suspect_group", "suspect_group", postgresql_where=GROUPED, sqlite_where=GROUPED),
+    _partial("ix_recharge_orders_suspect_group", "suspect_group", rows=GROUPED),
     # The billing system reads what has changed since it last read.
-    Index("ix_recharge_orders_changed", "updated_at", postgresql_where=NOT_PENDING, sqlite_where=NOT_PENDING),
+    _partial("ix_recharge_orders_changed", "updated_at", rows=NOT_PENDING),
     # What the command line finds and counts by.
     Index("ix_recharge_orders_mobile", "mobile"),
     Index("ix_recharge_orders_submitted", "submitted_at", "id"),
-    Index(
-        "ix_recharge_orders_settled",
-        *("settled_at", "account", "state", "settled_by"),
-        postgresql_where=SETTLED,
-        sqlite_where=SETTLED,
-    ),
-    Index("ix_recharge_orders_attention", "attention", "id", postgresql_where=SHOWN, sqlite_where=SHOWN),
-    Index(
-        "ix_recharge_orders_unresolved",
-        *("state", "account", "submitted_at"),
-        postgresql_where=UNRESOLVED,
-        sqlite_where=UNRESOLVED,
-    ),
-    **TABLE_OPTIONS,
+    _partial("ix_recharge_orders_settled", "settled_at", "account", "state", "settled_by", rows=SETTLED),
+    _partial("ix_recharge_orders_attention", "attention", "id", rows=SHOWN),
+    _partial("ix_recharge_orders_unresolved", "state", "account", "submitted_at", rows=UNRESOLVED),
     **OFTEN_VACUUMED,
 )
 """An order and what is known of it; `worker.domain.records.orders.Order` documents each field."""
 
-QUERIES = Table(
+QUERIES = _table(
     "platform_queries",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("account", String(64)),
     _required("account_sid", String(64)),
@@ -216,13 +208,11 @@ QUERIES = Table(
     # How many of the orders were not due; null where a release before 0021 wrote the row.
     _optional("spare_count", Integer),
     Index("ix_platform_queries_account", "account", "id"),
-    **TABLE_OPTIONS,
 )
 """A row per grant: which ids were polled, how the query ended, what it changed."""
 
-EVENTS = Table(
+EVENTS = _table(
     "order_events",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("order_id", BigInt),
     _required("at", UtcDateTime),
@@ -240,13 +230,11 @@ EVENTS = Table(
     # How often a callback has said the same again; null for never.
     _optional("repeats", Integer),
     Index("ix_order_events_order_id", "order_id", "id"),
-    **TABLE_OPTIONS,
 )
 """Append only: each change of an order that a person may want to know."""
 
-ARCHIVED = Table(
+ARCHIVED = _table(
     "archived_orders",
-    METADATA,
     # The order's.
     Column("id", RowId, primary_key=True, autoincrement=False),
     _required("account", String(64)),
@@ -265,13 +253,11 @@ ARCHIVED = Table(
     Index("ix_archived_orders_mobile", "mobile"),
     Index("ix_archived_orders_submitted", "submitted_at", "id"),
     Index("ix_archived_orders_settled", "settled_at", "id"),
-    **TABLE_OPTIONS,
 )
 """A settled order that was moved out of the other tables; `worker.operations.archive` moves them."""
 
-BUDGETS = Table(
+BUDGETS = _table(
     "query_budgets",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("account_sid", String(64)),
     _required("slot", SmallInteger),
@@ -294,14 +280,12 @@ BUDGETS = Table(
     # When workers found it in another one: the last three times in UTC, joined by blanks.
     _optional("database_changes", String(128)),
     UniqueConstraint("account_sid", "slot"),
-    **TABLE_OPTIONS,
     **HALF_FULL,
 )
 """A row per slot of an account SID: when the next query may be sent, and what is in flight."""
 
-STATES = Table(
+STATES = _table(
     "account_states",
-    METADATA,
     Column("account", String(64), primary_key=True),
     _required("backoff_level", Integer),
     _optional("backoff_until", UtcDateTime),
@@ -336,39 +320,33 @@ STATES = Table(
     _optional("paused_by", String(64)),
     _optional("pause_reason", LongText),
     _optional("backoff_requested_until", UtcDateTime),
-    **TABLE_OPTIONS,
     **HALF_FULL,
 )
 """A row per account; `worker.domain.records.accounts.AccountState` documents each field."""
 
-SCHEDULES = Table(
+SCHEDULES = _table(
     "poll_schedules",
-    METADATA,
     Column("account", String(64), primary_key=True),
     # JSON; `worker.domain.scheduling.stored_json` reads both texts.
     _required("learned", LongText),
     _required("schedule", LongText),
     _required("computed_at", UtcDateTime),
-    **TABLE_OPTIONS,
 )
 """A row per account with observations: what was learned from them, and the poll schedule that follows."""
 
-OBSERVATIONS = Table(
+OBSERVATIONS = _table(
     "settlement_observations",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("account", String(64)),
     _required("observed_at", UtcDateTime),
     # JSON.
     _required("observations", LongText),
     Index("ix_settlement_observations_account", "account", "id"),
-    **TABLE_OPTIONS,
 )
 """What one transaction observed of when orders settle: kept until it is learned from."""
 
-REJECTED = Table(
+REJECTED = _table(
     "rejected_orders",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("received_at", UtcDateTime),
     # The task or command that sent it.
@@ -383,13 +361,11 @@ REJECTED = Table(
     _optional("repeats", Integer),
     Index("ix_rejected_orders_received_at", "received_at"),
     Index("uq_rejected_orders_digest", "digest", unique=True),
-    **TABLE_OPTIONS,
 )
 """What was refused, with its errors: nothing that came in is lost."""
 
-UNMATCHED = Table(
+UNMATCHED = _table(
     "unmatched_callbacks",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("account", String(64)),
     _optional("request_id", String(64)),
@@ -407,13 +383,11 @@ UNMATCHED = Table(
     Index("ix_unmatched_callbacks_custom_parm", "custom_parm", "account"),
     Index("ix_unmatched_callbacks_received_at", "received_at"),
     Index("uq_unmatched_callbacks_digest", "digest", unique=True),
-    **TABLE_OPTIONS,
 )
 """A callback whose order is not known yet."""
 
-ACTS = Table(
+ACTS = _table(
     "operator_acts",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("at", UtcDateTime),
     _required("actor", String(64)),
@@ -424,15 +398,13 @@ ACTS = Table(
     # Which orders, by their names; until when an account is paused, or slots are held.
     _optional("detail", LongText),
     Index("ix_operator_acts_account", "account", "id"),
-    **TABLE_OPTIONS,
 )
 """Append only: what an operator did to an account, or to all of them; and a row for the orders of one account that
 one transaction has changed, each of which has the act among its events as well. An act of many transactions has one
 row, whose detail each of them brings up to date."""
 
-WORKERS = Table(
+WORKERS = _table(
     "worker_processes",
-    METADATA,
     # Host, process id and start: another process never has it.
     Column("name", String(128), primary_key=True),
     _required("host", String(128)),
@@ -453,14 +425,12 @@ WORKERS = Table(
     _optional("database_identity", String(255)),
     # Null where nothing hangs.
     _optional("hanging_since", UtcDateTime),
-    **TABLE_OPTIONS,
     **HALF_FULL,
 )
 """A row per worker process, which it writes by its own timer; one that is not written any more is deleted."""
 
-NOTIFICATIONS = Table(
+NOTIFICATIONS = _table(
     "notifications",
-    METADATA,
     Column("id", RowId, primary_key=True),
     _required("event_id", String(40)),
     _required("account", String(64)),
@@ -483,24 +453,17 @@ NOTIFICATIONS = Table(
     _optional("refused_since", UtcDateTime),
     UniqueConstraint("event_id"),
     # What may be sent to an account's endpoint, in its order.
-    Index(
-        "ix_notifications_due",
-        *("account", "state", "rank", "due_at", "id"),
-        postgresql_where=NOT_SENT,
-        sqlite_where=PENDING,
-    ),
+    _partial("ix_notifications_due", "account", "state", "rank", "due_at", "id", rows=NOT_SENT, sqlite_rows=PENDING),
     Index("ix_notifications_order", "order_id", "id"),
-    Index("ix_notifications_delivered", "delivered_at", postgresql_where=DELIVERED, sqlite_where=DELIVERED),
-    Index("ix_notifications_gave_up", *("state", "account", "id"), postgresql_where=GAVE_UP, sqlite_where=GAVE_UP),
+    _partial("ix_notifications_delivered", "delivered_at", rows=DELIVERED),
+    _partial("ix_notifications_gave_up", "state", "account", "id", rows=GAVE_UP),
     Index("ix_notifications_changed", "changed_at", "id"),
-    **TABLE_OPTIONS,
     **OFTEN_VACUUMED,
 )
 """What is sent to a billing system about an order: `worker.domain.records.notifications` documents each field."""
 
-ENDPOINTS = Table(
+ENDPOINTS = _table(
     "notify_endpoints",
-    METADATA,
     Column("account", String(64), primary_key=True),
     _required("transport", text_enum(TransportKind, 16)),
     _required("target_digest", String(64)),
@@ -516,37 +479,31 @@ ENDPOINTS = Table(
     _optional("paused_at", UtcDateTime),
     _optional("paused_by", String(64)),
     _required("updated_at", UtcDateTime),
-    **TABLE_OPTIONS,
     **HALF_FULL,
 )
 """A row per account that is notified of its orders; workers enter it at their start."""
 
-TOTALS = Table(
+TOTALS = _table(
     "metric_totals",
-    METADATA,
     # Of the metric; of a histogram with the suffix of its part.
     Column("name", String(64), primary_key=True),
     # JSON: label to value, sorted.
     Column("labels", String(255), primary_key=True),
     _required("value", Double),
-    **TABLE_OPTIONS,
 )
 """A counter, or a part of a histogram, with one set of labels: never lowered."""
 
-CURSORS = Table(
+CURSORS = _table(
     "metric_cursors",
-    METADATA,
     Column("stream", String(32), primary_key=True),
     # The last row that was counted.
     _required("counted_id", BigInt),
     _required("counted_at", UtcDateTime),
-    **TABLE_OPTIONS,
 )
 """How far the rows of a table were counted into `metric_totals`: a row per table, locked while more are counted."""
 
-SESSIONS = Table(
+SESSIONS = _table(
     "console_sessions",
-    METADATA,
     # SHA-256 of the token in their cookie, in hex: whoever reads the table cannot sign in with it.
     Column("token_digest", String(64), primary_key=True),
     _required("user_name", String(64)),
@@ -554,17 +511,14 @@ SESSIONS = Table(
     _required("password_digest", String(64)),
     _required("created_at", UtcDateTime),
     _required("seen_at", UtcDateTime),
-    **TABLE_OPTIONS,
 )
 """Somebody who is signed in at the console: a row until they sign out, or sign in again after it has ended."""
 
-FAILURES = Table(
+FAILURES = _table(
     "console_failures",
-    METADATA,
     Column("subject", String(16), primary_key=True),
     _required("count", Integer),
     _required("last_at", UtcDateTime),
     _optional("locked_until", UtcDateTime),
-    **TABLE_OPTIONS,
 )
 """Sign-ins that failed in a row, of names or from addresses that count together: a bounded number of rows."""
