@@ -46,6 +46,10 @@ _MOST_MATCHES = 32
 _ERRORS = (400, 404, 405, 500)
 # Trying each right takes a few dozen statements.
 _RIGHTS_KEPT_SECONDS = 5.0
+_PROBE_KEPT_SECONDS = 1.0
+# Anybody may probe: while the database keeps silent, few of the threads are to wait for it.
+_PROBE_PATIENCE_SECONDS = 0.5
+_NO_ANSWER = "the database has not answered yet"
 
 
 class OperatorPages:
@@ -110,8 +114,12 @@ class WebProcess:
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
         # Read now: an upgrade may replace the files while this process runs.
         revisions()
-        self._rights_fault = SharedReading(self._read_rights_fault, kept_seconds=_RIGHTS_KEPT_SECONDS)
-        self._database_fault = SharedReading(self._read_database_fault)
+        self._rights_fault = SharedReading[str | None](
+            self._read_rights_fault, otherwise=_NO_ANSWER, kept_seconds=_RIGHTS_KEPT_SECONDS
+        )
+        self._database_fault = SharedReading[str | None](
+            self._read_database_fault, otherwise=_NO_ANSWER, kept_seconds=_PROBE_KEPT_SECONDS
+        )
         self._callback_rules = CallbackRules(
             app_ids=app_ids,
             tokens=settings.callback_tokens,
@@ -168,13 +176,13 @@ class WebProcess:
     def _readiness_fault(self) -> str | None:
         if not self._commits.is_running:
             return "this process commits nothing any more"
-        return self._database_fault.fault()
+        return self._database_fault.latest(_PROBE_PATIENCE_SECONDS)
 
     def _read_database_fault(self) -> str | None:
         try:
             with self._database.read() as connection:
                 fault = revision_fault(connection)
-            return fault or self._rights_fault.fault()
+            return fault or self._rights_fault.latest(_PROBE_PATIENCE_SECONDS)
         except Exception as error:
             kind = kind_of(error)
             if kind is None:

@@ -23,6 +23,7 @@ _HANGS = "what it does hangs"
 _NO_BROKER = "cannot be reached"
 _NOT_BY_WORKERS = "answers no worker"
 _KEPT_SECONDS = 2.0
+_PATIENCE_SECONDS = 0.5
 # Together they end before whoever asks gives up, which is often after 10 seconds.
 _DATABASE_SECONDS = 3.0
 _BROKER_SECONDS = 3.0
@@ -54,12 +55,14 @@ class _Health:
         self._broker_url = settings.broker_dsn
         self._tick_seconds = thresholds_of(settings).tick_seconds
         self._workers = Liveness(ticks=False, hangs=False, broker_is_silent=False)
-        self._database = SharedReading(self._read_database, kept_seconds=_KEPT_SECONDS, no_answer=_NO_DATABASE)
-        self._broker = SharedReading(self._read_broker, kept_seconds=_KEPT_SECONDS, no_answer=_NO_BROKER)
+        self._database = SharedReading[str | None](
+            self._read_database, otherwise=_NO_DATABASE, kept_seconds=_KEPT_SECONDS
+        )
+        self._broker = SharedReading[str | None](self._read_broker, otherwise=_NO_BROKER, kept_seconds=_KEPT_SECONDS)
 
     def read(self) -> dict[str, str]:
         """Of each part `ok`, or what is wrong."""
-        database, broker = self._database.fault(), self._broker.fault()
+        database, broker = self._database.latest(_PATIENCE_SECONDS), self._broker.latest(_PATIENCE_SECONDS)
         workers = self._workers
         fault = _HANGS if workers.hangs else f"no tick for {self._tick_seconds:g} s"
         ticking = _OK if workers.ticks else fault

@@ -1,9 +1,10 @@
 """Whether orders are being reconciled, what happened lately, and all that needs a person."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, render_template, request, url_for
 
@@ -26,11 +27,15 @@ from worker.web.console.languages import text
 from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import draw, figure_text
 from worker.web.console.words import outcome_word, word_of
-from worker.web.shared_readings import KeptReading
+from worker.web.shared_readings import SharedReading
 from worker.words import N_
+
+T = TypeVar("T")
 
 _STATUS_SECONDS = 1.0
 _PLOTS_SECONDS = 60.0
+_SHARE = 20.0
+"""Figures are kept for so many times as long as they took: they cost a twentieth of one connection at most."""
 _PATIENCE_SECONDS = 0.03
 """Each part of the page waits so long for figures that are just being read; then it shows what there is."""
 
@@ -85,10 +90,21 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, thread
     """`/attention`; `/`, and its two parts, which refresh themselves. `threads` read their figures."""
     sids, rules, accounts = sids_of(settings), rules_of(settings), list(settings.accounts)
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
-    statuses = KeptReading(partial(read_status, database, sids, rules), threads, least_seconds=_STATUS_SECONDS)
+
+    def shared(read: Callable[[], T], kept_seconds: float) -> SharedReading[T | None]:
+        # Old figures, rather than none, while new ones are read.
+        return SharedReading(
+            read,
+            otherwise=None,
+            kept_seconds=kept_seconds,
+            oldest_seconds=math.inf,
+            share=_SHARE,
+            begin=threads.submit,
+        )
+
+    statuses = shared(partial(read_status, database, sids, rules), _STATUS_SECONDS)
     plots_of = {
-        span: KeptReading(partial(read_plots, database, sids, rules, span), threads, least_seconds=_PLOTS_SECONDS)
-        for span in (None, *Span)
+        span: shared(partial(read_plots, database, sids, rules, span), _PLOTS_SECONDS) for span in (None, *Span)
     }
 
     def now_part() -> dict[str, object]:
