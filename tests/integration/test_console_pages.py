@@ -20,9 +20,9 @@ from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
 from worker.settings import Settings
 from worker.web.app import WebProcess
-from worker.web.console.guidance import GUIDANCE
 from worker.web.console.languages import translations
-from worker.web.console.words import WORDS
+from worker.words import Skin, catalogue
+from worker.words.remedies import PAGES
 
 LISTS = ("/orders", "/attention", "/notifications", "/queries", "/rejected", "/unmatched", "/acts")
 MARKUP = "<script>alert(1)</script>"
@@ -57,18 +57,17 @@ def test_every_state_and_every_reason_is_named_and_explained(bench: Workbench, p
         )
     for reason in Attention:
         bench.run("UPDATE recharge_orders SET attention = :name WHERE request_id = :name", name=reason.value)
-    say = translations(language).gettext
+    skin = Skin(translate=translations(language).gettext, remedies=PAGES)
     listed, to_do = pages.text("/orders", language), pages.text("/attention", language)
     for value in names:
-        words = say(WORDS[type(value)][value])
+        words = catalogue.name(value, skin)
         assert words in listed
         story = pages.text(f"/orders/{bench.order(value.value).id}", language)
         assert words in story
         if isinstance(value, Attention):
-            means, what = say(GUIDANCE[value].means), say(GUIDANCE[value].do)
-            for shown in (story, to_do):
-                assert means in shown
-                assert what in shown
+            for said in (catalogue.means(value, skin), catalogue.remedy(value, skin)):
+                assert said in story
+                assert said in to_do
 
 
 def test_the_story_of_an_order_tells_what_it_is_what_comes_next_and_what_was(bench: Workbench, pages: Pages) -> None:

@@ -18,7 +18,6 @@ from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.parameters import Rules
 from worker.domain.watching.todo import (
     REFUSED_WITHIN,
-    TODO,
     UNMATCHED_FOR,
     AccountTodo,
     TodoKind,
@@ -42,6 +41,8 @@ from worker.views.notifications import (
 from worker.views.orders import OrderSearch, find_orders
 from worker.views.page import every_row
 from worker.views.queries import past_queries
+from worker.words.catalogue import means, remedy
+from worker.words.remedies import COMMAND_LINE
 
 MOST_COUNTED = 10_000
 
@@ -68,8 +69,8 @@ class TodoGroup:
 
     @property
     def what_to_do(self) -> str:
-        """What the reason means, and what to do about it."""
-        return TODO[self.reason]
+        """What the reason means, and what to do about it by commands."""
+        return f"{means(self.reason, COMMAND_LINE)} {remedy(self.reason, COMMAND_LINE)}"
 
 
 def read_todo(

@@ -25,8 +25,7 @@ from worker.web.console.acts import (
     refusals,
     typed,
 )
-from worker.web.console.languages import duration, shown_time, text
-from worker.web.console.words import word
+from worker.web.console.languages import duration, shown_time, text, word
 
 _PAUSES = {
     "30m": timedelta(minutes=30),

@@ -16,9 +16,8 @@ from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
 from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
 from worker.web.console.acts import ActPage, Done, add_act
-from worker.web.console.languages import shown_time, text
+from worker.web.console.languages import shown_time, text, word
 from worker.web.console.lists import List, add_list, storable
-from worker.web.console.words import word
 
 _LONGEST_SHOWN = 2_000
 

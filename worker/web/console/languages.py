@@ -1,4 +1,4 @@
-"""The languages of the console, and how it shows times, durations and amounts in them.
+"""The languages of the console, and how it shows words, times, durations and amounts in them.
 
 English stands in the code, Chinese in a catalogue. Nothing has to be compiled: the catalogue is read as text, once for
 each process.
@@ -6,7 +6,7 @@ each process.
 
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from io import BytesIO
 from zoneinfo import ZoneInfo
@@ -16,8 +16,12 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Blueprint, Response, current_app, g, redirect, request
 
+from worker.domain.records.acts import ActKind
+from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.wire.field_rules import amount_text
-from worker.words import N_, Skin
+from worker.words import N_, Skin, catalogue
+from worker.words.names import FINDINGS, QUERY_OUTCOMES
+from worker.words.remedies import PAGES
 
 LANGUAGES = {"zh": "中文", "en": "English"}
 """By its code, what each is called in itself."""
@@ -53,9 +57,21 @@ def _translate(message: str) -> str:
     return translations(language()).gettext(message)
 
 
-SKIN = Skin(translate=_translate)
+SKIN = Skin(translate=_translate, remedies=PAGES)
 """The console, in the language of the request."""
 text = SKIN.text
+word = partial(catalogue.name, skin=SKIN)
+word_of = partial(catalogue.name_of, skin=SKIN)
+
+
+def outcome_word(outcome: str | None) -> str:
+    """How a query ended."""
+    return "" if outcome is None else text(QUERY_OUTCOMES.get(outcome, outcome))
+
+
+def finding_word(name: str) -> str:
+    """What a finding is called."""
+    return text(FINDINGS.get(name, name))
 
 
 def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
@@ -72,6 +88,15 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
         )
         environment.globals["language"] = language
         environment.filters.update(time=shown_time, duration=duration, yuan=yuan, count="{:,}".format)
+        environment.filters.update(
+            word=word,
+            means=partial(catalogue.means, skin=SKIN),
+            remedy=partial(catalogue.remedy, skin=SKIN),
+            outcome=outcome_word,
+            delivery=partial(word_of, DeliveryOutcome),
+            finding=finding_word,
+            act=partial(word_of, ActKind),
+        )
         state.app.config[_ZONE] = zone  # type: ignore[attr-defined]  # Flask publishes no type of its setup state
 
     @routes.post("/language")

@@ -15,9 +15,8 @@ from worker.operations.resend import resend
 from worker.settings import Settings
 from worker.views.notifications import orders_given_up, recent_notifications, watched_endpoints
 from worker.web.console.acts import MOST_AT_ONCE, ActPage, Done, add_act, addressed, for_all, refusals
-from worker.web.console.languages import text
+from worker.web.console.languages import text, word
 from worker.web.console.lists import Filters, List, Read, add_list
-from worker.web.console.words import word
 from worker.words import N_
 
 # Of each act: what it is, what it means, and what is said once it is done.

@@ -17,9 +17,8 @@ from worker.operations.resend import Resent, resend
 from worker.settings import Settings
 from worker.views.order import order_to_act_on
 from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, refusals, typed
-from worker.web.console.languages import shown_time, text, yuan
+from worker.web.console.languages import shown_time, text, word, yuan
 from worker.web.console.lists import storable
-from worker.web.console.words import word
 from worker.words import N_
 
 _HEARD = ("kind", "source", "actor", "to_state", "traffic_sts", "remark", "ori_amount", "detail")

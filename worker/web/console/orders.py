@@ -18,7 +18,6 @@ from worker.settings import Settings
 from worker.views.order import Outlook, Row, order_by_id, read_story
 from worker.views.orders import OrderSearch, find_orders, is_searchable, key_of, search_orders
 from worker.views.page import Page
-from worker.web.console.guidance import GUIDANCE
 from worker.web.console.languages import duration, shown_time, text
 from worker.web.console.lists import ROWS, SEARCH_SECONDS, Filters, csv_answer, show_list, storable, wants_csv
 from worker.words import N_
@@ -105,7 +104,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             state_in_words=text(STATES[state]),
             next_in_words=None if outlook is None else _next_in_words(outlook),
             waits=[] if outlook is None else [_wait_in_words(step, outlook, rules) for step in outlook.next_step.steps],
-            guidance=None if reason is None else GUIDANCE[reason],
+            reason=reason,
         )
 
 

@@ -10,8 +10,7 @@ from enum import Enum
 from flask import Blueprint
 
 from worker.domain.records.orders import Attention, OrderState, Source
-from worker.web.console.languages import text
-from worker.web.console.words import word
+from worker.web.console.languages import text, word
 from worker.words import N_
 
 _NAMES: dict[str, Enum] = {one.value: one for kind in (Attention, OrderState) for one in kind}

@@ -22,11 +22,9 @@ from worker.views.plots import read_plots
 from worker.views.todo import read_todo, todo_rows
 from worker.views.watching import Status, read_status
 from worker.web.console.charts import charts_of
-from worker.web.console.guidance import GUIDANCE
-from worker.web.console.languages import text
+from worker.web.console.languages import outcome_word, text, word_of
 from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import draw, figure_text
-from worker.web.console.words import outcome_word, word_of
 from worker.web.shared_readings import SharedReading
 from worker.words import N_
 
@@ -138,7 +136,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, thread
             groups, _ = read_todo(database, rules, accounts, allowance, _MOST_IN_FILE)
             return csv_file("attention", csv_columns.TODO, todo_rows(groups), settings.zone)
         groups, now = read_todo(database, rules, accounts, allowance, _SHOWN, most_counted=_COUNTED)
-        return render_template("console/attention.html", groups=groups, now=now, guidance=GUIDANCE, state_of=OrderState)
+        return render_template("console/attention.html", groups=groups, now=now, state_of=OrderState)
 
 
 def _render_part(template: str, read: Callable[[], Mapping[str, object]]) -> str:

@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Attention
 from worker.domain.records.overview import PastQuery
 from worker.domain.records.parameters import Rules
-from worker.domain.watching.todo import TODO, TodoKind, accounts_to_do
+from worker.domain.watching.todo import TodoKind, accounts_to_do
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
@@ -14,11 +13,6 @@ LATER = NOON + timedelta(minutes=10)
 
 def kinds(*states: AccountState, pending: tuple[str, ...] = (), configured: tuple[str, ...] = ("a", "b")) -> list[str]:
     return [f"{one.account} {one.kind}" for one in accounts_to_do(states, pending, configured, {}, NOON, Rules())]
-
-
-def test_every_reason_says_what_to_do() -> None:
-    assert set(TODO) == {*Attention, *TodoKind}
-    assert all(text.endswith(".") for text in TODO.values())
 
 
 def test_an_account_that_works_needs_nobody() -> None:

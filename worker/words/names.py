@@ -1,11 +1,8 @@
-"""What the console calls the states, reasons, sources and so on that the tables hold under stable names."""
+"""What values are called that the tables hold under stable names."""
 
 from collections.abc import Mapping
-from enum import Enum, StrEnum
-from functools import partial
+from enum import Enum
 from types import MappingProxyType
-
-from flask import Blueprint
 
 from worker.domain.notifications.endpoint_watch import Condition
 from worker.domain.records.access import Role
@@ -13,14 +10,12 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Attention, Lane, OrderState, Source
+from worker.domain.records.orders import Lane, OrderState, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
 from worker.domain.watching.monitoring import Level
-from worker.domain.watching.todo import TodoKind
-from worker.web.console.languages import text
 from worker.words import N_
 
-WORDS: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
+NAMES: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
     {
         OrderState: {
             OrderState.PENDING: N_("Pending"),
@@ -28,33 +23,6 @@ WORDS: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
             OrderState.FAILED: N_("Failed"),
             OrderState.UNRESOLVED: N_("Unresolved"),
             OrderState.CANCELLED: N_("Cancelled"),
-        },
-        Attention: {
-            Attention.LATE_CONFLICT: N_("Another result came later"),
-            Attention.CONFLICTING_ANSWER: N_("Answer contradicts itself"),
-            Attention.AMOUNT_MISMATCH: N_("Amount differs"),
-            Attention.MOBILE_MISMATCH: N_("Phone number differs"),
-            Attention.UNKNOWN_STATUS: N_("Unknown status"),
-            Attention.UNKNOWN_TO_PLATFORM: N_("Unknown to the platform"),
-            Attention.REJECTED_BY_PLATFORM: N_("Queries of it fail"),
-            Attention.TOO_OLD: N_("No result for too long"),
-        },
-        TodoKind: {
-            TodoKind.REFUSES_CONFIGURATION: N_("Platform refuses the application"),
-            TodoKind.NOT_CONFIGURED: N_("No worker has the account"),
-            TodoKind.TOO_FREQUENT: N_("Queried too often"),
-            TodoKind.PAUSED: N_("Queries are paused"),
-            TodoKind.BACKS_OFF: N_("Queries fail for long"),
-            TodoKind.ENDPOINT_STOPPED: N_("Receiver wants no notifications"),
-            TodoKind.ENDPOINT_MISSING: N_("Notifications without a receiver"),
-            TodoKind.ENDPOINT_FAILING: N_("Receiver takes no notifications"),
-            TodoKind.NOTIFICATIONS_UNSENT: N_("Nobody sends notifications"),
-            TodoKind.NOTIFICATION_GAVE_UP: N_("Notification given up"),
-            TodoKind.NOTIFICATION_REFUSED: N_("Notification refused for an hour"),
-            TodoKind.ENDPOINT_PAUSED: N_("Notifications are paused"),
-            TodoKind.UNRESOLVED: N_("Unresolved orders"),
-            TodoKind.REJECTED: N_("Refused input"),
-            TodoKind.UNMATCHED: N_("Callbacks of unknown orders"),
         },
         EventKind: {
             EventKind.SETTLED: N_("Result"),
@@ -204,35 +172,3 @@ FINDINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What is to be reported, by the name of the finding (`worker.domain.watching.monitoring.check`)."""
-
-
-def word(value: Enum | None) -> str:
-    """What a value is called, in the language of the request; empty for None."""
-    return "" if value is None else text(WORDS[type(value)][value])
-
-
-def outcome_word(outcome: str | None) -> str:
-    """How a query ended."""
-    return "" if outcome is None else text(QUERY_OUTCOMES.get(outcome, outcome))
-
-
-def finding_word(name: str) -> str:
-    """What a finding is called."""
-    return text(FINDINGS.get(name, name))
-
-
-def word_of(kind: type[StrEnum], stored: str | None) -> str:
-    """What a stored name is called; itself where a later release has written one that is not known here."""
-    return word(kind(stored)) if stored in list(kind) else stored or ""
-
-
-def add_words(routes: Blueprint) -> None:
-    """Make the words known to templates, as filters."""
-    for name, words_of in (
-        ("word", word),
-        ("outcome", outcome_word),
-        ("delivery", partial(word_of, DeliveryOutcome)),
-        ("finding", finding_word),
-        ("act", partial(word_of, ActKind)),
-    ):
-        routes.add_app_template_filter(words_of, name)

@@ -1,4 +1,4 @@
-"""Every stable name that a page may show has words, and every reason says what to do."""
+"""Everything that a page or a command may show has its words."""
 
 import ast
 import inspect
@@ -13,26 +13,29 @@ from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
 from worker.domain.watching import monitoring
 from worker.domain.watching.next_step import Wait
-from worker.domain.watching.todo import TODO
-from worker.web.console.guidance import GUIDANCE
+from worker.domain.watching.todo import TodoKind
 from worker.web.console.orders import STATES, WAITS
-from worker.web.console.words import FINDINGS, QUERY_OUTCOMES, WORDS
+from worker.words import ENGLISH, Skin
+from worker.words.catalogue import ENTRIES, means, remedy
+from worker.words.names import FINDINGS, QUERY_OUTCOMES
+from worker.words.remedies import COMMAND_LINE, PAGES
 
 
-@pytest.mark.parametrize("kind", WORDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", ENTRIES, ids=lambda kind: kind.__name__)
 def test_every_member_has_words(kind: type[Enum]) -> None:
-    assert WORDS[kind].keys() == set(kind)
+    assert ENTRIES[kind].keys() == set(kind)
+
+
+@pytest.mark.parametrize("reason", [*Attention, *TodoKind])
+def test_every_reason_says_what_it_means_and_what_to_do_by_commands_or_on_pages(reason: Enum) -> None:
+    console = Skin(translate=ENGLISH.translate, remedies=PAGES)
+    for say in (means, remedy):
+        assert say(reason, COMMAND_LINE).endswith(".")
+        assert not {"`", "%"} & set(say(reason, console))
 
 
 def test_every_outcome_of_a_query_has_words() -> None:
     assert QUERY_OUTCOMES.keys() == set(OUTCOMES)
-
-
-def test_every_reason_says_what_it_means_and_what_to_do() -> None:
-    assert GUIDANCE.keys() == TODO.keys()
-    assert Attention.TOO_OLD in GUIDANCE
-    commands = [reason for reason, one in GUIDANCE.items() if "`" in one.means + one.do or "reconciler" in one.do]
-    assert commands == []
 
 
 def test_every_state_and_every_wait_is_a_sentence() -> None:

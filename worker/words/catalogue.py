@@ -1,0 +1,41 @@
+"""The one catalogue: by the type of a value, what each of its members is called, means and asks for."""
+
+from collections.abc import Mapping
+from enum import Enum, StrEnum
+
+from worker.domain.records.orders import Attention
+from worker.domain.watching.todo import TodoKind
+from worker.words import Entry, Skin
+from worker.words.names import NAMES
+from worker.words.reasons import ATTENTION, TODO
+
+ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
+    **{kind: {one: Entry(name) for one, name in names.items()} for kind, names in NAMES.items()},
+    Attention: ATTENTION,
+    TodoKind: TODO,
+}
+
+
+def entry_of(value: Enum) -> Entry:
+    """What there is to say about a value."""
+    return ENTRIES[type(value)][value]
+
+
+def name(value: Enum | None, skin: Skin) -> str:
+    """What a value is called; empty for None."""
+    return "" if value is None else skin.text(entry_of(value).name)
+
+
+def name_of(kind: type[StrEnum], stored: str | None, skin: Skin) -> str:
+    """What a stored name is called; itself where a later release has written one that is not known here."""
+    return name(kind(stored), skin) if stored in list(kind) else stored or ""
+
+
+def means(value: Enum, skin: Skin) -> str:
+    """What a value means."""
+    return skin.advice(entry_of(value).means)
+
+
+def remedy(value: Enum, skin: Skin) -> str:
+    """What to do about it."""
+    return skin.advice(entry_of(value).do)
