@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import product
 from typing import TypeVar
 
-from worker.domain.records.metrics import Gauges, LastQuery, Stream
+from worker.domain.records.metrics import Count, Gauges, LastQuery, Stream
 from worker.domain.records.orders import Attention
 from worker.domain.records.overview import NotificationCounts, PendingOrders, WorkerRow
 from worker.domain.watching import metric_totals as totals
@@ -16,68 +16,66 @@ T = TypeVar("T")
 
 Samples = Iterable[tuple[Sequence[str], float | None]]
 """The labels' values, and the sample's; None is left out."""
-_ACCOUNT = ("account",)
 _WORKER = ("worker",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gauge:
-    """A metric that says how things are now."""
+class Described:
+    """A metric. It is shown without samples, too."""
 
     name: str
-    labels: tuple[str, ...] = _ACCOUNT
+    labels: tuple[str, ...] = ("account",)
     help: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gauge(Described):
+    """A metric that says how things are now."""
+
     samples: Callable[[Gauges], Samples]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Last:
+class Last(Described):
     """A gauge with the time of something that happened to an account: among the newest rows, or else in the totals."""
 
-    name: str
-    labels: tuple[str, ...] = _ACCOUNT
-    help: str
     newest: Callable[[LastQuery], datetime | None]
     """Of the newest query."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Counter:
+class Counter(Described):
     """A metric that only grows. The samples `from_start` are shown with 0 before anything is counted."""
 
-    name: str
-    labels: tuple[str, ...] = _ACCOUNT
-    help: str
     stream: Stream
     from_start: Callable[[Gauges], Iterable[Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Histogram:
+class Histogram(Described):
     """A distribution of values by account."""
 
-    name: str
-    labels: tuple[str, ...] = _ACCOUNT
-    help: str
     stream: Stream
 
 
-Described = Gauge | Last | Counter | Histogram
-
-
-def _by_account(gauges: Gauges, counts: Mapping[str, T] | None, none: T, value: Callable[[T], float | None]) -> Samples:
+def _by_account(count: Count, none: T, value: Callable[[T], float | None]) -> Callable[[Gauges], Samples]:
     """A sample of each account; `none` is what an account has that was not counted."""
-    if counts is not None:
-        for account in sorted({*gauges.accounts, *counts}):
-            yield [account], value(counts.get(account, none))
+
+    def samples(gauges: Gauges) -> Samples:
+        counts: Mapping[str, T] | None = getattr(gauges.counts, count)
+        if counts is not None:
+            for account in sorted({*gauges.accounts, *counts}):
+                yield [account], value(counts.get(account, none))
+
+    return samples
 
 
-def _pending(gauges: Gauges, value: Callable[[PendingOrders], float | None]) -> Samples:
-    return _by_account(gauges, gauges.counts.pending, PendingOrders(), value)
+def _pending(value: Callable[[PendingOrders], float | None]) -> Callable[[Gauges], Samples]:
+    return _by_account(Count.PENDING, PendingOrders(), value)
 
 
-def _notifications(gauges: Gauges, value: Callable[[NotificationCounts], float | None]) -> Samples:
-    return _by_account(gauges, gauges.counts.notifications, NotificationCounts(), value)
+def _notifications(value: Callable[[NotificationCounts], float | None]) -> Callable[[Gauges], Samples]:
+    return _by_account(Count.NOTIFICATIONS, NotificationCounts(), value)
 
 
 def _attention(gauges: Gauges) -> Samples:
@@ -98,11 +96,14 @@ def _paused(gauges: Gauges) -> Samples:
         yield [account], float(account in paused)
 
 
-def _workers(gauges: Gauges, value: Callable[[WorkerRow], float | None]) -> Samples:
-    # A process that was killed may have had the same host and process id: the row that was written last holds.
-    rows = {f"{row.host}:{row.pid}": row for row in sorted(gauges.workers, key=lambda row: row.written_at)}
-    for worker, row in sorted(rows.items()):
-        yield [worker], value(row)
+def _workers(value: Callable[[WorkerRow], float | None]) -> Callable[[Gauges], Samples]:
+    def samples(gauges: Gauges) -> Samples:
+        # A process that was killed may have had the same host and process id: the row that was written last holds.
+        rows = {f"{row.host}:{row.pid}": row for row in sorted(gauges.workers, key=lambda row: row.written_at)}
+        for worker, row in sorted(rows.items()):
+            yield [worker], value(row)
+
+    return samples
 
 
 def _seconds(time: datetime | None) -> float | None:
@@ -113,17 +114,17 @@ CATALOGUE: tuple[Described, ...] = (
     Gauge(
         name="reconciler_orders_pending",
         help="Orders that are polled until they are settled.",
-        samples=lambda gauges: _pending(gauges, lambda one: one.pending),
+        samples=_pending(lambda one: one.pending),
     ),
     Gauge(
         name="reconciler_orders_due",
         help="Pending orders that the next query may poll.",
-        samples=lambda gauges: _pending(gauges, lambda one: one.due),
+        samples=_pending(lambda one: one.due),
     ),
     Gauge(
         name="reconciler_oldest_due_timestamp_seconds",
         help="Since when the order is due that has been due for longest. No sample where none is due.",
-        samples=lambda gauges: _pending(gauges, lambda one: _seconds(one.oldest_due_at)),
+        samples=_pending(lambda one: _seconds(one.oldest_due_at)),
     ),
     Last(
         name=totals.LAST_QUERY,
@@ -179,7 +180,7 @@ CATALOGUE: tuple[Described, ...] = (
     Gauge(
         name="reconciler_unresolved_orders",
         help="Orders that are not polled any more and wait for a person's decision.",
-        samples=lambda gauges: _by_account(gauges, gauges.counts.unresolved, 0, float),
+        samples=_by_account(Count.UNRESOLVED, 0, float),
     ),
     Counter(
         name=totals.REJECTED,
@@ -191,7 +192,7 @@ CATALOGUE: tuple[Described, ...] = (
     Gauge(
         name="reconciler_unmatched_callbacks",
         help="Callbacks whose order is not known.",
-        samples=lambda gauges: _by_account(gauges, gauges.counts.unmatched, 0, float),
+        samples=_by_account(Count.UNMATCHED, 0, float),
     ),
     Gauge(
         name="reconciler_account_backoff_until_timestamp_seconds",
@@ -206,31 +207,29 @@ CATALOGUE: tuple[Described, ...] = (
     Gauge(
         name="reconciler_notifications_pending",
         help="Notifications that nobody has received yet.",
-        samples=lambda gauges: _notifications(gauges, lambda one: one.pending),
+        samples=_notifications(lambda one: one.pending),
     ),
     Gauge(
         name="reconciler_notifications_gave_up",
         help="Notifications that are not tried any more, until somebody resends them.",
-        samples=lambda gauges: _notifications(gauges, lambda one: one.gave_up),
+        samples=_notifications(lambda one: one.gave_up),
     ),
     Gauge(
         name="reconciler_oldest_notification_timestamp_seconds",
         help="When the order changed that the oldest pending notification is about. No sample where none is pending.",
-        samples=lambda gauges: _notifications(gauges, lambda one: _seconds(one.oldest_changed_at)),
+        samples=_notifications(lambda one: _seconds(one.oldest_changed_at)),
     ),
     Gauge(
         name="reconciler_worker_last_tick_timestamp_seconds",
         labels=_WORKER,
         help="When the last tick of a worker process ended. No sample before its first, nor while its work hangs.",
-        samples=lambda gauges: _workers(
-            gauges, lambda row: _seconds(row.last_tick_at if row.hanging_since is None else None)
-        ),
+        samples=_workers(lambda row: _seconds(row.last_tick_at if row.hanging_since is None else None)),
     ),
     Gauge(
         name="reconciler_worker_last_broker_answer_timestamp_seconds",
         labels=_WORKER,
         help="When the broker last answered a worker process; before its first answer, the start of the process.",
-        samples=lambda gauges: _workers(gauges, lambda row: _seconds(heard_broker_at(row))),
+        samples=_workers(lambda row: _seconds(heard_broker_at(row))),
     ),
     Gauge(
         name="reconciler_last_beat_timestamp_seconds",
@@ -242,7 +241,7 @@ CATALOGUE: tuple[Described, ...] = (
         name="reconciler_worker_clock_offset_seconds",
         labels=_WORKER,
         help="The clock of a worker's host minus that of the database.",
-        samples=lambda gauges: _workers(gauges, lambda row: row.clock_offset_seconds),
+        samples=_workers(lambda row: row.clock_offset_seconds),
     ),
 )
 """All metrics, in the order of docs/metrics.md."""
