@@ -1,4 +1,5 @@
-"""Charts as SVG, drawn on the server: figures in, markup out. Colours are classes of `static/plots.css`.
+"""Charts as SVG, drawn on the server: where everything stands. `console/plot.html` is the markup; colours are classes
+of `static/plots.css`.
 
 A chart is 400 units wide, so that its texts are readable at the width of a phone.
 """
@@ -6,13 +7,14 @@ A chart is 400 units wide, so that its texts are readable at the width of a phon
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from markupsafe import Markup
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 400, 180
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 10, 22
-_INNER_WIDTH, _INNER_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+LEFT, RIGHT, TOP, BOTTOM = 44, WIDTH - 8, 10, HEIGHT - 22
+"""Where the axes are."""
 _MOST_GAP = 2.0
+# What is more than nothing can be seen, and pointed at.
+_LEAST_HEIGHT = 1.5
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
@@ -33,6 +35,16 @@ class Level:
     name: str
     kind: str
     value: float
+
+
+class Rect(NamedTuple):
+    """A part of a bar, as it is drawn."""
+
+    kind: str
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +99,39 @@ class Chart:
         others = [*([] if self.line is None else self.line.values), 0.0 if self.level is None else self.level.value]
         return nice_top(max([*stacked, *others], default=0.0))
 
+    @property
+    def width(self) -> float:
+        """How much room a bar has."""
+        return (RIGHT - LEFT) / max(1, len(self.labels))
+
+    def x(self, bar: float) -> float:
+        """Where a bar begins; half a bar further is its middle."""
+        return round(LEFT + bar * self.width, 1)
+
+    def y(self, value: float) -> float:
+        """How high a figure stands."""
+        return round(BOTTOM - (BOTTOM - TOP) * min(value, self.top) / self.top, 1)
+
+    def said(self, bar: int) -> str:
+        """The figures of a bar in words."""
+        return ", ".join(f"{one.name} {figure_text(one.values[bar])}" for one in self.columns)
+
+    def rects(self, bar: int) -> Iterator[Rect]:
+        """The parts of a bar, the lowest first."""
+        gap, below = min(_MOST_GAP, self.width / 4), 0.0
+        for one in self.bars:
+            value = one.values[bar]
+            if value > 0:
+                height = max(_LEAST_HEIGHT, self.y(below) - self.y(below + value))
+                yield Rect(
+                    self.kinds[bar] if self.kinds else one.kind,
+                    self.x(bar + gap / 2 / self.width),
+                    round(self.y(below) - height, 1),
+                    round(self.width - gap, 1),
+                    round(height, 1),
+                )
+            below += value
+
 
 def nice_top(most: float) -> float:
     """The least of 1, 2, 5, 10, 20, ... that is not below a figure."""
@@ -96,92 +141,11 @@ def nice_top(most: float) -> float:
     return next(step * power for step in _STEPS if step * power >= most)
 
 
+def frame() -> dict[str, object]:
+    """What the template needs besides a chart."""
+    return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "figure": figure_text}
+
+
 def figure_text(value: float) -> str:
     """A figure without needless digits."""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-
-
-def draw(chart: Chart) -> Markup:
-    """The chart as an `svg` element."""
-    parts = [*_axes(chart), *_bars(chart)]
-    if chart.line is not None and chart.labels:
-        parts.append(_line(chart, chart.line))
-    if chart.level is not None:
-        y = _y(chart.level.value, chart.top)
-        parts.append(
-            Markup('<path class="level {}" d="M{} {}H{}"/>').format(chart.level.kind, _LEFT, y, WIDTH - _RIGHT)
-        )
-    # No role of an image: its links would be hidden from a screen reader.
-    return Markup(
-        '<svg class="plot" viewBox="0 0 {w} {h}" aria-labelledby="{k}-title {k}-about">'
-        '<title id="{k}-title">{title}</title><desc id="{k}-about">{about}</desc>{parts}</svg>'
-    ).format(w=WIDTH, h=HEIGHT, k=chart.key, title=chart.title, about=chart.description, parts=Markup("").join(parts))
-
-
-def _axes(chart: Chart) -> Iterator[Markup]:
-    for share in (0.0, 0.5, 1.0):
-        value = chart.top * share
-        y = _y(value, chart.top)
-        yield Markup('<path class="grid" d="M{} {}H{}"/>').format(_LEFT, y, WIDTH - _RIGHT)
-        if value == round(value):
-            yield Markup('<text class="figure" x="{}" y="{}" text-anchor="end">{}</text>').format(
-                _LEFT - 4, _number(y + 4), figure_text(value)
-            )
-    for bar in chart.ticks:
-        x = _number(_x(bar, chart) + _width(chart) / 2)
-        yield Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            x, HEIGHT - 6, chart.labels[bar]
-        )
-
-
-def _bars(chart: Chart) -> Iterator[Markup]:
-    gap = min(_MOST_GAP, _width(chart) / 4)
-    for bar, label in enumerate(chart.labels):
-        rects, below = [], 0.0
-        for one in chart.bars:
-            value = one.values[bar]
-            if value > 0:
-                kind = chart.kinds[bar] if chart.kinds else one.kind
-                rects.append(_rect(chart, bar, below, value, kind, gap))
-            below += value
-        said = ", ".join(f"{one.name} {figure_text(one.values[bar])}" for one in chart.columns)
-        inside = Markup("<title>{}: {}</title>{}").format(label, said, Markup("").join(rects))
-        link = chart.links[bar] if chart.links else None
-        yield Markup("<g>{}</g>").format(inside) if link is None else Markup('<a href="{}">{}</a>').format(link, inside)
-
-
-def _rect(chart: Chart, bar: int, below: float, value: float, kind: str, gap: float) -> Markup:
-    upper, lower = _y(below + value, chart.top), _y(below, chart.top)
-    # What is more than nothing can be seen, and pointed at.
-    height = max(1.5, lower - upper)
-    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-        kind,
-        _number(_x(bar, chart) + gap / 2),
-        _number(lower - height),
-        _number(_width(chart) - gap),
-        _number(height),
-    )
-
-
-def _line(chart: Chart, line: Series) -> Markup:
-    steps = [
-        f"{'M' if bar == 0 else 'L'}{_number(_x(bar, chart))} {_y(value, chart.top)}h{_number(_width(chart))}"
-        for bar, value in enumerate(line.values)
-    ]
-    return Markup('<path class="line {}" d="{}"/>').format(line.kind, "".join(steps))
-
-
-def _width(chart: Chart) -> float:
-    return _INNER_WIDTH / max(1, len(chart.labels))
-
-
-def _x(bar: int, chart: Chart) -> float:
-    return _LEFT + bar * _width(chart)
-
-
-def _y(value: float, top: float) -> float:
-    return _number(_TOP + _INNER_HEIGHT * (1 - min(value, top) / top))
-
-
-def _number(value: float) -> float:
-    return round(value, 1)

@@ -24,7 +24,7 @@ from worker.views.watching import Status, read_status
 from worker.web.console.charts import charts_of
 from worker.web.console.languages import outcome_word, text, word_of
 from worker.web.console.lists import csv_file, wants_csv
-from worker.web.console.plots import draw, figure_text
+from worker.web.console.plots import frame
 from worker.web.shared_readings import SharedReading
 from worker.words import N_
 
@@ -115,8 +115,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, thread
         if plots is None:
             return {"plots": None, "span": wanted}
         charts = charts_of(plots, settings.zone, outcome_word, _query_path)
-        drawn = [(chart, draw(chart)) for chart in charts]
-        return {"plots": plots, "span": plots.span, "drawn": drawn, "figure": figure_text}
+        return {"plots": plots, "span": plots.span, "charts": charts, **frame()}
 
     @routes.get("/")
     def overview() -> str:

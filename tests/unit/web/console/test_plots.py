@@ -3,9 +3,11 @@
 from xml.etree import ElementTree
 
 import pytest
+from jinja2 import Environment, PackageLoader
 
-from worker.web.console.plots import HEIGHT, WIDTH, Chart, Level, Series, draw, figure_text, nice_top
+from worker.web.console.plots import HEIGHT, WIDTH, Chart, Level, Series, figure_text, frame, nice_top
 
+TEMPLATES = Environment(loader=PackageLoader("worker.web.console"), autoescape=True)
 SVG = "{http://www.w3.org/2000/svg}"
 CHART = Chart(
     key="states",
@@ -26,8 +28,12 @@ def with_changes(**changes: object) -> Chart:
     return Chart(**{**fields, **changes})
 
 
+def draw(chart: Chart) -> str:
+    return TEMPLATES.get_template("console/plot.html").render(chart=chart, **frame())
+
+
 def drawn(chart: Chart) -> ElementTree.Element:
-    markup = str(draw(chart)).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    markup = draw(chart).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     return ElementTree.fromstring(markup)
 
 
@@ -90,7 +96,7 @@ def test_a_chart_without_bars_is_drawn_all_the_same() -> None:
 
 
 def test_words_are_never_markup_and_nothing_has_a_style() -> None:
-    markup = str(draw(with_changes(title="<script>", labels=["<b>", '"', "&"])))
+    markup = draw(with_changes(title="<script>", labels=["<b>", '"', "&"]))
     assert "<script>" not in markup
     assert "&lt;b&gt;" in markup
     assert "style" not in markup
