@@ -34,11 +34,6 @@ def test_a_recorded_workload_gives_one_json_object(recorded: str, capsys: pytest
     assert (value["queries"], value["ids"]) == (2, 2)
 
 
-def test_several_policies_are_printed_apart(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--scenario", recorded, "--policy", "clairvoyant", "--policy", "round-robin", "--json"])
-    assert json.loads(capsys.readouterr().out).keys() == {"clairvoyant", "round-robin"}
-
-
 def test_without_json_each_figure_has_a_line(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--scenario", recorded, "--policy", "clairvoyant"])
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]} == KEYS

@@ -56,13 +56,6 @@ def test_oldest_first_polls_the_same_stuck_orders_for_good() -> None:
     assert polled == {10: [0]} | {window: [0, 1] for window in range(11, 100)}
 
 
-def test_oldest_first_goes_on_to_the_next_when_one_settles() -> None:
-    scenario = make_scenario([(0, 900, None), STUCK, STUCK], windows=20)
-    polled = polled_by("oldest-first", scenario)
-    assert polled[15] == [0, 1]
-    assert polled[16] == [1, 2]
-
-
 def test_round_robin_takes_the_never_polled_by_age_then_the_longest_unpolled() -> None:
     scenario = make_scenario([STUCK, STUCK, STUCK, (60, None, None), (180, None, None)], windows=16)
     polled = polled_by("round-robin", scenario)
@@ -96,26 +89,6 @@ def test_the_informed_knows_what_share_settles_by_which_age_and_how_many_callbac
     curve = true_curve(scenario.orders, AGES)
     assert [curve.settled_at(age) for age in (0, 300, 3_000, 9_000)] == pytest.approx([0, 0.6, 0.6, 0.8])
     assert curve.lost_share == 0.25
-
-
-@pytest.mark.parametrize("some", [[], [STUCK, STUCK]])
-def test_the_informed_continues_where_nothing_ever_settles(
-    some: list[tuple[float, float | None, float | None]],
-) -> None:
-    scenario = make_scenario(some)
-    assert true_curve(scenario.orders, AGES).settled == (0.0,) * len(AGES.edges)
-    assert simulate(scenario, POLICIES["informed"](scenario)).learned_at == [None] * len(some)
-
-
-def test_the_informed_waits_from_the_first_order_on_until_orders_settle() -> None:
-    # It settles after two hours: a policy that has to learn this polls before. One order, so no query has a position
-    # that is free.
-    scenario = make_scenario([(0.0, 7_200, None)])
-    polls = {policy: windows_of(0, polled_by(policy, scenario)) for policy in ("informed", "adaptive")}
-    assert polls["informed"][0] == polls["adaptive"][0] == 10
-    # No policy waits longer than half of an order's age; one that learns polls more often before.
-    assert polls["informed"][1:3] == [15, 23]
-    assert sum(poll < 110 for poll in polls["adaptive"]) > sum(poll < 110 for poll in polls["informed"])
 
 
 def test_the_floor_knows_which_cohort_settles_when() -> None:

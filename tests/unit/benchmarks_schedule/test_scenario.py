@@ -34,19 +34,12 @@ def test_a_scenario_that_is_written_can_be_read(tmp_path: Path) -> None:
     ("change", "complaint"),
     [
         ({"horizon_seconds": None}, "horizon_seconds"),
-        ({"horizon_seconds": 0}, "horizon_seconds"),
         ({"grace_seconds": -1}, "grace_seconds"),
-        ({"window_seconds": "60"}, "window_seconds"),
         ({"window_seconds": float("nan")}, "window_seconds"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"batch_size": 2.5}, "batch_size"),
         ({"batch_size": True}, "batch_size"),
-        ({"orders": {}}, "orders"),
         ({"orders": [[0, 1, None], [0, 1]]}, r"orders\[1\] must be"),
-        ({"orders": [[None, 1, None]]}, r"orders\[0\]: submitted"),
         ({"orders": [[0, "soon", None]]}, r"orders\[0\]: settled"),
         ({"orders": [[5, 4, None]]}, r"orders\[0\] is settled before"),
-        ({"orders": [[5, None, 6]]}, r"orders\[0\] has a callback before"),
         ({"orders": [[5, 7, 6]]}, r"orders\[0\] has a callback before"),
     ],
 )
@@ -57,18 +50,5 @@ def test_a_wrong_file_is_refused_in_one_line_that_says_where(
     file.write_text(json.dumps(VALID | change))
     with pytest.raises(ScenarioError, match=complaint) as caught:
         read_scenario(file)
-    assert str(file) in str(caught.value)
+    assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "\xff"])
-def test_a_file_without_a_scenario_is_refused(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "scenario.json"
-    file.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ScenarioError):
-        read_scenario(file)
-
-
-def test_a_missing_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="No such file"):
-        read_scenario(tmp_path / "none.json")

@@ -38,21 +38,14 @@ def test_a_silent_workload_has_no_callback(name: str) -> None:
     assert not [order for order in make_scenario(name, LOAD, 1).orders if order.callback is not None]
 
 
-def test_the_night_has_no_orders_and_the_flood_has_many() -> None:
-    night = [order for order in make_scenario("night", LOAD, 1).orders if 600 <= order.submitted / 60 < 1080]
-    flood = [order for order in make_scenario("flood", LOAD, 1).orders if 600 <= order.submitted / 60 < 610]
-    assert not night
-    assert len(flood) > 10 * 10 * LOAD
-
-
-def test_a_platform_that_settles_in_waves_settles_at_each_half_hour() -> None:
-    assert {order.settled % 1800 for order in make_scenario("waves", LOAD, 1).orders if order.settled is not None} == {
-        0
-    }
-
-
-def test_an_operator_settles_nothing_during_its_outage_and_all_at_its_end() -> None:
+def test_each_hard_workload_has_what_it_is_named_after() -> None:
+    night, flood, waves, standstill = (
+        make_scenario(name, LOAD, 1).orders for name in ("night", "flood", "waves", "standstill")
+    )
+    assert not [order for order in night if 600 <= order.submitted / 60 < 1080]
+    assert len([order for order in flood if 600 <= order.submitted / 60 < 610]) > 10 * 10 * LOAD
+    assert {order.settled % 1800 for order in waves if order.settled is not None} == {0}
     start, end = HARD["standstill"].outage
-    settled = [order.settled / 60 for order in make_scenario("standstill", LOAD, 1).orders if order.settled is not None]
+    settled = [order.settled / 60 for order in standstill if order.settled is not None]
     assert not [minute for minute in settled if start <= minute < end]
     assert settled.count(end) > LOAD * (end - start) / 2

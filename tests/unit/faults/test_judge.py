@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.checker.evidence import Evidence, Recovery, Sent
 from tests.faults.checker.promise import check
+from tests.unit.faults.rows import change, order
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,23 +26,6 @@ def arrival(number: int, monotonic: float, *ids: str, said: str | None = None, *
         "answered": [[one, said] for one in ids] if said else [],
         "items": [[one, said, "2.94", "成功"] for one in ids] if said else [],
         "spoiled": [],
-        **fields,
-    }
-
-
-def order(name: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
-    return {
-        "id": int(name),
-        "account": "default",
-        "request_id": name,
-        "custom_parm": None,
-        "state": state,
-        "traffic_sts": {"succeeded": 1, "failed": -1}.get(state),
-        "ori_amount": "2.9400",
-        "remark": "成功",
-        "settled_by": "query",
-        "expected_amount": None,
-        "attention": None,
         **fields,
     }
 
@@ -64,12 +48,6 @@ def event(name: str, state: str = "succeeded", **fields: Any) -> dict[str, Any]:
 def truth(name: str, **fields: Any) -> dict[str, dict[str, Any]]:
     default = {"request_id": name, "outcome": "1", "amount": "2.94", "settled": True, "callback": "none"}
     return {name: {**default, **fields}}
-
-
-def change(name: str, old: str | None, new: str | None, attention: str | None = None) -> dict[str, Any]:
-    results = {"old_result": "", "new_result": ""}
-    attentions = {"old_attention": None, "new_attention": attention}
-    return {"order_id": int(name), "old_state": old, "new_state": new, **results, **attentions}
 
 
 def query(number: int, polled: str, outcome: str = "answered") -> dict[str, Any]:
@@ -181,7 +159,7 @@ def test_the_checker_finds(what: str) -> None:
 
 
 def test_another_reason_for_a_person_takes_no_final_state_back() -> None:
-    changes = [*GOOD.changes, change("1", "succeeded", "succeeded", "late_conflict")]
+    changes = [*GOOD.changes, change("1", "succeeded", "succeeded", None, "late_conflict")]
     assert check(replace(GOOD, changes=changes)).violations == ()
 
 
@@ -190,9 +168,46 @@ def test_two_queries_a_window_are_checked_against_the_second_before() -> None:
     assert check(replace(GOOD, arrivals=arrivals, queries_per_window=2)).smallest_spacing == pytest.approx(1.8)
 
 
-def test_the_checker_shares_no_code_with_the_product() -> None:
+FALSE: dict[str, Any] = {
+    "arrivals": [
+        arrival(
+            1, 10.0, "1", answered=[("1", "1")], items=[("1", "1", "9999.99", "成功")], spoiled=[("1", "wrong-amount")]
+        ),
+        arrival(2, 12.0, "2", said="0"),
+    ],
+    "orders": [order("1", ori_amount="9999.99"), order("2", "pending", settled_by=None)],
+    "events": [event("1", ori_amount="9999.99")],
+}
+"""The platform itself answered a false amount."""
+
+
+def violations(**fields: Any) -> tuple[str, ...]:
+    return check(replace(GOOD, **{**FALSE, **fields})).violations
+
+
+def with_order(**fields: Any) -> dict[str, Any]:
+    return {"orders": [FALSE["orders"][0] | fields, FALSE["orders"][1]]}
+
+
+def test_a_wrong_amount_that_the_platform_answered_keeps_the_promise_and_another_one_breaks_it() -> None:
+    assert violations() == ()
+    honest = [FALSE["arrivals"][0] | {"spoiled": [("1", "duplicate")]}, FALSE["arrivals"][1]]
+    assert violations(arrivals=honest) == ("S2: order 1 has amount 9999.99; the truth is 2.94",)
+    (never,) = violations(events=[event("1", ori_amount="2.94")])
+    assert never.startswith("S5: order 1 was settled by ('1', '9999.99', ")
+
+
+@pytest.mark.parametrize("attention", ["amount_mismatch", "conflicting_answer"])
+def test_an_order_that_expected_another_amount_needs_attention(attention: str) -> None:
+    assert violations(**with_order(expected_amount="2.94", attention=attention)) == ()
+    (violation,) = violations(**with_order(expected_amount="2.94"))
+    assert violation.endswith("2.94 was expected, and it has no attention")
+
+
+def test_the_checkers_and_the_recorder_share_no_code_with_the_product() -> None:
     program = (
-        "import sys, tests.faults.checker.promise, tests.faults.checker.evidence, tests.faults.checker.history;"
-        "sys.exit(any(name.partition('.')[0] == 'worker' for name in sys.modules))"
+        "import sys, tests.faults.checker.promise, tests.faults.checker.history, tests.faults.checker.notifications;"
+        "import tests.faults.notification_recorder;"
+        "sys.exit(any(name.partition('.')[0] in ('worker', 'standardwebhooks') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -7,7 +7,8 @@ import pytest
 
 from tests.faults.checker.evidence import Evidence
 from tests.faults.checker.promise import check
-from tests.unit.faults.test_judge import GOOD, arrival, change, event, order
+from tests.unit.faults.rows import change, order
+from tests.unit.faults.test_judge import GOOD, arrival, event
 
 REOPENED = [*GOOD.changes, change("1", "succeeded", "pending"), change("1", "pending", "succeeded")]
 SETTLED_AGAIN = {"changes": REOPENED, "events": [event("1"), event("1")]}
