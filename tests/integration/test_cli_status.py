@@ -223,7 +223,7 @@ def test_an_account_that_no_running_worker_has_is_reported_once_orders_are_due(
     assert served == {"default": True, "removed": False}
     assert "not: no running worker has it" in cli.run("status").stdout
     assert waits(next_of(cli, "1", "--account", "removed"))[:2] == ["grace", "not_served"]
-    assert "no running worker has this account" in cli.run("order", "1", "--account", "removed").stdout
+    assert "No running worker has its account" in cli.run("order", "1", "--account", "removed").stdout
     assert [group["reason"] for group in cli.json("todo")["todo"]] == ["account_not_configured"]
     bench.run("UPDATE worker_processes SET accounts = 'default,removed'")
     assert waits(next_of(cli, "1", "--account", "removed"))[0] == "grace"
@@ -325,8 +325,8 @@ def test_an_order_in_its_grace_says_when_it_is_polled(cli: CommandLine, bench: W
     assert waits(following) == ["grace"]
     assert following["polled_at"] == order.due_at.isoformat()
     shown = cli.run("order", "1").stdout
-    assert "its callback is waited for until " in shown
-    assert "Next: a poll, 20" in shown
+    assert "Its callback is waited for until " in shown
+    assert "Next: A poll, at the earliest: 20" in shown
 
 
 def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: CommandLine, bench: Workbench) -> None:
@@ -338,12 +338,10 @@ def test_an_order_that_is_due_says_whether_the_next_query_includes_it(cli: Comma
     following = next_of(cli, left_out)
     assert waits(following) == ["budget", "queue"]
     assert following["why"][1]["orders_before"] == 129
-    assert (
-        "129 other due orders may be polled before it, 100 a query, one query in 60.5 s"
-        in cli.run("order", left_out).stdout
-    )
+    allowed = "A query polls 100, and the platform allows one query in 60.5 s."
+    assert f"Other due orders that may be polled before it: 129. {allowed}" in cli.run("order", left_out).stdout
     bench.let_slots_be_due()
-    assert next_of(cli, included[0])["in_words"] == "Next: a poll, now, or as soon as a worker ticks."
+    assert next_of(cli, included[0])["in_words"] == "A poll, as soon as a worker ticks: now."
 
 
 def test_an_order_says_that_nobody_asks(cli: CommandLine, bench: Workbench) -> None:
@@ -351,7 +349,7 @@ def test_an_order_says_that_nobody_asks(cli: CommandLine, bench: Workbench) -> N
     bench.add("1")
     following = next_of(cli, "1")
     assert waits(following) == ["no_worker", "next_query"]
-    assert (following["polled_at"], following["in_words"]) == (None, "Next: a poll, but when cannot be told.")
+    assert (following["polled_at"], following["in_words"]) == (None, "A poll, but when cannot be told.")
     bench.run("UPDATE recharge_orders SET account = 'removed'")
     removed = cli.json("order", "1", "--account", "removed")["next"]
     assert waits(removed)[:2] == ["not_configured", "no_worker"]
@@ -365,21 +363,21 @@ def test_an_order_says_that_its_account_waits(cli: CommandLine, bench: Workbench
     assert waits(next_of(cli, "1"))[-2:] == ["back_off", "next_query"]
     bench.run("UPDATE account_states SET backoff_until = NULL, paused_at = '2016-01-31 10:00:00', paused_by = 'ann'")
     shown = cli.run("order", "1").stdout
-    assert "the account is paused by ann since 2016-01-31 18:00:00+08, until an operator ends it" in shown
-    assert "`reconciler resume default` ends it" in shown
+    assert "The account is paused by ann since 2016-01-31 18:00:00+08, until an operator ends it." in shown
+    assert "To end that, `reconciler resume ACCOUNT`." in shown
 
 
 def test_an_order_of_a_query_that_is_under_way_waits_for_its_answer(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     bench.take()
     assert waits(next_of(cli, "1")) == ["in_flight"]
-    assert "Next: the answer of a query that includes it." in cli.run("order", "1").stdout
+    assert "Next: The answer of a query that includes it." in cli.run("order", "1").stdout
 
 
 def test_an_order_that_is_polled_apart_says_so(cli: CommandLine, bench: Workbench) -> None:
     bench.add("1")
     bench.run("UPDATE recharge_orders SET lane = 'alone'")
-    assert "it is polled apart from the others" in cli.run("order", "1").stdout
+    assert "It is polled apart from the others" in cli.run("order", "1").stdout
 
 
 def test_a_final_order_shows_no_due_time(cli: CommandLine, bench: Workbench) -> None:
@@ -392,4 +390,4 @@ def test_a_final_order_shows_no_due_time(cli: CommandLine, bench: Workbench) -> 
         assert (printed["order"]["due_at"], waits(printed["next"])) == (None, [wait])
         shown = cli.run("order", name).stdout
         assert "due at" not in shown
-        assert "Next: nothing." in shown
+        assert "Next: Nothing happens by itself." in shown

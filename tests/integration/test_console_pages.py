@@ -91,8 +91,8 @@ def test_the_story_of_an_order_tells_what_it_is_what_comes_next_and_what_was(ben
 def test_a_pending_order_says_why_it_waits(bench: Workbench, pages: Pages) -> None:
     bench.add("r1")
     path = f"/orders/{bench.order('r1').id}"
-    assert "No worker is running: tell the administrator." in pages.text(path)
-    assert "没有工作进程在运行，请联系管理员。" in pages.text(path, "zh")
+    assert "No worker is running: have the administrator start one." in pages.text(path)
+    assert "没有工作进程在运行：请管理员启动。" in pages.text(path, "zh")
 
 
 def test_an_archived_order_is_found_and_told(bench: Workbench, pages: Pages, cli: CommandLine) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+from functools import partial
 from itertools import zip_longest
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from rich.text import Text
 from worker.adapters import shown_values
 from worker.adapters.log_redaction import CONTROLS
 from worker.domain.wire.field_rules import amount_text
+from worker.words import ENGLISH, Skin, next_step
+from worker.words.remedies import COMMANDS
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 InUtc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of RECONCILER_TIMEZONE.")]
@@ -68,14 +71,10 @@ def print_json(value: object) -> None:
     typer.echo(CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
-def duration_text(seconds: float) -> str:
-    """A duration to two digits or so, in the unit that a person would take."""
-    seconds = max(0.0, seconds)
-    units = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0))
-    unit, length = next((one for one in units if seconds >= 2 * one[1]), ("second", 1.0))
-    count = seconds / length
-    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-    return f"{shown} {unit}{'' if shown == '1' else 's'}"
+SKIN = Skin(translate=ENGLISH.translate, remedies=COMMANDS, time=time_text)
+"""The command line, in English."""
+duration_text = SKIN.duration
+pause_in_words = partial(next_step.pause_in_words, skin=SKIN)
 
 
 def counted(count: int, word: str) -> str:
@@ -235,10 +234,3 @@ def _print(out: Console, line: Text) -> None:
 
 def _longest_word(text: Text) -> int:
     return max(map(cell_len, text.plain.split()), default=0)
-
-
-def pause_in_words(paused_at: datetime, until: datetime | None, by: str | None, reason: str | None) -> str:
-    """Who paused an account, since when, until when and why."""
-    ends = "an operator ends it" if until is None else time_text(until)
-    why = "" if reason is None else f": {reason}"
-    return f"paused by {by or 'an operator'} since {time_text(paused_at)}, until {ends}{why}"

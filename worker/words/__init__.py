@@ -6,11 +6,20 @@ message says how, by a `Skin`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 def N_(message: str) -> str:
     """Mark a message that is translated where it is shown."""
     return message
+
+
+_UNITS = (
+    (86_400.0, N_("%(count)s days")),
+    (3_600.0, N_("%(count)s hours")),
+    (60.0, N_("%(count)s minutes")),
+    (1.0, N_("%(count)s seconds")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +40,32 @@ class Skin:
     """A message in the language of its reader."""
     remedies: Mapping[str, str] = field(default_factory=dict)
     """By its name, how a reader does what a message asks for."""
+    time: Callable[[datetime], str] = str
+    """A time, in the zone of its reader."""
 
     def text(self, message: str, **values: object) -> str:
         """The message in the language of its reader, with the values in its places, such as %(count)s."""
         translated = self.translate(message)
         return translated % values if values else translated
 
-    def advice(self, message: str) -> str:
-        """The message of an entry, with what its reader does in the places of remedies."""
-        return self.text(message, **{name: self.translate(said) for name, said in self.remedies.items()})
+    def advice(self, message: str, **values: object) -> str:
+        """The same, with what its reader does in the places of remedies."""
+        return self.text(message, **{name: self.translate(said) for name, said in self.remedies.items()}, **values)
+
+    def duration(self, seconds: float) -> str:
+        """A duration to two digits or so, in the unit that a person would take."""
+        seconds = max(0.0, seconds)
+        length, message = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
+        count = seconds / length
+        shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
+        return self.text(N_("1 second")) if shown == "1" else self.text(message, count=shown)
+
+    def moment(self, time: datetime, now: datetime) -> str:
+        """A time and how far ahead it lies; `now` for one that has passed."""
+        wait = (time - now).total_seconds()
+        if wait <= 0:
+            return self.text(N_("now"))
+        return self.text(N_("%(time)s (in %(duration)s)"), time=self.time(time), duration=self.duration(wait))
 
 
 ENGLISH = Skin(translate=lambda message: message)

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from enum import Enum, StrEnum
 
-from worker.domain.records.orders import Attention
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.words import Entry, Skin
 from worker.words.names import NAMES
-from worker.words.reasons import ATTENTION, TODO
+from worker.words.reasons import ATTENTION, STATES, TODO
 
 ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
     **{kind: {one: Entry(name) for one, name in names.items()} for kind, names in NAMES.items()},
+    OrderState: STATES,
     Attention: ATTENTION,
     TodoKind: TODO,
 }

@@ -10,20 +10,13 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
-from worker.domain.records.orders import Lane, OrderState, Source
+from worker.domain.records.orders import Lane, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
 from worker.domain.watching.monitoring import Level
 from worker.words import N_
 
 NAMES: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
     {
-        OrderState: {
-            OrderState.PENDING: N_("Pending"),
-            OrderState.SUCCEEDED: N_("Succeeded"),
-            OrderState.FAILED: N_("Failed"),
-            OrderState.UNRESOLVED: N_("Unresolved"),
-            OrderState.CANCELLED: N_("Cancelled"),
-        },
         EventKind: {
             EventKind.SETTLED: N_("Result"),
             EventKind.REPORTED: N_("Still being recharged"),

@@ -1,12 +1,27 @@
-"""Each reason that needs a person: what it is called, what it means, and what to do about it."""
+"""Each state of an order, and each reason that needs a person: what it is called and means, and what to do about it."""
 
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from worker.domain.records.orders import Attention
+from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.words import N_, Entry
+
+STATES: Mapping[Enum, Entry] = MappingProxyType(
+    {
+        OrderState.PENDING: Entry(
+            N_("Pending"),
+            N_("No result yet: the platform has not said whether the recharge succeeded or failed."),
+        ),
+        OrderState.SUCCEEDED: Entry(N_("Succeeded"), N_("The recharge succeeded. This is final.")),
+        OrderState.FAILED: Entry(N_("Failed"), N_("The recharge failed. This is final.")),
+        OrderState.UNRESOLVED: Entry(
+            N_("Unresolved"), N_("No result was found, and polling has stopped: a person has to decide.")
+        ),
+        OrderState.CANCELLED: Entry(N_("Cancelled"), N_("The order was cancelled. It is not polled.")),
+    }
+)
 
 ATTENTION: Mapping[Enum, Entry] = MappingProxyType(
     {

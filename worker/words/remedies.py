@@ -11,6 +11,7 @@ _REMEDIES = {
     ),
     "dismiss": ("`reconciler dismiss REF`", N_("use “Dismiss the attention” on the order's page")),
     "reopen": ("`reconciler reopen REF`", N_("use “Reopen” on the order's page")),
+    "start": ("start one with `reconciler run`", N_("have the administrator start one")),
     "queries": ("`reconciler queries --account ACCOUNT`", N_("the list of queries")),
     "resume": ("`reconciler resume ACCOUNT`", N_("use “Resume queries”")),
     "notifications": ("`reconciler notifications --account ACCOUNT`", N_("the list of notifications")),

@@ -14,10 +14,10 @@ from worker.domain.records.queries import OUTCOMES
 from worker.domain.watching import monitoring
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
-from worker.web.console.orders import STATES, WAITS
 from worker.words import ENGLISH, Skin
 from worker.words.catalogue import ENTRIES, means, remedy
 from worker.words.names import FINDINGS, QUERY_OUTCOMES
+from worker.words.next_step import WAITS
 from worker.words.remedies import COMMAND_LINE, PAGES
 
 
@@ -39,9 +39,9 @@ def test_every_outcome_of_a_query_has_words() -> None:
 
 
 def test_every_state_and_every_wait_is_a_sentence() -> None:
-    assert STATES.keys() == set(OrderState)
     assert WAITS.keys() == set(Wait)
-    assert all(sentence.endswith(".") for sentence in [*STATES.values(), *WAITS.values()])
+    states = [means(state, ENGLISH) for state in OrderState]
+    assert all(sentence.endswith(".") for sentence in [*states, *WAITS.values()])
 
 
 def test_every_finding_has_words() -> None:

@@ -19,7 +19,7 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.wire.field_rules import amount_text
-from worker.words import N_, Skin, catalogue
+from worker.words import Skin, catalogue
 from worker.words.names import FINDINGS, QUERY_OUTCOMES
 from worker.words.remedies import PAGES
 
@@ -57,7 +57,7 @@ def _translate(message: str) -> str:
     return translations(language()).gettext(message)
 
 
-SKIN = Skin(translate=_translate, remedies=PAGES)
+SKIN = Skin(translate=_translate, remedies=PAGES, time=lambda time: shown_time(time))
 """The console, in the language of the request."""
 text = SKIN.text
 word = partial(catalogue.name, skin=SKIN)
@@ -116,13 +116,6 @@ def local_path(path: str) -> str:
     return path if is_local else "/"
 
 
-_UNITS = (
-    (86_400.0, N_("%(count)s days")),
-    (3_600.0, N_("%(count)s hours")),
-    (60.0, N_("%(count)s minutes")),
-)
-
-
 def shown_time(value: datetime | None) -> str:
     """A time to the second, in the zone of the console; empty for None."""
     return "" if value is None else f"{value.astimezone(current_app.config[_ZONE]):%Y-%m-%d %H:%M:%S}"
@@ -134,11 +127,5 @@ def yuan(value: Decimal | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration to two digits or so, in the unit that a person would take; empty for None."""
-    if seconds is None:
-        return ""
-    seconds = max(0.0, seconds)
-    length, words = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), (1.0, N_("%(count)s seconds")))
-    count = seconds / length
-    shown = f"{count:.0f}" if count >= 9.95 else f"{count:.1f}".removesuffix(".0")
-    return text(words, count=shown)
+    """A duration to two digits or so; empty for None."""
+    return "" if seconds is None else SKIN.duration(seconds)
