@@ -1,4 +1,4 @@
-"""Worker, beat, broker, database and platform go away in turn: which probe says so, how soon, and which do not."""
+"""Worker, beat, broker, database and platform go away in turn: which probe and which command says so, and how soon."""
 
 import json
 import signal
@@ -85,6 +85,19 @@ class Probes:
             return error.code, error.read().decode()
 
 
+def checked(cli: CommandLine, status: int) -> str:
+    """What `status --check` says once its exit status is this."""
+    said: list[str] = []
+
+    def is_so() -> bool:
+        printed = cli.run("status", "--check", status=None)
+        said.append(printed.stdout.strip())
+        return printed.exit_code == status
+
+    eventually(is_so, f"exit status {status}", seconds=60, every=0.2)
+    return said[-1]
+
+
 @pytest.fixture
 def database() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres() as server:
@@ -104,8 +117,42 @@ def test_each_absence_flips_what_it_should_and_nothing_else(
         _, url = stack.enter_context(running_serve(env, tmp_path, "--workers", "1"))
         probes = Probes(url)
         probes.become(healthz=503, worker=NO_TICK)
+        assert checked(cli, 2) == "CRITICAL: no worker runs on this database"
+        cli.run("health", status=1)
         worker = stack.enter_context(running_worker(env, tmp_path))
         beat = stack.enter_context(running_beat(env, tmp_path))
+        probes.recover()
+        assert checked(cli, 0) == "OK: a worker ticks; 0 orders are pending, 0 of them due"
+        cli.run("health")
+
+        beat.stop()
+        wait_for_a_new_tick(cli)
+        assert probes.now() == WELL
+        assert checked(cli, 1).startswith("WARNING: no tick of beat has come for ")
+
+        own_valkey.stop()
+        probes.become(healthz=503, broker="cannot be reached")
+        assert checked(cli, 2).startswith("CRITICAL: the broker has not answered for ")
+        # To restart the worker would not help: its processes poll all the same.
+        wait_for_a_new_tick(cli)
+        cli.run("health")
+        assert probes.now() == {**WELL, "/healthz": 503, "broker": "cannot be reached"}
+        own_valkey.start()
+        stack.enter_context(running_beat(env, tmp_path, name="second-beat"))
+        probes.recover()
+
+        database.stop()
+        unknown = "unknown, as the database does not answer"
+        probes.become(readyz=503, healthz=503, worker=unknown, database="the database is away")
+        assert checked(cli, 3).startswith("UNKNOWN: the database is away")
+        assert "nobody can tell" in cli.run("health").stdout
+        database.start()
+        probes.recover()
+
+        worker.send_to_all(signal.SIGSTOP)
+        probes.become(AFTER_NO_TICK, healthz=503, worker=NO_TICK)
+        assert checked(cli, 2).startswith("CRITICAL: no worker ")
+        worker.send_to_all(signal.SIGCONT)
         probes.recover()
 
         platform.close()
@@ -113,27 +160,7 @@ def test_each_absence_flips_what_it_should_and_nothing_else(
         worker.wait_for("query_failed", times=2)
         assert probes.now() == WELL
 
-        beat.stop()
-        wait_for_a_new_tick(cli)
-        assert probes.now() == WELL
-
-        own_valkey.stop()
-        probes.become(healthz=503, broker="cannot be reached")
-        wait_for_a_new_tick(cli)
-        assert probes.now() == {**WELL, "/healthz": 503, "broker": "cannot be reached"}
-        own_valkey.start()
-        probes.recover()
-
-        database.stop()
-        unknown = "unknown, as the database does not answer"
-        probes.become(readyz=503, healthz=503, worker=unknown, database="the database is away")
-        database.start()
-        probes.recover()
-
-        worker.send_to_all(signal.SIGSTOP)
-        probes.become(AFTER_NO_TICK, healthz=503, worker=NO_TICK)
-        worker.send_to_all(signal.SIGCONT)
-        probes.recover()
-
         assert worker.stop() == 0
         probes.become(healthz=503, worker=NO_TICK)
+        assert checked(cli, 2).startswith("CRITICAL: no worker runs on this database")
+        assert "Traceback" not in worker.output

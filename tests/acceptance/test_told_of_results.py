@@ -45,8 +45,8 @@ def reconcile(stack: ExitStack, urls: Mapping[str, str], folder: Path, **notify:
         for number in range(150)
     ]
     assert write_control(platform, "orders", {"orders": placed}).status == 200
-    env = environment(**urls, platform_url=platform, **SETTINGS, **notify)
-    stack.enter_context(running_worker(env, folder))
+    env = environment(**urls, platform_url=platform, log_format="json", **SETTINGS, **notify)
+    worker = stack.enter_context(running_worker(env, folder))
     now = datetime.now(UTC).isoformat()
     orders = [{"request_id": one["request_id"], "mobile": one["mobile"], "submitted_at": now} for one in placed]
     send_tasks(urls["broker_url"], ("reconciler.enqueue_orders", [orders]))
@@ -55,6 +55,9 @@ def reconcile(stack: ExitStack, urls: Mapping[str, str], folder: Path, **notify:
         "every order's final state in the billing table",
         seconds=60,
     )
+    worker.wait_for("notifications_delivered")
+    assert worker.stop() == 0
+    assert not [word for word in ("sender_failed", *(str(one["mobile"]) for one in placed)) if word in worker.output]
     return {order["request_id"]: order for order in read_control(platform, "truth")["orders"]}
 
 

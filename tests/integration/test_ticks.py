@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from tests.support.reconciling import Workbench
 from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.database.tables import ORDERS, QUERIES, SCHEDULES
 from worker.domain.records.orders import OrderState, Source
-from worker.domain.records.slots import Opening, SlotKey
+from worker.domain.records.slots import LongerWindow, Opening, SlotKey
 from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.simulator.config import Account, SimulatorConfig
@@ -88,31 +89,6 @@ def states(bench: Workbench, account: str) -> set[OrderState]:
     return {row["state"] for row in bench.rows(ORDERS) if row["account"] == account}
 
 
-def test_an_account_whose_platform_hangs_delays_no_other(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
-    simulator.platform.faults.set(Faults(shares={"silent": 1.0}, sids=frozenset({"sid-a"})))
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=3.0) as runtime:
-        enqueue(runtime, "a")
-
-        def is_hanging() -> bool:
-            runtime.ticks.tick()
-            return any(row["account"] == "a" for row in bench.rows(QUERIES))
-
-        eventually(is_hanging, "a query of account a")
-        enqueue(runtime, "b")
-
-        def is_settled() -> bool:
-            runtime.ticks.tick()
-            return states(bench, "b") <= SETTLED
-
-        eventually(is_settled, "the orders of account b")
-        assert [row["outcome"] for row in bench.rows(QUERIES) if row["account"] == "a"] == ["in_flight"]
-        assert states(bench, "a") == {OrderState.PENDING}
-    bench.close()
-
-
 @pytest.mark.databases("postgresql")
 def test_many_accounts_whose_platform_hangs_delay_no_other(
     migrated_database_url: str, simulator: Simulator, tmp_path: Path
@@ -157,17 +133,6 @@ def test_a_slot_that_opens_before_the_next_tick_waits_for_none(
     bench.close()
 
 
-def test_where_no_tick_comes_the_process_ticks_by_itself(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path) as runtime:
-        enqueue(runtime, "a")
-        eventually(lambda: states(bench, "a") <= SETTLED, "orders polled by itself")
-    assert simulator.record.violations() == []
-    bench.close()
-
-
 def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
     migrated_database_url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -183,16 +148,7 @@ def test_requests_during_a_tick_wait_for_nothing_and_are_one_more_tick(
 
     bench = Workbench(migrated_database_url)
     with running(migrated_database_url, simulator, tmp_path) as runtime:
-        ticks = Ticks(
-            maintenance=bench.maintenance,
-            slots=(),
-            reconciler=runtime.reconciler,
-            idle_accounts=lambda accounts: accounts,
-            each_tick=each_tick,
-            period_seconds=60.0,
-            patience_seconds=600.0,
-            watchdog=unwatched(),
-        )
+        ticks = ticks_of(maintenance=bench.maintenance, reconciler=runtime.reconciler, each_tick=each_tick)
         ticks.request()
         begin(1)
         for _ in range(1000):
@@ -259,47 +215,11 @@ def test_rows_that_a_restore_left_out_are_created_again_without_a_restart(
     bench.close()
 
 
-def test_a_storm_of_ticks_from_two_processes_keeps_the_limit(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
-    with (
-        running(migrated_database_url, simulator, tmp_path) as one,
-        running(migrated_database_url, simulator, tmp_path) as other,
-    ):
-        for account in ("a", "b"):
-            enqueue(one, account, 1000)
-
-        def has_queried() -> bool:
-            for runtime in (one, other):
-                runtime.ticks.tick()
-            return len(simulator.record.arrivals()) >= 12
-
-        eventually(has_queried, "twelve queries")
-    assert simulator.record.violations() == []
-
-
 def test_a_tick_while_the_database_is_away_is_harmless(simulator: Simulator, tmp_path: Path) -> None:
     away = "postgresql://postgres@127.0.0.1:1/nowhere"
     with running(away, simulator, tmp_path) as runtime:
         runtime.ticks.tick()
     assert simulator.record.arrivals() == []
-
-
-def test_closing_waits_for_the_query_that_is_under_way(
-    migrated_database_url: str, simulator: Simulator, tmp_path: Path
-) -> None:
-    simulator.platform.faults.set(Faults(latency=Delay.parse("fixed:0.3")))
-    bench = Workbench(migrated_database_url)
-    with running(migrated_database_url, simulator, tmp_path, deadline_seconds=5.0) as runtime:
-        enqueue(runtime, "a")
-
-        def is_querying() -> bool:
-            runtime.ticks.tick()
-            return bool(simulator.record.arrivals())
-
-        eventually(is_querying, "a query")
-    assert [row["outcome"] for row in bench.rows(QUERIES)] == ["answered"]
-    bench.close()
 
 
 def test_an_order_that_learns_its_request_id_by_an_answer_is_settled_by_the_callback_that_waited_for_it(
@@ -324,6 +244,19 @@ def test_an_order_that_learns_its_request_id_by_an_answer_is_settled_by_the_call
     bench.close()
 
 
+def ticks_of(**parts: Any) -> Ticks:
+    """The ticks of a process that has these parts, and no tick but those that the test requests."""
+    plain: dict[str, Any] = {
+        "slots": (),
+        "idle_accounts": lambda _: (),
+        "each_tick": lambda: None,
+        "period_seconds": 60.0,
+        "patience_seconds": 600.0,
+        "watchdog": unwatched(),
+    }
+    return Ticks(**plain | parts)
+
+
 class Hanging:
     """Stands for a reconciler whose grant waits until it may end, as one whose thread never starts."""
 
@@ -336,17 +269,7 @@ class Hanging:
 
 def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(migrated_database_url: str) -> None:
     bench, watching, hanging = Workbench(migrated_database_url).open(), Watching(), Hanging()
-    reconciler: Any = hanging
-    ticks = Ticks(
-        maintenance=bench.maintenance,
-        slots=[bench.slot],
-        reconciler=reconciler,
-        idle_accounts=lambda _: (),
-        each_tick=lambda: None,
-        period_seconds=60.0,
-        patience_seconds=600.0,
-        watchdog=watching.dog,
-    )
+    ticks = ticks_of(maintenance=bench.maintenance, slots=[bench.slot], reconciler=hanging, watchdog=watching.dog)
 
     def under_way() -> set[str]:
         return {watched.what for watched in list(watching.dog.under_way)}
@@ -372,7 +295,7 @@ def test_a_pass_that_hangs_is_found_however_often_the_process_ticks(migrated_dat
 class Openings:
     """Stands for the slots' rows: each slot is open."""
 
-    longer_windows = ()
+    longer_windows: Sequence[LongerWindow] = ()
 
     def openings(self, slots: Sequence[SlotKey], *, within_seconds: float) -> list[Opening]:
         return [Opening(slot=slot, in_seconds=0.0) for slot in slots]
@@ -392,19 +315,8 @@ class OneByOne:
 
 def test_passes_that_wait_for_their_turn_do_not_hang_while_grants_are_made() -> None:
     watching, slow = Watching(), OneByOne()
-    maintenance: Any = Openings()
-    reconciler: Any = slow
     slots = [SlotKey(account_sid="sid", number=number, app_ids={"a": "app"}) for number in range(GRANTS_AT_ONCE + 2)]
-    ticks = Ticks(
-        maintenance=maintenance,
-        slots=slots,
-        reconciler=reconciler,
-        idle_accounts=lambda _: (),
-        each_tick=lambda: None,
-        period_seconds=60.0,
-        patience_seconds=600.0,
-        watchdog=watching.dog,
-    )
+    ticks = ticks_of(maintenance=Openings(), slots=slots, reconciler=slow, watchdog=watching.dog)
     ticks.tick()
     eventually(lambda: len(slow.begun) == GRANTS_AT_ONCE, "a grant in each thread")
     watching.pass_time(150)
@@ -415,3 +327,17 @@ def test_passes_that_wait_for_their_turn_do_not_hang_while_grants_are_made() -> 
     eventually(lambda: watching.all_hanging().count("a pass") == GRANTS_AT_ONCE - 1, "steps of the other passes")
     slow.may_end.release(2 * len(slots))
     ticks.close()
+
+
+def test_a_longer_window_of_another_worker_is_logged_once_with_what_to_do() -> None:
+    slots = Openings()
+    slot = SlotKey(account_sid="sid", number=0, app_ids={"a": "app"})
+    slots.longer_windows = [LongerWindow(slot=slot, its_window=120.0, our_window=60.0)]
+    ticks = ticks_of(maintenance=slots, reconciler=OneByOne())
+    with capture_logs() as logs:
+        for _ in range(3):
+            ticks.tick()
+    ticks.close()
+    (line,) = [one for one in logs if one["action"] == "longer_window"]
+    assert (line["log_level"], line["accounts"], line["their_window_seconds"]) == ("error", ["a"], 120.0)
+    assert "reconciler limit --window 60" in line["help"]

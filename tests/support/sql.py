@@ -1,0 +1,34 @@
+"""Statements on a database that its URL names, past the project's own code: each commits by itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+
+@contextmanager
+def session(url: str) -> Iterator[sqlalchemy.Connection]:
+    """A session of its own; `exec_driver_sql` of it takes the statements as they are."""
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, one after the other."""
+    with session(url) as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement).close()
+
+
+def rows_of(url: str, statement: str) -> list[Any]:
+    """What a statement returns."""
+    with session(url) as connection:
+        return list(connection.exec_driver_sql(statement).all())
+
+
+def column_of(url: str, statement: str) -> list[Any]:
+    """The first column of what a statement returns."""
+    return [row[0] for row in rows_of(url, statement)]
