@@ -1,6 +1,8 @@
-"""Received and unacknowledged messages when their broker goes away."""
+"""Messages and programs when their broker goes away."""
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +15,10 @@ from kombu import Connection, Queue
 from structlog.testing import capture_logs
 
 from tests.support.databases import Sqlite
-from tests.support.processes import Program, celery, environment, running_beat, running_worker
+from tests.support.processes import Program, celery, environment, running_beat, running_worker, send_tasks
 from tests.support.servers import EmbeddedValkey
-from tests.support.waiting import eventually
+from tests.support.sql import column_of
+from tests.support.waiting import eventually, locked_table
 from worker.broker.transports import guard_kombu
 from worker.database.migrations import upgrade
 
@@ -136,3 +139,49 @@ def test_a_worker_logs_once_a_minute_that_it_has_lost_its_broker(
             hang_up(server, times=3)
         worker.wait_for("broker_unavailable")
         assert warnings_of(worker) == ["broker_unavailable"]
+
+
+@pytest.mark.databases("postgresql")
+def test_a_broker_that_dies_under_a_task_ends_neither_the_task_nor_the_worker(
+    migrated_database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    def enqueue(name: str) -> None:
+        # What is refused is written last.
+        send_tasks(own_valkey.url, ("reconciler.enqueue_orders", [[{"request_id": name}, "no order"]]))
+
+    def ids() -> list[str]:
+        return column_of(migrated_database_url, "SELECT request_id FROM recharge_orders ORDER BY request_id")
+
+    env = environment(database_url=migrated_database_url, broker_url=own_valkey.url)
+    with running_worker(env, tmp_path) as worker:
+        with locked_table(migrated_database_url, "rejected_orders") as lock:
+            enqueue("r1")
+            lock.wait_for_waiting()
+            own_valkey.kill()
+            worker.wait_for("broker_unavailable")
+        eventually(lambda: ids() == ["r1"], "the order of the task that was under way")
+        own_valkey.start()
+        enqueue("r2")
+        eventually(lambda: ids() == ["r1", "r2"], "an order that the new broker accepted")
+        assert "Unrecoverable" not in worker.output
+        assert worker.stop() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads from Linux whether beat waits for its broker")
+def test_beat_stops_although_its_broker_does_not_answer(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    port = f":{urlsplit(own_valkey.url).port:04X}"
+
+    def is_left_unread() -> bool:
+        fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(one[1].endswith(port) and not one[4].endswith(":00000000") for one in fields)
+
+    pid = own_valkey.pid
+    with running_beat(environment(broker_url=own_valkey.url, tick_seconds=0.05), tmp_path) as beat:
+        with own_valkey.client() as client:
+            eventually(lambda: client.llen("reconciler.ticks"), "a first tick")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            eventually(is_left_unread, "a tick that the broker does not read")
+            assert beat.stop(seconds=20) == 0
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -1,4 +1,7 @@
-"""Single orders: none is lost, and none fails with another. Real workers, brokers and databases."""
+"""What a broker has accepted is applied, whichever process dies: single orders on real workers, brokers and databases.
+
+None is lost, and none fails with another. Lists of all kinds are killed in fault 22 (tests/faults).
+"""
 
 import base64
 import json
@@ -12,12 +15,11 @@ from typing import Any
 
 import pytest
 import redis
-import sqlalchemy
 from celery import Celery
-from sqlalchemy.pool import NullPool
 
-from tests.support.processes import environment, running_worker
+from tests.support.processes import environment, running_worker, send_tasks
 from tests.support.servers import EmbeddedPostgres, EmbeddedValkey
+from tests.support.sql import column_of, execute, rows_of, session
 from tests.support.waiting import eventually, locked_table
 from worker.database.migrations import upgrade
 
@@ -66,15 +68,7 @@ def names_of(count: int, letter: str = "s") -> list[str]:
 
 
 def ids_in(url: str) -> list[str]:
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
-        return list(connection.exec_driver_sql("SELECT request_id FROM recharge_orders ORDER BY request_id").scalars())
-
-
-def execute(url: str, *statements: str) -> None:
-    with sqlalchemy.create_engine(url, poolclass=NullPool).begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
+    return column_of(url, "SELECT request_id FROM recharge_orders ORDER BY request_id")
 
 
 def before_the_seventh(url: str, action: str) -> None:
@@ -143,8 +137,11 @@ def test_an_order_whose_task_is_revoked_is_enqueued_like_the_others(
     names = names_of(20)
     before_the_seventh(migrated_database_url, "PERFORM pg_advisory_xact_lock(7)")
     env = environment(database_url=migrated_database_url, broker_url=broker_url)
-    engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with running_worker(env, tmp_path) as worker, Celery(broker=broker_url) as app, engine.connect() as holder:
+    with (
+        running_worker(env, tmp_path) as worker,
+        Celery(broker=broker_url) as app,
+        session(migrated_database_url) as holder,
+    ):
         holder.exec_driver_sql("SELECT pg_advisory_lock(7)")
         for name in names:
             app.send_task("reconciler.enqueue_order", [{"request_id": name}], task_id=name, queue=QUEUE)
@@ -231,17 +228,29 @@ class TestMariadbAndRabbitmq(KilledAndStopped):
             eventually(lambda: ids_in(migrated_database_url) == names, "all orders", seconds=60)
 
 
-def test_singles_wait_for_a_database_that_is_away(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+def test_singles_and_what_concerns_them_wait_for_a_database_that_is_away(
+    own_valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
     names = names_of(30)
+    callback = {"requestId": "s0000", "trafficSts": "1", "oriAmount": "2.94"}
+    expected = dict.fromkeys(names, "pending") | {"s0000": "succeeded", "s0001": "cancelled"}
     with EmbeddedPostgres() as postgres:
         upgrade(postgres.url)
         env = environment(database_url=postgres.url, broker_url=own_valkey.url)
         with running_worker(env, tmp_path) as worker:
-            send(own_valkey.url, "s0000")
-            eventually(lambda: ids_in(postgres.url) == ["s0000"], "the first order")
+            send(own_valkey.url, *names[:2])
+            eventually(lambda: ids_in(postgres.url) == names[:2], "the first orders")
             postgres.kill()
             send(own_valkey.url, *names)
+            send_tasks(
+                own_valkey.url,
+                ("reconciler.record_callbacks", [[callback]]),
+                ("reconciler.cancel_orders", [[{"request_id": "s0001"}]]),
+            )
             worker.wait_for("Retry in", seconds=60)
             postgres.start()
-            eventually(lambda: ids_in(postgres.url) == names, "what was sent while the database was away")
+            states = "SELECT request_id, state FROM recharge_orders"
+            eventually(
+                lambda: dict(map(tuple, rows_of(postgres.url, states))) == expected, "what was sent while it was away"
+            )
             assert worker.stop() == 0
