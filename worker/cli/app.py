@@ -49,11 +49,11 @@ _COMMANDS = {
     "limit": "worker.cli.limit:limit",
     "completion": "worker.cli.completion:completion",
     "doctor": "worker.cli.maintenance:doctor",
-    "platform": "worker.simulator.command:platform:EnvironmentCommand",
+    "platform": "worker.simulator.command:platform",
     "demo": "worker.demo.command:demo",
     "user": "worker.cli.users:user",
 }
-"""The module and the function of each, and the class where it is not Typer's."""
+"""The module and the function of each."""
 
 
 class Commands(OneLineGroup):
@@ -90,13 +90,13 @@ class Commands(OneLineGroup):
 
 
 def _load(name: str) -> Any:
-    module, function, *classes = _COMMANDS[name].split(":")
+    module, function = _COMMANDS[name].split(":")
     loaded = import_module(module)
     # A module of a group has made its own.
     found = getattr(loaded, "app", None)
     if found is None:
         found = new_app()
-        add(found, getattr(loaded, function), name, cls=getattr(loaded, classes[0]) if classes else None)
+        add(found, getattr(loaded, function), name)
     command = get_command(found)
     command.name = name
     return command
@@ -104,7 +104,7 @@ def _load(name: str) -> Any:
 
 def _summary(name: str) -> str:
     """The first paragraph of a command's docstring, from its compiled module: to run that would load what it needs."""
-    module, function, *_ = _COMMANDS[name].split(":")
+    module, function = _COMMANDS[name].split(":")
     folder = Path(__file__).parents[2].joinpath(*module.split(".")[:-1])
     found = PathFinder.find_spec(module, [str(folder)])
     assert found is not None

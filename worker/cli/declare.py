@@ -7,7 +7,6 @@ from inspect import Parameter, Signature
 from typing import Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
 _EXAMPLES = "Examples:"
 
@@ -27,10 +26,10 @@ def new_app(**attributes: Any) -> typer.Typer:
     return typer.Typer(**{**plain, **attributes})
 
 
-def add(app: typer.Typer, command: Callable[..., None], name: str, cls: type[TyperCommand] | None = None) -> None:
+def add(app: typer.Typer, command: Callable[..., None], name: str) -> None:
     """Make a function a command of this group."""
     text, examples = help_and_examples(command.__doc__)
-    app.command(name, help=text, epilog=examples, cls=cls)(_flat(command))
+    app.command(name, help=text, epilog=examples)(_flat(command))
 
 
 def set_callback(app: typer.Typer, command: Callable[..., None], **attributes: Any) -> None:

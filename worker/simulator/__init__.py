@@ -1,5 +1,5 @@
 """The simulated platform: the documented order query on loopback, with a truth of its own and a record of arrivals.
 
-It shares no code with the rest of the package, so a mistake in the client cannot be hidden by the same mistake here.
-It uses the standard library only; Typer in `command`, and Celery only where callbacks are sent as tasks.
+It shares no code with the rest of the package, so a mistake in the client cannot be hidden by the same mistake here;
+only `command` reads the worker's settings.
 """

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from worker.simulator.orders import PlacedOrder
+from pydantic import with_config
+
+from worker.simulator.orders import FIELDS_ONLY, PlacedOrder
 
 Item = dict[str, object]
 _REMARKS = {"1": "成功", "-1": "充值失败", "0": "充值中"}
@@ -48,6 +50,7 @@ class UnknownAnswer(StrEnum):
     """An item with `-1` and the remark `订单不存在`, without mobile and amount."""
 
 
+@with_config(FIELDS_ONLY)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerStyle:
     """The form of every answer."""

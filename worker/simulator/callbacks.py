@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from worker.simulator.answers import Item, item_of
 from worker.simulator.orders import Delay, PlacedOrder
 
-CallbackSink = Callable[[Sequence[Item]], None]
-"""Receives the bodies of callbacks that are due together. `NotAccepted` says which of them did not arrive; any other
-exception means that none did."""
+CallbackSink = Callable[[Sequence[Item]], Collection[int] | None]
+"""Receives the bodies of callbacks that are due together; returns the positions of those that were answered otherwise
+than with status 200, or not at all. An exception means that none arrived."""
 
 _LARGEST_PUSH = 100
 _PUSH_SECONDS = 5.0
@@ -23,14 +23,6 @@ _PUSHED_AT_ONCE = 8
 _LONGEST_SLEEP = 1.0
 _BETWEEN_TRIES_SECONDS = 2.0
 _ACCEPTED = 200
-
-
-class NotAccepted(Exception):
-    """Some callbacks were answered otherwise than with status 200, or not at all."""
-
-    def __init__(self, positions: Collection[int]) -> None:
-        super().__init__(f"{len(positions)} callbacks were not accepted")
-        self.positions = frozenset(positions)
 
 
 class CallbackQueue:
@@ -72,11 +64,8 @@ class CallbackQueue:
                 due.append(heapq.heappop(self._waiting))
         if not due or self._sink is None:
             return 0
-        failed: Collection[int] = ()
         try:
-            self._sink([item_of(order, self._clock()) for _, _, order, _ in due])
-        except NotAccepted as error:
-            failed = error.positions
+            failed = self._sink([item_of(order, self._clock()) for _, _, order, _ in due]) or ()
         except Exception:  # a receiver may fail in any way; the platform only counts that
             failed = range(len(due))
         with self._changed:
@@ -139,11 +128,9 @@ def http_sink(url: str) -> CallbackSink:
         finally:
             connection.close()
 
-    def push(bodies: Sequence[Item]) -> None:
+    def push(bodies: Sequence[Item]) -> Collection[int]:
         with ThreadPoolExecutor(min(len(bodies), _PUSHED_AT_ONCE)) as pool:
-            accepted = list(pool.map(is_accepted, bodies))
-        if not all(accepted):
-            raise NotAccepted([position for position, is_good in enumerate(accepted) if not is_good])
+            return [position for position, is_good in enumerate(pool.map(is_accepted, bodies)) if not is_good]
 
     return push
 

@@ -1,36 +1,32 @@
 """`reconciler platform`: the simulated platform as a process.
 
-Options that are not given are read from the environment and from `.env` in the working directory, as the worker reads
-its settings, so that both can share one `.env`: the environment wins over the file, an empty value counts as not set,
-and a name may be written in either case.
+Accounts, limit and version that are not given are those of the worker's settings, so that both can share one `.env`.
 """
 
 import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from inspect import Parameter, Signature
-from pathlib import Path
-from types import UnionType
 from typing import Any, NoReturn, get_origin, get_type_hints
 
 import typer
 from typer import Option
-from typer.core import TyperCommand
 
+from worker.settings import Settings, SettingsError, load_settings
 from worker.simulator.answers import AnswerStyle
 from worker.simulator.callbacks import CallbackSink, celery_sink, http_sink
-from worker.simulator.config import Account, SimulatorConfig, accounts_from_environment, parse_account
+from worker.simulator.config import Account, SimulatorConfig, parse_account
 from worker.simulator.faults import Faults
 from worker.simulator.orders import Delay
 from worker.simulator.server import Simulator
 
-_ACCOUNT_HELP = """An account to serve; may be repeated. Others can see a process's arguments: better set
-RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID, or RECONCILER_ACCOUNTS_FILE, which are read where
-this is not given, from .env too."""
+_ACCOUNT_HELP = """An account to serve; may be repeated; by default those of the worker. Others can see a process's
+arguments: better set RECONCILER_ACCOUNT_SID, RECONCILER_AUTH_TOKEN and RECONCILER_APP_ID, or RECONCILER_ACCOUNTS_FILE,
+in the environment or in .env."""
 _DELAY_HELP = """Seconds from an order's placing to its settling: fixed:S, uniform:LEAST,MOST, exponential:MEAN,
 lognormal:MEDIAN,SIGMA or bimodal:FAST,SLOW,SLOW_SHARE."""
 _FAULT_HELP = """May be repeated. Of answers: http-NNN, garbage-KIND, refuse, reset, reset-midway, silent, drip-headers,
@@ -40,32 +36,36 @@ _URL_HELP = """Push each callback to this URL, as a POST of JSON; `reconciler ca
 _BROKER_HELP = """Push callbacks as Celery tasks through this broker: reconciler.record_callbacks on the queue
 reconciler.orders."""
 
-_ENV_FILE = Path(".env")
 
+_OF_THE_WORKER = {
+    "version": "platform_version",
+    "window_seconds": "query_window_seconds",
+    "queries_per_window": "queries_per_window",
+}
+"""The fields that are by default a setting of the worker."""
 
-def _fields() -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """The name, the type and the default of each field of the platform's settings."""
-    for kind in (SimulatorConfig, AnswerStyle, Faults):
-        hints = get_type_hints(kind)
-        for one in fields(kind):
-            default = one.default if one.default_factory is MISSING else one.default_factory()
-            yield one.name, (hints[one.name], default)
-
-
+# The process that is started by hand has a port that is known, and adopts.
+_DEFAULTS = (SimulatorConfig(accounts=(), port=8100, adopt=True), AnswerStyle(), Faults())
 _FIELDS: dict[str, tuple[Any, Any]] = {
-    **dict(_fields()),
-    # No fields, but the command's own. The process that is started by hand has a port that is known, and adopts.
+    **{
+        one.name: (get_type_hints(type(config))[one.name], getattr(config, one.name))
+        for config in _DEFAULTS
+        for one in fields(config)
+    },
+    # No fields, but the command's own.
     **{"as_json": (bool, False), "callback_url": (str | None, None), "callback_broker": (str | None, None)},
-    **{"port": (int, 8100), "adopt": (bool, True)},
 }
 
 
 def _option(name: str, *declared: str, panel: str | None = None, **more: Any) -> Parameter:
     """The option that fills a field, with the field's type and default as a command line has them."""
     kind, default = _FIELDS[name]
-    if kind is Delay:
+    if name in _OF_THE_WORKER:
+        kind, default = kind | None, None
+        more["help"] += " By default the worker's."
+    elif kind is Delay:
         kind, default = str, str(default)
-    elif get_origin(kind) is not None and get_origin(kind) is not UnionType:
+    elif get_origin(kind) in (tuple, frozenset, Mapping):
         kind, default = list[str] | None, None
     option = Option(default, *declared, rich_help_panel=panel, **more)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind)
@@ -131,8 +131,9 @@ def platform(**given: Any) -> None:
       reconciler platform --window 2 --lost-callbacks 0.5 --json
     """
     try:
-        simulator = Simulator(_config(given), on_callback=_sink(given["callback_url"], given["callback_broker"]))
-    except (ValueError, OSError) as error:
+        config = _config(given, load_settings())
+        simulator = Simulator(config, on_callback=_sink(given["callback_url"], given["callback_broker"]))
+    except (ValueError, OSError, SettingsError) as error:
         _leave(str(error), status=2)
     _serve(simulator, as_json=given["as_json"])
 
@@ -140,13 +141,14 @@ def platform(**given: Any) -> None:
 platform.__signature__ = Signature(_OPTIONS)  # type: ignore[attr-defined]  # Typer reads the options from it
 
 
-def _config(given: Mapping[str, Any]) -> SimulatorConfig:
-    """The settings that the options name. Raises ValueError for one that cannot be used."""
+def _config(given: Mapping[str, Any], settings: Settings) -> SimulatorConfig:
+    """What the options name. Raises ValueError for one that cannot be used, and SettingsError without an account."""
     read = {
-        "accounts": _accounts(given["accounts"]),
+        "accounts": tuple(map(parse_account, given["accounts"] or ())) or _accounts_of(settings),
         "shares": _shares(given["shares"] or ()),
         **{name: Delay.parse(given[name]) for name in ("delay", "latency", "callback_delay")},
         **{name: frozenset(given[name] or ()) for name in ("absent_ids", "poison_ids")},
+        **{name: getattr(settings, own) for name, own in _OF_THE_WORKER.items() if given[name] is None},
     }
     values = {**given, **read}
     values |= {"answers": _filled(AnswerStyle, values), "faults": _filled(Faults, values)}
@@ -158,39 +160,9 @@ def _filled(kind: type[Any], values: Mapping[str, Any]) -> Any:
     return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
 
 
-def _read_environment() -> Mapping[str, str]:
-    """Every variable that has a value, by its name in upper case. Raises ValueError where `.env` cannot be read."""
-    # Here, since it is slow to load, and `reconciler --help` does not need it.
-    from pydantic_settings import BaseSettings, DotEnvSettingsSource
-
-    try:
-        in_file = DotEnvSettingsSource(BaseSettings, env_file=_ENV_FILE).env_vars
-    except (OSError, UnicodeDecodeError) as error:
-        why = f"{_ENV_FILE} cannot be read ({type(error).__name__}); accepted: UTF-8 text, one NAME=value a line"
-        raise ValueError(why) from None
-    named = [*in_file.items(), *os.environ.items()]
-    return {name.upper(): value for name, value in named if value}
-
-
-class EnvironmentCommand(TyperCommand):
-    """A command whose options with a variable are read from `.env` as well."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; an option that is not given is read from the environment or `.env`, or has its default.
-
-        An `.env` that cannot be read is left to the command itself to report.
-        """
-        try:
-            known = _read_environment()
-        except ValueError:
-            known = {}
-        variables = {option.name: option.envvar for option in self.params if isinstance(option.envvar, str)}
-        ctx.default_map = {name: known[variable] for name, variable in variables.items() if name and variable in known}
-        return super().parse_args(ctx, args)
-
-
-def _accounts(given: Sequence[str] | None) -> tuple[Account, ...]:
-    return tuple(map(parse_account, given)) if given else accounts_from_environment(_read_environment())
+def _accounts_of(settings: Settings) -> tuple[Account, ...]:
+    known = settings.require_accounts().values()
+    return tuple(Account(sid=one.account_sid, auth_token=one.auth_token, app_id=one.app_id) for one in known)
 
 
 def _shares(given: Sequence[str]) -> dict[str, float]:

@@ -18,9 +18,12 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, with_config
 
 from worker.simulator.answers import Item
-from worker.simulator.orders import Delay
+from worker.simulator.orders import FIELDS_ONLY, Delay, Seconds
 
 _ITEM_FAULTS = frozenset(
     {
@@ -32,6 +35,10 @@ _ANSWER_FAULTS = frozenset({"refuse", "reset", "reset-midway", "silent", "drip-h
 _BOMB_BYTES = 64 * 1024 * 1024
 _DEPTH = 100_000
 _NO_DELAY = Delay.parse("fixed:0")
+
+
+def _delay(given: object) -> Delay:
+    return given if isinstance(given, Delay) else Delay.parse(str(given))
 
 
 def _doubled_keys(answer: bytes) -> bytes:
@@ -69,15 +76,16 @@ READABLE = frozenset({"garbage-bom"})
 """Faults that make an answer unusual only: its content may be believed."""
 
 
+@with_config(FIELDS_ONLY)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Faults:
     """The faults in force. Without arguments: none."""
 
     shares: Mapping[str, float] = field(default_factory=dict)
     """By the fault's name: of all answers, or of all items. Both sums are 1 at most."""
-    latency: Delay = _NO_DELAY
+    latency: Annotated[Delay, BeforeValidator(_delay)] = _NO_DELAY
     """From the decision of an answer to its first byte, in seconds: a slow answer is also an old one."""
-    retry_after: float | None = None
+    retry_after: Seconds | None = None
     """The `Retry-After` of HTTP errors, in seconds."""
     refuse_code: str = "-9999"
     refuse_message: str = "系统错误"
@@ -87,11 +95,11 @@ class Faults:
     """Ids that spoil every batch they are in."""
     poison_effect: str = "refuse"
     """The fault of such a batch: the name of an answer's fault."""
-    drip_seconds: float = 0.1
+    drip_seconds: Seconds = 0.1
     """Between two bytes of a dripping answer."""
     sids: frozenset[str] = frozenset()
     """The account SIDs with faults; empty: all of them."""
-    queries: int | None = None
+    queries: Annotated[int, Field(ge=0)] | None = None
     """The faults end after so many queries; None: never."""
 
     def __post_init__(self) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from random import Random
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, with_config
 
 _PARAMETERS = {
     "fixed": ("seconds",),
@@ -23,6 +26,11 @@ _AMOUNTS = ("2.94", "4.90", "6.86", "9.80", "14.70", "19.60", "29.40", "49.00", 
 """Charges in yuan, about as large as the one on the platform's page."""
 _BIMODAL_SIGMA = 0.25
 """Spread of each of the two modes of `bimodal`: a quarter around its median, so that they stay apart."""
+
+
+FIELDS_ONLY = ConfigDict(extra="forbid", strict=True)
+"""How the control endpoint reads JSON: each field by its name and of its type."""
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +136,7 @@ class Draws:
         )
 
 
+@with_config(FIELDS_ONLY)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewOrder:
     """An order to register. A field that is None is drawn from the seed and the order's id."""
@@ -143,7 +152,7 @@ class NewOrder:
     charge_failure: bool = False
     """Whether it is charged even if it fails."""
     outcome: Outcome | None = None
-    settle_after: float | None = None
+    settle_after: Seconds | None = None
     """Seconds from now."""
     callback_lost: bool | None = None
     unknown: bool = False

@@ -8,13 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.raw_query import APP_ID, SID, TOKEN, RawQuery, exchange, read_control, write_control
+from tests.support.receiver import Answering, Delivered, Receiver
 from worker.simulator.callbacks import http_sink
 from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.control import is_loopback
@@ -28,28 +29,19 @@ QUERY_OTHER = RawQuery(sid="other", token="t2", app_id="a2")
 
 
 def config(**options: Any) -> SimulatorConfig:
-    defaults: dict[str, Any] = {
-        "accounts": (ACCOUNT,),
-        "queries_per_window": 1000,
-        "adopt": True,
-        "delay": Delay.parse("0"),
-    }
-    return SimulatorConfig(**defaults | {"failed_share": 0.0} | options)
+    defaults: dict[str, Any] = {"accounts": (ACCOUNT,), "queries_per_window": 1000, "adopt": True}
+    return SimulatorConfig(**defaults | {"delay": Delay.parse("0"), "failed_share": 0.0} | options)
 
 
 @pytest.fixture
 def troubled() -> Iterator[Callable[..., Simulator]]:
-    running: list[Simulator] = []
+    with ExitStack() as running:
 
-    def start(shares: dict[str, float] | None = None, **options: Any) -> Simulator:
-        simulator = Simulator(config(faults=Faults(shares=shares or {}, **options), accounts=(ACCOUNT, OTHER)))
-        simulator.start()
-        running.append(simulator)
-        return simulator
+        def start(shares: dict[str, float] | None = None, **options: Any) -> Simulator:
+            troubles = Faults(shares=shares or {}, **options)
+            return running.enter_context(Simulator(config(faults=troubles, accounts=(ACCOUNT, OTHER))))
 
-    yield start
-    for simulator in running:
-        simulator.stop()
+        yield start
 
 
 Troubled = Callable[..., Simulator]
@@ -81,17 +73,11 @@ def test_garbage_is_no_json(troubled: Troubled, kind: str) -> None:
         json.loads(answered.body.decode())
 
 
-@pytest.mark.parametrize("kind", ["null", "text", "nan", "huge-number", "wrong-types", "doubled-keys"])
+@pytest.mark.parametrize("kind", ["null", "text", "wrong-types", "nan", "huge-number", "doubled-keys"])
 def test_garbage_may_look_like_json(troubled: Troubled, kind: str) -> None:
-    answered = RawQuery().send(troubled({f"garbage-{kind}": 1}).url)
-    said = json.loads(answered.body)
+    said = json.loads(RawQuery().send(troubled({f"garbage-{kind}": 1}).url).body)
     is_plain_item = isinstance(said, dict) and said.get("trafficSts") in ("1", "0", "-1")
     assert not is_plain_item or kind in ("nan", "huge-number", "doubled-keys")
-
-
-def test_a_byte_order_mark_precedes_a_readable_answer(troubled: Troubled) -> None:
-    answered = RawQuery().send(troubled({"garbage-bom": 1}).url)
-    assert answered.body.startswith(b"\xef\xbb\xbf{")
 
 
 def test_a_gzip_bomb_is_small_until_it_is_decoded(troubled: Troubled) -> None:
@@ -137,19 +123,28 @@ def items_of(simulator: Simulator) -> list[dict[str, str]]:
     return sorted((item for item in items), key=lambda item: item["requestId"])
 
 
-def test_items_are_spoilt_as_the_fault_says(troubled: Troubled) -> None:
-    assert items_of(troubled({"absent": 1})) == []
-    assert [item["requestId"] for item in items_of(troubled({"duplicate": 1}))] == ["5", "5", "6", "6"]
+@pytest.mark.parametrize(
+    ("fault", "field", "values"),
+    [
+        ("absent", "requestId", []),
+        ("duplicate", "requestId", ["5", "5", "6", "6"]),
+        ("wrong-appid", "appid", ["0" * 32] * 2),
+        ("wrong-amount", "oriAmount", ["9999.99"] * 2),
+        ("wrong-mobile", "mobile", ["100****0000"] * 2),
+        ("wrong-custom-parm", "customParm", ["somebody-elses"] * 2),
+        ("unknown-status", "trafficSts", ["2"] * 2),
+        ("wrong-status", "trafficSts", ["-1"] * 2),
+        ("colliding-keys", "TRAFFICSTS", ["-1"] * 2),
+        ("denied", "remark", ["查无此订单"] * 2),
+    ],
+)
+def test_items_are_spoilt_as_the_fault_says(troubled: Troubled, fault: str, field: str, values: list[str]) -> None:
+    assert [item[field] for item in items_of(troubled({fault: 1}))] == values
+
+
+def test_an_item_may_be_joined_by_another_one(troubled: Troubled) -> None:
     assert [item["trafficSts"] for item in items_of(troubled({"conflict": 1}))].count("-1") == 2
     assert len({item["requestId"] for item in items_of(troubled({"foreign": 1}))}) == 4
-    assert {item["appid"] for item in items_of(troubled({"wrong-appid": 1}))} == {"0" * 32}
-    assert {item["oriAmount"] for item in items_of(troubled({"wrong-amount": 1}))} == {"9999.99"}
-    assert {item["mobile"] for item in items_of(troubled({"wrong-mobile": 1}))} == {"100****0000"}
-    assert {item["trafficSts"] for item in items_of(troubled({"unknown-status": 1}))} == {"2"}
-    assert {item["trafficSts"] for item in items_of(troubled({"wrong-status": 1}))} == {"-1"}
-    assert {item["remark"] for item in items_of(troubled({"denied": 1}))} == {"查无此订单"}
-    assert all("TRAFFICSTS" in item for item in items_of(troubled({"colliding-keys": 1})))
-    assert {item["customParm"] for item in items_of(troubled({"wrong-custom-parm": 1}))} == {"somebody-elses"}
 
 
 def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None:
@@ -164,40 +159,31 @@ def test_the_record_names_the_items_that_were_spoilt(troubled: Troubled) -> None
 @pytest.mark.parametrize("kind", ["bom", "gbk", "doubled-keys"])
 def test_the_record_holds_the_items_of_every_readable_answer(troubled: Troubled, kind: str) -> None:
     simulator = troubled({f"garbage-{kind}": 1})
-    RawQuery(ids="5").send(simulator.url)
+    answered = RawQuery(ids="5").send(simulator.url)
     (arrival,) = simulator.record.arrivals()
     assert [one for one, _ in arrival.answered] == (["5"] if kind == "bom" else [])
+    assert answered.body.startswith(b"\xef\xbb\xbf{") == (kind == "bom")
 
 
-def test_an_id_may_be_left_out_of_every_answer(troubled: Troubled) -> None:
-    assert [item["requestId"] for item in items_of(troubled(absent_ids=frozenset({"5"})))] == ["6"]
-
-
-def test_an_id_may_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
-    refusing = troubled(poison_ids=frozenset({"5"}))
+def test_an_id_may_be_left_out_of_every_answer_or_spoil_every_batch_it_is_in(troubled: Troubled) -> None:
+    five = frozenset({"5"})
+    assert [item["requestId"] for item in items_of(troubled(absent_ids=five))] == ["6"]
+    refusing, failing = troubled(poison_ids=five), troubled(poison_ids=five, poison_effect="http-500")
     assert RawQuery(ids="5,6").send(refusing.url).code == "-9999"
     assert RawQuery(ids="6").send(refusing.url).json["requestId"] == "6"
-    failing = troubled(poison_ids=frozenset({"5"}), poison_effect="http-500")
     assert RawQuery(ids="5,6").send(failing.url).status == 500
 
 
-def test_faults_end_after_the_set_number_of_queries(troubled: Troubled) -> None:
-    simulator = troubled({"http-500": 1}, queries=2)
-    assert [RawQuery().send(simulator.url).status for _ in range(3)] == [500, 500, 200]
-
-
-def test_faults_may_affect_one_account_only(troubled: Troubled) -> None:
-    simulator = troubled({"http-500": 1}, sids=frozenset({SID}))
-    assert (RawQuery().send(simulator.url).status, QUERY_OTHER.send(simulator.url).status) == (500, 200)
+def test_faults_end_after_the_set_number_of_queries_and_may_affect_one_account_only(troubled: Troubled) -> None:
+    url = troubled({"http-500": 1}, queries=2, sids=frozenset({SID})).url
+    queries = (RawQuery(), QUERY_OTHER, RawQuery(), RawQuery())
+    assert [query.send(url).status for query in queries] == [500, 200, 500, 200]
 
 
 def test_faults_are_the_same_for_the_same_seed(troubled: Troubled) -> None:
-    def statuses() -> list[int]:
-        simulator = troubled({"http-500": 0.5})
-        return [RawQuery().send(simulator.url).status for _ in range(12)]
-
-    first = statuses()
-    assert first == statuses()
+    urls = [troubled({"http-500": 0.5}).url for _ in range(2)]
+    first, again = ([RawQuery().send(url).status for _ in range(12)] for url in urls)
+    assert first == again
     assert set(first) == {200, 500}
 
 
@@ -239,10 +225,19 @@ def test_orders_faults_and_answers_are_set_while_it_runs(troubled: Troubled) -> 
     [
         ("orders", {"orders": [{"app_id": APP_ID}]}, "request_id or custom_parm is needed"),
         ("orders", {"orders": [{"request_id": "1"}]}, "app_id must be one of"),
-        ("orders", {"orders": {}}, "expected a list of orders"),
-        ("orders", [], "expected an object"),
+        ("orders", {"orders": {}}, "orders: Input should be a valid array"),
+        ("orders", {"orders": [{"request_id": "1", "outcome": 1}]}, "orders.0.outcome: Input should be '1'"),
+        ("orders", [], "should be an object"),
         ("faults", {"shares": {"flood": 1}}, "'flood' is no fault"),
-        ("answers", {"shape": "heap"}, "expected one of auto"),
+        ("faults", {"shares": 1}, "shares: Input should be"),
+        ("faults", {"latencies": "1"}, "latencies: Unexpected"),
+        ("faults", {"latency": "soon"}, "latency: Value error, 'soon' is not a duration"),
+        ("faults", {"retry_after": -1}, "retry_after: Input should be greater"),
+        ("faults", {"queries": True}, "queries: Input should be a valid integer"),
+        ("faults", {"absent_ids": "1"}, "absent_ids: Input should be"),
+        ("faults", {"poison_ids": [1]}, "poison_ids.0: Input should be a valid string"),
+        ("answers", {"shape": "heap"}, "shape: Input should be 'auto', 'array'"),
+        ("answers", {"numbers": 1}, "numbers: Input should be a valid boolean"),
     ],
 )
 def test_wrong_values_are_answered_with_what_is_accepted(
@@ -274,28 +269,17 @@ def test_callbacks_are_pushed_to_a_callable() -> None:
 
 
 def test_callbacks_are_pushed_to_a_url() -> None:
-    received: queue.Queue[Any] = queue.Queue()
+    received: queue.Queue[Delivered] = queue.Queue()
 
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.put((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def take(delivered: Delivered, answering: Answering) -> None:
+        received.put(delivered)
+        answering.answer()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
-        serving = threading.Thread(target=receiver.serve_forever, args=(0.05,))
-        serving.start()
-        sink = http_sink(f"http://127.0.0.1:{receiver.server_port}/callback?a=b")
-        with Simulator(config(), on_callback=sink) as simulator:
-            simulator.register([NewOrder(request_id="1", mobile="18812340804", amount="2.94")])
-            path, body = received.get(timeout=10)
-        receiver.shutdown()
-        serving.join()
-    assert path == "/callback?a=b"
+    with Receiver(take) as receiver, Simulator(config(), on_callback=http_sink(receiver.url)) as simulator:
+        simulator.register([NewOrder(request_id="1", mobile="18812340804", amount="2.94")])
+        pushed = received.get(timeout=10)
+    body = json.loads(pushed.body)
+    assert receiver.url.endswith(pushed.path)
     assert (body["requestId"], body["trafficSts"], body["mobile"]) == ("1", "1", "188****0804")
 
 
@@ -308,9 +292,6 @@ def test_the_platform_takes_what_the_walkthrough_posts_to_it() -> None:
     page = Path(__file__).parents[3] / "docs" / "walkthrough.md"
     posted = re.findall(r"/simulator/(\w+) -d '([^']*)'", page.read_text())
     assert {where for where, _ in posted} == {"orders", "faults"}
-    simulator = Simulator(config())
-    simulator.start()
-    for where, body in posted:
-        answer = write_control(simulator.url, where, json.loads(body))
-        assert answer.status == 200, answer.json
-    simulator.stop()
+    with Simulator(config()) as simulator:
+        answers = [write_control(simulator.url, where, json.loads(body)) for where, body in posted]
+    assert {(answer.status, answer.json.get("error")) for answer in answers} == {(200, None)}

@@ -21,7 +21,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(worker.simulator.__file__).parents[2]
 COMMAND = [*PROGRAM, "platform"]
 HOME = {"PYTHONPATH": str(ROOT)}
-ACCOUNT = {"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID}
+ACCOUNT = {
+    **{"RECONCILER_ACCOUNT_SID": SID, "RECONCILER_AUTH_TOKEN": TOKEN, "RECONCILER_APP_ID": APP_ID},
+    # Settings accept a shorter window on loopback only.
+    "RECONCILER_PLATFORM_URL": "http://127.0.0.1:1",
+}
 
 
 @contextmanager
@@ -64,29 +68,27 @@ def test_options_of_the_command_reach_the_platform(tmp_path: Path) -> None:
     assert json.loads(path.read_text(encoding="utf-8"))["ids"] == ["5"]
 
 
-def test_the_window_is_read_from_the_environment() -> None:
-    with running(environment=ACCOUNT | {"RECONCILER_QUERY_WINDOW_SECONDS": "2"}) as (_, url):
-        assert read_control(url, "record")["window_seconds"] == 2
-
-
 def env_file(**settings: object) -> None:
-    lines = [*(f"{name}={value}" for name, value in ACCOUNT.items()), *(f"{n}={v}" for n, v in settings.items())]
+    lines = [f"{name}={value}" for name, value in {**ACCOUNT, **settings}.items()]
     Path(".env").write_text("\n".join(lines), encoding="utf-8")
 
 
-def test_account_and_limit_are_read_from_env_in_the_working_directory() -> None:
-    # Names in either case, as of the worker's settings.
-    env_file(reconciler_query_window_seconds=2)
-    with running(environment={"RECONCILER_QUERY_WINDOW_SECONDS": ""}) as (_, url):
+@pytest.mark.parametrize(
+    ("options", "environment", "limit"),
+    [
+        # Names in either case, and no value as no setting.
+        ([], {"RECONCILER_QUERY_WINDOW_SECONDS": ""}, (2, 5)),
+        (["--queries-per-window", "7"], {"RECONCILER_QUERY_WINDOW_SECONDS": "3"}, (3, 7)),
+    ],
+)
+def test_the_environment_overrides_env_in_the_working_directory_and_an_option_both(
+    options: list[str], environment: dict[str, str], limit: tuple[float, int]
+) -> None:
+    env_file(reconciler_query_window_seconds=2, RECONCILER_QUERIES_PER_WINDOW=5)
+    with running(*options, environment=environment) as (_, url):
         assert RawQuery(ids="5").send(url).status == 200
-        assert read_control(url, "record")["window_seconds"] == 2
-
-
-def test_the_environment_overrides_env_and_an_option_overrides_both() -> None:
-    env_file(RECONCILER_QUERY_WINDOW_SECONDS=2, RECONCILER_QUERIES_PER_WINDOW=5)
-    with running("--queries-per-window", "7", environment={"RECONCILER_QUERY_WINDOW_SECONDS": "3"}) as (_, url):
         record = read_control(url, "record")
-    assert (record["window_seconds"], record["queries_per_window"]) == (3, 7)
+    assert (record["window_seconds"], record["queries_per_window"]) == limit
 
 
 def test_an_env_that_cannot_be_read_is_reported_in_one_line() -> None:

@@ -1,9 +1,10 @@
 """The simulated platform over real sockets, with queries that are built by hand."""
 
 import base64
+import hashlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from worker.simulator.answers import AnswerStyle, KeyCase, Shape
 from worker.simulator.answers import UnknownAnswer as Unknown
 from worker.simulator.config import Account, SimulatorConfig
 from worker.simulator.orders import Delay, NewOrder, Outcome
+from worker.simulator.platform import utc_now
 from worker.simulator.server import Simulator
 
 ACCOUNT = Account(sid=SID, auth_token=TOKEN, app_id=APP_ID)
@@ -23,13 +25,9 @@ WIDE_OPEN = 1_000_000
 """Queries per window where a test is not about the limit."""
 
 
-def config(**options: Any) -> SimulatorConfig:
+def simulator(*, wall_clock: Callable[[], datetime] = utc_now, **options: Any) -> Simulator:
     defaults: dict[str, Any] = {"accounts": (ACCOUNT,), "queries_per_window": WIDE_OPEN, "delay": Delay.parse("0")}
-    return SimulatorConfig(**defaults | {"failed_share": 0.0} | options)
-
-
-def simulator(**options: Any) -> Simulator:
-    return Simulator(config(**options))
+    return Simulator(SimulatorConfig(**defaults | {"failed_share": 0.0} | options), wall_clock=wall_clock)
 
 
 @pytest.fixture
@@ -80,13 +78,11 @@ def test_every_reading_of_the_page_is_accepted(platform: Simulator, change: dict
     assert RawQuery().but(**change).send(platform.url).json["requestId"] == "1000"
 
 
-def test_the_signature_may_be_of_any_case(platform: Simulator) -> None:
+@pytest.mark.parametrize("spelled", [str.upper, str.lower])
+def test_the_signature_may_be_of_any_case(platform: Simulator, spelled: Callable[[str], str]) -> None:
     stamp = platform_stamp()
-    import hashlib
-
     sign = hashlib.md5(f"{SID}{TOKEN}{stamp}".encode()).hexdigest()
-    for spelled in (sign.upper(), sign.lower()):
-        assert RawQuery(stamp=stamp, sign=spelled).send(platform.url).json["requestId"] == "1000"
+    assert RawQuery(stamp=stamp, sign=spelled(sign)).send(platform.url).json["requestId"] == "1000"
 
 
 def test_a_query_signed_with_other_tools_is_accepted() -> None:
@@ -95,9 +91,10 @@ def test_a_query_signed_with_other_tools_is_accepted() -> None:
         path=f"/201512/sid/{SID}/traffic/Traffic.wx?Sign=698CD6F76DB3CAE8E9875C1F8F298B2C",
         headers=(("Authorization", "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDV8MjAxNDA0MTYxNDIwMzA="),),
     )
-    with Simulator(config(adopt=True), wall_clock=lambda: datetime(2014, 4, 17, 6, 20, 30, tzinfo=UTC)) as running:
+    now = datetime(2014, 4, 17, 6, 20, 30, tzinfo=UTC)
+    with simulator(adopt=True, wall_clock=lambda: now) as running:
         assert signed.send(running.url).json["trafficSts"] == "1"
-    with Simulator(config(adopt=True), wall_clock=lambda: datetime(2014, 4, 17, 6, 20, 31, tzinfo=UTC)) as running:
+        now += timedelta(seconds=1)
         assert signed.send(running.url).code == "-9004"
 
 
@@ -161,16 +158,13 @@ def test_a_missing_parameter_is_answered_as_the_page_documents(platform: Simulat
     assert answered.body.decode() == '{"statusCode":"-2","statusMsg":"缺少必要参数","requestId":""}'
 
 
-def test_too_many_ids_and_doubled_ids_are_violations(platform: Simulator) -> None:
+def test_too_many_ids_and_doubled_ids_are_violations_and_a_hundred_are_none(platform: Simulator) -> None:
+    assert RawQuery(ids=",".join(str(number) for number in range(1000, 1100))).send(platform.url).status == 200
+    assert platform.record.violations() == []
     RawQuery(ids=",".join(str(number) for number in range(101))).send(platform.url)
     RawQuery(ids="1,1").send(platform.url)
     RawQuery(ids="").send(platform.url)
     assert [one.kind for one in platform.record.violations()] == ["over_100_ids", "doubled_ids", "no_ids"]
-
-
-def test_a_hundred_ids_are_answered(platform: Simulator) -> None:
-    assert RawQuery(ids=",".join(str(number) for number in range(1000, 1100))).send(platform.url).status == 200
-    assert platform.record.violations() == []
 
 
 def test_a_query_within_the_window_is_refused_counted_and_recorded(tmp_path: Path) -> None:
@@ -218,20 +212,23 @@ def shaped(style: AnswerStyle, ids: str = "1000,1001", **options: Any) -> Any:
         return RawQuery(ids=ids).send(running.url).json
 
 
-def ids_of(items: list[dict[str, str]]) -> set[str]:
-    return {item["requestId"] for item in items}
+@pytest.mark.parametrize(
+    ("style", "ids", "items"),
+    [
+        (AnswerStyle(shape=Shape.ARRAY), "1000,1001", lambda said: said),
+        (AnswerStyle(shape=Shape.AUTO), "1000,1001", lambda said: said),
+        (AnswerStyle(shape=Shape.AUTO), "1000", lambda said: [said]),
+        (AnswerStyle(shape=Shape.SINGLE_ONLY), "1000", lambda said: [said]),
+        (AnswerStyle(shape=Shape.OBJECT_LIST, list_key="results"), "1000,1001", lambda said: said["results"]),
+        (AnswerStyle(shape=Shape.KEYED), "1000,1001", lambda said: [said[item["requestId"]] for item in said.values()]),
+    ],
+)
+def test_an_answer_can_have_each_shape(style: AnswerStyle, ids: str, items: Callable[[Any], list[Any]]) -> None:
+    assert {item["requestId"] for item in items(shaped(style, ids=ids))} == set(ids.split(","))
 
 
-def test_an_answer_can_have_each_shape() -> None:
-    both = {"1000", "1001"}
-    assert ids_of(shaped(AnswerStyle(shape=Shape.ARRAY))) == both
-    assert ids_of(shaped(AnswerStyle(shape=Shape.AUTO))) == both
-    assert ids_of([shaped(AnswerStyle(shape=Shape.AUTO), ids="1000")]) == {"1000"}
-    listed = shaped(AnswerStyle(shape=Shape.OBJECT_LIST, list_key="results", ok_status="000000"))
-    assert (ids_of(listed["results"]), listed["statusCode"]) == (both, "000000")
-    keyed = shaped(AnswerStyle(shape=Shape.KEYED))
-    assert {one: item["requestId"] for one, item in keyed.items()} == {"1000": "1000", "1001": "1001"}
-    assert shaped(AnswerStyle(shape=Shape.SINGLE_ONLY))["requestId"] in both
+def test_a_status_may_stand_beside_the_items() -> None:
+    assert shaped(AnswerStyle(shape=Shape.OBJECT_LIST, ok_status="000000"))["statusCode"] == "000000"
 
 
 def test_the_record_holds_what_was_answered_and_no_more() -> None:
@@ -247,17 +244,19 @@ def test_an_answer_without_items_is_an_answer_in_every_shape() -> None:
     assert empty == {"auto": [], "array": [], "object-list": {"list": []}, "keyed": ok, "single-only": ok}
 
 
-def test_keys_can_have_each_case() -> None:
-    spelled = {case: set(shaped(AnswerStyle(key_case=case), ids="1000")) for case in KeyCase}
-    assert {"remark", "mobile", "trafficSts"} <= spelled[KeyCase.SAMPLE]
-    assert {"Remark", "Mobile", "trafficSts"} <= spelled[KeyCase.TABLE]
-    assert "trafficsts" in spelled[KeyCase.LOWER]
-    assert "TRAFFICSTS" in spelled[KeyCase.UPPER]
-
-
-def test_numbers_may_be_numbers() -> None:
-    item = shaped(AnswerStyle(numbers=True), ids="1000")
-    assert (item["trafficSts"], item["oriAmount"]) == (1, 2.9)
+@pytest.mark.parametrize(
+    ("case", "keys"),
+    [
+        (KeyCase.SAMPLE, {"remark", "mobile", "trafficSts"}),
+        (KeyCase.TABLE, {"Remark", "Mobile", "trafficSts"}),
+        (KeyCase.LOWER, {"trafficsts"}),
+        (KeyCase.UPPER, {"TRAFFICSTS"}),
+    ],
+)
+def test_keys_can_have_each_case_and_numbers_be_numbers(case: KeyCase, keys: set[str]) -> None:
+    item = shaped(AnswerStyle(key_case=case, numbers=True), ids="1000")
+    assert keys <= item.keys()
+    assert tuple(value for key, value in item.items() if key.lower() in ("trafficsts", "oriamount")) == (1, 2.9)
 
 
 def test_custom_parm_may_be_left_out() -> None:
