@@ -9,7 +9,7 @@ from sqlalchemy import delete, event, insert, select, update
 
 from tests.support.archiving import add_newest
 from tests.support.reconciling import Workbench
-from tests.support.scraping import Scraper
+from tests.support.scraping import Scraper, Seconds
 from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED
 from worker.database.transactions import Database
@@ -33,28 +33,16 @@ LAST_ANSWER_SAMPLE = 'reconciler_last_answer_timestamp_seconds{account="default"
 RULES = Rules()
 
 
-class Clock:
-    """Seconds that the test counts."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def scrapers(bench: Workbench, clock: Clock) -> Iterator[list[Scraper]]:
+def scrapers(bench: Workbench, clock: Seconds) -> Iterator[list[Scraper]]:
     """Two processes of one program."""
-    made = [Scraper(bench.url, clock=clock) for _ in range(2)]
-    yield made
-    for one in made:
-        one.close()
+    with Scraper(bench.url, clock=clock) as first, Scraper(bench.url, clock=clock) as second:
+        yield [first, second]
 
 
 def long_ago(bench: Workbench, **ago: float) -> datetime:
@@ -121,7 +109,7 @@ def test_processes_that_count_at_once_count_each_row_once(bench: Workbench) -> N
 
 
 def test_whichever_process_answers_a_counter_never_falls(
-    bench: Workbench, scrapers: list[Scraper], clock: Clock
+    bench: Workbench, scrapers: list[Scraper], clock: Seconds
 ) -> None:
     seen = [0.0]
     for number in range(8):
@@ -142,7 +130,7 @@ def test_whichever_process_answers_a_counter_never_falls(
     assert scrapers[1].samples()[SERVE_SAMPLE] == 25
 
 
-def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbench, clock: Clock) -> None:
+def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbench) -> None:
     at = long_ago(bench, days=400)
     settle(bench, "r1", "r2", "r3", at=at)
     put_queries(bench, ["answered", "unreachable", "lost"], at)
@@ -151,11 +139,8 @@ def test_neither_archive_nor_purge_nor_a_restart_lowers_anything(bench: Workbenc
     names = (SERVE_SAMPLE, ANSWERED_SAMPLE, LOST_SAMPLE, SETTLED_SAMPLE, LAST_ANSWER_SAMPLE)
 
     def scraped() -> dict[str, float]:
-        scraper = Scraper(bench.url, clock=clock)
-        try:
+        with Scraper(bench.url) as scraper:
             samples = scraper.samples()
-        finally:
-            scraper.close()
         return {name: samples[name] for name in names} | {
             name: value for name, value in samples.items() if "_bucket" in name or "_sum" in name
         }
@@ -200,7 +185,7 @@ def test_rows_that_get_the_ids_of_deleted_ones_are_counted(bench: Workbench) -> 
 
 
 def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
-    bench: Workbench, scrapers: list[Scraper], clock: Clock
+    bench: Workbench, scrapers: list[Scraper], clock: Seconds
 ) -> None:
     bench.enqueue(*({"request_id": f"r{number}"} for number in range(10_400)))
     bench.make_due()
@@ -232,7 +217,7 @@ def test_a_count_that_is_large_is_refreshed_apart_from_scrapes(
     assert scraper.samples()[pending] == 9_399
 
 
-def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[Scraper], clock: Clock) -> None:
+def test_gauges_are_shared_for_fifteen_seconds(bench: Workbench, scrapers: list[Scraper], clock: Seconds) -> None:
     pending = 'reconciler_orders_pending{account="default"}'
     assert scrapers[0].samples()[pending] == 0
     bench.add("r1")

@@ -1,7 +1,7 @@
 """What `/metrics` shows of what the tables hold, on each database."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from tests.support.waiting import eventually
 from worker.database.tables import EVENTS, ORDERS, QUERIES, REJECTED, UNMATCHED, WORKERS
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
-from worker.web.access import Access
 from worker.web.metric_catalogue import CATALOGUE
 
 SETTLED = 'reconciler_settlements_total{account="default",source="query",state="succeeded"}'
@@ -25,16 +24,9 @@ ANSWERED = 'reconciler_queries_total{account="default",outcome="answered"}'
 
 
 @pytest.fixture
-def scraper(bench: Workbench) -> Iterator[Callable[[], Scraper]]:
-    made: list[Scraper] = []
-
-    def make() -> Scraper:
-        made.append(Scraper(bench.url))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def scraper(bench: Workbench) -> Iterator[Scraper]:
+    with Scraper(bench.url) as opened:
+        yield opened
 
 
 def age(bench: Workbench, minutes: float = 10) -> None:
@@ -56,19 +48,19 @@ def change(bench: Workbench, name: str, **values: Any) -> None:
         connection.execute(update(ORDERS).where(ORDERS.c.request_id == name).values(values))
 
 
-def test_every_metric_appears_with_help_and_type_before_anything_has_happened(scraper: Callable[[], Scraper]) -> None:
-    text = scraper().text()
+def test_every_metric_appears_with_help_and_type_before_anything_has_happened(scraper: Scraper) -> None:
+    text = scraper.text()
     for metric in CATALOGUE:
         assert f"# HELP {metric.name} {metric.help}\n" in text
         assert f"# TYPE {metric.name} " in text
-    samples = scraper().samples()
+    samples = scraper.samples()
     assert samples[ANSWERED] == samples[SETTLED] == samples['reconciler_orders_due{account="default"}'] == 0
     assert samples['reconciler_rejected_total{source="reconciler serve"}'] == 0
     assert samples['reconciler_attention_orders{account="default",reason="too_old"}'] == 0
     assert not [name for name in samples if "timestamp" in name]
 
 
-def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Callable[[], Scraper]) -> None:
+def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Scraper) -> None:
     bench.add("r1", "r2", "r3", "r4", "r5")
     due_at = now(bench) - timedelta(minutes=7)
     for name in ("r1", "r2", "r3"):
@@ -81,7 +73,7 @@ def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Callable[[], S
         callback = {"account": "default", "request_id": "x", "received_at": now(bench), "payload": "{}"}
         connection.execute(insert(UNMATCHED), [callback, {**callback, "account": "other"}])
 
-    samples = scraper().samples()
+    samples = scraper.samples()
 
     assert samples['reconciler_orders_pending{account="default"}'] == 4
     assert samples['reconciler_orders_due{account="default"}'] == 2
@@ -95,9 +87,7 @@ def test_gauges_show_what_is_there_now(bench: Workbench, scraper: Callable[[], S
     assert samples['reconciler_notifications_pending{account="default"}'] == 0
 
 
-def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(
-    bench: Workbench, scraper: Callable[[], Scraper]
-) -> None:
+def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(bench: Workbench, scraper: Scraper) -> None:
     time = now(bench)
     old = {
         **{"name": "a:1:old", "host": "a", "pid": 1, "started_at": time, "accounts": "default,third"},
@@ -109,7 +99,7 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(
     with bench.database.write() as connection:
         connection.execute(insert(WORKERS), [new, old, unready])
 
-    samples = scraper().samples()
+    samples = scraper.samples()
 
     assert samples['reconciler_worker_last_tick_timestamp_seconds{worker="a:1"}'] == pytest.approx(time.timestamp())
     assert samples['reconciler_worker_clock_offset_seconds{worker="a:1"}'] == -0.5
@@ -118,9 +108,7 @@ def test_of_two_rows_with_one_host_and_process_id_the_later_one_is_shown(
     assert samples['reconciler_orders_due{account="third"}'] == 0
 
 
-def test_broker_and_beat_are_shown_as_the_processes_heard_them(
-    bench: Workbench, scraper: Callable[[], Scraper]
-) -> None:
+def test_broker_and_beat_are_shown_as_the_processes_heard_them(bench: Workbench, scraper: Scraper) -> None:
     time = now(bench)
     row = {
         **{"host": "a", "started_at": time - timedelta(hours=1), "accounts": "", "last_tick_at": time},
@@ -135,7 +123,7 @@ def test_broker_and_beat_are_shown_as_the_processes_heard_them(
     with bench.database.write() as connection:
         connection.execute(insert(WORKERS), rows)
 
-    samples = scraper().samples()
+    samples = scraper.samples()
 
     answer = "reconciler_worker_last_broker_answer_timestamp_seconds"
     shown = {name: value for name, value in samples.items() if name.startswith(answer)}
@@ -146,18 +134,17 @@ def test_broker_and_beat_are_shown_as_the_processes_heard_them(
     assert samples["reconciler_last_beat_timestamp_seconds"] == pytest.approx(heard["last_beat_at"].timestamp())
 
 
-def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(
-    bench: Workbench, scraper: Callable[[], Scraper]
-) -> None:
+def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(bench: Workbench, scraper: Scraper) -> None:
     bench.add("r1", "r2", age_seconds=700)
     bench.reconcile([item("r1"), item("r2")])
-    samples = scraper().samples()
+    samples = scraper.samples()
     assert (samples[ANSWERED], samples[SETTLED]) == (0, 0)
     last = samples['reconciler_last_answer_timestamp_seconds{account="default"}']
     assert last == pytest.approx(now(bench).timestamp(), abs=20)
 
     age(bench)
-    samples = scraper().samples()
+    scraper.clock.seconds += 16
+    samples = scraper.samples()
     assert (samples[ANSWERED], samples[SETTLED]) == (1, 2)
     assert samples['reconciler_query_orders_bucket{account="default",le="1"}'] == 0
     assert samples['reconciler_query_orders_bucket{account="default",le="5"}'] == 1
@@ -167,58 +154,37 @@ def test_queries_and_settlements_are_counted_once_they_are_two_minutes_old(
     assert samples['reconciler_last_answer_timestamp_seconds{account="default"}'] == pytest.approx(last - 600, abs=0.01)
 
 
-def test_an_account_that_nobody_has_is_shown_once_it_has_pending_orders(bench: Workbench) -> None:
+def test_an_account_that_nobody_has_is_shown_once_it_has_pending_orders_or_unreceived_notifications(
+    bench: Workbench, scraper: Scraper
+) -> None:
     bench.add("r1")
     bench.run("UPDATE recharge_orders SET account = 'stranger'")
-    seconds = [0.0]
-    scraper = Scraper(bench.url, clock=lambda: seconds[0])
-
-    def stranger() -> float | None:
-        seconds[0] += 16
-        return scraper.samples().get('reconciler_orders_pending{account="stranger"}')
-
-    try:
-        assert eventually(stranger, "the stranger's orders") == 1
-    finally:
-        scraper.close()
-
-
-def test_an_account_that_no_worker_has_is_shown_once_it_has_notifications_that_were_not_received(
-    bench: Workbench,
-) -> None:
     put_notifications(bench, 2, account="left")
     put_notifications(bench, 3, account="refused", state=NotificationState.GAVE_UP)
     put_notifications(bench, 1, account="told", state=NotificationState.DELIVERED)
-    seconds = [0.0]
-    scraper = Scraper(bench.url, clock=lambda: seconds[0])
 
-    def waiting() -> float | None:
-        seconds[0] += 16
-        return scraper.samples().get('reconciler_notifications_pending{account="left"}')
-
-    try:
-        assert eventually(waiting, "what was not received") == 2
+    def found() -> dict[str, float] | None:
+        scraper.clock.seconds += 16
         samples = scraper.samples()
-    finally:
-        scraper.close()
+        return samples if 'reconciler_orders_pending{account="stranger"}' in samples else None
+
+    samples = eventually(found, "the stranger's orders") or {}
+    assert samples['reconciler_orders_pending{account="stranger"}'] == 1
+    assert samples['reconciler_notifications_pending{account="left"}'] == 2
     assert samples['reconciler_notifications_gave_up{account="refused"}'] == 3
     assert 'reconciler_notifications_pending{account="told"}' not in samples
 
 
 def test_while_the_database_is_away_one_line_says_so() -> None:
-    scraper = Scraper(f"postgresql+psycopg://user:sesame-street@127.0.0.1:{free_port()}/reconciler")
-    try:
+    with Scraper(f"postgresql+psycopg://user:sesame-street@127.0.0.1:{free_port()}/reconciler") as scraper:
         answer = scraper.client.get("/metrics")
-    finally:
-        scraper.close()
     assert (answer.status_code, answer.text) == (503, "the database is away\n")
 
 
 @pytest.mark.slow
 @pytest.mark.databases("postgresql")
 def test_while_the_database_keeps_silent_every_scrape_ends_soon(bench: Workbench) -> None:
-    scraper = Scraper(bench.url)
-    try:
+    with Scraper(bench.url) as scraper:
         with bench.database.write() as connection, ThreadPoolExecutor(4) as pool:
             connection.exec_driver_sql("LOCK TABLE account_states IN ACCESS EXCLUSIVE MODE")
             began = time.monotonic()
@@ -227,15 +193,12 @@ def test_while_the_database_keeps_silent_every_scrape_ends_soon(bench: Workbench
         assert {answer.status_code for answer in answers} == {503}
         assert "the database has not answered yet\n" in {answer.text for answer in answers}
         assert scraper.samples()
-    finally:
-        scraper.close()
 
 
 @pytest.mark.slow
 @pytest.mark.databases("postgresql")
 def test_scrapes_that_have_gauges_do_not_take_every_connection_of_a_silent_database(bench: Workbench) -> None:
-    scraper = Scraper(bench.url)
-    try:
+    with Scraper(bench.url) as scraper:
         assert scraper.samples()
         with bench.database.write() as connection, ThreadPoolExecutor(4) as pool:
             connection.exec_driver_sql("LOCK TABLE metric_cursors IN ACCESS EXCLUSIVE MODE")
@@ -244,38 +207,19 @@ def test_scrapes_that_have_gauges_do_not_take_every_connection_of_a_silent_datab
             with scraper.database.read() as other:
                 scraper.database.now(other)
         assert "the database has not answered yet\n" in {one.result().text for one in waiting}
-    finally:
-        scraper.close()
 
 
 @pytest.mark.databases("postgresql", "mariadb")
 def test_a_database_that_was_migrated_away_is_no_defect_of_the_program(bench: Workbench) -> None:
-    scraper = Scraper(bench.url)
-    try:
+    with Scraper(bench.url) as scraper:
         bench.run("DROP TABLE metric_totals")
         answer = scraper.client.get("/metrics")
-    finally:
-        scraper.close()
     assert (answer.status_code, answer.text) == (503, "the database is not at a revision that this release can read\n")
 
 
-def test_who_may_not_watch_is_told_so(bench: Workbench) -> None:
-    class Closed(Access):
-        def may_watch(self) -> bool:
-            return False
-
-    scraper = Scraper(bench.url, access=Closed)
-    try:
-        answer = scraper.client.get("/metrics")
-    finally:
-        scraper.close()
-    assert answer.status_code == 401
-    assert "reconciler_" not in answer.text
-
-
-def test_openmetrics_is_written_where_a_scraper_prefers_it(scraper: Callable[[], Scraper]) -> None:
+def test_openmetrics_is_written_where_a_scraper_prefers_it(scraper: Scraper) -> None:
     wanted = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"}
-    answer = scraper().client.get("/metrics", headers=wanted)
+    answer = scraper.client.get("/metrics", headers=wanted)
     assert answer.content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert answer.text.endswith("# EOF\n")
-    assert scraper().client.get("/metrics").content_type.startswith("text/plain; version=0.0.4")
+    assert scraper.client.get("/metrics").content_type.startswith("text/plain; version=0.0.4")

@@ -34,11 +34,8 @@ def test_the_metrics_are_as_prometheus_wants_them(bench: Workbench) -> None:
         old = bench.database.now(connection) - timedelta(minutes=9)
     for table, column in (("platform_queries", "sent_at"), ("order_events", "at")):
         bench.run(f"UPDATE {table} SET {column} = :old", old=f"{old:%Y-%m-%d %H:%M:%S.%f}")
-    scraper = Scraper(bench.url)
-    try:
+    with Scraper(bench.url) as scraper:
         text = scraper.text()
-    finally:
-        scraper.close()
     assert "reconciler_settlement_delay_seconds_bucket" in text
     # It says nothing where it finds no fault.
     assert promtool("check", "metrics", given=text) == ""

@@ -1,8 +1,8 @@
 """`/metrics` as a scraper sees it, on a database of the test's own."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -18,7 +18,7 @@ from worker.web.metrics import metric_routes
 ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1"}
 
 
-class Open(Access):
+class _Open(Access):
     """Whoever asks may read."""
 
     def may_watch(self) -> bool:
@@ -27,12 +27,22 @@ class Open(Access):
 
 
 @dataclass
+class Seconds:
+    """A clock that the test moves."""
+
+    seconds: float = 1_000.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.seconds
+
+
+@dataclass
 class Scraper:
-    """One process of `reconciler serve`, as far as its metrics go."""
+    """One process of `reconciler serve`, as far as its metrics go. Its gauges stay as they are until `clock` moves."""
 
     url: str
-    access: type[Access] = Open
-    clock: Callable[[], float] = time.monotonic
+    clock: Seconds = field(default_factory=Seconds)
     settings: Mapping[str, object] = field(default_factory=lambda: dict(ACCOUNT))
 
     def __post_init__(self) -> None:
@@ -40,10 +50,13 @@ class Scraper:
         settings = Settings(database_url=self.url, **self.settings)
         self.source = MetricSource(self.database, settings.accounts, rules_of(settings), clock=self.clock)
         app = Flask(__name__, static_folder=None)
-        app.register_blueprint(metric_routes(self.access(settings, self.database), self.source))
+        app.register_blueprint(metric_routes(_Open(settings, self.database), self.source))
         self.client: FlaskClient = app.test_client()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close every connection."""
         self.source.close()
         self.database.close()
