@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,16 @@ def examined(status: int = 0, *, account: Mapping[str, str] = ACCOUNT, **setting
     return {check["name"]: check for check in CommandLine(variables).json("doctor", status=status)}
 
 
+Examine = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def examine(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> Iterator[Examine]:
+    """Examines a database and a broker with which nothing is wrong, but for what a test gives."""
+    with sqlite_server.migrated(upgrade) as url:
+        yield partial(examined, database_url=url, broker_url=own_valkey.url)
+
+
 def test_a_module_of_the_folder_that_celery_would_load_as_the_worker_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,23 +70,15 @@ def test_a_module_of_the_folder_that_celery_would_load_as_the_worker_is_named(
     assert found["detail"] == f"celery -A worker loads {tmp_path}/worker.py here, and not this program"
 
 
-def statuses(found: Mapping[str, Any]) -> dict[str, str]:
-    return {name: check["status"] for name, check in found.items()}
-
-
 def test_where_all_is_well_nothing_needs_doing(migrated_database_url: str, redis_url: str) -> None:
-    settings = {
-        **ACCOUNT,
-        "RECONCILER_PLATFORM_URL": LOOPBACK,
-        "RECONCILER_DATABASE_URL": migrated_database_url,
-        "RECONCILER_BROKER_URL": redis_url,
-    }
-    found = {check["name"]: check for check in CommandLine(settings).json("doctor")}
+    found = examined(database_url=migrated_database_url, broker_url=redis_url)
     for name in ALWAYS_LOOKED_AT:
         assert (found[name]["status"], found[name]["remedy"]) == ("ok", None), found[name]
-    shown = CommandLine(settings).run("doctor").stdout.splitlines()
+    urls = {"RECONCILER_DATABASE_URL": migrated_database_url, "RECONCILER_BROKER_URL": redis_url}
+    given = {**ACCOUNT, "RECONCILER_PLATFORM_URL": LOOPBACK, **urls}
+    shown = CommandLine(given).run("doctor").stdout.splitlines()
     assert len(shown) == len(found) + 1
-    assert [line.split()[0].lower() for line in shown[:-1]] == list(statuses(found).values())
+    assert [line.split()[0].lower() for line in shown[:-1]] == [check["status"] for check in found.values()]
 
 
 def test_a_database_that_does_not_wait_for_the_disk_is_a_warning(
@@ -114,76 +117,50 @@ def test_of_mariadb_the_flush_at_a_commit_is_checked(migrated_database_url: str,
     assert "fsync" not in found
 
 
-def test_a_redis_that_evicts_is_a_warning(sqlite_server: DatabaseServer) -> None:
-    with sqlite_server.migrated(upgrade) as url, EmbeddedValkey(maxmemory_policy="allkeys-lru") as broker:
-        found = examined(database_url=url, broker_url=broker.url)
-    assert found["maxmemory_policy"]["status"] == "warning"
-    assert found["maxmemory_policy"]["remedy"] == "set maxmemory-policy noeviction"
-
-
-def test_a_redis_that_does_not_show_its_policy_is_a_warning_without_its_password(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
+@pytest.mark.parametrize(
+    ("commands", "name", "status", "detail", "remedy"),
+    [
+        ("CONFIG SET maxmemory-policy allkeys-lru", "maxmemory_policy", "warning", "allkeys-lru: ", "noeviction"),
+        ("ACL SETUSER default -info", "maxmemory_policy", "warning", "could not be read (", "noeviction"),
+        ("", "persistence", "warning", "no persistence: ", "set appendonly yes"),
+        ("CONFIG SET save 3600_1", "persistence", "ok", "snapshots: ", ""),
+        ("CONFIG SET appendonly yes", "persistence", "ok", "appendonly yes", ""),
+        ("ACL SETUSER default -config", "persistence", "warning", "unknown: it could not be read (", "see "),
+        ("", "default_queue", "ok", "no message waits", ""),
+        ("SET celery no_list", "default_queue", "warning", "unknown: it could not be read (", "see "),
+    ],
+)
+def test_what_a_redis_would_lose_or_does_not_show_is_a_warning(
+    examine: Examine, own_valkey: EmbeddedValkey, commands: str, name: str, status: str, detail: str, remedy: str
 ) -> None:
+    if commands:
+        with own_valkey.client() as client:
+            client.execute_command(*(word.replace("_", " ") for word in commands.split()))
+    found = examine()
+    assert (found["broker"]["status"], found[name]["status"]) == ("ok", status)
+    assert found[name]["detail"].startswith(detail)
+    assert remedy in (found[name]["remedy"] or "")
+
+
+def test_the_password_at_a_broker_is_not_shown(examine: Examine, own_valkey: EmbeddedValkey) -> None:
     with own_valkey.client() as client:
         client.execute_command("ACL", "SETUSER", "guest", "on", ">sesame-street", "~*", "&*", "+@all", "-info")
     url = own_valkey.url.replace("://", "://guest:sesame-street@")
-    with sqlite_server.migrated(upgrade) as database:
-        found = examined(database_url=database, broker_url=url)
+    found = examine(broker_url=url)
     assert (found["broker"]["status"], found["maxmemory_policy"]["status"]) == ("ok", "warning")
-    assert found["maxmemory_policy"]["detail"].startswith("could not be read (")
     assert "sesame-street" not in str(found)
 
 
-def test_a_redis_that_keeps_nothing_over_a_restart_is_a_warning(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
-) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=own_valkey.url)
-        assert (found["persistence"]["status"], found["persistence"]["remedy"]) == ("warning", "set appendonly yes")
-        with own_valkey.client() as client:
-            client.config_set("save", "3600 1")
-            assert examined(database_url=url, broker_url=own_valkey.url)["persistence"]["status"] == "ok"
-            client.config_set("save", "")
-            client.config_set("appendonly", "yes")
-        found = examined(database_url=url, broker_url=own_valkey.url)
-    assert (found["persistence"]["status"], found["persistence"]["detail"]) == ("ok", "appendonly yes")
-
-
-def test_a_redis_that_does_not_show_whether_it_persists_is_unknown(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
-) -> None:
-    with own_valkey.client() as client:
-        client.execute_command("ACL", "SETUSER", "default", "-config")
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=own_valkey.url)
-    assert found["persistence"]["status"] == "warning"
-    assert found["persistence"]["detail"].startswith("unknown: it could not be read (")
-
-
-def test_messages_that_were_sent_without_a_queue_are_a_warning(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
-) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        assert examined(database_url=url, broker_url=own_valkey.url)["default_queue"]["status"] == "ok"
-        sender = Celery(broker=own_valkey.url)
+def test_messages_that_were_sent_without_a_queue_are_a_warning(examine: Examine, own_valkey: EmbeddedValkey) -> None:
+    with Celery(broker=own_valkey.url, set_as_current=False) as sender:
         for priority in (0, 9):
             sender.send_task("reconciler.enqueue_orders", args=[[]], priority=priority)
-        sender.close()
-        found = examined(database_url=url, broker_url=own_valkey.url)
-    assert found["default_queue"]["status"] == "warning"
-    assert found["default_queue"]["detail"].startswith("2 messages wait in Celery's default queue")
-    assert 'queue="reconciler.orders"' in found["default_queue"]["remedy"]
-
-
-def test_a_default_queue_that_cannot_be_counted_is_unknown(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
-) -> None:
-    with own_valkey.client() as client:
-        client.set("celery", "no list")
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=own_valkey.url)
-    assert found["default_queue"]["status"] == "warning"
-    assert found["default_queue"]["detail"].startswith("unknown: it could not be read (")
+    found = examine()["default_queue"]
+    assert (found["status"], found["detail"].partition(",")[0]) == (
+        "warning",
+        "2 messages wait in Celery's default queue",
+    )
+    assert 'queue="reconciler.orders"' in found["remedy"]
 
 
 @pytest.mark.service
@@ -207,19 +184,15 @@ def test_a_queue_is_counted_on_every_broker(broker_url: str) -> None:
     assert counted == 1
 
 
-def test_an_env_file_that_others_can_read_is_a_warning(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
-) -> None:
+def test_an_env_file_that_others_can_read_is_a_warning(examine: Examine) -> None:
     Path(".env").write_text(f"RECONCILER_AUTH_TOKEN={TOKEN}\n")
     Path(".env").chmod(0o644)
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=own_valkey.url)
-    assert (found["settings"]["status"], found["settings"]["remedy"]) == ("warning", "chmod 600 .env")
+    found = examine()["settings"]
+    assert (found["status"], found["remedy"]) == ("warning", "chmod 600 .env")
 
 
-def test_a_broker_that_is_away_is_a_warning(sqlite_server: DatabaseServer) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=f"redis://:sesame-street@127.0.0.1:{free_port()}/0")
+def test_a_broker_that_is_away_is_a_warning(examine: Examine) -> None:
+    found = examine(broker_url=f"redis://:sesame-street@127.0.0.1:{free_port()}/0")
     assert (found["broker"]["status"], found["maxmemory_policy"]["status"]) == ("warning", "skipped")
     assert "RECONCILER_BROKER_URL" in found["broker"]["remedy"]
     assert "sesame-street" not in str(found)
@@ -227,21 +200,12 @@ def test_a_broker_that_is_away_is_a_warning(sqlite_server: DatabaseServer) -> No
 
 @pytest.mark.service
 @pytest.mark.brokers("rabbitmq")
-def test_a_rabbitmq_that_answers_has_no_policy_to_check(broker_url: str, sqlite_server: DatabaseServer) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=broker_url)
+def test_a_rabbitmq_has_no_policy_to_check_and_its_refusal_is_shown(broker_url: str, examine: Examine) -> None:
+    found = examine(broker_url=broker_url)
     assert (found["broker"]["status"], "maxmemory_policy" in found) == ("ok", False)
-
-
-@pytest.mark.service
-@pytest.mark.brokers("rabbitmq")
-def test_a_rabbitmq_that_refuses_the_password_is_a_warning_with_its_words(
-    broker_url: str, sqlite_server: DatabaseServer
-) -> None:
-    stranger = urlsplit(broker_url)
-    url = stranger._replace(netloc=f"stranger:sesame-street@{stranger.hostname}:{stranger.port}").geturl()
-    with sqlite_server.migrated(upgrade) as database:
-        found = examined(database_url=database, broker_url=url)
+    known = urlsplit(broker_url)
+    url = known._replace(netloc=f"stranger:sesame-street@{known.hostname}:{known.port}").geturl()
+    found = examine(broker_url=url)
     assert (found["broker"]["status"], "ACCESS_REFUSED" in found["broker"]["detail"]) == ("warning", True)
     assert "sesame-street" not in str(found)
 
@@ -268,67 +232,54 @@ def test_a_database_that_is_not_at_head_is_fatal(database_url: str, own_valkey: 
     assert (found[name]["status"], found[name]["remedy"]) == ("fatal", "run `reconciler migrate`")
 
 
-def test_without_an_account_no_query_can_be_sent(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(1, account={}, database_url=url, broker_url=own_valkey.url)
-    assert found["credentials"]["status"] == "fatal"
-    assert "RECONCILER_ACCOUNT_SID" in found["credentials"]["remedy"]
+def test_without_an_account_no_query_can_be_sent(examine: Examine) -> None:
+    found = examine(1, account={})["credentials"]
+    assert (found["status"], "RECONCILER_ACCOUNT_SID" in found["remedy"]) == ("fatal", True)
 
 
-def test_what_the_platform_would_not_know_is_a_warning(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey
-) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        # No resolver is queried for a name with an empty part.
-        found = examined(database_url=url, broker_url=own_valkey.url, platform_url="http://api..example")
+def test_what_the_platform_would_not_know_is_a_warning(examine: Examine) -> None:
+    # No resolver is queried for a name with an empty part.
+    found = examine(platform_url="http://api..example")
     assert found["platform_host"]["status"] == "warning"
     assert "RECONCILER_PLATFORM_URL" in found["platform_host"]["remedy"]
     assert (found["credentials"]["status"], "app id" in found["credentials"]["detail"]) == ("warning", True)
     assert TOKEN not in str(found)
 
 
-def test_the_authorities_for_an_https_platform_are_reported(
-    sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_authorities_for_an_https_platform_are_reported(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    with sqlite_server.migrated(upgrade) as url:
-        assert "platform_certificate" not in examined(database_url=url, broker_url=own_valkey.url)
+    assert "platform_certificate" not in examine()
 
-        def certificate(status: int = 0, **settings: str) -> dict[str, str]:
-            urls = {"database_url": url, "broker_url": own_valkey.url, "platform_url": "https://127.0.0.1:9"}
-            check: dict[str, str] = examined(status, account=ACCOUNT, **urls, **settings)["platform_certificate"]
-            return check
+    def certificate(status: int = 0, **settings: str) -> dict[str, str]:
+        check: dict[str, str] = examine(status, platform_url="https://127.0.0.1:9", **settings)["platform_certificate"]
+        return check
 
-        found = certificate()
-        assert (found["status"], found["detail"]) == ("ok", "checked by the public authorities")
-        found = certificate(platform_ca_file=str(CERTIFICATE))
-        assert found["detail"] == f"checked by the authorities in {CERTIFICATE} (RECONCILER_PLATFORM_CA_FILE)"
-        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-        found = certificate(1)
-        assert found["status"] == "fatal"
-        assert found["detail"].startswith("SSL_CERT_FILE cannot be read (No such file or directory)")
-        assert "unset it" in found["remedy"]
+    found = certificate()
+    assert (found["status"], found["detail"]) == ("ok", "checked by the public authorities")
+    found = certificate(platform_ca_file=str(CERTIFICATE))
+    assert found["detail"] == f"checked by the authorities in {CERTIFICATE} (RECONCILER_PLATFORM_CA_FILE)"
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    found = certificate(1)
+    assert (found["status"], "unset it" in found["remedy"]) == ("fatal", True)
+    assert found["detail"].startswith("SSL_CERT_FILE cannot be read (No such file or directory)")
 
 
 def test_settings_that_cannot_be_used_are_fatal_and_the_rest_is_skipped() -> None:
     found = examined(1, query_window_seconds="59", platform_url="http://api.example")
     assert found["settings"]["status"] == "fatal"
     assert found["settings"]["detail"].startswith("RECONCILER_QUERY_WINDOW_SECONDS is under 60")
-    assert {status for name, status in statuses(found).items() if name != "settings"} == {"skipped"}
+    assert {check["status"] for name, check in found.items() if name != "settings"} == {"skipped"}
 
 
-def test_a_misspelt_setting_is_a_warning(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
-    with sqlite_server.migrated(upgrade) as url:
-        found = examined(database_url=url, broker_url=own_valkey.url, tick_second="1")
-    assert found["settings"]["status"] == "warning"
-    assert found["settings"]["remedy"] == "did you mean RECONCILER_TICK_SECONDS?"
+def test_a_misspelt_setting_is_a_warning(examine: Examine) -> None:
+    found = examine(tick_second="1")["settings"]
+    assert (found["status"], found["remedy"]) == ("warning", "did you mean RECONCILER_TICK_SECONDS?")
 
 
-def test_the_doctor_sends_nothing_to_the_platform(sqlite_server: DatabaseServer, own_valkey: EmbeddedValkey) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as platform, sqlite_server.migrated(upgrade) as url:
-        port = platform.getsockname()[1]
-        examined(database_url=url, broker_url=own_valkey.url, platform_url=f"http://127.0.0.1:{port}")
+def test_the_doctor_sends_nothing_to_the_platform(examine: Examine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as platform:
+        examine(platform_url=f"http://127.0.0.1:{platform.getsockname()[1]}")
         platform.setblocking(False)
         with pytest.raises(BlockingIOError):
             platform.accept()

@@ -58,6 +58,7 @@ def test_what_a_crash_may_cost_is_a_warning(name: str, value: str | None, status
     (check,) = checks.durability({name: value})
     assert (check.name, check.status) == (name, status)
     assert check.detail.startswith(value or "could not be read")
+    assert ("single server" in check.detail) == (value in ("local", "remote_write"))
     assert (check.remedy is None) == (status is Status.OK)
 
 
@@ -74,31 +75,28 @@ def test_a_session_that_is_lent_for_a_transaction_is_a_warning(kept: bool | None
     assert checks.sessions(kept).status is status
 
 
-def test_what_is_enough_for_a_single_server_says_so() -> None:
-    (check,) = checks.durability({"synchronous_commit": "local"})
-    assert "single server" in check.detail
-
-
-def test_a_redis_that_refuses_when_it_is_full_keeps_what_it_accepted() -> None:
-    assert checks.of_broker("maxmemory_policy", "noeviction", None).status is Status.OK
-
-
 @pytest.mark.parametrize(
-    ("policy", "lost"), [("allkeys-lru", "orders"), ("allkeys-random", "orders"), ("volatile-ttl", "answers")]
+    ("name", "value", "told"),
+    [
+        ("maxmemory_policy", "noeviction", ""),
+        ("maxmemory_policy", "allkeys-lru", "allkeys-lru: when its memory is full, orders"),
+        ("maxmemory_policy", "allkeys-random", "allkeys-random: when its memory is full, orders"),
+        ("maxmemory_policy", "volatile-ttl", "volatile-ttl: when its memory is full, answers"),
+        ("maxmemory_policy", None, "could not be read (no permission)"),
+        ("persistence", "aof", ""),
+        ("persistence", "snapshots", ""),
+        ("persistence", "none", "no persistence"),
+        ("persistence", None, "unknown: it could not be read (no permission)"),
+        ("default_queue", 0, ""),
+        ("default_queue", 1, "1 message waits in Celery's default queue, celery"),
+        ("default_queue", 4000, "4,000 messages wait in Celery's default queue, celery"),
+        ("default_queue", None, "unknown: it could not be read (no permission)"),
+    ],
 )
-def test_a_redis_that_evicts_is_a_warning_that_says_what_is_lost(policy: str, lost: str) -> None:
-    check = checks.of_broker("maxmemory_policy", policy, None)
-    assert (check.status, check.remedy) == (Status.WARNING, "set maxmemory-policy noeviction")
-    assert check.detail.startswith(f"{policy}: ")
-    assert lost in check.detail
-
-
-def test_a_policy_that_is_not_told_is_a_warning() -> None:
-    check = checks.of_broker("maxmemory_policy", None, "this user has no permissions")
-    assert (check.status, check.detail) == (
-        Status.WARNING,
-        "could not be read (this user has no permissions)",
-    )
+def test_what_a_broker_loses_or_does_not_tell_is_a_warning(name: str, value: object, told: str) -> None:
+    check = checks.of_broker(name, value, "no permission")
+    assert (check.status, check.remedy is None) == ((Status.WARNING, False) if told else (Status.OK, True))
+    assert check.detail.startswith(told)
 
 
 def test_credentials_of_the_platforms_form_are_right() -> None:
@@ -129,28 +127,6 @@ def test_credentials_of_another_form_are_a_warning_that_shows_no_token(
 def test_a_simulated_platform_takes_credentials_of_any_form() -> None:
     (check,) = checks.credentials(account(sid="demo-sid", app_id="demo-app"), are_platforms=False)
     assert check.status is Status.OK
-
-
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [("aof", Status.OK), ("snapshots", Status.OK), ("none", Status.WARNING), (None, Status.WARNING)],
-)
-def test_a_redis_that_keeps_nothing_or_does_not_tell_is_a_warning(kind: str | None, status: Status) -> None:
-    check = checks.of_broker("persistence", kind, None)
-    assert (check.status, check.remedy is None) == (status, status is Status.OK)
-
-
-@pytest.mark.parametrize(
-    ("waiting", "told"),
-    [
-        (1, "1 message waits in Celery's default queue, celery"),
-        (4000, "4,000 messages wait in Celery's default queue, celery"),
-        (None, "unknown: it could not be read (no permission)"),
-    ],
-)
-def test_messages_in_the_default_queue_are_a_warning(waiting: int | None, told: str) -> None:
-    check = checks.of_broker("default_queue", waiting, "no permission")
-    assert (check.status, check.detail.startswith(told)) == (Status.WARNING, True)
 
 
 def test_a_finding_is_a_line_that_says_what_to_do() -> None:
