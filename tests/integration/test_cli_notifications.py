@@ -134,7 +134,7 @@ def test_what_was_resent_is_late_from_then_on_and_what_waits_beside_it_from_its_
     with bench.database.read() as connection:
         now = bench.database.now(connection)
     mark(bench, "old", changed_at=now - timedelta(hours=48), due_at=now - timedelta(hours=48))
-    assert "not been delivered for 48 hours, 2 are pending" in late()[0]
+    assert "not been delivered for 2 days, 2 are pending" in late()[0]
     mark(bench, "old", **DELIVERED)
     cli.run("resend", "old")
     assert late() == []

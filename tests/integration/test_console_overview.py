@@ -105,7 +105,7 @@ def test_what_is_wrong_comes_first_with_what_it_means(bench: Workbench) -> None:
     bench.reconcile([item("1", status="7")])
     with console_of(bench.url) as client:
         page = shown(client)
-    assert page.index("No order is queried") < page.index("Accounts")
+    assert page.index("No order is polled") < page.index("Accounts")
     assert 'href="/attention"' in page
 
 

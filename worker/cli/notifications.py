@@ -11,24 +11,25 @@ from rich.console import Console
 from worker.cli.acting import Act, By, OptionalReason, Yes, acting_session, confirm
 from worker.cli.errors import CommandError
 from worker.cli.listing import PAGE_ROWS, After, AsCsv, Limit, cut, name_next_page, require_one_format, write_csv
-from worker.cli.output import AsJson, InUtc, console, counted, duration_text, print_json, print_table
+from worker.cli.output import SKIN, AsJson, InUtc, console, counted, duration_text, print_json, print_table
 from worker.cli.session import session
-from worker.domain.notifications.endpoint_watch import EndpointView, endpoint_in_words
+from worker.domain.notifications.endpoint_watch import EndpointView
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import NotificationState
 from worker.operations.act_by_hand import Operator
 from worker.operations.act_on_endpoints import forget_endpoint, pause_notifications, resume_notifications
 from worker.views.notifications import recent_notifications, watched_endpoints
 from worker.views.page import every_row
+from worker.words.findings import endpoint_in_words
 
 Row = Mapping[str, Any]
 
 _ENDPOINT_COLUMNS = ("account", "to", "takes", "now", "pending", "oldest", "gave_up")
 
 
-def endpoint_rows(views: Sequence[EndpointView], now: datetime) -> list[Row]:
+def endpoint_rows(views: Sequence[EndpointView]) -> list[Row]:
     """A row for each account that has an endpoint, or notifications that nobody has received."""
-    return [_endpoint_row(view, now) for view in views]
+    return [_endpoint_row(view) for view in views]
 
 
 def show_endpoints(out: Console, rows: Sequence[Row], now: datetime) -> None:
@@ -51,13 +52,13 @@ def _ago(time: datetime, now: datetime) -> str:
     return f"for {duration_text((now - time).total_seconds())}"
 
 
-def _endpoint_row(view: EndpointView, now: datetime) -> Row:
+def _endpoint_row(view: EndpointView) -> Row:
     endpoint, count = view.endpoint, view.count
     names = ("transport", "events", "failing_since", "rest_until", "stopped_at", "paused_at", "paused_by")
     return {
         "account": view.account,
         "to": None if endpoint is None else endpoint.shown,
-        "in_words": "has no endpoint: nothing is sent" if endpoint is None else endpoint_in_words(endpoint, count, now),
+        "in_words": endpoint_in_words(view, SKIN),
         "pending": count.pending,
         "oldest_changed_at": count.oldest_changed_at,
         "gave_up": count.gave_up,
@@ -149,7 +150,7 @@ def _list(
             write_csv(csv_columns.NOTIFICATIONS, every_row(read, after))
             return
         now = opened.database.now(connection)
-        endpoints = endpoint_rows(watched_endpoints(connection, now), now)
+        endpoints = endpoint_rows(watched_endpoints(connection, now))
         page = read(after=after, most=most + 1)
     rows, is_more = cut(page.rows, most)
     if as_json:

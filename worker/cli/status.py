@@ -10,13 +10,15 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.cli.errors import CommandError
-from worker.cli.output import AsJson, InUtc, console, print_json
+from worker.cli.output import SKIN, AsJson, InUtc, console, print_json
 from worker.cli.session import Session, errors_in_one_line, session
-from worker.cli.status_view import show, to_response
-from worker.domain.watching.monitoring import Finding, Level, check
+from worker.cli.status_view import finding_to_response, show, to_response
+from worker.domain.records.findings import Finding, Level
+from worker.domain.watching.monitoring import check
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
 from worker.settings import SettingsError
 from worker.views.watching import Status, read_status
+from worker.words.findings import finding_in_words
 
 _REFRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
@@ -97,7 +99,7 @@ def _cannot_tell(as_json: bool) -> Iterator[None]:
 
 
 def _said(found: Sequence[Finding]) -> str:
-    words = "; ".join(finding.words for finding in found[:_MOST_SAID])
+    words = "; ".join(finding_in_words(finding, SKIN) for finding in found[:_MOST_SAID])
     return f"{words}; and {len(found) - _MOST_SAID:,} more" if len(found) > _MOST_SAID else words
 
 
@@ -105,10 +107,7 @@ def _say_check(level: str, number: int, words: str, found: Sequence[Finding], as
     if not as_json:
         typer.echo(f"{level}: {words}")
         return
-    findings: list[dict[str, Any]] = [
-        {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": one.words}
-        for one in found
-    ]
+    findings = [finding_to_response(one) for one in found]
     print_json({"level": level.lower(), "status": number, "in_words": words, "findings": findings})
 
 

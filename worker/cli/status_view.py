@@ -10,14 +10,17 @@ from rich.text import Text
 
 from worker.cli.limit import NO_SLOTS, rest, when
 from worker.cli.notifications import endpoint_rows, show_endpoints
-from worker.cli.output import counted, duration_text, pause_in_words, print_table, time_text
+from worker.cli.output import SKIN, counted, duration_text, pause_in_words, print_table, time_text
 from worker.domain.accounts.back_off import may_query_at
 from worker.domain.notifications.endpoint_watch import endpoint_views
+from worker.domain.records.findings import Finding
 from worker.domain.records.overview import AccountOverview, Overview, WorkerRow
 from worker.domain.records.parameters import Rules
 from worker.domain.watching.monitoring import Thresholds, back_off_reason, check, drain_seconds, too_frequent
 from worker.domain.watching.workers import is_served, is_ticking
 from worker.views.watching import Status
+from worker.words import catalogue
+from worker.words.findings import finding_in_words
 
 Row = Mapping[str, Any]
 
@@ -39,21 +42,22 @@ def to_response(status: Status, names: Mapping[str, Sequence[str]], thresholds: 
     overview, workers = status.overview, status.overview.workers
     return {
         "now": overview.now,
-        "findings": [
-            {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": one.words}
-            for one in check(overview, thresholds, rules)
-        ],
+        "findings": [finding_to_response(one) for one in check(overview, thresholds, rules)],
         "workers": [_worker(row, overview.now) for row in workers],
         "last_beat_at": max((row.last_beat_at for row in workers if row.last_beat_at is not None), default=None),
         "slots": [_slot(slot, names.get(slot["account_sid"], []), overview) for slot in status.slots],
         "accounts": [
             _account(one, overview, status.last_queries[one.account], thresholds, rules) for one in overview.accounts
         ],
-        "endpoints": endpoint_rows(
-            endpoint_views(overview.endpoints, overview.notifications, overview.now), overview.now
-        ),
+        "endpoints": endpoint_rows(endpoint_views(overview.endpoints, overview.notifications, overview.now)),
         "acts": list(status.acts),
     }
+
+
+def finding_to_response(one: Finding) -> dict[str, Any]:
+    """A finding as JSON."""
+    words = finding_in_words(one, SKIN)
+    return {"level": one.level.name.lower(), "name": one.name, "account": one.account, "in_words": words}
 
 
 def _slot(slot: Row, names: Sequence[str], overview: Overview) -> Row:
@@ -96,6 +100,7 @@ def _account(
 ) -> Row:
     state, now, workers = one.state, overview.now, overview.workers
     is_paused = state.is_paused(now)
+    why = back_off_reason(one, overview.accounts) if state.is_backed_off(now) else None
     # None where no worker ticks: then nobody can tell.
     has_worker = is_ticking(workers, now, thresholds.tick_seconds) or None
     return {
@@ -115,7 +120,7 @@ def _account(
         "lost_callbacks_share": None if one.lost_share is None else round(one.lost_share, 4),
         "backoff_until": state.backoff_until,
         "backoff_level": state.backoff_level,
-        "backoff_reason": back_off_reason(one, overview.accounts) if state.is_backed_off(now) else None,
+        "backoff_reason": None if why is None else catalogue.name(why, SKIN),
         "configuration_refused": state.configuration_refused,
         "failures_in_row": state.failures_in_row,
         "paused_at": state.paused_at if is_paused else None,

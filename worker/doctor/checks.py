@@ -10,9 +10,11 @@ from worker.adapters.error_text import first_words, longer_window_remedy, one_li
 from worker.adapters.log_redaction import Redactor
 from worker.database.error_kinds import ErrorKind, kind_of
 from worker.database.rights import MissingRights
-from worker.domain.queries.budget import changes_too_often, database_in_words, is_longer
+from worker.domain.queries.budget import changes_too_often, database_findings, is_longer
 from worker.domain.records.slots import DatabaseChanges
 from worker.domain.wire.signed_requests import Credentials
+from worker.words import ENGLISH
+from worker.words.findings import finding_in_words
 
 WRITES = "database_writes"
 """Why nothing can be written at present. A worker starts all the same, and waits until that has passed."""
@@ -137,8 +139,8 @@ def identity(changes: DatabaseChanges | None) -> Check:
     name = "database_identity"
     if changes is None:
         return skipped(name, "the slots could not be read")
-    words = database_in_words(changes)
-    if words is None:
+    words = "".join(finding_in_words(found, ENGLISH) for found in database_findings(changes))
+    if not words:
         return ok(name, "the one that the slots were written in")
     if changes_too_often(changes):
         return fatal(name, words, "see which databases RECONCILER_DATABASE_URL leads to, and let it lead to one")

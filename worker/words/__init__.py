@@ -6,7 +6,7 @@ message says how, by a `Skin`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 def N_(message: str) -> str:
@@ -46,7 +46,12 @@ class Skin:
     def text(self, message: str, **values: object) -> str:
         """The message in the language of its reader, with the values in its places, such as %(count)s."""
         translated = self.translate(message)
-        return translated % values if values else translated
+        return translated % {name: self._shown(value) for name, value in values.items()} if values else translated
+
+    def _shown(self, value: object) -> object:
+        if isinstance(value, timedelta):
+            return self.duration(value.total_seconds())
+        return f"{value:,}" if isinstance(value, int) else value
 
     def advice(self, message: str, **values: object) -> str:
         """The same, with what its reader does in the places of remedies."""

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from worker.domain.notifications.endpoint_watch import Condition
 from worker.domain.records.access import Role
 from worker.domain.records.acts import ActKind
+from worker.domain.records.findings import Level
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
 from worker.domain.records.order_changes import EventKind
 from worker.domain.records.orders import Lane, Source
 from worker.domain.records.reports import IdKind, TrafficStatus
-from worker.domain.watching.monitoring import Level
 from worker.words import N_
 
 NAMES: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
@@ -82,16 +81,6 @@ NAMES: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
             DeliveryOutcome.MALFORMED: N_("Unreadable answer"),
             DeliveryOutcome.REFUSED: N_("Refused"),
         },
-        Condition: {
-            Condition.MISSING: N_("No endpoint: nothing is sent"),
-            Condition.STOPPED: N_("Stopped: the receiver answered 410"),
-            Condition.PAUSED: N_("Paused"),
-            Condition.UNSENT: N_("Nobody sends: no worker has it"),
-            Condition.IN_DOUBT: N_("In doubt: refuses what it is sent"),
-            Condition.RESTING: N_("Fails at present, tried again soon"),
-            Condition.FAILING: N_("Failed, is being tried again"),
-            Condition.TAKING: N_("Takes notifications"),
-        },
         ActKind: {
             ActKind.RESOLVE: N_("Settle by hand"),
             ActKind.REOPEN: N_("Reopen"),
@@ -141,27 +130,3 @@ QUERY_OUTCOMES: Mapping[str, str] = MappingProxyType(
     }
 )
 """How a query ended (`platform_queries.outcome`)."""
-
-FINDINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "no_tick": N_("No worker is running"),
-        "no_broker": N_("The broker does not answer"),
-        "no_beat": N_("Beat sends no ticks"),
-        "database_changed": N_("The database is another one"),
-        "paused": N_("Queries are paused"),
-        "outage": N_("The last queries failed"),
-        "back_off": N_("Backs off after a failure"),
-        "too_frequent": N_("The platform is queried too often"),
-        "backlog": N_("Many orders are due"),
-        "not_served": N_("No running worker has this account"),
-        "nothing_asked": N_("Orders are due, and nothing is queried"),
-        "attention": N_("Orders need a person"),
-        "endpoint_stopped": N_("The receiver wants no notifications"),
-        "endpoint_failing": N_("The receiver takes no notifications"),
-        "endpoint_missing": N_("Notifications without a receiver"),
-        "notifications_unsent": N_("Nobody sends notifications"),
-        "notifications_late": N_("Results have not been delivered for long"),
-        "notifications_gave_up": N_("Notifications were given up"),
-    }
-)
-"""What is to be reported, by the name of the finding (`worker.domain.watching.monitoring.check`)."""

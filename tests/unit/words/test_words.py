@@ -1,22 +1,18 @@
 """Everything that a page or a command may show has its words."""
 
-import ast
-import inspect
-from collections.abc import Iterator
 from enum import Enum
-from types import ModuleType
 
 import pytest
 
-from worker.domain.notifications import endpoint_watch
+from worker.domain.records.findings import FindingKind
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.records.queries import OUTCOMES
-from worker.domain.watching import monitoring
 from worker.domain.watching.next_step import Wait
 from worker.domain.watching.todo import TodoKind
 from worker.words import ENGLISH, Skin
 from worker.words.catalogue import ENTRIES, means, remedy
-from worker.words.names import FINDINGS, QUERY_OUTCOMES
+from worker.words.findings import CLAUSES, FINDINGS
+from worker.words.names import QUERY_OUTCOMES
 from worker.words.next_step import WAITS
 from worker.words.remedies import COMMAND_LINE, PAGES
 
@@ -44,20 +40,7 @@ def test_every_state_and_every_wait_is_a_sentence() -> None:
     assert all(sentence.endswith(".") for sentence in [*states, *WAITS.values()])
 
 
-def test_every_finding_has_words() -> None:
-    assert set(FINDINGS) == {*_names_of(monitoring), *_names_of(endpoint_watch)}
-
-
-def _names_of(module: ModuleType) -> Iterator[str]:
-    """The names of findings in a module: `found["name"]`, `name="name"`, that of a `Trouble`, and the second of three
-    that are yielded."""
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        match node:
-            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id="found"), slice=ast.Constant(value=str(name)))]):
-                yield name
-            case ast.keyword(arg="name", value=ast.Constant(value=str(name))):
-                yield name
-            case ast.Call(func=ast.Name(id="Trouble"), args=[ast.Constant(value=str(name)), *_]):
-                yield name
-            case ast.Yield(value=ast.Tuple(elts=[_, ast.Constant(value=str(name)), _])):
-                yield name
+def test_every_finding_has_a_name_a_clause_and_what_follows() -> None:
+    assert CLAUSES.keys() == set(FindingKind)
+    assert FINDINGS.keys() == {kind.stable_name for kind in FindingKind}
+    assert all(entry.do.endswith((".", "?")) for entry in FINDINGS.values())

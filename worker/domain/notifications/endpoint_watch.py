@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from worker.domain.notifications.endpoint_rest import ATTENTION_AFTER, is_in_doubt, permission
+from worker.domain.records.findings import Finding, FindingKind
 from worker.domain.records.notifications import Endpoint, Permission
 from worker.domain.records.overview import NotificationCounts
 
@@ -42,13 +43,14 @@ class EndpointView:
     endpoint: Endpoint | None
     count: NotificationCounts
     condition: Condition
+    now: datetime
 
 
 class Trouble(NamedTuple):
     """Why a person has to look at an account's notifications."""
 
-    name: str
-    """A stable one: that of the finding, and of the kind on the list of what needs a person."""
+    kind: FindingKind
+    """Its name is that of the kind on the list of what needs a person, too."""
     account: str
     since: datetime | None
     shown: str | None
@@ -72,6 +74,7 @@ def _view(account: str, endpoint: Endpoint | None, count: NotificationCounts, no
         endpoint=endpoint,
         count=count,
         condition=Condition.MISSING if endpoint is None else condition_of(endpoint, count, now),
+        now=now,
     )
 
 
@@ -88,22 +91,6 @@ def condition_of(endpoint: Endpoint, count: NotificationCounts, now: datetime) -
     if endpoint.rest_until is not None and endpoint.rest_until > now:
         return Condition.RESTING
     return Condition.TAKING if endpoint.failing_since is None else Condition.FAILING
-
-
-def endpoint_in_words(endpoint: Endpoint, count: NotificationCounts, now: datetime) -> str:
-    """How an endpoint fares, without a full stop. `count` is of its account's notifications."""
-    if endpoint.stopped_at is not None:
-        return "stopped: it answered 410, which means that it wants no more"
-    if endpoint.paused_at is not None:
-        return f"paused by {endpoint.paused_by or 'an operator'}"
-    if (since := unsent_since(endpoint, count, now)) is not None:
-        return f"nobody sends to it, notifications are due for {_lasted(since, now)}"
-    failing = "" if endpoint.failing_since is None else f", failing for {_lasted(endpoint.failing_since, now)}"
-    if is_in_doubt(endpoint) and endpoint.rest_level == 0:
-        return f"in doubt: it refused several events in a row, and is sent one at a time{failing}"
-    if endpoint.rest_until is not None and endpoint.rest_until > now:
-        return f"rests for {(endpoint.rest_until - now).total_seconds():,.0f} s more{failing}"
-    return f"is tried again{failing}" if failing else "takes notifications"
 
 
 def is_failing_for_long(endpoint: Endpoint, now: datetime) -> bool:
@@ -139,41 +126,36 @@ def troubles_of(
     for one in endpoints:
         without.pop(one.account, None)
         if one.stopped_at is not None:
-            yield Trouble("endpoint_stopped", one.account, one.stopped_at, one.shown)
+            yield Trouble(FindingKind.ENDPOINT_STOPPED, one.account, one.stopped_at, one.shown)
         elif is_failing_for_long(one, now):
-            yield Trouble("endpoint_failing", one.account, one.failing_since, one.shown)
+            yield Trouble(FindingKind.ENDPOINT_FAILING, one.account, one.failing_since, one.shown)
         if (since := unsent_since(one, counts.get(one.account, _NONE), now)) is not None:
-            yield Trouble("notifications_unsent", one.account, since, one.shown)
+            yield Trouble(FindingKind.NOTIFICATIONS_UNSENT, one.account, since, one.shown)
     # What was not received, and never will be: a `--forget` that was interrupted has left it.
     for account, count in without.items():
         if left := count.pending + count.gave_up:
-            yield Trouble("endpoint_missing", account, count.oldest_changed_at, None, left)
+            yield Trouble(FindingKind.ENDPOINT_MISSING, account, count.oldest_changed_at, None, left)
 
 
 def warnings_of(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime
-) -> Iterator[tuple[str, str, str]]:
-    """What monitoring is to report: account, a stable name, and words."""
+) -> Iterator[Finding]:
+    """What monitoring is to report."""
     endpoints = list(endpoints)
     for one in troubles_of(endpoints, counts, now):
-        lasted = _lasted(one.since or now, now)
-        words = {
-            "endpoint_stopped": "its endpoint answered 410, and is sent nothing more",
-            "endpoint_failing": f"its endpoint fails for {lasted}",
-            "notifications_unsent": f"nobody sends its notifications, which are due for {lasted}",
-            "endpoint_missing": f"{one.left:,} notifications of it wait, and it has no endpoint",
-        }
-        yield one.account, one.name, words[one.name]
+        values = {"lasts": now - (one.since or now), "count": one.left}
+        yield Finding(kind=one.kind, account=one.account, values=values)
     known = {one.account for one in endpoints}
     for account, count in counts.items():
         if account in known and count.gave_up:
-            yield account, "notifications_gave_up", f"{count.gave_up:,} notifications were given up"
+            values = {"count": count.gave_up}
+            yield Finding(kind=FindingKind.NOTIFICATIONS_GAVE_UP, account=account, values=values)
 
 
 def late_notifications(
     endpoints: Iterable[Endpoint], counts: Mapping[str, NotificationCounts], now: datetime, after: timedelta
-) -> Iterator[tuple[str, str, str]]:
-    """The accounts whose first notification has been pending for longer than this, as `warnings_of` reports.
+) -> Iterator[Finding]:
+    """The accounts whose first notification has been pending for longer than this.
 
     Those of an endpoint that an operator paused are to wait.
     """
@@ -182,9 +164,8 @@ def late_notifications(
         endpoint = by_account.get(account)
         since = _undelivered_since(endpoint, count)
         if since is not None and now - since > after and (endpoint is None or endpoint.paused_at is None):
-            why = "" if endpoint is None else f"; its endpoint: {endpoint_in_words(endpoint, count, now)}"
-            waits = f"a notification has not been delivered for {_lasted(since, now)}, {count.pending:,} are pending"
-            yield account, "notifications_late", f"{waits}{why}"
+            values = {"lasts": now - since, "count": count.pending, "endpoint": _view(account, endpoint, count, now)}
+            yield Finding(kind=FindingKind.NOTIFICATIONS_LATE, account=account, values=values)
 
 
 def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> datetime | None:
@@ -194,10 +175,3 @@ def _undelivered_since(endpoint: Endpoint | None, count: NotificationCounts) -> 
         return queued
     # A failure of its endpoint puts what was resent behind the others, as if it were queued then.
     return min(queued, max(failing, changed))
-
-
-def _lasted(since: datetime, now: datetime) -> str:
-    seconds = max(0.0, (now - since).total_seconds())
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 3600:,.0f} hours" if seconds >= 7200 else f"{seconds / 60:,.0f} minutes"

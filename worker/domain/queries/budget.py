@@ -12,10 +12,12 @@ then says nothing of when the next one may be sent, and the slot is closed for a
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
+from worker.domain.records.findings import Finding, FindingKind
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Slot
 
@@ -206,15 +208,12 @@ def changes_too_often(changes: DatabaseChanges) -> bool:
     return sum(at >= since for at in changes.changes) >= TOO_MANY
 
 
-def database_in_words(changes: DatabaseChanges) -> str | None:
-    """What is to be said of it, as a clause; None where nothing is."""
+def database_findings(changes: DatabaseChanges | None) -> Iterator[Finding]:
+    """What is to be reported of the database's identity; nothing where it is the same for long, or not known."""
+    if changes is None:
+        return
     if changes.is_another:
-        return (
-            "the database is another one than wrote the budget (restored, or failed over): a reservation is waited for"
-        )
-    latest = changed_at(changes)
-    if latest is None:
-        return None
-    found = "for the third time within an hour" if changes_too_often(changes) else "after a restore or a failover"
-    minutes = (changes.now - latest).total_seconds() / 60
-    return f"{minutes:,.0f} minutes ago the database was another one, {found}: a reservation was waited for"
+        yield Finding(kind=FindingKind.ANOTHER_DATABASE)
+    elif (latest := changed_at(changes)) is not None:
+        kind = FindingKind.DATABASE_CHANGES if changes_too_often(changes) else FindingKind.DATABASE_CHANGED
+        yield Finding(kind=kind, values={"lasts": changes.now - latest})

@@ -4,39 +4,25 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum
+from functools import partial
 
 from worker.domain.accounts.back_off import FAILURES_OF_AN_OUTAGE
 from worker.domain.notifications.endpoint_watch import late_notifications, warnings_of
 from worker.domain.queries.after_failure import says_too_frequent
-from worker.domain.queries.budget import database_in_words
+from worker.domain.queries.budget import database_findings
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.findings import BackOffReason, Finding, FindingKind, Level
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import AccountOverview, Overview, PastQuery, PendingCount
 from worker.domain.records.parameters import Rules
 from worker.domain.records.query_errors import Refused
 from worker.domain.records.reports import IdKind
-from worker.domain.watching.workers import (
-    beat_in_words,
-    broker_in_words,
-    is_broker_silent,
-    is_served,
-    is_ticking,
-    last_tick,
-)
+from worker.domain.watching.workers import broker_and_beat, is_served, is_ticking, last_tick
 
 TOO_FREQUENT_WITHIN = timedelta(hours=1)
 """So long it is reported that the platform was queried too often."""
 _QUIET_WINDOWS = 10
 """Orders that are due for so long, while nothing is asked, are not waiting for the budget."""
-
-
-class Level(IntEnum):
-    """How grave a finding is; the exit status of `reconciler status --check`."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +37,6 @@ class Thresholds:
     """That need a person."""
     notify_seconds: float = 600.0
     """Since the change of an order that its billing system has not received."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """Something to report: a stable name of it, and a sentence without its full stop."""
-
-    level: Level
-    name: str
-    words: str
-    account: str | None = None
 
 
 def queries_for(counts: Iterable[PendingCount], state: AccountState, now: datetime, rules: Rules) -> int:
@@ -86,123 +62,86 @@ def too_frequent(queries: Iterable[PastQuery], now: datetime) -> list[PastQuery]
     return [query for query in queries if query.sent_at >= since and _is_too_frequent(query)]
 
 
-def back_off_reason(account: AccountOverview, accounts: Sequence[AccountOverview]) -> str | None:
-    """Why an account backs off, in words; None where its last query says it. `accounts` are all of them."""
+def back_off_reason(account: AccountOverview, accounts: Sequence[AccountOverview]) -> BackOffReason | None:
+    """Why an account backs off; None where its last query says it. `accounts` are all of them."""
     if account.state.configuration_refused:
-        return "the platform refused the configuration (-205)"
+        return BackOffReason.CONFIGURATION_REFUSED
     # Then every account of the SID backs off, whose query it was.
     last = [one.queries[0] for one in _sharing(account, accounts) if one.queries]
     if last and _is_too_frequent(max(last, key=lambda query: query.sent_at)):
-        return "the platform says that it is queried too often"
+        return BackOffReason.TOO_FREQUENT
     return None
 
 
 def check(overview: Overview, thresholds: Thresholds, rules: Rules) -> list[Finding]:
     """What is to be reported, the gravest first; nothing where all is well."""
-    found = [
-        *_of_workers(overview, thresholds),
-        *_of_broker_and_beat(overview, thresholds),
-        *_of_database(overview),
-    ]
+    found = [*_of_workers(overview, thresholds), *database_findings(overview.database)]
     for account in overview.accounts:
-        found.extend(_of_account(account, overview, thresholds, rules))
+        found += [*_of_waits(account, overview), *_of_orders(account, overview, thresholds, rules)]
     waiting = (overview.endpoints, overview.notifications, overview.now)
-    late = late_notifications(*waiting, timedelta(seconds=thresholds.notify_seconds))
-    for account_name, name, words in (*warnings_of(*waiting), *late):
-        found.append(Finding(level=Level.WARNING, name=name, words=f"{account_name}: {words}", account=account_name))
+    found += [*warnings_of(*waiting), *late_notifications(*waiting, timedelta(seconds=thresholds.notify_seconds))]
     return sorted(found, key=lambda finding: -finding.level)
 
 
 def _of_workers(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
-    if not is_ticking(overview.workers, overview.now, thresholds.tick_seconds):
-        words = _without_tick(overview, timedelta(seconds=thresholds.tick_seconds))
-        yield Finding(level=Level.CRITICAL, name="no_tick", words=words)
-
-
-def _of_broker_and_beat(overview: Overview, thresholds: Thresholds) -> Iterator[Finding]:
     now, within = overview.now, timedelta(seconds=thresholds.tick_seconds)
     # What a process that hangs or was killed has written last says nothing.
     ticking = [row for row in overview.workers if is_ticking([row], now, thresholds.tick_seconds)]
-    if (words := broker_in_words(ticking, now, within)) is not None:
-        # Where only some hosts reach it, orders still come in.
-        level = Level.CRITICAL if is_broker_silent(ticking, within) else Level.WARNING
-        yield Finding(level=level, name="no_broker", words=words)
-    elif (words := beat_in_words(ticking, now, within)) is not None:
-        yield Finding(level=Level.WARNING, name="no_beat", words=words)
+    if not ticking:
+        kind, since = _without_tick(overview, within)
+        values = {} if since is None else {"lasts": now - since}
+        yield Finding(kind=kind, level=Level.CRITICAL, values=values)
+    yield from broker_and_beat(ticking, now, within)
 
 
-def _without_tick(overview: Overview, within: timedelta) -> str:
+def _without_tick(overview: Overview, within: timedelta) -> tuple[FindingKind, datetime | None]:
+    """Why no worker ticks, and since when where that is known."""
     if not overview.workers:
-        return "no worker runs on this database"
+        return FindingKind.NO_WORKER, None
     # A process that was killed leaves its row, and others may have ended in order since: it says nothing of when.
     running = [row for row in overview.workers if overview.now - row.written_at <= within]
     latest = last_tick(running or overview.workers, overview.now)
     if not running:
-        ago = "" if latest is None else f"; one that did not end in order ticked {_seconds_since(latest, overview)} ago"
-        return f"no worker runs or reaches the database{ago}"
+        return (FindingKind.WORKERS_AWAY if latest is None else FindingKind.WORKER_KILLED), latest
     if latest is not None:
-        return f"no worker has ticked for {_seconds_since(latest, overview)}"
+        return FindingKind.NO_TICK, latest
     hanging = [row.hanging_since for row in running if row.hanging_since is not None]
     if hanging:
-        seconds = _seconds_since(min(hanging), overview)
-        return f"what the workers do hangs for {seconds}: such a process ends itself, and another one starts"
-    started = max(row.started_at for row in running)
-    return f"no worker has ticked yet; the last one started {_seconds_since(started, overview)} ago"
+        return FindingKind.HANGS, min(hanging)
+    return FindingKind.NEVER_TICKED, max(row.started_at for row in running)
 
 
-def _seconds_since(time: datetime, overview: Overview) -> str:
-    return f"{(overview.now - time).total_seconds():,.0f} s"
-
-
-def _of_database(overview: Overview) -> Iterator[Finding]:
-    words = None if overview.database is None else database_in_words(overview.database)
-    if words is not None:
-        yield Finding(level=Level.WARNING, name="database_changed", words=words)
-
-
-def _of_account(
-    account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules
-) -> Iterator[Finding]:
-    found = {**_of_waits(account, overview), **_of_orders(account, overview, thresholds, rules)}
-    for name, words in found.items():
-        yield Finding(level=Level.WARNING, name=name, words=f"{account.account}: {words}", account=account.account)
-
-
-def _of_waits(account: AccountOverview, overview: Overview) -> dict[str, str]:
+def _of_waits(account: AccountOverview, overview: Overview) -> Iterator[Finding]:
     state, now = account.state, overview.now
-    found: dict[str, str] = {}
+    found = partial(Finding, account=account.account)
     if state.is_paused(now):
-        by = f" by {state.paused_by}" if state.paused_by else ""
-        found["paused"] = f"paused{by}"
+        yield found(kind=FindingKind.PAUSED, values={"by": state.paused_by})
     if state.failures_in_row >= FAILURES_OF_AN_OUTAGE:
-        found["outage"] = f"the last {state.failures_in_row:,} queries failed"
+        yield found(kind=FindingKind.OUTAGE, values={"count": state.failures_in_row})
     if state.is_backed_off(now) and state.backoff_until is not None:
         reason = back_off_reason(account, overview.accounts)
-        why = "" if reason is None else f"{reason}, "
-        found["back_off"] = f"{why}backs off for {math.ceil((state.backoff_until - now).total_seconds()):,} s more"
+        kind = FindingKind.BACK_OFF if reason is None else FindingKind.BACK_OFF_BECAUSE
+        yield found(kind=kind, values={"why": reason, "lasts": state.backoff_until - now})
     if refused := too_frequent(account.queries, now):
-        times = "once" if len(refused) == 1 else f"{len(refused):,} times"
-        found["too_frequent"] = (
-            f"the platform said {times} in the last hour that it is queried too often:"
-            " does another program or deployment use this SID?"
-        )
-    return found
+        yield found(kind=FindingKind.TOO_FREQUENT, values={"count": len(refused)})
 
 
-def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _of_orders(account: AccountOverview, overview: Overview, thresholds: Thresholds, rules: Rules) -> Iterator[Finding]:
+    found = partial(Finding, account=account.account)
     seconds = drain_seconds(overview.accounts, account, overview.now, rules)
     if account.due and seconds > thresholds.backlog_windows * rules.window_seconds:
-        found["backlog"] = f"{account.due:,} orders are due, {seconds / 60:,.0f} minutes of queries"
+        values = {"count": account.due, "lasts": timedelta(seconds=seconds)}
+        yield found(kind=FindingKind.BACKLOG, values=values)
     if account.due and _is_left_out(account, overview, thresholds.tick_seconds):
-        found["not_served"] = f"no running worker has this account, and orders are due: {account.due:,}"
+        yield found(kind=FindingKind.NOT_SERVED, values={"count": account.due})
     elif _is_stuck(account, overview, rules):
         last = _last_query_at(account, overview)
-        how_long = "yet" if last is None else f"for {(overview.now - last).total_seconds():,.0f} s"
-        found["nothing_asked"] = f"no query {how_long}, although orders are due"
+        if last is None:
+            yield found(kind=FindingKind.NEVER_QUERIED)
+        else:
+            yield found(kind=FindingKind.NOT_QUERIED, values={"lasts": overview.now - last})
     if account.needs_a_person >= thresholds.attention_orders:
-        found["attention"] = f"{account.needs_a_person:,} need a person"
-    return found
+        yield found(kind=FindingKind.ATTENTION, values={"count": account.needs_a_person})
 
 
 def _is_left_out(account: AccountOverview, overview: Overview, tick_seconds: float) -> bool:

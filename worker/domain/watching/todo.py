@@ -110,7 +110,7 @@ def endpoints_to_do(
     endpoints = list(endpoints)
     found = [
         AccountTodo(
-            kind=TodoKind(one.name),
+            kind=TodoKind(one.kind.value),
             account=one.account,
             since=one.since,
             note=one.shown or f"{one.left:,} notification{'' if one.left == 1 else 's'}",

@@ -9,9 +9,10 @@ tick's message is taken for beat's, whatever sent it: it carries nothing to tell
 changes nothing else.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
+from worker.domain.records.findings import Finding, FindingKind, Level
 from worker.domain.records.overview import WorkerRow
 from worker.domain.records.parameters import Rules
 
@@ -100,23 +101,18 @@ def is_broker_silent(rows: Collection[WorkerRow], within: timedelta) -> bool:
     return 0 < asking == len(unanswered(rows, within))
 
 
-def broker_in_words(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> str | None:
-    """What is to be said of the broker, without a full stop; None where it answers all who ask."""
-    silent = unanswered(rows, within)
-    if not silent:
-        return None
-    heard = [row.broker_answered_at for row in silent if row.broker_answered_at is not None]
-    how_long = f"for {(now - max(heard)).total_seconds():,.0f} s" if heard else "yet"
-    if is_broker_silent(rows, within):
-        return f"the broker has not answered {how_long}: no order comes in by tasks"
-    hosts = ", ".join(sorted({row.host for row in silent}))
-    return f"the broker has not answered {how_long} on {hosts}"
-
-
-def beat_in_words(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> str | None:
-    """What is to be said of beat, without a full stop; None where its ticks come, or that cannot be told."""
+def broker_and_beat(rows: Collection[WorkerRow], now: datetime, within: timedelta) -> Iterator[Finding]:
+    """What is to be reported of the broker, or else of beat; nothing where it answers all who ask and ticks come."""
+    if silent := unanswered(rows, within):
+        # Where only some hosts reach it, orders still come in.
+        is_everywhere = is_broker_silent(rows, within)
+        lasts = now - max(heard for row in silent if (heard := heard_broker_at(row)) is not None)
+        yield Finding(
+            kind=FindingKind.NO_BROKER if is_everywhere else FindingKind.NO_BROKER_SOMEWHERE,
+            level=Level.CRITICAL if is_everywhere else Level.WARNING,
+            values={"lasts": lasts, "hosts": ", ".join(sorted({row.host for row in silent}))},
+        )
+        return
     heard = heard_beat_at(rows)
-    if heard is None or max(row.written_at for row in rows) - heard <= within:
-        return None
-    how_long = f"{(now - heard).total_seconds():,.0f} s"
-    return f"no tick of beat has come for {how_long}: workers tick by themselves, less often"
+    if heard is not None and max(row.written_at for row in rows) - heard > within:
+        yield Finding(kind=FindingKind.NO_BEAT, values={"lasts": now - heard})

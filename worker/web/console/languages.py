@@ -20,7 +20,8 @@ from worker.domain.records.acts import ActKind
 from worker.domain.records.notifications import DeliveryOutcome
 from worker.domain.wire.field_rules import amount_text
 from worker.words import Skin, catalogue
-from worker.words.names import FINDINGS, QUERY_OUTCOMES
+from worker.words.findings import FINDINGS
+from worker.words.names import QUERY_OUTCOMES
 from worker.words.remedies import PAGES
 
 LANGUAGES = {"zh": "中文", "en": "English"}
@@ -71,7 +72,7 @@ def outcome_word(outcome: str | None) -> str:
 
 def finding_word(name: str) -> str:
     """What a finding is called."""
-    return text(FINDINGS.get(name, name))
+    return text(FINDINGS[name].name)
 
 
 def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:

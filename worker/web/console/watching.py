@@ -13,7 +13,7 @@ from worker.domain.accounts.back_off import may_query_at
 from worker.domain.records import csv_columns
 from worker.domain.records.orders import OrderState, Source
 from worker.domain.records.overview import Overview
-from worker.domain.watching.monitoring import Finding, check, drain_seconds
+from worker.domain.watching.monitoring import check, drain_seconds
 from worker.domain.watching.plots import Span
 from worker.domain.watching.workers import is_served, is_ticking, tick_allowance
 from worker.runtime import accounts_by_sid, rules_of, sids_of, thresholds_of
@@ -22,11 +22,11 @@ from worker.views.plots import read_plots
 from worker.views.todo import read_todo, todo_rows
 from worker.views.watching import Status, read_status
 from worker.web.console.charts import charts_of
-from worker.web.console.languages import outcome_word, text, word_of
+from worker.web.console.languages import SKIN, outcome_word, text, word_of
 from worker.web.console.lists import csv_file, wants_csv
 from worker.web.console.plots import frame
 from worker.web.shared_readings import SharedReading
-from worker.words import N_
+from worker.words.findings import finding_in_sentences
 
 T = TypeVar("T")
 
@@ -43,31 +43,7 @@ _SHOWN = 10
 # The page is to be there within a tenth of a second.
 _COUNTED = 1_000
 _MOST_IN_FILE = 10_000
-# What follows from a finding, and the page where one goes on from it, below the first one.
-_SENTENCES = {
-    "no_tick": N_("No order is queried, and no result is sent. Start the workers."),
-    "no_broker": N_("Queries go on, but no order comes in by tasks. Start the broker, or look at the network."),
-    "no_beat": N_("Queries go on, but later than they might. Start beat."),
-    "database_changed": N_(
-        "It was restored, or failed over: every slot waits for one reservation, and queries go on by themselves."
-    ),
-    "paused": N_("No query is sent for its orders until the pause ends."),
-    "outage": N_("The platform or the network is down. Queries go on by themselves."),
-    "back_off": N_("The next query waits, and is then sent by itself."),
-    "too_frequent": N_("Does another program or deployment use this account SID?"),
-    "backlog": N_("More than can be queried soon: results come late."),
-    "not_served": N_("Orders are due. Add the account to the settings of a worker."),
-    "nothing_asked": N_("Look at the log of the workers: one may run with a longer window."),
-    "attention": N_("Each has a reason, and a way to deal with it."),
-    "endpoint_stopped": N_("It answered 410, so nothing is sent. Correct it, then resume."),
-    "endpoint_failing": N_("It is tried again, and nothing is lost. Correct it."),
-    "endpoint_missing": N_("They are never sent. Set the receiver again, or forget the endpoint once more."),
-    "notifications_unsent": N_("No running worker has this endpoint in its settings."),
-    "notifications_late": N_("They are tried again, and nothing is lost. Look at what the receiver answers."),
-    "notifications_gave_up": N_(
-        "The billing system does not know of these results. Correct the receiver, then resend."
-    ),
-}
+# The page where one goes on from a finding, below the first one.
 _PAGES = {
     "attention": "attention",
     "backlog": "orders?state=pending",
@@ -162,7 +138,7 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
     return {
         "status": status,
         "now": overview.now,
-        "findings": [(finding, _sentence_of(finding), _PAGES.get(finding.name)) for finding in found],
+        "findings": [(finding, finding_in_sentences(finding, SKIN), _PAGES.get(finding.name)) for finding in found],
         "accounts": [
             {
                 "account": one,
@@ -178,12 +154,6 @@ def _shown(status: Status, settings: Settings) -> dict[str, object]:
             (names.get(slot["account_sid"], []), slot, _next_query(slot, names, overview)) for slot in status.slots
         ],
     }
-
-
-def _sentence_of(finding: Finding) -> str:
-    """What follows from it, in the language of the request; a finding without words here says it in its own."""
-    sentence = _SENTENCES.get(finding.name)
-    return f"{finding.words}." if sentence is None else text(sentence)
 
 
 def _next_query(slot: Mapping[str, Any], names: Mapping[str, Sequence[str]], overview: Overview) -> float | None:

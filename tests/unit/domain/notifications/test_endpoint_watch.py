@@ -9,7 +9,6 @@ from tests.unit.domain.builders import NOW
 from worker.domain.notifications.endpoint_watch import (
     Condition,
     condition_of,
-    endpoint_in_words,
     endpoint_views,
     is_failing_for_long,
     late_notifications,
@@ -20,6 +19,8 @@ from worker.domain.notifications.endpoint_watch import (
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.overview import NotificationCounts
 from worker.domain.watching.todo import TodoKind, endpoints_to_do
+from worker.words import ENGLISH
+from worker.words.findings import clause_of, endpoint_in_words, finding_in_words
 
 SOUND = Endpoint(account="a", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
 FAILING = replace(SOUND, failing_since=NOW - timedelta(hours=3))
@@ -38,8 +39,8 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
         (PAUSED, "paused by ann"),
         (replace(PAUSED, paused_by=None), "paused by an operator"),
         (STOPPED, "stopped: it answered 410, which means that it wants no more"),
-        (replace(SOUND, rest_until=NOW + timedelta(seconds=9)), "rests for 9 s more"),
-        (replace(FAILING, rest_until=NOW + timedelta(seconds=9)), "rests for 9 s more, failing for 3 hours"),
+        (replace(SOUND, rest_until=NOW + timedelta(seconds=9)), "rests for 9 seconds more"),
+        (replace(FAILING, rest_until=NOW + timedelta(seconds=9)), "rests for 9 seconds more, failing for 3 hours"),
         (replace(FAILING, rest_until=NOW), "is tried again, failing for 3 hours"),
         (
             replace(DOUBTED, rest_until=NOW + timedelta(seconds=9)),
@@ -47,14 +48,14 @@ PAUSED = replace(SOUND, paused_at=NOW, paused_by="ann")
         ),
         (
             replace(DOUBTED, rest_level=1, rest_until=NOW + timedelta(seconds=9)),
-            "rests for 9 s more, failing for 9 minutes",
+            "rests for 9 seconds more, failing for 9 minutes",
         ),
-        (replace(SOUND, failing_since=NOW - timedelta(seconds=9)), "is tried again, failing for 9 s"),
+        (replace(SOUND, failing_since=NOW - timedelta(seconds=9)), "is tried again, failing for 9 seconds"),
         (replace(SOUND, failing_since=NOW - timedelta(minutes=9)), "is tried again, failing for 9 minutes"),
     ],
 )
 def test_how_an_endpoint_fares_in_words(endpoint: Endpoint, words: str) -> None:
-    assert endpoint_in_words(endpoint, NONE, NOW) == words
+    assert fares(endpoint, NONE) == words
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_an_endpoint_that_refuses_everything_for_an_hour_needs_a_person() -> Non
     assert not is_failing_for_long(replace(refuses, failing_since=NOW - timedelta(minutes=59)), NOW)
     assert not is_failing_for_long(replace(refuses, failed_in_row="[1, 2, 3, 4]"), NOW)
     assert [one.kind for one in endpoints_to_do([refuses], {}, NOW)] == [TodoKind.ENDPOINT_FAILING]
-    assert [name for _, name, _ in warnings_of([refuses], {}, NOW)] == ["endpoint_failing"]
+    assert [one.name for one in warnings_of([refuses], {}, NOW)] == ["endpoint_failing"]
 
 
 def test_accounts_are_shown_that_have_an_endpoint_or_notifications_without_one() -> None:
@@ -117,23 +118,28 @@ def test_nobody_sends_what_is_due_for_five_minutes_and_may_be_sent(
 
 
 def test_that_nobody_sends_is_said_in_words_to_monitoring_and_on_the_list_of_things_to_do() -> None:
-    assert endpoint_in_words(SOUND, WAITING, NOW) == "nobody sends to it, notifications are due for 6 minutes"
+    assert fares(SOUND, WAITING) == "nobody sends to it, notifications are due for 6 minutes"
     (warning,) = warnings_of([SOUND], {"a": WAITING}, NOW)
-    assert warning == ("a", "notifications_unsent", "nobody sends its notifications, which are due for 6 minutes")
+    assert finding_in_words(warning, ENGLISH) == "a: nobody sends its notifications, which are due for 6 minutes"
     (todo,) = endpoints_to_do([SOUND], {"a": WAITING}, NOW)
     assert (todo.kind, todo.since) == (TodoKind.NOTIFICATIONS_UNSENT, WAITING.waits_since)
+
+
+def fares(endpoint: Endpoint, count: NotificationCounts) -> str:
+    (view,) = endpoint_views([endpoint], {"a": count}, NOW)
+    return endpoint_in_words(view, ENGLISH)
 
 
 def late_words(endpoint: Endpoint, queued_ago: int, changed_ago: int = 7200) -> list[str]:
     queued, changed = (NOW - timedelta(seconds=ago) for ago in (queued_ago, changed_ago))
     counts = {"a": NotificationCounts(pending=2, queued_since=queued, oldest_changed_at=changed), "idle": NONE}
     found = list(late_notifications([endpoint], counts, NOW, timedelta(seconds=30)))
-    assert all((account, name) == ("a", "notifications_late") for account, name, _ in found)
-    return [words for _, _, words in found]
+    assert all((one.account, one.name) == ("a", "notifications_late") for one in found)
+    return [clause_of(one, ENGLISH) for one in found]
 
 
 def test_why_a_notification_is_late_is_said_by_its_endpoint() -> None:
-    words = "a notification has not been delivered for 31 s, 2 are pending; its endpoint: takes notifications"
+    words = "a notification has not been delivered for 31 seconds, 2 are pending; its endpoint: takes notifications"
     assert late_words(SOUND, 31) == [words]
     assert late_words(SOUND, 30) == []
 
@@ -147,7 +153,7 @@ def test_a_failed_try_does_not_make_a_notification_less_late(changed_ago: int, s
     # Such a try puts it behind the others, as if it were queued then.
     failing = replace(SOUND, failing_since=NOW - timedelta(seconds=90))
     found = [words.split(",")[0] for words in late_words(failing, 5, changed_ago)]
-    assert found == ([] if seconds is None else [f"a notification has not been delivered for {seconds} s"])
+    assert found == ([] if seconds is None else [f"a notification has not been delivered for {seconds} seconds"])
 
 
 def test_an_endpoint_needs_a_person_after_75_hours() -> None:
@@ -158,7 +164,7 @@ def test_monitoring_is_warned_of_stopped_and_failing_endpoints_and_of_what_was_g
     counts = {"b": NotificationCounts(pending=9, gave_up=2), "c": NotificationCounts(pending=1)}
     endpoints = [SOUND, FAILING, PAUSED, LONG, STOPPED, replace(SOUND, account="b"), replace(SOUND, account="c")]
     found = list(warnings_of(endpoints, counts, NOW))
-    assert [(account, name) for account, name, _ in found] == [
+    assert [(one.account, one.name) for one in found] == [
         ("a", "endpoint_failing"),
         ("a", "endpoint_stopped"),
         ("b", "notifications_gave_up"),
@@ -173,9 +179,10 @@ def test_notifications_without_an_endpoint_need_a_person() -> None:
         (TodoKind.ENDPOINT_MISSING, "left", since, "2,000 notifications"),
         (TodoKind.ENDPOINT_MISSING, "one", None, "1 notification"),
     ]
-    assert [found for found in warnings_of([SOUND], counts, NOW) if found[1] == "endpoint_missing"] == [
-        ("left", "endpoint_missing", "2,000 notifications of it wait, and it has no endpoint"),
-        ("one", "endpoint_missing", "1 notifications of it wait, and it has no endpoint"),
+    found = [one for one in warnings_of([SOUND], counts, NOW) if one.name == "endpoint_missing"]
+    assert [finding_in_words(one, ENGLISH) for one in found] == [
+        "left: 2,000 notifications of it wait, and it has no endpoint",
+        "one: 1 notifications of it wait, and it has no endpoint",
     ]
 
 

@@ -13,7 +13,7 @@ from worker.domain.queries.budget import (
     Permission,
     begin,
     clamp,
-    database_in_words,
+    database_findings,
     hold,
     is_another,
     is_noted,
@@ -26,8 +26,11 @@ from worker.domain.queries.budget import (
     reserve,
     tighten,
 )
+from worker.domain.records.findings import FindingKind
 from worker.domain.records.parameters import Rules
 from worker.domain.records.slots import DatabaseChanges, DatabaseIdentity, Provenance, Reading, Slot
+from worker.words import ENGLISH
+from worker.words.findings import finding_in_words
 
 RULES = Rules(window_seconds=60, margin_seconds=0.5, deadline_seconds=30)
 LONGER = replace(RULES, window_seconds=120)
@@ -366,9 +369,10 @@ def test_a_change_is_reported_for_an_hour_and_three_in_an_hour_as_such(
     minutes: tuple[float, ...], said: str | None
 ) -> None:
     changes = DatabaseChanges(now=NOW, changes=tuple(NOW - ago for ago in minutes_ago(*minutes)))
-    words = database_in_words(changes)
-    assert words is None if said is None else str(words).startswith(said)
+    found = [finding_in_words(one, ENGLISH) for one in database_findings(changes)]
+    assert [one.partition(":")[0] for one in found] == ([] if said is None else [said])
 
 
 def test_a_change_that_no_worker_has_noted_yet_is_reported() -> None:
-    assert "wrote the budget" in str(database_in_words(DatabaseChanges(now=NOW, is_another=True)))
+    (found,) = database_findings(DatabaseChanges(now=NOW, is_another=True))
+    assert found.kind is FindingKind.ANOTHER_DATABASE

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.domain.builders import NOW, RULES, make_state
+from worker.domain.records.findings import Finding, Level
 from worker.domain.records.notifications import Endpoint, TransportKind
 from worker.domain.records.orders import Lane
 from worker.domain.records.overview import (
@@ -19,7 +20,7 @@ from worker.domain.records.overview import (
 )
 from worker.domain.records.reports import IdKind
 from worker.domain.records.slots import DatabaseChanges
-from worker.domain.watching.monitoring import Finding, Level, Thresholds, check, drain_seconds, queries_for
+from worker.domain.watching.monitoring import Thresholds, check, drain_seconds, queries_for
 from worker.domain.watching.workers import (
     hang_patience,
     is_served,
@@ -29,6 +30,12 @@ from worker.domain.watching.workers import (
     tick_allowance,
     tick_patience,
 )
+from worker.words import ENGLISH
+from worker.words.findings import finding_in_words
+
+
+def said(finding: Finding) -> str:
+    return finding_in_words(finding, ENGLISH)
 
 
 def ago(seconds: float) -> Any:
@@ -108,26 +115,26 @@ def test_a_worker_of_a_release_that_does_not_say_may_poll_every_account() -> Non
 def test_without_a_tick_in_time_the_finding_is_critical() -> None:
     assert checked(workers=[make_worker(30)]) == []
     (late,) = checked(workers=[make_worker(31)])
-    assert (late.level, late.name, late.words) == (Level.CRITICAL, "no_tick", "no worker has ticked for 31 s")
+    assert (late.level, late.name, said(late)) == (Level.CRITICAL, "no_tick", "no worker has ticked for 31 seconds")
     (never,) = checked(workers=[])
-    assert never.words == "no worker runs on this database"
+    assert said(never) == "no worker runs on this database"
     (young,) = checked(workers=[make_worker(None)])
-    assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+    assert said(young) == "no worker has ticked yet; the last one started 100 seconds ago"
 
 
 def test_a_killed_worker_is_not_taken_for_one_that_runs_and_does_not_tick() -> None:
     killed = make_worker(296, written_at=ago(295))
     (none,) = checked(workers=[killed])
-    words = "no worker runs or reaches the database; one that did not end in order ticked 296 s ago"
-    assert (none.level, none.name, none.words) == (Level.CRITICAL, "no_tick", words)
+    words = "no worker runs or reaches the database; one that did not end in order ticked 4.9 minutes ago"
+    assert (none.level, none.name, said(none)) == (Level.CRITICAL, "no_tick", words)
     (late,) = checked(workers=[killed, make_worker(31)])
-    assert late.words == "no worker has ticked for 31 s"
+    assert said(late) == "no worker has ticked for 31 seconds"
     (young,) = checked(workers=[killed, make_worker(None)])
-    assert young.words == "no worker has ticked yet; the last one started 100 s ago"
+    assert said(young) == "no worker has ticked yet; the last one started 100 seconds ago"
     (never,) = checked(workers=[make_worker(None, written_at=ago(31))])
-    assert never.words == "no worker runs or reaches the database"
+    assert said(never) == "no worker runs or reaches the database"
     (hanging,) = checked(workers=[killed, make_worker(hanging_since=ago(155))])
-    assert hanging.words.startswith("what the workers do hangs for 155 s")
+    assert said(hanging).startswith("what the workers do hangs for 2.6 minutes")
 
 
 def test_a_process_in_which_something_hangs_counts_as_one_that_does_not_tick() -> None:
@@ -136,7 +143,7 @@ def test_a_process_in_which_something_hangs_counts_as_one_that_does_not_tick() -
     assert checked(workers=[hanging, make_worker()]) == []
     (found,) = checked(workers=[make_worker(hanging_since=ago(155)), hanging])
     assert (found.level, found.name) == (Level.CRITICAL, "no_tick")
-    assert found.words.startswith("what the workers do hangs for 160 s")
+    assert said(found).startswith("what the workers do hangs for 2.7 minutes")
 
 
 def test_a_step_may_take_a_reservation_and_a_minute() -> None:
@@ -177,8 +184,8 @@ def test_a_notification_that_is_not_delivered_for_long_is_a_warning() -> None:
     assert found(600) == []
     (late,) = found(660)
     assert (late.level, late.name, late.account) == (Level.WARNING, "notifications_late", "default")
-    said = "a notification has not been delivered for 11 minutes, 20 are pending; its endpoint: takes notifications"
-    assert late.words == f"default: {said}"
+    words = "a notification has not been delivered for 11 minutes, 20 are pending; its endpoint: takes notifications"
+    assert said(late) == f"default: {words}"
     assert [finding.name for finding in found(31, notify_seconds=30.0)] == ["notifications_late"]
 
 
@@ -190,22 +197,22 @@ def test_a_pause_names_who_made_it_and_ends_by_itself() -> None:
     paused = make_state(paused_at=ago(60), paused_by="ann")
     (finding,) = checked(make_account(state=paused))
     assert (finding.level, finding.name, finding.account) == (Level.WARNING, "paused", "default")
-    assert finding.words == "default: paused by ann"
-    assert checked(make_account(state=replace(paused, paused_by=None)))[0].words == "default: paused"
+    assert said(finding) == "default: paused by ann"
+    assert said(checked(make_account(state=replace(paused, paused_by=None)))[0]) == "default: paused by an operator"
     assert names(make_account(state=replace(paused, paused_until=ago(1)))) == []
 
 
 def test_a_back_off_is_told_with_what_is_left_of_it() -> None:
     (finding,) = checked(make_account(state=make_state(backoff_until=ago(-45))))
-    assert (finding.name, finding.words) == ("back_off", "default: backs off for 45 s more")
+    assert (finding.name, said(finding)) == ("back_off", "default: backs off for 45 seconds more")
     refused = make_state(backoff_until=ago(-45), configuration_refused=True)
-    assert "refused the configuration (-205)" in checked(make_account(state=refused))[0].words
+    assert "refused the configuration (-205)" in said(checked(make_account(state=refused))[0])
     assert names(make_account(state=make_state(backoff_until=ago(1)))) == []
 
 
 def test_a_back_off_that_lasts_less_than_a_second_lasts() -> None:
     (finding,) = checked(make_account(state=make_state(backoff_until=ago(-0.2))))
-    assert finding.words == "default: backs off for 1 s more"
+    assert said(finding) == "default: backs off for 0.2 seconds more"
 
 
 def make_query(seconds_ago: float = 10, **fields: Any) -> PastQuery:
@@ -216,9 +223,9 @@ def make_query(seconds_ago: float = 10, **fields: Any) -> PastQuery:
 def test_queries_that_come_too_often_are_reported_for_an_hour() -> None:
     (finding,) = checked(make_account(queries=[make_query()]))
     assert (finding.level, finding.name) == (Level.WARNING, "too_frequent")
-    assert finding.words.startswith("default: the platform said once in the last hour that it is queried too often: ")
+    assert said(finding).endswith("refused as too frequent in the last hour: 1")
     twice = make_account(queries=[make_query(10), make_query(3600), make_query(3601)])
-    assert "said 2 times" in checked(twice)[0].words
+    assert "last hour: 2" in said(checked(twice)[0])
     others = [make_query(outcome="http_error"), make_query(status_msg="no such order"), make_query(status_msg=None)]
     assert checked(make_account(queries=others)) == []
 
@@ -226,26 +233,26 @@ def test_queries_that_come_too_often_are_reported_for_an_hour() -> None:
 def test_a_back_off_for_too_frequent_use_says_so_for_every_account_of_the_sid() -> None:
     waiting = make_state(backoff_until=ago(-45))
     refused = make_account(account="other", queries=[make_query(10)])
-    words = "default: the platform says that it is queried too often, backs off for 45 s more"
-    assert words in [finding.words for finding in checked(make_account(state=waiting), refused)]
+    words = "default: the platform says that it is queried too often, backs off for 45 seconds more"
+    assert words in [said(finding) for finding in checked(make_account(state=waiting), refused)]
     later = make_account(state=waiting, queries=[make_query(5, outcome="timeout", status_msg=None)])
     apart = replace(refused, account_sid="sid-2")
     for account, neighbour in ((later, refused), (make_account(state=waiting), apart)):
-        found = {finding.name: finding.words for finding in checked(account, neighbour)}
-        assert found["back_off"] == "default: backs off for 45 s more"
+        found = {finding.name: said(finding) for finding in checked(account, neighbour)}
+        assert found["back_off"] == "default: backs off for 45 seconds more"
 
 
 def test_ten_failures_in_a_row_are_an_outage() -> None:
     assert names(make_account(state=make_state(failures_in_row=9))) == []
     (finding,) = checked(make_account(state=make_state(failures_in_row=10)))
-    assert (finding.name, finding.words) == ("outage", "default: the last 10 queries failed")
+    assert (finding.name, said(finding)) == ("outage", "default: the last 10 queries failed")
 
 
 def test_a_backlog_is_what_the_budget_needs_too_long_for() -> None:
     # 60 windows of 60 s hold 59 queries, which are 60.5 s apart.
     assert names(make_account(counts=[make_count(5900)])) == []
     (finding,) = checked(make_account(counts=[make_count(5901)]))
-    assert (finding.name, finding.words) == ("backlog", "default: 5,901 orders are due, 60 minutes of queries")
+    assert (finding.name, said(finding)) == ("backlog", "default: 5,901 orders are due, 60 minutes of queries")
     assert names(make_account(counts=[make_count(101)]), backlog_windows=1) == ["backlog"]
     assert names(make_account(counts=[make_count(0, pending=9999)]), backlog_windows=1) == []
 
@@ -274,9 +281,9 @@ def test_orders_that_are_polled_one_by_one_need_a_query_each() -> None:
 def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> None:
     stuck = make_account(counts=[make_count(1, oldest_due_at=ago(601))], last_query_at=ago(601))
     (finding,) = checked(stuck)
-    assert (finding.name, finding.words) == (
+    assert (finding.name, said(finding)) == (
         "nothing_asked",
-        "default: no query for 601 s, although orders are due",
+        "default: no query for 10 minutes, although orders are due",
     )
     assert names(replace(stuck, last_query_at=None)) == ["nothing_asked"]
     assert names(replace(stuck, last_query_at=ago(599))) == []
@@ -290,7 +297,7 @@ def test_orders_that_are_due_for_long_while_nothing_is_asked_are_reported() -> N
 def test_an_account_that_no_running_worker_has_is_reported_where_orders_are_due() -> None:
     removed = make_account(account="removed", account_sid=None, counts=[make_count(2, oldest_due_at=ago(900))])
     (finding,) = checked(removed)
-    assert (finding.name, finding.words) == (
+    assert (finding.name, said(finding)) == (
         "not_served",
         "removed: no running worker has this account, and orders are due: 2",
     )
@@ -305,7 +312,7 @@ def test_orders_that_need_a_person_are_counted_once() -> None:
     account = make_account(attention={"too_old": 2}, unresolved={"too_old": 2, None: 1})
     assert account.needs_a_person == 3
     (finding,) = checked(account)
-    assert (finding.name, finding.words) == ("attention", "default: 3 need a person")
+    assert (finding.name, said(finding)) == ("attention", "default: 3 need a person")
     assert names(account, attention_orders=4) == []
 
 
@@ -319,7 +326,7 @@ def test_what_endpoints_suffer_is_reported_under_their_account() -> None:
     overview = Overview(now=NOW, workers=WORKERS, notifications=counts, endpoints=[ENDPOINT])
     (finding,) = check(overview, Thresholds(), RULES)
     assert (finding.account, finding.name) == ("default", "notifications_gave_up")
-    assert (finding.level, finding.words) == (Level.WARNING, "default: 2 notifications were given up")
+    assert (finding.level, said(finding)) == (Level.WARNING, "default: 2 notifications were given up")
 
 
 def test_an_overview_adds_its_counts_up() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.unit.domain.builders import NOW
-from tests.unit.domain.watching.test_monitoring import ago, make_worker
+from tests.unit.domain.watching.test_monitoring import ago, make_worker, said
 from worker.domain.records.overview import WorkerRow
-from worker.domain.watching.workers import beat_in_words, broker_in_words, heard_beat_at, heard_broker_at
+from worker.domain.watching.workers import broker_and_beat, heard_beat_at, heard_broker_at
 
 WITHIN = timedelta(seconds=30)
 OLD = make_worker()
@@ -32,29 +32,28 @@ def test_a_broker_was_heard_when_it_answered_or_else_at_the_start(row: WorkerRow
 @pytest.mark.parametrize(
     ("ages", "words"),
     [
-        ([], None),
         ([30], None),
-        ([31], "the broker has not answered for 31 s: no order comes in by tasks"),
-        ([40, 50], "the broker has not answered for 40 s: no order comes in by tasks"),
-        ([None], "the broker has not answered yet: no order comes in by tasks"),
-        ([2, 40], "the broker has not answered for 40 s on host"),
-        ([2, None], "the broker has not answered yet on host"),
+        ([31], "the broker has not answered for 31 seconds: no order comes in by tasks"),
+        ([40, 50], "the broker has not answered for 40 seconds: no order comes in by tasks"),
+        ([None], "the broker has not answered for 100 seconds: no order comes in by tasks"),
+        ([2, 40], "the broker has not answered for 40 seconds on host"),
+        ([2, None], "the broker has not answered for 100 seconds on host"),
     ],
 )
 def test_a_broker_that_answers_none_or_not_all_is_said(ages: list[float | None], words: str | None) -> None:
-    assert broker_in_words([asking(age) for age in ages], NOW, WITHIN) == words
+    found = [said(one) for one in broker_and_beat([asking(age, beat=1) for age in ages], NOW, WITHIN)]
+    assert found == ([] if words is None else [words])
 
 
 def test_what_a_process_that_hangs_since_its_row_was_written_heard_is_not_known() -> None:
     hanging = asking(33, beat=33, written_at=ago(4))
-    assert broker_in_words([hanging], NOW, WITHIN) is beat_in_words([hanging], NOW, WITHIN) is None
+    assert list(broker_and_beat([hanging], NOW, WITHIN)) == []
 
 
 def test_a_release_that_does_not_ask_says_nothing_of_broker_and_beat() -> None:
-    assert broker_in_words([OLD], NOW, WITHIN) is None
-    assert beat_in_words([OLD], NOW, WITHIN) is None
+    assert list(broker_and_beat([OLD], NOW, WITHIN)) == []
     assert heard_beat_at([OLD]) is None
-    assert broker_in_words([OLD, asking(31)], NOW, WITHIN) is not None
+    assert [one.name for one in broker_and_beat([OLD, asking(31)], NOW, WITHIN)] == ["no_broker"]
 
 
 def test_beat_is_heard_by_any_process_and_by_none_only_since_the_first_one_started() -> None:
@@ -65,5 +64,6 @@ def test_beat_is_heard_by_any_process_and_by_none_only_since_the_first_one_start
 
 @pytest.mark.parametrize(("age", "is_said"), [(30, False), (31, True)])
 def test_a_beat_that_is_not_heard_for_long_is_said(age: float, is_said: bool) -> None:
-    words = f"no tick of beat has come for {age} s: workers tick by themselves, less often"
-    assert beat_in_words([asking(1, beat=age)], NOW, WITHIN) == (words if is_said else None)
+    words = f"no tick of beat has come for {age} seconds: workers tick by themselves, less often"
+    found = [said(one) for one in broker_and_beat([asking(1, beat=age)], NOW, WITHIN)]
+    assert found == ([words] if is_said else [])
