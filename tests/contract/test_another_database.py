@@ -25,14 +25,6 @@ def write_elsewhere(bench: Workbench) -> None:
     bench.run("UPDATE query_budgets SET database_identity = :text", text="table=1 created=1 inode=1")
 
 
-def opens_after_a_reservation(bench: Workbench) -> bool:
-    """Whether the slot opens a full reservation from now, and not earlier."""
-    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
-    early = bench.grants.take(bench.slot)
-    bench.clock.advance(0.002)
-    return early is None and bench.grants.take(bench.slot) is not None
-
-
 def test_a_row_says_from_its_first_moment_on_which_database_wrote_it(bench: Workbench) -> None:
     with bench.database.read() as connection:
         present = identity_of(connection)
@@ -49,7 +41,7 @@ def test_a_row_of_another_database_is_closed_by_the_grant(bench: Workbench) -> N
     (line,) = [one for one in logs if one["action"] == "database_changed"]
     assert (line["slots"], line["was"], line["found"]) == (1, "table=1 created=1 inode=1", here)
     assert row(bench)["database_identity"] == here
-    assert opens_after_a_reservation(bench)
+    bench.take_after(bench.rules.reservation_seconds)
 
 
 def test_a_tick_closes_it_although_no_order_is_due(bench: Workbench) -> None:
@@ -65,7 +57,7 @@ def test_a_start_closes_it(bench: Workbench) -> None:
     write_elsewhere(bench)
     bench.maintenance.bring_up_to_date({SID})
     assert bench.open_slots() == []
-    assert opens_after_a_reservation(bench)
+    bench.take_after(bench.rules.reservation_seconds)
 
 
 def test_the_answer_to_a_query_of_before_opens_nothing_early(bench: Workbench) -> None:
@@ -73,7 +65,7 @@ def test_the_answer_to_a_query_of_before_opens_nothing_early(bench: Workbench) -
     write_elsewhere(bench)
     bench.maintenance.openings(bench.slots)
     bench.write_back.answered(query, answer_to(query, [item("r0")]))
-    assert opens_after_a_reservation(bench)
+    bench.take_after(bench.rules.reservation_seconds)
 
 
 def test_a_row_of_a_release_that_says_nothing_takes_the_present_one_without_a_wait(bench: Workbench) -> None:

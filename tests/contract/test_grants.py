@@ -1,6 +1,7 @@
 """The budget, on every database: when a query may be sent, by which clock, and with which orders."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,7 +13,9 @@ from worker.database.tables import BUDGETS, QUERIES
 from worker.database.transactions import Database
 from worker.domain.queries.choose_batch import choose, first_pages
 from worker.domain.records.parameters import Rules
-from worker.domain.records.query_errors import DeadlineExceeded, Refused
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import DeadlineExceeded, QueryError, Refused
+from worker.domain.records.slots import SlotKey
 from worker.domain.scheduling.poll_schedule import prior_schedule
 from worker.stores.pending_orders import claim, read_candidates
 
@@ -21,11 +24,7 @@ def test_a_slot_seen_for_the_first_time_starts_with_one_full_reservation(migrate
     bench = Workbench(migrated_database_url)
     bench.maintenance.prepare(bench.slots)
     bench.add("a")
-
-    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
-    assert bench.grants.take(bench.slot) is None
-    bench.clock.advance(0.001)
-    assert bench.take().ids == ("a",)
+    assert bench.take_after(bench.rules.reservation_seconds).ids == ("a",)
     bench.close()
 
 
@@ -33,12 +32,7 @@ def test_a_slot_whose_row_was_lost_starts_again_with_one_full_reservation(bench:
     bench.add("a")
     bench.run("DELETE FROM query_budgets")
     assert bench.open_slots() == []
-
-    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
-    assert bench.open_slots() == []
-    bench.clock.advance(0.001)
-    assert bench.open_slots() == bench.slots
-    assert bench.take().ids == ("a",)
+    assert bench.take_after(bench.rules.reservation_seconds).ids == ("a",)
 
 
 def test_one_lost_row_leaves_the_other_slots_as_they_are(migrated_database_url: str) -> None:
@@ -50,64 +44,52 @@ def test_one_lost_row_leaves_the_other_slots_as_they_are(migrated_database_url: 
     bench.close()
 
 
+def taken_at_once(bench: Workbench, slots: Sequence[SlotKey]) -> list[Query | None]:
+    """What passes get that start in the same moment."""
+    barrier = threading.Barrier(len(slots))
+
+    def take(slot: SlotKey) -> Query | None:
+        barrier.wait()
+        return bench.grants.take(slot)
+
+    with ThreadPoolExecutor(len(slots)) as threads:
+        return list(threads.map(take, slots))
+
+
 def test_an_account_whose_row_was_lost_starts_again_whichever_process_is_first(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=1)).open()
     bench.add(*(f"r{number}" for number in range(100)))
     bench.run("DELETE FROM account_states")
-    barrier = threading.Barrier(4)
-
-    def take(number: int) -> object:
-        barrier.wait()
-        return bench.grants.take(bench.slots[number])
-
-    with ThreadPoolExecutor(4) as threads:
-        assert None not in list(threads.map(take, range(4)))
+    assert None not in taken_at_once(bench, bench.slots)
     assert bench.state().turn == 4
     bench.close()
 
 
 def test_a_grant_reserves_the_deadline_the_window_and_the_margin(bench: Workbench) -> None:
-    bench.add("a", "b")
+    bench.add("a")
     bench.take()
-    bench.make_due()
-
-    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
-    bench.add("c")
-    assert bench.grants.take(bench.slot) is None
-    bench.clock.advance(0.001)
-    assert bench.take().ids == ("c",)
+    bench.add("b")
+    assert bench.take_after(bench.rules.reservation_seconds).ids == ("b",)
 
 
-def test_a_whole_answer_opens_the_slot_a_window_and_the_margin_later(bench: Workbench) -> None:
+@pytest.mark.parametrize(
+    ("error", "is_readable"),
+    [(None, True), (Refused("-2", "缺少必要参数"), True), (DeadlineExceeded("no answer"), False)],
+    ids=["an answer", "a refusal that parsed", "no answer"],
+)
+def test_what_was_read_opens_the_slot_a_window_and_the_margin_later_and_else_the_reservation_stays(
+    bench: Workbench, error: QueryError | None, is_readable: bool
+) -> None:
     bench.add("a")
     query = bench.take()
     bench.clock.advance(0.3)
-    bench.write_back.answered(query, answer_to(query, [item("a")]))
-    bench.add("b")
-
-    bench.clock.advance(bench.rules.spacing_seconds - 0.001)
-    assert bench.grants.take(bench.slot) is None
-    bench.clock.advance(0.001)
-    assert bench.take().ids == ("b",)
-
-
-def test_without_a_readable_answer_the_reservation_stays(bench: Workbench) -> None:
-    bench.add("a")
-    bench.write_back.failed(bench.take(), DeadlineExceeded("no answer"))
+    if error is None:
+        bench.write_back.answered(query, answer_to(query, [item("a")]))
+    else:
+        bench.write_back.failed(query, error)
     bench.run("UPDATE account_states SET backoff_until = NULL")
-
-    bench.clock.advance(bench.rules.reservation_seconds - 0.001)
-    assert bench.grants.take(bench.slot) is None
-    bench.clock.advance(0.001)
-    assert bench.take().ids == ("a",)
-
-
-def test_a_refusal_that_parsed_opens_the_slot_a_window_later(bench: Workbench) -> None:
-    bench.add("a")
-    bench.write_back.failed(bench.take(), Refused("-2", "缺少必要参数"))
     bench.add("b")
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert bench.grants.take(bench.slot) is not None
+    bench.take_after(bench.rules.spacing_seconds if is_readable else bench.rules.reservation_seconds - 0.3)
 
 
 def test_an_empty_claim_leaves_the_slot_unspent(bench: Workbench) -> None:
@@ -120,32 +102,15 @@ def test_an_empty_claim_leaves_the_slot_unspent(bench: Workbench) -> None:
 
 def test_two_passes_at_once_on_one_slot_make_one_query(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(300)))
-    barrier = threading.Barrier(8)
-
-    def take() -> object:
-        barrier.wait()
-        return bench.grants.take(bench.slot)
-
-    with ThreadPoolExecutor(8) as threads:
-        granted = [query for query in threads.map(lambda _: take(), range(8)) if query is not None]
-    assert len(granted) == 1
+    assert taken_at_once(bench, [bench.slot] * 8).count(None) == 7
     assert len(bench.rows(QUERIES)) == 1
 
 
 def test_claims_of_two_slots_do_not_overlap(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=50)).open()
     bench.add(*(f"r{number}" for number in range(500)))
-    barrier = threading.Barrier(4)
-
-    def take(number: int) -> tuple[str, ...]:
-        barrier.wait()
-        # The slots share the account's row: a pass that does not get it at once gets it a moment later.
-        query = bench.grants.take(bench.slots[number])
-        return query.ids if query else ()
-
-    with ThreadPoolExecutor(4) as threads:
-        batches = list(threads.map(take, range(4)))
-    polled = [name for batch in batches for name in batch]
+    # The slots share the account's row: a pass that does not get it at once gets it a moment later.
+    polled = [name for query in taken_at_once(bench, bench.slots) if query is not None for name in query.ids]
     assert len(polled) == len(set(polled)) == 200
     bench.close()
 
@@ -160,18 +125,6 @@ def test_a_slot_that_is_locked_is_skipped_at_once(bench: Workbench) -> None:
         assert bench.grants.take(bench.slot) is None
     other.close()
     assert bench.take().ids == ("a",)
-
-
-def test_on_the_boot_that_wrote_the_row_the_boot_clock_decides_alone(bench: Workbench) -> None:
-    bench.add("a", "b")
-    bench.reconcile([item("a")])
-    bench.make_due()
-    for hours in (-1, 1):
-        _step_slot(bench, timedelta(hours=hours))
-        bench.clock.advance(-0.001)
-        assert bench.grants.take(bench.slot) is None, "a stepped database clock opened the limit"
-        bench.clock.advance(0.001)
-    assert bench.grants.take(bench.slot) is not None, "a stepped database clock blocked the limit"
 
 
 def test_a_row_is_of_this_boot_even_in_the_microsecond_in_which_it_was_written(bench: Workbench) -> None:
@@ -289,13 +242,6 @@ def test_as_many_slots_as_queries_per_window_and_surplus_rows_are_ignored(migrat
     assert [slot.number for slot in few.open_slots()] == [0]
     many.close()
     few.close()
-
-
-def test_a_tick_finds_a_closed_slot_without_a_lock(bench: Workbench) -> None:
-    bench.add("a")
-    assert bench.open_slots() == bench.slots
-    bench.take()
-    assert bench.open_slots() == []
 
 
 def test_a_slot_that_opens_within_the_given_time_is_returned_with_the_seconds_until_then(bench: Workbench) -> None:

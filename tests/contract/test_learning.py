@@ -125,12 +125,6 @@ def test_a_stale_answer_is_not_observed(bench: Workbench) -> None:
 # ---- what is learned
 
 
-def test_before_anything_is_learned_an_account_has_the_prior_schedule(bench: Workbench) -> None:
-    assert schedule_of(bench) == prior_schedule(RULES)
-    assert not relearn(bench)
-    assert schedule_of(bench) == prior_schedule(RULES)
-
-
 def test_observations_are_learned_once_and_change_the_schedule(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(300)), age_seconds=60.0)
     callbacks = [

@@ -2,21 +2,10 @@
 
 from dataclasses import replace
 
-import pytest
-
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import QUERIES
 from worker.domain.records.orders import Attention, Lane, OrderState
-from worker.domain.records.parameters import Rules
-from worker.domain.records.query_errors import QueryError, Refused
-
-
-def fail(bench: Workbench, error: QueryError) -> None:
-    """One whole pass whose query fails; afterwards the slot is open and no back-off is left."""
-    query = bench.take()
-    bench.write_back.failed(query, error)
-    bench.clock.advance(bench.rules.reservation_seconds)
-    bench.put_state(replace(bench.state(), backoff_until=None))
+from worker.domain.records.query_errors import Refused
 
 
 def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settle(bench: Workbench) -> None:
@@ -37,33 +26,6 @@ def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settl
     assert len(bench.rows(QUERIES)) <= 16
 
 
-def test_a_lone_suspect_refused_three_times_with_a_success_between_each_is_unresolved(bench: Workbench) -> None:
-    bench.add("bad")
-    fail(bench, Refused("-7", "系统错误"))
-    fail_count = 1
-    while bench.order("bad").state is OrderState.PENDING:
-        bench.add(f"good{fail_count}")
-        bench.run("UPDATE recharge_orders SET lane = 'batch' WHERE request_id LIKE 'good%'")
-        bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE request_id LIKE 'good%'")
-        query = bench.take()
-        assert query.ids == (f"good{fail_count}",)
-        bench.write_back.answered(query, answer_to(query, [item(f"good{fail_count}")]))
-        bench.clock.advance(bench.rules.spacing_seconds)
-        bench.make_due()
-        fail(bench, Refused("-7", "系统错误"))
-        fail_count += 1
-    assert fail_count == 3
-    assert bench.order("bad").attention is Attention.REJECTED_BY_PLATFORM
-
-
-def test_a_platform_that_refuses_everything_sets_nothing_aside(bench: Workbench) -> None:
-    bench.add("a", "b")
-    for _ in range(12):
-        bench.make_due()
-        fail(bench, Refused("-7", "系统错误"))
-    assert {order.state for order in bench.orders()} == {OrderState.PENDING}
-
-
 def test_too_frequent_backs_off_every_account_of_the_sid(migrated_database_url: str) -> None:
     bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
     bench.add("x", account="a")
@@ -72,21 +34,6 @@ def test_too_frequent_backs_off_every_account_of_the_sid(migrated_database_url: 
     assert bench.state("b").backoff_until is not None
     assert bench.order("x").lane is Lane.BATCH
     bench.close()
-
-
-def test_after_a_configuration_error_one_order_is_polled_every_15_windows_until_a_success(bench: Workbench) -> None:
-    bench.add("a", "b", "c")
-    query = bench.take()
-    bench.write_back.failed(query, Refused("-205", "应用验证失败"))
-    state = bench.state()
-    assert state.backoff_until is not None
-    assert (state.backoff_until - query.sent_at).total_seconds() == pytest.approx(900, abs=5)
-
-    bench.put_state(replace(state, backoff_until=None))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert len(bench.reconcile([item("a")]).ids) == 1
-    bench.make_due()
-    assert len(bench.take().ids) == 2
 
 
 def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:
@@ -111,14 +58,6 @@ def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answer
     assert (order.state, order.attention) == (OrderState.SUCCEEDED, None)
 
 
-def test_a_whole_answer_without_items_makes_no_order_absent(bench: Workbench) -> None:
-    bench.add("a", "b")
-    for _ in range(5):
-        bench.reconcile([])
-        bench.make_due()
-    assert {(order.lane, order.absences) for order in bench.orders()} == {(Lane.BATCH, 0)}
-
-
 def test_a_platform_that_answers_one_order_a_query_is_polled_one_by_one(bench: Workbench) -> None:
     names = [f"r{number}" for number in range(8)]
     bench.add(*names)
@@ -141,16 +80,6 @@ def test_a_platform_that_answers_one_order_a_query_is_polled_one_by_one(bench: W
     assert not bench.state().one_item_mode
 
 
-def test_custom_parm_is_polled_one_by_one_until_the_platform_echoes_it(bench: Workbench) -> None:
-    bench.enqueue(*({"custom_parm": f"c{number}", "mobile": f"1880000080{number}"} for number in range(5)))
-    first = bench.take()
-    assert first.is_alone
-    bench.write_back.answered(first, answer_to(first, [item("p1", custom_parm=first.ids[0], mobile="188****0800")]))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert bench.state().echoes_custom_parm
-    assert len(bench.take().ids) == 4
-
-
 def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_request_id_is_kept(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": "18812340804"}, {"custom_parm": "c2", "mobile": "13900000001"})
     bench.reconcile([item("p1", mobile="188****0804")])
@@ -162,33 +91,3 @@ def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_reques
         Attention.MOBILE_MISMATCH,
         None,
     )
-
-
-def test_a_pending_order_past_the_age_limit_is_unresolved_once_it_was_polled_without_a_result(
-    migrated_database_url: str,
-) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, unresolved_after_seconds=3_600.0)).open()
-    bench.add("old", age_seconds=3_601.0)
-    bench.add("young", "younger", age_seconds=600.0)
-    bench.reconcile([item("young", "0", None), item("younger", "0", None)])
-    assert (bench.order("old").state, bench.order("old").attention) == (OrderState.UNRESOLVED, Attention.TOO_OLD)
-    assert bench.order("young").state is OrderState.PENDING
-    bench.close()
-
-
-def test_a_check_requested_while_a_query_is_under_way_is_made_by_the_next(bench: Workbench) -> None:
-    bench.add("a")
-    query = bench.take()
-    assert bench.intake.check_orders([{"request_id": "a"}])["queued"] == 1
-    bench.write_back.answered(query, answer_to(query, [item("a", "0", None)]))
-    bench.clock.advance(bench.rules.spacing_seconds)
-    assert bench.take().ids == ("a",)
-
-
-def test_checks_fill_at_most_half_a_batch(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, batch_size=10)).open()
-    bench.add(*(f"r{number}" for number in range(30)))
-    bench.intake.check_orders([{"request_id": f"r{number}"} for number in range(20, 30)])
-    polled = bench.take().ids
-    assert len([name for name in polled if int(name[1:]) >= 20]) == 5
-    bench.close()

@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 from tests.support.reconciling import Workbench, answer_to, item
-from worker.database.tables import EVENTS
-from worker.domain.records.accounts import AccountState
-from worker.domain.records.orders import Attention, Lane, OrderState
+from worker.domain.records.orders import Lane
 from worker.domain.records.query_errors import HttpError
 
 NAMES = [f"r{number}" for number in range(6)]
@@ -26,25 +24,6 @@ def answer_all(bench: Workbench) -> None:
 
 def end_back_off(bench: Workbench) -> None:
     bench.put_state(replace(bench.state(), backoff_until=None))
-
-
-def test_an_id_that_causes_an_http_error_is_isolated_and_the_others_settle(bench: Workbench) -> None:
-    bench.add(*NAMES)
-    for _ in range(30):
-        # One that failed alone waits like any other order.
-        bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE failures_alone = 0 AND lease_token IS NULL")
-        query = bench.take()
-        if "r4" in query.ids:
-            bench.write_back.failed(query, HttpError(403))
-        else:
-            bench.write_back.answered(query, answer_to(query, [item(name) for name in query.ids]))
-        bench.clock.advance(bench.rules.reservation_seconds)
-        end_back_off(bench)
-        if all(order.state.is_final for order in bench.orders() if order.request_id != "r4"):
-            break
-    states = {order.request_id: order.state for order in bench.orders()}
-    assert states == {**dict.fromkeys(NAMES, OrderState.SUCCEEDED), "r4": OrderState.PENDING}
-    assert bench.order("r4").lane is Lane.LONE_SUSPECT
 
 
 def test_suspects_of_an_outage_are_returned_by_the_third_answer_after_it(bench: Workbench) -> None:
@@ -100,33 +79,3 @@ def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
     assert {order.absences for order in bench.orders()} == {0, 2}
     assert bench.write_back.answered(fresh, answer_to(fresh, [item("r0", "0", None)])).reset_absences_since == first.id
     assert {order.absences for order in bench.orders()} == {0}
-
-
-def test_the_state_of_an_account_is_read_as_it_was_written(bench: Workbench) -> None:
-    bench.add("a")
-    now = bench.order("a").submitted_at
-    state = AccountState(
-        account="default",
-        echo_endings=2,
-        empty_echo_batches=1,
-        echo_retry_at=now,
-        answered_with_belief=7,
-        suspect_turns=8,
-        failures_in_row=9,
-        failing_since=10,
-        outage_from=11,
-        outage_until=12,
-        answers_in_row=2,
-        suspects_returned_at=now,
-    )
-    bench.put_state(state)
-    assert bench.state() == state
-
-
-def test_a_denied_order_keeps_its_count_and_the_time_of_the_first_denial(bench: Workbench) -> None:
-    bench.add("a")
-    query = bench.reconcile([item("a", "-1", "0", remark="订单不存在")])
-    order = bench.order("a")
-    assert (order.denials, order.first_denied_at, order.denial_mark) == (1, query.sent_at, 0)
-    assert order.attention is Attention.UNKNOWN_TO_PLATFORM
-    assert [row["kind"] for row in bench.rows(EVENTS)] == ["not_believed"]

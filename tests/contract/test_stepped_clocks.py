@@ -14,7 +14,6 @@ from worker.operations.reserve_slot import Grants
 from worker.operations.write_back import WriteBack
 
 HOUR = timedelta(hours=1)
-both_directions = pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
 
 
 class SteppedDatabase(Database):
@@ -39,41 +38,20 @@ def database(bench: Workbench) -> Iterator[SteppedDatabase]:
     database.close()
 
 
-def opens_after(bench: Workbench, seconds: float) -> None:
-    """The slot opens in so many seconds of the boot clock, not a moment earlier or later."""
-    bench.clock.advance(seconds - 0.001)
-    assert bench.grants.take(bench.slot) is None, "the step opened the limit"
-    bench.clock.advance(0.001)
-    assert bench.grants.take(bench.slot) is not None, "the step blocked the limit"
-
-
-@both_directions
-def test_a_step_between_a_query_and_the_next_one_leaves_the_reservation_as_it_is(
-    bench: Workbench, database: SteppedDatabase, step: timedelta
-) -> None:
-    bench.take()
-    database.step = step
-    opens_after(bench, bench.rules.reservation_seconds)
-
-
-@both_directions
-def test_a_step_between_a_query_and_its_answer_leaves_the_window_as_it_is(
-    bench: Workbench, database: SteppedDatabase, step: timedelta
+@pytest.mark.parametrize("step", [-HOUR, HOUR], ids=["back", "forward"])
+@pytest.mark.parametrize("moment", ["after the grant", "before the answer", "after the answer"])
+def test_a_step_leaves_a_reservation_or_the_window_after_an_answer_as_it_is(
+    bench: Workbench, database: SteppedDatabase, step: timedelta, moment: str
 ) -> None:
     query = bench.take()
-    database.step = step
-    bench.write_back.answered(query, answer_to(query, [item("r0")]))
-    opens_after(bench, bench.rules.spacing_seconds)
-
-
-@both_directions
-def test_a_step_after_an_answer_leaves_the_window_as_it_is(
-    bench: Workbench, database: SteppedDatabase, step: timedelta
-) -> None:
-    query = bench.take()
+    if moment != "after the answer":
+        database.step = step
+    if moment == "after the grant":
+        bench.take_after(bench.rules.reservation_seconds)
+        return
     bench.write_back.answered(query, answer_to(query, [item("r0")]))
     database.step = step
-    opens_after(bench, bench.rules.spacing_seconds)
+    bench.take_after(bench.rules.spacing_seconds)
 
 
 def test_a_back_off_lasts_no_longer_than_its_length_after_a_step_back(
@@ -91,4 +69,4 @@ def test_a_back_off_lasts_no_longer_than_its_length_after_a_step_back(
 def test_a_back_off_that_a_step_forward_ends_opens_no_slot(bench: Workbench, database: SteppedDatabase) -> None:
     bench.write_back.failed(bench.take(), DeadlineExceeded("no answer"))
     database.step = HOUR
-    opens_after(bench, bench.rules.reservation_seconds)
+    bench.take_after(bench.rules.reservation_seconds)

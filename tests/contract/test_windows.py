@@ -39,47 +39,36 @@ def start(bench: Workbench) -> None:
     bench.maintenance.bring_up_to_date({slot.account_sid for slot in bench.slots})
 
 
-def opens_after(bench: Workbench, seconds: float) -> None:
-    """The first slot opens in so many seconds of the boot clock, not a moment earlier or later."""
-    bench.clock.advance(seconds - 0.001)
-    assert bench.grants.take(bench.slot) is None
-    bench.clock.advance(0.002)
-    assert bench.grants.take(bench.slot) is not None
+def windows(bench: Workbench) -> list[float]:
+    """Those that the rows hold, in seconds."""
+    return [row["window_us"] / 1_000_000 for row in bench.rows(BUDGETS)]
 
 
-def test_a_row_holds_the_window_that_it_was_written_with(short: Workbench) -> None:
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [60_000_000]
-
-
-def test_a_longer_window_that_starts_is_added_to_a_reservation_under_way(short: Workbench, long: Workbench) -> None:
-    short.take()
-    start(long)
-    opens_after(long, SHORT.reservation_seconds + 60)
-
-
-def test_a_longer_window_that_starts_is_added_to_the_wait_after_an_answer(short: Workbench, long: Workbench) -> None:
-    query = short.take()
-    short.write_back.answered(query, answer_to(query, [item("r0")]))
-    start(long)
-    opens_after(long, LONG.spacing_seconds)
-
-
-def test_an_answer_of_the_shorter_worker_after_the_raise_waits_for_the_longer_window(
-    short: Workbench, long: Workbench
+@pytest.mark.parametrize(
+    ("events", "wait"),
+    [
+        (["start"], SHORT.reservation_seconds + 60),
+        (["answer", "start"], LONG.spacing_seconds),
+        (["start", "answer"], LONG.spacing_seconds),
+        (["start", "failure"], SHORT.reservation_seconds + 60),
+    ],
+    ids=["a reservation under way", "after an answer", "an answer after the raise", "a failure after the raise"],
+)
+def test_a_longer_window_that_starts_is_added_to(
+    short: Workbench, long: Workbench, events: list[str], wait: float
 ) -> None:
     query = short.take()
-    start(long)
-    short.write_back.answered(query, answer_to(query, [item("r0")]))
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
-    opens_after(long, LONG.spacing_seconds)
-
-
-def test_a_failed_query_of_the_shorter_worker_leaves_the_raised_reservation(short: Workbench, long: Workbench) -> None:
-    query = short.take()
-    start(long)
-    short.write_back.failed(query, DeadlineExceeded("no answer"))
-    short.run("UPDATE account_states SET backoff_until = NULL")
-    opens_after(long, SHORT.reservation_seconds + 60)
+    assert windows(short) == [60]
+    for event in events:
+        if event == "start":
+            start(long)
+        elif event == "answer":
+            short.write_back.answered(query, answer_to(query, [item("r0")]))
+        else:
+            short.write_back.failed(query, DeadlineExceeded("no answer"))
+            short.run("UPDATE account_states SET backoff_until = NULL")
+    assert windows(short) == [120]
+    long.take_after(wait)
 
 
 def test_the_shorter_worker_takes_no_slot_of_a_longer_row_and_leaves_it_as_it_is(
@@ -103,14 +92,14 @@ def test_a_grant_raises_the_window_of_the_row_that_it_locks(short: Workbench, lo
     short.write_back.answered(query, answer_to(query, [item("r0")]))
     short.clock.advance(SHORT.spacing_seconds)
     assert long.grants.take(long.slot) is None
-    opens_after(long, 60)
+    long.take_after(60)
 
 
 def test_a_raise_by_a_grant_stays_though_no_order_is_to_be_polled(short: Workbench, long: Workbench) -> None:
     short.clock.advance(1_000)
     short.run("DELETE FROM recharge_orders")
     assert long.grants.take(long.slot) is None
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+    assert windows(short) == [120]
 
 
 def test_a_write_back_raises_the_window_of_the_row_that_it_locks(short: Workbench, long: Workbench) -> None:
@@ -119,7 +108,7 @@ def test_a_write_back_raises_the_window_of_the_row_that_it_locks(short: Workbenc
     query = long.take()
     short.run("UPDATE query_budgets SET window_us = 60000000, wait_us = wait_us - 60000000")
     long.write_back.failed(query, DeadlineExceeded("no answer"))
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+    assert windows(short) == [120]
 
 
 def test_a_read_of_open_slots_raises_rows_that_a_shorter_worker_has_begun_since(
@@ -129,8 +118,8 @@ def test_a_read_of_open_slots_raises_rows_that_a_shorter_worker_has_begun_since(
     short.run("DELETE FROM query_budgets")
     short.maintenance.prepare(short.slots)
     long.open_slots()
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
-    opens_after(long, LONG.reservation_seconds)
+    assert windows(short) == [120]
+    long.take_after(LONG.reservation_seconds)
 
 
 def test_all_rows_of_the_sid_are_raised_also_of_slots_that_only_the_others_have(
@@ -140,7 +129,7 @@ def test_all_rows_of_the_sid_are_raised_also_of_slots_that_only_the_others_have(
     several.add(*(f"r{number}" for number in range(300)))
     one = Workbench(migrated_database_url, LONG, clock=several.clock)
     start(one)
-    assert [row["window_us"] for row in several.rows(BUDGETS)] == [120_000_000] * 3
+    assert windows(several) == [120] * 3
     several.clock.advance(1_000)
     assert [several.grants.take(slot) for slot in several.slots] == [None] * 3
     several.close()
@@ -153,7 +142,7 @@ def test_a_slot_that_a_shorter_worker_begins_has_the_longest_window_of_its_sid(
     start(long)
     several = Workbench(short.url, replace(SHORT, slots=2), clock=short.clock)
     several.maintenance.prepare(several.slots)
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000] * 2
+    assert windows(short) == [120] * 2
     several.clock.advance(1_000)
     assert several.grants.take(several.slots[1]) is None
     several.close()
@@ -170,7 +159,7 @@ def test_a_row_of_a_release_that_kept_no_window_waits_for_all_of_ours(short: Wor
     query = short.take()
     short.write_back.answered(query, answer_to(query, [item("r0")]))
     short.run("UPDATE query_budgets SET window_us = NULL")
-    opens_after(short, SHORT.spacing_seconds + 60)
+    short.take_after(SHORT.spacing_seconds + 60)
 
 
 def test_a_raised_row_keeps_its_moment_of_writing_so_the_boot_clock_still_decides(
@@ -180,7 +169,7 @@ def test_a_raised_row_keeps_its_moment_of_writing_so_the_boot_clock_still_decide
     start(long)
     # The database's clock would say that it is due.
     short.run("UPDATE query_budgets SET due_at = '2001-01-01 00:00:00'")
-    opens_after(long, SHORT.reservation_seconds + 60)
+    long.take_after(SHORT.reservation_seconds + 60)
 
 
 def test_on_another_boot_the_raised_database_time_decides(short: Workbench) -> None:
@@ -202,10 +191,10 @@ def test_a_locked_row_delays_no_read_of_open_slots_and_is_raised_later(short: Wo
     with holder.write() as connection:
         connection.exec_driver_sql("SELECT * FROM query_budgets FOR UPDATE")
         long.open_slots()
-        assert [row["window_us"] for row in short.rows(BUDGETS)] == [60_000_000]
+        assert windows(short) == [60]
     holder.close()
     long.open_slots()
-    assert [row["window_us"] for row in short.rows(BUDGETS)] == [120_000_000]
+    assert windows(short) == [120]
 
 
 def test_many_workers_that_start_at_once_raise_the_window_once(short: Workbench, long: Workbench) -> None:
@@ -213,7 +202,7 @@ def test_many_workers_that_start_at_once_raise_the_window_once(short: Workbench,
     with ThreadPoolExecutor(4) as threads:
         for raised in [threads.submit(start, long) for _ in range(4)]:
             raised.result()
-    opens_after(long, SHORT.reservation_seconds + 60)
+    long.take_after(SHORT.reservation_seconds + 60)
 
 
 def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(short: Workbench, long: Workbench) -> None:
@@ -221,7 +210,7 @@ def test_a_lowered_window_begins_with_one_full_reservation_of_the_longer_one(sho
     long.clock.advance(1_000)
     ((before, after),) = lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0)
     assert (before.slot.window_seconds, after.slot.window_seconds) == (120, 60)
-    opens_after(short, LONG.reservation_seconds)
+    short.take_after(LONG.reservation_seconds)
     assert lower_windows(short.database, short.clock, SHORT, {short.slot.account_sid}, 60.0) == []
 
 
@@ -236,4 +225,4 @@ def test_a_query_under_way_while_the_window_is_lowered_still_settles_its_orders(
     assert effects.settled == 1
     assert [row["outcome"] for row in long.rows(QUERIES)] == ["answered"]
     # A worker that still runs with the longer window raises it again.
-    opens_after(long, LONG.spacing_seconds)
+    long.take_after(LONG.spacing_seconds)

@@ -20,8 +20,6 @@ from worker.domain.records.query_errors import (
     Refused,
     Unreachable,
 )
-from worker.domain.scheduling.ages import bucket_of
-from worker.domain.scheduling.poll_schedule import next_due, prior_schedule
 
 
 def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbench) -> None:
@@ -48,40 +46,6 @@ def test_an_answer_settles_what_it_proves_and_records_its_source(bench: Workbenc
     assert (row["order_count"], row["polled_ids"], row["http_status"]) == (3, "lost,open,won", 200)
 
 
-def test_the_next_poll_of_an_order_waits_until_its_priority_is_positive(bench: Workbench) -> None:
-    bench.add("young", age_seconds=2.0)
-    bench.add("old", age_seconds=6_000.0)
-    query = bench.reconcile([item("young", "0", None), item("old", "0", None)])
-    schedule = prior_schedule(bench.rules)
-    for order in bench.orders():
-        expected = next_due(order.submitted_at, schedule, query.sent_at, bench.rules)
-        assert (order.due_at - expected).total_seconds() == pytest.approx(0, abs=10)
-        assert order.due_at >= query.sent_at + bench.rules.windows(1)
-
-
-def test_an_order_that_was_polled_is_in_the_bucket_of_its_age(bench: Workbench) -> None:
-    bench.add("young", age_seconds=2.0)
-    bench.add("old", age_seconds=60_000.0)
-    bench.add("never")
-    bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id = 'never'")
-    bench.reconcile([item("young", "0", None), item("old", "0", None)])
-    groups = {order.request_id: order.age_bucket for order in bench.orders()}
-    assert groups == {"young": 1, "old": bucket_of(60_000.0, bench.rules), "never": 0}
-    assert groups["old"] > 10
-
-
-def test_a_callback_that_comes_first_is_not_changed_by_the_answer(bench: Workbench) -> None:
-    bench.add("a")
-    query = bench.take()
-    callback = {"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}
-    assert bench.intake.record_callbacks([callback])["settled"] == 1
-    settled = bench.order("a")
-
-    bench.write_back.answered(query, answer_to(query, [item("a", "0", None)]))
-    assert bench.order("a") == settled
-    assert [event["kind"] for event in bench.events_of("a")] == ["settled", "ignored"]
-
-
 def test_a_callback_and_an_answer_that_contradict_each_other_flag_the_order(bench: Workbench) -> None:
     bench.add("a")
     query = bench.take()
@@ -93,15 +57,6 @@ def test_a_callback_and_an_answer_that_contradict_each_other_flag_the_order(benc
     assert (order.state, order.ori_amount, order.settled_by) == (OrderState.SUCCEEDED, Decimal("2.94"), Source.CALLBACK)
     assert order.attention is Attention.LATE_CONFLICT
     assert [event["kind"] for event in bench.events_of("a")] == ["settled", "contradicted"]
-
-
-def test_an_order_cancelled_while_it_was_polled_stays_cancelled(bench: Workbench) -> None:
-    bench.add("a")
-    query = bench.take()
-    bench.intake.cancel_orders([{"request_id": "a"}])
-    bench.write_back.answered(query, answer_to(query, [item("a")]))
-    order = bench.order("a")
-    assert (order.state, order.traffic_sts, order.attention) == (OrderState.CANCELLED, None, Attention.LATE_CONFLICT)
 
 
 def test_a_stale_token_settles_nothing_and_moves_no_slot(bench: Workbench) -> None:
@@ -144,13 +99,6 @@ def test_the_same_refusal_written_twice_counts_once(bench: Workbench) -> None:
     for _ in range(2):
         bench.write_back.failed(query, Refused("-7", "系统错误"))
     assert bench.state().refusals_in_row == 1
-
-
-def test_an_amount_that_differs_from_the_expected_one_settles_and_flags_the_order(bench: Workbench) -> None:
-    bench.add("a", expected_amount="5.00")
-    bench.reconcile([item("a", amount="2.94")])
-    order = bench.order("a")
-    assert (order.state, order.attention) == (OrderState.SUCCEEDED, Attention.AMOUNT_MISMATCH)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,13 @@ class Workbench:
         assert query is not None, "no query was granted"
         return query
 
+    def take_after(self, seconds: float) -> Query:
+        """Take the first slot, which opens in so many seconds of the boot clock, not a moment earlier or later."""
+        self.clock.advance(seconds - 0.001)
+        assert self.grants.take(self.slot) is None, "the slot was open too early"
+        self.clock.advance(0.002)
+        return self.take()
+
     def reconcile(self, answer: "Sequence[Report]") -> Query:
         """One whole pass that is answered with these items; afterwards the window has passed."""
         query = self.take()

@@ -1,6 +1,8 @@
 """A client that queries a server on loopback, and what its errors may never show."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TypeVar
 
 import pytest
 
@@ -16,6 +18,7 @@ CREDENTIALS = Credentials(
 SIGN = "698CD6F76DB3CAE8E9875C1F8F298B2C"
 AUTHORIZATION = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDV8MjAxNDA0MTYxNDIwMzA="
 NOW = datetime(2014, 4, 16, 6, 20, 30, tzinfo=UTC)
+Failure = TypeVar("Failure", bound=QueryError)
 DEADLINE = 0.4
 """Seconds."""
 
@@ -63,15 +66,24 @@ def send_query(
     )
 
 
-def failure(url: str, *, deadline: float = 5.0, ago: float = 0.0, ca_file: str | None = None) -> QueryError:
-    """The error of a failed query; neither it nor a cause of it shows a credential."""
-    with pytest.raises(QueryError) as caught:
+def failure(
+    url: str, kind: type[Failure], *, deadline: float = 5.0, ago: float = 0.0, ca_file: str | None = None
+) -> Failure:
+    """The error of this kind by which a query fails; neither it nor a cause of it shows a credential."""
+    with pytest.raises(kind) as caught:
         send_query(url, deadline=deadline, ago=ago, ca_file=ca_file)
     error = caught.value
     assert_shows_no_credential(f"{error!s} {error!r} {error.args} {vars(error)}")
     assert error.__cause__ is None
     assert error.__context__ is None
     return error
+
+
+def seconds_of_failure(url: str, kind: type[QueryError], *, deadline: float, ago: float = 0.0) -> float:
+    """How long a query takes that fails so."""
+    started = time.monotonic()
+    failure(url, kind, deadline=deadline, ago=ago)
+    return time.monotonic() - started
 
 
 def assert_shows_no_credential(text: str) -> None:

@@ -36,8 +36,7 @@ def assert_trusted(server: RawServer, ca_file: str | None = None) -> None:
 
 
 def assert_not_trusted(server: RawServer, ca_file: str | None = None) -> None:
-    error = failure(server.url, ca_file=ca_file)
-    assert isinstance(error, Unreachable)
+    error = failure(server.url, Unreachable, ca_file=ca_file)
     assert "self-signed certificate" in str(error)
     assert server.requests == []
 
@@ -89,8 +88,7 @@ def test_a_platform_that_no_authority_knows_is_unreachable(server: RawServer) ->
 def test_a_certificate_for_another_name_is_refused(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     there = ("127.0.0.1", int(server.url.rpartition(":")[2]))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", there)])
-    error = failure("https://platform.invalid", ca_file=str(CERTIFICATE))
-    assert isinstance(error, Unreachable)
+    error = failure("https://platform.invalid", Unreachable, ca_file=str(CERTIFICATE))
     assert "Hostname mismatch" in str(error)
     assert server.requests == []
 
