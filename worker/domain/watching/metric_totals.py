@@ -6,9 +6,9 @@ it has ended: so a row is counted two minutes after its time, and counting stops
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TypeVar
 
 from worker.domain.queries.after_failure import says_too_frequent
@@ -93,7 +93,9 @@ def labels_of(**labels: str) -> Labels:
 
 def count_queries(rows: Iterable[QueryToCount], cursor: Cursor, now: datetime, rules: Rules) -> Counted:
     """Count queries behind the cursor, up to the first that is too young or may still be under way."""
-    ready = list(_ended(rows, now, rules))
+    lost_after = timedelta(seconds=rules.reservation_seconds) + _LOST_AFTER
+    ages = {_IN_FLIGHT: lost_after}
+    ready = list(takewhile(lambda row: _is_past(row.at, now, ages.get(row.outcome, COUNTED_AFTER)), rows))
     sums = _Sums()
     for row in ready:
         account = row.account
@@ -112,7 +114,7 @@ def count_queries(rows: Iterable[QueryToCount], cursor: Cursor, now: datetime, r
 
 def count_events(rows: Iterable[EventToCount], cursor: Cursor, now: datetime) -> Counted:
     """Count the settlements among the events behind the cursor, up to the first that is too young."""
-    ready = list(_old(rows, now))
+    ready = list(takewhile(lambda row: _is_past(row.at, now), rows))
     sums = _Sums()
     for row in ready:
         if row.account is not None and row.to_state is not None and row.submitted_at is not None:
@@ -123,7 +125,7 @@ def count_events(rows: Iterable[EventToCount], cursor: Cursor, now: datetime) ->
 
 def count_rejected(rows: Iterable[RejectedToCount], cursor: Cursor, now: datetime) -> Counted:
     """Count refused input behind the cursor, up to the first that is too young."""
-    ready = list(_old(rows, now))
+    ready = list(takewhile(lambda row: _is_past(row.at, now), rows))
     sums = _Sums()
     for row in ready:
         sums.count(REJECTED, source=row.source)
@@ -142,22 +144,7 @@ def cumulated(name: str, counts: Mapping[str, float]) -> list[tuple[str, float]]
     return list(zip([*(f"{bound:g}" for bound in bounds), _NO_BOUND], accumulate(each), strict=True))
 
 
-def _ended(rows: Iterable[QueryToCount], now: datetime, rules: Rules) -> Iterator[QueryToCount]:
-    lost_after = timedelta(seconds=rules.reservation_seconds) + _LOST_AFTER
-    for row in rows:
-        if not _is_past(row.at, now, lost_after if row.outcome == _IN_FLIGHT else COUNTED_AFTER):
-            return
-        yield row
-
-
-def _old(rows: Iterable[Row], now: datetime) -> Iterator[Row]:
-    for row in rows:
-        if not _is_past(row.at, now, COUNTED_AFTER):
-            return
-        yield row
-
-
-def _is_past(at: datetime, now: datetime, age: timedelta) -> bool:
+def _is_past(at: datetime, now: datetime, age: timedelta = COUNTED_AFTER) -> bool:
     # A time that lies further ahead is that of a row from before a clock was set back.
     return now - at >= age or at - now > COUNTED_AFTER
 
