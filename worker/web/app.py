@@ -10,10 +10,7 @@ import structlog
 from flask import Blueprint, Flask, Response, g, request
 
 from worker.adapters.error_text import first_words
-from worker.database.error_kinds import ErrorKind, kind_of
-from worker.database.revisions import revision_fault, revisions
-from worker.database.rights import missing_rights
-from worker.database.transactions import Database, DatabaseError, is_contention, is_locked, is_unavailable
+from worker.database.transactions import Database, is_locked, is_unavailable
 from worker.domain.callbacks.bodies import Callback
 from worker.domain.orders.submissions import refused_texts
 from worker.domain.records.access import Part
@@ -25,11 +22,10 @@ from worker.settings import Settings
 from worker.web.access import Access
 from worker.web.callbacks import PATIENCE_SECONDS, CallbackRules, callback_routes
 from worker.web.console.blueprint import Console, console_routes
-from worker.web.health import health_routes, probe_routes
+from worker.web.health import Readiness, health_routes, probe_routes
 from worker.web.metric_source import MetricSource
 from worker.web.metrics import metric_routes
 from worker.web.shared_commits import SharedCommits
-from worker.web.shared_readings import SharedReading
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -44,12 +40,6 @@ _CONNECTIONS = 2
 _MOST_MATCHES = 32
 # Flask's own pages are HTML.
 _ERRORS = (400, 404, 405, 500)
-# Trying each right takes a few dozen statements.
-_RIGHTS_KEPT_SECONDS = 5.0
-_PROBE_KEPT_SECONDS = 1.0
-# Anybody may probe: while the database keeps silent, few of the threads are to wait for it.
-_PROBE_PATIENCE_SECONDS = 0.5
-_NO_ANSWER = "the database has not answered yet"
 
 
 class OperatorPages:
@@ -93,7 +83,7 @@ class WebProcess:
         entry point may replace `intake` by a subclass."""
         self._parts = parts
         self._pages = OperatorPages(settings, console_key) if Part.OPERATE in parts else None
-        rules, app_ids = rules_of(settings), app_ids_of(settings)
+        rules = rules_of(settings)
         self._database = Database(
             settings.database_dsn,
             idle_transaction_seconds=rules.deadline_seconds,
@@ -101,7 +91,7 @@ class WebProcess:
             lock_seconds=_LOCK_SECONDS,
             pool_size=_CONNECTIONS,
         )
-        self._intake = intake(self._database, rules, app_ids)
+        self._intake = intake(self._database, rules, app_ids_of(settings))
         self._commits: SharedCommits[Callback | Rejection, Sequence[OrderKey]] = SharedCommits(
             self._intake.receive_callbacks,
             self._match_later,
@@ -112,22 +102,8 @@ class WebProcess:
         # Apart from the commits, which nothing may keep waiting.
         self._matching = ThreadPoolExecutor(1, thread_name_prefix="matching")
         self._places = threading.BoundedSemaphore(_MOST_MATCHES)
-        # Read now: an upgrade may replace the files while this process runs.
-        revisions()
-        self._rights_fault = SharedReading[str | None](
-            self._read_rights_fault, otherwise=_NO_ANSWER, kept_seconds=_RIGHTS_KEPT_SECONDS
-        )
-        self._database_fault = SharedReading[str | None](
-            self._read_database_fault, otherwise=_NO_ANSWER, kept_seconds=_PROBE_KEPT_SECONDS
-        )
-        self._callback_rules = CallbackRules(
-            app_ids=app_ids,
-            tokens=settings.callback_tokens,
-            trust=settings.callback_trust,
-            networks=settings.callback_networks,
-            trusted_proxies=settings.trusted_proxies,
-            reply=settings.callback_reply,
-        )
+        self._readiness = Readiness(self._database)
+        self._callback_rules = _callback_rules(settings)
 
     def app(self) -> Flask:
         """The application: a blueprint for each part."""
@@ -176,29 +152,18 @@ class WebProcess:
     def _readiness_fault(self) -> str | None:
         if not self._commits.is_running:
             return "this process commits nothing any more"
-        return self._database_fault.latest(_PROBE_PATIENCE_SECONDS)
+        return self._readiness.fault()
 
-    def _read_database_fault(self) -> str | None:
-        try:
-            with self._database.read() as connection:
-                fault = revision_fault(connection)
-            return fault or self._rights_fault.latest(_PROBE_PATIENCE_SECONDS)
-        except Exception as error:
-            kind = kind_of(error)
-            if kind is None:
-                raise
-            # Not the error's own words: they name hosts and users, and anybody may ask.
-            return kind.words
 
-    def _read_rights_fault(self) -> str | None:
-        try:
-            with self._database.engine.connect() as connection:
-                return ErrorKind.RIGHTS.words if missing_rights(connection).rights else None
-        except DatabaseError as error:
-            # Others hold a table: that says nothing of rights.
-            if is_contention(error):
-                return None
-            raise
+def _callback_rules(settings: Settings) -> CallbackRules:
+    return CallbackRules(
+        app_ids=app_ids_of(settings),
+        tokens=settings.callback_tokens,
+        trust=settings.callback_trust,
+        networks=settings.callback_networks,
+        trusted_proxies=settings.trusted_proxies,
+        reply=settings.callback_reply,
+    )
 
 
 def order_of(received: Callback | Rejection) -> object:

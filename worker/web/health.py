@@ -6,8 +6,10 @@ from collections.abc import Callable
 from flask import Blueprint, Response, jsonify
 
 from worker.database.engine import missing_file
-from worker.database.error_kinds import is_of_another_revision, kind_of
-from worker.database.transactions import Database
+from worker.database.error_kinds import ErrorKind, is_of_another_revision, kind_of
+from worker.database.revisions import revision_fault, revisions
+from worker.database.rights import missing_rights
+from worker.database.transactions import Database, DatabaseError, is_contention
 from worker.doctor.readings import reach_broker, start_reading
 from worker.runtime import thresholds_of
 from worker.settings import Settings
@@ -18,11 +20,16 @@ from worker.web.shared_readings import SharedReading
 _OK = "ok"
 _UNKNOWN = "unknown, as the database does not answer"
 _NO_DATABASE = "no answer"
+_NOT_YET = "the database has not answered yet"
 _OTHER_REVISION = "not at a revision that this release can read"
 _HANGS = "what it does hangs"
 _NO_BROKER = "cannot be reached"
 _NOT_BY_WORKERS = "answers no worker"
 _KEPT_SECONDS = 2.0
+_READY_KEPT_SECONDS = 1.0
+# Trying each right takes a few dozen statements.
+_RIGHTS_KEPT_SECONDS = 5.0
+# Anybody may probe: while the database keeps silent, few of the threads are to wait for it.
 _PATIENCE_SECONDS = 0.5
 # Together they end before whoever asks gives up, which is often after 10 seconds.
 _DATABASE_SECONDS = 3.0
@@ -100,6 +107,45 @@ class _Health:
         except Exception:  # whatever keeps us from it: the words may hold its address
             return _NO_BROKER
         return None
+
+
+class Readiness:
+    """Whether this process can take callbacks in, as far as the database goes."""
+
+    def __init__(self, database: Database) -> None:
+        # Read now: an upgrade may replace the files while this process runs.
+        revisions()
+        self._database = database
+        self._rights = SharedReading[str | None](
+            self._read_missing_rights, otherwise=_NOT_YET, kept_seconds=_RIGHTS_KEPT_SECONDS
+        )
+        self._fault = SharedReading[str | None](self._read_fault, otherwise=_NOT_YET, kept_seconds=_READY_KEPT_SECONDS)
+
+    def fault(self) -> str | None:
+        """Why it cannot; None where it can."""
+        return self._fault.latest(_PATIENCE_SECONDS)
+
+    def _read_fault(self) -> str | None:
+        try:
+            with self._database.read() as connection:
+                fault = revision_fault(connection)
+            return fault or self._rights.latest(_PATIENCE_SECONDS)
+        except Exception as error:
+            kind = kind_of(error)
+            if kind is None:
+                raise
+            # Not the error's own words: they name hosts and users, and anybody may ask.
+            return kind.words
+
+    def _read_missing_rights(self) -> str | None:
+        try:
+            with self._database.engine.connect() as connection:
+                return ErrorKind.RIGHTS.words if missing_rights(connection).rights else None
+        except DatabaseError as error:
+            # Others hold a table: that says nothing of rights.
+            if is_contention(error):
+                return None
+            raise
 
 
 def probe_routes(readiness_fault: Callable[[], str | None]) -> Blueprint:

@@ -56,30 +56,33 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         return render_template("console/rejected_input.html", row=row, payload=indented_json(row["payload"]))
 
     def retry(rejected_id: int) -> ActPage:
-        def do(who: Operator) -> Done:
-            intake = Intake(database, rules_of(settings), app_ids_of(settings))
-            answer: Any = intake.retry_rejected(rejected_id, actor=who.name)
-            # Where all of it was taken in, its own page is gone.
-            return text("Taken in: %(count)s.", count=f"{answer['done']:,}"), [str(one) for one in answer["errors"]]
-
-        row = row_of(rejected_id)
-        return ActPage(
-            title=word(ActKind.RETRY),
-            meaning=text(
-                "Gives the same input to the same checks once more, for after a correction of the settings. What is"
-                " taken in goes from the list; what is refused again stays, with its new faults."
-            ),
-            about=[
-                (text("Row"), str(rejected_id)),
-                (text("Received at"), shown_time(row["received_at"])),
-                (text("Came by"), row["source"]),
-                (text("Faults"), row["errors"]),
-                (text("Input"), row["payload"][:_LONGEST_SHOWN]),
-            ],
-            needs_reason=None,
-            back="rejected",
-            button=text("Retry"),
-            do=do,
-        )
+        return _retry_page(settings, database, row_of(rejected_id))
 
     add_act(routes, "/rejected/<int:rejected_id>/retry", "retry_rejected_input", retry)
+
+
+def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) -> ActPage:
+    def do(who: Operator) -> Done:
+        intake = Intake(database, rules_of(settings), app_ids_of(settings))
+        answer: Any = intake.retry_rejected(row["id"], actor=who.name)
+        # Where all of it was taken in, its own page is gone.
+        return text("Taken in: %(count)s.", count=f"{answer['done']:,}"), [str(one) for one in answer["errors"]]
+
+    return ActPage(
+        title=word(ActKind.RETRY),
+        meaning=text(
+            "Gives the same input to the same checks once more, for after a correction of the settings. What is"
+            " taken in goes from the list; what is refused again stays, with its new faults."
+        ),
+        about=[
+            (text("Row"), str(row["id"])),
+            (text("Received at"), shown_time(row["received_at"])),
+            (text("Came by"), row["source"]),
+            (text("Faults"), row["errors"]),
+            (text("Input"), row["payload"][:_LONGEST_SHOWN]),
+        ],
+        needs_reason=None,
+        back="rejected",
+        button=text("Retry"),
+        do=do,
+    )

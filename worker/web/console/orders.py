@@ -1,5 +1,7 @@
 """Orders: the list with its search by any number, and one order's story."""
 
+from functools import partial
+
 from flask import Blueprint, Response, abort, redirect, render_template, url_for
 
 from worker.database.transactions import Database
@@ -25,26 +27,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
     rules, sids = rules_of(settings), sids_of(settings)
     allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
 
-    @routes.get("/orders")
-    def orders() -> str | Response:
-        filters = Filters(zone=settings.zone, accounts=settings.accounts)
-        wanted, number, after = _search_of(filters), filters.word("q"), filters.after()
-        part: Page[Row] = Page(rows=[])
-        if number and not is_searchable(number):
-            filters.faults.append(text("No order can have this number: check it for commas, quotes or blanks."))
-        elif wants_csv():
-            return csv_answer(
-                "orders", csv_columns.ORDERS, lambda *page: _load(database, wanted, number, *page), after, settings.zone
-            )
-        else:
-            with database.snapshot() as connection:
-                if after is not None and key_of(connection, after) is None:
-                    filters.faults.append(text("The row that this page begins behind is gone: this is the first page."))
-                    after = None
-            part = _load(database, wanted, number, after, ROWS, SEARCH_SECONDS)
-            if number and after is None and len(part.rows) == 1 and part.next_after is None:
-                return redirect(url_for("console.order", order_id=part.rows[0]["id"]))  # type: ignore[return-value]  # werkzeug's own response, which Flask sends as it is
-        return show_list("orders", part, filters, states=list(OrderState), reasons=list(Attention))
+    routes.add_url_rule("/orders", "orders", partial(_list, settings, database))
 
     @routes.get("/orders/<int:order_id>")
     def order(order_id: int) -> str:
@@ -62,6 +45,27 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
             following=_following(story.outlook, rules),
             reason=reason,
         )
+
+
+def _list(settings: Settings, database: Database) -> str | Response:
+    filters = Filters(zone=settings.zone, accounts=settings.accounts)
+    wanted, number, after = _search_of(filters), filters.word("q"), filters.after()
+    part: Page[Row] = Page(rows=[])
+    if number and not is_searchable(number):
+        filters.faults.append(text("No order can have this number: check it for commas, quotes or blanks."))
+    elif wants_csv():
+        return csv_answer(
+            "orders", csv_columns.ORDERS, lambda *page: _load(database, wanted, number, *page), after, settings.zone
+        )
+    else:
+        with database.snapshot() as connection:
+            if after is not None and key_of(connection, after) is None:
+                filters.faults.append(text("The row that this page begins behind is gone: this is the first page."))
+                after = None
+        part = _load(database, wanted, number, after, ROWS, SEARCH_SECONDS)
+        if number and after is None and len(part.rows) == 1 and part.next_after is None:
+            return redirect(url_for("console.order", order_id=part.rows[0]["id"]))  # type: ignore[return-value]  # werkzeug's own response, which Flask sends as it is
+    return show_list("orders", part, filters, states=list(OrderState), reasons=list(Attention))
 
 
 def _search_of(filters: Filters) -> OrderSearch:

@@ -60,12 +60,20 @@ _PAGES = {
 }
 
 
-def add_routes(routes: Blueprint, settings: Settings, database: Database, threads: Executor) -> None:
-    """`/attention`; `/`, and its two parts, which refresh themselves. `threads` read their figures."""
-    sids, rules, accounts = sids_of(settings), rules_of(settings), list(settings.accounts)
-    allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
+class _Overview:
+    """What the overview shows, each part by itself."""
 
-    def shared(read: Callable[[], T], kept_seconds: float) -> SharedReading[T | None]:
+    def __init__(self, settings: Settings, database: Database, threads: Executor) -> None:
+        self._settings = settings
+        self._threads = threads
+        rules, sids = rules_of(settings), sids_of(settings)
+        self._statuses = self._shared(partial(read_status, database, sids, rules), _STATUS_SECONDS)
+        self._plots = {
+            span: self._shared(partial(read_plots, database, sids, rules, span), _PLOTS_SECONDS)
+            for span in (None, *Span)
+        }
+
+    def _shared(self, read: Callable[[], T], kept_seconds: float) -> SharedReading[T | None]:
         # Old figures, rather than none, while new ones are read.
         return SharedReading(
             read,
@@ -73,44 +81,46 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database, thread
             kept_seconds=kept_seconds,
             oldest_seconds=math.inf,
             share=_SHARE,
-            begin=threads.submit,
+            begin=self._threads.submit,
         )
 
-    statuses = shared(partial(read_status, database, sids, rules), _STATUS_SECONDS)
-    plots_of = {
-        span: shared(partial(read_plots, database, sids, rules, span), _PLOTS_SECONDS) for span in (None, *Span)
-    }
+    def now_part(self) -> dict[str, object]:
+        status = self._statuses.latest(_PATIENCE_SECONDS)
+        return {"status": status} if status is None else _shown(status, self._settings)
 
-    def now_part() -> dict[str, object]:
-        status = statuses.latest(_PATIENCE_SECONDS)
-        return {"status": status} if status is None else _shown(status, settings)
-
-    def plots_part() -> dict[str, object]:
+    def plots_part(self) -> dict[str, object]:
         wanted = next((span for span in Span if span == request.args.get("span")), None)
-        plots = plots_of[wanted].latest(_PATIENCE_SECONDS)
+        plots = self._plots[wanted].latest(_PATIENCE_SECONDS)
         if plots is None:
             return {"plots": None, "span": wanted}
-        charts = charts_of(plots, settings.zone, outcome_word, _query_path)
+        charts = charts_of(plots, self._settings.zone, outcome_word, _query_path)
         return {"plots": plots, "span": plots.span, "charts": charts, **frame()}
+
+
+def add_routes(routes: Blueprint, settings: Settings, database: Database, threads: Executor) -> None:
+    """`/attention`; `/`, and its two parts, which refresh themselves. `threads` read their figures."""
+    shown = _Overview(settings, database, threads)
+    allowance = tick_allowance(settings.check_tick_seconds, settings.tick_seconds)
+    todo = partial(read_todo, database, rules_of(settings), list(settings.accounts), allowance)
 
     @routes.get("/")
     def overview() -> str:
-        return render_template("console/overview.html", spans=list(Span), **now_part(), **plots_part())
+        return render_template("console/overview.html", spans=list(Span), **shown.now_part(), **shown.plots_part())
 
     @routes.get("/overview/now")
     def overview_now() -> str:
-        return _render_part("console/overview_now.html", now_part)
+        return _render_part("console/overview_now.html", shown.now_part)
 
     @routes.get("/overview/plots")
     def overview_plots() -> str:
-        return _render_part("console/overview_plots.html", plots_part)
+        return _render_part("console/overview_plots.html", shown.plots_part)
 
     @routes.get("/attention")
     def attention() -> str | Response:
         if wants_csv():
-            groups, _ = read_todo(database, rules, accounts, allowance, _MOST_IN_FILE)
+            groups, _ = todo(_MOST_IN_FILE)
             return csv_file("attention", csv_columns.TODO, todo_rows(groups), settings.zone)
-        groups, now = read_todo(database, rules, accounts, allowance, _SHOWN, most_counted=_COUNTED)
+        groups, now = todo(_SHOWN, most_counted=_COUNTED)
         return render_template("console/attention.html", groups=groups, now=now, state_of=OrderState)
 
 
