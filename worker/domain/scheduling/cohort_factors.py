@@ -23,8 +23,6 @@ from worker.domain.scheduling.learning import MOSTLY_LOST, Cohort, Learned, coho
 
 _BELIEF = 2.0
 """The weight of what is learned from all: as many callbacks, or first polls that hit at odds of one."""
-_ADJACENT = 3
-"""Cohorts on either side whose first polls count, each half as much as the one before."""
 _MOST_ODDS = 1.0
 """No cohort's odds count for more than even: its first polls would leave no room in a batch for others."""
 _KNOWN_WINDOWS = 1440
@@ -77,31 +75,20 @@ def factors_of(learned: Learned, curve: Curve, now: float, rules: Rules) -> Fact
         return NO_FACTORS
     oldest = cohort_of(now - _KNOWN_WINDOWS * rules.window_seconds, rules)
     whole = {number: cohort for number, cohort in learned.cohorts.items() if number >= oldest and cohort.is_whole}
-    polls = {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
     odds = curve.lost_share / (1 - curve.lost_share)
+    own_odds = learned.cohort_odds(odds)
     length = cohort_seconds(rules)
     return Factors(
         cohort_seconds=length,
         edges=curve.ages.edges,
         by_cohort={
             number: CohortFactors(
-                first=_odds_near(number, polls, odds) / odds,
+                first=min(own_odds[number], _MOST_ODDS) / odds,
                 again=tuple(_callbacks_since(cohort, curve, now - (number + 0.5) * length)),
             )
             for number, cohort in whole.items()
         },
     )
-
-
-def _odds_near(number: int, polls: Mapping[int, tuple[int, float]], odds: float) -> float:
-    """The odds that a callback of this cohort is lost, where those of all are `odds`."""
-    hits, expected = _BELIEF * odds, _BELIEF
-    for near in range(number - _ADJACENT, number + _ADJACENT + 1):
-        found, at_even_odds = polls.get(near, (0, 0.0))
-        weight = 0.5 ** abs(near - number)
-        hits += weight * found
-        expected += weight * at_even_odds
-    return min(hits / expected, _MOST_ODDS)
 
 
 def _callbacks_since(cohort: Cohort, curve: Curve, age: float) -> Iterator[float]:

@@ -11,7 +11,7 @@ Each order, callback and poll is observed once, as it happens (`Observations`), 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
@@ -32,6 +32,10 @@ _PRIOR_ODDS = 20.0
 """The weight of the prior share of lost callbacks: so many first polls that hit at odds of one."""
 MOSTLY_LOST = 0.5
 """Where a larger share of the callbacks is lost, only polls are learned from."""
+_BELIEF = 2.0
+"""The weight of the odds of all cohorts in those of one: as many first polls that hit at odds of one."""
+_ADJACENT = 3
+"""Cohorts on either side whose first polls count, each half as much as the one before."""
 
 NEVER = -1
 """The bin of the last poll of an order that was never polled."""
@@ -138,7 +142,7 @@ class Learned:
 
     def curve(self, now: float, rules: Rules) -> Curve:
         """The settlement curve as learned so far."""
-        odds = self._odds_of_a_lost_callback(now, rules)
+        odds = _odds_of_a_lost_callback(self.cohorts, now, rules)
         lost_share = _share(odds)
         if lost_share > MOSTLY_LOST:
             entered, settled = self.open_polls, self.hits
@@ -153,7 +157,26 @@ class Learned:
 
     def lost_share(self, now: float, rules: Rules) -> float | None:
         """The share of the callbacks that is lost; None where no poll has shown anything of it yet."""
-        return _share(self._odds_of_a_lost_callback(now, rules)) if any(self._count_hits(now, rules)) else None
+        is_known = any(_count_hits(self.cohorts, now, rules))
+        return _share(_odds_of_a_lost_callback(self.cohorts, now, rules)) if is_known else None
+
+    def cohort_odds(self, odds: float) -> Mapping[int, float]:
+        """For each whole cohort, the odds that a callback of it is lost, where those of all cohorts are `odds`.
+
+        They are taken from its first polls and from those of the adjacent cohorts.
+        """
+        whole = {number: cohort for number, cohort in self.cohorts.items() if cohort.is_whole}
+        polls = {number: (cohort.first_hits, cohort.hits_at_even_odds) for number, cohort in whole.items()}
+        near = [(distance, 0.5 ** abs(distance)) for distance in range(-_ADJACENT, _ADJACENT + 1)]
+        found = {}
+        for number in polls:
+            hits, expected = _BELIEF * odds, _BELIEF
+            for distance, weight in near:
+                hit, at_even_odds = polls.get(number + distance, (0, 0.0))
+                hits += weight * hit
+                expected += weight * at_even_odds
+            found[number] = hits / expected
+        return found
 
     def _cohort(self, number: int) -> Cohort:
         return self.cohorts.setdefault(number, Cohort())
@@ -177,31 +200,20 @@ class Learned:
             self.open_polls[number] += count * share
             self.hits[number] += count * settles
 
-    def _odds_of_a_lost_callback(self, now: float, rules: Rules) -> float:
-        """Lost callbacks for each that came: the hits of first polls, divided by the hits at odds of one."""
-        hits, expected = self._count_hits(now, rules)
-        return (_PRIOR_ODDS * PRIOR_LOST_SHARE + hits) / (_PRIOR_ODDS + expected)
-
-    def _count_hits(self, now: float, rules: Rules) -> tuple[float, float]:
-        """The hits of first polls, and those at odds of one; the old count less."""
-        hits = expected = 0.0
-        for number, cohort in self.cohorts.items():
-            if not cohort.first_polls or not cohort.is_whole:
-                continue
-            weight = _weight(number, now, rules)
-            hits += weight * cohort.first_hits
-            expected += weight * cohort.hits_at_even_odds
-        return hits, expected
-
     def _count_cohorts(self, now: float, odds: float, rules: Rules) -> tuple[list[float], list[float]]:
-        """By bin: the orders that entered it open, and those that settled in it, of the cohorts that have left it."""
+        """By bin: the orders that entered it open, and those that settled in it, of the cohorts that have left it.
+
+        A cohort of which most callbacks are lost proves nothing: its orders would seem never to settle. The others are
+        counted with the odds of their own callbacks.
+        """
         bins = len(self.ages.edges) - 1
         entered, settled = [0.0] * bins, [0.0] * bins
         length = cohort_seconds(rules)
         half_life = HALF_LIFE_WINDOWS * rules.window_seconds
-        for number, cohort in self.cohorts.items():
-            if not cohort.is_whole:
-                continue
+        own_odds = self.cohort_odds(odds)
+        heard = {number: self.cohorts[number] for number in own_odds if _share(own_odds[number]) <= MOSTLY_LOST}
+        odds = _odds_of_a_lost_callback(heard, now, rules)
+        for number, cohort in heard.items():
             end, open_ = (number + 1) * length, float(cohort.size)
             for bin_, leaving in enumerate(self.ages.edges[1:]):
                 since = now - end - leaving
@@ -213,6 +225,24 @@ class Learned:
                 settled[bin_] += weight * ended
                 open_ -= ended
         return entered, settled
+
+
+def _odds_of_a_lost_callback(cohorts: Mapping[int, Cohort], now: float, rules: Rules) -> float:
+    """Lost callbacks for each that came: the hits of first polls, divided by the hits at odds of one."""
+    hits, expected = _count_hits(cohorts, now, rules)
+    return (_PRIOR_ODDS * PRIOR_LOST_SHARE + hits) / (_PRIOR_ODDS + expected)
+
+
+def _count_hits(cohorts: Mapping[int, Cohort], now: float, rules: Rules) -> tuple[float, float]:
+    """The hits of first polls of these cohorts, and those at odds of one; the old count less."""
+    hits = expected = 0.0
+    for number, cohort in cohorts.items():
+        if not cohort.first_polls or not cohort.is_whole:
+            continue
+        weight = _weight(number, now, rules)
+        hits += weight * cohort.first_hits
+        expected += weight * cohort.hits_at_even_odds
+    return hits, expected
 
 
 def _share(odds: float) -> float:

@@ -98,6 +98,35 @@ def test_first_polls_show_how_many_callbacks_are_lost() -> None:
     assert learned.curve(START + 86_400.0, RULES).lost_share == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("hits", "is_evidence"),
+    [
+        pytest.param(80, False, id="lost ones say nothing of when orders settle"),
+        pytest.param(0, True, id="missing ones of orders that have not settled do"),
+    ],
+)
+def test_callbacks_that_stop(hits: int, is_evidence: bool) -> None:
+    usual, later = Learned(AGES), Learned(AGES)
+    for number in range(72):
+        cohort, goes_well = cohort_of(START, RULES) + number, number < 60
+        observations = observations_of(cohort, 100, {30.0: 80, 1_500.0: 15} if goes_well else {})
+        for is_hit, polls in ((True, 1 if goes_well else hits), (False, 19 if goes_well else 100 - hits)):
+            observations.polls[Poll(cohort, NEVER, bin_of(700.0), is_hit)] += polls
+        later.fold(observations, START + number * 600.0, RULES)
+        if goes_well:
+            usual.fold(observations, START + number * 600.0, RULES)
+    now = START + 12.5 * HOUR
+    assert later.curve(now, RULES).lost_share < 0.5
+    assert (chance_by_the_hour(later, now) < chance_by_the_hour(usual, now) - 0.2) is is_evidence
+
+
+def chance_by_the_hour(learned: Learned, now: float) -> float:
+    """The chance that an order settles by the age of an hour, having been open at the end of the grace."""
+    curve = learned.curve(now, RULES)
+    open_, settled = 1 - share_at(curve, 700.0), share_at(curve, HOUR) - share_at(curve, 700.0)
+    return settled / open_
+
+
 def test_an_account_without_callbacks_learns_from_its_polls() -> None:
     learned, chance = Learned(AGES), random.Random(7)
     for number in range(144):
