@@ -272,7 +272,7 @@ def test_an_account_is_paused_and_resumed(
     until = None if state.paused_until is None else (state.paused_until - (state.paused_at or state.paused_until))
     assert (None if until is None else until.total_seconds()) == seconds
     assert last_act(bench) == ("ann", "pause", "default", "maintenance")
-    assert said_after(press(client, RESUME))["said"] == "Done: default is queried again."
+    assert said_after(press(client, RESUME))["said"] == "Done: default is polled again."
     assert bench.state().paused_at is None
 
 
@@ -280,7 +280,7 @@ def test_a_back_off_is_ended_unless_the_platform_asked_for_it(bench: Workbench, 
     bench.add("1")
     bench.write_back.failed(bench.take(), HttpError(502))
     assert "Backs off until" in client.get(RESUME).text
-    assert said_after(press(client, RESUME, reason="corrected"))["said"] == "Done: default is queried again."
+    assert said_after(press(client, RESUME, reason="corrected"))["said"] == "Done: default is polled again."
     assert bench.state().backoff_until is None
     assert last_act(bench) == ("ann", "resume", "default", "corrected")
     assert "ended a back-off until" in client.get("/acts").text

@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 _SLOTS = ("accounts", "slot", "next_query", "in_flight_query_id")
 _WORKERS = ("host", "pid", "started_at", "last_tick", "broker", "clock")
 _ORDERS = ("account", "pending", "due", "oldest_due", "never_polled", "in_flight", "drained_in")
-_QUERIES = ("account", "asks", "last_query", "ended", "settled", "last_batches")
+_QUERIES = ("account", "polls", "last_query", "ended", "settled", "last_batches")
 _SETTLED = ("account", "last_hour", "last_day", "callbacks_lost")
 _PEOPLE = ("account", "reason", "attention", "unresolved")
 _ACTS = ("at", "by", "act", "account", "reason")
@@ -156,7 +156,7 @@ def show(out: Console, response: Row) -> None:
         out.print(NO_SLOTS, soft_wrap=True)
         out.print()
     _table(out, "Orders", _ORDERS, [_orders_row(one, now) for one in accounts])
-    _table(out, "Queries", _QUERIES, [_queries_row(one, now) for one in accounts], long_texts=("asks", "ended"))
+    _table(out, "Queries", _QUERIES, [_queries_row(one, now) for one in accounts], long_texts=("polls", "ended"))
     _table(out, "Settled", _SETTLED, [_settled_row(one) for one in accounts])
     _table(out, "Needs a person (`reconciler todo` lists them)", _PEOPLE, _people_rows(accounts))
     if response["endpoints"]:
@@ -236,7 +236,7 @@ def _queries_row(account: Row, now: datetime) -> Row:
     batches = account["last_batches"][:_BATCHES_SHOWN]
     return {
         "account": account["account"],
-        "asks": _manner(account, now),
+        "polls": _manner(account, now),
         "last_query": query.get("sent_at"),
         "ended": " ".join(words),
         "settled": query.get("settled_count"),

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum
 
 from worker.domain.notifications.endpoint_watch import Condition
+from worker.domain.records.acts import ActKind
 from worker.domain.records.findings import BackOffReason
 from worker.domain.records.orders import Attention, OrderState
 from worker.domain.watching.todo import TodoKind
 from worker.words import Entry, Skin
+from worker.words.acts import ACTS
 from worker.words.findings import BACK_OFF_REASONS, CONDITIONS
 from worker.words.names import NAMES
 from worker.words.reasons import ATTENTION, STATES, TODO
@@ -17,6 +19,7 @@ ENTRIES: Mapping[type[Enum], Mapping[Enum, Entry]] = {
     OrderState: STATES,
     Attention: ATTENTION,
     TodoKind: TODO,
+    ActKind: ACTS,
     Condition: CONDITIONS,
     BackOffReason: BACK_OFF_REASONS,
 }

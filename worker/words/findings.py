@@ -35,7 +35,7 @@ FINDINGS: Mapping[str, Entry] = MappingProxyType(
             N_("No running worker has this account"), do=N_("Have it added to the settings of a worker.")
         ),
         "nothing_asked": Entry(
-            N_("Orders are due, and nothing is queried"),
+            N_("Orders are due, and nothing is polled"),
             do=N_("Look at the log of the workers: one may run with a longer window."),
         ),
         "attention": Entry(N_("Orders need a person"), do=N_("Each has a reason, and a way to deal with it.")),

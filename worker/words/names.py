@@ -5,7 +5,6 @@ from enum import Enum
 from types import MappingProxyType
 
 from worker.domain.records.access import Role
-from worker.domain.records.acts import ActKind
 from worker.domain.records.findings import Level
 from worker.domain.records.incoming import Trust
 from worker.domain.records.notifications import DeliveryOutcome, EventType, NotificationState, TransportKind
@@ -23,12 +22,12 @@ NAMES: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
             EventKind.CONTRADICTED: N_("Contradicts the result"),
             EventKind.IGNORED: N_("Recorded only"),
             EventKind.FILLED_IN: N_("Filled in"),
-            EventKind.GAVE_UP: N_("Queries stopped"),
+            EventKind.GAVE_UP: N_("Polling stopped"),
             EventKind.CANCELLED: N_("Order cancelled"),
             EventKind.CHECK_REQUESTED: N_("Check requested"),
-            EventKind.ASKED_ALONE: N_("Queried alone from now on"),
+            EventKind.ASKED_ALONE: N_("Polled alone from now on"),
             EventKind.SUSPECTED: N_("Was in a query that failed"),
-            EventKind.CLEARED: N_("Queried with others again"),
+            EventKind.CLEARED: N_("Polled with others again"),
             EventKind.OVERDUE: N_("Overdue"),
             EventKind.REOPENED: N_("Reopened"),
             EventKind.DISMISSED: N_("Attention dismissed"),
@@ -80,24 +79,6 @@ NAMES: Mapping[type[Enum], Mapping[Enum, str]] = MappingProxyType(
             DeliveryOutcome.HTTP_ERROR: N_("HTTP error"),
             DeliveryOutcome.MALFORMED: N_("Unreadable answer"),
             DeliveryOutcome.REFUSED: N_("Refused"),
-        },
-        ActKind: {
-            ActKind.RESOLVE: N_("Settle by hand"),
-            ActKind.REOPEN: N_("Reopen"),
-            ActKind.CANCEL: N_("Cancel"),
-            ActKind.DISMISS: N_("Dismiss the attention"),
-            ActKind.CHECK: N_("Check now"),
-            ActKind.PAUSE: N_("Pause queries"),
-            ActKind.RESUME: N_("Resume queries"),
-            ActKind.HOLD: N_("Hold all queries"),
-            ActKind.RETRY: N_("Retry refused input"),
-            ActKind.RESEND: N_("Resend"),
-            ActKind.PAUSE_NOTIFICATIONS: N_("Pause notifications"),
-            ActKind.RESUME_NOTIFICATIONS: N_("Resume notifications"),
-            ActKind.FORGET_NOTIFICATIONS: N_("Forget the endpoint"),
-            ActKind.ARCHIVE: N_("Archive settled orders"),
-            ActKind.RESTORE: N_("Restore archived orders"),
-            ActKind.PURGE: N_("Delete old rows"),
         },
         Trust: {
             Trust.SETTLE: N_("settles its order"),

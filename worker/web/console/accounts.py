@@ -25,7 +25,7 @@ from worker.web.console.acts import (
     refusals,
     typed,
 )
-from worker.web.console.languages import duration, shown_time, text, word
+from worker.web.console.languages import duration, meaning, shown_time, text, word
 
 _PAUSES = {
     "30m": timedelta(minutes=30),
@@ -68,10 +68,7 @@ def _pause_page(database: Database, account: str) -> ActPage:
     is_fault = is_confirmed() and lasts not in (*_PAUSES, _UNTIL_RESUMED)
     return ActPage(
         title=word(ActKind.PAUSE),
-        meaning=text(
-            "Sends no query for the account's orders. Orders and callbacks are still taken in, and callbacks settle"
-            " orders as ever. An earlier pause is replaced."
-        ),
+        meaning=meaning(ActKind.PAUSE),
         about=[(text("Account"), account)],
         fields=[
             Field(
@@ -116,10 +113,7 @@ def _resume_page(database: Database, account: str) -> ActPage:
     )
     return ActPage(
         title=word(ActKind.RESUME),
-        meaning=text(
-            "Queries the account's orders again from now on: its pause ends, and what it waits after a failure. What"
-            " the platform itself asked to wait has to pass, and so has the window of the last query."
-        ),
+        meaning=meaning(ActKind.RESUME),
         about=about,
         refused="" if seen.is_resumed else not_paused,
         do=lambda who: _resume(database, who, account),
@@ -129,9 +123,9 @@ def _resume_page(database: Database, account: str) -> ActPage:
 def _resume(database: Database, who: Operator, account: str) -> str:
     until = resume_account(database, who, account).waits_until
     if until is None:
-        return text("Done: %(account)s is queried again.", account=account)
+        return text("Done: %(account)s is polled again.", account=account)
     words = {"account": account, "time": shown_time(until)}
-    return text("Done: %(account)s is queried again from %(time)s on, as the platform asked.", **words)
+    return text("Done: %(account)s is polled again from %(time)s on, as the platform asked.", **words)
 
 
 def _hold_page(database: Database, settings: Settings) -> ActPage:
@@ -146,11 +140,7 @@ def _hold_page(database: Database, settings: Settings) -> ActPage:
 
     return ActPage(
         title=word(ActKind.HOLD),
-        meaning=text(
-            "Sends no query of any account for a full reservation. It is for after a failover or a restore that may"
-            " have lost commits: the database may not know of the last query. A query that is under way settles"
-            " nothing any more; its orders are queried again."
-        ),
+        meaning=meaning(ActKind.HOLD),
         about=[(text("Accounts"), ", ".join(settings.accounts)), (text("For"), duration(rules.reservation_seconds))],
         do=do,
     )
@@ -169,7 +159,7 @@ def _reopen_page(database: Database, account: str) -> ActPage:
     page = ActPage(
         title=text("Reopen all unresolved orders"),
         meaning=text(
-            "Makes them pending again, to be queried as their turn comes. Reasons for a person's attention are cleared;"
+            "Makes them pending again, to be polled as their turn comes. Reasons for a person's attention are cleared;"
             " the history keeps them."
         ),
         about=[(text("Account"), account), (text("Unresolved orders"), f"{len(found):,}")],

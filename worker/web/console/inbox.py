@@ -16,7 +16,7 @@ from worker.runtime import app_ids_of, rules_of
 from worker.settings import Settings
 from worker.views.inbox import LONG_ROWS_AT_ONCE, recent_rejected, recent_unmatched, rejected_by_id
 from worker.web.console.acts import ActPage, Done, add_act
-from worker.web.console.languages import shown_time, text, word
+from worker.web.console.languages import meaning, shown_time, text, word
 from worker.web.console.lists import List, add_list, storable
 
 _LONGEST_SHOWN = 2_000
@@ -70,10 +70,7 @@ def _retry_page(settings: Settings, database: Database, row: Mapping[str, Any]) 
 
     return ActPage(
         title=word(ActKind.RETRY),
-        meaning=text(
-            "Gives the same input to the same checks once more, for after a correction of the settings. What is"
-            " taken in goes from the list; what is refused again stays, with its new faults."
-        ),
+        meaning=meaning(ActKind.RETRY),
         about=[
             (text("Row"), str(row["id"])),
             (text("Received at"), shown_time(row["received_at"])),

@@ -63,6 +63,7 @@ SKIN = Skin(translate=_translate, remedies=PAGES, time=lambda time: shown_time(t
 text = SKIN.text
 word = partial(catalogue.name, skin=SKIN)
 word_of = partial(catalogue.name_of, skin=SKIN)
+meaning = partial(catalogue.means, skin=SKIN)
 
 
 def outcome_word(outcome: str | None) -> str:
@@ -91,7 +92,7 @@ def add_languages(routes: Blueprint, zone: ZoneInfo) -> None:
         environment.filters.update(time=shown_time, duration=duration, yuan=yuan, count="{:,}".format)
         environment.filters.update(
             word=word,
-            means=partial(catalogue.means, skin=SKIN),
+            means=meaning,
             remedy=partial(catalogue.remedy, skin=SKIN),
             outcome=outcome_word,
             delivery=partial(word_of, DeliveryOutcome),

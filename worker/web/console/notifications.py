@@ -15,28 +15,16 @@ from worker.operations.resend import resend
 from worker.settings import Settings
 from worker.views.notifications import orders_given_up, recent_notifications, watched_endpoints
 from worker.web.console.acts import MOST_AT_ONCE, ActPage, Done, add_act, addressed, for_all, refusals
-from worker.web.console.languages import text, word
+from worker.web.console.languages import meaning, text, word
 from worker.web.console.lists import Filters, List, Read, add_list
 from worker.words import N_
 
-# Of each act: what it is, what it means, and what is said once it is done.
+# Of each act: what it is, and what is said once it is done.
 _ACTS = {
-    "pause": (
-        ActKind.PAUSE_NOTIFICATIONS,
-        N_("Sends the account nothing until somebody resumes it. What happens meanwhile waits."),
-        N_("Done: %(account)s is sent nothing until somebody resumes it."),
-    ),
-    "resume": (
-        ActKind.RESUME_NOTIFICATIONS,
-        N_("Sends to the account again at once: after a pause, out of a rest, or after its receiver answered 410."),
-        N_("Done: %(account)s is notified again."),
-    ),
+    "pause": (ActKind.PAUSE_NOTIFICATIONS, N_("Done: %(account)s is sent nothing until somebody resumes it.")),
+    "resume": (ActKind.RESUME_NOTIFICATIONS, N_("Done: %(account)s is notified again.")),
     "forget": (
         ActKind.FORGET_NOTIFICATIONS,
-        N_(
-            "Removes the endpoint, and all notifications that nobody has received: they will never be sent. Remove it"
-            " from the settings of the workers first, or their next start enters it again."
-        ),
         N_("Done: %(account)s has no endpoint any more; %(count)s notifications went with it."),
     ),
 }
@@ -59,7 +47,7 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
         """Paths and titles of what makes sense for an account's notifications."""
         acts = [
             (url_for("console.act_on_endpoint", act=act, account=account), word(kind))
-            for act, (kind, _, _) in _ACTS.items()
+            for act, (kind, _) in _ACTS.items()
             if _makes_sense(act, endpoint)
         ]
         return [*acts, (url_for("console.resend_given_up", account=account), text("Resend what was given up"))]
@@ -95,11 +83,11 @@ def _endpoint_page(database: Database, act: str) -> ActPage:
     if view is None or (view.endpoint is None and not (act == "forget" and view.count.pending + view.count.gave_up)):
         abort(404)
     endpoint, waiting, gave_up = view.endpoint, view.count.pending, view.count.gave_up
-    kind, meaning, _ = _ACTS[act]
+    kind, _ = _ACTS[act]
     never_sent = text("%(count)s notifications will never be sent.", count=f"{waiting + gave_up:,}")
     return ActPage(
         title=word(kind),
-        meaning=text(meaning),
+        meaning=meaning(kind),
         about=[
             (text("Account"), account),
             (text("Endpoint"), None if endpoint is None else endpoint.shown),
@@ -118,7 +106,7 @@ def _act(database: Database, who: Operator, act: str, account: str) -> str:
         _, removed = forget_endpoint(database, who, account)
     else:
         (pause_notifications if act == "pause" else resume_notifications)(database, who, account)
-    return text(_ACTS[act][2], account=account, count=f"{removed:,}")
+    return text(_ACTS[act][1], account=account, count=f"{removed:,}")
 
 
 def _resend_page(database: Database) -> ActPage:

@@ -17,32 +17,15 @@ from worker.operations.resend import Resent, resend
 from worker.settings import Settings
 from worker.views.order import order_to_act_on
 from worker.web.console.acts import ActPage, Done, Field, add_act, is_confirmed, refusals, typed
-from worker.web.console.languages import shown_time, text, word, yuan
+from worker.web.console.languages import meaning, shown_time, text, word, yuan
 from worker.web.console.lists import storable
-from worker.words import N_
 
 _HEARD = ("kind", "source", "actor", "to_state", "traffic_sts", "remark", "ori_amount", "detail")
 _FINAL = (OrderState.SUCCEEDED, OrderState.FAILED)
 
 
 # What is most often wanted comes first: the page gives it more weight.
-MEANINGS: Mapping[ActKind, str] = {
-    ActKind.RESOLVE: N_(
-        "Makes the order final by your word, once you know from the platform what became of it. It is queried no"
-        " more. What the platform says later is compared, and shown where it contradicts."
-    ),
-    ActKind.DISMISS: N_("Takes the order off the list of those that need a person. Its state stays as it is."),
-    ActKind.CHECK: N_("Queries the order before others, within the same limit."),
-    ActKind.REOPEN: N_(
-        "Makes the order pending again and queries it next. Its result is cleared; the history keeps it."
-    ),
-    ActKind.CANCEL: N_(
-        "Stops the queries of an order that was dealt with otherwise. It cancels nothing at the platform. A result"
-        " that comes later is shown, and changes nothing."
-    ),
-    ActKind.RESEND: N_("Sends the billing system once more how the order stands. What it knows already it ignores."),
-}
-"""What each act does to an order, and what follows."""
+_ACTS = (ActKind.RESOLVE, ActKind.DISMISS, ActKind.CHECK, ActKind.REOPEN, ActKind.CANCEL, ActKind.RESEND)
 _NEED_A_REASON = (ActKind.RESOLVE, ActKind.REOPEN)
 # Of no use where the settings do not name the order's account.
 _NEED_A_WORKER = (ActKind.CHECK, ActKind.REOPEN)
@@ -55,15 +38,15 @@ def add_routes(routes: Blueprint, settings: Settings, database: Database) -> Non
     def acts_on(order_id: int, state: OrderState, attention: Attention | None) -> list[tuple[str, str, str]]:
         """The acts that make sense for an order: path, title, meaning."""
         return [
-            (url_for("console.act_on_order", order_id=order_id, act=kind.value), word(kind), text(meaning))
-            for kind, meaning in MEANINGS.items()
+            (url_for("console.act_on_order", order_id=order_id, act=kind.value), word(kind), meaning(kind))
+            for kind in _ACTS
             if acts.applies(kind, state, attention)
         ]
 
     def act_on_order(order_id: int, act: str) -> ActPage:
         with database.read() as connection:
             found = order_to_act_on(connection, storable(order_id))
-        if found is None or act not in MEANINGS:
+        if found is None or act not in _ACTS:
             abort(404)
         order, last = found
         return _page(database, ActKind(act), order, _digest(order, last), settings)
@@ -83,14 +66,14 @@ def _page(database: Database, kind: ActKind, order: Order, seen: str, settings: 
     values = {one.name: one.value for one in fields}
     refused = _refusal(kind, order)
     if not refused and kind in _NEED_A_WORKER and acts.nobody_polls(order.account, settings.accounts):
-        refused = text("Its account is not in the settings, so nobody queries it.")
+        refused = text("Its account is not in the settings, so nobody polls it.")
     # What it is now is shown above: it takes another look, and another click.
     has_changed = not refused and is_confirmed() and typed("seen") != seen
     if has_changed:
         refused = text("The order has changed meanwhile. Nothing was done; look at what it is now.")
     return ActPage(
         title=word(kind),
-        meaning=text(MEANINGS[kind]),
+        meaning=meaning(kind),
         about=_about(order),
         fields=fields,
         needs_reason=kind in _NEED_A_REASON,
@@ -129,7 +112,7 @@ def _fields(kind: ActKind, order: Order) -> list[Field]:
         is_unticked = request.method == "POST" and typed("force") != "yes"
         tick = Field(
             name="force",
-            label=text("The platform has settled it. I have asked the platform, and want it queried again."),
+            label=text("The platform has settled it. I have asked the platform, and want it polled again."),
             kind="tick",
             value=typed("force"),
             fault=text("Ask the platform first, then tick that you have.") if is_unticked else "",
