@@ -3,14 +3,12 @@
 import json
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.make_corpus import make
-from tests.fuzz.recipes import SETTLING, settling
+from tests.fuzz.recipes import SETTLING, Piece, pieces, settling
 from tests.support.examples import examples
 from tests.unit.domain.builders import APP_ID, MOBILE, NOW, RULES, SCHEDULE, leased, make_order, make_query, make_state
 from worker.adapters.platform.answer_headers import decoded
@@ -28,7 +26,7 @@ from worker.domain.wire.answers import BODY_LIMIT, read_answer
 pytestmark = pytest.mark.slow
 
 SEED = 20160131
-FEWEST_FILES = 300
+FEWEST_PIECES = 300
 LARGE = 1_000_000
 """Bytes; what is larger is read once only, to save time."""
 MOST_MEMORY = 64 * BODY_LIMIT
@@ -117,12 +115,10 @@ def peak_of(body: bytes) -> int:
         tracemalloc.stop()
 
 
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The files of the seed."""
-    files = make(tmp_path_factory.mktemp("garbage"), SEED)
-    print(f"corpus of seed {SEED}: {len(files)} files")
-    return files
+@pytest.fixture(scope="module")
+def corpus() -> list[Piece]:
+    """The pieces of the seed."""
+    return list(pieces(SEED))
 
 
 def test_only_its_damage_keeps_the_garbage_from_settling() -> None:
@@ -132,21 +128,17 @@ def test_only_its_damage_keeps_the_garbage_from_settling() -> None:
     assert json.loads(whole) == SETTLING
 
 
-def test_no_garbage_settles_an_order_or_raises_any_error_but_ours(corpus: list[Path]) -> None:
-    assert len({file.read_bytes() for file in corpus}) >= FEWEST_FILES
-    settled = {}
-    for file in corpus:
-        body = file.read_bytes()
-        if found := settled_by(body) + settled_by_callback(body):
-            settled[file.name] = found
+def test_no_garbage_settles_an_order_or_raises_any_error_but_ours(corpus: list[Piece]) -> None:
+    assert len({body for _, body in corpus}) >= FEWEST_PIECES
+    settled = {name: found for name, body in corpus if (found := settled_by(body) + settled_by_callback(body))}
     assert not settled
 
 
-def test_memory_is_bounded_whatever_comes(corpus: list[Path]) -> None:
+def test_memory_is_bounded_whatever_comes(corpus: list[Piece]) -> None:
     # The others are too small to need much: only a bomb is small and large at once.
-    heavy = [file for file in corpus if file.stat().st_size >= LARGE or "bomb" in file.name]
+    heavy = [(name, body) for name, body in corpus if len(body) >= LARGE or "bomb" in name]
     assert len(heavy) >= 8
-    peaks = {file.name: peak_of(file.read_bytes()) for file in heavy}
+    peaks = {name: peak_of(body) for name, body in heavy}
     assert {name: peak for name, peak in peaks.items() if peak > MOST_MEMORY} == {}
 
 

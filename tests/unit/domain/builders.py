@@ -9,6 +9,7 @@ from worker.domain.orders.verdicts import Effect
 from worker.domain.queries.after_answer import QueryEffects, after_answer
 from worker.domain.queries.after_failure import after_query_failure
 from worker.domain.records.accounts import AccountState
+from worker.domain.records.notifications import Claim, Endpoint, NotificationState, Rank, TransportKind, TriedRow
 from worker.domain.records.orders import Lane, Order
 from worker.domain.records.parameters import Rules
 from worker.domain.records.queries import Candidate, Query, Work
@@ -93,6 +94,41 @@ def make_candidate(order_id: int = 1, /, **fields: Any) -> Candidate:
         "submitted_at": NOW - timedelta(hours=2),
     }
     return Candidate(order_id=order_id, **{**defaults, **fields})
+
+
+def make_tried_row(number: int = 1, /, **fields: Any) -> TriedRow:
+    """The row of a result that is due now, and that no delivery has tried yet."""
+    defaults: dict[str, Any] = {
+        "event_id": f"msg_{number}",
+        "order_id": number,
+        "state": NotificationState.PENDING,
+        "rank": Rank.RESULT,
+        "tries": 0,
+        "due_at": NOW,
+        "refused_since": None,
+        "lease_token": None,
+    }
+    return TriedRow(id=number, **{**defaults, **fields})
+
+
+def make_claim(number: int = 1, /, **fields: Any) -> Claim:
+    """A delivery of that notification under way."""
+    defaults: dict[str, Any] = {
+        "account": "a",
+        "event_id": f"msg_{number}",
+        "order_id": number,
+        "body": "{}",
+        "token": TOKEN,
+        "claimed_at": NOW,
+        "rest_from": None,
+    }
+    return Claim(id=number, **{**defaults, **fields})
+
+
+def make_endpoint(account: str = "default", /, **fields: Any) -> Endpoint:
+    """A webhook that takes whatever it is sent."""
+    defaults: dict[str, Any] = {"transport": TransportKind.WEBHOOK, "target_digest": "", "shown": "https://h"}
+    return Endpoint(account=account, **{**defaults, **fields})
 
 
 def leased(order: Order) -> Order:

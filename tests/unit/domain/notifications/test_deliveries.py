@@ -26,36 +26,32 @@ NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
+WITHOUT_ANSWER = {
+    DeliveryOutcome.ACCEPTED: None,
+    DeliveryOutcome.UNREACHABLE: Fault.ENDPOINT,
+    DeliveryOutcome.TIMEOUT: Fault.ENDPOINT,
+    DeliveryOutcome.MALFORMED: Fault.EVENT,
+    DeliveryOutcome.REFUSED: Fault.EVENT,
+}
+
+
 def answered(status: int) -> DeliveryResult:
     return DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=status)
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_receiver_that_takes_nothing_at_present_is_at_fault_itself(status: int) -> None:
-    assert fault_of(answered(status)) is Fault.ENDPOINT
-
-
-@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 408, 422, 500, 501, 505])
-def test_any_other_answer_is_the_fault_of_its_event(status: int) -> None:
-    assert fault_of(answered(status)) is Fault.EVENT
-
-
 @pytest.mark.parametrize(
-    ("outcome", "fault"),
+    ("result", "fault"),
     [
-        (DeliveryOutcome.ACCEPTED, None),
-        (DeliveryOutcome.UNREACHABLE, Fault.ENDPOINT),
-        (DeliveryOutcome.TIMEOUT, Fault.ENDPOINT),
-        (DeliveryOutcome.MALFORMED, Fault.EVENT),
-        (DeliveryOutcome.REFUSED, Fault.EVENT),
+        *((answered(status), Fault.ENDPOINT) for status in (429, 502, 503, 504)),
+        *((answered(status), Fault.EVENT) for status in (301, 307, 400, 401, 404, 408, 422, 500, 501, 505)),
+        (answered(410), Fault.GONE),
+        *((DeliveryResult(outcome=outcome), fault) for outcome, fault in WITHOUT_ANSWER.items()),
     ],
 )
-def test_without_an_answer_the_outcome_says_whose_fault_it_is(outcome: DeliveryOutcome, fault: Fault | None) -> None:
-    assert fault_of(DeliveryResult(outcome=outcome)) is fault
-
-
-def test_410_wants_no_more_events() -> None:
-    assert fault_of(answered(410)) is Fault.GONE
+def test_an_answer_or_the_lack_of_one_says_whose_fault_a_failure_is(
+    result: DeliveryResult, fault: Fault | None
+) -> None:
+    assert fault_of(result) is fault
 
 
 @pytest.mark.parametrize(("waited", "may"), [(0.0, True), (8.0, True), (8.001, False), (3600.0, False)])

@@ -4,13 +4,14 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from itertools import islice
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.domain.builders import make_claim, make_endpoint, make_tried_row
 from worker.domain.notifications.deliveries import LEASE, MOST_AT_ONCE, choose_probe, ranks_in_turn
 from worker.domain.notifications.endpoint_rest import (
     after_deliveries,
@@ -28,7 +29,6 @@ from worker.domain.records.notifications import (
     NotificationState,
     Permission,
     Rank,
-    TransportKind,
     TriedRow,
 )
 
@@ -42,7 +42,7 @@ WRONG_ROUTE = DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=404
 AWAY = DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=503)
 BROKEN = DeliveryResult(outcome=DeliveryOutcome.HTTP_ERROR, http_status=500)
 
-ENDPOINT = Endpoint(account="a", transport=TransportKind.WEBHOOK, target_digest="", shown="")
+ENDPOINT = make_endpoint("a")
 EVENTS = 24
 LONGEST_REST = HOUR
 """After 75 hours. Each probe may be an event that no receiver takes, and then another rest follows."""
@@ -65,25 +65,11 @@ class Line:
     """By rank, when each event that waits is due: a heap. What has changed since is passed over."""
     under_way: list[tuple[datetime, Claim]] = field(default_factory=list)
     claims: int = 0
-    sent_in_doubt: list[datetime] = field(default_factory=list)
-    """The beginnings of deliveries while the endpoint was in doubt."""
     delivered_at: dict[int, datetime] = field(default_factory=dict)
 
     def add(self, event: int) -> None:
         """A result that is to be told now."""
-        self._put(
-            TriedRow(
-                id=event,
-                event_id=f"msg_{event}",
-                order_id=event,
-                state=NotificationState.PENDING,
-                rank=Rank.RESULT,
-                tries=0,
-                due_at=self.now,
-                refused_since=None,
-                lease_token=None,
-            )
-        )
+        self._put(make_tried_row(event, due_at=self.now))
 
     def run_until(self, end: datetime, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Claim and note, as the senders do, from one moment at which something can happen to the next."""
@@ -169,21 +155,10 @@ class Line:
 
     def _send(self, event: int) -> None:
         hangs = (self.fault if self.now <= self.until else self.bad.get(event, OK)) is TIMEOUT
-        claim = Claim(
-            id=event,
-            account="a",
-            event_id=f"msg_{event}",
-            order_id=event,
-            body="",
-            token=f"claim {self.claims}",
-            claimed_at=self.now,
-            rest_from=self.endpoint.rest_from,
-        )
+        claim = make_claim(event, token=f"claim {self.claims}", claimed_at=self.now, rest_from=self.endpoint.rest_from)
         self.rows[event] = replace(self.rows[event], lease_token=claim.token)
         took = 10 * SECOND if hangs else SECOND / 50
         assert took < LEASE
-        if is_in_doubt(self.endpoint):
-            self.sent_in_doubt.append(self.now)
         self.under_way.append((self.now + took, claim))
 
 
@@ -265,27 +240,6 @@ def test_in_doubt_a_good_event_waits_for_no_bad_one_after_a_short_restart_of_its
     assert wait_for(line, good) < 15 * SECOND
 
 
-@pytest.mark.parametrize("count_of_bad", [10, 100, 300])
-def test_a_good_event_an_hour_is_delivered_at_once_whatever_bad_ones_there_are(count_of_bad: int) -> None:
-    line = Line(fault=OK, until=START, bad=dict.fromkeys(range(count_of_bad), BROKEN))
-    for event in range(count_of_bad):
-        line.add(event)
-    for hour in range(1, 13):
-        line.run_until(START + hour * HOUR)
-        assert wait_of(line, 1_000 + hour) < 15 * SECOND
-
-
-def test_a_hundred_fresh_bad_events_a_minute_hold_a_good_one_up_by_less_than_15_seconds() -> None:
-    line = Line(fault=OK, until=START, bad=dict.fromkeys(range(3_000), BROKEN))
-    waits = []
-    for event in range(3_000):
-        line.add(event)
-        line.run_until(line.now + MINUTE / 100)
-        if event % 300 == 299:
-            waits.append(wait_of(line, 100_000 + event))
-    assert max(waits) < 15 * SECOND
-
-
 @pytest.mark.parametrize("refused", [0.3, 0.6, 0.9])
 def test_a_receiver_that_refuses_many_events_takes_the_others_within_15_seconds(refused: float) -> None:
     drawn = Random(20)
@@ -298,12 +252,3 @@ def test_a_receiver_that_refuses_many_events_takes_the_others_within_15_seconds(
     line.run_until(line.now + MINUTE)
     waits = [line.delivered_at[event] - added[event] for event in range(3_000) if event not in line.bad]
     assert max(waits) < 15 * SECOND
-
-
-def test_in_doubt_one_delivery_goes_at_a_time_and_twenty_a_second() -> None:
-    line = Line(fault=OK, until=START, bad=dict.fromkeys(range(500), BROKEN), processes=4)
-    for event in range(500):
-        line.add(event)
-    line.run_until(START + MINUTE)
-    assert len(line.sent_in_doubt) > 400
-    assert all(later - sooner >= SECOND / 20 for sooner, later in pairwise(line.sent_in_doubt))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.domain.builders import NOW
+from tests.unit.domain.builders import NOW, make_endpoint
 from worker.domain.notifications.endpoint_watch import (
     Condition,
     condition_of,
@@ -16,13 +16,13 @@ from worker.domain.notifications.endpoint_watch import (
     unsent_since,
     warnings_of,
 )
-from worker.domain.records.notifications import Endpoint, TransportKind
+from worker.domain.records.notifications import Endpoint
 from worker.domain.records.overview import NotificationCounts
 from worker.domain.watching.todo import TodoKind, endpoints_to_do
 from worker.words import ENGLISH
 from worker.words.findings import clause_of, endpoint_in_words, finding_in_words
 
-SOUND = Endpoint(account="a", transport=TransportKind.WEBHOOK, target_digest="", shown="https://h")
+SOUND = make_endpoint("a")
 FAILING = replace(SOUND, failing_since=NOW - timedelta(hours=3))
 DOUBTED = replace(SOUND, failed_in_row="[1, 2, 3, 4, 5]", rest_until=NOW, failing_since=NOW - timedelta(minutes=9))
 LONG = replace(SOUND, failing_since=NOW - timedelta(hours=75))

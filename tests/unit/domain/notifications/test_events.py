@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.domain.builders import NOW, make_order
+from tests.unit.domain.builders import NOW, make_endpoint, make_order
 from worker.domain.notifications.events import (
     body_of_test,
     choose_resends,
@@ -26,20 +26,18 @@ from worker.domain.notifications.events import (
 )
 from worker.domain.records import csv_columns
 from worker.domain.records.notifications import (
-    Endpoint,
     EventType,
     Notification,
     NotificationState,
     Rank,
-    TransportKind,
 )
 from worker.domain.records.order_changes import Change, EventKind, OrderEvent
 from worker.domain.records.orders import Attention, Lane, Order, OrderState, Source, version_at
 from worker.domain.records.reports import TrafficStatus
 
 P, S, F, U, C = OrderState
-ENDPOINT = Endpoint(account="default", transport=TransportKind.WEBHOOK, target_digest="", shown="")
-ENDPOINTS = {"default": Endpoint(account="default", transport=TransportKind.WEBHOOK, target_digest="", shown="")}
+ENDPOINT = make_endpoint()
+ENDPOINTS = {"default": ENDPOINT}
 
 
 def changed(order: Order | None = None, /, *events: OrderEvent, **fields: Any) -> Change:

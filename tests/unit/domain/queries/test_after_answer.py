@@ -35,12 +35,6 @@ def test_an_answered_query_counts_for_each_of_its_orders() -> None:
     assert (effects.settled, effects.pending, effects.absent, effects.tightens_slot) == (0, 1, 1, True)
 
 
-def test_items_are_matched_by_id_never_by_position() -> None:
-    effects = answered([make_order(1), make_order(2)], [make_report(2, traffic_sts="-1"), make_report(1)])
-    assert (after(effects, 1).state, after(effects, 2).state) == (OrderState.SUCCEEDED, OrderState.FAILED)
-    assert (effects.settled, effects.pending, effects.absent) == (2, 0, 0)
-
-
 def test_an_id_that_was_not_polled_touches_no_order() -> None:
     effects = answered([make_order(1)], [make_report(1), make_report(9)], others=[make_order(9)])
     assert after(effects, 9) == make_order(9)
@@ -108,12 +102,6 @@ def test_a_cancelled_order_stays_cancelled_and_the_answer_is_recorded() -> None:
 
 
 # ---- customParm
-
-
-def test_an_echo_of_custom_parm_is_remembered() -> None:
-    assert answered([make_blind_order()], [make_report(custom_parm="C1")]).state.echoes_custom_parm
-    assert not answered([make_blind_order()], [make_report()]).state.echoes_custom_parm
-    assert answered([make_order()], [], state=make_state(echoes_custom_parm=True)).state.echoes_custom_parm
 
 
 def test_a_single_without_echo_accepts_one_item_whose_mobile_agrees_and_keeps_its_request_id() -> None:

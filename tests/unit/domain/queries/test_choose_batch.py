@@ -321,12 +321,6 @@ def test_the_first_page_of_each_range_is_read_and_the_last_where_batches_are_cho
     assert pages.checked == RULES.batch_size
 
 
-def test_orders_that_were_never_polled_may_fill_a_batch_and_other_buckets_give_a_page() -> None:
-    most = dict(first_pages(ECHOES, NOW, RULES).first)
-    assert most[Lane.BATCH, IdKind.REQUEST_ID, 0] == RULES.batch_size
-    assert most[Lane.BATCH, IdKind.CUSTOM_PARM, 5] == PAGE_SIZE
-
-
 def test_of_orders_that_are_polled_one_by_one_the_first_is_enough() -> None:
     pages = first_pages(BLIND, NOW, RULES)
     most = dict(pages.first)
@@ -346,12 +340,6 @@ def test_the_next_page_holds_as_many_as_a_batch() -> None:
 def test_the_same_pages_are_the_same_object_so_that_their_statement_is_made_once() -> None:
     assert first_pages(ECHOES, NOW, RULES) is first_pages(ECHOES, NOW, Rules(window_seconds=5.0))
     assert next_pages(((IdKind.REQUEST_ID, 3),), RULES) is next_pages(((IdKind.REQUEST_ID, 3),), Rules())
-
-
-@given(turns)
-def test_any_ten_slots_hold_one_single_five_suspects_and_four_batches_while_all_wait(start: int) -> None:
-    given_to = Counter(next_work(turn, set(Work)) for turn in range(start, start + 10))
-    assert given_to == {Work.SINGLE: 1, Work.SUSPECTS: 5, Work.BATCH: 4}
 
 
 @given(turns, st.sets(st.sampled_from(Work), min_size=2))

@@ -327,29 +327,6 @@ BATCH = Choice(
 )
 
 
-def test_a_batch_leaves_free_what_due_orders_do_not_need() -> None:
-    assert free_positions(BATCH, STATE, RULES) == RULES.batch_size - 40
-
-
-@pytest.mark.parametrize(
-    ("choice", "state"),
-    [
-        pytest.param(BATCH, replace(STATE, one_item_mode=True), id="the platform answers one order a query"),
-        pytest.param(BATCH, replace(STATE, configuration_refused=True), id="one order is polled until a success"),
-        pytest.param(replace(BATCH, id_kind=IdKind.CUSTOM_PARM), STATE, id="a batch by customParm is tried"),
-        pytest.param(replace(BATCH, work=Work.SINGLE, picks=BATCH.picks[:1]), STATE, id="a single"),
-        pytest.param(replace(BATCH, work=Work.SUSPECTS, picks=(), suspect_group=1), STATE, id="suspects"),
-    ],
-)
-def test_no_other_query_has_free_positions(choice: Choice, state: AccountState) -> None:
-    assert free_positions(choice, state, RULES) == 0
-
-
-def test_batches_by_custom_parm_have_them_once_the_account_is_seen_to_echo() -> None:
-    by_custom_parm = replace(BATCH, id_kind=IdKind.CUSTOM_PARM)
-    assert free_positions(by_custom_parm, replace(STATE, echoes_custom_parm=True), RULES) == RULES.batch_size - 40
-
-
 def test_without_a_due_order_no_query_is_sent() -> None:
     assert choose([], STATE, SCHEDULE, NOW, RULES) is None
 
