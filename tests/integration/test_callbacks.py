@@ -294,12 +294,6 @@ def test_what_cannot_be_believed_settles_nothing_and_flags_the_order(
     assert [row["kind"] for row in bench.events_of("r1")] == ["not_believed"]
 
 
-def test_a_callback_that_names_two_orders_settles_neither(bench: Workbench) -> None:
-    bench.enqueue({"request_id": "r1"}, {"custom_parm": "c2", "mobile": MOBILE})
-    assert record_all(bench, body("r1", customParm="c2")) == answer_of(unchanged=1)
-    assert [verdict_on(bench, name)[::4] for name in ("r1", "c2")] == [("pending", "conflicting_answer")] * 2
-
-
 def test_a_request_id_that_a_callback_filled_in_for_one_order_is_not_filled_in_for_another(bench: Workbench) -> None:
     bench.enqueue({"custom_parm": "c1", "mobile": MOBILE}, {"custom_parm": "c2", "mobile": MOBILE})
     record_all(bench, body("r1", customParm="c1"), body("r1", customParm="c2"))
@@ -315,18 +309,13 @@ class TestSeveralAccounts:
         yield workbench
         workbench.close()
 
-    def test_the_account_follows_from_the_appid(self, bench: Workbench) -> None:
-        bench.enqueue({"request_id": "r1"}, {"request_id": "r1", "account": "second"})
-        assert record_all(bench, body("r1")) == answer_of(settled=1)
-        assert {(order.account, order.state) for order in bench.orders()} == {
-            ("default", "succeeded"),
-            ("second", "pending"),
-        }
-
-    @pytest.mark.parametrize("app_id", [None, "app-2", ""])
-    def test_else_the_account_is_that_of_the_only_row_that_matches(self, bench: Workbench, app_id: str | None) -> None:
-        bench.enqueue({"request_id": "r1", "account": "second"})
-        assert record_all(bench, body("r1", appid=app_id)) == answer_of(settled=1)
+    def test_the_account_follows_from_the_appid_or_else_from_the_only_row_that_matches(self, bench: Workbench) -> None:
+        bench.enqueue(*({"request_id": name, "account": name[:-1]} for name in ("default1", "second2", "second3")))
+        bench.run("UPDATE recharge_orders SET request_id = 'r1' WHERE request_id IN ('default1', 'second2')")
+        assert record_all(bench, body("r1"), body("second3", appid=None)) == answer_of(settled=2)
+        assert [(order.account, order.state) for order in bench.orders()] == [
+            *(("default", "succeeded"), ("second", "pending"), ("second", "succeeded")),
+        ]
 
     @pytest.mark.parametrize("app_id", [None, "app-2", "app-9"])
     def test_where_the_account_is_unknown_the_callback_is_rejected_and_kept(
@@ -340,37 +329,19 @@ class TestSeveralAccounts:
         assert {json.loads(row["payload"])["requestId"] for row in kept} == {"r1", "unknown"}
         assert {row["source"] for row in kept} == {"reconciler.record_callbacks"}
 
-    def test_an_order_is_never_settled_by_the_callback_of_another_application(self, bench: Workbench) -> None:
-        bench.enqueue({"request_id": "r1", "account": "second"})
-        assert record_all(bench, body("r1", appid="app-9")) == answer_of(unchanged=1)
-        assert bench.order("r1").attention == "conflicting_answer"
 
-
-@pytest.mark.parametrize(
-    ("callback", "error"),
-    [
-        (None, "callback: must be an object, not null"),
-        ("requestId=1", "callback: must be an object, not a string"),
-        ({}, "requestId: is missing"),
-        ({"requestId": "", "customParm": None}, "requestId: is missing"),
-        (body("a,b"), "requestId: contains ','"),
-        (body("x" * 65), "requestId: has 65 characters"),
-        (body(customParm="a b"), "customParm: contains ' '"),
-        (body(another="x" * 16_000), "callback: is longer than 16000 characters"),
-    ],
-)
 @pytest.mark.databases("sqlite")
-def test_what_is_no_callback_is_rejected_and_kept_while_the_others_go_through(
-    bench: Workbench, callback: object, error: str
-) -> None:
+def test_what_is_no_callback_is_rejected_and_kept_while_the_others_go_through(bench: Workbench) -> None:
     bench.add("good")
-    answer = record_all(bench, callback, body("good"))
+    refused = {"callback: must be an object, not null": None, "requestId: contains ','": body("a,b")}
+    answer = record_all(bench, *refused.values(), body("good"))
     assert answer["settled"] == 1
-    ((index, errors),) = errors_of(answer).items()
-    assert index == 0
-    assert errors[0].startswith(error)
-    (kept,) = bench.rows(REJECTED)
-    assert json.loads(kept["payload"]) == callback
+    assert [errors[0][: len(said)] for said, errors in zip(refused, errors_of(answer).values(), strict=True)] == [
+        *refused
+    ]
+    kept = [json.loads(row["payload"]) for row in bench.rows(REJECTED)]
+    # In one order whoever writes them, lest two transactions wait for each other.
+    assert sorted(kept, key=str) == sorted(refused.values(), key=str)
 
 
 def test_a_list_needs_a_few_statements_however_long_it_is(bench: Workbench) -> None:

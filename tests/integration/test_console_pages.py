@@ -15,11 +15,8 @@ from tests.support.pages import Pages, pages_of
 from tests.support.reconciling import Workbench, item
 from tests.support.server_process import free_port
 from worker.database.tables import REJECTED
-from worker.domain.records.access import Part
 from worker.domain.records.notifications import NotificationState
 from worker.domain.records.orders import Attention, OrderState
-from worker.settings import Settings
-from worker.web.app import WebProcess
 from worker.web.console.languages import translations
 from worker.words import Skin, catalogue
 from worker.words.remedies import PAGES
@@ -333,18 +330,6 @@ def test_a_path_that_is_no_page_is_answered_with_one(pages: Pages) -> None:
     assert pages.open("/order/1", Accept="application/json").text == "Not Found\n"
     elsewhere = pages.client.get("/order/1", base_url="http://console.example", headers={"Accept": "text/html"})
     assert elsewhere.text == "Not Found\n"
-
-
-def test_other_routes_keep_plain_text(migrated_database_url: str) -> None:
-    settings = Settings(database_url=migrated_database_url, account_sid="s" * 32, auth_token="token", app_id="app-1")
-    process = WebProcess(settings, frozenset(Part))
-    try:
-        client = process.app().test_client()
-        assert client.get("/callbacks/default/x", base_url="http://localhost").text == "Method Not Allowed\n"
-        assert client.get("/callbacks/default", base_url="http://localhost").text == "Not Found\n"
-        assert client.get("/livez", base_url="http://localhost").text == "alive\n"
-    finally:
-        process.close()
 
 
 def test_how_often_an_unmatched_callback_came_is_shown(bench: Workbench, pages: Pages) -> None:

@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import pytest
 import sqlalchemy
-from flask.testing import FlaskClient
+from flask import Flask
 from sqlalchemy.pool import NullPool
 
 from tests.support.server_process import free_port
@@ -27,44 +28,42 @@ PATH = f"/callbacks/default/{TOKEN}"
 ACCOUNT = {"account_sid": "s" * 32, "auth_token": "the-auth-token", "app_id": "app-1", "callback_token": TOKEN}
 
 
-@pytest.fixture
-def away() -> Iterator[FlaskClient]:
-    """A process whose database is away."""
-    url = f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler"
-    process = WebProcess(Settings(database_url=url, **ACCOUNT))
-    yield process.app().test_client()
-    process.close()
+@contextmanager
+def serving(url: str, intake: type[Intake] = Intake) -> Iterator[Flask]:
+    process = WebProcess(Settings(database_url=url, **ACCOUNT), intake=intake)
+    try:
+        yield process.app()
+    finally:
+        process.close()
 
 
-def test_while_the_database_is_away_callbacks_are_put_off_and_the_process_is_not_ready(away: FlaskClient) -> None:
-    answer = away.post(PATH, data=b'{"requestId": "r1"}')
-    assert (answer.status_code, answer.text) == (503, "not committed: send it again")
-    ready = away.get("/readyz")
-    assert (ready.status_code, ready.text) == (503, "the database is away\n")
-    assert away.get("/livez").status_code == 200
-    assert away.post("/callbacks/default/wrong").status_code == 404
+def test_while_the_database_is_away_callbacks_are_put_off_and_the_process_is_not_ready() -> None:
+    with serving(f"postgresql://reconciler:sesame-street@127.0.0.1:{free_port()}/reconciler") as app:
+        away = app.test_client()
+        answer = away.post(PATH, data=b'{"requestId": "r1"}')
+        assert (answer.status_code, answer.text) == (503, "not committed: send it again")
+        ready = away.get("/readyz")
+        assert (ready.status_code, ready.text) == (503, "the database is away\n")
+        assert away.get("/livez").status_code == 200
+        assert away.post("/callbacks/default/wrong").status_code == 404
 
 
 def test_a_database_that_is_not_migrated_is_not_ready(database_url: str) -> None:
-    process = WebProcess(Settings(database_url=database_url, **ACCOUNT))
-    try:
-        ready = process.app().test_client().get("/readyz")
-    finally:
-        process.close()
+    with serving(database_url) as app:
+        ready = app.test_client().get("/readyz")
     assert ready.status_code == 503
     assert ready.text.startswith("the database is at revision none, but needs 0")
 
 
 def test_callbacks_are_committed_and_matched(migrated_database_url: str) -> None:
-    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT))
-    try:
-        client = process.app().test_client()
+    with serving(migrated_database_url) as app:
+        client = app.test_client()
         assert client.get("/readyz").status_code == 200
         assert client.post(PATH, data=b'{"requestId": "r1", "trafficSts": "1"}').text == "Success"
         assert client.post("/elsewhere").text == "Not Found\n"
         assert client.get(PATH).text == "Method Not Allowed\n"
-    finally:
-        process.close()
+        assert client.get("/callbacks/default", headers={"Accept": "text/html"}).text == "Not Found\n"
+        assert client.get("/livez").text == "alive\n"
 
 
 @pytest.mark.parametrize(
@@ -76,11 +75,8 @@ def test_while_the_database_is_at_another_revision_callbacks_are_put_off(
     engine = sqlalchemy.create_engine(migrated_database_url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql(statement)
-    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT))
-    try:
-        assert process.app().test_client().post(PATH, data=b'{"requestId": "r1"}').status_code == 503
-    finally:
-        process.close()
+    with serving(migrated_database_url) as app:
+        assert app.test_client().post(PATH, data=b'{"requestId": "r1"}').status_code == 503
 
 
 @pytest.mark.databases("sqlite")
@@ -92,15 +88,11 @@ def test_while_matching_is_slow_callbacks_are_taken_in_and_few_wait_for_it(migra
             assert gate.wait(20)
             asked.append(keys)
 
-    process = WebProcess(Settings(database_url=migrated_database_url, **ACCOUNT), intake=SlowMatching)
-    try:
-        client = process.app().test_client()
+    with serving(migrated_database_url, SlowMatching) as app:
+        client = app.test_client()
         answers = [client.post(PATH, data=b'{"requestId": "r%d"}' % number).status_code for number in range(50)]
         gate.set()
         eventually(lambda: len(asked) >= 32, "what waits for its matching")
-    finally:
-        gate.set()
-        process.close()
     assert answers == [200] * 50
     assert len(asked) == 32
 
@@ -109,8 +101,6 @@ def test_while_matching_is_slow_callbacks_are_taken_in_and_few_wait_for_it(migra
 @pytest.mark.databases("postgresql", "mariadb")
 def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_database_url: str) -> None:
     names = [f"r{number}" for number in range(10)]
-    settings = Settings(database_url=migrated_database_url, **ACCOUNT)
-    database = Database(migrated_database_url, pool_size=1)
     under_way = threading.Event()
 
     class Seen(Intake):
@@ -118,10 +108,9 @@ def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_datab
             under_way.set()
             return super().receive_callbacks(received)
 
-    process = WebProcess(settings, intake=Seen)
-    try:
+    with serving(migrated_database_url, Seen) as app, closing(Database(migrated_database_url, pool_size=1)) as database:
         Intake(database, Rules(), {"default": "app-1"}).enqueue_orders([{"request_id": name} for name in names])
-        client = process.app().test_client
+        client = app.test_client
 
         def status(name: str) -> int:
             # One is refused, and committed as such.
@@ -139,6 +128,3 @@ def test_somebody_who_holds_an_order_delays_only_its_own_callback(migrated_datab
             assert first.result() == 503
             assert time.monotonic() - began < 5
         assert status("r0") == 200
-    finally:
-        process.close()
-        database.close()
