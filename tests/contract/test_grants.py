@@ -35,13 +35,12 @@ def test_a_slot_whose_row_was_lost_starts_again_with_one_full_reservation(bench:
     assert bench.take_after(bench.rules.reservation_seconds).ids == ("a",)
 
 
-def test_one_lost_row_leaves_the_other_slots_as_they_are(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=3)).open()
+@pytest.mark.workbench(rules=Rules(grace_seconds=1.0, slots=3))
+def test_one_lost_row_leaves_the_other_slots_as_they_are(bench: Workbench) -> None:
     bench.run("DELETE FROM query_budgets WHERE slot = 1")
     assert bench.open_slots() == [bench.slots[0], bench.slots[2]]
     bench.clock.advance(bench.rules.reservation_seconds)
     assert bench.open_slots() == bench.slots
-    bench.close()
 
 
 def taken_at_once(bench: Workbench, slots: Sequence[SlotKey]) -> list[Query | None]:
@@ -56,13 +55,12 @@ def taken_at_once(bench: Workbench, slots: Sequence[SlotKey]) -> list[Query | No
         return list(threads.map(take, slots))
 
 
-def test_an_account_whose_row_was_lost_starts_again_whichever_process_is_first(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=1)).open()
+@pytest.mark.workbench(rules=Rules(grace_seconds=1.0, slots=4, batch_size=1))
+def test_an_account_whose_row_was_lost_starts_again_whichever_process_is_first(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(100)))
     bench.run("DELETE FROM account_states")
     assert None not in taken_at_once(bench, bench.slots)
     assert bench.state().turn == 4
-    bench.close()
 
 
 def test_a_grant_reserves_the_deadline_the_window_and_the_margin(bench: Workbench) -> None:
@@ -106,13 +104,12 @@ def test_two_passes_at_once_on_one_slot_make_one_query(bench: Workbench) -> None
     assert len(bench.rows(QUERIES)) == 1
 
 
-def test_claims_of_two_slots_do_not_overlap(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, Rules(grace_seconds=1.0, slots=4, batch_size=50)).open()
+@pytest.mark.workbench(rules=Rules(grace_seconds=1.0, slots=4, batch_size=50))
+def test_claims_of_two_slots_do_not_overlap(bench: Workbench) -> None:
     bench.add(*(f"r{number}" for number in range(500)))
     # The slots share the account's row: a pass that does not get it at once gets it a moment later.
     polled = [name for query in taken_at_once(bench, bench.slots) if query is not None for name in query.ids]
     assert len(polled) == len(set(polled)) == 200
-    bench.close()
 
 
 def test_a_slot_that_is_locked_is_skipped_at_once(bench: Workbench) -> None:
@@ -222,13 +219,12 @@ def test_a_back_off_further_ahead_than_its_length_is_clamped(bench: Workbench) -
     assert (until - _now(bench)).total_seconds() == pytest.approx(60, abs=5)
 
 
-def test_accounts_that_share_a_sid_share_its_slots_and_take_turns(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
+@pytest.mark.workbench(app_ids={"a": "app-1", "b": "app-2"})
+def test_accounts_that_share_a_sid_share_its_slots_and_take_turns(bench: Workbench) -> None:
     for account in ("a", "b"):
         bench.enqueue(*({"request_id": f"{account}{number}", "account": account} for number in range(400)))
     queried = [bench.reconcile([]).account for _ in range(4)]
     assert sorted(queried[:2]) == sorted(queried[2:]) == ["a", "b"]
-    bench.close()
 
 
 def test_as_many_slots_as_queries_per_window_and_surplus_rows_are_ignored(migrated_database_url: str) -> None:

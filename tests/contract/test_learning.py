@@ -73,26 +73,6 @@ def test_an_order_is_observed_once_however_often_it_is_sent(bench: Workbench) ->
     assert len(bench.rows(OBSERVATIONS)) == 2, "one row for a transaction"
 
 
-def test_of_an_order_that_comes_in_past_its_grace_neither_arrival_nor_callback_nor_first_poll_is_observed(
-    bench: Workbench,
-) -> None:
-    bench.add("old", "older", age_seconds=700.0)
-    bench.intake.record_callbacks([{"requestId": "old", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
-    bench.reconcile([item("older", "0", None)])
-    assert not observed(bench)
-    bench.make_due()
-    bench.reconcile([item("older")])
-    (poll,) = observed(bench).polls
-    assert poll.is_hit
-
-
-def test_a_callback_is_observed_once_at_the_age_at_which_it_settles(bench: Workbench) -> None:
-    bench.add("a", age_seconds=60.0)
-    for _ in range(2):
-        bench.intake.record_callbacks([{"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
-    assert observed(bench).called_back.total() == 1
-
-
 def test_a_callback_that_came_before_its_order_is_observed_with_it(bench: Workbench) -> None:
     bench.intake.record_callbacks([{"requestId": "a", "appid": "app-1", "trafficSts": "1", "oriAmount": "2.94"}])
     assert not observed(bench)

@@ -1,11 +1,14 @@
-"""The rules of polling over many passes, on every database: suspects, absence, one-item platforms, customParm, age."""
+"""Polling over many passes, on every database: suspects, outages, absence, one-item platforms, customParm."""
 
 from dataclasses import replace
+
+import pytest
 
 from tests.support.reconciling import Workbench, answer_to, item
 from worker.database.tables import QUERIES
 from worker.domain.records.orders import Attention, Lane, OrderState
-from worker.domain.records.query_errors import Refused
+from worker.domain.records.queries import Query
+from worker.domain.records.query_errors import HttpError, Refused
 
 
 def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settle(bench: Workbench) -> None:
@@ -26,14 +29,13 @@ def test_a_refused_batch_is_halved_until_the_cause_is_alone_and_the_others_settl
     assert len(bench.rows(QUERIES)) <= 16
 
 
-def test_too_frequent_backs_off_every_account_of_the_sid(migrated_database_url: str) -> None:
-    bench = Workbench(migrated_database_url, app_ids={"a": "app-1", "b": "app-2"}).open()
+@pytest.mark.workbench(app_ids={"a": "app-1", "b": "app-2"})
+def test_too_frequent_backs_off_every_account_of_the_sid(bench: Workbench) -> None:
     bench.add("x", account="a")
     bench.write_back.failed(bench.take(), Refused("-9", "查询过于频繁"))
     assert bench.state("a").backoff_until is not None
     assert bench.state("b").backoff_until is not None
     assert bench.order("x").lane is Lane.BATCH
-    bench.close()
 
 
 def test_an_id_left_out_three_times_is_polled_alone_and_after_three_empty_answers_given_up(bench: Workbench) -> None:
@@ -91,3 +93,70 @@ def test_a_single_without_echo_is_believed_with_the_orders_mobile_and_its_reques
         Attention.MOBILE_MISMATCH,
         None,
     )
+
+
+NAMES = [f"r{number}" for number in range(6)]
+
+
+def fail(bench: Workbench, status: int, times: int) -> None:
+    for _ in range(times):
+        bench.write_back.failed(bench.take(), HttpError(status))
+        bench.clock.advance(bench.rules.reservation_seconds)
+        bench.put_state(replace(bench.state(), backoff_until=None))
+
+
+def take_twice(bench: Workbench, name: str = "%") -> tuple[Query, Query]:
+    """A query whose lease has run out, and the one that polls its orders since."""
+    stale = bench.take()
+    bench.clock.advance(bench.rules.reservation_seconds)
+    bench.run("UPDATE recharge_orders SET due_at = submitted_at, lease_token = NULL WHERE request_id LIKE :n", n=name)
+    return stale, bench.take()
+
+
+def test_suspects_of_an_outage_are_returned_by_the_third_answer_after_it(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    fail(bench, 502, 12)
+    assert all(order.lane.is_suspect for order in bench.orders())
+    bench.add("later")
+    # Not due: the three answers are not about suspects, so nothing but the return clears them.
+    bench.run("UPDATE recharge_orders SET due_at = '2100-01-01 00:00:00' WHERE request_id <> 'later'")
+    bench.run("UPDATE recharge_orders SET failures_alone = 2 WHERE request_id = 'r5'")
+    for number in range(3):
+        assert all(bench.order(name).lane.is_suspect for name in NAMES), number
+        bench.run("UPDATE recharge_orders SET due_at = submitted_at WHERE request_id = 'later'")
+        assert bench.reconcile([item("later", "0", None)]).ids == ("later",)
+    *returned, failed_again = (bench.order(name) for name in NAMES)
+    assert {(order.lane, order.suspect_group, order.batch_failures) for order in returned} == {(Lane.BATCH, None, 0)}
+    assert failed_again.lane.is_suspect
+    assert "cleared" in [event["kind"] for event in bench.events_of("r0")]
+
+
+def test_a_stale_answer_returns_no_suspects(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    fail(bench, 502, 12)
+    stale, fresh = take_twice(bench)
+    # This would be the third answer after the outage.
+    state = replace(bench.state(), answers_in_row=2)
+    bench.put_state(state)
+    before = bench.orders()
+    answer = answer_to(stale, [item(name, "0", None) for name in stale.ids])
+    assert bench.write_back.answered(stale, answer).return_suspects is None
+    assert (bench.state(), bench.orders()) == (state, before)
+    assert bench.write_back.answered(fresh, answer_to(fresh, [])).return_suspects is not None
+
+
+def test_a_stale_answer_resets_no_absences(bench: Workbench) -> None:
+    bench.add(*NAMES)
+    first = bench.reconcile([item("r0", "0", None)])
+    bench.run("UPDATE recharge_orders SET absences = 2, due_at = '2100-01-01 00:00:00' WHERE request_id <> 'r0'")
+    # The answer to this query decides whether the platform answers one order a query.
+    probe = "lane = 'alone', due_at = submitted_at, check_requested_at = submitted_at"
+    bench.run(f"UPDATE recharge_orders SET {probe} WHERE request_id = 'r0'")
+    bench.put_state(replace(bench.state(), one_item_streak=3, one_item_since=first.id))
+    stale, fresh = take_twice(bench, "r0")
+    assert stale.ids == fresh.ids == ("r0",)
+
+    assert bench.write_back.answered(stale, answer_to(stale, [item("r0", "0", None)])).reset_absences_since is None
+    assert {order.absences for order in bench.orders()} == {0, 2}
+    assert bench.write_back.answered(fresh, answer_to(fresh, [item("r0", "0", None)])).reset_absences_since == first.id
+    assert {order.absences for order in bench.orders()} == {0}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from worker.adapters.clock import HostClock
 from worker.database.tables import BUDGETS, EVENTS, ORDERS
@@ -47,6 +47,16 @@ class ManualClock:
         self.seconds += seconds
 
 
+class SteppedDatabase(Database):
+    """A database whose clock the test steps."""
+
+    step = timedelta(0)
+
+    def now(self, connection: Connection) -> datetime:
+        """The stepped clock's time."""
+        return super().now(connection) + self.step
+
+
 @dataclass
 class Workbench:
     """One process's parts."""
@@ -57,7 +67,7 @@ class Workbench:
     clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
-        self.database = Database(self.url, idle_transaction_seconds=self.rules.deadline_seconds)
+        self.database = SteppedDatabase(self.url, idle_transaction_seconds=self.rules.deadline_seconds)
         self.maintenance = SlotMaintenance(self.database, self.clock, self.rules)
         self.grants = Grants(self.database, self.clock, self.rules)
         self.write_back = WriteBack(self.database, self.clock, self.rules)

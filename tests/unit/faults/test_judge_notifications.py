@@ -82,23 +82,36 @@ GOOD = NotificationEvidence(
 )
 
 
+def with_first(row: dict[str, Any], *deliveries: dict[str, Any]) -> dict[str, Any]:
+    """Another notification instead of the first one, and these deliveries instead of its own."""
+    return {
+        "notifications": [row, *GOOD.notifications[1:]],
+        "deliveries": [*deliveries, *GOOD.deliveries[3:]],
+    }
+
+
+def also(text: str = ONE, event_id: str = "a", **fields: Any) -> dict[str, Any]:
+    """One delivery more."""
+    return {"deliveries": [*GOOD.deliveries, delivery(event_id, text, **fields)]}
+
+
+def order_is(**fields: Any) -> dict[str, Any]:
+    """The first order otherwise than its receiver was told."""
+    return {"orders": [order("1", **fields), *GOOD.orders[1:]]}
+
+
 def failing(*, status: int = 500, hurry: float = 1.0, drop: int = 0, **fields: Any) -> dict[str, Any]:
     """The evidence of one event that was given up: its tries by the schedule, or in a hurry, or some too few."""
     times = list(itertools.accumulate([wait * hurry for wait in WAITS_SECONDS], initial=10.0))[drop:]
-    return {
-        "refused": frozenset({"1"}),
-        "notifications": [notification("a", ONE, "gave_up", 10), *GOOD.notifications[1:]],
-        "deliveries": [
-            *GOOD.deliveries[3:],
-            *(delivery("a", ONE, at, status=status, **fields) for at in times),
-        ],
-    }
+    tries = [delivery("a", ONE, at, status=status, **fields) for at in times]
+    return {"refused": frozenset({"1"}), **with_first(notification("a", ONE, "gave_up", 10), *tries)}
 
 
 def test_what_was_told_as_it_should_be_is_found_so() -> None:
     assert check_notifications(GOOD) == ()
 
 
+CUT, BLIND = body("1", remark="é" * 1_000), body("1", request_id=None, custom_parm="p")
 KEPT: dict[str, dict[str, Any]] = {
     "an event of its own fault that was given up after the whole schedule": failing(hurry=0.95),
     "connections that broke each time": failing(how=CLOSE, accepts=False),
@@ -109,20 +122,10 @@ KEPT: dict[str, dict[str, Any]] = {
     "an order that was archived and restored": {
         "changes": [*GOOD.changes, change("1", "succeeded", None), change("1", None, "succeeded")]
     },
-    "a test event, which has no row": {"deliveries": [*GOOD.deliveries, delivery("test", '{"type": "test"}')]},
-    "a remark that was cut": {
-        "orders": [order("1", remark="é" * 1_500), *GOOD.orders[1:]],
-        "notifications": [notification("a", body("1", remark="é" * 1_000)), *GOOD.notifications[1:]],
-        "deliveries": [delivery("a", body("1", remark="é" * 1_000)), *GOOD.deliveries[3:]],
-    },
-    "an order that has learned its request id since": {
-        "orders": [order("1", custom_parm="p"), *GOOD.orders[1:]],
-        "notifications": [
-            notification("a", body("1", custom_parm="p")) | {"body": body("1", request_id=None, custom_parm="p")},
-            *GOOD.notifications[1:],
-        ],
-        "deliveries": [delivery("a", body("1", request_id=None, custom_parm="p")), *GOOD.deliveries[3:]],
-    },
+    "a test event, which has no row": also('{"type": "test"}', "test"),
+    "a remark that was cut": order_is(remark="é" * 1_500) | with_first(notification("a", CUT), delivery("a", CUT)),
+    "an order that has learned its request id since": order_is(custom_parm="p")
+    | with_first(notification("a", body("1", custom_parm="p")) | {"body": BLIND}, delivery("a", BLIND)),
 }
 
 
@@ -156,16 +159,16 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
         {"orders": [*GOOD.orders[:2], order("3", "pending", attention="unknown_status")]},
     ),
     "a last version that never arrived": ("N2", {"deliveries": [*GOOD.deliveries[:3], *GOOD.deliveries[4:]]}),
-    "a version that is newer than the order": ("N2", {"orders": [order("1", version=99), *GOOD.orders[1:]]}),
-    "another amount than the table's": ("N2", {"orders": [order("1", ori_amount="2.95"), *GOOD.orders[1:]]}),
-    "another attention than the table's": ("N2", {"orders": [order("1", attention="late_conflict"), *GOOD.orders[1:]]}),
+    "a version that is newer than the order": ("N2", order_is(version=99)),
+    "another amount than the table's": ("N2", order_is(ori_amount="2.95")),
+    "another attention than the table's": ("N2", order_is(attention="late_conflict")),
     "an event that counts as delivered and was refused": (
         "N3",
-        {"deliveries": [delivery("a", ONE, status=500), *GOOD.deliveries[3:]]},
+        with_first(notification("a", ONE), delivery("a", ONE, status=500)),
     ),
     "an event that counts as delivered and was never answered": (
         "N3",
-        {"deliveries": [delivery("a", ONE, how=HANG, accepts=False), *GOOD.deliveries[3:]]},
+        with_first(notification("a", ONE), delivery("a", ONE, how=HANG, accepts=False)),
     ),
     "an event that was never sent": (
         "N3",
@@ -176,26 +179,17 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "an event given up while its endpoint rested": ("N4", failing(status=503)),
     "an event given up because the receiver hung": ("N4", failing(how=HANG, accepts=False)),
     "an event given up because the receiver was gone": ("N4", failing(status=410)),
-    "an event given up, and never tried": (
-        "N4",
-        {
-            "notifications": [notification("a", ONE, "gave_up"), *GOOD.notifications[1:]],
-            "deliveries": GOOD.deliveries[3:],
-        },
-    ),
+    "an event given up, and never tried": ("N4", with_first(notification("a", ONE, "gave_up"))),
     "an event given up after it was accepted": (
         "N4",
         {"notifications": [notification("a", ONE, "gave_up"), *GOOD.notifications[1:]]},
     ),
-    "a forged event": ("N5", {"deliveries": [*GOOD.deliveries, delivery("a", ONE, is_valid=False, status=401)]}),
-    "an event that nobody wrote": ("N5", {"deliveries": [*GOOD.deliveries, delivery("e", ONE)]}),
-    "a second body under the same id": (
-        "N5",
-        {"deliveries": [*GOOD.deliveries, delivery("a", body("1", mobile="18812340804"))]},
-    ),
-    "an event signed an hour ago": ("N5", {"deliveries": [*GOOD.deliveries, delivery("a", ONE, age=3600.0)]}),
-    "an event without a time": ("N5", {"deliveries": [*GOOD.deliveries, delivery("a", ONE, age=None)]}),
-    "a redirect that was followed": ("N5", {"deliveries": [*GOOD.deliveries, delivery("a", ONE, path="/elsewhere")]}),
+    "a forged event": ("N5", also(is_valid=False, status=401)),
+    "an event that nobody wrote": ("N5", also(event_id="e")),
+    "a second body under the same id": ("N5", also(body("1", mobile="18812340804"))),
+    "an event signed an hour ago": ("N5", also(age=3600.0)),
+    "an event without a time": ("N5", also(age=None)),
+    "a redirect that was followed": ("N5", also(path="/elsewhere")),
 }
 
 
