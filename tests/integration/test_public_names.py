@@ -31,6 +31,7 @@ from tests.support.reconciling import SID, Workbench
 from tests.support.ticking import let_a_worker_tick
 from tests.support.visitors import write_users
 from worker.cli.app import app
+from worker.cli.declare import add
 from worker.database.tables import METADATA
 from worker.demo.command import demo
 from worker.domain.records.access import Part
@@ -108,7 +109,7 @@ def settings() -> Iterator[str]:
 
 def options() -> Iterator[str]:
     alone = typer.Typer(add_completion=False)
-    alone.command()(demo)
+    add(alone, demo, "demo")
     yield from parameters("demo", get_command(alone))
     yield from parameters("", get_command(app))
 

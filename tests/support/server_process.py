@@ -91,7 +91,15 @@ class ServerProcess(ABC):
         env: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> Child:
-        return Child(command, name=self._name, log=self._log, env=env, cwd=self._home, user=user)
+        return Child(
+            command,
+            name=self._name,
+            log=self._log,
+            env=env,
+            cwd=self._home,
+            user=user,
+            extra_groups=[] if user else None,
+        )
 
     def _initialise_by(self, child: Child) -> None:
         """Wait for a program that makes what the server needs. Raises ChildError where it fails."""

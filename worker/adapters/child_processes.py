@@ -15,12 +15,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Self
+from typing import IO, Any, Self, TypeVar
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """The signals by which a person, a supervisor or a closing terminal tells a program to end."""
 
 _POLL_SECONDS = 0.2
+T = TypeVar("T")
 _GUARD = "import os, signal, sys; sys.stdin.buffer.read(); os.killpg(0, signal.SIGKILL)"
 
 
@@ -40,24 +41,18 @@ class Child:
         *,
         name: str,
         log: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        user: str | None = None,
         group: "ChildGroup | None" = None,
         is_piped: bool = False,
         ends_with_starter: bool = False,
+        **more: Any,
     ) -> None:
-        """Start it. Raises OSError where that cannot be done.
+        """Start it; `name` is what it is called in errors. Raises OSError where that cannot be done.
 
-        Args:
-            command: the program and its arguments.
-            name: what it is called in errors.
-            log: the file that its output is added to, errors included; without it both are the starter's own.
-            env, cwd, user: as the starter's, where they are not given.
-            group: the group that it joins; without it a process group of its own, which is killed with it.
-            is_piped: standard input and output are `pipes`. Otherwise it has no standard input: a group in the
-                background must not read from the terminal.
-            ends_with_starter: it gets SIGTERM when the thread that started it ends, even by SIGKILL; on Linux only.
+        Its output is added to the file `log`, errors included; without it both are the starter's own. It joins `group`;
+        without it it has a process group of its own, which is killed with it. `is_piped`: standard input and output are
+        `pipes`. Otherwise it has no standard input: a group in the background must not read from the terminal.
+        `ends_with_starter`: it gets SIGTERM when the thread that started it ends, even by SIGKILL; on Linux only.
+        `more` are further arguments of `Popen`, such as `env`, `cwd` and `user`.
         """
         self.name = name
         self.log = log
@@ -69,12 +64,9 @@ class Child:
                 stdout=subprocess.PIPE if is_piped else output,
                 stderr=None if output is None else subprocess.STDOUT,
                 text=True,
-                env=env,
-                cwd=cwd,
-                user=user,
-                extra_groups=[] if user else None,
                 process_group=group.leader if group else 0,
                 preexec_fn=_end_with_starter() if ends_with_starter else None,
+                **more,
             )
         if group:
             group.children.append(self)
@@ -205,20 +197,20 @@ def stop_all(children: Collection[Child], *, seconds: float, how: signal.Signals
 
 
 def wait_until(
-    is_ready: Callable[[], object],
+    is_ready: Callable[[], T],
     what: str,
     *,
     seconds: float,
     poll_seconds: float = _POLL_SECONDS,
     children: Collection[Child] = (),
-) -> None:
-    """Wait until something is true. Raises ChildError where it takes too long, or a child ends meanwhile."""
+) -> T:
+    """Wait until something is true; returns it. Raises ChildError where it takes too long, or a child ends before."""
     give_up = time.monotonic() + seconds
     while True:
         # Tested before `is_ready`: what a child did directly before its end counts.
         ended = [child for child in children if child.has_ended()]
-        if is_ready():
-            return
+        if ready := is_ready():
+            return ready
         for child in ended:
             child.check()
         if time.monotonic() > give_up:

@@ -2,14 +2,13 @@
 person would."""
 
 import importlib.util
-import json
 import re
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from celery import Celery
 
@@ -19,8 +18,8 @@ from worker.database.error_kinds import kind_of
 from worker.database.migrations import upgrade
 from worker.database.revisions import MigrationError, NotAtHead, check_at_head
 from worker.demo.given_settings import DemoAccount, absolute, environment_of, settings_of
-from worker.demo.plan import Pace
 from worker.demo.readings import PlatformControl, is_empty
+from worker.demo.request import Request
 from worker.doctor.readings import reach_broker
 from worker.domain.access import callback_path
 from worker.settings import SettingsError
@@ -45,6 +44,7 @@ with ValkeyServer(port=0, data_dir=folder / "valkey", unix_socket_path=folder / 
         time.sleep(1)
 """
 _MOST_SECONDS_WAITED_FOR_BROKER = 3.0
+T = TypeVar("T")
 
 
 class DemoError(Exception):
@@ -57,39 +57,26 @@ class Stage:
     Where a program ends by itself, or does not start in time, ChildError is raised.
     """
 
-    def __init__(
-        self,
-        *,
-        folder: Path,
-        name: str,
-        pace: Pace,
-        seed: int,
-        database_url: str | None,
-        broker_url: str | None,
-        has_console: bool = False,
-        check: Callable[[], None],
-    ) -> None:
+    def __init__(self, request: Request, *, folder: Path, name: str, check: Callable[[], None]) -> None:
         """Without a URL the database, or the broker, is the demo's own. Raises DemoError where one is not accepted.
 
-        `has_console`: the receiver of callbacks serves the console as well. `check` may raise whatever is to end the
-        demo, while it starts and whenever it is checked.
+        `check` may raise whatever is to end the demo, while it starts and whenever it is checked.
         """
         self.account_sid = f"{name}-sid"
-        self.pace = pace
+        self.pace = request.pace
+        self._request = request
         self._folder = folder
         self._name = name
-        self._seed = seed
         self._callback_token = secrets.token_urlsafe(24)
-        self._has_console = has_console
         self._check = check
-        self._console: str | None = None
-        self._is_own_database, self._is_own_broker = database_url is None, broker_url is None
+        self.console: str | None = None
+        """The address of the console, with its key; None without one, and before it listens."""
         self._environment = environment_of(
             folder,
             DemoAccount(name=name, sid=self.account_sid, callback_token=self._callback_token),
-            pace,
-            database=absolute(database_url or f"sqlite:///{folder / 'demo.db'}"),
-            broker=broker_url or f"redis+socket://{folder / _SOCKET}",
+            self.pace,
+            database=absolute(request.database_url or f"sqlite:///{folder / 'demo.db'}"),
+            broker=request.broker_url or f"redis+socket://{folder / _SOCKET}",
         )
         try:
             self.settings = settings_of(self._environment)
@@ -102,24 +89,20 @@ class Stage:
 
     def set_up(self) -> PlatformControl:
         """Start every program; returns the platform's control. Raises DemoError."""
-        if self._is_own_broker:
+        is_own_broker = self._request.broker_url is None
+        if is_own_broker:
             self._start_broker()
         else:
             self._check_broker()
         self._migrate()
         # It starts while the broker does.
         serve = self._start_serve()
-        if self._is_own_broker:
+        if is_own_broker:
             self._wait_for("the start of Valkey", lambda: _answers(self.settings.broker_dsn))
         url = self._start_platform(self._callback_url(serve))
         self._environment["RECONCILER_PLATFORM_URL"] = url
         self.start_worker_and_beat()
         return PlatformControl(url)
-
-    @property
-    def console(self) -> str | None:
-        """The address of the console, with its key; None without one, and before it listens."""
-        return self._console
 
     def _start_broker(self) -> None:
         """Start the embedded Valkey, on a socket in the work folder."""
@@ -145,7 +128,7 @@ class Stage:
         """Bring the demo's own database, or an empty one, to head; a given one with tables is checked, unchanged."""
         url = self.settings.database_dsn
         try:
-            if self._is_own_database or is_empty(url):
+            if self._request.database_url is None or is_empty(url):
                 upgrade(url)
             else:
                 check_at_head(url)
@@ -163,24 +146,23 @@ class Stage:
         """Start the receiver of callbacks, with the console where it is wanted."""
         if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             raise DemoError("the receiver of callbacks is not installed: pip install 'recharge-reconciler[demo]'")
-        only = () if self._has_console else ("--only", "callbacks")
+        only = () if self._request.serve else ("--only", "callbacks")
         options = ("--port", "0", "--workers", "1", *only)
         return self._start("serve", *_RECONCILER, "serve", *options, more={"RECONCILER_LOG_FORMAT": "json"})
 
     def _callback_url(self, serve: Child) -> str:
         """The URL that the platform posts callbacks to, once the receiver listens there."""
-        self._wait_for("the start of the receiver of callbacks", lambda: _listening_in(serve.output))
-        if self._has_console:
-            self._wait_for("the address of the console", lambda: _console_in(serve.output))
-            self._console = _console_in(serve.output)
-        return (_listening_in(serve.output) or "") + callback_path(self._name, self._callback_token)
+        url = self._read_from(serve, r'"listening": \["([^"]+)"', "the start of the receiver of callbacks")
+        if self._request.serve:
+            self.console = self._read_from(serve, r"^Console: (\S+)$", "the address of the console")
+        return url + callback_path(self._name, self._callback_token)
 
     def _start_platform(self, callback_url: str) -> str:
         """Start the simulated platform; returns its URL."""
         pace = self.pace
         options = {
             "--port": "0",
-            "--seed": str(self._seed),
+            "--seed": str(self._request.seed),
             "--window": f"{pace.window:g}",
             "--latency": pace.latency,
             "--callback-delay": pace.callback_delay,
@@ -191,8 +173,7 @@ class Stage:
         # By the environment, as the URL holds a token, which every user of the machine could see in a command.
         url = {"RECONCILER_SIMULATOR_CALLBACK_URL": callback_url}
         platform = self._start("platform", *_RECONCILER, "platform", "--json", "--no-adopt", *flat, more=url)
-        self._wait_for("the start of the simulated platform", lambda: _url_in(platform.output))
-        return _url_in(platform.output) or ""
+        return self._read_from(platform, r'"url": "([^"]+)"', "the start of the simulated platform")
 
     def start_worker_and_beat(self) -> None:
         """Start both as the README does, and wait until the worker answers."""
@@ -204,7 +185,7 @@ class Stage:
     def stop_ours(self) -> None:
         """End worker, beat and a receiver without a console in order: they finish what is under way."""
         # Another start of `serve` would make another key.
-        names = ("beat", "worker") if self._has_console else ("beat", "worker", "serve")
+        names = ("beat", "worker") if self._request.serve else ("beat", "worker", "serve")
         stop_all([self._programs.pop(name) for name in names], seconds=_STOP_SECONDS)
 
     def check(self) -> None:
@@ -235,12 +216,17 @@ class Stage:
         )
         return self._programs[name]
 
-    def _wait_for(self, what: str, is_there: Callable[[], object]) -> None:
-        def is_ready() -> object:
+    def _read_from(self, program: Child, pattern: str, what: str) -> str:
+        """What a program has printed, by the group of a pattern, once it has."""
+        found = self._wait_for(what, lambda: re.search(pattern, program.output, re.MULTILINE))
+        return found[1] if found else ""
+
+    def _wait_for(self, what: str, is_there: Callable[[], T]) -> T:
+        def is_ready() -> T:
             self._check()
             return is_there()
 
-        wait_until(is_ready, what, seconds=_START_SECONDS, children=self._programs.values())
+        return wait_until(is_ready, what, seconds=_START_SECONDS, children=self._programs.values())
 
 
 def _answers(broker: str) -> bool:
@@ -248,26 +234,3 @@ def _answers(broker: str) -> bool:
         reach_broker(broker, seconds=_MOST_SECONDS_WAITED_FOR_BROKER)
         return True
     return False
-
-
-def _url_in(output: str) -> str | None:
-    for line in output.splitlines():
-        with suppress(ValueError):
-            url: str = json.loads(line)["url"]
-            return url
-    return None
-
-
-def _console_in(output: str) -> str | None:
-    """The address of the console that `serve` has printed, once it has."""
-    found = re.search(r"^Console: (\S+)$", output, re.MULTILINE)
-    return found[1] if found else None
-
-
-def _listening_in(output: str) -> str | None:
-    """The address that the receiver says that it listens on, once it does."""
-    for line in output.splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            url: str = json.loads(line)["listening"][0]
-            return url
-    return None
