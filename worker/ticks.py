@@ -44,7 +44,12 @@ _LONGEST_WAIT_SECONDS = 5.0
 
 
 class Ticks:
-    """Turns ticks into passes, in one process."""
+    """Turns ticks into passes, in one process.
+
+    `idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off. `each_tick` is
+    the tick's other work. Ticks are usually `period_seconds` apart. The process ticks by itself `patience_seconds`
+    after the last tick began.
+    """
 
     def __init__(
         self,
@@ -58,11 +63,6 @@ class Ticks:
         patience_seconds: float,
         watchdog: Watchdog,
     ) -> None:
-        """`idle_accounts` returns which of these accounts need no pass now: no order is due, or they back off.
-
-        `each_tick` is the tick's other work. Ticks are usually `period_seconds` apart. The process ticks by itself
-        `patience_seconds` after the last tick began.
-        """
         self._maintenance = maintenance
         self._slots = {slot.key: slot for slot in slots}
         self._reconciler = reconciler

@@ -73,7 +73,10 @@ def configure_logging(
         logging.getLogger(name).setLevel(max(handler.level, logging.WARNING))
     # Otherwise a warning is printed past the formatter: two lines that are no JSON.
     logging.captureWarnings(True)
+    _configure_structlog(common)
 
+
+def _configure_structlog(common: list[Processor]) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
