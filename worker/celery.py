@@ -23,7 +23,9 @@ from worker.broker import log_filters
 from worker.broker.log_filters import BrokerOutageFilter
 from worker.celery_settings import celery_settings
 from worker.database.transactions import is_transient
-from worker.doctor import Check, Status, examine_before_start, examine_running, unloadable_for_celery
+from worker.doctor.checks import Check, Status
+from worker.doctor.examination import examine_before_start, examine_running
+from worker.doctor.readings import unloadable_for_celery
 from worker.runtime import close_current, current, prepare_database
 from worker.settings import Settings, SettingsError, load_settings
 from worker.settings.reading import hint_on_default

@@ -5,7 +5,7 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 from worker.adapters.clock import Clock
@@ -121,14 +121,26 @@ class Deadline:
         For what takes no timeout, such as the search for a name's address. It runs in a thread of its own, which goes
         on until the call ends by itself: nobody sees that, and the process does not wait for it.
         """
-        ended: Future[R] = Future()
-        thread = threading.Thread(target=_complete, args=(call, ended), name="bounded-call", daemon=True)
         rest = self.rest()
-        thread.start()
-        thread.join(rest)
-        if not ended.done():
-            raise TimeoutError("timed out")
-        return ended.result()
+        return result_within(in_thread(call), rest, "timed out")
+
+
+def in_thread(call: Callable[[], R]) -> Future[R]:
+    """Start a call in a thread of its own; returns what will hold its result. Nothing can cancel it."""
+    ended: Future[R] = Future()
+    threading.Thread(target=_complete, args=(call, ended), name="bounded-call", daemon=True).start()
+    return ended
+
+
+def result_within(ended: Future[R], seconds: float, words: str) -> R:
+    """What a call in a thread returns or raises; raises TimeoutError with these words where it has not ended by then.
+
+    The call's own TimeoutError says more.
+    """
+    wait([ended], seconds)
+    if not ended.done():
+        raise TimeoutError(words)
+    return ended.result()
 
 
 def _complete(call: Callable[[], R], ended: Future[R]) -> None:

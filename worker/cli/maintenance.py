@@ -16,7 +16,8 @@ from worker.cli.acting import Act, Yes, acting_session, confirm, require_answer
 from worker.cli.output import AsJson, InUtc, console, counted, print_json, progress, time_text
 from worker.cli.session import Session
 from worker.cli.times import TIME_RULE, read_time
-from worker.doctor import Check, Status, examine, examine_unreadable
+from worker.doctor.checks import Check, Status
+from worker.doctor.examination import examine, examine_unreadable
 from worker.domain.orders.retention import ARCHIVED_FROM
 from worker.domain.records.acts import ActKind
 from worker.operations.act_by_hand import Operator

@@ -13,7 +13,7 @@ import typer
 from worker.adapters.child_processes import Child, ChildGroup, stop_signals_handled
 from worker.cli.errors import CommandError
 from worker.cli.session import check_database, read_settings
-from worker.doctor import shadow
+from worker.doctor.files_and_hosts import shadow
 from worker.runtime import rules_of
 
 # Beyond the longest time of a query and its write-back.

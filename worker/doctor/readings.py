@@ -7,10 +7,8 @@ or at least for the caller, by `start_reading`.
 
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +19,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 from worker.adapters.clock import HostClock
 from worker.adapters.error_text import first_words
+from worker.adapters.timers import in_thread, result_within
 from worker.broker.answers import connect, connection_to
 from worker.database.engine import missing_file
 from worker.database.revisions import MigrationError, check_at_head
@@ -118,27 +117,8 @@ def start_reading(read: Callable[[], T], *, seconds: float) -> Callable[[], T]:
     That function raises TimeoutError where the reading has not ended within so many seconds from now. The thread goes
     on: neither a name's resolution nor a connection to a server that never answers can be cancelled.
     """
-    ended: Future[T] = Future()
-    deadline = time.monotonic() + seconds
-
-    def run() -> None:
-        try:
-            ended.set_result(read())
-        except Exception as error:
-            ended.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-
-    def result() -> T:
-        try:
-            return ended.result(max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            # The reading's own timeout says more.
-            if ended.done():
-                raise
-            raise TimeoutError(f"no answer within {seconds:g} s") from None
-
-    return result
+    ended, deadline = in_thread(read), time.monotonic() + seconds
+    return lambda: result_within(ended, max(0.0, deadline - time.monotonic()), f"no answer within {seconds:g} s")
 
 
 def read_database(url: str, *, sids: Collection[str], slots_per_sid: int) -> DatabaseReading:
