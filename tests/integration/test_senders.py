@@ -21,8 +21,7 @@ from tests.support.waiting import eventually
 from tests.support.watching import Watching, unwatched
 from worker.adapters.clock import HostClock
 from worker.adapters.notify.transports import make_transport
-from worker.adapters.watchdog import Watchdog
-from worker.database.error_kinds import OUTAGES, OutageLog
+from worker.database.error_kinds import OutageLog
 from worker.database.transactions import Database
 from worker.domain.records.notifications import Rank, Webhook
 from worker.domain.records.overview import NotificationCounts
@@ -55,12 +54,9 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
             database: Database | None = None,
             clock: Any = None,
             enters: bool = True,
-            poll_seconds: float = 0.05,
-            watchdog: Watchdog | None = None,
-            outages: OutageLog = OUTAGES,
+            **more: Any,
         ) -> Senders:
-            clock, watchdog = clock or HostClock(), watchdog or unwatched()
-            targets = {}
+            clock, targets = clock or HostClock(), {}
             for account, url in urls.items():
                 target = Webhook(url=url, secrets=(SECRET,))
                 if enters:
@@ -68,16 +64,9 @@ def start(bench: Workbench) -> Iterator[StartSenders]:
                 transport = make_transport(target, broker_url="redis://127.0.0.1:9", clock=clock, hidden=())
                 targets[account] = Target(digest=target.digest, transport=transport)
             if database is None:
-                database = Database(bench.url)
-                stack.callback(database.close)
-            senders = Senders(
-                database=database,
-                clock=clock,
-                targets=targets,
-                watchdog=watchdog,
-                poll_seconds=poll_seconds,
-                outages=outages,
-            )
+                database = stack.enter_context(closing(Database(bench.url)))
+            given: dict[str, Any] = {"watchdog": unwatched(), "poll_seconds": 0.05} | more
+            senders = Senders(database=database, clock=clock, targets=targets, **given)
             stack.callback(senders.close)
             return senders
 

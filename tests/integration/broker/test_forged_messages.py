@@ -145,6 +145,7 @@ def forged_headers() -> list[dict[str, Any]]:
         {"task": None, "id": "x"},
         {"task": 5, "id": "x"},
         {"task": TASK},
+        {"task": TASK, "id": None},
         {"task": TASK, "id": ["x"]},
         {"task": TASK, "id": "x" * 1000},
         {"task": TASK, "id": "line\nend"},
@@ -162,8 +163,7 @@ BAD_BODIES = [
     f"[[{NESTED}], {{}}, {{}}]".encode(),
     b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
     b"[" * 90_000,
-    b"[1, 2, 3]",
-    b'{"args": 5}',
+    *(b"null", b'"abc"', b"[1, 2]", b"[[], {}]", b"[1, 2, 3]", b"[{}, [], 5]", b"[[], {}, 5]", b'{"args": 5}'),
     b'{"task": ["x"], "id": "x", "args": [], "kwargs": []}',
 ]
 

@@ -10,16 +10,12 @@ import pytest
 
 import worker
 from tests.support.namespaces import in_time_namespace
-from worker.adapters.clock import Clock, HostClock
+from worker.adapters.clock import HostClock
 
 
-def test_now_is_aware_and_utc() -> None:
-    assert HostClock().now().tzinfo is UTC
-    assert HostClock().now().utcoffset() == timedelta(0)
-
-
-def test_boot_clock_never_goes_back() -> None:
-    clock = HostClock()
+def test_now_is_utc_and_the_boot_clock_never_goes_back() -> None:
+    clock = HostClock(boot_id="another host")
+    assert (clock.now().tzinfo, clock.now().utcoffset(), clock.boot_id) == (UTC, timedelta(0), "another host")
     readings = [clock.boot() for _ in range(100)]
     assert readings == sorted(readings)
 
@@ -31,18 +27,22 @@ def test_boot_clock_counts_suspend_on_linux() -> None:
     assert before <= reading <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def test_boot_id_is_the_same_in_every_process_of_one_boot() -> None:
-    program = "from worker.adapters.clock import HostClock; print(HostClock().boot_id)"
+def said_by(program: str, *before: str) -> list[str]:
+    """What another process prints of its clock `c`, started by the words before."""
+    command = [
+        *before,
+        sys.executable,
+        "-c",
+        f"from worker.adapters.clock import HostClock; c = HostClock(); {program}",
+    ]
     root = Path(worker.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
-    other = done.stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=root).stdout.split()
+
+
+def test_boot_id_is_the_same_in_every_process_of_one_boot() -> None:
+    (other,) = said_by("print(c.boot_id)")
     assert HostClock().boot_id == other
     assert 1 <= len(other) <= 64
-
-
-def test_boot_id_can_be_replaced_for_a_test() -> None:
-    clock: Clock = HostClock(boot_id="another host")
-    assert clock.boot_id == "another host"
 
 
 BOOT_ID = "6d2f0c9e-34a1-4c1f-9a53-0d9a7c1be2f0"
@@ -108,24 +108,16 @@ def test_where_the_kernel_does_not_say_the_process_has_an_identity_of_its_own(
 ) -> None:
     folder = proc(tmp_path, **kernel)  # type: ignore[arg-type]  # mypy takes the values for those of every parameter
     identities = {HostClock(proc=folder).boot_id for _ in range(2)}
-    assert len(identities) == 2
+    (tmp_path / "self/ns/time").unlink(missing_ok=True)
+    (tmp_path / "self/ns/time").write_text("no link, which cannot be read")
+    identities.add(HostClock(proc=folder).boot_id)
+    assert len(identities) == 3
     assert all(identity.startswith("process-") for identity in identities)
 
 
 @on_linux
-def test_where_the_link_cannot_be_read_the_process_has_an_identity_of_its_own(tmp_path: Path) -> None:
-    folder = proc(tmp_path, namespace=None)
-    (folder / "self/ns/time").write_text("no link")
-    assert HostClock(proc=folder).boot_id.startswith("process-")
-
-
-@on_linux
 def test_a_real_time_namespace_has_a_boot_clock_and_an_identity_of_its_own() -> None:
-    program = "from worker.adapters.clock import HostClock; c = HostClock(); print(c.boot_id, c.boot())"
-    command = [*in_time_namespace(), sys.executable, "-c", program]
-    root = Path(worker.__file__).parents[1]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=root)
-    identity, boot = done.stdout.split()
+    identity, boot = said_by("print(c.boot_id, c.boot())", *in_time_namespace())
     own = HostClock()
     assert float(boot) == pytest.approx(own.boot() + 1000, abs=60)
     assert identity != own.boot_id
